@@ -1,0 +1,26 @@
+//! What Longshore decides, without any I/O: no runtime, network, clock or logger.
+//!
+//! ```text
+//! RunSpec ── resolve ──► EffectiveSpec ── (backend) ──► RunFacts ── derive ──► Run ── plan ──► Action
+//! ```
+
+pub mod cursor;
+pub mod derive;
+pub mod digest;
+pub mod facts;
+pub mod failure;
+pub mod log;
+pub mod name;
+pub mod page;
+pub mod plan;
+pub mod profile;
+pub mod quantity;
+pub mod record;
+pub mod resolve;
+pub mod result;
+pub mod run;
+pub mod selector;
+pub mod spec;
+pub mod syntax;
+pub mod validate;
+pub mod violation;

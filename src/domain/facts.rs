@@ -1,0 +1,232 @@
+//! What is observed of a run, in words that every backend shares.
+//!
+//! A backend fills this from what it sees (Job, Pod and Events; or a run directory) and nothing
+//! else; [`super::derive`] and [`super::plan`] decide from it.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::name::RunName;
+use super::record::Record;
+use super::result::ResultOutcome;
+use super::run::{Evidence, StopIntent};
+use super::spec::{EffectiveSpec, RunSpec};
+
+/// What is observed of one run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunFacts {
+    /// Its name.
+    pub name: RunName,
+    /// Identity over time: uid of the anchor Job.
+    pub uid: String,
+    /// What was submitted.
+    pub submission: Submission,
+    /// The stop intent, if one is written.
+    pub stop: Option<StopIntent>,
+    /// The terminal record, if one is written.
+    pub record: Option<Record>,
+    /// Whether our hold is gone: nothing more is to be done for this run.
+    pub released: bool,
+    /// Whether a queue holds it back.
+    pub suspended: bool,
+    /// When somebody asked to delete the anchor.
+    pub deleted_at: Option<Timestamp>,
+    /// When the record may go, if a retention clock runs.
+    pub expire_time: Option<Timestamp>,
+    /// The attempts that were started, oldest first; never empty.
+    pub attempts: Vec<AttemptFacts>,
+    /// What the engine read as result, if it did. Backends leave it `None`.
+    pub result: Option<ResultOutcome>,
+}
+
+impl RunFacts {
+    /// The last attempt.
+    #[must_use]
+    pub fn last_attempt(&self) -> Option<&AttemptFacts> {
+        self.attempts.last()
+    }
+}
+
+/// What was submitted, as it is kept with the run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Submission {
+    /// What was asked for, without input, files and secrets.
+    pub spec: RunSpec,
+    /// What was applied.
+    pub effective: EffectiveSpec,
+    /// Digests of the payload.
+    pub digest: super::digest::PayloadDigest,
+    /// When, at µs.
+    pub create_time: Timestamp,
+    /// Who.
+    pub submitter: String,
+    /// `$LONGSHORE_RESULT_MARKER` of this run.
+    pub result_marker: String,
+}
+
+/// What is observed of one attempt.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AttemptFacts {
+    /// From 1.
+    pub number: u32,
+    /// Name of the Job, or the run's directory.
+    pub job: String,
+    /// When the Job was created.
+    pub create_time: Option<Timestamp>,
+    /// How the Job ended, if it did.
+    pub job_end: Option<JobEnd>,
+    /// Where the Pod stands.
+    pub phase: AttemptPhase,
+    /// Uid of the Pod, or identity of the process.
+    pub uid: Option<String>,
+    /// Name of the Pod.
+    pub pod: Option<String>,
+    /// Node.
+    pub node: Option<String>,
+    /// When it got a node.
+    pub schedule_time: Option<Timestamp>,
+    /// When the node took it on (`pod.status.startTime`); its deadline counts from here.
+    pub node_time: Option<Timestamp>,
+    /// The Pod's `activeDeadlineSeconds`.
+    pub deadline: Option<Duration>,
+    /// When somebody asked to delete the Pod.
+    pub deleted_at: Option<Timestamp>,
+    /// `pod.status.reason`: `DeadlineExceeded`, `Evicted`, …
+    pub status_reason: Option<String>,
+    /// `pod.status.message`.
+    pub status_message: Option<String>,
+    /// Condition `DisruptionTarget`.
+    pub disruption: Option<Explanation>,
+    /// Why it has no node or no Pod yet, or an init container stands still.
+    pub waiting: Option<Explanation>,
+    /// Container `run`.
+    pub main: MainFacts,
+    /// Whether another container of ours or of an admission webhook still runs.
+    pub others_running: bool,
+    /// Whether the input Secret is known to be there (or not needed).
+    pub input_ready: bool,
+    /// What the cluster said, oldest first.
+    pub evidence: Vec<Evidence>,
+}
+
+/// How a Job ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobEnd {
+    /// Whether it is `Complete`; else it `Failed`.
+    pub complete: bool,
+    /// Whether nothing runs any more (`Complete`, `Failed`), not only `FailureTarget` or
+    /// `SuccessCriteriaMet`.
+    pub final_: bool,
+    /// Reason of the condition.
+    pub reason: String,
+    /// Message of the condition.
+    pub message: String,
+    /// When.
+    pub time: Option<Timestamp>,
+}
+
+/// Where an attempt's Pod stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AttemptPhase {
+    /// There is no Pod yet.
+    Absent,
+    /// `Pending`.
+    Pending,
+    /// `Running`.
+    Running,
+    /// `Succeeded`.
+    Succeeded,
+    /// `Failed`.
+    Failed,
+    /// `Unknown`.
+    Unknown,
+    /// There was a Pod, and it is gone; or its Job ended without one. Local: the shim is gone and
+    /// left nothing.
+    Gone,
+}
+
+impl AttemptPhase {
+    /// Whether no container runs or will run.
+    #[must_use]
+    pub fn is_over(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed | Self::Gone)
+    }
+}
+
+/// Container `run`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MainFacts {
+    /// Not created yet.
+    Waiting(Option<Explanation>),
+    /// Runs.
+    Running {
+        /// Since when.
+        started_at: Option<Timestamp>,
+    },
+    /// Has ended.
+    Terminated(Terminated),
+}
+
+impl MainFacts {
+    /// How it ended, if it did.
+    #[must_use]
+    pub fn terminated(&self) -> Option<&Terminated> {
+        match self {
+            Self::Terminated(terminated) => Some(terminated),
+            _ => None,
+        }
+    }
+
+    /// Whether the program ever ran. A container that could not be started
+    /// (`StartError`, `ContainerCannotRun`) did not.
+    #[must_use]
+    pub fn started(&self) -> bool {
+        match self {
+            Self::Waiting(_) => false,
+            Self::Running { .. } => true,
+            Self::Terminated(end) => !matches!(end.reason.as_str(), "StartError" | "ContainerCannotRun"),
+        }
+    }
+}
+
+/// How a container ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Terminated {
+    /// Exit code (128 + signal if a signal ended it).
+    pub exit_code: i32,
+    /// Signal, where the backend tells it apart from the exit code.
+    pub signal: Option<i32>,
+    /// `Completed`, `Error`, `OOMKilled`, `StartError`, …
+    pub reason: String,
+    /// The termination message: what was written to `$LONGSHORE_RESULT`.
+    pub message: Vec<u8>,
+    /// When it started.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub finished_at: Option<Timestamp>,
+}
+
+/// Something in the backend's own words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explanation {
+    /// One word.
+    pub reason: String,
+    /// A sentence.
+    pub message: String,
+    /// Since when, or when last.
+    pub time: Option<Timestamp>,
+}
+
+/// What a backend's watch tells.
+#[derive(Clone, Debug, PartialEq)]
+pub enum FactsEvent {
+    /// A run is there, or has changed.
+    Upsert(Box<RunFacts>),
+    /// A run is gone.
+    Gone(RunName),
+    /// Everything that was there when the watch began has been told.
+    Synced,
+    /// The watch is broken (the sentence says how); it will be mended, and `Synced` follows.
+    Broken(String),
+}

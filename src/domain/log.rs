@@ -1,0 +1,100 @@
+//! Log lines: how they are cut out of what a backend returns, and how a position in them is found
+//! again. Bytes in, pieces out; nothing here reads anything.
+
+use bytes::Bytes;
+use jiff::Timestamp;
+
+mod resume;
+mod split;
+
+pub use resume::{Resume, Resumed};
+pub use split::{CriSplitter, TimestampedSplitter};
+
+/// Longest piece, in bytes: longer lines come in several.
+pub const PIECE_MAX_BYTES: usize = 16 * 1024;
+
+/// Which of the program's streams a line came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LogStream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// One line, or a part of one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogPiece {
+    /// When the runtime received the line; the same for all parts of it.
+    pub time: Timestamp,
+    /// How many lines with the same time stand directly before this line.
+    pub ordinal: u32,
+    /// Where in the line `data` begins, in bytes.
+    pub offset: u64,
+    /// Stream, if the backend can tell.
+    pub stream: Option<LogStream>,
+    /// The bytes, with the line's end if it has one.
+    pub data: Bytes,
+    /// Whether the backend's line ends here. A line may end without `\n`: at the end of the
+    /// output, or where the runtime split it.
+    pub ends_line: bool,
+    /// [`check`] of the line's bytes from its start to the end of `data`.
+    pub check: u32,
+}
+
+impl LogPiece {
+    /// The position just after this piece.
+    #[must_use]
+    pub fn end(&self) -> LogPosition {
+        LogPosition {
+            time: self.time,
+            ordinal: self.ordinal,
+            offset: self.offset + self.data.len() as u64,
+            line_done: self.ends_line,
+            check: self.check,
+        }
+    }
+
+    /// Whether the program's line goes on in the next piece of the same stream.
+    #[must_use]
+    pub fn partial(&self) -> bool {
+        !self.data.ends_with(b"\n")
+    }
+}
+
+/// A place in an attempt's output, between two bytes. All of it is kept by the runtime itself, so
+/// it means the same after a reconnect, on another replica and after a restart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogPosition {
+    /// Time of the line, at ns.
+    pub time: Timestamp,
+    /// How many lines with the same time stand directly before it.
+    pub ordinal: u32,
+    /// Byte in the line.
+    pub offset: u64,
+    /// Whether the line ends here.
+    pub line_done: bool,
+    /// [`check`] of the line's first `offset` bytes.
+    pub check: u32,
+}
+
+/// A cheap hash (FNV-1a) of a line's bytes, carried on from `state`; [`CHECK_START`] at its start.
+/// It guards a position against a log that is not the one it was taken from, not against forgery.
+#[must_use]
+pub fn check(state: u32, bytes: &[u8]) -> u32 {
+    bytes.iter().fold(state, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
+}
+
+/// The [`check`] of no bytes.
+pub const CHECK_START: u32 = 0x811c_9dc5;
+
+/// Bytes of an attempt's output that can't be had any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogGap {
+    /// Time of the last line before it.
+    pub time_from: Option<Timestamp>,
+    /// Time of the first line after it.
+    pub time_to: Option<Timestamp>,
+    /// Why.
+    pub cause: String,
+}

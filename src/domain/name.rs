@@ -1,0 +1,295 @@
+//! Names of resources, and the names of Kubernetes objects that follow from them.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::violation::Violation;
+
+/// Longest run id: with the Job's prefix and a Pod's suffix it stays within a DNS label of 63.
+pub const RUN_ID_MAX: usize = 48;
+/// Longest request id.
+pub const REQUEST_ID_MAX: usize = 128;
+
+/// Longshore's unit of tenancy: a configured name such as `default`. A DNS label.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct NamespaceName(String);
+
+impl NamespaceName {
+    /// Checks `text` against the rule of a DNS label (RFC 1123), at most 63 characters.
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        if super::syntax::is_dns_label(text) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(NameError::Namespace(shown(text)))
+        }
+    }
+
+    /// The namespace that always exists.
+    #[must_use]
+    pub fn default_namespace() -> Self {
+        Self("default".to_owned())
+    }
+
+    /// The bare name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for NamespaceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for NamespaceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Id of a run within its namespace: `[a-z]([a-z0-9-]{0,46}[a-z0-9])?`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RunId(String);
+
+impl RunId {
+    /// Checks the syntax; reserved prefixes pass, since existing runs have them.
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        let bytes = text.as_bytes();
+        let well_formed = matches!(bytes.first(), Some(b'a'..=b'z'))
+            && bytes.len() <= RUN_ID_MAX
+            && bytes.iter().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+            && !text.ends_with('-');
+        if well_formed { Ok(Self(text.to_owned())) } else { Err(NameError::RunId(shown(text))) }
+    }
+
+    /// As [`RunId::parse`], for an id that a caller chose: the prefixes `q-` and `u-` are refused.
+    pub fn parse_chosen(text: &str) -> Result<Self, NameError> {
+        if text.starts_with("q-") || text.starts_with("u-") {
+            return Err(NameError::ReservedRunId(shown(text)));
+        }
+        Self::parse(text)
+    }
+
+    /// The id of the run that `request_id` stands for: `q-` and base32 of the first 160 bits of a
+    /// tagged SHA-256 of namespace and request id.
+    pub fn from_request_id(namespace: &NamespaceName, request_id: &str) -> Result<Self, NameError> {
+        let printable = request_id.bytes().all(|b| (0x20..=0x7e).contains(&b));
+        if request_id.is_empty() || request_id.len() > REQUEST_ID_MAX || !printable {
+            return Err(NameError::RequestId(shown(request_id)));
+        }
+        let mut hash = Sha256::new();
+        hash.update(b"longshore.dev/request-id/v1\0");
+        hash.update(namespace.as_str().as_bytes());
+        hash.update(b"\0");
+        hash.update(request_id.as_bytes());
+        let digest = hash.finalize();
+        let text = data_encoding::BASE32_NOPAD.encode(&digest[..20]).to_ascii_lowercase();
+        Ok(Self(format!("q-{text}")))
+    }
+
+    /// The id made of a generated UUIDv7 (16 bytes), which sorts by time.
+    #[must_use]
+    pub fn from_uuid(uuid: &[u8; 16]) -> Self {
+        Self(format!("u-{}", data_encoding::HEXLOWER.encode(uuid)))
+    }
+
+    /// The bare id.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Name of the Job of attempt `number` (from 1): `run-<id>`, `run2-<id>`, …
+    #[must_use]
+    pub fn job_name(&self, number: u32) -> String {
+        if number <= 1 { format!("run-{}", self.0) } else { format!("run{number}-{}", self.0) }
+    }
+}
+
+impl fmt::Display for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Resource name of a run: `namespaces/{namespace}/runs/{run}`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct RunName {
+    /// Where it lives.
+    pub namespace: NamespaceName,
+    /// Which it is.
+    pub run: RunId,
+}
+
+impl RunName {
+    /// Reads `namespaces/{namespace}/runs/{run}`.
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        let mut parts = text.split('/');
+        match (parts.next(), parts.next(), parts.next(), parts.next(), parts.next()) {
+            (Some("namespaces"), Some(namespace), Some("runs"), Some(run), None) => {
+                Ok(Self { namespace: NamespaceName::parse(namespace)?, run: RunId::parse(run)? })
+            }
+            _ => Err(NameError::RunName(shown(text))),
+        }
+    }
+
+    /// Resource name of attempt `number`: `…/attempts/{number}`.
+    #[must_use]
+    pub fn attempt(&self, number: u32) -> String {
+        format!("{self}/attempts/{number}")
+    }
+}
+
+impl fmt::Display for RunName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "namespaces/{}/runs/{}", self.namespace, self.run)
+    }
+}
+
+impl fmt::Debug for RunName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// What `parent` of List and Watch names.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Parent {
+    /// `namespaces/-`: all that the caller may see.
+    All,
+    /// `namespaces/{namespace}`.
+    Namespace(NamespaceName),
+}
+
+impl Parent {
+    /// Reads `namespaces/{namespace}` or `namespaces/-`.
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        match text.strip_prefix("namespaces/") {
+            Some("-") => Ok(Self::All),
+            Some(name) if !name.contains('/') => NamespaceName::parse(name).map(Self::Namespace),
+            _ => Err(NameError::Parent(shown(text))),
+        }
+    }
+
+    /// Whether runs of `namespace` are meant.
+    #[must_use]
+    pub fn contains(&self, namespace: &NamespaceName) -> bool {
+        match self {
+            Self::All => true,
+            Self::Namespace(own) => own == namespace,
+        }
+    }
+}
+
+/// A name that can't be one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// Not a DNS label.
+    #[error(
+        "`{0}` is no namespace name: 1 to 63 lower-case letters, digits and `-`, starting and ending with a letter or digit"
+    )]
+    Namespace(String),
+    /// Not a run id.
+    #[error(
+        "`{0}` is no run id: 1 to {RUN_ID_MAX} lower-case letters, digits and `-`, starting with a letter and not ending with `-`"
+    )]
+    RunId(String),
+    /// A prefix that only Longshore gives.
+    #[error(
+        "`{0}` cannot be chosen: the prefixes `q-` (derived from request_id) and `u-` (generated) are reserved; choose another id, or send request_id instead"
+    )]
+    ReservedRunId(String),
+    /// Not a request id.
+    #[error("`{0}` is no request id: 1 to {REQUEST_ID_MAX} printable ASCII characters")]
+    RequestId(String),
+    /// Not a run's resource name.
+    #[error("`{0}` is no name of a run: expected `namespaces/{{namespace}}/runs/{{run}}`")]
+    RunName(String),
+    /// Not a parent.
+    #[error("`{0}` is no parent: expected `namespaces/{{namespace}}`")]
+    Parent(String),
+}
+
+impl NameError {
+    /// This error as the violation of `field`.
+    #[must_use]
+    pub fn at(&self, field: &str) -> Violation {
+        Violation::new(field, self.to_string())
+    }
+}
+
+/// What a message shows of text that came from outside: escaped, and cut at 80 characters.
+#[must_use]
+pub fn shown(text: &str) -> String {
+    let mut out: String = text.chars().take(80).flat_map(char::escape_debug).collect();
+    if text.chars().nth(80).is_some() {
+        out.push('…');
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn run_ids_by_the_rule() {
+        for good in ["a", "a1", "nightly-report-7", &"a".repeat(48)] {
+            assert!(RunId::parse(good).is_ok(), "{good}");
+        }
+        for bad in ["", "-a", "a-", "1a", "A", "a_b", "a.b", "ä", &"a".repeat(49), "a/b", "a\0"] {
+            assert!(RunId::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn reserved_prefixes_cannot_be_chosen_but_can_be_read() {
+        for id in ["q-abc", "u-abc"] {
+            assert!(RunId::parse_chosen(id).is_err());
+            assert!(RunId::parse(id).is_ok());
+        }
+    }
+
+    #[test]
+    fn request_ids_give_stable_ids_bound_to_their_namespace() {
+        let one = NamespaceName::parse("one").unwrap();
+        let two = NamespaceName::parse("two").unwrap();
+        let id = RunId::from_request_id(&one, "order 17").unwrap();
+        assert_eq!(id, RunId::from_request_id(&one, "order 17").unwrap());
+        assert_ne!(id, RunId::from_request_id(&two, "order 17").unwrap());
+        assert_eq!(id.as_str().len(), 34);
+        assert!(RunId::parse(id.as_str()).is_ok());
+        assert!(RunId::from_request_id(&one, "").is_err());
+        assert!(RunId::from_request_id(&one, "ü").is_err());
+        assert!(RunId::from_request_id(&one, &"x".repeat(129)).is_err());
+    }
+
+    #[test]
+    fn names_round_trip() {
+        let name = RunName::parse("namespaces/default/runs/a-1").unwrap();
+        assert_eq!(name.to_string(), "namespaces/default/runs/a-1");
+        for bad in ["", "runs/a", "namespaces/default/runs/", "namespaces//runs/a", "namespaces/a/runs/b/c"] {
+            assert!(RunName::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn no_first_attempt_can_be_called_like_a_second() {
+        let id = RunId::parse("x").unwrap();
+        assert_eq!(id.job_name(1), "run-x");
+        assert_eq!(id.job_name(2), "run2-x");
+        assert!(id.job_name(1).len() + RUN_ID_MAX < 63);
+    }
+}

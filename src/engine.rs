@@ -1,0 +1,410 @@
+//! The use cases: submit, observe, stop. Knows the domain and the backend's roles, no wire and no
+//! concrete backend.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use jiff::Timestamp;
+
+use crate::backend::{BackendError, Preview};
+use crate::domain::failure::FailureClass;
+use crate::domain::log::{LogGap, LogPiece, LogStream};
+use crate::domain::name::{NamespaceName, Parent, RunId, RunName};
+use crate::domain::profile::Profile;
+use crate::domain::resolve::Rules;
+use crate::domain::result::FoundResult;
+use crate::domain::run::{Run, RunState};
+use crate::domain::selector::LabelSelector;
+use crate::domain::spec::RunSpec;
+use crate::domain::violation::Violations;
+
+/// Who calls, and what they may do.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Caller {
+    /// Identity; empty without authentication.
+    pub identity: String,
+}
+
+/// Runs the use cases. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Engine {}
+
+/// See [`Engine::submit`].
+#[derive(Clone, Debug)]
+pub struct Submit {
+    /// Where.
+    pub namespace: NamespaceName,
+    /// Id that the caller chose.
+    pub run_id: Option<RunId>,
+    /// Key that the id is derived from.
+    pub request_id: Option<String>,
+    /// What is to be executed.
+    pub spec: RunSpec,
+    /// What was found wrong while the request was read; told together with the rest.
+    pub violations: Violations,
+    /// Only check.
+    pub validate_only: bool,
+}
+
+/// See [`Engine::submit`].
+#[derive(Clone, Debug)]
+pub struct Submitted {
+    /// The run.
+    pub run: Arc<Run>,
+    /// Whether it was there already.
+    pub replayed: bool,
+    /// With `validate_only`: what would be made.
+    pub preview: Option<Preview>,
+}
+
+/// Which runs are meant; all that is set must hold.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RunFilter {
+    /// States; empty: any.
+    pub states: Vec<RunState>,
+    /// Labels.
+    pub labels: LabelSelector,
+    /// Created at or after.
+    pub create_time_from: Option<Timestamp>,
+    /// Created before.
+    pub create_time_to: Option<Timestamp>,
+    /// Profile.
+    pub profile: Option<String>,
+    /// Class of the failure.
+    pub failure_class: Option<FailureClass>,
+}
+
+/// See [`Engine::list`].
+#[derive(Clone, Debug)]
+pub struct List {
+    /// Where.
+    pub parent: Parent,
+    /// Which.
+    pub filter: RunFilter,
+    /// At most this many; 0: 50; capped at 500.
+    pub page_size: usize,
+    /// From the page before; empty: the first.
+    pub page_token: String,
+}
+
+/// See [`Engine::list`].
+#[derive(Clone, Debug)]
+pub struct RunPage {
+    /// Newest first.
+    pub runs: Vec<Arc<Run>>,
+    /// For the next page.
+    pub next_page_token: Option<String>,
+}
+
+/// What a watch tells.
+#[derive(Clone, Debug)]
+pub enum WatchEvent {
+    /// There, new or changed.
+    Run(Arc<Run>),
+    /// Gone, or ceased to match.
+    Deleted(RunName),
+    /// All that was there has been told.
+    Synced,
+    /// Nothing new.
+    Heartbeat,
+    /// Call again.
+    Reconnect(ReconnectReason),
+}
+
+/// Why a stream has to be opened again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReconnectReason {
+    /// The server is going down.
+    Draining,
+    /// The caller reads too slowly.
+    Slow,
+    /// The stream is as old as it may become.
+    MaxAge,
+}
+
+/// See [`Engine::stream_logs`].
+#[derive(Clone, Debug)]
+pub struct LogQuery {
+    /// Whose.
+    pub name: RunName,
+    /// Which attempts.
+    pub attempts: AttemptSelector,
+    /// Container; ours is `run`.
+    pub container: String,
+    /// One stream only.
+    pub stream: Option<LogStream>,
+    /// Whether to wait for more.
+    pub follow: bool,
+    /// Where to begin.
+    pub start: LogStart,
+    /// End after this many bytes.
+    pub limit_bytes: Option<u64>,
+}
+
+/// Which attempts' output is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AttemptSelector {
+    /// The latest.
+    Latest,
+    /// This one, from 1.
+    Number(u32),
+    /// All, oldest first.
+    All,
+}
+
+/// Where output is read from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogStart {
+    /// The start.
+    Beginning,
+    /// Just after what this cursor stands for.
+    Cursor(String),
+    /// At most this many lines from the end of what is there.
+    Tail(u64),
+    /// Lines at or after this time.
+    Since(Timestamp),
+}
+
+/// What a log stream tells. Ends in exactly one `End` or `Reconnect`.
+#[derive(Clone, Debug)]
+pub enum LogEvent {
+    /// Output, at most 64 KiB.
+    Pieces {
+        /// Attempt.
+        attempt: u32,
+        /// The pieces.
+        pieces: Vec<LogPiece>,
+        /// Where to go on after them.
+        cursor: String,
+    },
+    /// An attempt's output begins.
+    AttemptStarted {
+        /// Attempt.
+        attempt: u32,
+    },
+    /// An attempt's output is complete.
+    AttemptEnded {
+        /// Attempt.
+        attempt: u32,
+        /// Exit code.
+        exit_code: Option<i32>,
+        /// If it was read whole: lines, bytes, SHA-256 in hex.
+        whole: Option<(u64, u64, String)>,
+    },
+    /// Bytes that can't be had any more.
+    Gap {
+        /// Attempt.
+        attempt: u32,
+        /// What is missing.
+        gap: LogGap,
+    },
+    /// The start was left out as asked.
+    Truncated {
+        /// Attempt.
+        attempt: u32,
+        /// Why.
+        cause: String,
+    },
+    /// Nothing new.
+    Heartbeat {
+        /// Where to go on.
+        cursor: String,
+    },
+    /// Call again.
+    Reconnect {
+        /// Where to go on.
+        cursor: String,
+        /// Why.
+        reason: ReconnectReason,
+    },
+    /// Complete.
+    End {
+        /// Where to go on.
+        cursor: String,
+        /// Why.
+        reason: LogEndReason,
+    },
+}
+
+/// Why a log stream is complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogEndReason {
+    /// The run is over, and this was all.
+    RunFinished,
+    /// Without `follow`: this was all there is so far.
+    CaughtUp,
+    /// The limit is reached.
+    ByteLimit,
+}
+
+/// Why a use case failed.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The request is wrong.
+    #[error("{0}")]
+    Invalid(Violations),
+    /// There is no such run, or none that the caller may see.
+    #[error("{0} does not exist")]
+    RunNotFound(RunName),
+    /// There is no such namespace, or none that the caller may see.
+    #[error("namespace `{0}` is not configured")]
+    NamespaceNotFound(NamespaceName),
+    /// The id stands for another payload.
+    #[error(
+        "{name} exists with another payload (stored sha256 {stored}, sent {sent}; differing: {})", .differing.join(", ")
+    )]
+    PayloadMismatch {
+        /// The run.
+        name: RunName,
+        /// Its digest.
+        stored: String,
+        /// The digest of what was sent.
+        sent: String,
+        /// Top-level fields that differ.
+        differing: Vec<String>,
+    },
+    /// Something that is not ours has the name.
+    #[error("{name} cannot be created: {what} has its name")]
+    NameTaken {
+        /// The run.
+        name: RunName,
+        /// What it is.
+        what: String,
+    },
+    /// The run is still live.
+    #[error("{name} is {}; cancel it first, or wait until it is terminal", .state.as_str())]
+    NotTerminal {
+        /// The run.
+        name: RunName,
+        /// Where it stands.
+        state: RunState,
+    },
+    /// The etag is not the present one.
+    #[error("{name} has changed: its etag is {present}, not the one sent")]
+    EtagMismatch {
+        /// The run.
+        name: RunName,
+        /// Its etag.
+        present: String,
+    },
+    /// There is no such attempt.
+    #[error("{name} has no attempt {attempt}; it has {present}")]
+    NoSuchAttempt {
+        /// The run.
+        name: RunName,
+        /// Asked for.
+        attempt: u32,
+        /// How many there are.
+        present: u32,
+    },
+    /// The run has no result to read.
+    #[error("{name} has no result: {why}")]
+    NoResult {
+        /// The run.
+        name: RunName,
+        /// Why.
+        why: String,
+    },
+    /// The server is starting or draining.
+    #[error("the server is {0}; try again")]
+    NotServing(&'static str),
+    /// Too many at once.
+    #[error("{0}")]
+    RateLimited(String),
+    /// The backend failed.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+}
+
+#[allow(clippy::unimplemented, clippy::unused_async)]
+impl Engine {
+    /// The rules that specs are judged by.
+    #[must_use]
+    pub fn rules(&self) -> &Rules {
+        unimplemented!()
+    }
+
+    /// Namespaces that the caller may use.
+    #[must_use]
+    pub fn namespaces(&self, _caller: &Caller) -> Vec<NamespaceName> {
+        unimplemented!()
+    }
+
+    /// Profiles that may be used in `namespace`, each with why it is not available on this
+    /// backend, if it is not.
+    pub fn profiles(
+        &self,
+        _caller: &Caller,
+        _namespace: &NamespaceName,
+    ) -> Result<Vec<(Profile, Option<String>)>, EngineError> {
+        unimplemented!()
+    }
+
+    /// Submits a run; idempotent by its id.
+    pub async fn submit(&self, _caller: &Caller, _submit: Submit) -> Result<Submitted, EngineError> {
+        unimplemented!()
+    }
+
+    /// Reads a run.
+    pub async fn get(&self, _caller: &Caller, _name: &RunName) -> Result<Arc<Run>, EngineError> {
+        unimplemented!()
+    }
+
+    /// Lists runs, newest first.
+    pub async fn list(&self, _caller: &Caller, _list: List) -> Result<RunPage, EngineError> {
+        unimplemented!()
+    }
+
+    /// Tells of every change, beginning with what is there. Ends in `Reconnect`.
+    pub async fn watch(
+        &self,
+        _caller: &Caller,
+        _parent: Parent,
+        _filter: RunFilter,
+    ) -> Result<BoxStream<'static, WatchEvent>, EngineError> {
+        unimplemented!()
+    }
+
+    /// Waits until the run is terminal or `timeout` has passed (capped at 50 s).
+    pub async fn wait(&self, _caller: &Caller, _name: &RunName, _timeout: Duration) -> Result<Arc<Run>, EngineError> {
+        unimplemented!()
+    }
+
+    /// Streams output.
+    pub async fn stream_logs(
+        &self,
+        _caller: &Caller,
+        _query: LogQuery,
+    ) -> Result<BoxStream<'static, Result<LogEvent, EngineError>>, EngineError> {
+        unimplemented!()
+    }
+
+    /// Reads the result: what is known of it, and its compact JSON.
+    pub async fn read_result(&self, _caller: &Caller, _name: &RunName) -> Result<(FoundResult, Bytes), EngineError> {
+        unimplemented!()
+    }
+
+    /// Asks for a stop; `etag`, if not empty, must be the present one.
+    pub async fn cancel(
+        &self,
+        _caller: &Caller,
+        _name: &RunName,
+        _reason: String,
+        _etag: &str,
+    ) -> Result<Arc<Run>, EngineError> {
+        unimplemented!()
+    }
+
+    /// Deletes a finished run.
+    pub async fn delete(
+        &self,
+        _caller: &Caller,
+        _name: &RunName,
+        _allow_missing: bool,
+        _etag: &str,
+    ) -> Result<(), EngineError> {
+        unimplemented!()
+    }
+}

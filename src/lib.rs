@@ -1,0 +1,22 @@
+//! Longshore: turns run requests into Kubernetes Jobs and tells the truth about them.
+//!
+//! [`domain`] decides, without I/O; everything else is behind the feature `daemon`.
+
+pub mod domain;
+
+#[cfg(feature = "daemon")]
+pub mod app;
+#[cfg(feature = "daemon")]
+pub mod backend;
+#[cfg(feature = "daemon")]
+pub mod cli;
+#[cfg(feature = "daemon")]
+pub mod config;
+#[cfg(feature = "daemon")]
+pub mod engine;
+#[cfg(feature = "daemon")]
+pub mod grpc;
+#[cfg(feature = "daemon")]
+pub mod proto;
+#[cfg(feature = "daemon")]
+pub mod runtime;

@@ -24,3 +24,6 @@ pub mod spec;
 pub mod syntax;
 pub mod validate;
 pub mod violation;
+
+#[cfg(test)]
+pub(crate) mod testing;

@@ -1,1 +1,258 @@
-//! (being written)
+//! `derive(&RunFacts, now) -> Run`: what is told of a run is a pure function of what is observed.
+//!
+//! How the end of an attempt is concluded stands in [`outcome`]; the words that are told while it
+//! has not ended in [`waiting`].
+
+use jiff::Timestamp;
+
+use super::facts::{AttemptFacts, AttemptPhase, MainFacts, RunFacts};
+use super::failure::Failure;
+use super::record::Record;
+use super::result::{ResultInfo, ResultOutcome, ResultState};
+use super::run::{Attempt, Run, RunState, Timeline, shown_duration};
+use super::spec::ResultMode;
+
+mod outcome;
+mod waiting;
+
+pub use outcome::{Outcome, conclude};
+pub use waiting::{hopeless, known_cause};
+pub(crate) use waiting::start_deadline;
+
+/// What is told of the run that these facts are of. `now` is used for the time spent waiting and
+/// for nothing that decides.
+#[must_use]
+pub fn derive(facts: &RunFacts, now: Timestamp) -> Run {
+    match &facts.record {
+        Some(record) => from_record(facts, record),
+        None => from_observation(facts, now),
+    }
+}
+
+/// Whether the program of the last attempt has ended, and its result has to be read now.
+#[must_use]
+pub fn result_is_due(facts: &RunFacts) -> bool {
+    facts.record.is_none()
+        && facts.result.is_none()
+        && facts.submission.effective.result_mode != ResultMode::None
+        && conclude(facts).is_some_and(|outcome| outcome.ran)
+}
+
+/// Outcome and result, once both are final; `None` before.
+#[must_use]
+pub fn settle(facts: &RunFacts) -> Option<(Outcome, Option<ResultInfo>)> {
+    let mut outcome = conclude(facts)?;
+    let mode = facts.submission.effective.result_mode;
+    if mode == ResultMode::None {
+        return Some((outcome, None));
+    }
+    let info = match &facts.result {
+        Some(result) => result.to_info(),
+        None if !outcome.ran => ResultOutcome::never_ran().to_info(),
+        None => return None,
+    };
+    if mode == ResultMode::Required && outcome.state == RunState::Succeeded {
+        if let Some(failure) = result_failure(&info) {
+            outcome.state = RunState::Failed;
+            outcome.message.clone_from(&failure.message);
+            outcome.failure = Some(failure.with_exit(outcome.exit_code, outcome.signal));
+        }
+    }
+    Some((outcome, Some(info)))
+}
+
+fn result_failure(info: &ResultInfo) -> Option<Failure> {
+    use super::failure::FailureReason::{ResultInvalid, ResultMissing, ResultUnavailable};
+    let reason = match info.state {
+        ResultState::Found | ResultState::Pending => return None,
+        ResultState::Missing => ResultMissing,
+        ResultState::Invalid => ResultInvalid,
+        ResultState::Unavailable => ResultUnavailable,
+    };
+    let why = info.error.as_ref().map_or("it is not there", |e| e.message.as_str());
+    Some(Failure::new(reason, format!("the program exited with 0, but its required result cannot be used: {why}")))
+}
+
+/// The record of a run that is settled.
+#[must_use]
+pub fn record(facts: &RunFacts, outcome: &Outcome, result: Option<ResultInfo>, now: Timestamp) -> Record {
+    Record {
+        version: super::record::RECORD_VERSION,
+        state: outcome.state,
+        failure: outcome.failure.clone(),
+        stop: facts.stop.clone(),
+        message: outcome.message.clone(),
+        timeline: timeline(facts, Some(outcome), Some(now)),
+        attempts: attempts(facts, Some(outcome)),
+        result,
+        record_time: now,
+    }
+}
+
+fn from_record(facts: &RunFacts, record: &Record) -> Run {
+    let last = record.attempts.last();
+    Run {
+        state: record.state,
+        waiting_reason: None,
+        message: record.message.clone(),
+        timeline: record.timeline.clone(),
+        attempts: record.attempts.clone(),
+        failure: record.failure.clone(),
+        result: record.result.clone(),
+        exit_code: last.and_then(|a| a.exit_code),
+        stop: record.stop.clone(),
+        expire_time: facts.expire_time,
+        ..skeleton(facts)
+    }
+}
+
+fn from_observation(facts: &RunFacts, now: Timestamp) -> Run {
+    let concluded = conclude(facts);
+    let waits_for_record = facts.submission.effective.result_mode != ResultMode::None;
+    match (&concluded, settle(facts)) {
+        // Without a result there is nothing to keep before the end is told: the facts alone say it.
+        (Some(outcome), Some((settled, result))) if !waits_for_record => {
+            told(facts, outcome, Some(&settled), result, settled.state, settled.message.clone())
+        }
+        (Some(outcome), _) => {
+            let message = "the program has ended; its result is being read".to_owned();
+            told(facts, outcome, None, Some(ResultInfo::pending()), RunState::Finishing, message)
+        }
+        (None, _) => live(facts, now),
+    }
+}
+
+fn told(
+    facts: &RunFacts,
+    outcome: &Outcome,
+    settled: Option<&Outcome>,
+    result: Option<ResultInfo>,
+    state: RunState,
+    message: String,
+) -> Run {
+    let end = settled.and_then(|_| outcome.finish_time.or_else(|| latest_time(facts)));
+    Run {
+        state,
+        message,
+        timeline: timeline(facts, Some(outcome), end),
+        attempts: attempts(facts, settled),
+        failure: settled.and_then(|s| s.failure.clone()),
+        result,
+        exit_code: outcome.exit_code,
+        stop: facts.stop.clone(),
+        ..skeleton(facts)
+    }
+}
+
+/// A time for the end of a run whose program never ran, that is the same on every look.
+fn latest_time(facts: &RunFacts) -> Option<Timestamp> {
+    let job_end = facts.last_attempt().and_then(|a| a.job_end.as_ref()).and_then(|e| e.time);
+    let stop = facts.stop.as_ref().map(|s| s.time);
+    job_end.max(stop)
+}
+
+fn live(facts: &RunFacts, now: Timestamp) -> Run {
+    let base = skeleton(facts);
+    let attempt = facts.last_attempt();
+    let (state, word, message) = match attempt {
+        None => (RunState::Pending, None, "not created yet".to_owned()),
+        Some(attempt) => waiting::explain(facts, attempt, now),
+    };
+    let result = (facts.submission.effective.result_mode != ResultMode::None).then(ResultInfo::pending);
+    let ended = attempt.and_then(|a| a.main.terminated());
+    Run {
+        state,
+        waiting_reason: word,
+        message,
+        timeline: timeline(facts, None, None),
+        attempts: attempts(facts, None),
+        result,
+        exit_code: ended.map(|t| t.exit_code),
+        stop: facts.stop.clone(),
+        ..base
+    }
+}
+
+/// What does not depend on where the run stands.
+fn skeleton(facts: &RunFacts) -> Run {
+    let submission = &facts.submission;
+    Run {
+        name: facts.name.clone(),
+        uid: facts.uid.clone(),
+        spec: submission.spec.clone(),
+        effective: submission.effective.clone(),
+        state: RunState::Pending,
+        waiting_reason: None,
+        message: String::new(),
+        timeline: Timeline::default(),
+        attempts: Vec::new(),
+        failure: None,
+        result: None,
+        exit_code: None,
+        stop: None,
+        submitter: submission.submitter.clone(),
+        payload_digest: submission.digest.sha256.clone(),
+        expire_time: None,
+    }
+}
+
+fn timeline(facts: &RunFacts, outcome: Option<&Outcome>, end_time: Option<Timestamp>) -> Timeline {
+    let attempt = facts.last_attempt();
+    let started = attempt.and_then(started_at);
+    let finished = attempt.and_then(|a| a.main.terminated()).filter(|_| attempt.is_some_and(|a| a.main.started()));
+    Timeline {
+        create_time: Some(facts.submission.create_time),
+        admit_time: None,
+        schedule_time: attempt.and_then(|a| a.schedule_time),
+        start_time: started,
+        finish_time: outcome.and_then(|o| o.finish_time).or_else(|| finished.and_then(|t| t.finished_at)),
+        end_time,
+    }
+}
+
+/// When the program of this attempt started, if it did.
+#[must_use]
+pub fn started_at(attempt: &AttemptFacts) -> Option<Timestamp> {
+    match &attempt.main {
+        MainFacts::Waiting(_) => None,
+        MainFacts::Running { started_at } => *started_at,
+        MainFacts::Terminated(end) if attempt.main.started() => end.started_at,
+        MainFacts::Terminated(_) => None,
+    }
+}
+
+fn attempts(facts: &RunFacts, outcome: Option<&Outcome>) -> Vec<Attempt> {
+    let last = facts.attempts.len();
+    let one = |(index, attempt): (usize, &AttemptFacts)| {
+        let end = attempt.main.terminated().filter(|_| attempt.main.started());
+        Attempt {
+            number: attempt.number,
+            uid: attempt.uid.clone(),
+            job: attempt.job.clone(),
+            pod: attempt.pod.clone(),
+            node: attempt.node.clone(),
+            create_time: attempt.create_time,
+            start_time: started_at(attempt),
+            end_time: end.and_then(|t| t.finished_at),
+            exit_code: end.map(|t| t.exit_code),
+            signal: end.and_then(outcome::signal),
+            failure: outcome.filter(|_| index + 1 == last).and_then(|o| o.failure.clone()),
+            evidence: attempt.evidence.clone(),
+        }
+    };
+    facts.attempts.iter().enumerate().map(one).collect()
+}
+
+/// How long ago `since` was, for people; nothing for less than a second.
+fn spent(since: Option<Timestamp>, now: Timestamp) -> Option<String> {
+    let seconds = since.map(|since| now.duration_since(since).as_secs()).filter(|s| *s > 0)?;
+    Some(shown_duration(std::time::Duration::from_secs(seconds.unsigned_abs())))
+}
+
+/// Whether nothing of the attempt runs or will run.
+fn is_over(attempt: &AttemptFacts) -> bool {
+    attempt.phase.is_over() || (attempt.phase == AttemptPhase::Absent && attempt.job_end.as_ref().is_some_and(|e| e.final_))
+}
+
+#[cfg(test)]
+mod tests;

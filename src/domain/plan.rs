@@ -2,8 +2,16 @@
 
 use std::time::Duration;
 
-use super::record::Record;
-use super::run::StopIntent;
+use jiff::{SignedDuration, Timestamp};
+
+use super::derive::{Outcome, hopeless, record, settle, start_deadline, started_at};
+use super::facts::{AttemptFacts, MainFacts, RunFacts};
+use super::record::{INLINE_RESULT_MAX_BYTES, Record};
+use super::result::ResultInfo;
+use super::run::{StopCause, StopIntent};
+
+/// How long an image that its registry refuses may still turn up before the run is given up.
+pub const PULL_PATIENCE: SignedDuration = SignedDuration::from_secs(15);
 
 /// One thing to do to a run's objects. Doing it twice is doing it once.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,7 +45,7 @@ pub enum Action {
     WriteRecord(Box<Record>),
     /// Tell the outcome in the Job's conditions, let go of our hold and start the retention clock.
     Release {
-        /// The record's outcome, for the condition: (reason, message).
+        /// The record's outcome, for the condition.
         reason: String,
         /// One sentence.
         message: String,
@@ -47,3 +55,149 @@ pub enum Action {
     /// Delete the run and everything it is made of.
     Delete,
 }
+
+/// What to do now, and when to look again although nothing has changed.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    /// In this order.
+    pub actions: Vec<Action>,
+    /// `None`: only when something changes.
+    pub wake_at: Option<Timestamp>,
+}
+
+impl Plan {
+    fn of(action: Action) -> Self {
+        Self { actions: vec![action], wake_at: None }
+    }
+
+    fn wake(at: Timestamp) -> Self {
+        Self { actions: Vec::new(), wake_at: Some(at) }
+    }
+}
+
+/// What to do about the run that these facts are of.
+#[must_use]
+pub fn plan(facts: &RunFacts, now: Timestamp) -> Plan {
+    if let Some(record) = &facts.record {
+        return after_record(facts, record, now);
+    }
+    if let Some((outcome, result)) = settle(facts) {
+        return write_record(facts, &outcome, result, now);
+    }
+    let Some(attempt) = facts.last_attempt() else {
+        return Plan::default();
+    };
+    if attempt.main.terminated().is_some() {
+        // It has ended by itself; what is missing is its cause or its result.
+        return Plan::default();
+    }
+    match &facts.stop {
+        Some(_) => enforce_stop(attempt),
+        None => watch_clocks(facts, attempt, now),
+    }
+}
+
+fn write_record(facts: &RunFacts, outcome: &Outcome, mut result: Option<ResultInfo>, now: Timestamp) -> Plan {
+    let mut actions = Vec::new();
+    if let Some(found) = result.as_mut().and_then(|info| info.found.as_mut()) {
+        if found.json.as_ref().is_some_and(|json| json.len() > INLINE_RESULT_MAX_BYTES) {
+            actions.extend(found.json.take().map(|json| Action::StoreResult { json }));
+        }
+    }
+    actions.push(Action::WriteRecord(Box::new(record(facts, outcome, result, now))));
+    Plan { actions, wake_at: None }
+}
+
+/// The record is durable: end what outlives `run`, and let go once the Job has ended.
+fn after_record(facts: &RunFacts, record: &Record, now: Timestamp) -> Plan {
+    if facts.released {
+        return Plan::default();
+    }
+    let effective = &facts.submission.effective;
+    let attempt = facts.last_attempt();
+    let ended = attempt.is_some_and(|a| a.job_end.as_ref().is_some_and(|end| end.final_));
+    if ended || facts.deleted_at.is_some() {
+        let reason = record.failure.as_ref().map_or_else(|| record.state.as_str(), |f| f.reason.as_str());
+        return Plan::of(Action::Release {
+            reason: reason.to_owned(),
+            message: record.message.clone(),
+            retention: effective.retention,
+        });
+    }
+    match attempt {
+        Some(attempt) if attempt.others_running && attempt.main.terminated().is_some() => {
+            let grace = SignedDuration::try_from(effective.termination_grace).unwrap_or(SignedDuration::MAX);
+            match record.record_time.checked_add(grace) {
+                Ok(due) if now < due => Plan::wake(due),
+                _ => Plan::of(Action::EndStarted { attempt: attempt.number }),
+            }
+        }
+        _ => Plan::default(),
+    }
+}
+
+/// DESIGN §4's stop table: what is done once the intent is written.
+fn enforce_stop(attempt: &AttemptFacts) -> Plan {
+    if attempt.deleted_at.is_some() || attempt.phase.is_over() {
+        return Plan::default();
+    }
+    if attempt.main.started() {
+        Plan::of(Action::EndStarted { attempt: attempt.number })
+    } else {
+        Plan::of(Action::EndUnstarted { attempt: attempt.number })
+    }
+}
+
+fn watch_clocks(facts: &RunFacts, attempt: &AttemptFacts, now: Timestamp) -> Plan {
+    if let Some(time) = facts.deleted_at {
+        return Plan::of(Action::WriteStop(StopIntent {
+            cause: StopCause::External,
+            reason: "its Job was deleted".to_owned(),
+            actor: "external".to_owned(),
+            time,
+            failure: None,
+        }));
+    }
+    if facts.suspended {
+        return Plan::default();
+    }
+    if attempt.main.started() {
+        return lower_deadline(facts, attempt).map_or_else(Plan::default, Plan::of);
+    }
+    let timeout = SignedDuration::try_from(facts.submission.effective.start_timeout).unwrap_or(SignedDuration::MAX);
+    let start_due = facts.submission.create_time.checked_add(timeout).unwrap_or(Timestamp::MAX);
+    if now >= start_due {
+        return stop_for(StopCause::StartDeadline, start_deadline(facts, attempt), now);
+    }
+    match hopeless(attempt, now, PULL_PATIENCE) {
+        Some(Ok(failure)) => stop_for(StopCause::StartFailure, failure, now),
+        Some(Err(due)) => Plan::wake(due.min(start_due)),
+        None => Plan::wake(start_due),
+    }
+}
+
+fn stop_for(cause: StopCause, failure: super::failure::Failure, now: Timestamp) -> Plan {
+    Plan::of(Action::WriteStop(StopIntent {
+        cause,
+        reason: failure.message,
+        actor: "longshore".to_owned(),
+        time: now,
+        failure: Some(failure.reason),
+    }))
+}
+
+/// The Pod's deadline, lowered to what is left of the run budget once `run` has started, so that
+/// the kubelet ends it even if the daemon is down.
+fn lower_deadline(facts: &RunFacts, attempt: &AttemptFacts) -> Option<Action> {
+    let MainFacts::Running { .. } = attempt.main else {
+        return None;
+    };
+    let (present, node_time, started) = (attempt.deadline?, attempt.node_time?, started_at(attempt)?);
+    let before = u64::try_from(started.duration_since(node_time).as_secs()).unwrap_or(0);
+    let wanted = Duration::from_secs(before) + facts.submission.effective.run_timeout;
+    (wanted < present && !wanted.is_zero())
+        .then_some(Action::LowerDeadline { attempt: attempt.number, deadline: wanted })
+}
+
+#[cfg(test)]
+mod tests;

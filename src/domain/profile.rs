@@ -34,6 +34,22 @@ pub struct Profile {
     pub missing: Option<String>,
 }
 
+impl Profile {
+    /// Why this profile can't be used on `backend`, naming what to configure; `None` if it can.
+    #[must_use]
+    pub fn unavailable_on(&self, backend: &str) -> Option<String> {
+        let there = if backend == "kubernetes" { self.kubernetes.is_some() } else { self.local.is_some() };
+        if there {
+            return None;
+        }
+        let key = match &self.missing {
+            Some(key) => key.clone(),
+            None => format!("profiles.{}.{backend}", self.name),
+        };
+        Some(format!("profile `{}` cannot be used on backend {backend}: set `{key}` in the server's configuration", self.name))
+    }
+}
+
 /// How a program gets its input.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum InputDelivery {

@@ -130,6 +130,13 @@ pub enum ResultOutcome {
 }
 
 impl ResultOutcome {
+    /// What there is of a program that never ran.
+    #[must_use]
+    pub fn never_ran() -> Self {
+        let message = "the program never ran".to_owned();
+        Self::None(ResultError { kind: ResultErrorKind::Empty, message, position: None })
+    }
+
     /// The same as it is told.
     #[must_use]
     pub fn to_info(&self) -> ResultInfo {

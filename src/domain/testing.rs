@@ -1,0 +1,114 @@
+//! Builders for tests of the domain.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::digest::PayloadDigest;
+use super::facts::{AttemptFacts, AttemptPhase, Explanation, MainFacts, RunFacts, Submission, Terminated};
+use super::name::RunName;
+use super::run::{StopCause, StopIntent};
+use super::spec::{
+    ContainerWorkload, EffectiveSpec, NetworkMode, Placement, Resources, ResultMode, ResultScan, RunSpec, Workload,
+};
+
+/// `seconds` after the run of [`facts`] was submitted.
+pub(crate) fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + seconds).unwrap()
+}
+
+pub(crate) fn effective() -> EffectiveSpec {
+    EffectiveSpec {
+        workload: Workload::Container(ContainerWorkload { image: "image:1".to_owned(), ..ContainerWorkload::default() }),
+        env: Vec::new(),
+        resources: Resources::default(),
+        run_as_user: 65_532,
+        run_as_group: 65_532,
+        fs_group: 65_532,
+        read_only_root_filesystem: true,
+        runtime_class_name: None,
+        start_timeout: Duration::from_secs(300),
+        run_timeout: Duration::from_secs(3600),
+        termination_grace: Duration::from_secs(10),
+        retention: Duration::from_secs(3600),
+        volumes: Vec::new(),
+        network_mode: NetworkMode::None,
+        placement: Placement::default(),
+        labels: BTreeMap::new(),
+        annotations: BTreeMap::new(),
+        result_mode: ResultMode::None,
+        result_scan: ResultScan::Off,
+        tmp_size: None,
+    }
+}
+
+/// A run submitted at 0, whose only attempt has a node since 1 and no container yet.
+pub(crate) fn facts() -> RunFacts {
+    RunFacts {
+        name: RunName::parse("namespaces/default/runs/a").unwrap(),
+        uid: "uid".to_owned(),
+        submission: Submission {
+            spec: RunSpec::default(),
+            effective: effective(),
+            digest: PayloadDigest::default(),
+            create_time: at(0),
+            submitter: String::new(),
+            result_marker: "MARK".to_owned(),
+        },
+        stop: None,
+        record: None,
+        released: false,
+        suspended: false,
+        deleted_at: None,
+        expire_time: None,
+        attempts: vec![attempt()],
+        result: None,
+    }
+}
+
+/// Scheduled at 1, taken on by its node at 2, no container yet.
+pub(crate) fn attempt() -> AttemptFacts {
+    AttemptFacts {
+        number: 1,
+        job: "run-a".to_owned(),
+        create_time: Some(at(0)),
+        job_end: None,
+        phase: AttemptPhase::Pending,
+        uid: Some("pod-uid".to_owned()),
+        pod: Some("run-a-x".to_owned()),
+        node: Some("node".to_owned()),
+        schedule_time: Some(at(1)),
+        node_time: Some(at(2)),
+        deadline: Some(Duration::from_secs(3900)),
+        deleted_at: None,
+        status_reason: None,
+        status_message: None,
+        disruption: None,
+        waiting: None,
+        main: MainFacts::Waiting(None),
+        others_running: false,
+        input_ready: true,
+        evidence: Vec::new(),
+    }
+}
+
+/// Ran from 10 to 20.
+pub(crate) fn terminated(exit_code: i32) -> Terminated {
+    Terminated {
+        exit_code,
+        signal: None,
+        reason: if exit_code == 0 { "Completed" } else { "Error" }.to_owned(),
+        message: Vec::new(),
+        started_at: Some(at(10)),
+        finished_at: Some(at(20)),
+    }
+}
+
+pub(crate) fn explained(reason: &str, message: &str) -> Option<Explanation> {
+    Some(Explanation { reason: reason.to_owned(), message: message.to_owned(), time: None })
+}
+
+pub(crate) fn stop(cause: StopCause, seconds: i64) -> StopIntent {
+    StopIntent { cause, reason: "enough".to_owned(), actor: "alice".to_owned(), time: at(seconds), failure: None }
+}

@@ -1,0 +1,11 @@
+//! What runs inside a run: Longshore's own runners.
+//!
+//! A runner reads its request from the environment a run gives it ([`RunnerEnv`]), tells people what it does on
+//! stderr, and prints its result, one JSON object on one line, on stdout. This module depends on nothing else of ours.
+
+mod env;
+mod output;
+mod sql;
+
+pub use self::env::RunnerEnv;
+pub use self::sql::{SQL_INPUT_SCHEMA, SQL_RESULT_SCHEMA, run_sql};

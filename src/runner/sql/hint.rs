@@ -1,0 +1,62 @@
+//! SQLite's messages with what helps to mend the query: the tables there are, or their columns.
+
+use super::error::shorten;
+use super::name::did_you_mean;
+
+const HINT_BYTES: usize = 1200;
+
+/// A table that was loaded.
+#[derive(Debug)]
+pub(super) struct Table {
+    pub(super) name: String,
+    pub(super) columns: Vec<String>,
+}
+
+/// `message` of SQLite, with a hint where there is one.
+pub(super) fn explain(message: &str, tables: &[Table]) -> String {
+    let hint = if let Some(name) = message.strip_prefix("no such table: ") {
+        let names: Vec<&str> = tables.iter().map(|table| table.name.as_str()).collect();
+        format!("{} (tables: {})", did_you_mean(unqualified(name), names.iter().copied()), names.join(", "))
+    } else if let Some(name) = message.strip_prefix("no such column: ") {
+        let columns = tables.iter().flat_map(|table| table.columns.iter().map(String::as_str));
+        let near = did_you_mean(unqualified(name), columns);
+        let shapes: Vec<String> =
+            tables.iter().map(|table| format!("{}({})", table.name, table.columns.join(", "))).collect();
+        format!("{near} (columns: {})", shapes.join(", "))
+    } else {
+        String::new()
+    };
+    shorten(format!("{message}{hint}"), HINT_BYTES)
+}
+
+/// The last part of `a.b`, without what SQLite adds after it.
+fn unqualified(name: &str) -> &str {
+    let name = name.split(" - ").next().unwrap_or(name);
+    name.rsplit('.').next().unwrap_or(name).trim_matches('"')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hints() {
+        let table = |name: &str, columns: &[&str]| Table {
+            name: name.to_owned(),
+            columns: columns.iter().map(|&column| column.to_owned()).collect(),
+        };
+        let tables = [table("orders", &["id", "status"]), table("customers", &["id", "name"])];
+        let cases = [
+            ("no such table: order", "no such table: order; did you mean \"orders\"? (tables: orders, customers)"),
+            ("no such table: zzz", "no such table: zzz (tables: orders, customers)"),
+            (
+                "no such column: o.staus",
+                "no such column: o.staus; did you mean \"status\"? (columns: orders(id, status), customers(id, name))",
+            ),
+            ("near \"FROM\": syntax error", "near \"FROM\": syntax error"),
+        ];
+        for (message, explained) in cases {
+            assert_eq!(explain(message, &tables), explained);
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! From what a request names to the files that hold its tables. Nothing outside the run's files and the data directory
+//! is opened.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use super::RunnerEnv;
+use super::builtin::DATASETS;
+use super::error::{RunError, Violations};
+use super::name::{did_you_mean, is_dataset_name, table_name};
+use super::request::{DataChoice, FILES, FileRef};
+
+/// The most bytes a CSV file may have.
+const FILE_BYTES: u64 = 256 * 1024 * 1024;
+
+/// One table to be, and where its rows are.
+#[derive(Debug, Clone)]
+pub(super) struct TableSource {
+    /// The table's name.
+    pub(super) table: String,
+    /// The file as messages call it.
+    pub(super) label: String,
+    pub(super) content: Content,
+}
+
+/// CSV text, compiled in or in a file.
+#[derive(Debug, Clone)]
+pub(super) enum Content {
+    BuiltIn(&'static str),
+    File(PathBuf),
+}
+
+impl Content {
+    /// Opens it at its beginning.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub(super) fn open(&self) -> io::Result<Box<dyn Read + Send>> {
+        Ok(match self {
+            Self::BuiltIn(text) => Box::new(text.as_bytes()),
+            Self::File(path) => Box::new(File::open(path)?.take(FILE_BYTES)),
+        })
+    }
+}
+
+/// Finds the files of `choice`.
+///
+/// # Errors
+/// [`RunError::Validation`] with every file that is missing, is not a file, is too large or lies elsewhere, or with the
+/// data sets there are.
+pub(super) fn resolve(choice: &DataChoice, env: &RunnerEnv) -> Result<Vec<TableSource>, RunError> {
+    let mut violations = Violations::default();
+    let sources = match choice {
+        DataChoice::Dataset(name) => dataset(name, env, &mut violations),
+        DataChoice::Files(files) => {
+            let resolved = files.iter().enumerate().map(|(index, file)| (index, file, run_file(file, env)));
+            let mut sources = Vec::with_capacity(files.len());
+            for (index, file, path) in resolved {
+                match path {
+                    Ok(path) => sources.push(source(&file.table, &file.path, path)),
+                    Err(problem) => violations.add(format!("files[{index}].path"), problem),
+                }
+            }
+            sources
+        }
+    };
+    violations.into_result()?;
+    Ok(sources)
+}
+
+fn source(table: &str, label: &str, path: PathBuf) -> TableSource {
+    TableSource { table: table.to_owned(), label: label.to_owned(), content: Content::File(path) }
+}
+
+/// The real path of one of the run's files.
+fn run_file(file: &FileRef, env: &RunnerEnv) -> Result<PathBuf, String> {
+    let path = Path::new(&file.path);
+    let shown = &file.path;
+    if path.is_absolute() {
+        let roots: Vec<&Path> = [&env.files, &env.data].into_iter().flatten().map(PathBuf::as_path).collect();
+        return within(path, &roots, shown);
+    }
+    let Some(root) = &env.files else {
+        return Err(format!("{shown:?}: this run has no files (LONGSHORE_FILES is not set)"));
+    };
+    within(&root.join(path), &[root], shown)
+}
+
+/// The real path of `path`, symbolic links resolved, which must be a file inside one of `roots`.
+fn within(path: &Path, roots: &[&Path], shown: &str) -> Result<PathBuf, String> {
+    let outside = || format!("{shown:?} lies outside the run's files and the data directory");
+    let inside = |real: &Path| roots.iter().any(|root| root.canonicalize().is_ok_and(|root| real.starts_with(root)));
+    // A path that is outside by its text alone gets the same answer whether it exists or not.
+    let textually_inside = roots.iter().any(|root| path.starts_with(root));
+    let real = match path.canonicalize() {
+        Ok(real) => real,
+        Err(_) if !textually_inside || has_parent_step(path) => return Err(outside()),
+        Err(error) => return Err(format!("{shown:?} can't be read: {error}")),
+    };
+    if !inside(&real) {
+        return Err(outside());
+    }
+    let found = fs::metadata(&real).map_err(|error| format!("{shown:?} can't be read: {error}"))?;
+    if !found.is_file() {
+        return Err(format!("{shown:?} is not a file"));
+    }
+    if found.len() > FILE_BYTES {
+        return Err(format!("{shown:?} has {} bytes; at most {FILE_BYTES} are read", found.len()));
+    }
+    Ok(real)
+}
+
+fn has_parent_step(path: &Path) -> bool {
+    path.components().any(|part| part == std::path::Component::ParentDir)
+}
+
+/// The tables of a data set: of the data directory if it is there, else of the one that is compiled in.
+fn dataset(name: &str, env: &RunnerEnv, violations: &mut Violations) -> Vec<TableSource> {
+    if let Some(root) = &env.data {
+        let directory = root.join(name);
+        if directory.is_dir() {
+            return directory_tables(name, &directory, root, violations);
+        }
+    }
+    if let Some(found) = DATASETS.iter().find(|dataset| dataset.name == name) {
+        return found.files.iter().filter_map(|(file, text)| built_in(file, text)).collect();
+    }
+    let available = available(env);
+    let hint = did_you_mean(name, available.iter().map(String::as_str));
+    violations.add("dataset", format!("there is no data set {name:?}{hint} (available: {})", available.join(", ")));
+    Vec::new()
+}
+
+fn built_in(file: &str, text: &'static str) -> Option<TableSource> {
+    let table = table_name(file).ok()?;
+    Some(TableSource { table, label: file.to_owned(), content: Content::BuiltIn(text) })
+}
+
+fn directory_tables(name: &str, directory: &Path, root: &Path, violations: &mut Violations) -> Vec<TableSource> {
+    let files = match csv_files(directory) {
+        Ok(files) => files,
+        Err(error) => {
+            violations.add("dataset", format!("{name:?} can't be read: {error}"));
+            return Vec::new();
+        }
+    };
+    if files.is_empty() || files.len() > FILES {
+        violations.add("dataset", format!("{name:?} must have 1 to {FILES} files *.csv, not {}", files.len()));
+        return Vec::new();
+    }
+    let mut sources: Vec<TableSource> = Vec::with_capacity(files.len());
+    for file in files {
+        let label = format!("{name}/{file}");
+        let checked = table_name(&file).and_then(|table| Ok((table, within(&directory.join(&file), &[root], &label)?)));
+        match checked {
+            Ok((table, _)) if sources.iter().any(|other| other.table.eq_ignore_ascii_case(&table)) => {
+                violations.add("dataset", format!("{label:?}: table {table:?} is there twice"));
+            }
+            Ok((table, path)) => sources.push(source(&table, &label, path)),
+            Err(problem) => violations.add("dataset", format!("{label:?}: {problem}")),
+        }
+    }
+    sources
+}
+
+/// The names of the files `*.csv` that are not hidden, sorted.
+fn csv_files(directory: &Path) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        let is_csv = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"));
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        if is_csv && !name.starts_with('.') && !path.is_dir() {
+            names.push(name);
+        }
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// The names of all data sets, sorted.
+fn available(env: &RunnerEnv) -> Vec<String> {
+    let entries = env.data.as_ref().and_then(|root| fs::read_dir(root).ok());
+    let directories = entries.into_iter().flatten().flatten().map(|entry| entry.path()).filter(|path| path.is_dir());
+    let mut names: Vec<String> = directories
+        .filter_map(|path| path.file_name()?.to_str().map(str::to_owned))
+        .filter(|name| is_dataset_name(name))
+        .chain(DATASETS.iter().map(|dataset| dataset.name.to_owned()))
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,177 @@
-//! (being written)
+//! The composition root: the only place that names concrete backends. It reads as the daemon's
+//! start order — configuration, telemetry, ports, backend, engine, serve — and its stop order.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tracing::{info, warn};
+
+use crate::config::{Config, ServeArgs};
+use crate::domain::resolve::Rules;
+use crate::engine::{Engine, EngineConfig, Readiness};
+use crate::grpc::{GrpcServer, Health, RpcMetrics, Served, ServerFacts};
+use crate::runtime::admin::{self, Ready};
+use crate::runtime::shutdown::Shutdown;
+use crate::runtime::{task, telemetry};
+
+mod backend;
+mod demo;
+mod release;
+
+pub use demo::Demo;
+pub use release::release;
+
+/// Between becoming unready and refusing calls: what endpoints need to notice. On loopback there
+/// are none.
+const NOTICE: Duration = Duration::from_secs(3);
+
+/// A daemon that serves.
+#[derive(Debug)]
+pub struct Running {
+    /// Where gRPC is served.
+    pub address: SocketAddr,
+    /// Where the admin endpoints are served.
+    pub admin_address: Option<SocketAddr>,
+    done: JoinHandle<anyhow::Result<Served>>,
+}
+
+impl Running {
+    /// Waits until the daemon has gone down.
+    ///
+    /// # Errors
+    /// What ended it, if that was no orderly end.
+    pub async fn ended(self) -> anyhow::Result<Served> {
+        self.done.await.context("the server's task panicked")?
+    }
+}
+
+/// `longshore serve`: until a signal ends it.
+///
+/// # Errors
+/// A configuration that can't be used, a port that is taken, a failure while serving.
+pub async fn serve(args: ServeArgs) -> anyhow::Result<ExitCode> {
+    let config = Config::load(&args)?;
+    telemetry::install(config.log_format);
+    let shutdown = Shutdown::on_signals().context("cannot listen for signals")?;
+    let running = start(config, shutdown.clone()).await?;
+    tokio::select! {
+        ended = running.ended() => {
+            if ended? == Served::OutOfPatience {
+                warn!("some connections were still open; they are cut");
+            }
+            info!("ended; live runs go on and are adopted at the next start");
+            Ok(ExitCode::SUCCESS)
+        }
+        () = shutdown.abort.cancelled() => Ok(ExitCode::FAILURE),
+    }
+}
+
+/// Starts a daemon; it serves when this returns, ready or not.
+///
+/// # Errors
+/// As [`serve`].
+pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running> {
+    // One provider of cryptography in the process, whatever else is linked. An error means that
+    // it is installed already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    if !config.listen.ip().is_loopback() && !config.insecure_no_auth {
+        bail!(
+            "refusing to serve on {} without authentication: whoever reaches it could run programs. Listen on \
+             127.0.0.1, or say --insecure-no-auth if something in front of it lets only the right callers through",
+            config.listen
+        );
+    }
+    let (listener, address) = bind(config.listen, "gRPC", "--listen").await?;
+    let (backend, reason) = backend::connect(&config).await?;
+    info!(backend = backend.capabilities.backend, isolation = backend.capabilities.isolation, %reason, "backend");
+    for note in &backend.capabilities.notes {
+        info!(%note, "isolation");
+    }
+    let mut registry = Registry::with_prefix("longshore");
+    let metrics = RpcMetrics::register(&mut registry);
+    let (ready, admin_ready) = watch::channel(Ready::No("starting".to_owned()));
+    let admin_address = match config.admin_listen {
+        None => None,
+        Some(wanted) => {
+            let (listener, address) = bind(wanted, "the admin endpoints", "--admin-listen").await?;
+            let stop = shutdown.abort.clone();
+            task::spawn("admin", admin::serve(listener, admin_ready, Arc::new(registry), stop));
+            Some(address)
+        }
+    };
+    // Streams end and submits are refused a little after readiness goes: endpoints need time.
+    let closing = tokio_util::sync::CancellationToken::new();
+    let engine = Engine::start(EngineConfig {
+        rules: rules(&config, &backend),
+        namespaces: config.namespaces.keys().cloned().collect(),
+        backend,
+        drain: closing.clone(),
+        result_deadline: config.result_deadline,
+    });
+    let health = Health::starting().await;
+    task::spawn("readiness", tell_readiness(engine.readiness(), health.clone(), ready.clone()));
+    let notice = if config.listen.ip().is_loopback() { Duration::ZERO } else { NOTICE };
+    let drain = shutdown.drain.clone();
+    let (draining_health, going) = (health.clone(), closing.clone());
+    task::spawn("drain", async move {
+        drain.cancelled().await;
+        draining_health.drain().await;
+        ready.send_replace(Ready::No("draining".to_owned()));
+        tokio::time::sleep(notice).await;
+        going.cancel();
+    });
+    let facts = ServerFacts { version: env!("CARGO_PKG_VERSION").to_owned(), backend_reason: reason };
+    let server = GrpcServer { engine, facts, health, metrics };
+    let patience = config.drain_timeout;
+    info!(%address, admin = ?admin_address, version = env!("CARGO_PKG_VERSION"), "serving");
+    let done = task::spawn("grpc", async move { Ok(server.serve(listener, closing, patience).await?) });
+    Ok(Running { address, admin_address, done })
+}
+
+async fn bind(wanted: SocketAddr, what: &str, flag: &str) -> anyhow::Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(wanted)
+        .await
+        .with_context(|| format!("cannot serve {what} on {wanted}; is it taken? choose another with {flag}"))?;
+    let address = listener.local_addr().with_context(|| format!("cannot tell the address of {wanted}"))?;
+    Ok((listener, address))
+}
+
+fn rules(config: &Config, backend: &crate::backend::Backend) -> Rules {
+    Rules {
+        limits: config.limits.clone(),
+        capabilities: (*backend.capabilities).clone(),
+        profiles: config.profiles.clone(),
+        volumes: config.volumes.clone(),
+    }
+}
+
+/// Tells the engine's readiness to health and admin until the server drains.
+async fn tell_readiness(mut engine: watch::Receiver<Readiness>, health: Health, admin: watch::Sender<Ready>) {
+    loop {
+        let readiness = engine.borrow_and_update().clone();
+        let told = match &readiness {
+            Readiness::Ready => Ready::Yes,
+            Readiness::Starting => Ready::No("starting: the backend is being listed".to_owned()),
+            Readiness::Broken(why) => Ready::No(why.clone()),
+        };
+        health.set_ready(told == Ready::Yes).await;
+        let draining = Ready::No("draining".to_owned());
+        admin.send_if_modified(|ready| {
+            let changed = *ready != draining && *ready != told;
+            if changed {
+                *ready = told;
+            }
+            changed
+        });
+        if engine.changed().await.is_err() {
+            return;
+        }
+    }
+}

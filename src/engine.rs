@@ -1,24 +1,36 @@
 //! The use cases: submit, observe, stop. Knows the domain and the backend's roles, no wire and no
 //! concrete backend.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures::stream::BoxStream;
 use jiff::Timestamp;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
-use crate::backend::{BackendError, Preview};
+use crate::backend::{Backend, BackendError, Preview};
 use crate::domain::failure::FailureClass;
 use crate::domain::log::{LogGap, LogPiece, LogStream};
 use crate::domain::name::{NamespaceName, Parent, RunId, RunName};
 use crate::domain::profile::Profile;
 use crate::domain::resolve::Rules;
-use crate::domain::result::FoundResult;
 use crate::domain::run::{Run, RunState};
 use crate::domain::selector::LabelSelector;
 use crate::domain::spec::RunSpec;
 use crate::domain::violation::Violations;
+
+mod feed;
+mod logs;
+mod observe;
+mod reconciler;
+mod results;
+mod stop;
+mod submit;
+mod table;
+
+use feed::Hub;
+use table::Table;
 
 /// Who calls, and what they may do.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -29,7 +41,48 @@ pub struct Caller {
 
 /// Runs the use cases. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Engine {}
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+/// What an engine is made of.
+#[derive(Debug)]
+pub struct EngineConfig {
+    /// Executes runs.
+    pub backend: Backend,
+    /// What specs are judged by.
+    pub rules: Rules,
+    /// Namespaces that are configured.
+    pub namespaces: BTreeSet<NamespaceName>,
+    /// Cancelled when the server goes down: nothing is submitted any more, streams end with
+    /// `Reconnect`.
+    pub drain: CancellationToken,
+    /// How long the output of a program that has ended may take to be read.
+    pub result_deadline: Duration,
+}
+
+#[derive(Debug)]
+struct Inner {
+    backend: Backend,
+    rules: Rules,
+    namespaces: BTreeSet<NamespaceName>,
+    drain: CancellationToken,
+    table: Arc<Table>,
+    hub: Hub,
+    reconciler: reconciler::Handle,
+    ready: watch::Receiver<Readiness>,
+}
+
+/// Whether the engine knows all runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    /// Not yet: the backend is being listed.
+    Starting,
+    /// It does.
+    Ready,
+    /// Not any more: the sentence says why.
+    Broken(String),
+}
 
 /// See [`Engine::submit`].
 #[derive(Clone, Debug)]
@@ -318,93 +371,66 @@ pub enum EngineError {
     Backend(#[from] BackendError),
 }
 
-#[allow(clippy::unimplemented, clippy::unused_async)]
 impl Engine {
+    /// Starts the reconciler: it adopts what is there and watches from then on, until the end of
+    /// the process.
+    #[must_use]
+    pub fn start(config: EngineConfig) -> Self {
+        let EngineConfig { backend, rules, namespaces, drain, result_deadline } = config;
+        let table = Arc::new(Table::default());
+        let hub = Hub::new(Arc::clone(&backend.logs));
+        let (reconciler, ready) = reconciler::start(&backend, Arc::clone(&table), hub.clone(), &rules, result_deadline);
+        Self { inner: Arc::new(Inner { backend, rules, namespaces, drain, table, hub, reconciler, ready }) }
+    }
+
     /// The rules that specs are judged by.
     #[must_use]
     pub fn rules(&self) -> &Rules {
-        unimplemented!()
+        &self.inner.rules
+    }
+
+    /// Whether all runs are known; changes are told.
+    #[must_use]
+    pub fn readiness(&self) -> watch::Receiver<Readiness> {
+        self.inner.ready.clone()
     }
 
     /// Namespaces that the caller may use.
     #[must_use]
     pub fn namespaces(&self, _caller: &Caller) -> Vec<NamespaceName> {
-        unimplemented!()
+        self.inner.namespaces.iter().cloned().collect()
     }
 
     /// Profiles that may be used in `namespace`, each with why it is not available on this
     /// backend, if it is not.
+    ///
+    /// # Errors
+    /// If there is no such namespace.
     pub fn profiles(
         &self,
         _caller: &Caller,
-        _namespace: &NamespaceName,
+        namespace: &NamespaceName,
     ) -> Result<Vec<(Profile, Option<String>)>, EngineError> {
-        unimplemented!()
+        self.known(namespace)?;
+        let backend = self.inner.rules.capabilities.backend;
+        let offered = |profile: &Profile| (profile.clone(), profile.unavailable_on(backend));
+        Ok(self.inner.rules.profiles.values().map(offered).collect())
     }
 
-    /// Submits a run; idempotent by its id.
-    pub async fn submit(&self, _caller: &Caller, _submit: Submit) -> Result<Submitted, EngineError> {
-        unimplemented!()
+    fn known(&self, namespace: &NamespaceName) -> Result<(), EngineError> {
+        if self.inner.namespaces.contains(namespace) {
+            Ok(())
+        } else {
+            Err(EngineError::NamespaceNotFound(namespace.clone()))
+        }
     }
 
-    /// Reads a run.
-    pub async fn get(&self, _caller: &Caller, _name: &RunName) -> Result<Arc<Run>, EngineError> {
-        unimplemented!()
-    }
-
-    /// Lists runs, newest first.
-    pub async fn list(&self, _caller: &Caller, _list: List) -> Result<RunPage, EngineError> {
-        unimplemented!()
-    }
-
-    /// Tells of every change, beginning with what is there. Ends in `Reconnect`.
-    pub async fn watch(
-        &self,
-        _caller: &Caller,
-        _parent: Parent,
-        _filter: RunFilter,
-    ) -> Result<BoxStream<'static, WatchEvent>, EngineError> {
-        unimplemented!()
-    }
-
-    /// Waits until the run is terminal or `timeout` has passed (capped at 50 s).
-    pub async fn wait(&self, _caller: &Caller, _name: &RunName, _timeout: Duration) -> Result<Arc<Run>, EngineError> {
-        unimplemented!()
-    }
-
-    /// Streams output.
-    pub async fn stream_logs(
-        &self,
-        _caller: &Caller,
-        _query: LogQuery,
-    ) -> Result<BoxStream<'static, Result<LogEvent, EngineError>>, EngineError> {
-        unimplemented!()
-    }
-
-    /// Reads the result: what is known of it, and its compact JSON.
-    pub async fn read_result(&self, _caller: &Caller, _name: &RunName) -> Result<(FoundResult, Bytes), EngineError> {
-        unimplemented!()
-    }
-
-    /// Asks for a stop; `etag`, if not empty, must be the present one.
-    pub async fn cancel(
-        &self,
-        _caller: &Caller,
-        _name: &RunName,
-        _reason: String,
-        _etag: &str,
-    ) -> Result<Arc<Run>, EngineError> {
-        unimplemented!()
-    }
-
-    /// Deletes a finished run.
-    pub async fn delete(
-        &self,
-        _caller: &Caller,
-        _name: &RunName,
-        _allow_missing: bool,
-        _etag: &str,
-    ) -> Result<(), EngineError> {
-        unimplemented!()
+    /// Refuses what needs all runs to be known while they are not.
+    fn synced(&self) -> Result<(), EngineError> {
+        match &*self.inner.ready.borrow() {
+            Readiness::Starting => Err(EngineError::NotServing("starting")),
+            // What was known stays known: it is told, though it may be late.
+            Readiness::Ready | Readiness::Broken(_) => Ok(()),
+        }
     }
 }

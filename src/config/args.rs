@@ -1,0 +1,91 @@
+//! Flags of the verbs that read the configuration.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+/// Flags of `longshore serve`. They win over the configuration file.
+#[derive(Args, Clone, Debug, Default)]
+pub struct ServeArgs {
+    /// Configuration file (TOML); without it every key has its default
+    #[arg(long, short = 'c', env = "LONGSHORE_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Address to serve gRPC on [default: 127.0.0.1:7420]
+    #[arg(long, env = "LONGSHORE_LISTEN", value_name = "ADDR")]
+    pub listen: Option<SocketAddr>,
+
+    /// Address to serve /livez, /readyz and /metrics on; "off" for nowhere [default: 127.0.0.1:7421]
+    #[arg(long, env = "LONGSHORE_ADMIN_LISTEN", value_name = "ADDR")]
+    pub admin_listen: Option<String>,
+
+    /// What executes runs
+    ///
+    /// auto: an explicit kubeconfig, else the cluster this runs in, else this machine.
+    /// $KUBECONFIG and ~/.kube/config are used with an explicit `kubernetes` only, so that a
+    /// laptop never submits to production by accident.
+    #[arg(long, env = "LONGSHORE_BACKEND", value_enum, value_name = "BACKEND")]
+    pub backend: Option<BackendChoice>,
+
+    /// Kubeconfig file of the cluster
+    #[arg(long, env = "LONGSHORE_KUBECONFIG", value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+
+    /// Context in the kubeconfig [default: its current one]
+    #[arg(long, env = "LONGSHORE_CONTEXT", value_name = "NAME")]
+    pub context: Option<String>,
+
+    /// Name of this installation: two with different names never touch each other's runs
+    /// [default: longshore]
+    #[arg(long, env = "LONGSHORE_INSTANCE", value_name = "NAME")]
+    pub instance: Option<String>,
+
+    /// Where the local backend keeps its runs
+    #[arg(long, env = "LONGSHORE_STATE_DIR", value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+
+    /// Serve beyond loopback although nobody is authenticated
+    #[arg(long, env = "LONGSHORE_INSECURE_NO_AUTH")]
+    pub insecure_no_auth: bool,
+
+    /// How log lines are written: auto (text on a terminal, else json), text, json
+    #[arg(long, env = "LONGSHORE_LOG_FORMAT", value_name = "FORMAT")]
+    pub log_format: Option<String>,
+}
+
+/// Which backend executes runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum BackendChoice {
+    /// An explicit kubeconfig, else the cluster this runs in, else this machine.
+    #[default]
+    Auto,
+    /// A Kubernetes cluster.
+    Kubernetes,
+    /// Processes of this machine.
+    Local,
+}
+
+/// Flags of `longshore release`.
+#[derive(Args, Clone, Debug, Default)]
+pub struct ReleaseArgs {
+    /// Configuration file of the daemon whose runs are released
+    #[arg(long, short = 'c', env = "LONGSHORE_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Kubeconfig file of the cluster [default: $KUBECONFIG, ~/.kube/config, or the cluster this runs in]
+    #[arg(long, env = "LONGSHORE_KUBECONFIG", value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+
+    /// Context in the kubeconfig [default: its current one]
+    #[arg(long, env = "LONGSHORE_CONTEXT", value_name = "NAME")]
+    pub context: Option<String>,
+
+    /// Name of the installation whose Jobs are released [default: longshore]
+    #[arg(long, env = "LONGSHORE_INSTANCE", value_name = "NAME")]
+    pub instance: Option<String>,
+
+    /// Delete the Jobs as well, live ones included
+    #[arg(long)]
+    pub delete: bool,
+}

@@ -1,0 +1,46 @@
+//! The profiles that are there without any configuration.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::domain::profile::{InputDelivery, LocalProfile, Profile};
+use crate::domain::spec::{ResultMode, ResultRule, ResultScan, RunSpec};
+use crate::runner::{SQL_INPUT_SCHEMA, SQL_RESULT_SCHEMA};
+
+/// The built-in profiles, by name.
+pub(super) fn profiles() -> BTreeMap<String, Profile> {
+    BTreeMap::from([("sql".to_owned(), sql())])
+}
+
+/// SQL over CSV files. On Kubernetes it needs an image that carries this binary.
+fn sql() -> Profile {
+    Profile {
+        name: "sql".to_owned(),
+        description: "Runs one SELECT over CSV files and gives columns and rows as its result".to_owned(),
+        // A request is small, and a Pod without a volume starts in half the time.
+        input: InputDelivery::Env("LONGSHORE_INPUT_JSON".to_owned()),
+        defaults: RunSpec {
+            run_timeout: Some(Duration::from_secs(120)),
+            result: ResultRule { mode: Some(ResultMode::Required), scan: Some(ResultScan::LastObject) },
+            tmp_size: Some("0".to_owned()),
+            ..RunSpec::default()
+        },
+        overridable: ["run_timeout", "start_timeout", "retention", "termination_grace", "resources", "env", "placement"]
+            .map(str::to_owned)
+            .to_vec(),
+        pod_annotations: Vec::new(),
+        input_schema: Some(SQL_INPUT_SCHEMA.to_owned()),
+        result_schema: Some(SQL_RESULT_SCHEMA.to_owned()),
+        kubernetes: None,
+        local: Some(LocalProfile { command: ["{longshore}", "runner", "sql"].map(str::to_owned).to_vec() }),
+        missing: Some("profiles.sql.kubernetes.image".to_owned()),
+    }
+}
+
+/// What the image of the built-in profile `name` runs, where its configuration names the image only.
+pub(super) fn image_command(name: &str) -> Vec<String> {
+    match name {
+        "sql" => ["/usr/local/bin/longshore", "runner", "sql"].map(str::to_owned).to_vec(),
+        _ => Vec::new(),
+    }
+}

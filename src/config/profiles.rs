@@ -1,0 +1,219 @@
+//! Profiles as typed, and how they become [`Profile`]s.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::builtin;
+use super::file::Faults;
+use crate::domain::profile::{InputDelivery, KubernetesProfile, LocalProfile, Profile};
+use crate::domain::spec::{
+    EnvSource, EnvVar, NetworkMode, Placement, Resources, ResultMode, ResultScan, RunSpec, Security, VolumeMount,
+};
+
+/// One `[profiles.NAME]`; what is unset keeps what the built-in profile of that name has.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct ProfileSection {
+    description: Option<String>,
+    input: Option<String>,
+    overridable: Option<Vec<String>>,
+    pod_annotations: Option<Vec<String>>,
+    input_schema: Option<String>,
+    result_schema: Option<String>,
+    kubernetes: Option<KubernetesPart>,
+    local: Option<LocalPart>,
+    defaults: DefaultsPart,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct KubernetesPart {
+    image: String,
+    command: Option<Vec<String>>,
+    args: Vec<String>,
+    working_dir: Option<String>,
+    image_pull_policy: Option<String>,
+    image_pull_secrets: Vec<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct LocalPart {
+    command: Vec<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct DefaultsPart {
+    env: BTreeMap<String, String>,
+    requests: BTreeMap<String, String>,
+    limits: BTreeMap<String, String>,
+    security: Option<SecurityPart>,
+    start_timeout: Option<String>,
+    run_timeout: Option<String>,
+    termination_grace: Option<String>,
+    retention: Option<String>,
+    volumes: Vec<VolumePart>,
+    network_mode: Option<String>,
+    node_selector: BTreeMap<String, String>,
+    priority_class_name: Option<String>,
+    labels: BTreeMap<String, String>,
+    annotations: BTreeMap<String, String>,
+    result: Option<String>,
+    scan: Option<String>,
+    tmp_size: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct SecurityPart {
+    run_as_user: Option<i64>,
+    run_as_group: Option<i64>,
+    fs_group: Option<i64>,
+    read_only_root_filesystem: Option<bool>,
+    runtime_class_name: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct VolumePart {
+    volume: String,
+    mount_path: String,
+    read_only: Option<bool>,
+}
+
+impl ProfileSection {
+    /// The profile `name`: this over `base`.
+    pub(super) fn over(self, base: Option<Profile>, name: &str, faults: &mut Faults) -> Profile {
+        let key = format!("profiles.{name}");
+        if !crate::domain::syntax::is_dns_label(name) {
+            faults.add(&key, "is no DNS label: lower-case letters, digits and `-`");
+        }
+        let is_new = base.is_none();
+        let mut profile = base.unwrap_or_default();
+        name.clone_into(&mut profile.name);
+        set(&mut profile.description, self.description);
+        set(&mut profile.overridable, self.overridable);
+        set(&mut profile.pod_annotations, self.pod_annotations);
+        profile.input_schema = self.input_schema.or(profile.input_schema);
+        profile.result_schema = self.result_schema.or(profile.result_schema);
+        if let Some(text) = self.input {
+            set(&mut profile.input, input(&format!("{key}.input"), &text, faults));
+        }
+        if let Some(part) = self.kubernetes {
+            profile.kubernetes = Some(part.resolve(&format!("{key}.kubernetes"), name, faults));
+        }
+        if let Some(part) = self.local {
+            if part.command.is_empty() {
+                faults.add(&format!("{key}.local.command"), "is empty; name the program and its arguments");
+            }
+            profile.local = Some(LocalProfile { command: part.command });
+        }
+        if is_new && profile.kubernetes.is_none() && profile.local.is_none() {
+            faults.add(&key, "has neither a `kubernetes` nor a `local` part, so nothing can run it");
+        }
+        profile.defaults = self.defaults.over(profile.defaults, &format!("{key}.defaults"), faults);
+        profile
+    }
+}
+
+fn set<T>(target: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *target = value;
+    }
+}
+
+fn input(key: &str, text: &str, faults: &mut Faults) -> Option<InputDelivery> {
+    match text {
+        "file" => Some(InputDelivery::File),
+        "stdin" => Some(InputDelivery::Stdin),
+        _ => match text.strip_prefix("env:") {
+            Some(name) if crate::domain::syntax::is_env_name(name) => Some(InputDelivery::Env(name.to_owned())),
+            _ => {
+                faults.add(key, format!("`{text}` is none of `file`, `stdin`, `env:NAME`"));
+                None
+            }
+        },
+    }
+}
+
+impl KubernetesPart {
+    fn resolve(self, key: &str, profile: &str, faults: &mut Faults) -> KubernetesProfile {
+        if self.image.is_empty() {
+            faults.add(&format!("{key}.image"), "is not set; name the image");
+        }
+        if let Some(policy) = self.image_pull_policy.as_deref() {
+            let choices = [("Always", ()), ("IfNotPresent", ()), ("Never", ())];
+            faults.choice(&format!("{key}.image_pull_policy"), policy, &choices);
+        }
+        KubernetesProfile {
+            image: self.image,
+            command: self.command.unwrap_or_else(|| builtin::image_command(profile)),
+            args: self.args,
+            working_dir: self.working_dir,
+            image_pull_policy: self.image_pull_policy,
+            image_pull_secrets: self.image_pull_secrets,
+        }
+    }
+}
+
+impl DefaultsPart {
+    fn over(self, mut spec: RunSpec, key: &str, faults: &mut Faults) -> RunSpec {
+        for (name, value) in self.env {
+            spec.env.retain(|var| var.name != name);
+            spec.env.push(EnvVar { name, source: EnvSource::Value(value) });
+        }
+        let Resources { requests, limits } = &mut spec.resources;
+        requests.extend(self.requests);
+        limits.extend(self.limits);
+        if let Some(part) = self.security {
+            let SecurityPart { run_as_user, run_as_group, fs_group, read_only_root_filesystem, runtime_class_name } = part;
+            spec.security = Security { run_as_user, run_as_group, fs_group, read_only_root_filesystem, runtime_class_name };
+        }
+        for (name, text, target) in [
+            ("start_timeout", self.start_timeout, &mut spec.start_timeout),
+            ("run_timeout", self.run_timeout, &mut spec.run_timeout),
+            ("termination_grace", self.termination_grace, &mut spec.termination_grace),
+            ("retention", self.retention, &mut spec.retention),
+        ] {
+            if let Some(text) = text {
+                *target = faults.duration(&format!("{key}.{name}"), &text).or(*target);
+            }
+        }
+        if !self.volumes.is_empty() {
+            let mount = |part: VolumePart| {
+                let VolumePart { volume, mount_path, read_only } = part;
+                VolumeMount { volume, mount_path, read_only }
+            };
+            spec.volumes = self.volumes.into_iter().map(mount).collect();
+        }
+        let modes = [("none", NetworkMode::None), ("egress", NetworkMode::Egress), ("cluster", NetworkMode::Cluster)];
+        choose(&mut spec.network_mode, self.network_mode, &format!("{key}.network_mode"), &modes, faults);
+        if !self.node_selector.is_empty() || self.priority_class_name.is_some() {
+            let (node_selector, priority_class_name) = (self.node_selector, self.priority_class_name);
+            spec.placement = Placement { node_selector, priority_class_name, tolerations: Vec::new() };
+        }
+        spec.labels.extend(self.labels);
+        spec.annotations.extend(self.annotations);
+        let modes =
+            [("none", ResultMode::None), ("optional", ResultMode::Optional), ("required", ResultMode::Required)];
+        choose(&mut spec.result.mode, self.result, &format!("{key}.result"), &modes, faults);
+        let scans = [("off", ResultScan::Off), ("last_object", ResultScan::LastObject)];
+        choose(&mut spec.result.scan, self.scan, &format!("{key}.scan"), &scans, faults);
+        spec.tmp_size = self.tmp_size.or(spec.tmp_size);
+        spec
+    }
+}
+
+fn choose<T: Copy>(
+    target: &mut Option<T>,
+    text: Option<String>,
+    key: &str,
+    choices: &[(&str, T)],
+    faults: &mut Faults,
+) {
+    if let Some(text) = text {
+        *target = faults.choice(key, &text, choices).or(*target);
+    }
+}

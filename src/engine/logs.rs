@@ -1,0 +1,461 @@
+//! Streaming output to callers: from the hub's feed while it is followed, by an own read to catch
+//! up or without `follow`.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::feed::{FeedEnd, Hub, Taken, Tally};
+use super::results::source_of;
+use super::table::Observed;
+use super::{AttemptSelector, Caller, Engine, EngineError, LogEndReason, LogEvent, LogQuery, LogStart, ReconnectReason};
+use crate::backend::{BackendError, LogItem, LogOptions, LogSource};
+use crate::domain::cursor::LogCursor;
+use crate::domain::facts::AttemptFacts;
+use crate::domain::log::{LogGap, LogPiece, LogPosition, LogStream};
+use crate::domain::violation::{Violation, Violations};
+use crate::runtime::task;
+
+/// Bytes of output in one event.
+const EVENT_BYTES: usize = 64 * 1024;
+/// Events that wait for a caller who reads slowly.
+const EVENTS: usize = 4;
+/// How long a stream may be silent.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+/// Bytes that are kept to give the last lines.
+const TAIL_BYTES: usize = 8 * 1024 * 1024;
+
+impl Engine {
+    /// Streams output; see [`LogQuery`]. The stream ends in exactly one `End` or `Reconnect`, or in
+    /// an error.
+    ///
+    /// # Errors
+    /// There is no such run, attempt or container; the cursor is not of this run.
+    pub async fn stream_logs(
+        &self,
+        _caller: &Caller,
+        query: LogQuery,
+    ) -> Result<BoxStream<'static, Result<LogEvent, EngineError>>, EngineError> {
+        let observed = self.observed(&query.name).await?;
+        let start = check(&observed, &query, self.inner.rules.capabilities.split_streams)?;
+        let follow = self
+            .inner
+            .table
+            .follow(&query.name)
+            .ok_or_else(|| EngineError::RunNotFound(query.name.clone()))?;
+        let (events, stream) = mpsc::channel(EVENTS);
+        let streamer = Streamer {
+            hub: self.inner.hub.clone(),
+            run_uid: observed.facts.uid.clone(),
+            attempt: start.attempt,
+            position: start.position,
+            left: query.limit_bytes.filter(|limit| *limit > 0),
+            tally: Some(Tally::default()).filter(|_| matches!(query.start, LogStart::Beginning)),
+            query,
+            follow,
+            events,
+        };
+        let drain = self.inner.drain.clone();
+        task::spawn("log-stream", async move {
+            let (events, attempt, uid) = (streamer.events.clone(), streamer.attempt, streamer.run_uid.clone());
+            let mut streamer = streamer;
+            let ended = tokio::select! {
+                biased;
+                ended = streamer.run() => ended,
+                () = drain.cancelled() => Err(Stop::Reconnect(ReconnectReason::Draining)),
+            };
+            let last = match ended {
+                Ok(reason) => Ok(LogEvent::End { cursor: streamer.cursor(), reason }),
+                Err(Stop::Reconnect(reason)) => Ok(LogEvent::Reconnect { cursor: streamer.cursor(), reason }),
+                Err(Stop::Failed(error)) => Err(error.into()),
+                Err(Stop::CallerGone) => return,
+            };
+            drop((attempt, uid));
+            // The caller may have left meanwhile.
+            let _ = events.send(last).await;
+        });
+        Ok(ReceiverStream::new(stream).boxed())
+    }
+}
+
+/// Where a stream begins.
+struct Start {
+    attempt: u32,
+    position: Option<LogPosition>,
+}
+
+fn check(observed: &Observed, query: &LogQuery, split_streams: bool) -> Result<Start, EngineError> {
+    let mut violations = Violations::new();
+    let facts = &observed.facts;
+    if query.container != "run" {
+        violations.add("container", format!("there is no container `{}`; the program's own is `run`", query.container));
+    }
+    if query.stream.is_some() && !split_streams {
+        violations.unsupported_on_backend(
+            "stream",
+            "Kubernetes does not tell standard output and standard error apart; leave it unset",
+        );
+    }
+    let mut position = None;
+    let mut attempt = match query.attempts {
+        AttemptSelector::Latest => facts.last_attempt().map_or(1, |a| a.number),
+        AttemptSelector::Number(number) => number,
+        AttemptSelector::All => facts.attempts.first().map_or(1, |a| a.number),
+    };
+    if let LogStart::Cursor(text) = &query.start {
+        match LogCursor::decode(text, &facts.uid) {
+            Ok(cursor) => (attempt, position) = (cursor.attempt, cursor.position),
+            Err(error) => violations.push(Violation::new("cursor", error.to_string())),
+        }
+    }
+    if !violations.is_empty() {
+        return Err(EngineError::Invalid(violations));
+    }
+    let present = facts.attempts.last().map_or(0, |a| a.number);
+    if attempt == 0 || attempt > present.max(1) {
+        return Err(EngineError::NoSuchAttempt { name: facts.name.clone(), attempt, present });
+    }
+    Ok(Start { attempt, position })
+}
+
+/// Why a stream ends other than by its end.
+enum Stop {
+    Reconnect(ReconnectReason),
+    Failed(BackendError),
+    CallerGone,
+}
+
+struct Streamer {
+    hub: Hub,
+    run_uid: String,
+    query: LogQuery,
+    follow: watch::Receiver<Arc<Observed>>,
+    events: mpsc::Sender<Result<LogEvent, EngineError>>,
+    attempt: u32,
+    position: Option<LogPosition>,
+    /// Bytes that may still be sent.
+    left: Option<u64>,
+    /// Counts what is read, if it is read from the start.
+    tally: Option<Tally>,
+}
+
+impl Streamer {
+    async fn run(&mut self) -> Result<LogEndReason, Stop> {
+        loop {
+            if self.position.is_none() {
+                self.send(LogEvent::AttemptStarted { attempt: self.attempt }).await?;
+            }
+            let whole = if self.query.follow { self.follow_attempt().await? } else { self.read_attempt().await? };
+            let Some(whole) = whole else {
+                return Ok(if self.left == Some(0) { LogEndReason::ByteLimit } else { LogEndReason::CaughtUp });
+            };
+            let exit_code = self.attempt_facts().and_then(|a| a.main.terminated().map(|t| t.exit_code));
+            self.send(LogEvent::AttemptEnded { attempt: self.attempt, exit_code, whole: whole.0 }).await?;
+            let next = self.attempt + 1;
+            let has_next = self.follow.borrow().facts.attempts.iter().any(|a| a.number == next);
+            if self.query.attempts != AttemptSelector::All || !has_next {
+                return self.finish().await;
+            }
+            (self.attempt, self.position, self.tally) = (next, None, Some(Tally::default()));
+        }
+    }
+
+    /// The attempt is complete. `end` says that the run is finished, so it waits until it is.
+    async fn finish(&mut self) -> Result<LogEndReason, Stop> {
+        if !self.query.follow {
+            let terminal = self.follow.borrow().run.state.is_terminal();
+            return Ok(if terminal { LogEndReason::RunFinished } else { LogEndReason::CaughtUp });
+        }
+        loop {
+            let cursor = self.cursor();
+            tokio::select! {
+                // An error means that the run is gone.
+                _ = self.follow.wait_for(|o| o.run.state.is_terminal()) => return Ok(LogEndReason::RunFinished),
+                () = tokio::time::sleep(HEARTBEAT) => {}
+            }
+            self.send(LogEvent::Heartbeat { cursor }).await?;
+        }
+    }
+
+    /// Without `follow`: what is there now. `Some` if the attempt has ended, so that this was all.
+    async fn read_attempt(&mut self) -> Result<Option<Whole>, Stop> {
+        let ended = self.attempt_facts().is_some_and(|a| a.phase.is_over() || a.main.terminated().is_some());
+        let Some(source) = self.source() else { return Ok(ended.then_some(Whole(None))) };
+        if !self.attempt_facts().is_some_and(|a| a.main.started()) {
+            return Ok(ended.then_some(Whole(None)));
+        }
+        match self.read_on(&source).await {
+            Ok(()) => {}
+            Err(Stop::Failed(BackendError::NotFound(what))) => {
+                self.gap(format!("{what}: its output went with it")).await?;
+                self.tally = None;
+            }
+            Err(stop) => return Err(stop),
+        }
+        if self.left == Some(0) {
+            return Ok(None);
+        }
+        Ok(ended.then(|| Whole(self.tally.take().map(Tally::end))))
+    }
+
+    /// With `follow`: until the attempt's output is complete.
+    async fn follow_attempt(&mut self) -> Result<Option<Whole>, Stop> {
+        let Some(source) = self.wait_for_source().await? else { return Ok(Some(Whole(None))) };
+        let feed = self.hub.feed(&source, self.follow.clone());
+        let mut changes = feed.changes();
+        let from_start = matches!(self.query.start, LogStart::Beginning) || self.position.is_some();
+        let mut place = from_start.then(|| feed.place_after(self.position.as_ref())).flatten();
+        loop {
+            changes.borrow_and_update();
+            let Some(at) = place else {
+                // Not in the ring: an own read catches up, then the ring is tried again.
+                let before = self.position;
+                self.read_on(&source).await?;
+                place = feed.place_after(self.position.as_ref());
+                match (place, feed.ended()) {
+                    (None, Some(end)) => return Ok(Some(self.whole(&end))),
+                    (None, None) if self.position == before => self.wait(&mut changes).await?,
+                    _ => {}
+                }
+                if self.left == Some(0) {
+                    return Ok(None);
+                }
+                continue;
+            };
+            match feed.take(at, EVENT_BYTES) {
+                Taken::Items(items, next) => {
+                    place = Some(next);
+                    self.items(items).await?;
+                    if self.left == Some(0) {
+                        return Ok(None);
+                    }
+                }
+                Taken::Wait => self.wait(&mut changes).await?,
+                Taken::Behind => place = None,
+                Taken::End(end) => return Ok(Some(self.whole(&end))),
+            }
+        }
+    }
+
+    fn whole(&mut self, end: &FeedEnd) -> Whole {
+        match end {
+            FeedEnd::Complete(_) => Whole(self.tally.take().map(Tally::end)),
+            FeedEnd::Lost(_) => Whole(None),
+        }
+    }
+
+    /// Waits until the attempt has started; `None` if it ended without.
+    async fn wait_for_source(&mut self) -> Result<Option<LogSource>, Stop> {
+        loop {
+            let (started, over) = match self.attempt_facts() {
+                Some(attempt) => (attempt.main.started(), attempt.phase.is_over()),
+                None => (false, false),
+            };
+            match self.source() {
+                Some(source) if started => return Ok(Some(source)),
+                _ if over || self.follow.borrow().run.state.is_terminal() => return Ok(None),
+                _ => {}
+            }
+            tokio::select! {
+                changed = self.follow.changed() => if changed.is_err() { return Ok(None) },
+                () = tokio::time::sleep(HEARTBEAT) => {
+                    let cursor = self.cursor();
+                    self.send(LogEvent::Heartbeat { cursor }).await?;
+                }
+            }
+        }
+    }
+
+    async fn wait(&mut self, changes: &mut watch::Receiver<u64>) -> Result<(), Stop> {
+        loop {
+            tokio::select! {
+                // The feed lives as long as we hold it.
+                _ = changes.changed() => return Ok(()),
+                () = self.events.closed() => return Err(Stop::CallerGone),
+                () = tokio::time::sleep(HEARTBEAT) => {}
+            }
+            let cursor = self.cursor();
+            self.send(LogEvent::Heartbeat { cursor }).await?;
+        }
+    }
+
+    /// Reads what is there from the present position, at the caller's pace.
+    async fn read_on(&mut self, source: &LogSource) -> Result<(), Stop> {
+        let options = LogOptions { from: self.position, follow: false };
+        let opened = tokio::select! {
+            opened = self.hub.logs().open(source, &options) => opened.map_err(Stop::Failed)?,
+            () = self.events.closed() => return Err(Stop::CallerGone),
+        };
+        let mut chunks = opened.ready_chunks(32);
+        let mut tail = match (&self.query.start, self.position) {
+            (LogStart::Tail(lines), None) => Some(LastLines::new(*lines)),
+            _ => None,
+        };
+        while let Some(chunk) = chunks.next().await {
+            let items = chunk.into_iter().collect::<Result<Vec<_>, _>>().map_err(Stop::Failed)?;
+            match &mut tail {
+                Some(tail) => items.into_iter().for_each(|item| tail.push(item)),
+                None => self.items(items).await?,
+            }
+            if self.left == Some(0) {
+                return Ok(());
+            }
+        }
+        if let Some(tail) = tail {
+            if let Some(cause) = tail.cut() {
+                self.send(LogEvent::Truncated { attempt: self.attempt, cause }).await?;
+            }
+            self.items(tail.items.into()).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends items in order, in events of at most [`EVENT_BYTES`].
+    async fn items(&mut self, items: Vec<LogItem>) -> Result<(), Stop> {
+        let mut pieces = Vec::new();
+        let mut bytes = 0;
+        for item in items {
+            let piece = match item {
+                LogItem::Piece(piece) => piece,
+                LogItem::Gap(gap) => {
+                    self.pieces(std::mem::take(&mut pieces)).await?;
+                    bytes = 0;
+                    self.tally = None;
+                    self.send(LogEvent::Gap { attempt: self.attempt, gap }).await?;
+                    continue;
+                }
+            };
+            if bytes + piece.data.len() > EVENT_BYTES {
+                self.pieces(std::mem::take(&mut pieces)).await?;
+                bytes = 0;
+            }
+            bytes += piece.data.len();
+            if let Some(tally) = &mut self.tally {
+                tally.add(&piece.data);
+            }
+            pieces.push(piece);
+            if self.left.is_some_and(|left| bytes as u64 >= left) {
+                break;
+            }
+        }
+        self.pieces(pieces).await
+    }
+
+    async fn pieces(&mut self, pieces: Vec<LogPiece>) -> Result<(), Stop> {
+        let Some(last) = pieces.last() else { return Ok(()) };
+        let mut end = last.end();
+        let mut shown: Vec<_> = pieces.into_iter().filter(|piece| is_asked_for(&self.query, piece)).collect();
+        if let Some(left) = self.left {
+            if let Some(cut) = cut_to(&mut shown, left) {
+                end = cut;
+            }
+            self.left = Some(left.saturating_sub(shown.iter().map(|p| p.data.len() as u64).sum()));
+        }
+        self.position = Some(end);
+        if shown.is_empty() {
+            return Ok(());
+        }
+        let cursor = self.cursor();
+        self.send(LogEvent::Pieces { attempt: self.attempt, pieces: shown, cursor }).await
+    }
+
+    async fn gap(&mut self, cause: String) -> Result<(), Stop> {
+        let gap = LogGap { time_from: self.position.map(|p| p.time), time_to: None, cause };
+        self.send(LogEvent::Gap { attempt: self.attempt, gap }).await
+    }
+
+    async fn send(&self, event: LogEvent) -> Result<(), Stop> {
+        self.events.send(Ok(event)).await.map_err(|_| Stop::CallerGone)
+    }
+
+    fn cursor(&self) -> String {
+        LogCursor::new(&self.run_uid, self.attempt, self.position).encode()
+    }
+
+    fn source(&self) -> Option<LogSource> {
+        source_of(&self.follow.borrow().facts, self.attempt)
+    }
+
+    fn attempt_facts(&self) -> Option<AttemptFacts> {
+        self.follow.borrow().facts.attempts.iter().find(|a| a.number == self.attempt).cloned()
+    }
+}
+
+/// Lines, bytes and hash of an output that was read whole.
+struct Whole(Option<(u64, u64, String)>);
+
+fn is_asked_for(query: &LogQuery, piece: &LogPiece) -> bool {
+    let of_stream = match (query.stream, piece.stream) {
+        (Some(wanted), Some(stream)) => wanted == stream,
+        (Some(wanted), None) => wanted == LogStream::Stdout,
+        (None, _) => true,
+    };
+    let in_time = match query.start {
+        LogStart::Since(since) => piece.time >= since,
+        _ => true,
+    };
+    of_stream && in_time
+}
+
+/// Cuts the pieces to `left` bytes; the position of the cut, if there is one.
+fn cut_to(pieces: &mut Vec<LogPiece>, left: u64) -> Option<LogPosition> {
+    let mut room = usize::try_from(left).unwrap_or(usize::MAX);
+    for (index, piece) in pieces.iter_mut().enumerate() {
+        let size = piece.data.len();
+        if size < room {
+            room -= size;
+            continue;
+        }
+        if size > room {
+            // The check of a part can't be told from that of the whole: the piece is hashed anew
+            // by whoever resumes in it only if it begins the line.
+            let kept = piece.data.slice(..room);
+            if piece.offset == 0 {
+                piece.check = crate::domain::log::check(crate::domain::log::CHECK_START, &kept);
+            }
+            piece.data = kept;
+            piece.ends_line = false;
+        }
+        let end = piece.end();
+        pieces.truncate(index + 1);
+        return Some(end);
+    }
+    None
+}
+
+/// The last lines of what passes.
+struct LastLines {
+    lines: u64,
+    items: VecDeque<LogItem>,
+    seen: u64,
+    bytes: usize,
+    dropped: bool,
+}
+
+impl LastLines {
+    fn new(lines: u64) -> Self {
+        Self { lines, items: VecDeque::new(), seen: 0, bytes: 0, dropped: false }
+    }
+
+    fn push(&mut self, item: LogItem) {
+        let LogItem::Piece(piece) = &item else { return };
+        self.seen += u64::from(piece.ends_line);
+        self.bytes += piece.data.len();
+        self.items.push_back(item);
+        while self.seen > self.lines || self.bytes > TAIL_BYTES {
+            let Some(LogItem::Piece(first)) = self.items.pop_front() else { return };
+            self.seen -= u64::from(first.ends_line);
+            self.bytes -= first.data.len();
+            self.dropped = true;
+        }
+    }
+
+    fn cut(&self) -> Option<String> {
+        self.dropped.then(|| format!("only the last {} lines were asked for", self.lines))
+    }
+}

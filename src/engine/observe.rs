@@ -1,0 +1,210 @@
+//! Reading runs: one, a page, every change, the end.
+
+use std::cmp::Reverse;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::stream::{self, BoxStream, StreamExt};
+use jiff::Timestamp;
+use tokio::sync::broadcast;
+use tokio_util::sync::CancellationToken;
+
+use super::table::{Change, Observed, OrderKey};
+use super::{Caller, Engine, EngineError, List, ReconnectReason, RunFilter, RunPage, WatchEvent};
+use crate::domain::name::{Parent, RunName};
+use crate::domain::page::{self, PageKey};
+use crate::domain::run::Run;
+use crate::domain::violation::Violation;
+
+/// Runs of a page where the caller names no number.
+const PAGE_DEFAULT: usize = 50;
+/// Runs of a page at most.
+const PAGE_MAX: usize = 500;
+/// How long a wait may last, since balancers cut silent calls.
+const WAIT_MAX: Duration = Duration::from_secs(50);
+/// How long a watch may be silent.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+
+impl Engine {
+    /// Reads a run.
+    ///
+    /// # Errors
+    /// If there is none, or the backend can't say.
+    pub async fn get(&self, _caller: &Caller, name: &RunName) -> Result<Arc<Run>, EngineError> {
+        Ok(self.observed(name).await?.told(Timestamp::now()))
+    }
+
+    /// Lists runs, newest first.
+    ///
+    /// # Errors
+    /// A page token that is not of this query; not all runs are known yet.
+    #[allow(clippy::unused_async, reason = "with a history store this will read from it")]
+    pub async fn list(&self, _caller: &Caller, list: List) -> Result<RunPage, EngineError> {
+        self.known_parent(&list.parent)?;
+        self.synced()?;
+        let query = query_text(&list);
+        let after = match list.page_token.as_str() {
+            "" => None,
+            token => Some(page_start(token, &query)?),
+        };
+        let size = match list.page_size {
+            0 => PAGE_DEFAULT,
+            size => size.min(PAGE_MAX),
+        };
+        let mut runs: Vec<Arc<Run>> = Vec::new();
+        let mut more = false;
+        self.inner.table.page(after.as_ref(), |observed| {
+            if !matches(&observed.run, &list.parent, &list.filter) {
+                return true;
+            }
+            more = runs.len() == size;
+            if !more {
+                runs.push(observed.told(Timestamp::now()));
+            }
+            !more
+        });
+        let next_page_token = runs.last().filter(|_| more).map(|run| self.page_token_after(&list, run));
+        Ok(RunPage { runs, next_page_token })
+    }
+
+    /// The token of the page that begins just after `run`, for a page that is cut short.
+    #[must_use]
+    pub fn page_token_after(&self, list: &List, run: &Run) -> String {
+        let create_time = run.timeline.create_time.unwrap_or(Timestamp::UNIX_EPOCH);
+        page::encode(&PageKey { create_time, name: run.name.clone() }, &query_text(list))
+    }
+
+    /// Tells of every change, beginning with what is there. Ends in `Reconnect`.
+    ///
+    /// # Errors
+    /// There is no such namespace; not all runs are known yet.
+    #[allow(clippy::unused_async, reason = "rights will be asked for here")]
+    pub async fn watch(
+        &self,
+        _caller: &Caller,
+        parent: Parent,
+        filter: RunFilter,
+    ) -> Result<BoxStream<'static, WatchEvent>, EngineError> {
+        self.known_parent(&parent)?;
+        self.synced()?;
+        let (there, changes) = self.inner.table.subscribe();
+        let there: Vec<_> = there.into_iter().filter(|run| matches(run, &parent, &filter)).collect();
+        let shown = there.iter().map(|run| run.name.clone()).collect();
+        let first = stream::iter(there).map(WatchEvent::Run).chain(stream::iter([WatchEvent::Synced]));
+        let watcher = Watcher { parent, filter, shown, changes, drain: self.inner.drain.clone(), done: false };
+        Ok(first.chain(stream::unfold(watcher, Watcher::next)).boxed())
+    }
+
+    /// Waits until the run is terminal or `timeout` has passed (capped at 50 s); answers the run as
+    /// it is then.
+    ///
+    /// # Errors
+    /// If there is no such run.
+    pub async fn wait(&self, caller: &Caller, name: &RunName, timeout: Duration) -> Result<Arc<Run>, EngineError> {
+        let Some(mut follow) = self.inner.table.follow(name) else {
+            return self.get(caller, name).await;
+        };
+        tokio::select! {
+            () = self.inner.drain.cancelled() => {}
+            () = tokio::time::sleep(timeout.min(WAIT_MAX)) => {}
+            // An error means that the run is gone: then the last of it is told.
+            _ = follow.wait_for(|observed| observed.run.state.is_terminal()) => {}
+        }
+        let last = Arc::clone(&follow.borrow());
+        Ok(last.told(Timestamp::now()))
+    }
+
+    /// The run with this name: as known, else as the backend says.
+    pub(super) async fn observed(&self, name: &RunName) -> Result<Arc<Observed>, EngineError> {
+        self.known(&name.namespace).map_err(|_| EngineError::RunNotFound(name.clone()))?;
+        if let Some(known) = self.inner.table.get(name) {
+            return Ok(known);
+        }
+        match self.inner.backend.runs.get(name).await? {
+            Some(facts) => Ok(self.inner.reconciler.seen(facts).await),
+            None => Err(EngineError::RunNotFound(name.clone())),
+        }
+    }
+
+    fn known_parent(&self, parent: &Parent) -> Result<(), EngineError> {
+        match parent {
+            Parent::All => Ok(()),
+            Parent::Namespace(namespace) => self.known(namespace),
+        }
+    }
+}
+
+fn matches(run: &Run, parent: &Parent, filter: &RunFilter) -> bool {
+    let RunFilter { states, labels, create_time_from, create_time_to, profile, failure_class } = filter;
+    let created = run.timeline.create_time;
+    parent.contains(&run.name.namespace)
+        && (states.is_empty() || states.contains(&run.state))
+        && labels.matches(&run.effective.labels)
+        && create_time_from.is_none_or(|from| created.is_some_and(|at| at >= from))
+        && create_time_to.is_none_or(|to| created.is_some_and(|at| at < to))
+        && profile.as_deref().is_none_or(|profile| run.spec.profile() == Some(profile))
+        && failure_class.is_none_or(|class| run.failure.as_ref().is_some_and(|f| f.class == class))
+}
+
+/// What a page token is bound to.
+fn query_text(list: &List) -> String {
+    format!("{:?} {:?}", list.parent, list.filter)
+}
+
+fn page_start(token: &str, query: &str) -> Result<OrderKey, EngineError> {
+    let key = page::decode(token, query)
+        .map_err(|e| EngineError::Invalid(Violation::new("page_token", e.to_string()).into()))?;
+    Ok((Reverse(key.create_time), key.name))
+}
+
+struct Watcher {
+    parent: Parent,
+    filter: RunFilter,
+    /// Names that were told and not taken back.
+    shown: std::collections::BTreeSet<RunName>,
+    changes: broadcast::Receiver<Change>,
+    drain: CancellationToken,
+    done: bool,
+}
+
+impl Watcher {
+    async fn next(mut self) -> Option<(WatchEvent, Self)> {
+        if self.done {
+            return None;
+        }
+        loop {
+            let event = tokio::select! {
+                biased;
+                () = self.drain.cancelled() => self.last(ReconnectReason::Draining),
+                change = self.changes.recv() => match change {
+                    Ok(change) => match self.told(change) {
+                        Some(event) => event,
+                        None => continue,
+                    },
+                    Err(broadcast::error::RecvError::Lagged(_)) => self.last(ReconnectReason::Slow),
+                    Err(broadcast::error::RecvError::Closed) => self.last(ReconnectReason::Draining),
+                },
+                () = tokio::time::sleep(HEARTBEAT) => WatchEvent::Heartbeat,
+            };
+            return Some((event, self));
+        }
+    }
+
+    fn last(&mut self, reason: ReconnectReason) -> WatchEvent {
+        self.done = true;
+        WatchEvent::Reconnect(reason)
+    }
+
+    fn told(&mut self, change: Change) -> Option<WatchEvent> {
+        match change {
+            Change::Upsert(run) if matches(&run, &self.parent, &self.filter) => {
+                self.shown.insert(run.name.clone());
+                Some(WatchEvent::Run(run))
+            }
+            // Gone, or ceased to match.
+            Change::Upsert(run) | Change::Deleted(run) => {
+                self.shown.remove(&run.name).then(|| WatchEvent::Deleted(run.name.clone()))
+            }
+        }
+    }
+}

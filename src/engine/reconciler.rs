@@ -1,0 +1,354 @@
+//! The one reconciler: takes in what the backend tells, derives, plans, acts, and looks again when
+//! a clock says so. Level-triggered: a missed event, a restart or a second replica changes nothing.
+
+use std::collections::HashMap;
+use std::mem::Discriminant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use jiff::Timestamp;
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio_util::time::{DelayQueue, delay_queue};
+use tracing::{debug, error, info, warn};
+
+use super::Readiness;
+use super::feed::Hub;
+use super::results::{self, ReadRequest};
+use super::table::{Observed, Table};
+use crate::backend::{Backend, BackendError, Runs};
+use crate::domain::derive::result_is_due;
+use crate::domain::facts::{FactsEvent, MainFacts, RunFacts};
+use crate::domain::name::RunName;
+use crate::domain::plan::{Action, plan};
+use crate::domain::resolve::Rules;
+use crate::domain::result::ResultOutcome;
+use crate::domain::spec::ResultMode;
+use crate::runtime::task;
+
+/// How many runs are acted on at once.
+const ACTING: usize = 64;
+/// After this, an action whose effect is not seen is done again.
+const REPEAT_AFTER: Duration = Duration::from_secs(5);
+/// Waiting messages for the reconciler.
+const QUEUE: usize = 1024;
+
+/// Sends to the reconciler.
+#[derive(Clone, Debug)]
+pub(super) struct Handle(mpsc::Sender<Message>);
+
+#[derive(Debug)]
+enum Message {
+    /// Facts that were read or created on behalf of a caller.
+    Seen(Box<RunFacts>, oneshot::Sender<Arc<Observed>>),
+    /// A caller deleted this run.
+    Deleted(RunName, String),
+    /// What was read as result.
+    Result { name: RunName, uid: String, outcome: ResultOutcome },
+}
+
+impl Handle {
+    /// Tells facts that were just read from the authority, and waits until they are taken in.
+    pub(super) async fn seen(&self, facts: RunFacts) -> Arc<Observed> {
+        let (reply, taken) = oneshot::channel();
+        let fallback = facts.clone();
+        if self.0.send(Message::Seen(Box::new(facts), reply)).await.is_ok() {
+            if let Ok(observed) = taken.await {
+                return observed;
+            }
+        }
+        Arc::new(Observed::new(fallback, Timestamp::now()))
+    }
+
+    /// Tells that the run with this name and uid was deleted.
+    pub(super) async fn deleted(&self, name: RunName, uid: String) {
+        // The reconciler ends with the process only.
+        let _ = self.0.send(Message::Deleted(name, uid)).await;
+    }
+
+    /// Tells what was read as the result of the run with this name and uid.
+    pub(super) async fn result(&self, name: RunName, uid: String, outcome: ResultOutcome) {
+        let _ = self.0.send(Message::Result { name, uid, outcome }).await;
+    }
+}
+
+/// Starts the reconciler.
+pub(super) fn start(
+    backend: &Backend,
+    table: Arc<Table>,
+    hub: Hub,
+    rules: &Rules,
+    result_deadline: Duration,
+) -> (Handle, watch::Receiver<Readiness>) {
+    let (sender, inbox) = mpsc::channel(QUEUE);
+    let (ready, readiness) = watch::channel(Readiness::Starting);
+    let handle = Handle(sender);
+    let reconciler = Reconciler {
+        runs: Arc::clone(&backend.runs),
+        table,
+        entries: HashMap::new(),
+        timers: DelayQueue::new(),
+        acting: JoinSet::new(),
+        permits: Arc::new(Semaphore::new(ACTING)),
+        ready,
+        read: results::Reading::new(hub, handle.clone(), result_deadline, rules.limits.max_result_bytes),
+    };
+    task::spawn("reconciler", reconciler.run(inbox));
+    (handle, readiness)
+}
+
+/// What the reconciler remembers of a run beside the table's row.
+#[derive(Debug, Default)]
+struct Entry {
+    uid: String,
+    result: Option<ResultOutcome>,
+    reading: bool,
+    acting: bool,
+    failures: u32,
+    done: Vec<(Discriminant<Action>, Instant)>,
+    timer: Option<delay_queue::Key>,
+}
+
+struct Acted {
+    name: RunName,
+    uid: String,
+    error: Option<BackendError>,
+}
+
+struct Reconciler {
+    runs: Arc<dyn Runs>,
+    table: Arc<Table>,
+    entries: HashMap<RunName, Entry>,
+    timers: DelayQueue<RunName>,
+    acting: JoinSet<Acted>,
+    permits: Arc<Semaphore>,
+    ready: watch::Sender<Readiness>,
+    read: results::Reading,
+}
+
+impl Reconciler {
+    async fn run(mut self, mut inbox: mpsc::Receiver<Message>) {
+        let mut watch = self.runs.watch();
+        loop {
+            tokio::select! {
+                event = watch.next() => match event {
+                    Some(event) => self.event(event),
+                    None => {
+                        error!("the backend's watch ended; it is opened again");
+                        tokio::time::sleep(Duration::from_secs(1)).await;
+                        watch = self.runs.watch();
+                    }
+                },
+                message = inbox.recv() => match message {
+                    Some(message) => self.message(message),
+                    None => return,
+                },
+                Some(acted) = self.acting.join_next(), if !self.acting.is_empty() => match acted {
+                    Ok(acted) => self.acted(acted),
+                    Err(panicked) => error!(%panicked, "an action panicked"),
+                },
+                Some(due) = self.timers.next(), if !self.timers.is_empty() => {
+                    let name = due.into_inner();
+                    if let Some(entry) = self.entries.get_mut(&name) {
+                        entry.timer = None;
+                        self.look_again(&name);
+                    }
+                }
+            }
+        }
+    }
+
+    fn event(&mut self, event: FactsEvent) {
+        match event {
+            FactsEvent::Upsert(facts) => {
+                self.take_in(*facts);
+            }
+            FactsEvent::Gone(name) => self.forget(&name),
+            FactsEvent::Synced => {
+                if self.ready.send_replace(Readiness::Ready) != Readiness::Ready {
+                    info!(runs = self.entries.len(), "all runs are known");
+                }
+            }
+            FactsEvent::Broken(why) => {
+                warn!(%why, "the backend cannot be watched; what is told may be late");
+                self.ready.send_replace(Readiness::Broken(why));
+            }
+        }
+    }
+
+    fn message(&mut self, message: Message) {
+        match message {
+            Message::Seen(facts, reply) => {
+                let name = facts.name.clone();
+                let observed = match self.table.get(&name) {
+                    // The watch may have told more already: only what can't go back is taken over.
+                    Some(known) if known.facts.uid == facts.uid => {
+                        let mut merged = known.facts.clone();
+                        merged.stop = merged.stop.or(facts.stop);
+                        merged.record = merged.record.or(facts.record);
+                        self.take_in(merged)
+                    }
+                    _ => self.take_in(*facts),
+                };
+                let _ = reply.send(observed);
+            }
+            Message::Deleted(name, uid) => {
+                if self.entries.get(&name).is_some_and(|entry| entry.uid == uid) {
+                    self.forget(&name);
+                }
+            }
+            Message::Result { name, uid, outcome } => {
+                let Some(entry) = self.entries.get_mut(&name).filter(|entry| entry.uid == uid) else { return };
+                entry.reading = false;
+                entry.result = Some(outcome);
+                self.look_again(&name);
+            }
+        }
+    }
+
+    /// Takes facts in: what can't go back stays, then the run is told and acted on.
+    fn take_in(&mut self, mut facts: RunFacts) -> Arc<Observed> {
+        let name = facts.name.clone();
+        if facts.record.is_some() && facts.released && facts.deleted_at.is_some() {
+            // Nothing of it is held any more; what is left is clean-up.
+            self.forget(&name);
+            return Arc::new(Observed::new(facts, Timestamp::now()));
+        }
+        let known = self.table.get(&name).filter(|known| known.facts.uid == facts.uid);
+        let entry = self.entries.entry(name.clone()).or_default();
+        if entry.uid != facts.uid {
+            if let Some(timer) = entry.timer.take() {
+                self.timers.remove(&timer);
+            }
+            *entry = Entry { uid: facts.uid.clone(), ..Entry::default() };
+        }
+        facts.result.clone_from(&entry.result);
+        if let Some(known) = &known {
+            facts.stop = known.facts.stop.clone().or(facts.stop);
+            facts.record = known.facts.record.clone().or(facts.record);
+        }
+        let observed = Arc::new(Observed::new(facts, Timestamp::now()));
+        if known.as_ref().is_some_and(|known| known.run.state.is_terminal() && !observed.run.state.is_terminal()) {
+            warn!(run = %name, seen = observed.run.state.as_str(), "a terminal run does not go back; ignored");
+            return known.unwrap_or(observed);
+        }
+        if known.as_ref().is_none_or(|known| known.run.state != observed.run.state) {
+            info!(run = %name, state = observed.run.state.as_str(), message = %observed.run.message, "run");
+        }
+        self.table.upsert(Arc::clone(&observed));
+        self.act_on(&observed);
+        observed
+    }
+
+    fn look_again(&mut self, name: &RunName) {
+        if let Some(known) = self.table.get(name) {
+            self.take_in(known.facts.clone());
+        }
+    }
+
+    fn forget(&mut self, name: &RunName) {
+        if let Some(entry) = self.entries.remove(name) {
+            if let Some(timer) = entry.timer {
+                self.timers.remove(&timer);
+            }
+            debug!(run = %name, "gone");
+        }
+        self.table.remove(name);
+    }
+
+    fn act_on(&mut self, observed: &Arc<Observed>) {
+        let facts = &observed.facts;
+        let Some(entry) = self.entries.get_mut(&facts.name) else { return };
+        if !entry.reading && entry.result.is_none() && (is_read_live(facts) || result_is_due(facts)) {
+            if let Some(follow) = self.table.follow(&facts.name) {
+                entry.reading = true;
+                self.read.start(ReadRequest::of(facts), follow);
+            }
+        }
+        if entry.acting {
+            return;
+        }
+        let planned = plan(facts, Timestamp::now());
+        let mut wake = planned.wake_at.map(until);
+        let now = Instant::now();
+        entry.done.retain(|(_, at)| now.duration_since(*at) < REPEAT_AFTER);
+        let (again, fresh): (Vec<_>, Vec<_>) = planned
+            .actions
+            .into_iter()
+            .partition(|action| entry.done.iter().any(|(kind, _)| *kind == std::mem::discriminant(action)));
+        if !again.is_empty() {
+            wake = Some(wake.unwrap_or(REPEAT_AFTER).min(REPEAT_AFTER));
+        }
+        if !fresh.is_empty() {
+            entry.acting = true;
+            entry.done.extend(fresh.iter().map(|action| (std::mem::discriminant(action), now)));
+            let (runs, permits) = (Arc::clone(&self.runs), Arc::clone(&self.permits));
+            let (name, uid) = (facts.name.clone(), facts.uid.clone());
+            self.acting.spawn(act(runs, permits, name, uid, fresh));
+        }
+        self.set_timer(&facts.name, wake);
+    }
+
+    fn set_timer(&mut self, name: &RunName, wake: Option<Duration>) {
+        let Some(entry) = self.entries.get_mut(name) else { return };
+        match (&entry.timer, wake) {
+            (Some(timer), Some(wake)) => self.timers.reset(timer, wake),
+            (None, Some(wake)) => entry.timer = Some(self.timers.insert(name.clone(), wake)),
+            (Some(_), None) => {
+                if let Some(timer) = entry.timer.take() {
+                    self.timers.remove(&timer);
+                }
+            }
+            (None, None) => {}
+        }
+    }
+
+    fn acted(&mut self, acted: Acted) {
+        let Acted { name, uid, error } = acted;
+        let Some(entry) = self.entries.get_mut(&name).filter(|entry| entry.uid == uid) else { return };
+        entry.acting = false;
+        let Some(error) = error else {
+            entry.failures = 0;
+            self.look_again(&name);
+            return;
+        };
+        entry.failures = entry.failures.saturating_add(1);
+        // 100 ms, doubled up to 30 s: a cluster that is down is not hammered, one that blinked is
+        // not waited for.
+        let pause = Duration::from_millis(100 << entry.failures.min(9)).min(Duration::from_secs(30));
+        entry.done.clear();
+        if error.is_transient() {
+            debug!(run = %name, %error, ?pause, "an action failed; it will be repeated");
+        } else {
+            warn!(run = %name, %error, ?pause, "an action failed; it will be repeated");
+        }
+        self.set_timer(&name, Some(pause));
+    }
+}
+
+/// Whether this run's output is read from its first byte on, because its result stands in it.
+fn is_read_live(facts: &RunFacts) -> bool {
+    facts.submission.effective.result_mode != ResultMode::None
+        && facts.record.is_none()
+        && facts.last_attempt().is_some_and(|a| matches!(a.main, MainFacts::Running { .. }))
+}
+
+fn until(at: Timestamp) -> Duration {
+    // A hair late rather than early: at the time itself the clock has to have passed.
+    let left = at.duration_since(Timestamp::now());
+    Duration::try_from(left).unwrap_or(Duration::ZERO) + Duration::from_millis(1)
+}
+
+async fn act(runs: Arc<dyn Runs>, permits: Arc<Semaphore>, name: RunName, uid: String, actions: Vec<Action>) -> Acted {
+    // The semaphore is never closed.
+    let _permit = permits.acquire().await;
+    for action in &actions {
+        debug!(run = %name, ?action, "acting");
+        match runs.act(&name, &uid, action).await {
+            Ok(()) | Err(BackendError::NotFound(_)) => {}
+            Err(error) => return Acted { name, uid, error: Some(error) },
+        }
+    }
+    Acted { name, uid, error: None }
+}

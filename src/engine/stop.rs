@@ -1,0 +1,98 @@
+//! Stopping and deleting runs.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::{Caller, Engine, EngineError};
+use crate::backend::BackendError;
+use crate::domain::name::RunName;
+use crate::domain::plan::Action;
+use crate::domain::run::{Run, StopCause, StopIntent};
+use crate::domain::violation::Violation;
+
+/// Longest reason of a cancel, in bytes.
+const REASON_MAX: usize = 1024;
+
+impl Engine {
+    /// Asks for a stop; `etag`, if not empty, must be the present one. Idempotent: the first
+    /// reason is kept, a finished run is answered as it is.
+    ///
+    /// # Errors
+    /// There is no such run; it changed; the reason is too long; the backend failed.
+    pub async fn cancel(
+        &self,
+        caller: &Caller,
+        name: &RunName,
+        reason: String,
+        etag: &str,
+    ) -> Result<Arc<Run>, EngineError> {
+        if reason.len() > REASON_MAX {
+            let said = format!("{} bytes long; at most {REASON_MAX} are kept", reason.len());
+            return Err(EngineError::Invalid(Violation::new("reason", said).into()));
+        }
+        let observed = self.observed(name).await?;
+        let run = observed.told(Timestamp::now());
+        check_etag(&run, etag)?;
+        if run.state.is_terminal() || observed.facts.stop.is_some() {
+            return Ok(run);
+        }
+        let intent = StopIntent {
+            cause: StopCause::Cancel,
+            reason,
+            actor: caller.identity.clone(),
+            time: Timestamp::now(),
+            failure: None,
+        };
+        let runs = &self.inner.backend.runs;
+        runs.act(name, &observed.facts.uid, &Action::WriteStop(intent)).await.map_err(|e| missing(e, name))?;
+        // Read again rather than assumed: somebody else's reason may have been first.
+        match runs.get(name).await? {
+            Some(facts) => Ok(self.inner.reconciler.seen(facts).await.told(Timestamp::now())),
+            None => Err(EngineError::RunNotFound(name.clone())),
+        }
+    }
+
+    /// Deletes a finished run, its record and its idempotency key.
+    ///
+    /// # Errors
+    /// There is no such run (unless `allow_missing`); it is live; it changed; the backend failed.
+    pub async fn delete(
+        &self,
+        _caller: &Caller,
+        name: &RunName,
+        allow_missing: bool,
+        etag: &str,
+    ) -> Result<(), EngineError> {
+        let observed = match self.observed(name).await {
+            Err(EngineError::RunNotFound(_)) if allow_missing => return Ok(()),
+            other => other?,
+        };
+        check_etag(&observed.run, etag)?;
+        if !observed.run.state.is_terminal() {
+            return Err(EngineError::NotTerminal { name: name.clone(), state: observed.run.state });
+        }
+        let uid = observed.facts.uid.clone();
+        match self.inner.backend.runs.act(name, &uid, &Action::Delete).await {
+            Ok(()) | Err(BackendError::NotFound(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+        self.inner.reconciler.deleted(name.clone(), uid).await;
+        Ok(())
+    }
+}
+
+fn check_etag(run: &Run, etag: &str) -> Result<(), EngineError> {
+    let present = run.etag();
+    if etag.is_empty() || etag == present {
+        return Ok(());
+    }
+    Err(EngineError::EtagMismatch { name: run.name.clone(), present })
+}
+
+fn missing(error: BackendError, name: &RunName) -> EngineError {
+    match error {
+        BackendError::NotFound(_) => EngineError::RunNotFound(name.clone()),
+        error => error.into(),
+    }
+}

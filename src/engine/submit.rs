@@ -1,0 +1,132 @@
+//! Submitting a run: idempotent by its id, checked whole before any side effect.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::{Caller, Engine, EngineError, Submit, Submitted};
+use crate::backend::{Created, Launch};
+use crate::domain::digest::PayloadDigest;
+use crate::domain::facts::{RunFacts, Submission};
+use crate::domain::name::{RunId, RunName};
+use crate::domain::resolve::{Resolved, resolve};
+use crate::domain::run::Run;
+use crate::domain::spec::RunSpec;
+use crate::domain::violation::Violations;
+
+impl Engine {
+    /// Submits a run; idempotent by its id.
+    ///
+    /// # Errors
+    /// Every violation at once, before anything is created; a mismatch of payloads; what the
+    /// backend said.
+    pub async fn submit(&self, caller: &Caller, submit: Submit) -> Result<Submitted, EngineError> {
+        if self.inner.drain.is_cancelled() {
+            return Err(EngineError::NotServing("draining"));
+        }
+        self.known(&submit.namespace)?;
+        let Submit { namespace, run_id, request_id, spec, mut violations, validate_only } = submit;
+        let run = run_id.or_else(|| match &request_id {
+            None => Some(RunId::from_uuid(uuid::Uuid::now_v7().as_bytes())),
+            Some(request_id) => {
+                RunId::from_request_id(&namespace, request_id).map_err(|e| violations.push(e.at("request_id"))).ok()
+            }
+        });
+        let digest = PayloadDigest::of(&spec);
+        if let (Some(run), true, false) = (&run, violations.is_empty(), validate_only) {
+            // A replay is answered even where the configuration has changed since.
+            let name = RunName { namespace: namespace.clone(), run: run.clone() };
+            if let Some(known) = self.inner.table.get(&name) {
+                same_payload(&known.facts, &digest)?;
+                if spec.input.is_none() && spec.files.is_empty() || known.run.state.is_terminal() {
+                    return Ok(Submitted { run: known.told(Timestamp::now()), replayed: true, preview: None });
+                }
+            }
+        }
+        let resolved = match resolve(&spec, &self.inner.rules) {
+            Ok(resolved) => Some(resolved),
+            Err(more) => {
+                violations.extend(more);
+                None
+            }
+        };
+        let (Some(run), Some(resolved), true) = (run, resolved, violations.is_empty()) else {
+            return Err(EngineError::Invalid(violations));
+        };
+        let launch = launch(RunName { namespace, run }, caller, spec, resolved, digest);
+        if validate_only { self.preview(&launch).await } else { self.create(&launch).await }
+    }
+
+    async fn preview(&self, launch: &Launch) -> Result<Submitted, EngineError> {
+        let preview = self.inner.backend.runs.preview(launch).await?;
+        let run = Arc::new(would_be(launch));
+        Ok(Submitted { run, replayed: false, preview: Some(preview) })
+    }
+
+    async fn create(&self, launch: &Launch) -> Result<Submitted, EngineError> {
+        match self.inner.backend.runs.create(launch).await? {
+            Created::New(facts) => {
+                let observed = self.inner.reconciler.seen(*facts).await;
+                Ok(Submitted { run: Arc::clone(&observed.run), replayed: false, preview: None })
+            }
+            Created::Exists(facts) => {
+                same_payload(&facts, launch.digest())?;
+                // A crash may have left its input unwritten: only a replay has it again.
+                self.inner.backend.runs.complete(launch).await?;
+                let observed = self.inner.reconciler.seen(*facts).await;
+                Ok(Submitted { run: observed.told(Timestamp::now()), replayed: true, preview: None })
+            }
+            Created::Taken { what } => Err(EngineError::NameTaken { name: launch.name.clone(), what }),
+        }
+    }
+}
+
+fn same_payload(facts: &RunFacts, sent: &PayloadDigest) -> Result<(), EngineError> {
+    let stored = &facts.submission.digest;
+    if stored.sha256 == sent.sha256 {
+        return Ok(());
+    }
+    Err(EngineError::PayloadMismatch {
+        name: facts.name.clone(),
+        stored: stored.sha256.clone(),
+        sent: sent.sha256.clone(),
+        differing: stored.differing(sent),
+    })
+}
+
+fn launch(name: RunName, caller: &Caller, mut spec: RunSpec, resolved: Resolved, digest: PayloadDigest) -> Launch {
+    let Resolved { effective, program, input_delivery, pod_annotations } = resolved;
+    let input = spec.input.take();
+    let files = std::mem::take(&mut spec.files);
+    // Microseconds: what the annotation keeps.
+    let now = Timestamp::now();
+    let create_time = Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now);
+    let marker = uuid::Uuid::new_v4();
+    let submission = Submission {
+        spec,
+        effective,
+        digest,
+        create_time,
+        submitter: caller.identity.clone(),
+        result_marker: format!("LONGSHORE-RESULT-{}", marker.simple()),
+    };
+    Launch { name, submission, program, input_delivery, input, files, pod_annotations }
+}
+
+/// The run as it would be.
+fn would_be(launch: &Launch) -> Run {
+    let facts = RunFacts {
+        name: launch.name.clone(),
+        uid: String::new(),
+        submission: launch.submission.clone(),
+        stop: None,
+        record: None,
+        released: false,
+        suspended: false,
+        deleted_at: None,
+        expire_time: None,
+        attempts: Vec::new(),
+        result: None,
+    };
+    crate::domain::derive::derive(&facts, launch.submission.create_time)
+}

@@ -1,0 +1,47 @@
+# The two commands are `make demo` and `make test`; `make help` lists the rest.
+
+CLUSTER := tests/cluster/cluster.sh
+# A static binary, for images: its own target directory, since other flags rebuild everything.
+HOST    := $(shell rustc -vV | sed -n 's/^host: //p')
+STATIC  := target-static/$(HOST)/release/longshore
+
+.PHONY: help setup build release demo test check test-cluster static cluster-up cluster-down cluster-shell clean
+
+help: ## Lists the targets
+	@sed -n 's/^\([a-z-]*\):.*## /  \1  /p' $(MAKEFILE_LIST) | column -t -l 2
+
+setup: ## Installs what is missing, by the system's package manager
+	@scripts/setup.sh
+
+build: setup ## Builds the binary (debug)
+	cargo build --locked
+
+release: setup ## Builds the binary (release)
+	cargo build --locked --release
+
+demo: build ## Starts the daemon on the embedded backend and runs SQL through it; no cluster, no root
+	@./target/debug/longshore demo
+
+test: setup ## Everything: formats, lints, all tests, the real cluster where it can
+	@scripts/test.sh
+
+check: setup ## The fast part: formats, lints, unit tests
+	@scripts/test.sh fast
+
+test-cluster: setup ## Only the suite on the real cluster
+	@scripts/test.sh cluster
+
+static: setup ## Builds the static binary
+	RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --release --target $(HOST) --target-dir target-static
+
+cluster-up: static ## Starts a real single-node Kubernetes in namespaces of its own (root, Linux, Go)
+	@$(CLUSTER) up --longshore $(STATIC)
+
+cluster-down: ## Removes it
+	@$(CLUSTER) down
+
+cluster-shell: ## A shell in its network, with kubectl
+	@$(CLUSTER) shell
+
+clean: ## Removes what was built
+	rm -rf target target-static

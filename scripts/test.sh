@@ -1,0 +1,101 @@
+#!/usr/bin/env bash
+# Runs the tests. `test.sh` runs all, `test.sh fast` what needs no build of the binary,
+# `test.sh cluster` only the suite on the real cluster.
+#
+# The suite on the real cluster runs where it can: as root on Linux with Go, or against the cluster
+# of the kubeconfig that LONGSHORE_TEST_KUBECONFIG names. What cannot run is told by name at the
+# end; with LONGSHORE_REQUIRE_ALL=1 it is a failure.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+what=${1:-all}
+skipped=()
+started=$SECONDS
+
+step() { printf '\n== %s (%d s)\n' "$*" "$((SECONDS - started))" >&2; }
+skip() {
+  skipped+=("$1")
+  printf '\n== SKIPPED %s\n' "$1" >&2
+}
+
+lints() {
+  step "format"
+  cargo fmt --check
+  step "lints"
+  cargo clippy --locked --all-targets -- -D warnings
+  step "the domain alone"
+  cargo check --locked --no-default-features
+  if command -v npm >/dev/null; then
+    step "buf lint"
+    npx --yes --quiet @bufbuild/buf@1 lint
+  else
+    skip "buf lint: needs npm"
+  fi
+}
+
+local_tests() {
+  step "unit and property tests"
+  cargo test --locked --lib
+  step "tests through gRPC and the command line, on the local backend"
+  command -v bwrap >/dev/null || skip "isolation on the local backend: needs bubblewrap"
+  cargo test --locked --test it
+}
+
+cluster_tests() {
+  if [ -n "${LONGSHORE_TEST_KUBECONFIG:-}" ]; then
+    step "the suite on the cluster of $LONGSHORE_TEST_KUBECONFIG"
+    cargo test --locked --test cluster
+    return
+  fi
+  local reason=
+  [ "$(uname -s)" = Linux ] || reason="needs Linux"
+  [ "$(id -u)" = 0 ] || reason="needs root, or LONGSHORE_TEST_KUBECONFIG=FILE"
+  command -v go >/dev/null || reason="needs Go, or LONGSHORE_TEST_KUBECONFIG=FILE"
+  if [ -n "$reason" ]; then
+    skip "the suite on the real cluster: $reason"
+    return
+  fi
+  step "static binary for the cluster's image"
+  make --no-print-directory static
+  step "real cluster"
+  # A cluster of its own, so that one that a developer keeps is not disturbed.
+  export LONGSHORE_CLUSTER_DIR=${LONGSHORE_CLUSTER_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/longshore/test-cluster}
+  tests/cluster/cluster.sh down >/dev/null 2>&1 || true
+  trap 'tests/cluster/cluster.sh down >/dev/null 2>&1 || true' EXIT
+  local host
+  host=$(rustc -vV | sed -n 's/^host: //p')
+  tests/cluster/cluster.sh up --longshore "target-static/$host/release/longshore"
+  step "the suite on the real cluster"
+  # Built before: nothing leads out of the cluster's network.
+  cargo test --locked --test cluster --no-run
+  LONGSHORE_TEST_CONTROL=$LONGSHORE_CLUSTER_DIR/ctl.sock \
+    LONGSHORE_TEST_KUBECONFIG=$(tests/cluster/cluster.sh kubeconfig) \
+    tests/cluster/cluster.sh exec cargo test --locked --offline --test cluster -- --test-threads "${LONGSHORE_TEST_THREADS:-3}"
+}
+
+case $what in
+  fast)
+    lints
+    step "unit and property tests"
+    cargo test --locked --lib
+    ;;
+  cluster) cluster_tests ;;
+  all)
+    lints
+    local_tests
+    cluster_tests
+    ;;
+  *)
+    printf 'usage: test.sh [fast|cluster]\n' >&2
+    exit 2
+    ;;
+esac
+
+printf '\n== done in %d s\n' "$((SECONDS - started))" >&2
+if [ ${#skipped[@]} -gt 0 ]; then
+  printf 'NOT RUN: %s\n' "${skipped[@]}" >&2
+  if [ "${LONGSHORE_REQUIRE_ALL:-0}" = 1 ]; then
+    printf 'a skipped suite is a failure here (LONGSHORE_REQUIRE_ALL=1)\n' >&2
+    exit 1
+  fi
+fi

@@ -1,1 +1,7 @@
-//! (being written)
+//! Runs as Jobs of a Kubernetes cluster.
+
+pub mod manifest;
+pub mod names;
+mod stored;
+#[cfg(test)]
+pub(crate) mod support;

@@ -1,5 +1,6 @@
 //! Runs as Jobs of a Kubernetes cluster.
 
+pub mod facts;
 pub mod manifest;
 pub mod names;
 mod stored;

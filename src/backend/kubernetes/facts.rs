@@ -1,0 +1,205 @@
+//! What Job, Pod and Events say about a run, in the words of [`crate::domain::facts`].
+//! Pure: it reads objects and decides nothing.
+
+mod attempt;
+mod event;
+
+#[cfg(test)]
+mod tests;
+
+use std::error::Error;
+use std::num::NonZeroU32;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use super::names::{HOLD_FINALIZER, annotation, label};
+use super::stored;
+use crate::domain::digest::PayloadDigest;
+use crate::domain::facts::{RunFacts, Submission};
+use crate::domain::name::{NamespaceName, RunId, RunName};
+use crate::domain::record::Record;
+
+pub use event::{About, EventFact, event_fact};
+
+/// Longest text of the cluster's that is kept, in bytes.
+const TEXT_MAX_BYTES: usize = 1024;
+
+/// What was seen of one run's objects.
+///
+/// Job and Pod come from two watches that know no order between them. `pod: None` means that the
+/// Pod is known not to be there; a caller whose view of the Pods may lag behind that of the Jobs
+/// reads the Pod before it says so of a Job that has ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Observed<'a> {
+    /// The Job.
+    pub job: &'a Job,
+    /// Its Pod; one of another Job (see [`controller_uid`]) counts as none.
+    pub pod: Option<&'a Pod>,
+    /// What was said about either, in any order.
+    pub events: &'a [EventFact],
+    /// Whether the input Secret was seen, or written, by us.
+    pub input_confirmed: bool,
+    /// Whether a Pod of this Job was ever seen.
+    pub pod_was_seen: bool,
+}
+
+/// Why objects can't be read as a run: somebody changed what we wrote.
+#[derive(Debug, thiserror::Error)]
+pub enum FactsError {
+    /// Something of ours is missing.
+    #[error("Job {job} has no {what} `{key}`")]
+    Missing {
+        /// Namespace and name.
+        job: String,
+        /// `label`, `annotation` or `field`.
+        what: &'static str,
+        /// Which.
+        key: &'static str,
+    },
+    /// Somebody copied it under another name.
+    #[error("Job {job} has the labels of Job {expected}, and is not it")]
+    Misnamed {
+        /// Namespace and name.
+        job: String,
+        /// The name that goes with its labels.
+        expected: String,
+    },
+    /// Something of ours can't be read.
+    #[error("Job {job}: {what} `{key}` can't be read")]
+    Corrupt {
+        /// Namespace and name.
+        job: String,
+        /// `label` or `annotation`.
+        what: &'static str,
+        /// Which.
+        key: &'static str,
+        /// Why.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
+}
+
+/// The facts of the run that `observed` is, in Longshore's namespace `namespace`.
+///
+/// # Errors
+/// If a label or annotation of ours is missing or corrupt; the error names the Job and the key.
+pub fn run_facts(namespace: &NamespaceName, observed: &Observed<'_>) -> Result<RunFacts, FactsError> {
+    let job = JobReader { job: observed.job };
+    let metadata = &observed.job.metadata;
+    let pod =
+        observed.pod.filter(|pod| controller_uid(pod).is_some() && controller_uid(pod) == metadata.uid.as_deref());
+    let run = job.parsed("label", label::RUN, RunId::parse)?;
+    let number = job.parsed("label", label::ATTEMPT, str::parse::<NonZeroU32>)?.get();
+    let expected = run.job_name(number);
+    if metadata.name.as_deref() != Some(expected.as_str()) {
+        return Err(FactsError::Misnamed { job: job.shown(), expected });
+    }
+    let facts = attempt::facts(number, &Observed { pod, ..*observed });
+    Ok(RunFacts {
+        name: RunName { namespace: namespace.clone(), run },
+        uid: metadata.uid.clone().ok_or_else(|| job.missing("field", "metadata.uid"))?,
+        submission: submission(&job)?,
+        stop: job.optional(annotation::STOP, serde_json::from_str)?,
+        record: job.optional(annotation::RECORD, Record::from_json)?,
+        released: !metadata.finalizers.iter().flatten().any(|finalizer| finalizer == HOLD_FINALIZER),
+        suspended: observed.job.spec.as_ref().and_then(|spec| spec.suspend).unwrap_or(false),
+        deleted_at: deletion_asked(metadata),
+        expire_time: job.optional(annotation::EXPIRE, str::parse)?,
+        attempts: vec![facts],
+        result: None,
+    })
+}
+
+/// Uid of the Job that `pod` was made for.
+#[must_use]
+pub fn controller_uid(pod: &Pod) -> Option<&str> {
+    pod.metadata.labels.as_ref()?.get(label::CONTROLLER_UID).map(String::as_str)
+}
+
+fn submission(job: &JobReader<'_>) -> Result<Submission, FactsError> {
+    let (spec, effective) = job.parsed("annotation", annotation::SPEC, stored::decode)?;
+    let digest: PayloadDigest = job.parsed("annotation", annotation::DIGEST, serde_json::from_str)?;
+    Ok(Submission {
+        spec,
+        effective,
+        digest,
+        create_time: job.parsed("annotation", annotation::CREATE_TIME, str::parse)?,
+        submitter: job.required("annotation", annotation::SUBMITTER)?.to_owned(),
+        result_marker: job.required("annotation", annotation::MARKER)?.to_owned(),
+    })
+}
+
+/// Reads our labels and annotations of a Job, and blames the Job for what is wrong with them.
+struct JobReader<'a> {
+    job: &'a Job,
+}
+
+impl<'a> JobReader<'a> {
+    fn required(&self, what: &'static str, key: &'static str) -> Result<&'a str, FactsError> {
+        self.get(what, key).ok_or_else(|| self.missing(what, key))
+    }
+
+    fn parsed<T, E>(
+        &self,
+        what: &'static str,
+        key: &'static str,
+        parse: impl FnOnce(&'a str) -> Result<T, E>,
+    ) -> Result<T, FactsError>
+    where
+        E: Error + Send + Sync + 'static,
+    {
+        parse(self.required(what, key)?).map_err(|error| self.corrupt(what, key, error))
+    }
+
+    fn optional<T, E>(
+        &self,
+        key: &'static str,
+        parse: impl FnOnce(&'a str) -> Result<T, E>,
+    ) -> Result<Option<T>, FactsError>
+    where
+        E: Error + Send + Sync + 'static,
+    {
+        let text = self.get("annotation", key);
+        text.map(parse).transpose().map_err(|error| self.corrupt("annotation", key, error))
+    }
+
+    fn get(&self, what: &'static str, key: &str) -> Option<&'a str> {
+        let metadata = &self.job.metadata;
+        let map = if what == "label" { &metadata.labels } else { &metadata.annotations };
+        map.as_ref()?.get(key).map(String::as_str)
+    }
+
+    fn missing(&self, what: &'static str, key: &'static str) -> FactsError {
+        FactsError::Missing { job: self.shown(), what, key }
+    }
+
+    fn corrupt(&self, what: &'static str, key: &'static str, error: impl Error + Send + Sync + 'static) -> FactsError {
+        FactsError::Corrupt { job: self.shown(), what, key, source: Box::new(error) }
+    }
+
+    fn shown(&self) -> String {
+        let metadata = &self.job.metadata;
+        let part = |text: &'a Option<String>| text.as_deref().unwrap_or("?");
+        format!("{}/{}", part(&metadata.namespace), part(&metadata.name))
+    }
+}
+
+/// When somebody asked to delete an object: `deletionTimestamp` is when its grace will be over.
+fn deletion_asked(metadata: &ObjectMeta) -> Option<Timestamp> {
+    let over = metadata.deletion_timestamp.as_ref()?.0;
+    let grace = SignedDuration::from_secs(metadata.deletion_grace_period_seconds.unwrap_or(0));
+    Some(over.checked_sub(grace).unwrap_or(over))
+}
+
+/// `text`, cut at [`TEXT_MAX_BYTES`].
+fn cut(text: &str) -> String {
+    if text.len() <= TEXT_MAX_BYTES {
+        return text.to_owned();
+    }
+    const MARK: &str = "…";
+    let end = text.floor_char_boundary(TEXT_MAX_BYTES - MARK.len());
+    format!("{}{MARK}", text.get(..end).unwrap_or_default())
+}

@@ -1,0 +1,197 @@
+//! One attempt: a Job's end, its Pod, and container `run` in it.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::batch::v1::{Job, JobCondition};
+use k8s_openapi::api::core::v1::{
+    ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, Pod, PodCondition, PodStatus,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::super::names::{RUN_CONTAINER, annotation};
+use super::{Observed, cut, deletion_asked, event};
+use crate::domain::facts::{AttemptFacts, AttemptPhase, Explanation, JobEnd, MainFacts, Terminated};
+
+/// What `waiting` says of a container that is being made in the ordinary course of things.
+const ORDINARY_WAITS: [&str; 2] = ["ContainerCreating", "PodInitializing"];
+
+pub(super) fn facts(number: u32, observed: &Observed<'_>) -> AttemptFacts {
+    let job = observed.job;
+    let pod = observed.pod;
+    let status = pod.and_then(|pod| pod.status.as_ref());
+    let job_end = job_end(job);
+    let phase = phase(pod, observed.pod_was_seen || job_end.is_some());
+    let main = main(status);
+    let waiting = waiting(phase, status, observed);
+    let last_wait = waiting.as_ref().or_else(|| unusual_wait(&main));
+    AttemptFacts {
+        number,
+        job: job.metadata.name.clone().unwrap_or_default(),
+        create_time: time(job.metadata.creation_timestamp.as_ref()),
+        job_end,
+        phase,
+        uid: pod.and_then(|pod| pod.metadata.uid.clone()),
+        pod: pod.and_then(|pod| pod.metadata.name.clone()),
+        node: pod.and_then(|pod| pod.spec.as_ref()?.node_name.clone()).filter(|node| !node.is_empty()),
+        schedule_time: status
+            .and_then(|status| condition(status, "PodScheduled", "True"))
+            .and_then(|scheduled| time(scheduled.last_transition_time.as_ref())),
+        node_time: status.and_then(|status| time(status.start_time.as_ref())),
+        deadline: pod.and_then(deadline),
+        deleted_at: pod.and_then(|pod| deletion_asked(&pod.metadata)),
+        status_reason: status.and_then(|status| text(status.reason.as_deref())),
+        status_message: status.and_then(|status| text(status.message.as_deref())),
+        disruption: status.and_then(|status| condition(status, "DisruptionTarget", "True")).map(explained),
+        evidence: event::evidence(observed.events, last_wait),
+        waiting,
+        others_running: status.is_some_and(others_running),
+        input_ready: observed.input_confirmed || !has_input(job) || main.started(),
+        main,
+    }
+}
+
+fn has_input(job: &Job) -> bool {
+    job.metadata.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(annotation::INPUT))
+}
+
+/// The Job's end, by its strongest condition: a terminal one before one that only announces it.
+fn job_end(job: &Job) -> Option<JobEnd> {
+    let status = job.status.as_ref()?;
+    let holds = |type_: &str| {
+        let conditions = status.conditions.iter().flatten();
+        conditions.into_iter().find(|condition| condition.type_ == type_ && condition.status == "True")
+    };
+    let end = |complete: bool, final_: bool, condition: &JobCondition| JobEnd {
+        complete,
+        final_,
+        reason: condition.reason.clone().unwrap_or_default(),
+        message: cut(condition.message.as_deref().unwrap_or_default()),
+        time: time(condition.last_transition_time.as_ref()),
+    };
+    let completed = |condition: &JobCondition| JobEnd {
+        time: time(status.completion_time.as_ref()).or_else(|| time(condition.last_transition_time.as_ref())),
+        ..end(true, true, condition)
+    };
+    None.or_else(|| holds("Complete").map(completed))
+        .or_else(|| holds("Failed").map(|condition| end(false, true, condition)))
+        .or_else(|| holds("FailureTarget").map(|condition| end(false, false, condition)))
+        .or_else(|| holds("SuccessCriteriaMet").map(|condition| end(true, false, condition)))
+}
+
+fn phase(pod: Option<&Pod>, there_was_one: bool) -> AttemptPhase {
+    let Some(pod) = pod else {
+        return if there_was_one { AttemptPhase::Gone } else { AttemptPhase::Absent };
+    };
+    match pod.status.as_ref().and_then(|status| status.phase.as_deref()) {
+        None | Some("" | "Pending") => AttemptPhase::Pending,
+        Some("Running") => AttemptPhase::Running,
+        Some("Succeeded") => AttemptPhase::Succeeded,
+        Some("Failed") => AttemptPhase::Failed,
+        Some(_) => AttemptPhase::Unknown,
+    }
+}
+
+fn deadline(pod: &Pod) -> Option<Duration> {
+    let seconds = pod.spec.as_ref()?.active_deadline_seconds?;
+    u64::try_from(seconds).ok().map(Duration::from_secs)
+}
+
+/// Container `run`, found by its name: admission webhooks may have put others before it.
+fn main(status: Option<&PodStatus>) -> MainFacts {
+    let run = status.and_then(|status| {
+        let statuses = status.container_statuses.iter().flatten();
+        statuses.into_iter().find(|container| container.name == RUN_CONTAINER)
+    });
+    let Some(state) = run.and_then(|run| run.state.as_ref()) else {
+        return MainFacts::Waiting(None);
+    };
+    if let Some(end) = &state.terminated {
+        return MainFacts::Terminated(terminated(end));
+    }
+    if let Some(running) = &state.running {
+        return MainFacts::Running { started_at: time(running.started_at.as_ref()) };
+    }
+    MainFacts::Waiting(state.waiting.as_ref().and_then(container_wait))
+}
+
+fn terminated(end: &ContainerStateTerminated) -> Terminated {
+    Terminated {
+        exit_code: end.exit_code,
+        signal: end.signal.filter(|signal| *signal != 0),
+        reason: end.reason.clone().unwrap_or_default(),
+        message: end.message.clone().unwrap_or_default().into_bytes(),
+        started_at: time(end.started_at.as_ref()),
+        finished_at: time(end.finished_at.as_ref()),
+    }
+}
+
+fn container_wait(waiting: &ContainerStateWaiting) -> Option<Explanation> {
+    let reason = waiting.reason.clone().filter(|reason| !reason.is_empty())?;
+    Some(Explanation { reason, message: cut(waiting.message.as_deref().unwrap_or_default()), time: None })
+}
+
+fn unusual_wait(main: &MainFacts) -> Option<&Explanation> {
+    match main {
+        MainFacts::Waiting(waiting) => waiting.as_ref().filter(|waiting| !is_ordinary(waiting)),
+        _ => None,
+    }
+}
+
+fn is_ordinary(waiting: &Explanation) -> bool {
+    ORDINARY_WAITS.contains(&waiting.reason.as_str())
+}
+
+/// Why there is no Pod, no node for it, or no end to its init containers.
+fn waiting(phase: AttemptPhase, status: Option<&PodStatus>, observed: &Observed<'_>) -> Option<Explanation> {
+    if phase == AttemptPhase::Absent {
+        return event::creation_failure(observed.events);
+    }
+    let status = status?;
+    let unscheduled = condition(status, "PodScheduled", "False").map(explained);
+    unscheduled.or_else(|| status.init_container_statuses.iter().flatten().find_map(init_trouble))
+}
+
+/// What keeps an init container from being done, if it is not just running or being made.
+fn init_trouble(container: &ContainerStatus) -> Option<Explanation> {
+    let state = container.state.as_ref()?;
+    let name = &container.name;
+    if let Some(waiting) = state.waiting.as_ref().and_then(container_wait) {
+        let message = cut(&format!("init container {name}: {}", waiting.message));
+        return (!is_ordinary(&waiting)).then_some(Explanation { message, ..waiting });
+    }
+    let end = state.terminated.as_ref().filter(|end| end.exit_code != 0)?;
+    Some(Explanation {
+        reason: end.reason.clone().unwrap_or_default(),
+        message: format!("init container {name} exited with code {}", end.exit_code),
+        time: time(end.finished_at.as_ref()),
+    })
+}
+
+/// Sidecars among the init containers don't count: the kubelet ends them by itself.
+fn others_running(status: &PodStatus) -> bool {
+    let others = status.container_statuses.iter().flatten().filter(|container| container.name != RUN_CONTAINER);
+    others.into_iter().any(|other| other.state.as_ref().is_some_and(|state| state.running.is_some()))
+}
+
+fn condition<'a>(status: &'a PodStatus, type_: &str, value: &str) -> Option<&'a PodCondition> {
+    let conditions = status.conditions.iter().flatten();
+    conditions.into_iter().find(|condition| condition.type_ == type_ && condition.status == value)
+}
+
+fn explained(condition: &PodCondition) -> Explanation {
+    Explanation {
+        reason: condition.reason.clone().unwrap_or_default(),
+        message: cut(condition.message.as_deref().unwrap_or_default()),
+        time: time(condition.last_transition_time.as_ref()),
+    }
+}
+
+/// A time that means something: container runtimes give the epoch for what never happened.
+fn time(time: Option<&Time>) -> Option<Timestamp> {
+    time.map(|time| time.0).filter(|time| *time != Timestamp::UNIX_EPOCH)
+}
+
+fn text(text: Option<&str>) -> Option<String> {
+    text.filter(|text| !text.is_empty()).map(cut)
+}

@@ -1,0 +1,396 @@
+//! What is done to a run's objects: the stop table, the record and the release (`DESIGN.md` §4).
+//! Everything may be repeated; whoever acts has read what it acts on.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use serde_json::{Value, json};
+
+use super::super::error::Target;
+use super::super::memory::PodRef;
+use super::super::names::{HOLD_FINALIZER, RECORDED_CONDITION, annotation};
+use super::super::watch::pods_of;
+use super::KubernetesRuns;
+use crate::backend::BackendError;
+use crate::domain::name::RunName;
+use crate::domain::plan::Action;
+
+/// How often a write is tried against somebody else's, before the caller has to come again.
+const TRIES: u32 = 5;
+/// Longest message of a condition, in bytes (Kubernetes allows 32 KiB).
+const CONDITION_MESSAGE_MAX: usize = 1024;
+
+impl KubernetesRuns {
+    pub(super) async fn act_on(&self, name: &RunName, uid: &str, action: &Action) -> Result<(), BackendError> {
+        match action {
+            Action::WriteStop(stop) => self.annotate_once(name, uid, annotation::STOP, &encode(name, stop)?).await,
+            Action::WriteRecord(record) => {
+                let text = record.to_json().map_err(|error| unwritable(name, &error))?;
+                self.annotate_once(name, uid, annotation::RECORD, &text).await
+            }
+            Action::EndUnstarted { attempt } => self.end_unstarted(name, uid, *attempt).await,
+            Action::EndStarted { attempt } => self.limit_pod(name, uid, *attempt, 1).await,
+            Action::LowerDeadline { attempt, deadline } => {
+                let seconds = i64::try_from(deadline.as_secs()).unwrap_or(i64::MAX).max(1);
+                self.limit_pod(name, uid, *attempt, seconds).await
+            }
+            Action::StoreResult { json } => self.store_result(name, uid, json).await,
+            Action::Release { reason, message, retention } => {
+                self.release(name, uid, reason, message, *retention).await
+            }
+            Action::Delete => self.delete(name, uid).await,
+        }
+    }
+
+    /// The anchor, if it is the run with this uid.
+    async fn anchor(&self, name: &RunName, uid: &str) -> Result<Job, BackendError> {
+        let namespace = self.cluster.target(&name.namespace)?;
+        let job = self.read_job(namespace, &name.run.job_name(1)).await?;
+        job.filter(|job| job.metadata.uid.as_deref() == Some(uid)).ok_or_else(|| gone(name))
+    }
+
+    /// The Job of an attempt.
+    async fn attempt(&self, name: &RunName, uid: &str, attempt: u32) -> Result<Job, BackendError> {
+        if attempt <= 1 {
+            return self.anchor(name, uid).await;
+        }
+        let namespace = self.cluster.target(&name.namespace)?;
+        let job = self.read_job(namespace, &name.run.job_name(attempt)).await?;
+        job.filter(|job| self.is_ours(job, &name.run)).ok_or_else(|| gone(name))
+    }
+
+    /// Writes an annotation of the anchor, unless it has one: of two writers the first wins, by the
+    /// resource version.
+    async fn annotate_once(&self, name: &RunName, uid: &str, key: &str, value: &str) -> Result<(), BackendError> {
+        let namespace = self.cluster.target(&name.namespace)?;
+        let job_name = name.run.job_name(1);
+        let target = Target::new("annotate", "Job", namespace, &job_name);
+        for _ in 0..TRIES {
+            let job = self.anchor(name, uid).await?;
+            if job.metadata.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(key)) {
+                return Ok(());
+            }
+            let patch = json!({"metadata": {
+                "resourceVersion": job.metadata.resource_version,
+                "annotations": {key: value},
+            }});
+            let jobs = self.cluster.jobs(namespace);
+            let (params, patch) = (PatchParams::default(), Patch::Merge(&patch));
+            match self.cluster.call(jobs.patch(&job_name, &params, &patch)).await {
+                Ok(_) => return Ok(()),
+                Err(error) if error.is_conflict() => {}
+                Err(error) if error.is_not_found() => return Err(gone(name)),
+                Err(error) => return Err(error.to_backend(target)),
+            }
+        }
+        Err(BackendError::Conflict(target.object()))
+    }
+
+    /// Ends what never started through its Job; there is no log to lose, and a Pod that is being
+    /// deleted starts no container. The Job's clock does not run while it is suspended.
+    async fn end_unstarted(&self, name: &RunName, uid: &str, attempt: u32) -> Result<(), BackendError> {
+        let job = self.attempt(name, uid, attempt).await?;
+        if is_over(&job) {
+            return Ok(());
+        }
+        let (namespace, job_name) = (self.cluster.target(&name.namespace)?, name.run.job_name(attempt));
+        let spec = job.spec.as_ref();
+        if spec.and_then(|spec| spec.suspend).unwrap_or(false) {
+            return self.delete_job(namespace, &job_name, &job).await;
+        }
+        if spec.and_then(|spec| spec.active_deadline_seconds) == Some(1) {
+            return Ok(());
+        }
+        let patch = json!([
+            {"op": "test", "path": "/metadata/uid", "value": job.metadata.uid},
+            {"op": "add", "path": "/spec/activeDeadlineSeconds", "value": 1},
+        ]);
+        match self.cluster.json_patch::<Job>(namespace, &job_name, &patch).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.is_not_found() => Err(gone(name)),
+            Err(error) => Err(error.to_backend(Target::new("stop", "Job", namespace, &job_name))),
+        }
+    }
+
+    /// Lowers the deadline of an attempt's Pod to `seconds` from its start on the node; the kubelet
+    /// then sends SIGTERM, waits and kills, and Pod, exit code and log stay. It can only be lowered,
+    /// and a Pod that is gone or over needs no end.
+    async fn limit_pod(&self, name: &RunName, uid: &str, attempt: u32, seconds: i64) -> Result<(), BackendError> {
+        let namespace = self.cluster.target(&name.namespace)?;
+        let job_uid = match attempt {
+            0 | 1 => uid.to_owned(),
+            _ => self.attempt(name, uid, attempt).await?.metadata.uid.unwrap_or_default(),
+        };
+        for pod in self.pods_to_limit(namespace, &job_uid).await? {
+            let patch = json!([
+                {"op": "test", "path": "/metadata/uid", "value": pod.uid},
+                {"op": "add", "path": "/spec/activeDeadlineSeconds", "value": seconds},
+            ]);
+            let target = Target::new("stop", "Pod", namespace, &pod.name);
+            match self.cluster.json_patch::<Pod>(namespace, &pod.name, &patch).await {
+                Ok(_) => {}
+                Err(error) if error.is_not_found() => {}
+                // The Pod is another, or its deadline is lower already.
+                Err(error) if error.is_invalid() => {
+                    let found = self.cluster.read(target, self.cluster.pods(namespace).get(&pod.name)).await?;
+                    if found.is_some_and(|found| needs_limit(&found, &pod.uid, seconds)) {
+                        return Err(error.to_backend(target));
+                    }
+                }
+                Err(error) => return Err(error.to_backend(target)),
+            }
+        }
+        Ok(())
+    }
+
+    /// The Pod that the watch knows, or else whatever Pods the Job has.
+    async fn pods_to_limit(&self, namespace: &str, job_uid: &str) -> Result<Vec<PodRef>, BackendError> {
+        if let Some(pod) = self.memory.pod(job_uid) {
+            return Ok(vec![pod]);
+        }
+        let pods = pods_of(&self.cluster, namespace, job_uid).await;
+        let pods = pods.map_err(|error| error.to_backend(Target::new("list", "Pod", namespace, "")))?;
+        Ok(pods
+            .into_iter()
+            .filter_map(|pod| Some(PodRef { name: pod.metadata.name?, uid: pod.metadata.uid? }))
+            .collect())
+    }
+
+    /// Tells the outcome in the Job's conditions; then lets go of our hold and starts the retention
+    /// clock, in one patch.
+    async fn release(
+        &self,
+        name: &RunName,
+        uid: &str,
+        reason: &str,
+        message: &str,
+        retention: Duration,
+    ) -> Result<(), BackendError> {
+        let namespace = self.cluster.target(&name.namespace)?;
+        let job_name = name.run.job_name(1);
+        let target = Target::new("release", "Job", namespace, &job_name);
+        for _ in 0..TRIES {
+            let job = match self.anchor(name, uid).await {
+                Ok(job) => job,
+                // Without a hold it may go at any time.
+                Err(BackendError::NotFound(_)) => return Ok(()),
+                Err(error) => return Err(error),
+            };
+            let Some(hold) = hold_of(&job) else { return Ok(()) };
+            if !has_recorded(&job) {
+                self.tell_condition(namespace, &job_name, reason, message).await?;
+            }
+            let patch = release_patch(&job, uid, hold, retention, Timestamp::now());
+            match self.cluster.json_patch::<Job>(namespace, &job_name, &patch).await {
+                Ok(_) => return Ok(()),
+                Err(error) if error.is_not_found() => return Ok(()),
+                // Somebody moved the finalisers.
+                Err(error) if error.is_conflict() || error.is_invalid() => {
+                    tracing::debug!(%error, run = %name, "release is tried again");
+                }
+                Err(error) => return Err(error.to_backend(target)),
+            }
+        }
+        Err(BackendError::Conflict(target.object()))
+    }
+
+    async fn tell_condition(
+        &self,
+        namespace: &str,
+        job_name: &str,
+        reason: &str,
+        message: &str,
+    ) -> Result<(), BackendError> {
+        let patch = condition_patch(reason, message, Timestamp::now());
+        let jobs = self.cluster.jobs(namespace);
+        let (params, patch) = (PatchParams::default(), Patch::Strategic(&patch));
+        match self.cluster.call(jobs.patch_status(job_name, &params, &patch)).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.is_not_found() => Ok(()),
+            Err(error) => Err(error.to_backend(Target::new("tell the outcome on", "Job", namespace, job_name))),
+        }
+    }
+
+    /// Deletes the Job with all that it owns, and takes our hold away.
+    async fn delete(&self, name: &RunName, uid: &str) -> Result<(), BackendError> {
+        let namespace = self.cluster.target(&name.namespace)?;
+        let job_name = name.run.job_name(1);
+        let target = Target::new("delete", "Job", namespace, &job_name);
+        for _ in 0..TRIES {
+            let job = match self.anchor(name, uid).await {
+                Ok(job) => job,
+                Err(BackendError::NotFound(_)) => return Ok(()),
+                Err(error) => return Err(error),
+            };
+            if job.metadata.deletion_timestamp.is_none() {
+                self.delete_job(namespace, &job_name, &job).await?;
+            }
+            let Some(hold) = hold_of(&job) else { return Ok(()) };
+            let mut patch = tests(uid, hold);
+            patch.push(json!({"op": "remove", "path": hold_path(hold)}));
+            match self.cluster.json_patch::<Job>(namespace, &job_name, &Value::Array(patch)).await {
+                Ok(_) => return Ok(()),
+                Err(error) if error.is_not_found() => return Ok(()),
+                Err(error) if error.is_conflict() || error.is_invalid() => {}
+                Err(error) => return Err(error.to_backend(target)),
+            }
+        }
+        Err(BackendError::Conflict(target.object()))
+    }
+
+    /// Deletes this very Job. The default would leave its Pods running.
+    async fn delete_job(&self, namespace: &str, job_name: &str, job: &Job) -> Result<(), BackendError> {
+        let preconditions = Preconditions { uid: job.metadata.uid.clone(), resource_version: None };
+        let params = DeleteParams::background().preconditions(preconditions);
+        match self.cluster.call(self.cluster.jobs(namespace).delete(job_name, &params)).await {
+            Ok(_) => Ok(()),
+            // Gone, or another's by now.
+            Err(error) if error.is_not_found() || error.is_conflict() => Ok(()),
+            Err(error) => Err(error.to_backend(Target::new("delete", "Job", namespace, job_name))),
+        }
+    }
+}
+
+fn gone(name: &RunName) -> BackendError {
+    BackendError::NotFound(name.to_string())
+}
+
+fn encode(name: &RunName, value: &impl serde::Serialize) -> Result<String, BackendError> {
+    serde_json::to_string(value).map_err(|error| unwritable(name, &error))
+}
+
+fn unwritable(name: &RunName, error: &serde_json::Error) -> BackendError {
+    BackendError::Rejected { what: format!("write an annotation of {name}"), message: error.to_string() }
+}
+
+fn is_over(job: &Job) -> bool {
+    let conditions = job.status.as_ref().and_then(|status| status.conditions.as_ref());
+    let mut conditions = conditions.into_iter().flatten();
+    conditions.any(|condition| condition.status == "True" && matches!(&*condition.type_, "Complete" | "Failed"))
+}
+
+/// Whether this Pod still has to be limited to `seconds`.
+fn needs_limit(pod: &Pod, uid: &str, seconds: i64) -> bool {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    let deadline = pod.spec.as_ref().and_then(|spec| spec.active_deadline_seconds);
+    pod.metadata.uid.as_deref() == Some(uid)
+        && pod.metadata.deletion_timestamp.is_none()
+        && !matches!(phase, Some("Succeeded" | "Failed"))
+        && deadline.is_none_or(|deadline| deadline > seconds)
+}
+
+/// Where our hold stands among the finalisers.
+fn hold_of(job: &Job) -> Option<usize> {
+    job.metadata.finalizers.as_ref()?.iter().position(|finalizer| finalizer == HOLD_FINALIZER)
+}
+
+fn hold_path(hold: usize) -> String {
+    format!("/metadata/finalizers/{hold}")
+}
+
+fn has_recorded(job: &Job) -> bool {
+    let conditions = job.status.as_ref().and_then(|status| status.conditions.as_ref());
+    conditions.into_iter().flatten().any(|condition| condition.type_ == RECORDED_CONDITION)
+}
+
+/// That the Job and the finaliser are the ones that were read.
+fn tests(uid: &str, hold: usize) -> Vec<Value> {
+    vec![
+        json!({"op": "test", "path": "/metadata/uid", "value": uid}),
+        json!({"op": "test", "path": hold_path(hold), "value": HOLD_FINALIZER}),
+    ]
+}
+
+fn release_patch(job: &Job, uid: &str, hold: usize, retention: Duration, now: Timestamp) -> Value {
+    let seconds = i32::try_from(retention.as_secs()).unwrap_or(i32::MAX);
+    let expire = now.checked_add(retention).unwrap_or(Timestamp::MAX);
+    let expire = Timestamp::from_second(expire.as_second()).unwrap_or(expire).to_string();
+    let mut patch = tests(uid, hold);
+    patch.push(json!({"op": "remove", "path": hold_path(hold)}));
+    patch.push(json!({"op": "add", "path": "/spec/ttlSecondsAfterFinished", "value": seconds}));
+    if job.metadata.annotations.is_none() {
+        patch.push(json!({"op": "add", "path": "/metadata/annotations", "value": {}}));
+    }
+    let path = format!("/metadata/annotations/{}", annotation::EXPIRE.replace('~', "~0").replace('/', "~1"));
+    patch.push(json!({"op": "add", "path": path, "value": expire}));
+    Value::Array(patch)
+}
+
+fn condition_patch(reason: &str, message: &str, now: Timestamp) -> Value {
+    let end = message.floor_char_boundary(CONDITION_MESSAGE_MAX);
+    let now = Timestamp::from_second(now.as_second()).unwrap_or(now).to_string();
+    json!({"status": {"conditions": [{
+        "type": RECORDED_CONDITION,
+        "status": "True",
+        "reason": condition_reason(reason),
+        "message": message.get(..end).unwrap_or_default(),
+        "lastProbeTime": now,
+        "lastTransitionTime": now,
+    }]}})
+}
+
+/// A reason as Kubernetes asks for: `^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$`.
+fn condition_reason(reason: &str) -> &str {
+    let bytes = reason.as_bytes();
+    let word = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+    let valid = bytes.first().is_some_and(u8::is_ascii_alphabetic)
+        && bytes.last().is_some_and(word)
+        && bytes.iter().all(|byte| word(byte) || matches!(byte, b',' | b':'));
+    if valid { reason } else { "Recorded" }
+}
+
+#[cfg(test)]
+mod tests_of_patches {
+    use super::*;
+
+    fn job(finalizers: &[&str]) -> Job {
+        let mut job = Job::default();
+        job.metadata.finalizers = Some(finalizers.iter().map(|f| (*f).to_owned()).collect());
+        job.metadata.annotations = Some([("a".to_owned(), "b".to_owned())].into());
+        job
+    }
+
+    #[test]
+    fn the_release_removes_our_hold_and_no_other() {
+        let job = job(&["batch.kubernetes.io/job-tracking", HOLD_FINALIZER]);
+        let hold = hold_of(&job).unwrap();
+        let now: Timestamp = "2026-11-21T10:00:00.5Z".parse().unwrap();
+        let patch = release_patch(&job, "u", hold, Duration::from_secs(3600), now);
+        assert_eq!(
+            patch,
+            json!([
+                {"op": "test", "path": "/metadata/uid", "value": "u"},
+                {"op": "test", "path": "/metadata/finalizers/1", "value": HOLD_FINALIZER},
+                {"op": "remove", "path": "/metadata/finalizers/1"},
+                {"op": "add", "path": "/spec/ttlSecondsAfterFinished", "value": 3600},
+                {"op": "add", "path": "/metadata/annotations/longshore.dev~1expire-time", "value": "2026-11-21T11:00:00Z"},
+            ])
+        );
+        assert_eq!(hold_of(&self::job(&["foregroundDeletion"])), None);
+    }
+
+    #[test]
+    fn reasons_are_what_kubernetes_takes() {
+        for good in ["SUCCEEDED", "OOM_KILLED", "A", "A:b,c_"] {
+            assert_eq!(condition_reason(good), good);
+        }
+        for bad in ["", "1a", "a b", "a:", "ä", "a-b"] {
+            assert_eq!(condition_reason(bad), "Recorded", "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_limit_is_needed_only_by_the_same_live_pod_with_a_later_deadline() {
+        let mut pod = Pod::default();
+        pod.metadata.uid = Some("u".to_owned());
+        pod.spec.get_or_insert_default().active_deadline_seconds = Some(60);
+        assert!(needs_limit(&pod, "u", 30));
+        assert!(!needs_limit(&pod, "u", 60));
+        assert!(!needs_limit(&pod, "other", 30));
+        pod.status.get_or_insert_default().phase = Some("Failed".to_owned());
+        assert!(!needs_limit(&pod, "u", 30));
+    }
+}

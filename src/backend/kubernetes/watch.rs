@@ -1,0 +1,143 @@
+//! The watch of all runs: three kinds per Kubernetes namespace, joined by the index.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use futures::stream::{self, BoxStream, FuturesUnordered, SelectAll, Stream, StreamExt};
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{Event, Pod};
+use kube::Api;
+use kube::api::ListParams;
+use tokio::time::sleep;
+
+use super::client::Cluster;
+use super::error::{CallError, Target};
+use super::index::{Answer, Index, Kind, Question, Signal};
+use super::list_watch::{Scope, list_watch};
+use super::memory::Memory;
+use super::names::label;
+use crate::backend::BackendError;
+use crate::domain::facts::FactsEvent;
+
+/// The first pause before a question is asked again; it doubles.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// The longest.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// Tells of every run of this installation. Never ends.
+pub(super) fn watch(cluster: Arc<Cluster>, memory: Arc<Memory>) -> impl Stream<Item = FactsEvent> + Send {
+    let index = Index::new(&cluster.namespaces, memory);
+    let watch = Watch { cluster, index, signals: SelectAll::new(), answers: FuturesUnordered::new() };
+    stream::unfold(watch, |mut watch| async move {
+        let event = watch.next().await;
+        Some((event, watch))
+    })
+}
+
+struct Watch {
+    cluster: Arc<Cluster>,
+    index: Index,
+    signals: SelectAll<BoxStream<'static, Signal>>,
+    answers: FuturesUnordered<BoxFuture<'static, Answer>>,
+}
+
+impl Watch {
+    async fn next(&mut self) -> FactsEvent {
+        loop {
+            for (namespace, kind) in self.index.to_watch() {
+                let signals = signals(&self.cluster, namespace, kind);
+                self.signals.push(signals);
+            }
+            if let Some(event) = self.index.next() {
+                return event;
+            }
+            for question in self.index.take_questions() {
+                self.answers.push(Box::pin(ask(Arc::clone(&self.cluster), question)));
+            }
+            let signal = tokio::select! {
+                Some(signal) = self.signals.next() => signal,
+                Some(answer) = self.answers.next() => Signal::Answer(answer),
+                // No namespaces, hence nothing to tell, ever.
+                else => std::future::pending().await,
+            };
+            self.index.apply(signal);
+        }
+    }
+}
+
+fn signals(cluster: &Cluster, namespace: Arc<str>, kind: Kind) -> BoxStream<'static, Signal> {
+    let client = cluster.client.clone();
+    let scope = |kind: &'static str, labels: Option<String>| Scope {
+        kind,
+        namespace: namespace.to_string(),
+        labels,
+        request_timeout: cluster.request_timeout,
+    };
+    let ours = Some(cluster.selector());
+    match kind {
+        Kind::Jobs => {
+            let events = list_watch(Api::<Job>::namespaced(client, &namespace), scope("Job", ours));
+            events.map(move |event| Signal::Job(Arc::clone(&namespace), event)).boxed()
+        }
+        Kind::Pods => {
+            let events = list_watch(Api::<Pod>::namespaced(client, &namespace), scope("Pod", ours));
+            events.map(move |event| Signal::Pod(Arc::clone(&namespace), event)).boxed()
+        }
+        // Events have no labels of ours.
+        Kind::Events => {
+            let events = list_watch(Api::<Event>::namespaced(client, &namespace), scope("Event", None));
+            events.map(move |event| Signal::Event(Arc::clone(&namespace), event)).boxed()
+        }
+    }
+}
+
+/// Finds out what the index asks. While the cluster can't be asked, the question stands; an answer
+/// that is refused is none.
+async fn ask(cluster: Arc<Cluster>, question: Question) -> Answer {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let failure = match try_answer(&cluster, &question).await {
+            Ok(answer) => return answer,
+            Err(failure) => failure,
+        };
+        if !failure.is_transient() {
+            tracing::warn!(%failure, "an open question about a run stays open");
+            return match question {
+                Question::Input { namespace, job, uid, .. } => Answer::Input { namespace, job, uid, there: false },
+                Question::Pods { namespace, job, uid } => Answer::Pods { namespace, job, uid, pods: Vec::new() },
+            };
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+async fn try_answer(cluster: &Cluster, question: &Question) -> Result<Answer, BackendError> {
+    match question {
+        Question::Input { namespace, job, uid, secret } => {
+            let target = Target::new("read", "Secret", namespace, secret);
+            let found = cluster.read(target, cluster.secrets(namespace).get(secret)).await?;
+            let ours = found.is_some_and(|secret| is_owned_by(&secret.metadata, uid));
+            Ok(Answer::Input { namespace: Arc::clone(namespace), job: Arc::clone(job), uid: uid.clone(), there: ours })
+        }
+        Question::Pods { namespace, job, uid } => {
+            let pods = pods_of(cluster, namespace, uid)
+                .await
+                .map_err(|error| error.to_backend(Target::new("list", "Pod", namespace, "")))?;
+            Ok(Answer::Pods { namespace: Arc::clone(namespace), job: Arc::clone(job), uid: uid.clone(), pods })
+        }
+    }
+}
+
+/// The Pods of the Job with this uid.
+pub(super) async fn pods_of(cluster: &Cluster, namespace: &str, job_uid: &str) -> Result<Vec<Pod>, CallError> {
+    let params = ListParams::default().labels(&format!("{}={job_uid}", label::CONTROLLER_UID));
+    let list = cluster.call(cluster.pods(namespace).list(&params)).await?;
+    Ok(list.items)
+}
+
+/// Whether an owner reference has this uid.
+pub(super) fn is_owned_by(metadata: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta, uid: &str) -> bool {
+    metadata.owner_references.iter().flatten().any(|owner| owner.uid == uid)
+}

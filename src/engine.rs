@@ -357,6 +357,13 @@ impl Engine {
         unimplemented!()
     }
 
+    /// The token that goes on just after `run` in what `list` asks for: a page that is cut because
+    /// it would be too large to send ends with it.
+    #[must_use]
+    pub fn page_token_after(&self, _list: &List, _run: &Run) -> String {
+        unimplemented!()
+    }
+
     /// Tells of every change, beginning with what is there. Ends in `Reconnect`.
     pub async fn watch(
         &self,

@@ -10,7 +10,7 @@ use tonic::{Request, Response, Status};
 
 use super::convert::log::LogEncoder;
 use super::convert::watch::WatchEncoder;
-use super::convert::{request, run};
+use super::convert::{View, request, run};
 use super::layers::{caller, note};
 use super::{status, streams};
 use crate::domain::result::FoundResult;
@@ -105,7 +105,7 @@ impl RunService for RunApi {
         let name = request::cancel(&request).map_err(status::invalid)?;
         note(&name);
         let run = self.engine.cancel(&caller, &name, request.reason, &request.etag).await.map_err(status::answer)?;
-        Ok(Response::new(v1::CancelRunResponse { run: Some(run::to_wire(&run, super::convert::View::Full)) }))
+        Ok(Response::new(v1::CancelRunResponse { run: Some(run::to_wire(&run, View::Full)) }))
     }
 
     async fn delete_run(&self, request: Request<v1::DeleteRunRequest>) -> Answer<v1::DeleteRunResponse> {

@@ -153,7 +153,7 @@ fn twenty_violations_are_told_and_the_rest_counted() {
 fn no_status_is_too_large_for_trailers() {
     for long in ["x".repeat(100_000), "€".repeat(40_000), "\n".repeat(100_000)] {
         let mut found = Violations::new();
-        for i in 0..5_000 {
+        for i in 0..50 {
             found.add(format!("spec.files[{i}].{long}"), long.clone());
         }
         let mut small = Violations::new();

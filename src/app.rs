@@ -95,7 +95,7 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
         info!(%note, "isolation");
     }
     let mut registry = Registry::with_prefix("longshore");
-    let metrics = RpcMetrics::register(&mut registry);
+    let metrics = RpcMetrics::new(&mut registry);
     let (ready, admin_ready) = watch::channel(Ready::No("starting".to_owned()));
     let admin_address = match config.admin_listen {
         None => None,

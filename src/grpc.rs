@@ -1,1 +1,80 @@
-//! (being written)
+//! The wire: services, conversions, and what surrounds every call. Knows the engine, not what is
+//! behind it.
+//!
+//! ```text
+//! listener ─► transport ─► layers (caller, deadline, metrics, drain) ─► run, server
+//!                                                                          │ ▲
+//!                                                            convert::request │ convert::*, status
+//!                                                                          ▼ │
+//!                                                                        engine
+//! ```
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+
+use crate::engine::Engine;
+use crate::proto::v1::run_service_server::RunServiceServer;
+use crate::proto::v1::server_service_server::ServerServiceServer;
+
+mod convert;
+mod health;
+mod layers;
+mod run;
+mod server;
+mod status;
+mod streams;
+mod transport;
+
+pub use health::{Health, LIVENESS};
+pub use layers::RpcMetrics;
+pub use server::ServerFacts;
+pub use transport::{ServeError, Served};
+
+/// The gRPC server: everything but the listener.
+#[derive(Clone, Debug)]
+pub struct GrpcServer {
+    /// Answers.
+    pub engine: Engine,
+    /// What GetServerInfo tells besides.
+    pub facts: ServerFacts,
+    /// Tells whether it serves; keep a clone and call [`Health::set_ready`].
+    pub health: Health,
+    /// Counts calls.
+    pub metrics: RpcMetrics,
+}
+
+impl GrpcServer {
+    /// Serves on a listener that is bound already, until `drain` and then `patience` at most.
+    ///
+    /// The engine should end its streams by the same token; those that it does not end within a
+    /// second are ended here, with the last cursor that was told. Readiness should go, and
+    /// endpoints be given time to notice, before the token is cancelled: it closes the listener.
+    ///
+    /// # Errors
+    /// If the transport fails, which it does not for anything that a caller does.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        drain: CancellationToken,
+        patience: Duration,
+    ) -> Result<Served, ServeError> {
+        let Self { engine, facts, health, metrics } = self;
+        let runs = run::RunApi { engine: engine.clone(), drain: drain.clone() };
+        let server = server::ServerApi { engine, facts: Arc::new(facts) };
+        let routes = Routes::new(
+            RunServiceServer::new(runs)
+                .max_decoding_message_size(transport::MESSAGE_MAX)
+                .max_encoding_message_size(transport::MESSAGE_MAX),
+        )
+        .add_service(
+            ServerServiceServer::new(server)
+                .max_decoding_message_size(transport::MESSAGE_MAX)
+                .max_encoding_message_size(transport::MESSAGE_MAX),
+        );
+        transport::serve(routes, health, metrics, listener, drain, patience).await
+    }
+}

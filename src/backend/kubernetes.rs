@@ -29,6 +29,7 @@ pub mod manifest;
 mod memory;
 pub mod names;
 mod pace;
+mod release;
 mod runs;
 mod stored;
 #[cfg(test)]
@@ -36,6 +37,8 @@ pub(crate) mod support;
 #[cfg(test)]
 mod tests;
 mod watch;
+
+pub use self::release::{Released, release};
 
 /// How long one call to the API server may take, unless configured.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);

@@ -27,6 +27,8 @@ mod create;
 mod preview;
 mod secrets;
 
+pub(super) use act::{hold_of, release_patch};
+
 /// Bound of every method: the trait promises 30 s.
 const CALL_TIMEOUT: Duration = Duration::from_secs(28);
 /// Key of the result in its Secret.

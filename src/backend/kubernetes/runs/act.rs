@@ -283,7 +283,7 @@ fn needs_limit(pod: &Pod, uid: &str, seconds: i64) -> bool {
 }
 
 /// Where our hold stands among the finalisers.
-fn hold_of(job: &Job) -> Option<usize> {
+pub(in crate::backend::kubernetes) fn hold_of(job: &Job) -> Option<usize> {
     job.metadata.finalizers.as_ref()?.iter().position(|finalizer| finalizer == HOLD_FINALIZER)
 }
 
@@ -304,7 +304,7 @@ fn tests(uid: &str, hold: usize) -> Vec<Value> {
     ]
 }
 
-fn release_patch(job: &Job, uid: &str, hold: usize, retention: Duration, now: Timestamp) -> Value {
+pub(in crate::backend::kubernetes) fn release_patch(job: &Job, uid: &str, hold: usize, retention: Duration, now: Timestamp) -> Value {
     let seconds = i32::try_from(retention.as_secs()).unwrap_or(i32::MAX);
     let expire = now.checked_add(retention).unwrap_or(Timestamp::MAX);
     let expire = Timestamp::from_second(expire.as_second()).unwrap_or(expire).to_string();

@@ -1,0 +1,88 @@
+//! Lets go of every Job of an installation, without its daemon: for uninstalling.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::batch::v1::Job;
+use kube::api::{DeleteParams, ListParams};
+
+use super::KubernetesConfig;
+use super::client::Cluster;
+use super::error::Target;
+use super::runs::{hold_of, release_patch};
+use crate::backend::BackendError;
+
+/// How long what is released stays once it has ended, so that it can still be looked at.
+const KEPT: Duration = Duration::from_secs(3600);
+/// Jobs of one page.
+const PAGE: u32 = 500;
+/// How often a Job is tried whose finalisers somebody else moves meanwhile.
+const TRIES: u32 = 5;
+
+/// What came of a release.
+#[derive(Debug, Default)]
+pub struct Released {
+    /// How many Jobs of the installation were there.
+    pub jobs: usize,
+    /// What could not be released, and why.
+    pub failures: Vec<BackendError>,
+}
+
+/// Per Job of the instance one patch sets its TTL and removes our hold; `delete` then deletes it,
+/// live ones included. May be repeated. The daemon must be down: it would hold new Jobs.
+///
+/// # Errors
+/// If the configuration can't be used or Jobs can't be listed.
+pub async fn release(config: KubernetesConfig, delete: bool) -> Result<Released, BackendError> {
+    let cluster = Cluster::connect(config).await?;
+    let mut released = Released::default();
+    for (_, namespace) in cluster.namespaces.iter() {
+        let mut params = ListParams::default().labels(&cluster.selector()).limit(PAGE);
+        loop {
+            let list = cluster.call(cluster.jobs(namespace).list(&params)).await;
+            let list = list.map_err(|error| error.to_backend(Target::new("list", "Job", namespace, "")))?;
+            for job in list.items {
+                released.jobs += 1;
+                if let Err(failure) = release_job(&cluster, namespace, job, delete).await {
+                    released.failures.push(failure);
+                }
+            }
+            match list.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => params.continue_token = Some(token),
+                None => break,
+            }
+        }
+    }
+    Ok(released)
+}
+
+async fn release_job(cluster: &Cluster, namespace: &str, mut job: Job, delete: bool) -> Result<(), BackendError> {
+    let name = job.metadata.name.clone().unwrap_or_default();
+    let uid = job.metadata.uid.clone().unwrap_or_default();
+    let target = Target::new("release", "Job", namespace, &name);
+    for tried in 0.. {
+        let Some(hold) = hold_of(&job) else { break };
+        let patch = release_patch(&job, &uid, hold, KEPT, Timestamp::now());
+        match cluster.json_patch::<Job>(namespace, &name, &patch).await {
+            Ok(_) => break,
+            Err(error) if error.is_not_found() => return Ok(()),
+            Err(error) if (error.is_conflict() || error.is_invalid()) && tried < TRIES => {
+                match cluster.read(target, cluster.jobs(namespace).get(&name)).await? {
+                    Some(present) if present.metadata.uid.as_deref() == Some(&*uid) => job = present,
+                    _ => return Ok(()),
+                }
+            }
+            Err(error) => return Err(error.to_backend(target)),
+        }
+    }
+    if !delete {
+        return Ok(());
+    }
+    let preconditions = kube::api::Preconditions { uid: Some(uid), resource_version: None };
+    let params = DeleteParams::background().preconditions(preconditions);
+    match cluster.call(cluster.jobs(namespace).delete(&name, &params)).await {
+        Ok(_) => Ok(()),
+        Err(error) if error.is_not_found() || error.is_conflict() => Ok(()),
+        Err(error) => Err(error.to_backend(Target::new("delete", "Job", namespace, &name))),
+    }
+}

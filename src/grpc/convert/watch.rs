@@ -1,0 +1,48 @@
+//! What a watch of runs tells.
+
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+
+use super::{View, log::reconnect_reason, run};
+use crate::engine::{ReconnectReason, WatchEvent};
+use crate::grpc::streams::Encode;
+use crate::proto::v1;
+
+/// Writes the events of one watch.
+#[derive(Debug)]
+pub(in crate::grpc) struct WatchEncoder {
+    view: View,
+}
+
+impl WatchEncoder {
+    pub(in crate::grpc) fn new(view: View) -> Self {
+        Self { view }
+    }
+}
+
+impl Encode for WatchEncoder {
+    type Event = WatchEvent;
+    type Message = v1::WatchRunsResponse;
+
+    fn encode(&mut self, event: WatchEvent, out: &mut VecDeque<Self::Message>) -> ControlFlow<()> {
+        use v1::watch_runs_response::Event;
+        let event = match event {
+            WatchEvent::Run(run) => Event::Run(run::to_wire(&run, self.view)),
+            WatchEvent::Deleted(name) => Event::Deleted(v1::RunDeleted { name: name.to_string() }),
+            WatchEvent::Synced => Event::Synced(v1::WatchSynced {}),
+            WatchEvent::Heartbeat => Event::Heartbeat(v1::WatchHeartbeat {}),
+            WatchEvent::Reconnect(reason) => {
+                self.reconnect(reason, out);
+                return ControlFlow::Break(());
+            }
+        };
+        out.push_back(v1::WatchRunsResponse { event: Some(event) });
+        ControlFlow::Continue(())
+    }
+
+    fn reconnect(&mut self, reason: ReconnectReason, out: &mut VecDeque<Self::Message>) {
+        let reason = reconnect_reason(reason).into();
+        let event = v1::watch_runs_response::Event::Reconnect(v1::WatchReconnect { reason });
+        out.push_back(v1::WatchRunsResponse { event: Some(event) });
+    }
+}

@@ -1,0 +1,153 @@
+//! What surrounds every call: who calls, the deadline, a span, metrics, and an end when the server
+//! drains. One layer, since all of it needs to see the real status of a call: that of its response
+//! headers, or else of the trailers of its body.
+
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use http::{HeaderMap, Request, Response};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tonic::body::Body;
+use tonic::{Code, Status};
+use tracing::Instrument;
+use tracing::field::Empty;
+
+use super::status;
+use crate::domain::name::RunName;
+use crate::engine::Caller;
+
+mod body;
+mod deadline;
+mod metrics;
+
+use body::CallBody;
+pub use metrics::RpcMetrics;
+use metrics::{CallMetrics, label};
+
+/// How long a call may take until it answers, or until its stream begins: above the 50 s of
+/// WaitRun.
+const ANSWER_MAX: Duration = Duration::from_secs(60);
+/// The header that carries a status' details.
+const DETAILS: &str = "grpc-status-details-bin";
+
+/// Surrounds every call.
+#[derive(Clone, Debug)]
+pub(super) struct CallLayer {
+    pub(super) metrics: RpcMetrics,
+    pub(super) drain: CancellationToken,
+}
+
+impl<S> tower::Layer<S> for CallLayer {
+    type Service = Call<S>;
+
+    fn layer(&self, inner: S) -> Call<S> {
+        Call { inner, metrics: self.metrics.clone(), drain: self.drain.clone() }
+    }
+}
+
+/// See [`CallLayer`].
+#[derive(Clone, Debug)]
+pub(super) struct Call<S> {
+    inner: S,
+    metrics: RpcMetrics,
+    drain: CancellationToken,
+}
+
+impl<S> tower::Service<Request<Body>> for Call<S>
+where
+    S: tower::Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+    S::Future: Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        let method = label(request.uri().path());
+        let span = tracing::info_span!("rpc", method, run = Empty);
+        let metrics = self.metrics.begin(method);
+        // A deadline too far for the clock is none.
+        let begun = Instant::now();
+        let deadline = deadline::parse(request.headers()).and_then(|left| begun.checked_add(left));
+        let answer_by = deadline.unwrap_or(begun + ANSWER_MAX).min(begun + ANSWER_MAX);
+        let caller = identify(request.headers());
+        request.extensions_mut().insert(caller);
+        let handled = span.in_scope(|| self.inner.call(request));
+        let drain = self.drain.clone();
+        let in_call = span.clone();
+        Box::pin(
+            async move {
+                let handled = tokio::time::timeout_at(answer_by, AssertUnwindSafe(handled).catch_unwind()).await;
+                let response = match handled {
+                    Ok(Ok(response)) => response?,
+                    Ok(Err(_panic)) => status::panicked().into_http(),
+                    Err(_elapsed) => status::deadline_exceeded().into_http(),
+                };
+                Ok(observe(response, metrics, |metrics, body| CallBody::new(body, metrics, deadline, drain, in_call)))
+            }
+            .instrument(span),
+        )
+    }
+}
+
+/// The response as it goes out: a failure that needs no body is complete and gets its details;
+/// any other is complete when its body is.
+fn observe(
+    mut response: Response<Body>,
+    mut metrics: CallMetrics,
+    body: impl FnOnce(CallMetrics, Body) -> CallBody,
+) -> Response<Body> {
+    match code_in(response.headers()) {
+        Some(code) => {
+            metrics.end(code);
+            if code != Code::Ok && !response.headers().contains_key(DETAILS) {
+                add_details(response.headers_mut());
+            }
+            response
+        }
+        None => response.map(|inner| Body::new(body(metrics, inner))),
+    }
+}
+
+/// Completes a status that tonic made by itself.
+fn add_details(headers: &mut HeaderMap) {
+    let Some(bare) = Status::from_header_map(headers) else { return };
+    let mut detailed = HeaderMap::new();
+    if status::with_details(&bare).add_header(&mut detailed).is_ok()
+        && let Some(details) = detailed.remove(DETAILS)
+    {
+        headers.insert(DETAILS, details);
+    }
+}
+
+/// The code of a status in headers or trailers, if there is one.
+fn code_in(headers: &HeaderMap) -> Option<Code> {
+    headers.get("grpc-status").map(|value| Code::from_bytes(value.as_bytes()))
+}
+
+/// Who calls. Nobody is known without authentication.
+fn identify(_headers: &HeaderMap) -> Caller {
+    Caller::default()
+}
+
+/// The caller of a request that came through [`CallLayer`].
+pub(super) fn caller<T>(request: &tonic::Request<T>) -> Caller {
+    request.extensions().get().cloned().unwrap_or_default()
+}
+
+/// Names the run that a call is about in its span.
+pub(super) fn note(run: &RunName) {
+    tracing::Span::current().record("run", tracing::field::display(run));
+}
+
+#[cfg(test)]
+mod tests;

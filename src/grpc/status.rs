@@ -1,0 +1,183 @@
+//! Errors as they are told: the only place that makes a `tonic::Status`. Every one carries a
+//! `google.rpc.ErrorInfo`; what a client can act on comes as further details.
+
+use std::time::Duration;
+
+use tonic::{Code, Status};
+
+use crate::backend::BackendError;
+use crate::domain::name::RunName;
+use crate::domain::violation::{ViolationKind, Violations};
+use crate::engine::EngineError;
+use crate::proto::v1::ErrorReason;
+
+mod fault;
+
+use fault::Fault;
+
+/// When a caller may try again if the backend did not say.
+const RETRY_SOON: Duration = Duration::from_secs(1);
+/// When a caller may try again if something has to be freed first.
+const RETRY_LATER: Duration = Duration::from_secs(30);
+
+const RUN: &str = "longshore.dev/Run";
+const NAMESPACE: &str = "longshore.dev/Namespace";
+
+/// The answer to a call that failed; logs what an operator has to act on.
+pub(super) fn answer(error: EngineError) -> Status {
+    let status = from_engine(&error);
+    if status.code() == Code::Internal {
+        tracing::error!(error = %error, "a call failed for a reason of our own");
+    }
+    status
+}
+
+/// The answer to a request that can't be taken as it is.
+pub(super) fn invalid(violations: Violations) -> Status {
+    from_violations(&violations).into_status()
+}
+
+/// What ReadResult says to an offset past the end.
+pub(super) fn offset_out_of_range(name: &RunName, offset: u64, size: u64) -> Status {
+    let message = format!("the result of {name} has {size} bytes; read_offset is {offset}");
+    Fault::new(Code::OutOfRange, ErrorReason::OutOfRange, message)
+        .with("size_bytes", size.to_string())
+        .resource(RUN, name)
+        .into_status()
+}
+
+/// The caller's deadline passed first.
+pub(super) fn deadline_exceeded() -> Status {
+    let message = "the deadline of the call passed before it was done";
+    Fault::new(Code::DeadlineExceeded, ErrorReason::DeadlineExceeded, message).into_status()
+}
+
+/// The server goes down before the call is done.
+pub(super) fn draining() -> Status {
+    let message = "the server is going down; call again";
+    Fault::new(Code::Unavailable, ErrorReason::NotServing, message).retry(RETRY_SOON).into_status()
+}
+
+/// A stream ended without saying how.
+pub(super) fn cut() -> Status {
+    let message = "the stream was cut; go on with the last cursor";
+    Fault::new(Code::Unavailable, ErrorReason::BackendUnavailable, message).retry(RETRY_SOON).into_status()
+}
+
+/// A handler panicked.
+pub(super) fn panicked() -> Status {
+    Fault::new(Code::Internal, ErrorReason::Internal, "a fault of Longshore; its log says which").into_status()
+}
+
+/// The same status with our details. For those that tonic makes by itself, which are all about
+/// requests that never reached a handler.
+pub(super) fn with_details(bare: &Status) -> Status {
+    let reason = match bare.code() {
+        Code::NotFound => ErrorReason::ResourceNotFound,
+        _ => ErrorReason::MalformedRequest,
+    };
+    Fault::new(bare.code(), reason, bare.message()).into_status()
+}
+
+fn from_engine(error: &EngineError) -> Status {
+    let message = error.to_string();
+    let fault = match error {
+        EngineError::Invalid(violations) => from_violations(violations),
+        EngineError::RunNotFound(name) => {
+            Fault::new(Code::NotFound, ErrorReason::ResourceNotFound, message).resource(RUN, name)
+        }
+        EngineError::NamespaceNotFound(namespace) => Fault::new(Code::NotFound, ErrorReason::ResourceNotFound, message)
+            .resource(NAMESPACE, format!("namespaces/{namespace}")),
+        EngineError::PayloadMismatch { name, stored, sent, differing } => {
+            Fault::new(Code::AlreadyExists, ErrorReason::PayloadMismatch, message)
+                .with("stored_sha256", stored)
+                .with("sent_sha256", sent)
+                .with("differing_fields", differing.join(","))
+                .resource(RUN, name)
+        }
+        EngineError::NameTaken { name, what } => {
+            Fault::new(Code::AlreadyExists, ErrorReason::NameTaken, message).with("taken_by", what).resource(RUN, name)
+        }
+        EngineError::NotTerminal { name, state } => {
+            Fault::new(Code::FailedPrecondition, ErrorReason::RunNotTerminal, message)
+                .with("state", state.as_str())
+                .precondition("RUN_STATE", name)
+        }
+        EngineError::EtagMismatch { name, present } => {
+            Fault::new(Code::Aborted, ErrorReason::EtagMismatch, message).with("etag", present).resource(RUN, name)
+        }
+        EngineError::NoSuchAttempt { name, attempt, present } => {
+            Fault::new(Code::OutOfRange, ErrorReason::OutOfRange, message)
+                .with("attempt", attempt.to_string())
+                .with("attempts", present.to_string())
+                .resource(RUN, name)
+        }
+        EngineError::NoResult { name, why: _ } => {
+            Fault::new(Code::FailedPrecondition, ErrorReason::NoResult, message).precondition("RESULT", name)
+        }
+        EngineError::NotServing(state) => {
+            Fault::new(Code::Unavailable, ErrorReason::NotServing, message).with("state", *state).retry(RETRY_SOON)
+        }
+        EngineError::RateLimited(_) => {
+            Fault::new(Code::ResourceExhausted, ErrorReason::RateLimited, message).retry(RETRY_SOON)
+        }
+        EngineError::Backend(error) => from_backend(error),
+    };
+    fault.into_status()
+}
+
+fn from_backend(error: &BackendError) -> Fault {
+    let message = error.to_string();
+    match error {
+        BackendError::NotFound(what) => {
+            Fault::new(Code::NotFound, ErrorReason::ResourceNotFound, message).with("object", what)
+        }
+        BackendError::NamespaceNotReady(_) => {
+            Fault::new(Code::FailedPrecondition, ErrorReason::NamespaceNotReady, message)
+                .precondition("NAMESPACE", "namespace")
+        }
+        BackendError::Conflict(what) => Fault::new(Code::Aborted, ErrorReason::Conflict, message).with("object", what),
+        // What a caller can get wrong is refused before; this is a manifest of our own making.
+        BackendError::Rejected { what, message: _ } => {
+            Fault::new(Code::Internal, ErrorReason::Internal, message).with("object", what)
+        }
+        BackendError::Exhausted { what, message: words } => {
+            Fault::new(Code::ResourceExhausted, ErrorReason::QuotaExceeded, message)
+                .quota(what, words)
+                .retry(RETRY_LATER)
+        }
+        // The backend's words name our own account; they are for the log.
+        BackendError::Denied { what, message: _ } => {
+            let message = format!("{what}: Longshore's own rights are short; its log says which");
+            Fault::new(Code::Internal, ErrorReason::Internal, message)
+        }
+        BackendError::AdmissionDenied { what, message: _ } => {
+            Fault::new(Code::FailedPrecondition, ErrorReason::AdmissionDenied, message).precondition("ADMISSION", what)
+        }
+        BackendError::Throttled { what: _, retry_after } => {
+            Fault::new(Code::Unavailable, ErrorReason::BackendUnavailable, message)
+                .retry(retry_after.unwrap_or(RETRY_SOON))
+        }
+        BackendError::Unavailable { what: _, message: _ } => {
+            Fault::new(Code::Unavailable, ErrorReason::BackendUnavailable, message).retry(RETRY_SOON)
+        }
+        BackendError::Io { what: _, source: _ } | BackendError::Corrupt { what: _, message: _ } => {
+            Fault::new(Code::Internal, ErrorReason::Internal, message)
+        }
+    }
+}
+
+/// The reason names what the backend can't do, or what is not built yet, only if that is all that
+/// is wrong: then the request is well-formed.
+fn from_violations(violations: &Violations) -> Fault {
+    let all = |kind| violations.as_slice().iter().all(|violation| violation.kind == kind);
+    let reason = match violations.is_empty() {
+        false if all(ViolationKind::UnsupportedOnBackend) => ErrorReason::UnsupportedOnBackend,
+        false if all(ViolationKind::NotSupportedYet) => ErrorReason::NotSupportedYet,
+        _ => ErrorReason::InvalidFields,
+    };
+    Fault::bad_request(reason, violations)
+}
+
+#[cfg(test)]
+mod tests;

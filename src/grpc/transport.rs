@@ -1,0 +1,122 @@
+//! Serves on a bound listener: limits of the connection, health, reflection, and an end that comes
+//! in bounded time.
+
+use std::time::Duration;
+
+use futures::StreamExt;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+
+use super::health::Health;
+use super::layers::{CallLayer, RpcMetrics};
+use crate::proto;
+
+/// Largest message in either direction, in bytes: what clients take by default. Larger things come
+/// in pieces.
+pub(super) const MESSAGE_MAX: usize = 4 * 1024 * 1024;
+/// How often a quiet connection is asked for a sign of life. Without it a client that vanished is
+/// never noticed.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+/// How long the sign may take.
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+/// Calls at once on one connection; one client may follow many runs.
+const STREAMS_MAX: u32 = 1024;
+/// Streams that a client may open and reset before they were accepted (CVE-2023-44487).
+const PENDING_RESETS_MAX: usize = 64;
+/// Streams that we may have to reset for a client's faults (CVE-2025-8671).
+const ERROR_RESETS_MAX: usize = 256;
+/// Largest headers of a request, in bytes.
+const HEADERS_MAX: u32 = 16 * 1024;
+/// Pause after a failed accept: out of file descriptors it fails at once again, for as long.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How serving ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Served {
+    /// Every connection was closed in order.
+    Drained,
+    /// Some were still open when patience ended; they are cut when the process exits.
+    OutOfPatience,
+}
+
+/// Why serving failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The descriptors that reflection serves can't be read.
+    #[error("the proto descriptors cannot be served")]
+    Reflection(#[from] tonic_reflection::server::Error),
+    /// The transport failed.
+    #[error("the gRPC server failed")]
+    Transport(#[from] tonic::transport::Error),
+}
+
+/// Serves `routes`, health and reflection until `drain`; then new calls are refused, streams end,
+/// and after `patience` it is over whatever is still open (a connection that says nothing would
+/// hold it for ever). `patience` should be above 3 s, which is what the slowest streams take.
+///
+/// # Errors
+/// If the descriptors are not readable, or the transport fails.
+pub(super) async fn serve(
+    routes: Routes,
+    health: Health,
+    metrics: RpcMetrics,
+    listener: TcpListener,
+    drain: CancellationToken,
+    patience: Duration,
+) -> Result<Served, ServeError> {
+    let routes = routes
+        .add_service(health.service())
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?);
+    let serving = server()
+        .layer(CallLayer { metrics, drain: drain.clone() })
+        .add_routes(routes)
+        .serve_with_incoming_shutdown(incoming(listener), drain.clone().cancelled_owned());
+    let out_of_patience = async {
+        drain.cancelled().await;
+        health.drain().await;
+        tokio::time::sleep(patience).await;
+    };
+    tokio::select! {
+        served = Box::pin(serving) => {
+            served?;
+            Ok(Served::Drained)
+        }
+        () = out_of_patience => Ok(Served::OutOfPatience),
+    }
+}
+
+/// `max_connection_age_grace` must stay unset: with it tonic 0.14 cuts calls instead of draining.
+fn server() -> Server {
+    Server::builder()
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .max_concurrent_streams(STREAMS_MAX)
+        .http2_max_pending_accept_reset_streams(Some(PENDING_RESETS_MAX))
+        .http2_max_local_error_reset_streams(Some(ERROR_RESETS_MAX))
+        .http2_max_header_list_size(HEADERS_MAX)
+}
+
+fn incoming(listener: TcpListener) -> impl futures::Stream<Item = std::io::Result<tokio::net::TcpStream>> {
+    // Here and not at the server, which ignores its own settings for a listener that is given.
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(KEEPALIVE));
+    incoming.then(|accepted| async {
+        if let Err(error) = &accepted {
+            tracing::warn!(%error, "a connection could not be accepted");
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+        }
+        accepted
+    })
+}
+
+fn reflection() -> tonic_reflection::server::Builder<'static> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+}
+
+#[cfg(test)]
+mod tests;

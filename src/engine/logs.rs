@@ -17,7 +17,7 @@ use super::{AttemptSelector, Caller, Engine, EngineError, LogEndReason, LogEvent
 use crate::backend::{BackendError, LogItem, LogOptions, LogSource};
 use crate::domain::cursor::LogCursor;
 use crate::domain::facts::AttemptFacts;
-use crate::domain::log::{LogGap, LogPiece, LogPosition, LogStream};
+use crate::domain::log::{CHECK_START, LogGap, LogPiece, LogPosition, LogStream, check};
 use crate::domain::violation::{Violation, Violations};
 use crate::runtime::task;
 
@@ -42,7 +42,7 @@ impl Engine {
         query: LogQuery,
     ) -> Result<BoxStream<'static, Result<LogEvent, EngineError>>, EngineError> {
         let observed = self.observed(&query.name).await?;
-        let start = check(&observed, &query, self.inner.rules.capabilities.split_streams)?;
+        let start = begin(&observed, &query, self.inner.rules.capabilities.split_streams)?;
         let follow = self
             .inner
             .table
@@ -62,7 +62,7 @@ impl Engine {
         };
         let drain = self.inner.drain.clone();
         task::spawn("log-stream", async move {
-            let (events, attempt, uid) = (streamer.events.clone(), streamer.attempt, streamer.run_uid.clone());
+            let events = streamer.events.clone();
             let mut streamer = streamer;
             let ended = tokio::select! {
                 biased;
@@ -75,7 +75,6 @@ impl Engine {
                 Err(Stop::Failed(error)) => Err(error.into()),
                 Err(Stop::CallerGone) => return,
             };
-            drop((attempt, uid));
             // The caller may have left meanwhile.
             let _ = events.send(last).await;
         });
@@ -89,7 +88,7 @@ struct Start {
     position: Option<LogPosition>,
 }
 
-fn check(observed: &Observed, query: &LogQuery, split_streams: bool) -> Result<Start, EngineError> {
+fn begin(observed: &Observed, query: &LogQuery, split_streams: bool) -> Result<Start, EngineError> {
     let mut violations = Violations::new();
     let facts = &observed.facts;
     if query.container != "run" {
@@ -339,24 +338,31 @@ impl Streamer {
                 tally.add(&piece.data);
             }
             pieces.push(piece);
-            if self.left.is_some_and(|left| bytes as u64 >= left) {
-                break;
-            }
         }
         self.pieces(pieces).await
     }
 
     async fn pieces(&mut self, pieces: Vec<LogPiece>) -> Result<(), Stop> {
-        let Some(last) = pieces.last() else { return Ok(()) };
-        let mut end = last.end();
-        let mut shown: Vec<_> = pieces.into_iter().filter(|piece| is_asked_for(&self.query, piece)).collect();
-        if let Some(left) = self.left {
-            if let Some(cut) = cut_to(&mut shown, left) {
-                end = cut;
+        let mut shown = Vec::with_capacity(pieces.len());
+        for mut piece in pieces {
+            let asked_for = is_asked_for(&self.query, &piece);
+            match &mut self.left {
+                Some(left) if asked_for => {
+                    if (piece.data.len() as u64) > *left {
+                        piece = cut(&piece, *left, self.position);
+                    }
+                    *left -= piece.data.len() as u64;
+                }
+                _ => {}
             }
-            self.left = Some(left.saturating_sub(shown.iter().map(|p| p.data.len() as u64).sum()));
+            self.position = Some(piece.end());
+            if asked_for {
+                shown.push(piece);
+            }
+            if self.left == Some(0) {
+                break;
+            }
         }
-        self.position = Some(end);
         if shown.is_empty() {
             return Ok(());
         }
@@ -402,30 +408,12 @@ fn is_asked_for(query: &LogQuery, piece: &LogPiece) -> bool {
     of_stream && in_time
 }
 
-/// Cuts the pieces to `left` bytes; the position of the cut, if there is one.
-fn cut_to(pieces: &mut Vec<LogPiece>, left: u64) -> Option<LogPosition> {
-    let mut room = usize::try_from(left).unwrap_or(usize::MAX);
-    for (index, piece) in pieces.iter_mut().enumerate() {
-        let size = piece.data.len();
-        if size < room {
-            room -= size;
-            continue;
-        }
-        if size > room {
-            // The check of a part can't be told from that of the whole: the piece is hashed anew
-            // by whoever resumes in it only if it begins the line.
-            let kept = piece.data.slice(..room);
-            if piece.offset == 0 {
-                piece.check = crate::domain::log::check(crate::domain::log::CHECK_START, &kept);
-            }
-            piece.data = kept;
-            piece.ends_line = false;
-        }
-        let end = piece.end();
-        pieces.truncate(index + 1);
-        return Some(end);
-    }
-    None
+/// The first `bytes` of a piece, whose line was read up to `before`.
+fn cut(piece: &LogPiece, bytes: u64, before: Option<LogPosition>) -> LogPiece {
+    let data = piece.data.slice(..usize::try_from(bytes).unwrap_or(usize::MAX).min(piece.data.len()));
+    let is_same_line = |p: &LogPosition| (p.time, p.ordinal, p.offset) == (piece.time, piece.ordinal, piece.offset);
+    let state = before.filter(|p| piece.offset > 0 && is_same_line(p)).map_or(CHECK_START, |p| p.check);
+    LogPiece { check: check(state, &data), data, ends_line: false, ..piece.clone() }
 }
 
 /// The last lines of what passes.

@@ -125,7 +125,7 @@ async fn read(
     deadline: Duration,
 ) -> ResultOutcome {
     let feed = hub.feed(source, follow.clone());
-    let reading = read_all(hub, &feed, source, ResultReader::new(rule));
+    let reading = read_all(hub, &feed, source, &rule);
     let (reader, end) = tokio::select! {
         read = reading => read,
         () = overdue(follow.clone(), source.attempt, deadline) => {
@@ -143,7 +143,8 @@ async fn read(
 }
 
 /// Feeds everything to the reader.
-async fn read_all(hub: &Hub, feed: &Arc<Feed>, source: &LogSource, mut reader: ResultReader) -> (ResultReader, FeedEnd) {
+async fn read_all(hub: &Hub, feed: &Arc<Feed>, source: &LogSource, rule: &ReaderRule) -> (ResultReader, FeedEnd) {
+    let mut reader = ResultReader::new(rule.clone());
     let mut changes = feed.changes();
     let mut at = 0;
     loop {
@@ -166,7 +167,7 @@ async fn read_all(hub: &Hub, feed: &Arc<Feed>, source: &LogSource, mut reader: R
             // Only a reader that lags behind its own upstream by a whole ring comes here, or one
             // that joined late: it waits for the end and reads again from the start by itself.
             Taken::Behind => match feed.ended() {
-                Some(end) => return (reread(hub, source, reader).await, end),
+                Some(end) => return (reread(hub, source, rule).await, end),
                 None => {
                     let _ = changes.changed().await;
                 }
@@ -176,9 +177,9 @@ async fn read_all(hub: &Hub, feed: &Arc<Feed>, source: &LogSource, mut reader: R
     }
 }
 
-async fn reread(hub: &Hub, source: &LogSource, reader: ResultReader) -> ResultReader {
+async fn reread(hub: &Hub, source: &LogSource, rule: &ReaderRule) -> ResultReader {
     use futures::StreamExt;
-    let mut fresh = reader.restarted();
+    let mut fresh = ResultReader::new(rule.clone());
     let Ok(mut stream) = hub.logs().open(source, &LogOptions::default()).await else { return fresh };
     while let Some(Ok(item)) = stream.next().await {
         if let LogItem::Piece(piece) = item {

@@ -21,6 +21,7 @@ pub mod result;
 pub mod run;
 pub mod selector;
 pub mod spec;
+pub mod stored;
 pub mod syntax;
 pub mod validate;
 pub mod violation;

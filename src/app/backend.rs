@@ -9,6 +9,9 @@ use crate::backend::local::{self, LocalConfig};
 use crate::backend::{Backend, NamespaceMap};
 use crate::config::{BackendChoice, Config};
 
+/// Where programs are looked for if nothing says it.
+const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
 /// Connects the backend that the configuration chooses, with the reason of the choice. Nothing is
 /// asked of a cluster yet.
 pub(super) async fn connect(config: &Config) -> anyhow::Result<(Backend, String)> {
@@ -58,9 +61,9 @@ async fn this_machine(config: &Config) -> anyhow::Result<Backend> {
     let local = LocalConfig {
         root: root.clone(),
         executable,
+        path: std::env::var("PATH").unwrap_or_else(|_| DEFAULT_PATH.to_owned()),
         volumes: config.volumes.clone(),
-        no_bwrap: config.local.no_bwrap,
-        namespaces: config.namespaces.keys().cloned().collect(),
+        sandbox: !config.local.no_bwrap,
     };
     local::open(local).await.with_context(|| format!("cannot keep runs in {}", root.display()))
 }

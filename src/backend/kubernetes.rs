@@ -31,7 +31,6 @@ pub mod names;
 mod pace;
 mod release;
 mod runs;
-mod stored;
 #[cfg(test)]
 pub(crate) mod support;
 #[cfg(test)]

@@ -12,7 +12,6 @@ use crate::domain::name::{RunId, RunName};
 use crate::domain::resolve::{Resolved, resolve};
 use crate::domain::run::Run;
 use crate::domain::spec::RunSpec;
-use crate::domain::violation::Violations;
 
 impl Engine {
     /// Submits a run; idempotent by its id.

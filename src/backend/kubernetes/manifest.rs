@@ -19,7 +19,7 @@ use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::names::{HOLD_FINALIZER, annotation, input_secret_name, label};
-use super::stored::{self, StoredError};
+use crate::domain::stored;
 use crate::backend::Launch;
 use crate::domain::profile::Volume;
 
@@ -71,7 +71,7 @@ pub enum ManifestError {
         run: String,
         /// Why.
         #[source]
-        source: StoredError,
+        source: serde_json::Error,
     },
     /// The payload's digests can't be kept.
     #[error("the payload digest of {run} can't be written as an annotation")]

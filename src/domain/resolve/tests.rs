@@ -239,6 +239,33 @@ fn a_message_replaces_where_the_whole_of_it_may_be_set() {
 }
 
 #[test]
+fn a_part_that_is_set_leaves_the_profiles_other_parts() {
+    let defaults = Security {
+        run_as_user: Some(5),
+        run_as_group: Some(6),
+        fs_group: Some(7),
+        read_only_root_filesystem: Some(false),
+        runtime_class_name: Some("gvisor".to_owned()),
+    };
+    let mut rules = with_defaults(RunSpec { security: defaults, ..RunSpec::default() });
+    let parts = validate::OVERRIDABLE.iter().filter(|path| path.starts_with("security."));
+    rules.profiles.get_mut("open").unwrap().overridable = parts.map(|path| (*path).to_owned()).collect();
+    let shown = |security: Security| {
+        let effective = applied(&RunSpec { security, ..runner("open") }, &rules).effective;
+        let EffectiveSpec { run_as_user, run_as_group, fs_group, read_only_root_filesystem, .. } = effective;
+        let class = effective.runtime_class_name.unwrap_or_default();
+        format!("{run_as_user} {run_as_group} {fs_group} {read_only_root_filesystem} {class}")
+    };
+    let none = Security::default;
+    assert_eq!(shown(none()), "5 6 7 false gvisor");
+    assert_eq!(shown(Security { run_as_user: Some(1), ..none() }), "1 6 7 false gvisor");
+    assert_eq!(shown(Security { run_as_group: Some(1), ..none() }), "5 1 7 false gvisor");
+    assert_eq!(shown(Security { fs_group: Some(1), ..none() }), "5 6 1 false gvisor");
+    assert_eq!(shown(Security { read_only_root_filesystem: Some(true), ..none() }), "5 6 7 true gvisor");
+    assert_eq!(shown(Security { runtime_class_name: Some("x".to_owned()), ..none() }), "5 6 7 false x");
+}
+
+#[test]
 fn the_group_of_volumes_is_the_group_unless_set() {
     let spec = |fs_group| RunSpec {
         security: Security { run_as_group: Some(2000), fs_group, ..Security::default() },
@@ -361,6 +388,7 @@ fn requests_and_limits_are_made_to_fit() {
         // What nobody asked for is capped.
         ("memory", [NONE, NONE, NONE, NONE, &[("memory", "100Mi")]], "100Mi", "100Mi"),
         ("memory", [NONE, NONE, NONE, &[("memory", "8Gi")], &[("memory", "1Gi")]], "128Mi", "1Gi"),
+        ("memory", [NONE, NONE, &[("memory", "8Gi")], NONE, &[("memory", "1Gi")]], "1Gi", "1Gi"),
         // Extended resources have one number.
         (gpu, [NONE, &[(gpu, "2")], NONE, NONE, NONE], "2", "2"),
         (gpu, [&[(gpu, "2")], NONE, NONE, NONE, NONE], "2", "2"),
@@ -445,8 +473,8 @@ fn everything_is_told_at_once() {
 }
 
 #[test]
-fn a_request_of_a_million_faults_is_answered_within_bounds() {
-    let spec = RunSpec { env: vec![env("1", ""); 1_000_000], ..container() };
+fn a_request_of_many_faults_is_answered_within_bounds() {
+    let spec = RunSpec { env: vec![env("1", ""); 20_000], ..container() };
     let violations = resolve(&spec, &on_kubernetes()).unwrap_err();
     assert_eq!(violations.as_slice().len(), crate::domain::violation::VIOLATIONS_MAX);
 }

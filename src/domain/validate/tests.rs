@@ -196,13 +196,14 @@ fn what_a_profile_does_not_let_be_set() {
     // Listing a message lists its parts; listing a part or a longer word lists nothing else.
     let mut rules = on_kubernetes();
     rules.profiles.get_mut("sql").unwrap().overridable =
-        vec!["security".into(), "result.mode".into(), "environment".into()];
+        vec!["security".into(), "result.mode".into(), "run".into(), "environment".into()];
     accept(&runner("sql"), &rules, &[|s| s.security.run_as_user = Some(9), |s| s.result.mode = Some(ResultMode::None)]);
     refuse(
         &runner("sql"),
         &rules,
         Invalid,
         &[
+            (|s| s.run_timeout = Some(Duration::from_secs(9)), "spec.run_timeout", "does not let"),
             (|s| s.result.scan = Some(ResultScan::Off), "spec.result.scan", "does not let"),
             (|s| s.env = vec![env("A", "")], "spec.env", "does not let"),
         ],

@@ -9,17 +9,20 @@
 use memchr::memchr2;
 
 use super::grammar::{State, Step, is_space, step};
-use super::skip::{Skip, Skipped};
-use super::{ResultError, ResultErrorKind, too_large};
+use super::skip::Skip;
+use super::{ResultError, ResultErrorKind};
 
+mod found;
 mod offsets;
+mod unread;
 
+use found::SHOWN_BYTES;
+pub(super) use found::{Broken, Last, Object, Scanned};
 use offsets::Offsets;
+use unread::Retreat;
 
 /// How much is taken in at a time, so that memory stays bounded by the candidate.
 const SLICE_BYTES: usize = 64 * 1024;
-/// How much text is shown with an error.
-const SHOWN_BYTES: usize = 32;
 
 /// Searches.
 #[derive(Debug)]
@@ -74,62 +77,6 @@ struct Span {
     end: u64,
     /// The same in the whole output.
     range: (u64, u64),
-}
-
-/// Where the search goes on when a Python literal turns out to be none, and what stands then.
-#[derive(Debug)]
-struct Retreat {
-    pos: u64,
-    child: Option<Span>,
-    broken: Broken,
-}
-
-/// The last thing that may be a result.
-#[derive(Debug, Default)]
-pub(super) enum Last {
-    /// Nothing.
-    #[default]
-    None,
-    /// An object.
-    Object(Object),
-    /// Something that can't be read, and why.
-    Unreadable(ResultError),
-}
-
-/// An object as it was printed.
-#[derive(Debug)]
-pub(super) struct Object {
-    /// Its text.
-    pub(super) raw: Vec<u8>,
-    /// Bytes of the output.
-    pub(super) range: (u64, u64),
-    /// Whether what comes next says that it stood within something: a comma or a closing bracket.
-    pub(super) enclosed: bool,
-}
-
-/// An object that began and is none.
-#[derive(Debug)]
-pub(super) struct Broken {
-    /// Byte of the output that can't stand there.
-    pub(super) at: u64,
-    /// Whether it had a key and a colon.
-    pub(super) members: bool,
-    /// Where it began.
-    from: u64,
-    expected: &'static str,
-    shown: [u8; SHOWN_BYTES],
-    shown_len: usize,
-}
-
-/// What was found.
-#[derive(Debug)]
-pub(super) struct Scanned {
-    /// The last thing that may be a result.
-    pub(super) last: Last,
-    /// The last object that is none, rather one with a key than one without.
-    pub(super) broken: Option<Broken>,
-    /// Whether there was an array, and nothing else.
-    pub(super) only_an_array: bool,
 }
 
 impl Scanner {
@@ -405,102 +352,5 @@ impl Scanner {
     fn go_back(&mut self, to: u64) {
         self.revisited += self.pos - to;
         self.pos = to;
-    }
-}
-
-// === what is not read ===
-
-impl Scanner {
-    fn try_python(&mut self) {
-        let broken = self.broken_here("JSON");
-        self.retreat = Some(Retreat { pos: self.pos, child: self.standing_child(), broken });
-        let error = ResultError {
-            kind: ResultErrorKind::Invalid,
-            message: format!(
-                "what begins at byte {} looks like a Python literal; Python literals are not read yet",
-                self.frames.first().map_or(0, |outer| outer.at)
-            ),
-            position: Some(self.offsets.at(self.pos)),
-        };
-        self.begin_skip(error, true);
-    }
-
-    fn grow_too_large(&mut self) {
-        let at = self.frames.first().map_or(0, |outer| outer.at);
-        self.begin_skip(too_large(at, self.max_bytes), false);
-    }
-
-    /// From the present byte on.
-    fn begin_skip(&mut self, error: ResultError, python: bool) {
-        let in_text = matches!(self.state, State::Text { .. } | State::Escape { .. } | State::Hex { .. });
-        self.skip = Some(Skip {
-            start: self.frames.first().map_or(self.pos, |outer| outer.start),
-            object: self.frames.first().is_some_and(|outer| outer.object),
-            has_object: self.frames.iter().any(|frame| frame.object || frame.child.is_some()),
-            python,
-            depth: self.frames.len(),
-            quote: in_text.then_some(b'"'),
-            escaped: matches!(self.state, State::Escape { .. }),
-            colon: self.members,
-            error,
-        });
-        self.frames.clear();
-        self.text = None;
-    }
-
-    fn skip_byte(&mut self, byte: u8) {
-        let Some(skip) = &mut self.skip else { return };
-        if self.retreat.is_some() && self.pos - skip.start >= self.max_bytes as u64 {
-            self.retreat = None;
-        }
-        match skip.take(byte) {
-            Skipped::On => self.pos += 1,
-            Skipped::End => self.end_skip(),
-            Skipped::Lost => self.give_skip_up(),
-        }
-    }
-
-    fn end_skip(&mut self) {
-        self.pos += 1;
-        let retreat = self.retreat.take();
-        let Some(skip) = self.skip.take() else { return };
-        if !skip.object {
-            self.arrays = true;
-        } else if skip.python && !skip.colon {
-            // A set, or nothing at all.
-            self.beside = true;
-            retreat.into_iter().for_each(|retreat| self.note(retreat.broken));
-        } else {
-            self.last = Last::Unreadable(skip.error);
-        }
-    }
-
-    fn give_skip_up(&mut self) {
-        self.skip = None;
-        self.beside = true;
-        self.barred = self.pos;
-        if let Some(Retreat { pos, child, broken }) = self.retreat.take() {
-            if let Some(child) = child {
-                self.keep(child);
-            }
-            self.note(broken);
-            self.go_back(pos);
-        }
-    }
-}
-
-impl Broken {
-    /// One sentence.
-    pub(super) fn message(&self) -> String {
-        let shown = self.shown.get(..self.shown_len).unwrap_or_default().escape_ascii();
-        let Self { at, from, expected, .. } = self;
-        format!(
-            "the object that begins at byte {from} is no JSON at byte {at}: expected {expected} at the end of `{shown}`"
-        )
-    }
-
-    /// The same as an error.
-    pub(super) fn error(&self) -> ResultError {
-        ResultError { kind: ResultErrorKind::Invalid, message: self.message(), position: Some(self.at) }
     }
 }

@@ -380,7 +380,10 @@ impl Upstream {
             match item {
                 Ok(LogItem::Piece(piece)) => {
                     self.position = Some(piece.end());
-                    self.tally.add(&piece.data);
+                    // The kubelet's own words are not the program's output.
+                    if !piece.is_unstamped() {
+                        self.tally.add(&piece.data);
+                    }
                     items.push(LogItem::Piece(piece));
                 }
                 Ok(gap) => {

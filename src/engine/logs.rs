@@ -334,7 +334,7 @@ impl Streamer {
                 bytes = 0;
             }
             bytes += piece.data.len();
-            if let Some(tally) = &mut self.tally {
+            if let Some(tally) = self.tally.as_mut().filter(|_| !piece.is_unstamped()) {
                 tally.add(&piece.data);
             }
             pieces.push(piece);

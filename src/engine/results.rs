@@ -153,9 +153,7 @@ async fn read_all(hub: &Hub, feed: &Arc<Feed>, source: &LogSource, rule: &Reader
             Taken::Items(items, next) => {
                 at = next;
                 for item in items {
-                    if let LogItem::Piece(piece) = item {
-                        reader.push(piece.stream, &piece.data);
-                    }
+                    search(&mut reader, &item);
                 }
                 // The reader is CPU only: let others run between the takes.
                 tokio::task::yield_now().await;
@@ -182,11 +180,18 @@ async fn reread(hub: &Hub, source: &LogSource, rule: &ReaderRule) -> ResultReade
     let mut fresh = ResultReader::new(rule.clone());
     let Ok(mut stream) = hub.logs().open(source, &LogOptions::default()).await else { return fresh };
     while let Some(Ok(item)) = stream.next().await {
-        if let LogItem::Piece(piece) = item {
-            fresh.push(piece.stream, &piece.data);
-        }
+        search(&mut fresh, &item);
     }
     fresh
+}
+
+fn search(reader: &mut ResultReader, item: &LogItem) {
+    if let LogItem::Piece(piece) = item {
+        // The kubelet's own words are not the program's output.
+        if !piece.is_unstamped() {
+            reader.push(piece.stream, &piece.data);
+        }
+    }
 }
 
 /// Returns once the program has ended and `deadline` has passed since that was seen.

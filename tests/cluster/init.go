@@ -104,6 +104,9 @@ func (n *node) start(began time.Time) error {
 	if err := waitFor(ctx, n.nodeReady); err != nil {
 		return fmt.Errorf("node %s: %w", nodeName, err)
 	}
+	if err := n.offerStorage(ctx); err != nil {
+		return err
+	}
 	n.progress.say("%5.1f s  node and default service account", time.Since(began).Seconds())
 	return nil
 }
@@ -168,6 +171,15 @@ func (n *node) readiness(name string) func(context.Context) error {
 		}
 	}
 	return func(context.Context) error { return nil }
+}
+
+// offerStorage makes the node offer ephemeral storage. The kubelet can't
+// measure it here (localStorageCapacityIsolation is off), and without it every
+// Pod that requests some stays unschedulable. What the kubelet does not measure
+// it leaves as it finds it.
+func (n *node) offerStorage(ctx context.Context) error {
+	const patch = `{"status":{"capacity":{"ephemeral-storage":"100Gi"},"allocatable":{"ephemeral-storage":"100Gi"}}}`
+	return n.api.mergePatch(ctx, apiServerURL+"/api/v1/nodes/"+nodeName+"/status", patch)
 }
 
 // nodeReady tells whether Pods can be run in the namespace default.
@@ -257,6 +269,22 @@ func (c *apiClient) get(ctx context.Context, url string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	return c.do(request)
+}
+
+// mergePatch sends a JSON merge patch.
+func (c *apiClient) mergePatch(ctx context.Context, url, patch string) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPatch, url, strings.NewReader(patch))
+	if err != nil {
+		return err
+	}
+	request.Header.Set("Content-Type", "application/merge-patch+json")
+	_, err = c.do(request)
+	return err
+}
+
+func (c *apiClient) do(request *http.Request) ([]byte, error) {
+	url := request.URL.String()
 	if strings.HasPrefix(url, apiServerURL) {
 		request.Header.Set("Authorization", "Bearer "+c.token)
 	}

@@ -19,4 +19,6 @@ pub mod grpc;
 #[cfg(feature = "daemon")]
 pub mod proto;
 #[cfg(feature = "daemon")]
+pub mod runner;
+#[cfg(feature = "daemon")]
 pub mod runtime;

@@ -1,0 +1,3 @@
+//! What runs inside a run.
+
+pub mod shim;

@@ -22,6 +22,7 @@ pub mod run;
 pub mod rundir;
 pub mod selector;
 pub mod spec;
+pub mod stored;
 pub mod syntax;
 pub mod validate;
 pub mod violation;

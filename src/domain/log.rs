@@ -7,11 +7,16 @@ use jiff::Timestamp;
 mod resume;
 mod split;
 
-pub use resume::{Resume, Resumed};
-pub use split::{CriSplitter, TimestampedSplitter};
+pub use resume::{Resume, Resumed, since_seconds};
+pub use split::{CriSplitter, TimestampedSplitter, cri_line};
 
 /// Longest piece, in bytes: longer lines come in several.
 pub const PIECE_MAX_BYTES: usize = 16 * 1024;
+
+/// Set in [`LogPiece::ordinal`] of a line that the backend put in without a time, such as the
+/// kubelet's own `failed to watch file …`. Such a line is not in the log when that is read again,
+/// so its place is told as "just after the line that has the rest of the ordinal".
+pub const UNSTAMPED: u32 = 1 << 31;
 
 /// Which of the program's streams a line came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -27,7 +32,8 @@ pub enum LogStream {
 pub struct LogPiece {
     /// When the runtime received the line; the same for all parts of it.
     pub time: Timestamp,
-    /// How many lines with the same time stand directly before this line.
+    /// How many lines with the same time stand before this line (see also [`UNSTAMPED`]). Not only
+    /// directly before it: the two streams' lines are not in the order of their times.
     pub ordinal: u32,
     /// Where in the line `data` begins, in bytes.
     pub offset: u64,
@@ -55,6 +61,12 @@ impl LogPiece {
         }
     }
 
+    /// Whether the backend put this line in itself, without a time: not the program's output.
+    #[must_use]
+    pub fn is_unstamped(&self) -> bool {
+        self.ordinal & UNSTAMPED != 0
+    }
+
     /// Whether the program's line goes on in the next piece of the same stream.
     #[must_use]
     pub fn partial(&self) -> bool {
@@ -68,7 +80,7 @@ impl LogPiece {
 pub struct LogPosition {
     /// Time of the line, at ns.
     pub time: Timestamp,
-    /// How many lines with the same time stand directly before it.
+    /// [`LogPiece::ordinal`] of the line.
     pub ordinal: u32,
     /// Byte in the line.
     pub offset: u64,
@@ -78,15 +90,17 @@ pub struct LogPosition {
     pub check: u32,
 }
 
-/// A cheap hash (FNV-1a) of a line's bytes, carried on from `state`; [`CHECK_START`] at its start.
+/// A cheap hash (CRC-32) of a line's bytes, carried on from `state`; [`CHECK_START`] at its start.
 /// It guards a position against a log that is not the one it was taken from, not against forgery.
 #[must_use]
 pub fn check(state: u32, bytes: &[u8]) -> u32 {
-    bytes.iter().fold(state, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
+    let mut hasher = crc32fast::Hasher::new_with_initial(state);
+    hasher.update(bytes);
+    hasher.finalize()
 }
 
 /// The [`check`] of no bytes.
-pub const CHECK_START: u32 = 0x811c_9dc5;
+pub const CHECK_START: u32 = 0;
 
 /// Bytes of an attempt's output that can't be had any more.
 #[derive(Clone, Debug, PartialEq, Eq)]

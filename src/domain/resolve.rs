@@ -4,7 +4,11 @@ use std::collections::BTreeMap;
 
 use super::profile::{Capabilities, InputDelivery, Limits, Profile, Program, Volume};
 use super::spec::{EffectiveSpec, RunSpec};
+use super::validate;
 use super::violation::Violations;
+
+mod merge;
+mod resources;
 
 /// What a spec is judged by: the server's configuration and its backend.
 #[derive(Clone, Debug)]
@@ -34,11 +38,33 @@ pub struct Resolved {
 
 /// Checks `spec` (all violations at once, paths beginning with `spec.`) and applies the profile,
 /// the defaults and the limits: unset → profile → server default; maps merge by key, lists and
-/// messages replace; server limits refuse.
+/// messages replace (a message only where the profile lets the whole of it be set; the parts that
+/// it does not, stay the profile's); server limits refuse what the caller asks for, and cap what
+/// profile and defaults say.
 ///
 /// # Errors
 /// Every violation that was found.
 pub fn resolve(spec: &RunSpec, rules: &Rules) -> Result<Resolved, Violations> {
-    let _ = (spec, rules);
-    unimplemented!()
+    let mut out = Violations::new();
+    let profile = validate::find_profile(spec, rules, &mut out);
+    let program = validate::find_program(spec, profile, rules, &mut out);
+    validate::check_request(spec, profile, rules, &mut out);
+    let none = RunSpec::default();
+    let defaults = profile.map_or(&none, |profile| &profile.defaults);
+    let resources = resources::merge(&spec.resources, &defaults.resources, &rules.limits, &mut out);
+    // Without a program its cause is among the violations, and there is nothing to apply.
+    let (Some(program), Some(workload)) = (program, spec.workload.clone()) else { return Err(out) };
+    let effective = merge::merge(workload, resources, spec, profile, rules);
+    let pod_annotations = profile.map_or_else(Vec::new, |profile| {
+        let listed = profile.pod_annotations.iter();
+        listed.filter(|key| effective.annotations.contains_key(*key)).cloned().collect()
+    });
+    let input_delivery = profile.map_or(InputDelivery::File, |profile| profile.input.clone());
+    let resolved = Resolved { effective, program, input_delivery, pod_annotations };
+    validate::check_effective(spec, &resolved, rules, &mut out);
+    out.into_result()?;
+    Ok(resolved)
 }
+
+#[cfg(test)]
+pub(in crate::domain) mod tests;

@@ -31,7 +31,11 @@ impl Violation {
     }
 }
 
-/// Collects violations; a request is refused with all of them.
+/// Most violations that are kept of one request, so that a request of many small faults can't
+/// take many times its own size in memory.
+pub const VIOLATIONS_MAX: usize = 256;
+
+/// Collects violations; a request is refused with all of them, up to [`VIOLATIONS_MAX`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Violations(Vec<Violation>);
 
@@ -44,24 +48,26 @@ impl Violations {
 
     /// Adds a value that is wrong.
     pub fn add(&mut self, field: impl Into<String>, description: impl Into<String>) {
-        self.0.push(Violation::new(field, description));
+        self.push(Violation::new(field, description));
     }
 
     /// Adds a field that this backend can't honour.
     pub fn unsupported_on_backend(&mut self, field: impl Into<String>, description: impl Into<String>) {
         let kind = ViolationKind::UnsupportedOnBackend;
-        self.0.push(Violation { field: field.into(), description: description.into(), kind });
+        self.push(Violation { field: field.into(), description: description.into(), kind });
     }
 
     /// Adds a field whose work is not built yet.
     pub fn not_supported_yet(&mut self, field: impl Into<String>, description: impl Into<String>) {
         let kind = ViolationKind::NotSupportedYet;
-        self.0.push(Violation { field: field.into(), description: description.into(), kind });
+        self.push(Violation { field: field.into(), description: description.into(), kind });
     }
 
     /// Adds a violation that was made elsewhere.
     pub fn push(&mut self, violation: Violation) {
-        self.0.push(violation);
+        if self.0.len() < VIOLATIONS_MAX {
+            self.0.push(violation);
+        }
     }
 
     /// Whether there are none.
@@ -93,7 +99,7 @@ impl From<Violation> for Violations {
 
 impl Extend<Violation> for Violations {
     fn extend<T: IntoIterator<Item = Violation>>(&mut self, iter: T) {
-        self.0.extend(iter);
+        iter.into_iter().for_each(|violation| self.push(violation));
     }
 }
 

@@ -1,9 +1,181 @@
-//! Finds a known position again.
+//! Finds a known position again in a log that is read once more from a little before it.
+//!
+//! The line is found by its time and ordinal, the place in it by offset and check. Times are never
+//! compared to tell what was delivered before: a log is not in the order of its times.
 
-/// Finds a known position again.
+use jiff::{SignedDuration, Timestamp};
+
+use super::{CHECK_START, LogGap, LogPiece, LogPosition, UNSTAMPED, check};
+
+#[cfg(test)]
+mod tests;
+
+/// How much later than the position a line is, at least, when the position can't come any more.
+/// Lines of the two streams change places by micro- to milliseconds.
+const LATER: SignedDuration = SignedDuration::from_secs(2);
+/// How many bytes of later lines are held, at most, while the position is not found.
+const HELD_MAX_BYTES: usize = 256 * 1024;
+
+/// From when a log has to be read so that the line of `position` is in it, in whole seconds as the
+/// API server takes them: the floor of its time, less one second.
+#[must_use]
+pub fn since_seconds(position: LogPosition) -> Timestamp {
+    let second = position.time.as_nanosecond().div_euclid(1_000_000_000) - 1;
+    i64::try_from(second).ok().and_then(|second| Timestamp::from_second(second).ok()).unwrap_or(Timestamp::MIN)
+}
+
+/// Takes the pieces of such a read and passes on those that come after the position.
 #[derive(Debug)]
-pub struct Resume {}
+pub struct Resume {
+    position: LogPosition,
+    state: State,
+    /// Pieces later than the position: before it in the log if it is found, else the first after a
+    /// gap.
+    held: Vec<LogPiece>,
+    held_bytes: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum State {
+    /// The line was not seen yet.
+    Searching,
+    /// In the line, at `offset`, before the wanted one.
+    InLine { offset: u64, check: u32 },
+    /// The line is not as it was: the rest of it is dropped.
+    SkippingLine,
+    /// Past the position, or past the gap.
+    Passing,
+}
 
 /// What came of a piece.
-#[derive(Debug)]
-pub enum Resumed {}
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Resumed {
+    /// The position was not reached yet; nothing was passed on.
+    Searching,
+    /// Past the position, or past a gap that was told before: pieces are passed on.
+    Found,
+    /// The position is not in the log any more. Told once, before the pieces that this push passed
+    /// on.
+    Lost(LogGap),
+}
+
+impl Resume {
+    /// Searches for `position`.
+    #[must_use]
+    pub fn new(position: LogPosition) -> Self {
+        // A line without a time before the first line with one: nothing was passed yet.
+        let at_start = position.time == Timestamp::UNIX_EPOCH && position.ordinal == UNSTAMPED;
+        let state = if at_start { State::Passing } else { State::Searching };
+        Self { position, state, held: Vec::new(), held_bytes: 0 }
+    }
+
+    /// Takes the next piece, as the splitter cut it, from the start of the read on. Appends to `out`
+    /// what comes after the position.
+    pub fn push(&mut self, piece: LogPiece, out: &mut Vec<LogPiece>) -> Resumed {
+        match self.state {
+            State::Passing => self.pass(piece, out),
+            State::Searching if self.is_wanted(&piece) => self.in_line(piece, 0, CHECK_START, out),
+            State::Searching => self.search(piece, out),
+            State::InLine { offset, check } if self.is_wanted(&piece) => self.in_line(piece, offset, check, out),
+            // The line came to its end. If the whole of it was wanted, this is what comes after.
+            State::InLine { .. } if self.wants_whole_line() => self.pass(piece, out),
+            State::InLine { .. } => self.lose("the line where reading had stopped is shorter now", Some(piece), out),
+            State::SkippingLine if self.is_wanted(&piece) => Resumed::Found,
+            State::SkippingLine => self.pass(piece, out),
+        }
+    }
+
+    /// Ends a read that the backend ended itself; after a cut there is nothing to conclude, and this
+    /// is not called. Answers the gap if the position was not found, and appends the lines after it
+    /// to `out`.
+    pub fn finish(mut self, out: &mut Vec<LogPiece>) -> Option<LogGap> {
+        match self.state {
+            State::Passing | State::SkippingLine => None,
+            State::InLine { .. } if self.wants_whole_line() => None,
+            State::Searching | State::InLine { .. } => match self.lose(NOT_THERE, None, out) {
+                Resumed::Lost(gap) => Some(gap),
+                Resumed::Searching | Resumed::Found => None,
+            },
+        }
+    }
+
+    fn is_wanted(&self, piece: &LogPiece) -> bool {
+        piece.time == self.position.time && piece.ordinal == self.position.ordinal & !UNSTAMPED
+    }
+
+    /// Whether the position is in a line of the backend's own just after the one that is searched.
+    fn wants_whole_line(&self) -> bool {
+        self.position.ordinal & UNSTAMPED != 0
+    }
+
+    fn pass(&mut self, piece: LogPiece, out: &mut Vec<LogPiece>) -> Resumed {
+        self.found();
+        out.push(piece);
+        Resumed::Found
+    }
+
+    fn found(&mut self) {
+        self.state = State::Passing;
+        self.held = Vec::new();
+    }
+
+    /// A piece of another line, before the position was found.
+    fn search(&mut self, piece: LogPiece, out: &mut Vec<LogPiece>) -> Resumed {
+        if piece.time <= self.position.time {
+            return Resumed::Searching;
+        }
+        self.held_bytes += piece.data.len();
+        if self.held_bytes > HELD_MAX_BYTES || piece.time.duration_since(self.position.time) > LATER {
+            return self.lose(NOT_THERE, Some(piece), out);
+        }
+        self.held.push(piece);
+        Resumed::Searching
+    }
+
+    /// A piece of the line, of which `offset` bytes with this check came before.
+    fn in_line(&mut self, mut piece: LogPiece, offset: u64, state: u32, out: &mut Vec<LogPiece>) -> Resumed {
+        if self.wants_whole_line() {
+            if piece.ends_line {
+                self.found();
+                return Resumed::Found;
+            }
+            self.state = State::InLine { offset: 0, check: CHECK_START };
+            return Resumed::Searching;
+        }
+        let missing = self.position.offset.saturating_sub(offset);
+        let wanted = usize::try_from(missing).unwrap_or(usize::MAX).min(piece.data.len());
+        let before = piece.data.split_to(wanted);
+        let state = check(state, &before);
+        let offset = offset + wanted as u64;
+        if offset < self.position.offset && !piece.ends_line {
+            self.state = State::InLine { offset, check: state };
+            return Resumed::Searching;
+        }
+        if offset < self.position.offset || state != self.position.check {
+            let lost = self.lose("the line where reading had stopped is another now", None, out);
+            self.state = State::SkippingLine;
+            return lost;
+        }
+        self.found();
+        if !piece.data.is_empty() {
+            piece.offset = offset;
+            out.push(piece);
+        }
+        Resumed::Found
+    }
+
+    /// Gives the position up, with the first piece that comes after the gap, if there is one.
+    fn lose(&mut self, cause: &str, piece: Option<LogPiece>, out: &mut Vec<LogPiece>) -> Resumed {
+        self.state = State::Passing;
+        let after = out.len();
+        out.append(&mut self.held);
+        out.extend(piece);
+        Resumed::Lost(LogGap {
+            time_from: Some(self.position.time),
+            time_to: out.get(after).map(|piece| piece.time),
+            cause: cause.to_owned(),
+        })
+    }
+}
+
+const NOT_THERE: &str = "the log does not hold the line any more where reading had stopped";

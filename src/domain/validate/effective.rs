@@ -1,0 +1,137 @@
+//! What can be told only of what is applied, the profile's part included.
+
+use crate::domain::name::shown;
+use crate::domain::profile::{InputDelivery, Program};
+use crate::domain::resolve::{Resolved, Rules};
+use crate::domain::spec::{EnvSource, Input, RunSpec, VolumeMount};
+use crate::domain::stored;
+use crate::domain::violation::Violations;
+
+use super::environment::variable_bytes;
+use super::input::input_field;
+use super::on_kubernetes;
+use super::workload::PROFILE_FIELD;
+
+/// Checks `resolved`, which came of `spec`.
+pub(in crate::domain) fn check_effective(spec: &RunSpec, resolved: &Resolved, rules: &Rules, out: &mut Violations) {
+    check_env_total(spec, resolved, rules.limits.max_env_bytes, out);
+    check_delivery(spec, resolved, rules.limits.max_env_var_bytes, out);
+    check_annotations_total(resolved, rules.limits.max_annotations_bytes, out);
+    check_stored(spec, resolved, rules.limits.max_spec_bytes, out);
+    check_volume_sources(spec, resolved, rules, out);
+    check_secret_sources(spec, resolved, rules, out);
+}
+
+fn check_env_total(spec: &RunSpec, resolved: &Resolved, max: usize, out: &mut Violations) {
+    let env: usize = resolved.effective.env.iter().map(variable_bytes).sum();
+    let words: usize = match &resolved.program {
+        Program::Container(container) => container.command.iter().chain(&container.args).map(String::len).sum(),
+        Program::Process(process) => process.command.iter().map(String::len).sum(),
+    };
+    let total = env + words;
+    if total > max {
+        let in_args = spec.profile().is_none() && words > env;
+        let field = if in_args { "spec.container.args" } else { "spec.env" };
+        out.add(
+            field,
+            format!(
+                "env, command and args take {total} bytes together; at most {max} are taken: give what is large as input or as a file"
+            ),
+        );
+    }
+}
+
+/// Whether the input fits the variable that the profile wants it in.
+fn check_delivery(spec: &RunSpec, resolved: &Resolved, max_bytes: usize, out: &mut Violations) {
+    let InputDelivery::Env(name) = &resolved.input_delivery else { return };
+    if resolved.effective.env.iter().any(|variable| variable.name == *name) {
+        let own = spec.env.iter().position(|variable| variable.name == *name);
+        let field = own.map_or_else(|| PROFILE_FIELD.to_owned(), |i| format!("spec.env[{i}].name"));
+        out.add(field, format!("`{}` carries the input with this profile; send it as `input`", shown(name)));
+    }
+    let Some(input) = &spec.input else { return };
+    let (bytes, max) = (input.as_bytes(), max_bytes.saturating_sub(name.len() + 1));
+    let profile = spec.profile().unwrap_or_default();
+    let why = format!("profile `{profile}` takes the input in the environment variable `{name}`");
+    if bytes.len() > max {
+        let bytes = bytes.len();
+        out.add(input_field(input), format!("takes {bytes} bytes; {why}, where Linux allows at most {max}"));
+    }
+    if bytes.contains(&0) {
+        out.add(input_field(input), format!("contains a NUL; {why}, which cannot hold one"));
+    }
+    if matches!(input, Input::Raw(_)) && std::str::from_utf8(bytes).is_err() {
+        out.add(input_field(input), format!("is not UTF-8; {why}, which Kubernetes wants to be"));
+    }
+}
+
+fn check_annotations_total(resolved: &Resolved, max: usize, out: &mut Violations) {
+    let total: usize = resolved.effective.annotations.iter().map(|(key, value)| key.len() + value.len()).sum();
+    if total > max {
+        out.add("spec.annotations", format!("take {total} bytes together; at most {max} are taken"));
+    }
+}
+
+/// What is kept of the spec is an annotation of the Job, and those are limited by Kubernetes.
+fn check_stored(spec: &RunSpec, resolved: &Resolved, max: usize, out: &mut Violations) {
+    match stored::encode(spec, &resolved.effective) {
+        Ok(text) if text.len() > max => {
+            let bytes = text.len();
+            let what = "the spec without input, files and secrets, with what the profile adds,";
+            out.add(
+                "spec",
+                format!(
+                    "{what} takes {bytes} bytes as stored; at most {max} are taken: shorten env, args or annotations"
+                ),
+            );
+        }
+        Ok(_) => {}
+        Err(error) => out.add("spec", format!("cannot be stored: {error}")),
+    }
+}
+
+/// Whether each volume is one that this backend has.
+fn check_volume_sources(spec: &RunSpec, resolved: &Resolved, rules: &Rules, out: &mut Violations) {
+    if !rules.capabilities.volumes && spec.volumes.is_empty() && !resolved.effective.volumes.is_empty() {
+        let backend = rules.capabilities.backend;
+        out.unsupported_on_backend(
+            PROFILE_FIELD,
+            format!(
+                "this profile mounts volumes, which backend `{backend}` cannot do here; use another profile or backend"
+            ),
+        );
+        return;
+    }
+    for (i, VolumeMount { volume: name, .. }) in resolved.effective.volumes.iter().enumerate() {
+        let Some(volume) = rules.volumes.get(name) else { continue };
+        let (there, key) = if on_kubernetes(&rules.capabilities) {
+            (volume.persistent_volume_claim.is_some() || volume.config_map.is_some(), "persistent_volume_claim")
+        } else {
+            (volume.local_path.is_some(), "local_path")
+        };
+        if !there {
+            let own = !spec.volumes.is_empty();
+            let field = if own { format!("spec.volumes[{i}].volume") } else { PROFILE_FIELD.to_owned() };
+            let backend = rules.capabilities.backend;
+            out.unsupported_on_backend(
+                field,
+                format!("volume `{name}` is not there on backend {backend}: set `volumes.{name}.{key}`"),
+            );
+        }
+    }
+}
+
+/// A program that would start without a variable that its profile promises it is refused.
+fn check_secret_sources(spec: &RunSpec, resolved: &Resolved, rules: &Rules, out: &mut Violations) {
+    if rules.capabilities.secret_key_ref {
+        return;
+    }
+    for variable in &resolved.effective.env {
+        let own = spec.env.iter().any(|own| own.name == variable.name);
+        if !own && matches!(variable.source, EnvSource::SecretKeyRef { .. }) {
+            let (name, backend) = (&variable.name, rules.capabilities.backend);
+            let why = format!("this profile takes `{name}` from a Secret, which backend `{backend}` does not know");
+            out.unsupported_on_backend(PROFILE_FIELD, format!("{why}; set it in `env`, or use another backend"));
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Input and files.
+
+use std::collections::BTreeSet;
+
+use serde::de::IgnoredAny;
+
+use crate::domain::name::shown;
+use crate::domain::spec::{File, Input, RunSpec};
+use crate::domain::syntax::{FILE_PATH_MAX, is_file_path};
+use crate::domain::violation::Violations;
+
+/// Most files of one run: each is an entry of the Pod's template, which has to stay small.
+pub const FILES_MAX: usize = 1000;
+/// Permission bits that a file may have.
+const MODE_MAX: u32 = 0o777;
+
+/// Path of the part of the input that is set.
+pub(super) fn input_field(input: &Input) -> &'static str {
+    match input {
+        Input::Json(_) => "spec.input.json",
+        Input::Raw(_) => "spec.input.raw",
+    }
+}
+
+pub(super) fn check_input(spec: &RunSpec, max_bytes: usize, out: &mut Violations) {
+    if let Some(Input::Json(text)) = &spec.input
+        && let Err(error) = serde_json::from_str::<IgnoredAny>(text)
+    {
+        out.add("spec.input.json", format!("is no JSON document: {error}; send what is not meant to be JSON as `raw`"));
+    }
+    if spec.files.len() > FILES_MAX {
+        let count = spec.files.len();
+        out.add("spec.files", format!("has {count} files; at most {FILES_MAX} are taken: pack them into one archive"));
+    } else {
+        check_files(&spec.files, out);
+    }
+    check_total(spec, max_bytes, out);
+}
+
+fn check_files(files: &[File], out: &mut Violations) {
+    let paths: BTreeSet<&str> = files.iter().map(|file| file.path.as_str()).collect();
+    let mut seen = BTreeSet::new();
+    for (i, File { path, mode, content: _ }) in files.iter().enumerate() {
+        let field = format!("spec.files[{i}].path");
+        if !is_file_path(path) {
+            let rule = format!(
+                "1 to {FILE_PATH_MAX} bytes, relative, without empty, `.` or `..` parts, backslashes and control characters, and not beginning with `..`"
+            );
+            out.add(&field, format!("`{}` is no path of a file: {rule}", shown(path)));
+        } else if !seen.insert(path) {
+            out.add(&field, format!("`{}` is there twice; name each file once", shown(path)));
+        } else if let Some(other) = directories(path).find(|directory| paths.contains(directory)) {
+            let (path, other) = (shown(path), shown(other));
+            out.add(&field, format!("`{path}` lies below `{other}`, which is a file itself; rename one of them"));
+        }
+        if mode.is_some_and(|mode| mode > MODE_MAX) {
+            let mode = mode.unwrap_or_default();
+            out.add(format!("spec.files[{i}].mode"), format!("0o{mode:o} is beyond 0o777, the permission bits"));
+        }
+    }
+}
+
+/// The directories above a path: `a`, then `a/b`, of `a/b/c`.
+fn directories(path: &str) -> impl Iterator<Item = &str> {
+    path.match_indices('/').filter_map(|(slash, _)| path.get(..slash))
+}
+
+fn check_total(spec: &RunSpec, max: usize, out: &mut Violations) {
+    let input = spec.input.as_ref().map_or(0, |input| input.as_bytes().len());
+    let files: usize = spec.files.iter().map(|file| file.content.len()).sum();
+    let secrets: usize = spec.secret_env.values().map(|secret| secret.0.len()).sum();
+    let total = input + files + secrets;
+    if total > max {
+        let field = if files > input.max(secrets) {
+            "spec.files"
+        } else if secrets > input {
+            "spec.secret_env"
+        } else {
+            "spec.input"
+        };
+        out.add(
+            field,
+            format!(
+                "input, files and secret_env take {total} bytes together; at most {max} are taken: let the program fetch the rest, or mount a volume"
+            ),
+        );
+    }
+}

@@ -1,0 +1,83 @@
+//! A profile as it stands in the configuration.
+
+use serde::de::IgnoredAny;
+
+use crate::domain::name::shown;
+use crate::domain::profile::{InputDelivery, KubernetesProfile, LocalProfile, Profile};
+use crate::domain::syntax::is_dns_label;
+use crate::domain::violation::Violations;
+
+use super::environment::{check_arguments, check_name};
+use super::metadata::check_annotation_key;
+use super::overrides::{ALWAYS, OVERRIDABLE};
+use super::workload::{check_command, check_image, check_working_dir};
+use super::{listed, nearest_first};
+
+pub(super) fn check_profile(profile: &Profile, at: &str, out: &mut Violations) {
+    if !is_dns_label(&profile.name) {
+        out.add(at, format!("`{}` is no name of a profile: a DNS label is expected", shown(&profile.name)));
+    }
+    if let InputDelivery::Env(name) = &profile.input {
+        check_name(name, &format!("{at}.input"), out);
+    }
+    check_programs(profile, at, out);
+    check_defaults(profile, at, out);
+    for (i, path) in profile.overridable.iter().enumerate() {
+        if !OVERRIDABLE.contains(&path.as_str()) && !ALWAYS.contains(&path.as_str()) {
+            let known = listed(nearest_first(path, OVERRIDABLE));
+            let description = format!("`{}` is no field that can be overridden; there are: {known}", shown(path));
+            out.add(format!("{at}.overridable[{i}]"), description);
+        }
+    }
+    for (i, key) in profile.pod_annotations.iter().enumerate() {
+        check_annotation_key(key, &format!("{at}.pod_annotations[{i}]"), out);
+    }
+    for (name, schema) in [("input_schema", &profile.input_schema), ("result_schema", &profile.result_schema)] {
+        if let Some(Err(error)) = schema.as_deref().map(serde_json::from_str::<IgnoredAny>) {
+            out.add(format!("{at}.{name}"), format!("is no JSON document: {error}"));
+        }
+    }
+}
+
+fn check_programs(profile: &Profile, at: &str, out: &mut Violations) {
+    let max = usize::MAX;
+    if let Some(KubernetesProfile { image, command, args, working_dir, .. }) = &profile.kubernetes {
+        let at = format!("{at}.kubernetes");
+        check_image(image, &format!("{at}.image"), out);
+        check_command(command, &format!("{at}.command"), max, out);
+        check_arguments(args, &format!("{at}.args"), max, out);
+        check_working_dir(working_dir.as_deref(), &format!("{at}.working_dir"), out);
+    }
+    if let Some(LocalProfile { command }) = &profile.local {
+        let field = format!("{at}.local.command");
+        if command.is_empty() {
+            out.add(&field, "must be set: the program and its arguments");
+        }
+        check_command(command, &field, max, out);
+    }
+}
+
+/// What a profile can't set: it would be the caller's own, or is not built yet.
+fn check_defaults(profile: &Profile, at: &str, out: &mut Violations) {
+    let defaults = &profile.defaults;
+    for (name, set) in [
+        ("workload", defaults.workload.is_some()),
+        ("input", defaults.input.is_some()),
+        ("files", !defaults.files.is_empty()),
+    ] {
+        if set {
+            out.add(format!("{at}.{name}"), "cannot be set in a profile");
+        }
+    }
+    for (name, set) in [
+        ("secret_env", !defaults.secret_env.is_empty()),
+        ("queue_timeout", defaults.queue_timeout.is_some()),
+        ("queue_name", defaults.queue_name.is_some()),
+        ("max_retries", defaults.max_retries.is_some_and(|tries| tries != 0)),
+        ("infra_retries", defaults.infra_retries.is_some_and(|tries| tries != 0)),
+    ] {
+        if set {
+            out.not_supported_yet(format!("{at}.{name}"), "is not supported yet");
+        }
+    }
+}

@@ -19,6 +19,7 @@ pub mod record;
 pub mod resolve;
 pub mod result;
 pub mod run;
+pub mod rundir;
 pub mod selector;
 pub mod spec;
 pub mod stored;

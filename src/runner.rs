@@ -1,10 +1,12 @@
 //! What runs inside a run: Longshore's own runners.
 //!
 //! A runner reads its request from the environment a run gives it ([`RunnerEnv`]), tells people what it does on
-//! stderr, and prints its result, one JSON object on one line, on stdout. This module depends on nothing else of ours.
+//! stderr, and prints its result, one JSON object on one line, on stdout. The shim runs beside the program
+//! of a local run. This module knows the domain only.
 
 mod env;
 mod output;
+pub mod shim;
 mod sql;
 
 pub use self::env::RunnerEnv;

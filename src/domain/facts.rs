@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::name::RunName;
 use super::record::Record;
@@ -49,7 +50,7 @@ impl RunFacts {
 }
 
 /// What was submitted, as it is kept with the run.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Submission {
     /// What was asked for, without input, files and secrets.
     pub spec: RunSpec,

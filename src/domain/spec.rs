@@ -357,7 +357,7 @@ pub enum ResultScan {
 }
 
 /// What is applied: nothing is unset that has a meaning.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EffectiveSpec {
     /// What is executed.
     pub workload: Workload,

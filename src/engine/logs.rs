@@ -139,7 +139,7 @@ struct Streamer {
     position: Option<LogPosition>,
     /// Bytes that may still be sent.
     left: Option<u64>,
-    /// Counts what is read, if it is read from the start.
+    /// Counts what is read without `follow`, if it is read from the start.
     tally: Option<Tally>,
 }
 
@@ -217,7 +217,7 @@ impl Streamer {
                 self.read_on(&source).await?;
                 place = feed.place_after(self.position.as_ref());
                 match (place, feed.ended()) {
-                    (None, Some(end)) => return Ok(Some(self.whole(&end))),
+                    (None, Some(end)) => return Ok(Some(end.into())),
                     (None, None) if self.position == before => self.wait(&mut changes).await?,
                     _ => {}
                 }
@@ -236,17 +236,11 @@ impl Streamer {
                 }
                 Taken::Wait => self.wait(&mut changes).await?,
                 Taken::Behind => place = None,
-                Taken::End(end) => return Ok(Some(self.whole(&end))),
+                Taken::End(end) => return Ok(Some(end.into())),
             }
         }
     }
 
-    fn whole(&mut self, end: &FeedEnd) -> Whole {
-        match end {
-            FeedEnd::Complete(_) => Whole(self.tally.take().map(Tally::end)),
-            FeedEnd::Lost(_) => Whole(None),
-        }
-    }
 
     /// Waits until the attempt has started; `None` if it ended without.
     async fn wait_for_source(&mut self) -> Result<Option<LogSource>, Stop> {
@@ -394,6 +388,15 @@ impl Streamer {
 
 /// Lines, bytes and hash of an output that was read whole.
 struct Whole(Option<(u64, u64, String)>);
+
+impl From<FeedEnd> for Whole {
+    fn from(end: FeedEnd) -> Self {
+        match end {
+            FeedEnd::Complete(whole) => Self(whole),
+            FeedEnd::Lost(_) => Self(None),
+        }
+    }
+}
 
 fn is_asked_for(query: &LogQuery, piece: &LogPiece) -> bool {
     let of_stream = match (query.stream, piece.stream) {

@@ -1,0 +1,334 @@
+//! From a launch to what the shim executes; and the shim's start.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use serde_json::json;
+
+use super::sandbox::{Mount, OWN, Sandbox, View};
+use crate::backend::{BackendError, Launch, Preview, Verdict};
+use crate::domain::profile::{InputDelivery, Program, Volume};
+use crate::domain::quantity::Quantity;
+use crate::domain::rundir::{self, Execution, SPEC_VERSION, StoredRun};
+use crate::domain::spec::{EnvSource, NetworkMode, ResultMode};
+
+/// What stands for this executable in a profile's command.
+const OWN_EXECUTABLE: &str = "{longshore}";
+
+/// Knows how programs are started on this machine.
+#[derive(Debug)]
+pub(super) struct Launcher {
+    /// This executable.
+    pub(super) executable: String,
+    /// `$PATH` of the runs.
+    pub(super) path: String,
+    /// The state directory.
+    pub(super) state: String,
+    /// `None`: runs are plain processes.
+    pub(super) sandbox: Option<Sandbox>,
+    /// Volumes that may be mounted.
+    pub(super) volumes: BTreeMap<String, Volume>,
+}
+
+impl Launcher {
+    /// What is stored of `launch`, whose directory is `dir`.
+    pub(super) fn stored(&self, launch: &Launch, dir: &Path) -> Result<StoredRun, BackendError> {
+        Ok(StoredRun {
+            version: SPEC_VERSION,
+            uid: uuid::Uuid::now_v7().to_string(),
+            name: launch.name.clone(),
+            submission: launch.submission.clone(),
+            execution: self.execution(launch, dir)?,
+        })
+    }
+
+    fn execution(&self, launch: &Launch, dir: &Path) -> Result<Execution, BackendError> {
+        let rejected = |message: String| BackendError::Rejected { what: launch.name.to_string(), message };
+        let Program::Process(program) = &launch.program else {
+            return Err(rejected("an image can't be executed by backend `local`".to_owned()));
+        };
+        let dir = dir.to_str().ok_or_else(|| rejected("its directory has no UTF-8 name".to_owned()))?;
+        let mut argv = program.command.clone();
+        let first = argv.first_mut().ok_or_else(|| rejected("its profile has no command".to_owned()))?;
+        if first == OWN_EXECUTABLE {
+            first.clone_from(&self.executable);
+        }
+        let effective = &launch.submission.effective;
+        let sandbox = match &self.sandbox {
+            Some(sandbox) => Some(sandbox.command(&self.view(sandbox, launch, dir, &argv).map_err(rejected)?)),
+            None => None,
+        };
+        let (input_env, input_stdin) = match &launch.input_delivery {
+            InputDelivery::File => (None, false),
+            InputDelivery::Env(name) => (launch.input.is_some().then(|| name.clone()), false),
+            InputDelivery::Stdin => (None, true),
+        };
+        Ok(Execution {
+            sandbox,
+            env: self.env(launch, dir).map_err(rejected)?,
+            argv,
+            input_env,
+            input_stdin,
+            run_timeout: effective.run_timeout,
+            termination_grace: effective.termination_grace,
+        })
+    }
+
+    fn view<'a>(
+        &'a self,
+        sandbox: &Sandbox,
+        launch: &'a Launch,
+        dir: &'a str,
+        argv: &[String],
+    ) -> Result<View<'a>, String> {
+        let effective = &launch.submission.effective;
+        let tmp_bytes = match effective.tmp_size.as_deref().map(Quantity::parse) {
+            None => None,
+            Some(Ok(size)) => u64::try_from(size.units()).ok().filter(|bytes| *bytes > 0),
+            Some(Err(error)) => return Err(format!("tmp_size {error}")),
+        };
+        // The operator named these files in the profile, so the program needs them.
+        let visible = |path: &&String| {
+            Path::new(path).is_absolute() && Path::new(path).is_file() && !sandbox.sees(Path::new(path))
+        };
+        Ok(View {
+            dir,
+            state: &self.state,
+            hostname: launch.name.run.as_str(),
+            user: effective.run_as_user,
+            group: effective.run_as_group,
+            network: effective.network_mode != NetworkMode::None,
+            read_only_root: effective.read_only_root_filesystem,
+            tmp_bytes,
+            input: launch.input.is_some() && launch.input_delivery == InputDelivery::File,
+            files: !launch.files.is_empty(),
+            visible: argv.iter().filter(visible).cloned().collect(),
+            volumes: self.mounts(launch)?,
+        })
+    }
+
+    fn mounts(&self, launch: &Launch) -> Result<Vec<Mount>, String> {
+        let mount = |wanted: &crate::domain::spec::VolumeMount| {
+            let volume = self.volumes.get(&wanted.volume);
+            let source = volume.and_then(|volume| volume.local_path.clone());
+            let source = source.ok_or_else(|| format!("volume `{}` has no `local_path`", wanted.volume))?;
+            let read_only = volume.is_some_and(|volume| volume.read_only) || wanted.read_only == Some(true);
+            Ok(Mount { source, target: wanted.mount_path.clone(), read_only })
+        };
+        launch.submission.effective.volumes.iter().map(mount).collect()
+    }
+
+    /// The whole environment; what stands later wins.
+    fn env(&self, launch: &Launch, dir: &str) -> Result<Vec<(String, String)>, String> {
+        let (home, own) = match (&self.sandbox, &launch.submission.effective.tmp_size) {
+            (None, _) => (format!("{dir}/{}", rundir::WORK), dir),
+            (Some(_), Some(_)) => ("/tmp".to_owned(), OWN),
+            (Some(_), None) => ("/".to_owned(), OWN),
+        };
+        let mut env = vec![
+            ("PATH".to_owned(), self.path.clone()),
+            ("LANG".to_owned(), "C.UTF-8".to_owned()),
+            ("TMPDIR".to_owned(), home.clone()),
+            ("HOME".to_owned(), home),
+        ];
+        for variable in &launch.submission.effective.env {
+            match &variable.source {
+                EnvSource::Value(value) => env.push((variable.name.clone(), value.clone())),
+                EnvSource::SecretKeyRef { .. } => {
+                    return Err(format!("variable {} comes from a Secret, which is not here", variable.name));
+                }
+            }
+        }
+        let mut own_variable = |name: &str, value: String| env.push((format!("LONGSHORE_{name}"), value));
+        own_variable("RUN", launch.name.run.to_string());
+        own_variable("ATTEMPT", "1".to_owned());
+        own_variable("RESULT", format!("{own}/{}", rundir::RESULT));
+        if launch.submission.effective.result_mode != ResultMode::None {
+            own_variable("RESULT_MARKER", launch.submission.result_marker.clone());
+        }
+        if launch.input.is_some() && launch.input_delivery == InputDelivery::File {
+            own_variable("INPUT", format!("{own}/{}", rundir::INPUT));
+        }
+        if !launch.files.is_empty() {
+            own_variable("FILES", format!("{own}/{}", rundir::FILES));
+        }
+        Ok(env)
+    }
+
+    /// Starts a shim for the run in `dir`, detached: it leads its own session as soon as it runs,
+    /// and needs nothing of ours from then on. Harmless if the run has a shim already.
+    pub(super) fn start_shim(&self, dir: &Path) -> io::Result<()> {
+        let errors = File::options().create(true).append(true).open(dir.join(rundir::SHIM_ERRORS))?;
+        let mut shim = tokio::process::Command::new(&self.executable)
+            .arg("shim")
+            .arg(dir)
+            .env_clear()
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(errors)
+            .spawn()?;
+        // Reaps it, nothing else.
+        super::task("local-shim", async move {
+            let _ = shim.wait().await;
+        });
+        Ok(())
+    }
+
+    /// What would be executed.
+    pub(super) fn preview(&self, launch: &Launch, dir: &Path) -> Result<Preview, BackendError> {
+        let execution = self.execution(launch, dir)?;
+        let program = execution.argv.first().cloned().unwrap_or_default();
+        let mut command = execution.sandbox.unwrap_or_default();
+        if !command.is_empty() {
+            command.push("--".to_owned());
+        }
+        command.extend(execution.argv);
+        let input = match (&launch.input, &launch.input_delivery) {
+            (None, _) => "none".to_owned(),
+            (Some(_), InputDelivery::File) => "file".to_owned(),
+            (Some(_), InputDelivery::Env(name)) => format!("variable {name}"),
+            (Some(_), InputDelivery::Stdin) => "standard input".to_owned(),
+        };
+        let manifest = json!({
+            "kind": "Process",
+            "name": launch.name.to_string(),
+            "directory": dir.display().to_string(),
+            "isolation": if self.sandbox.is_some() { "bwrap" } else { "process" },
+            "command": command,
+            "env": execution.env.into_iter().collect::<BTreeMap<_, _>>(),
+            "input": input,
+            "files": launch.files.iter().map(|file| file.path.as_str()).collect::<Vec<_>>(),
+            "run_timeout": format!("{}s", execution.run_timeout.as_secs()),
+            "termination_grace": format!("{}s", execution.termination_grace.as_secs()),
+        });
+        // JSON is YAML.
+        let manifest = serde_json::to_string_pretty(&manifest)
+            .map_err(|error| BackendError::Corrupt { what: "the preview".to_owned(), message: error.to_string() })?;
+        Ok(Preview { manifest, verdicts: vec![self.verdict(&program)] })
+    }
+
+    fn verdict(&self, program: &str) -> Verdict {
+        let (accepted, message) = match super::find_program(program, &self.path) {
+            Some(path) => (true, format!("`{}` would be executed", path.display())),
+            None => (false, format!("there is no program `{}`", crate::domain::name::shown(program))),
+        };
+        Verdict { kind: "Process", accepted, message }
+    }
+}
+
+/// The executable file that `program` stands for: a path, or a name to be looked for in `path`.
+pub(super) fn find_program(program: &str, path: &str) -> Option<PathBuf> {
+    let executable =
+        |file: &PathBuf| file.is_file() && rustix::fs::access(file.as_path(), rustix::fs::Access::EXEC_OK).is_ok();
+    if program.contains('/') {
+        return Some(PathBuf::from(program)).filter(executable);
+    }
+    std::env::split_paths(path).map(|dir| dir.join(program)).find(executable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::local::facts::tests::{effective, submission};
+    use crate::backend::local::sandbox::SystemPath;
+    use crate::domain::facts::Submission;
+    use crate::domain::name::RunName;
+    use crate::domain::profile::LocalProfile;
+    use crate::domain::spec::{EffectiveSpec, EnvVar, File, Input, VolumeMount};
+
+    fn launcher(sandboxed: bool) -> Launcher {
+        let system = vec![SystemPath::Directory("/usr".to_owned())];
+        let sandbox = Sandbox { bwrap: "/usr/bin/bwrap".to_owned(), system, sized_tmp: true };
+        Launcher {
+            executable: "/opt/longshore".to_owned(),
+            path: "/usr/bin:/bin".to_owned(),
+            state: "/state".to_owned(),
+            sandbox: sandboxed.then_some(sandbox),
+            volumes: BTreeMap::new(),
+        }
+    }
+
+    fn launch(command: &[&str]) -> Launch {
+        Launch {
+            name: RunName::parse("namespaces/default/runs/a").unwrap(),
+            submission: submission(),
+            program: Program::Process(LocalProfile { command: command.iter().map(|s| (*s).to_owned()).collect() }),
+            input_delivery: InputDelivery::File,
+            input: Some(Input::Json("{\"secret\":1}".to_owned())),
+            files: vec![File { path: "a/b".to_owned(), mode: None, content: b"private".to_vec() }],
+            pod_annotations: Vec::new(),
+        }
+    }
+
+    fn with_effective(change: impl FnOnce(&mut EffectiveSpec)) -> Launch {
+        let mut effective = effective();
+        change(&mut effective);
+        Launch { submission: Submission { effective, ..submission() }, ..launch(&["true"]) }
+    }
+
+    fn value<'a>(execution: &'a Execution, name: &str) -> Option<&'a str> {
+        execution.env.iter().rev().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+    }
+
+    #[test]
+    fn own_files_are_named_as_the_program_sees_them() {
+        let dir = Path::new("/state/default/a");
+        let plain = launcher(false).execution(&launch(&["true"]), dir).unwrap();
+        assert_eq!(value(&plain, "LONGSHORE_INPUT"), Some("/state/default/a/input"));
+        assert_eq!(value(&plain, "HOME"), Some("/state/default/a/work"));
+        let sandboxed = launcher(true).execution(&launch(&["true"]), dir).unwrap();
+        assert_eq!(value(&sandboxed, "LONGSHORE_INPUT"), Some("/run/longshore/input"));
+        assert_eq!(value(&sandboxed, "LONGSHORE_FILES"), Some("/run/longshore/files"));
+        assert_eq!(value(&sandboxed, "LONGSHORE_RESULT_MARKER"), None);
+    }
+
+    #[test]
+    fn nobody_can_set_our_variables() {
+        let variable = EnvVar { name: "LONGSHORE_RESULT".to_owned(), source: EnvSource::Value("x".to_owned()) };
+        let launch = with_effective(|effective| effective.env = vec![variable]);
+        let execution = launcher(false).execution(&launch, Path::new("/d")).unwrap();
+        assert_eq!(value(&execution, "LONGSHORE_RESULT"), Some("/d/result"));
+    }
+
+    #[test]
+    fn this_executable_stands_for_its_placeholder() {
+        let execution = launcher(false).execution(&launch(&["{longshore}", "runner"]), Path::new("/d")).unwrap();
+        assert_eq!(execution.argv, ["/opt/longshore", "runner"]);
+    }
+
+    #[test]
+    fn a_preview_shows_no_content() {
+        let preview = launcher(true).preview(&launch(&["no-such-program"]), Path::new("/d")).unwrap();
+        assert!(!preview.manifest.contains("secret") && !preview.manifest.contains("private"));
+        assert!(preview.manifest.contains("a/b"));
+        assert!(!preview.verdicts[0].accepted);
+        let preview = launcher(true).preview(&launch(&["true"]), Path::new("/d")).unwrap();
+        assert!(preview.verdicts[0].accepted);
+    }
+
+    #[test]
+    fn what_is_not_here_is_rejected() {
+        let secret = EnvSource::SecretKeyRef { name: "s".to_owned(), key: "k".to_owned() };
+        let env = with_effective(|e| e.env = vec![EnvVar { name: "A".to_owned(), source: secret }]);
+        let volume = VolumeMount { volume: "data".to_owned(), mount_path: "/data".to_owned(), read_only: None };
+        let volume = with_effective(|e| e.volumes = vec![volume]);
+        for launch in [env, volume, launch(&[])] {
+            let error = launcher(true).execution(&launch, Path::new("/d")).unwrap_err();
+            assert!(matches!(error, BackendError::Rejected { .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_read_only_volume_stays_read_only() {
+        let volume = Volume { local_path: Some("/srv".to_owned()), read_only: true, ..Volume::default() };
+        let launcher = Launcher { volumes: [("data".to_owned(), volume)].into(), ..launcher(true) };
+        let mount = VolumeMount { volume: "data".to_owned(), mount_path: "/data".to_owned(), read_only: Some(false) };
+        let launch = with_effective(|e| e.volumes = vec![mount]);
+        let sandbox = launcher.execution(&launch, Path::new("/d")).unwrap().sandbox.unwrap();
+        assert!(sandbox.windows(3).any(|options| options == ["--ro-bind", "/srv", "/data"]));
+    }
+}

@@ -1,0 +1,259 @@
+//! Reads a run's log file.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::stream::{self, BoxStream, StreamExt};
+use jiff::Timestamp;
+use rustix::fs::inotify::WatchFlags;
+
+use super::facts::{Contents, Stand};
+use super::inotify::Ear;
+use super::{Local, blocking};
+use crate::backend::{BackendError, LogItem, LogOptions, LogSource};
+use crate::domain::log::{CriSplitter, LogGap, LogPiece, Resume, Resumed};
+use crate::domain::rundir;
+
+mod seek;
+
+/// How much is read at once.
+const CHUNK: usize = 256 * 1024;
+/// How often a follower looks unasked.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often it looks if the kernel does not tell of changes.
+const POLL_EVERY: Duration = Duration::from_millis(50);
+
+type Item = Result<LogItem, BackendError>;
+
+pub(super) async fn open(
+    local: Arc<Local>,
+    source: LogSource,
+    options: LogOptions,
+) -> Result<BoxStream<'static, Item>, BackendError> {
+    let opening = Arc::clone(&local);
+    let opened = blocking("opening the output", move || {
+        let contents = opening.own(&source.run, &source.run_uid)?;
+        if source.attempt != 1 || source.container != "run" {
+            let what = format!("container {} of {}", source.container, source.run.attempt(source.attempt));
+            return Err(BackendError::NotFound(what));
+        }
+        let mut reader = Reader::new(opening, source, options);
+        if let (Some(position), Some(file)) = (options.from, reader.file()?) {
+            reader.offset = seek::before(&file, position.time)
+                .map_err(|source| BackendError::Io { what: format!("reading {}", reader.path.display()), source })?;
+        }
+        if !options.follow {
+            reader.tail = Some(Tail::of(&contents));
+            reader.until = reader.file()?.map_or(Some(0), |file| file.metadata().ok().map(|metadata| metadata.len()));
+        }
+        Ok(reader)
+    });
+    let reader = opened.await?;
+    Ok(stream::unfold(reader, |mut reader| async move { reader.next().await.map(|item| (item, reader)) }).boxed())
+}
+
+/// What is known of the log's end.
+struct Tail {
+    /// Whether nothing is written any more.
+    complete: bool,
+    /// How long the log was, if it is complete.
+    bytes: Option<u64>,
+    /// Why something of the end is missing.
+    missing: Option<String>,
+}
+
+impl Tail {
+    fn of(contents: &Contents) -> Self {
+        match (&contents.exit, contents.stand()) {
+            (Some(exit), _) => Self { complete: true, bytes: Some(exit.log_bytes), missing: exit.log_error.clone() },
+            (None, Stand::Lost) => {
+                let why = "the process that kept the log was killed, so its end may be missing";
+                Self { complete: true, bytes: None, missing: Some(why.to_owned()) }
+            }
+            (None, _) => Self { complete: false, bytes: None, missing: None },
+        }
+    }
+}
+
+struct Reader {
+    local: Arc<Local>,
+    source: LogSource,
+    path: PathBuf,
+    file: Option<Arc<File>>,
+    offset: u64,
+    /// Where to end; `None`: where the log ends.
+    until: Option<u64>,
+    splitter: CriSplitter,
+    resume: Option<Resume>,
+    tail: Option<Tail>,
+    ears: Vec<Ear>,
+    last_time: Option<Timestamp>,
+    ready: VecDeque<Item>,
+    done: bool,
+}
+
+impl Reader {
+    fn new(local: Arc<Local>, source: LogSource, options: LogOptions) -> Self {
+        let path = local.store.dir(&source.run).join(rundir::LOG);
+        Self {
+            local,
+            source,
+            path,
+            file: None,
+            offset: 0,
+            until: None,
+            splitter: CriSplitter::default(),
+            resume: options.from.map(Resume::new),
+            tail: None,
+            ears: Vec::new(),
+            last_time: options.from.map(|position| position.time),
+            ready: VecDeque::new(),
+            done: false,
+        }
+    }
+
+    async fn next(&mut self) -> Option<Item> {
+        loop {
+            if let Some(item) = self.ready.pop_front() {
+                return Some(item);
+            }
+            if self.done {
+                return None;
+            }
+            if let Err(error) = self.advance().await {
+                self.done = true;
+                return Some(Err(error));
+            }
+        }
+    }
+
+    /// Reads on, ends, or waits for more.
+    async fn advance(&mut self) -> Result<(), BackendError> {
+        self.listen();
+        let mut rings: Vec<_> = self.ears.iter().map(|ear| Box::pin(ear.ring().notified_owned())).collect();
+        // From here on a ring is not missed.
+        for ring in &mut rings {
+            ring.as_mut().enable();
+        }
+        let at_end = !self.read().await?;
+        let last = self.until.is_some() || self.tail.as_ref().is_some_and(|tail| tail.complete);
+        if at_end && last {
+            self.end();
+        } else if at_end && !self.look_for_end().await? {
+            let patience = if rings.is_empty() { POLL_EVERY } else { LOOK_EVERY };
+            // Either way it is looked for again.
+            let _ = tokio::time::timeout(patience, any(rings)).await;
+        }
+        Ok(())
+    }
+
+    /// Listens to the log and to its directory, where the log and the exit appear.
+    fn listen(&mut self) {
+        let Some(bell) = self.local.bell.as_ref().filter(|_| self.until.is_none()) else { return };
+        if self.ears.is_empty() {
+            let dir = self.path.parent().unwrap_or_else(|| Path::new("/"));
+            self.ears.extend(bell.listen(dir, WatchFlags::CREATE | WatchFlags::MOVED_TO));
+        }
+        if self.ears.len() == 1 {
+            self.ears.extend(bell.listen(&self.path, WatchFlags::MODIFY));
+        }
+    }
+
+    fn file(&mut self) -> Result<Option<Arc<File>>, BackendError> {
+        if self.file.is_none() {
+            match File::open(&self.path) {
+                Ok(file) => self.file = Some(Arc::new(file)),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(source) => {
+                    return Err(BackendError::Io { what: format!("opening {}", self.path.display()), source });
+                }
+            }
+        }
+        Ok(self.file.clone())
+    }
+
+    /// Reads the next chunk. `false`: nothing is there.
+    async fn read(&mut self) -> Result<bool, BackendError> {
+        let Some(file) = self.file()? else { return Ok(false) };
+        let left = self.until.map_or(u64::MAX, |until| until.saturating_sub(self.offset));
+        let size = usize::try_from(left).unwrap_or(CHUNK).min(CHUNK);
+        let (offset, path) = (self.offset, self.path.clone());
+        let chunk = blocking("reading the log", move || {
+            let mut buffer = vec![0; size];
+            let read = file.read_at(&mut buffer, offset);
+            let count =
+                read.map_err(|source| BackendError::Io { what: format!("reading {}", path.display()), source })?;
+            buffer.truncate(count);
+            Ok(Bytes::from(buffer))
+        })
+        .await?;
+        if chunk.is_empty() {
+            return Ok(false);
+        }
+        self.offset += chunk.len() as u64;
+        let mut pieces = Vec::new();
+        self.splitter.push(chunk, &mut pieces);
+        self.pass(pieces);
+        Ok(true)
+    }
+
+    fn pass(&mut self, pieces: Vec<LogPiece>) {
+        let mut passed = Vec::new();
+        for piece in pieces {
+            match &mut self.resume {
+                None => passed.push(piece),
+                Some(resume) => {
+                    if let Resumed::Lost(gap) = resume.push(piece, &mut passed) {
+                        self.ready.push_back(Ok(LogItem::Gap(gap)));
+                    }
+                }
+            }
+        }
+        self.pass_on(passed);
+    }
+
+    fn pass_on(&mut self, pieces: Vec<LogPiece>) {
+        self.last_time = pieces.last().map(|piece| piece.time).or(self.last_time);
+        self.ready.extend(pieces.into_iter().map(|piece| Ok(LogItem::Piece(piece))));
+    }
+
+    /// Looks whether the log is complete. If it has become so, there may be more to read.
+    async fn look_for_end(&mut self) -> Result<bool, BackendError> {
+        let (local, source) = (Arc::clone(&self.local), self.source.clone());
+        let contents = blocking("reading a run", move || local.own(&source.run, &source.run_uid)).await?;
+        let tail = Tail::of(&contents);
+        let complete = tail.complete;
+        self.tail = Some(tail);
+        Ok(complete)
+    }
+
+    fn end(&mut self) {
+        self.done = true;
+        let dropped = self.splitter.finish();
+        let mut passed = Vec::new();
+        if let Some(gap) = self.resume.take().and_then(|resume| resume.finish(&mut passed)) {
+            self.ready.push_back(Ok(LogItem::Gap(gap)));
+        }
+        self.pass_on(passed);
+        let Some(tail) = self.tail.take().filter(|tail| tail.complete) else { return };
+        let short = tail.bytes.is_some_and(|bytes| bytes > self.offset) || dropped > 0;
+        let cut = short.then(|| "the machine went down before the log's end was on its disk".to_owned());
+        if let Some(cause) = tail.missing.or(cut) {
+            let gap = LogGap { time_from: self.last_time, time_to: None, cause };
+            self.ready.push_back(Ok(LogItem::Gap(gap)));
+        }
+    }
+}
+
+/// Waits for the first of them; for ever, if there are none.
+async fn any<F: Future + Unpin>(futures: Vec<F>) {
+    if futures.is_empty() {
+        return std::future::pending().await;
+    }
+    futures::future::select_all(futures).await;
+}

@@ -1,0 +1,319 @@
+//! What a sandboxed program sees, as options for `bwrap`; and whether `bwrap` works here.
+//!
+//! The view is built from nothing: system directories and a few files of `/etc`, all read-only,
+//! and the run's own files. Homes, `/run`, `/var` and the daemon's state are not in it.
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+/// Where a run finds its own files.
+pub(super) const OWN: &str = "/run/longshore";
+
+/// Directories of the system; which of them exist, and how, is asked of the machine.
+const SYSTEM: [&str; 9] = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/opt", "/nix/store"];
+/// What programs need of `/etc`. Not all of it: a daemon that runs as root could read the secrets
+/// there, and so could its runs.
+const ETC: [&str; 21] = [
+    "alternatives",
+    "ca-certificates",
+    "ca-certificates.conf",
+    "fonts",
+    "gai.conf",
+    "group",
+    "host.conf",
+    "hosts",
+    "ld.so.cache",
+    "ld.so.conf",
+    "ld.so.conf.d",
+    "localtime",
+    "mime.types",
+    "nsswitch.conf",
+    "passwd",
+    "pki",
+    "protocols",
+    "resolv.conf",
+    "services",
+    "ssl/certs",
+    "timezone",
+];
+/// How long a probe may take.
+const PROBE: Duration = Duration::from_secs(5);
+
+/// A `bwrap` that works.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Sandbox {
+    /// Its path.
+    pub(super) bwrap: String,
+    /// The system's directories.
+    pub(super) system: Vec<SystemPath>,
+    /// Whether it can bound the size of `/tmp`; it came with version 0.7.
+    pub(super) sized_tmp: bool,
+}
+
+/// A directory of the system.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum SystemPath {
+    /// A directory.
+    Directory(String),
+    /// A symbolic link, as in a merged `/usr`.
+    Link {
+        /// The link.
+        path: String,
+        /// Where it points.
+        target: String,
+    },
+}
+
+/// What one run is to see.
+#[derive(Debug, Default)]
+pub(super) struct View<'a> {
+    /// The run's directory.
+    pub(super) dir: &'a str,
+    /// The state directory, which is hidden.
+    pub(super) state: &'a str,
+    /// Host name.
+    pub(super) hostname: &'a str,
+    /// Numeric user.
+    pub(super) user: i64,
+    /// Numeric group.
+    pub(super) group: i64,
+    /// Whether the machine's network is reachable; else there is none.
+    pub(super) network: bool,
+    /// Whether the root is read-only.
+    pub(super) read_only_root: bool,
+    /// Size of `/tmp` in bytes; `None`: there is no `/tmp`.
+    pub(super) tmp_bytes: Option<u64>,
+    /// Whether there is an input file.
+    pub(super) input: bool,
+    /// Whether there are files.
+    pub(super) files: bool,
+    /// Further files that are visible, read-only, where they are.
+    pub(super) visible: Vec<String>,
+    /// Volumes.
+    pub(super) volumes: Vec<Mount>,
+}
+
+/// A directory of the machine, mounted.
+#[derive(Debug)]
+pub(super) struct Mount {
+    /// Where it is.
+    pub(super) source: String,
+    /// Where it is seen.
+    pub(super) target: String,
+    /// Whether it is read-only.
+    pub(super) read_only: bool,
+}
+
+impl Sandbox {
+    /// Looks for `bwrap` in `path` (as in `$PATH`) and tries it.
+    ///
+    /// # Errors
+    /// A sentence that says why there is no sandbox.
+    pub(super) async fn probe(path: &str) -> Result<Self, String> {
+        let bwrap = super::find_program("bwrap", path)
+            .ok_or("bubblewrap (`bwrap`) is not installed; install it to isolate runs")?;
+        let bwrap = bwrap.to_str().ok_or("the path of `bwrap` is not UTF-8")?.to_owned();
+        let mut sandbox = Self { bwrap, system: system_paths(), sized_tmp: true };
+        let Err(first) = sandbox.try_out().await else { return Ok(sandbox) };
+        sandbox.sized_tmp = false;
+        match sandbox.try_out().await {
+            Ok(()) => Ok(sandbox),
+            Err(_) => Err(format!("`{}` does not work here: {first}", sandbox.bwrap)),
+        }
+    }
+
+    async fn try_out(&self) -> Result<(), String> {
+        let view = View { user: 65_532, group: 65_532, hostname: "probe", tmp_bytes: Some(1 << 20), ..View::default() };
+        let mut command = tokio::process::Command::new(&self.bwrap);
+        command.args(self.base(&view)).args(["--", "true"]).stdin(Stdio::null()).kill_on_drop(true);
+        match tokio::time::timeout(PROBE, command.output()).await {
+            Err(_) => Err(format!("no answer within {} s", PROBE.as_secs())),
+            Ok(Err(error)) => Err(error.to_string()),
+            Ok(Ok(output)) if output.status.success() => Ok(()),
+            Ok(Ok(output)) => Err(String::from_utf8_lossy(&output.stderr).trim().chars().take(300).collect()),
+        }
+    }
+
+    /// `bwrap` and its options for `view`, without the environment and the program.
+    pub(super) fn command(&self, view: &View<'_>) -> Vec<String> {
+        let mut list = vec![self.bwrap.clone()];
+        list.extend(self.base(view));
+        let hidden = |path: &SystemPath| match path {
+            SystemPath::Directory(path) => Path::new(view.state).starts_with(path),
+            SystemPath::Link { .. } => false,
+        };
+        if self.system.iter().any(hidden) {
+            push(&mut list, &["--tmpfs", view.state]);
+        }
+        for path in &view.visible {
+            push(&mut list, &["--ro-bind", path, path]);
+        }
+        for Mount { source, target, read_only } in &view.volumes {
+            push(&mut list, &[if *read_only { "--ro-bind" } else { "--bind" }, source, target]);
+        }
+        let mut own = |option: &str, name: &str| {
+            push(&mut list, &[option, &format!("{}/{name}", view.dir), &format!("{OWN}/{name}")]);
+        };
+        own("--bind", "result");
+        if view.input {
+            own("--ro-bind", "input");
+        }
+        if view.files {
+            own("--ro-bind", "files");
+        }
+        if view.read_only_root {
+            push(&mut list, &["--remount-ro", "/"]);
+        }
+        push(&mut list, &["--chdir", if view.tmp_bytes.is_some() { "/tmp" } else { "/" }]);
+        list
+    }
+
+    /// Namespaces, identity and the system.
+    fn base(&self, view: &View<'_>) -> Vec<String> {
+        let mut list = Vec::new();
+        push(&mut list, &["--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]);
+        if !view.network {
+            push(&mut list, &["--unshare-net"]);
+        }
+        // Without `--new-session` a program could type into our terminal (CVE-2017-5226).
+        push(&mut list, &["--die-with-parent", "--new-session", "--cap-drop", "ALL"]);
+        push(&mut list, &["--uid", &view.user.to_string(), "--gid", &view.group.to_string()]);
+        push(&mut list, &["--hostname", view.hostname]);
+        for path in &self.system {
+            match path {
+                SystemPath::Directory(path) => push(&mut list, &["--ro-bind", path, path]),
+                SystemPath::Link { path, target } => push(&mut list, &["--symlink", target, path]),
+            }
+        }
+        for name in ETC {
+            let path = format!("/etc/{name}");
+            push(&mut list, &["--ro-bind-try", &path, &path]);
+        }
+        push(&mut list, &["--proc", "/proc", "--dev", "/dev"]);
+        if let Some(bytes) = view.tmp_bytes {
+            if self.sized_tmp {
+                push(&mut list, &["--size", &bytes.to_string()]);
+            }
+            push(&mut list, &["--tmpfs", "/tmp"]);
+        }
+        list
+    }
+
+    /// Whether the program at `path` is seen without anything being done for it.
+    pub(super) fn sees(&self, path: &Path) -> bool {
+        self.system.iter().any(|system| match system {
+            SystemPath::Directory(system) | SystemPath::Link { path: system, .. } => path.starts_with(system),
+        })
+    }
+}
+
+fn push(list: &mut Vec<String>, options: &[&str]) {
+    list.extend(options.iter().map(|option| (*option).to_owned()));
+}
+
+fn system_paths() -> Vec<SystemPath> {
+    SYSTEM.iter().filter_map(|path| system_path(path)).collect()
+}
+
+fn system_path(path: &str) -> Option<SystemPath> {
+    match std::fs::read_link(path) {
+        Ok(target) => Some(SystemPath::Link { path: path.to_owned(), target: target.to_str()?.to_owned() }),
+        Err(_) => Path::new(path).is_dir().then(|| SystemPath::Directory(path.to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sandbox() -> Sandbox {
+        let system = vec![
+            SystemPath::Directory("/usr".to_owned()),
+            SystemPath::Link { path: "/bin".to_owned(), target: "usr/bin".to_owned() },
+        ];
+        Sandbox { bwrap: "/usr/bin/bwrap".to_owned(), system, sized_tmp: true }
+    }
+
+    fn view() -> View<'static> {
+        View {
+            dir: "/state/default/a",
+            state: "/state",
+            hostname: "run-a",
+            user: 1234,
+            group: 4321,
+            read_only_root: true,
+            tmp_bytes: Some(1024),
+            ..View::default()
+        }
+    }
+
+    fn has(list: &[String], options: &[&str]) -> bool {
+        list.windows(options.len()).any(|window| window == options)
+    }
+
+    #[test]
+    fn a_run_has_its_own_namespaces_and_identity() {
+        let list = sandbox().command(&view());
+        assert_eq!(list[0], "/usr/bin/bwrap");
+        for option in ["--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts"] {
+            assert!(has(&list, &[option]), "{option}");
+        }
+        assert!(has(&list, &["--uid", "1234", "--gid", "4321"]));
+        assert!(has(&list, &["--die-with-parent", "--new-session", "--cap-drop", "ALL"]));
+        assert!(has(&list, &["--hostname", "run-a"]));
+    }
+
+    #[test]
+    fn it_sees_the_system_and_its_own_files_only() {
+        let list = sandbox().command(&View { input: true, ..view() });
+        let sources: Vec<&str> = list
+            .windows(2)
+            .filter(|pair| pair[0].ends_with("bind") || pair[0].ends_with("bind-try"))
+            .map(|pair| pair[1].as_str())
+            .filter(|source| !source.starts_with("/etc/"))
+            .collect();
+        assert_eq!(sources, ["/usr", "/state/default/a/result", "/state/default/a/input"]);
+        assert!(has(&list, &["--symlink", "usr/bin", "/bin"]));
+        assert!(!list.iter().any(|option| option.contains("shadow") || option == "/etc"));
+    }
+
+    #[test]
+    fn the_root_is_closed_after_everything_is_mounted() {
+        let list = sandbox().command(&View { files: true, ..view() });
+        let at = |option: &str| list.iter().rposition(|o| o == option).unwrap();
+        assert!(at("--remount-ro") > at("--ro-bind") && at("--remount-ro") > at("--bind"));
+        let open = sandbox().command(&View { read_only_root: false, ..view() });
+        assert!(!has(&open, &["--remount-ro"]));
+    }
+
+    #[test]
+    fn tmp_is_sized_or_absent() {
+        assert!(has(&sandbox().command(&view()), &["--size", "1024", "--tmpfs", "/tmp"]));
+        assert!(has(&sandbox().command(&view()), &["--chdir", "/tmp"]));
+        let without = sandbox().command(&View { tmp_bytes: None, ..view() });
+        assert!(!has(&without, &["--tmpfs"]) && has(&without, &["--chdir", "/"]));
+        let old = Sandbox { sized_tmp: false, ..sandbox() };
+        assert!(!has(&old.command(&view()), &["--size"]));
+    }
+
+    #[test]
+    fn the_state_directory_is_hidden_where_the_system_would_show_it() {
+        let list = sandbox().command(&View { state: "/usr/local/state", ..view() });
+        assert!(has(&list, &["--tmpfs", "/usr/local/state"]));
+    }
+
+    #[test]
+    fn volumes_are_mounted_as_asked() {
+        let mount = |read_only| Mount { source: "/data".to_owned(), target: "/mnt".to_owned(), read_only };
+        let list = sandbox().command(&View { volumes: vec![mount(true)], ..view() });
+        assert!(has(&list, &["--ro-bind", "/data", "/mnt"]));
+        let list = sandbox().command(&View { volumes: vec![mount(false)], ..view() });
+        assert!(has(&list, &["--bind", "/data", "/mnt"]));
+    }
+
+    #[test]
+    fn network_is_shared_only_if_asked() {
+        assert!(!has(&sandbox().command(&View { network: true, ..view() }), &["--unshare-net"]));
+    }
+}

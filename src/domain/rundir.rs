@@ -1,0 +1,196 @@
+//! What a run's directory holds on the local backend: names of files, and their shapes.
+//!
+//! The daemon (backend `local`) and the shim share nothing else. A file is there whole or not at
+//! all: each is written under another name and then renamed or linked.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::facts::Submission;
+use super::name::RunName;
+
+/// [`StoredRun`].
+pub const SPEC: &str = "spec";
+/// The input's bytes, if there is one.
+pub const INPUT: &str = "input";
+/// Directory of the files, if there are any.
+pub const FILES: &str = "files";
+/// What the program writes as its result.
+pub const RESULT: &str = "result";
+/// Working directory of a program without a sandbox.
+pub const WORK: &str = "work";
+/// The output, in the CRI log format.
+pub const LOG: &str = "log";
+/// Held (`flock`) by the shim as long as it lives.
+pub const LOCK: &str = "shim.lock";
+/// What the shim itself had to complain about.
+pub const SHIM_ERRORS: &str = "shim.err";
+/// [`ProcessIdentity`] of the shim.
+pub const SHIM: &str = "shim.json";
+/// [`Started`]; written before the program is started, so that it never starts twice.
+pub const STARTED: &str = "started";
+/// [`ProcessIdentity`] of the program (or of its sandbox).
+pub const CHILD: &str = "child.json";
+/// There once the program is to be ended.
+pub const END: &str = "end";
+/// [`Exit`].
+pub const EXIT: &str = "exit.json";
+/// [`super::run::StopIntent`].
+pub const STOP: &str = "stop";
+/// [`super::record::Record`].
+pub const RECORD: &str = "record";
+/// The result, if it is too large for the record.
+pub const STORED_RESULT: &str = "result.json";
+/// [`Released`].
+pub const RELEASED: &str = "released";
+
+/// Version of [`StoredRun`] that is written.
+pub const SPEC_VERSION: u32 = 1;
+
+/// Largest result file that is read, in bytes; the same as a termination message of Kubernetes.
+pub const RESULT_MAX_BYTES: usize = 4096;
+
+/// A run as it was created. Never changed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StoredRun {
+    /// Version of this shape.
+    pub version: u32,
+    /// Identity over time.
+    pub uid: String,
+    /// Its name.
+    pub name: RunName,
+    /// What was submitted.
+    pub submission: Submission,
+    /// What the shim does.
+    pub execution: Execution,
+}
+
+impl StoredRun {
+    /// Identity of the only attempt.
+    #[must_use]
+    pub fn attempt_uid(&self) -> String {
+        format!("{}-1", self.uid)
+    }
+}
+
+/// What the shim does: all that depends on the machine is decided when the run is created.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Execution {
+    /// The sandbox program and its options, apart from the environment and `--`. `None`: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sandbox: Option<Vec<String>>,
+    /// Program and arguments.
+    pub argv: Vec<String>,
+    /// The whole environment.
+    pub env: Vec<(String, String)>,
+    /// Name of a variable that gets the input as its value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input_env: Option<String>,
+    /// Whether the input is given on standard input.
+    #[serde(default)]
+    pub input_stdin: bool,
+    /// From the program's start.
+    pub run_timeout: Duration,
+    /// Between SIGTERM and SIGKILL.
+    pub termination_grace: Duration,
+}
+
+/// Identity of a process of this machine, over pid reuse and reboots.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessIdentity {
+    /// Process id.
+    pub pid: i32,
+    /// Start time, in clock ticks since boot (field 22 of `/proc/<pid>/stat`).
+    pub start_time: u64,
+    /// `/proc/sys/kernel/random/boot_id`.
+    pub boot_id: String,
+    /// When it began, for people.
+    pub time: Timestamp,
+}
+
+/// That the program was, or was about to be, started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Started {
+    /// When.
+    pub time: Timestamp,
+}
+
+/// How the run's process ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exit {
+    /// In one word.
+    pub reason: ExitReason,
+    /// Exit code, 128 + signal if a signal ended it. Meaningless for [`ExitReason::NotStarted`].
+    pub exit_code: i32,
+    /// Signal that ended it, where it is known apart from the exit code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<i32>,
+    /// When it started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub finished_at: Timestamp,
+    /// What was written to the result file; for [`ExitReason::StartError`] what went wrong.
+    #[serde(default, with = "base64", skip_serializing_if = "Vec::is_empty")]
+    pub message: Vec<u8>,
+    /// Size of the log in bytes. A shorter log has lost its end.
+    #[serde(default)]
+    pub log_bytes: u64,
+    /// Why output is missing from the log, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_error: Option<String>,
+}
+
+impl Exit {
+    /// The end of a run whose program was never started.
+    #[must_use]
+    pub fn not_started(finished_at: Timestamp) -> Self {
+        Self {
+            reason: ExitReason::NotStarted,
+            exit_code: 0,
+            signal: None,
+            started_at: None,
+            finished_at,
+            message: Vec::new(),
+            log_bytes: 0,
+            log_error: None,
+        }
+    }
+}
+
+/// How a program ended, in Kubernetes' words where it has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ExitReason {
+    /// Exit code 0.
+    Completed,
+    /// Any other end.
+    Error,
+    /// It was ended, or had ended meanwhile, because its time was up.
+    DeadlineExceeded,
+    /// It could not be started.
+    StartError,
+    /// It was to end before it was started.
+    NotStarted,
+}
+
+/// That nothing more is to be done for the run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Released {
+    /// When the directory may go.
+    pub expire_time: Timestamp,
+}
+
+mod base64 {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&data_encoding::BASE64.encode(bytes))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        data_encoding::BASE64.decode(text.as_bytes()).map_err(D::Error::custom)
+    }
+}

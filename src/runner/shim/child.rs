@@ -1,0 +1,308 @@
+//! The program of a run as a process, with or without a sandbox around it.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Seek, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, WaitOptions};
+use tokio::time::{Instant, sleep};
+
+use super::files;
+use super::output::Output;
+use crate::domain::rundir::{self, Execution, ProcessIdentity};
+
+/// How long what the program left behind is waited for after SIGKILL.
+const REAP: Duration = Duration::from_secs(2);
+
+/// The program, or the sandbox around it.
+pub(super) struct Child {
+    process: tokio::process::Child,
+    pid: Option<Pid>,
+    sandbox: Option<Sandbox>,
+    /// Whether we sent it a signal.
+    signalled: bool,
+}
+
+/// How a child ended.
+pub(super) enum Ended {
+    /// It ran.
+    Ran(ExitStatus),
+    /// The sandbox ended without ever having executed it.
+    NotExecuted,
+}
+
+impl Ended {
+    /// The exit code (128 + signal if one ended it), and the signal if it is known apart.
+    pub(super) fn code_and_signal(&self) -> (i32, Option<i32>) {
+        match self {
+            Self::NotExecuted => (128, None),
+            Self::Ran(status) => match (status.code(), status.signal()) {
+                (Some(code), _) => (code, None),
+                (None, signal) => (128 + signal.unwrap_or_default(), signal),
+            },
+        }
+    }
+}
+
+/// Starts the program: in a process group of its own, with no environment but its own.
+pub(super) fn start(dir: &Path, execution: &Execution) -> io::Result<(Child, Output)> {
+    let env = environment(dir, execution)?;
+    let mut inherited = None;
+    let mut command = match &execution.sandbox {
+        None => plain(dir, execution, env)?,
+        Some(sandbox) => {
+            let (command, fds) = sandboxed(sandbox, &execution.argv, env)?;
+            inherited = Some(fds);
+            command
+        }
+    };
+    let stdin = if execution.input_stdin { input(dir)? } else { Stdio::null() };
+    command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
+    let mut process = command.spawn()?;
+    let output = Output::create(dir, process.stdout.take(), process.stderr.take())?;
+    let pid = process.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
+    let sandbox = inherited.map(|fds| Sandbox { status: fds.status_read, seen: Vec::new() });
+    Ok((Child { process, pid, sandbox, signalled: false }, output))
+}
+
+fn environment(dir: &Path, execution: &Execution) -> io::Result<Vec<(OsString, OsString)>> {
+    let mut env: Vec<(OsString, OsString)> =
+        execution.env.iter().map(|(name, value)| (name.into(), value.into())).collect();
+    if let Some(name) = &execution.input_env {
+        let bytes = match std::fs::read(dir.join(rundir::INPUT)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            read => read?,
+        };
+        env.push((name.into(), std::os::unix::ffi::OsStringExt::from_vec(bytes)));
+    }
+    Ok(env)
+}
+
+fn input(dir: &Path) -> io::Result<Stdio> {
+    match File::open(dir.join(rundir::INPUT)) {
+        Ok(file) => Ok(file.into()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Stdio::null()),
+        Err(error) => Err(error),
+    }
+}
+
+fn plain(dir: &Path, execution: &Execution, env: Vec<(OsString, OsString)>) -> io::Result<tokio::process::Command> {
+    let (program, arguments) = execution.argv.split_first().ok_or_else(no_program)?;
+    let work = dir.join(rundir::WORK);
+    std::fs::create_dir_all(&work)?;
+    let mut command = tokio::process::Command::new(program);
+    command.args(arguments).env_clear().envs(env).current_dir(work);
+    Ok(command)
+}
+
+fn no_program() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "the command is empty")
+}
+
+/// What the sandbox inherits, by number.
+struct Inherited {
+    _arguments: OwnedFd,
+    _status_write: OwnedFd,
+    status_read: File,
+}
+
+/// The sandbox's command. Its options are passed through a file in memory: neither do they count
+/// against the limit of a command line, nor can other users see the environment there. And the
+/// environment is not the sandbox program's own, which `LD_PRELOAD` would turn against us.
+fn sandboxed(
+    sandbox: &[String],
+    argv: &[String],
+    env: Vec<(OsString, OsString)>,
+) -> io::Result<(tokio::process::Command, Inherited)> {
+    let (bwrap, options) = sandbox.split_first().ok_or_else(no_program)?;
+    let (status_read, status_write) =
+        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC | rustix::pipe::PipeFlags::NONBLOCK)?;
+    let mut list: Vec<OsString> = options.iter().map(OsString::from).collect();
+    list.push("--json-status-fd".into());
+    list.push(status_write.as_raw_fd().to_string().into());
+    list.push("--clearenv".into());
+    for (name, value) in env {
+        list.extend(["--setenv".into(), name, value]);
+    }
+    let mut memory = File::from(rustix::fs::memfd_create("options", rustix::fs::MemfdFlags::CLOEXEC)?);
+    memory.write_all(&joined(&list)?)?;
+    memory.rewind()?;
+    let memory = OwnedFd::from(memory);
+    // This process has no other thread that could start another program in between.
+    for fd in [&memory, &status_write] {
+        rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty())?;
+    }
+    let mut command = tokio::process::Command::new(bwrap);
+    command.arg("--args").arg(memory.as_raw_fd().to_string()).arg("--").args(argv).env_clear().current_dir("/");
+    let inherited = Inherited { _arguments: memory, _status_write: status_write, status_read: File::from(status_read) };
+    Ok((command, inherited))
+}
+
+/// The options, each ended by a NUL. A value with a NUL in it would become options of its own, and
+/// open the sandbox to whoever sent it.
+fn joined(options: &[OsString]) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    for option in options {
+        if option.as_encoded_bytes().contains(&0) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "an environment variable contains a NUL byte"));
+        }
+        bytes.extend_from_slice(option.as_encoded_bytes());
+        bytes.push(0);
+    }
+    Ok(bytes)
+}
+
+impl Child {
+    /// Who it is; `None` if it is gone.
+    pub(super) fn identity(&self) -> Option<ProcessIdentity> {
+        files::identity(self.pid?.as_raw_nonzero().get()).ok()
+    }
+
+    /// Waits until it has ended. Safe to cancel.
+    pub(super) async fn wait(&mut self) -> io::Result<Ended> {
+        let status = self.process.wait().await?;
+        let executed = match &mut self.sandbox {
+            // One that was killed, or whose process 1 was, can't tell.
+            Some(sandbox) => self.signalled || status.code().is_none_or(|code| code == 0) || sandbox.status().executed,
+            None => true,
+        };
+        Ok(if executed { Ended::Ran(status) } else { Ended::NotExecuted })
+    }
+
+    /// Asks it to end: SIGTERM to the program alone, as Kubernetes does. Its own children are its
+    /// own affair, until all are killed.
+    pub(super) fn terminate(&mut self) {
+        self.signalled = true;
+        match &mut self.sandbox {
+            None => signal(self.pid, Signal::TERM),
+            // The sandbox itself would die of it and take the program along without any grace, and
+            // its process 1 is immune; the program is the first child of that.
+            Some(sandbox) => match sandbox.status().init.and_then(|init| children_of(init).into_iter().next()) {
+                Some(program) => signal(Some(program), Signal::TERM),
+                None => self.kill(),
+            },
+        }
+    }
+
+    /// Ends it: SIGKILL.
+    pub(super) fn kill(&mut self) {
+        self.signalled = true;
+        if let Some(init) = self.sandbox.as_mut().and_then(|sandbox| sandbox.status().init) {
+            // With its process 1 the whole namespace goes.
+            let _ = rustix::process::kill_process(init, Signal::KILL);
+        } else {
+            signal_group(self.pid, Signal::KILL);
+        }
+    }
+}
+
+/// These are called only while the child is not reaped: its pid is still its own.
+fn signal(process: Option<Pid>, signal: Signal) {
+    if let Some(process) = process {
+        // It may have ended by itself.
+        let _ = rustix::process::kill_process(process, signal);
+    }
+}
+
+fn signal_group(leader: Option<Pid>, signal: Signal) {
+    if let Some(leader) = leader {
+        // It may have ended by itself.
+        let _ = rustix::process::kill_process_group(leader, signal);
+    }
+}
+
+/// What the sandbox tells of itself (`bwrap --json-status-fd`).
+struct Sandbox {
+    status: File,
+    seen: Vec<u8>,
+}
+
+#[derive(Debug, Default, PartialEq)]
+struct SandboxStatus {
+    /// Process 1 of the sandbox.
+    init: Option<Pid>,
+    /// Whether the program was executed, known at the end only.
+    executed: bool,
+}
+
+impl Sandbox {
+    fn status(&mut self) -> SandboxStatus {
+        // The pipe does not block: this reads what has been told so far.
+        let _ = io::Read::read_to_end(&mut self.status, &mut self.seen);
+        parse_status(&self.seen)
+    }
+}
+
+fn parse_status(text: &[u8]) -> SandboxStatus {
+    let mut status = SandboxStatus::default();
+    for value in serde_json::Deserializer::from_slice(text).into_iter::<serde_json::Value>().map_while(Result::ok) {
+        if let Some(pid) = value.get("child-pid").and_then(serde_json::Value::as_i64) {
+            status.init = i32::try_from(pid).ok().and_then(Pid::from_raw);
+        }
+        status.executed |= value.get("exit-code").is_some();
+    }
+    status
+}
+
+/// Ends what the program left behind, as a Pod would: this process has become its parent.
+pub(super) async fn end_leftovers() {
+    let until = Instant::now() + REAP;
+    loop {
+        let children = children_of(rustix::process::getpid());
+        if children.is_empty() || Instant::now() > until {
+            return;
+        }
+        for child in children {
+            // It may have ended by itself.
+            let _ = rustix::process::kill_process(child, Signal::KILL);
+            let _ = rustix::process::waitpid(Some(child), WaitOptions::NOHANG);
+        }
+        sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// The children of a process, the eldest first.
+fn children_of(parent: Pid) -> Vec<Pid> {
+    let parent = parent.as_raw_nonzero().get();
+    let listed = procfs::process::Process::new(parent)
+        .and_then(|process| process.task_main_thread())
+        .and_then(|thread| thread.children());
+    let pids: Vec<i32> = match listed {
+        Ok(pids) => pids.into_iter().filter_map(|pid| i32::try_from(pid).ok()).collect(),
+        // A kernel without CONFIG_PROC_CHILDREN.
+        Err(_) => {
+            let all = procfs::process::all_processes().into_iter().flatten().flatten();
+            let mut children: Vec<_> =
+                all.filter_map(|process| process.stat().ok()).filter(|stat| stat.ppid == parent).collect();
+            children.sort_by_key(|stat| stat.starttime);
+            children.into_iter().map(|stat| stat.pid).collect()
+        }
+    };
+    pids.into_iter().filter_map(Pid::from_raw).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_value_becomes_an_option() {
+        let options = |value: &str| ["--setenv", "A", value].map(OsString::from);
+        assert_eq!(joined(&options("b")).unwrap(), b"--setenv\0A\0b\0");
+        assert!(joined(&options("b\0--bind\0/\0/")).is_err());
+    }
+
+    #[test]
+    fn a_sandbox_tells_its_process_1_and_whether_it_executed() {
+        let begun = b"{ \"child-pid\": 41, \"net-namespace\": 4026532 }\n";
+        assert_eq!(parse_status(begun), SandboxStatus { init: Pid::from_raw(41), executed: false });
+        let ended = b"{ \"child-pid\": 41 }\n{ \"exit-code\": 0 }\n";
+        assert_eq!(parse_status(ended), SandboxStatus { init: Pid::from_raw(41), executed: true });
+        assert_eq!(parse_status(b"{ \"child-"), SandboxStatus::default());
+    }
+}

@@ -13,12 +13,20 @@ use super::overrides::{ALWAYS, OVERRIDABLE};
 use super::workload::{check_command, check_image, check_working_dir};
 use super::{listed, nearest_first};
 
+/// Where Longshore's own runners find a small input.
+const RUNNER_INPUT: &str = "LONGSHORE_INPUT_JSON";
+
 pub(super) fn check_profile(profile: &Profile, at: &str, out: &mut Violations) {
     if !is_dns_label(&profile.name) {
         out.add(at, format!("`{}` is no name of a profile: a DNS label is expected", shown(&profile.name)));
     }
-    if let InputDelivery::Env(name) = &profile.input {
-        check_name(name, &format!("{at}.input"), out);
+    match &profile.input {
+        // The one name of ours that is the profile's to use: our own runners read it.
+        InputDelivery::Env(name) if name == RUNNER_INPUT => {}
+        InputDelivery::Env(name) => {
+            check_name(name, &format!("{at}.input"), out);
+        }
+        InputDelivery::File | InputDelivery::Stdin => {}
     }
     check_programs(profile, at, out);
     check_defaults(profile, at, out);

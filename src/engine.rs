@@ -229,6 +229,8 @@ pub enum LogEvent {
         attempt: u32,
         /// The pieces.
         pieces: Vec<LogPiece>,
+        /// Whether they are marked lines, which carry the result.
+        marked: bool,
         /// Where to go on after them.
         cursor: String,
     },

@@ -52,6 +52,8 @@ impl Engine {
         let streamer = Streamer {
             hub: self.inner.hub.clone(),
             run_uid: observed.facts.uid.clone(),
+            marker: observed.facts.submission.result_marker.clone(),
+            marked: false,
             attempt: start.attempt,
             position: start.position,
             left: query.limit_bytes.filter(|limit| *limit > 0),
@@ -137,6 +139,10 @@ struct Streamer {
     events: mpsc::Sender<Result<LogEvent, EngineError>>,
     attempt: u32,
     position: Option<LogPosition>,
+    /// What lines that carry the result begin with.
+    marker: String,
+    /// Whether the present line does.
+    marked: bool,
     /// Bytes that may still be sent.
     left: Option<u64>,
     /// Counts what is read without `follow`, if it is read from the start.
@@ -349,6 +355,10 @@ impl Streamer {
                 }
                 _ => {}
             }
+            if piece.offset == 0 && piece.data.starts_with(self.marker.as_bytes()) != self.marked {
+                self.shown(std::mem::take(&mut shown)).await?;
+                self.marked = !self.marked;
+            }
             self.position = Some(piece.end());
             if asked_for {
                 shown.push(piece);
@@ -357,11 +367,15 @@ impl Streamer {
                 break;
             }
         }
-        if shown.is_empty() {
+        self.shown(shown).await
+    }
+
+    async fn shown(&mut self, pieces: Vec<LogPiece>) -> Result<(), Stop> {
+        if pieces.is_empty() {
             return Ok(());
         }
-        let cursor = self.cursor();
-        self.send(LogEvent::Pieces { attempt: self.attempt, pieces: shown, cursor }).await
+        let (attempt, marked, cursor) = (self.attempt, self.marked, self.cursor());
+        self.send(LogEvent::Pieces { attempt, pieces, marked, cursor }).await
     }
 
     async fn gap(&mut self, cause: String) -> Result<(), Stop> {

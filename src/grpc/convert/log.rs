@@ -49,9 +49,12 @@ impl LogEncoder {
         Self { container: query.container.clone(), text, cursor, begun: Vec::new() }
     }
 
-    fn entry(&mut self, attempt: u32, piece: LogPiece) -> Option<v1::LogEntry> {
+    fn entry(&mut self, attempt: u32, piece: LogPiece, marked: bool) -> Option<v1::LogEntry> {
         let partial = piece.partial();
         let mut entry = self.blank(attempt, piece.stream, piece.time, partial);
+        if marked {
+            entry.set_kind(v1::LogEntryKind::Result);
+        }
         if self.text {
             entry.text = self.decode(attempt, &piece);
             if entry.text.is_empty() {
@@ -113,9 +116,9 @@ impl LogEncoder {
         }
     }
 
-    fn pieces(&mut self, attempt: u32, pieces: Vec<LogPiece>, cursor: String) -> Option<Event> {
+    fn pieces(&mut self, attempt: u32, pieces: Vec<LogPiece>, marked: bool, cursor: String) -> Option<Event> {
         self.cursor.clone_from(&cursor);
-        let entries: Vec<_> = pieces.into_iter().filter_map(|piece| self.entry(attempt, piece)).collect();
+        let entries: Vec<_> = pieces.into_iter().filter_map(|piece| self.entry(attempt, piece, marked)).collect();
         (!entries.is_empty()).then_some(Event::Entries(v1::LogEntries { entries, cursor }))
     }
 }
@@ -129,7 +132,7 @@ impl Encode for LogEncoder {
             self.flush(out);
         }
         let event = match event {
-            LogEvent::Pieces { attempt, pieces, cursor } => self.pieces(attempt, pieces, cursor),
+            LogEvent::Pieces { attempt, pieces, marked, cursor } => self.pieces(attempt, pieces, marked, cursor),
             LogEvent::AttemptStarted { attempt } => {
                 Some(Event::AttemptStarted(v1::LogAttemptStarted { attempt: int32(attempt) }))
             }

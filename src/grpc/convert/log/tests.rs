@@ -31,7 +31,7 @@ fn piece(stream: LogStream, data: &[u8]) -> LogPiece {
 }
 
 fn pieces(pieces: Vec<LogPiece>, cursor: &str) -> LogEvent {
-    LogEvent::Pieces { attempt: 1, pieces, cursor: cursor.to_owned() }
+    LogEvent::Pieces { attempt: 1, pieces, marked: false, cursor: cursor.to_owned() }
 }
 
 fn encode(encoder: &mut LogEncoder, events: Vec<LogEvent>) -> Vec<Event> {

@@ -1,7 +1,7 @@
 //! Backend `local` with real processes: the contract, with and without a sandbox, and what only
 //! this backend can be asked.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "all of this is tests")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "all of this is tests")]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -113,7 +113,7 @@ impl Store {
         let started = read_json(&dir.join(rundir::STARTED))?;
         let shim = read_json(&dir.join(rundir::SHIM))?;
         let shim_alive = shim.as_ref().is_some_and(process::alive);
-        Ok(Some(Contents {
+        let contents = Contents {
             directory: dir.display().to_string(),
             shim_alive,
             shim,
@@ -124,7 +124,9 @@ impl Store {
             record: read_json(&dir.join(rundir::RECORD))?,
             released: read_json(&dir.join(rundir::RELEASED))?,
             run,
-        }))
+        };
+        // Removed meanwhile: then what was read last was missing for that.
+        Ok(dir.join(rundir::SPEC).exists().then_some(contents))
     }
 
     /// Writes a file of a run unless it is there: the first writer wins.

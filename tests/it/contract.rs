@@ -3,6 +3,8 @@
 //! A test binary makes a [`Subject`] and says `contract_tests!(its_constructor)`. Scripts are for
 //! `sh`, so a cluster needs no more than an image that has one.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "all of this is tests")]
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -261,6 +263,7 @@ fn record(message: &str) -> Record {
 
 pub(crate) async fn a_run_is_created_once(subject: &Subject) {
     let launch = subject.launch("once", "exit 0");
+    let mut watch = subject.watch();
     let created = subject.create(&launch).await;
     assert_eq!(created.submission, launch.submission);
     let other = subject.launch("once", "exit 1");
@@ -271,6 +274,8 @@ pub(crate) async fn a_run_is_created_once(subject: &Subject) {
     assert_eq!(read.uid, created.uid);
     let none = subject.launch("none", "exit 0").name;
     assert!(subject.backend.runs.get(&none).await.unwrap().is_none());
+    let over = watch.until(&launch.name, "over", is_over).await;
+    assert_eq!(over.last_attempt().unwrap().phase, AttemptPhase::Succeeded);
 }
 
 pub(crate) async fn of_many_creators_one_wins(subject: &Subject) {

@@ -1,6 +1,8 @@
 //! Backend `local` with real processes: the contract, with and without a sandbox, and what only
 //! this backend can be asked.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "all of this is tests")]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -191,6 +193,30 @@ async fn an_expired_run_is_swept() {
     subject.act(&facts, Action::Release { reason: String::new(), message: String::new(), retention }).await;
     while watch.next().await != FactsEvent::Gone(facts.name.clone()) {}
     assert!(!root.join("default/old").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_break_everything_is_told_again() {
+    let (subject, root) = subject(false).await;
+    let kept = subject.run_script("kept", "exit 0").await;
+    let removed = subject.run_script("removed", "exit 0").await;
+    let mut watch = subject.watch();
+    while watch.next().await != FactsEvent::Synced {}
+    let away = root.with_file_name("away");
+    std::fs::rename(&root, &away).unwrap();
+    while !matches!(watch.next().await, FactsEvent::Broken(_)) {}
+    std::fs::remove_dir_all(away.join("default/removed")).unwrap();
+    std::fs::rename(&away, &root).unwrap();
+    let mut told = Vec::new();
+    loop {
+        match watch.next().await {
+            FactsEvent::Synced => break,
+            FactsEvent::Broken(_) => told.clear(),
+            event => told.push(event),
+        }
+    }
+    assert!(told.contains(&FactsEvent::Upsert(Box::new(kept))), "{told:?}");
+    assert!(told.contains(&FactsEvent::Gone(removed.name)), "{told:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

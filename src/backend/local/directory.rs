@@ -107,21 +107,26 @@ impl Store {
             let message = format!("its spec is of version {} and of {}", run.version, run.name);
             return Err(BackendError::Corrupt { what: dir.display().to_string(), message });
         }
+        // The order tells a run that is lost from one that moves on meanwhile. Who marks the start
+        // is named before: the shim that is read after the mark is the one that made it. And one
+        // that is seen dead can't write the exit afterwards.
+        let started = read_json(&dir.join(rundir::STARTED))?;
         let shim = read_json(&dir.join(rundir::SHIM))?;
-        // Before the exit is looked for: a shim that is seen dead can't write it afterwards.
         let shim_alive = shim.as_ref().is_some_and(process::alive);
-        Ok(Some(Contents {
+        let contents = Contents {
             directory: dir.display().to_string(),
             shim_alive,
             shim,
-            started: read_json(&dir.join(rundir::STARTED))?,
+            started,
             child: read_json(&dir.join(rundir::CHILD))?,
             exit: read_json(&dir.join(rundir::EXIT))?,
             stop: read_json(&dir.join(rundir::STOP))?,
             record: read_json(&dir.join(rundir::RECORD))?,
             released: read_json(&dir.join(rundir::RELEASED))?,
             run,
-        }))
+        };
+        // Removed meanwhile: then what was read last was missing for that.
+        Ok(dir.join(rundir::SPEC).exists().then_some(contents))
     }
 
     /// Writes a file of a run unless it is there: the first writer wins.

@@ -203,17 +203,17 @@ impl Watcher<'_> {
         let (local, wanted) = (Arc::clone(self.local), name.clone());
         let contents = match blocking("reading a run", move || local.contents(&wanted)).await {
             Ok(contents) => contents,
-            Err(error @ BackendError::Corrupt { .. }) => {
+            // One run that can't be read takes no other along. Where all can't, listing them fails.
+            Err(error) => {
                 if self.unreadable.insert(name.clone()) {
-                    tracing::warn!(run = %name, %error, "a run directory is left out");
+                    tracing::warn!(run = %name, %error, "a run directory can't be read; it is left out");
                 }
                 return Ok(());
             }
-            Err(error) => return Err(error.into()),
         };
+        self.unreadable.remove(&name);
         let Some(contents) = contents else {
             self.unlisten(&name);
-            self.unreadable.remove(&name);
             return match self.known.remove(&name) {
                 Some(_) => self.tell(FactsEvent::Gone(name)).await,
                 None => Ok(()),
@@ -252,7 +252,10 @@ impl Watcher<'_> {
             Some(since) if since.elapsed() < LOOK_EVERY => Ok(Some(since)),
             None if !self.adopting => Ok(Some(Instant::now())),
             Some(_) | None => {
-                let start = move || Ok(local.attend(&contents));
+                let start = move || {
+                    local.attend(&contents);
+                    Ok(())
+                };
                 blocking("starting a shim", start).await?;
                 Ok(Some(Instant::now()))
             }

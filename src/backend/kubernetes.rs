@@ -88,7 +88,7 @@ fn capabilities(config: &KubernetesConfig) -> Capabilities {
     let mut notes = Vec::new();
     if !enforced {
         notes.push(
-            "network modes are not enforced: install the NetworkPolicies of the chart and say so in the configuration"
+            "network modes are not enforced: install the chart's NetworkPolicies and set `network_policies: installed`"
                 .to_owned(),
         );
     }

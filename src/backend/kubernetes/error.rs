@@ -130,6 +130,9 @@ impl CallError {
     fn message(&self) -> String {
         match self {
             Self::Status(status) => shown(&status.message, status.code),
+            // kube's words for these are only the names of its variants.
+            Self::Other(kube::Error::Service(cause)) => shown(&chain(&**cause), 0),
+            Self::Other(kube::Error::HyperError(cause)) => shown(&chain(cause), 0),
             Self::Other(error) => shown(&chain(error), 0),
             Self::TimedOut(_) => self.to_string(),
         }

@@ -36,9 +36,9 @@ pub(super) enum Kind {
 /// What a watch told, in the Kubernetes namespace of this name.
 #[derive(Debug)]
 pub(super) enum Signal {
-    Job(Arc<str>, KindEvent<Job>),
-    Pod(Arc<str>, KindEvent<Pod>),
-    Event(Arc<str>, KindEvent<Event>),
+    Job(Arc<str>, Box<KindEvent<Job>>),
+    Pod(Arc<str>, Box<KindEvent<Pod>>),
+    Event(Arc<str>, Box<KindEvent<Event>>),
     Answer(Answer),
 }
 
@@ -98,9 +98,11 @@ impl Index {
 
     /// What is to be watched from now on: Pods are listed after the Jobs and Events after the Pods,
     /// so that each finds what it belongs to.
-    pub(super) fn to_watch(&mut self) -> Vec<(Arc<str>, Kind)> {
+    pub(super) fn take_unwatched(&mut self) -> Vec<(Arc<str>, Kind)> {
         let namespaces = self.namespaces.iter_mut();
-        namespaces.flat_map(|(target, namespace)| namespace.to_watch().map(|kind| (Arc::clone(target), kind))).collect()
+        namespaces
+            .flat_map(|(target, namespace)| namespace.take_unwatched().map(|kind| (Arc::clone(target), kind)))
+            .collect()
     }
 
     /// What has to be found out.
@@ -124,9 +126,9 @@ impl Index {
 
     pub(super) fn apply(&mut self, signal: Signal) {
         match signal {
-            Signal::Job(target, event) => self.job_event(&target, event),
-            Signal::Pod(target, event) => self.pod_event(&target, event),
-            Signal::Event(target, event) => self.event_event(&target, event),
+            Signal::Job(target, event) => self.job_event(&target, *event),
+            Signal::Pod(target, event) => self.pod_event(&target, *event),
+            Signal::Event(target, event) => self.event_event(&target, *event),
             Signal::Answer(answer) => self.answer(answer),
         }
     }

@@ -73,8 +73,8 @@ impl Logs for KubernetesLogs {
             ready: VecDeque::new(),
         };
         let reader = if options.follow {
-            // The kubelet sends no header before the first line, which may take for ever: to wait
-            // for it is a part of reading.
+            // Whether a header comes before the first line, which may take for ever, is the servers'
+            // business: to wait for it is a part of reading.
             reader(Upstream::Opening(Box::pin(opening)), self.follow_idle)
         } else {
             let body = match timeout(self.cluster.request_timeout, opening).await {

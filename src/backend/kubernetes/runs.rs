@@ -45,27 +45,27 @@ pub(super) struct KubernetesRuns {
 #[async_trait]
 impl Runs for KubernetesRuns {
     async fn create(&self, launch: &Launch) -> Result<Created, BackendError> {
-        bounded(&launch.name, "create", self.create_run(launch)).await
+        bounded(&launch.name, "create", Box::pin(self.create_run(launch))).await
     }
 
     async fn complete(&self, launch: &Launch) -> Result<(), BackendError> {
-        bounded(&launch.name, "complete", self.complete_run(launch)).await
+        bounded(&launch.name, "complete", Box::pin(self.complete_run(launch))).await
     }
 
     async fn preview(&self, launch: &Launch) -> Result<Preview, BackendError> {
-        bounded(&launch.name, "preview", self.preview_run(launch)).await
+        bounded(&launch.name, "preview", Box::pin(self.preview_run(launch))).await
     }
 
     async fn get(&self, name: &RunName) -> Result<Option<RunFacts>, BackendError> {
-        bounded(name, "read", self.get_run(name)).await
+        bounded(name, "read", Box::pin(self.get_run(name))).await
     }
 
     async fn act(&self, name: &RunName, uid: &str, action: &Action) -> Result<(), BackendError> {
-        bounded(name, "act on", self.act_on(name, uid, action)).await
+        bounded(name, "act on", Box::pin(self.act_on(name, uid, action))).await
     }
 
     async fn read_result(&self, name: &RunName, uid: &str) -> Result<Option<Vec<u8>>, BackendError> {
-        bounded(name, "read the result of", self.read_result_of(name, uid)).await
+        bounded(name, "read the result of", Box::pin(self.read_result_of(name, uid))).await
     }
 
     fn watch(&self) -> BoxStream<'static, FactsEvent> {

@@ -45,7 +45,7 @@ struct Watch {
 impl Watch {
     async fn next(&mut self) -> FactsEvent {
         loop {
-            for (namespace, kind) in self.index.to_watch() {
+            for (namespace, kind) in self.index.take_unwatched() {
                 let signals = signals(&self.cluster, namespace, kind);
                 self.signals.push(signals);
             }
@@ -78,16 +78,16 @@ fn signals(cluster: &Cluster, namespace: Arc<str>, kind: Kind) -> BoxStream<'sta
     match kind {
         Kind::Jobs => {
             let events = list_watch(Api::<Job>::namespaced(client, &namespace), scope("Job", ours));
-            events.map(move |event| Signal::Job(Arc::clone(&namespace), event)).boxed()
+            events.map(move |event| Signal::Job(Arc::clone(&namespace), Box::new(event))).boxed()
         }
         Kind::Pods => {
             let events = list_watch(Api::<Pod>::namespaced(client, &namespace), scope("Pod", ours));
-            events.map(move |event| Signal::Pod(Arc::clone(&namespace), event)).boxed()
+            events.map(move |event| Signal::Pod(Arc::clone(&namespace), Box::new(event))).boxed()
         }
         // Events have no labels of ours.
         Kind::Events => {
             let events = list_watch(Api::<Event>::namespaced(client, &namespace), scope("Event", None));
-            events.map(move |event| Signal::Event(Arc::clone(&namespace), event)).boxed()
+            events.map(move |event| Signal::Event(Arc::clone(&namespace), Box::new(event))).boxed()
         }
     }
 }

@@ -121,7 +121,7 @@ impl NamespaceIndex {
     }
 
     /// Kinds whose watch is to begin now.
-    pub(super) fn to_watch(&mut self) -> impl Iterator<Item = Kind> + use<> {
+    pub(super) fn take_unwatched(&mut self) -> impl Iterator<Item = Kind> + use<> {
         let [jobs, pods, events] = self.states;
         let kind = match (jobs, pods, events) {
             (KindState::Idle, ..) => Some(Kind::Jobs),

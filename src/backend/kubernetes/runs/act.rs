@@ -172,6 +172,7 @@ impl KubernetesRuns {
         let namespace = self.cluster.target(&name.namespace)?;
         let job_name = name.run.job_name(1);
         let target = Target::new("release", "Job", namespace, &job_name);
+        let mut refusal = BackendError::Conflict(target.object());
         for _ in 0..TRIES {
             let job = match self.anchor(name, uid).await {
                 Ok(job) => job,
@@ -188,13 +189,11 @@ impl KubernetesRuns {
                 Ok(_) => return Ok(()),
                 Err(error) if error.is_not_found() => return Ok(()),
                 // Somebody moved the finalisers.
-                Err(error) if error.is_conflict() || error.is_invalid() => {
-                    tracing::debug!(%error, run = %name, "release is tried again");
-                }
+                Err(error) if error.is_conflict() || error.is_invalid() => refusal = error.to_backend(target),
                 Err(error) => return Err(error.to_backend(target)),
             }
         }
-        Err(BackendError::Conflict(target.object()))
+        Err(refusal)
     }
 
     async fn tell_condition(
@@ -219,6 +218,7 @@ impl KubernetesRuns {
         let namespace = self.cluster.target(&name.namespace)?;
         let job_name = name.run.job_name(1);
         let target = Target::new("delete", "Job", namespace, &job_name);
+        let mut refusal = BackendError::Conflict(target.object());
         for _ in 0..TRIES {
             let job = match self.anchor(name, uid).await {
                 Ok(job) => job,
@@ -234,11 +234,11 @@ impl KubernetesRuns {
             match self.cluster.json_patch::<Job>(namespace, &job_name, &Value::Array(patch)).await {
                 Ok(_) => return Ok(()),
                 Err(error) if error.is_not_found() => return Ok(()),
-                Err(error) if error.is_conflict() || error.is_invalid() => {}
+                Err(error) if error.is_conflict() || error.is_invalid() => refusal = error.to_backend(target),
                 Err(error) => return Err(error.to_backend(target)),
             }
         }
-        Err(BackendError::Conflict(target.object()))
+        Err(refusal)
     }
 
     /// Deletes this very Job. The default would leave its Pods running.

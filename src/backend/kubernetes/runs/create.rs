@@ -92,7 +92,7 @@ impl KubernetesRuns {
     fn was_just_made(&self, found: &Job, launch: &Launch) -> bool {
         self.is_ours(found, &launch.name.run)
             && facts(&launch.name.namespace, found, None, &JobMemory::default()).is_ok_and(|facts| {
-                facts.submission.create_time == launch.submission.create_time
+                facts.submission.create_time.as_microsecond() == launch.submission.create_time.as_microsecond()
                     && facts.submission.digest == *launch.digest()
             })
     }

@@ -9,9 +9,6 @@ use crate::backend::local::{self, LocalConfig};
 use crate::backend::{Backend, NamespaceMap};
 use crate::config::{BackendChoice, Config};
 
-/// Where programs are looked for if nothing says it.
-const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
-
 /// Connects the backend that the configuration chooses, with the reason of the choice. Nothing is
 /// asked of a cluster yet.
 pub(super) async fn connect(config: &Config) -> anyhow::Result<(Backend, String)> {
@@ -29,7 +26,9 @@ pub(super) async fn connect(config: &Config) -> anyhow::Result<(Backend, String)
             let inside = in_cluster && !explicit;
             Ok((cluster(config, inside).await?, "it was asked for".to_owned()))
         }
-        BackendChoice::Local if explicit => bail!("a kubeconfig is configured, but the backend is `local`: drop one of the two"),
+        BackendChoice::Local if explicit => {
+            bail!("a kubeconfig is configured, but the backend is `local`: drop one of the two")
+        }
         BackendChoice::Local => Ok((this_machine(config).await?, "it was asked for".to_owned())),
     }
 }
@@ -61,7 +60,7 @@ async fn this_machine(config: &Config) -> anyhow::Result<Backend> {
     let local = LocalConfig {
         root: root.clone(),
         executable,
-        path: std::env::var("PATH").unwrap_or_else(|_| DEFAULT_PATH.to_owned()),
+        path: std::env::var("PATH").unwrap_or_else(|_| local::DEFAULT_PATH.to_owned()),
         volumes: config.volumes.clone(),
         sandbox: !config.local.no_bwrap,
     };
@@ -74,6 +73,7 @@ fn default_state_dir() -> anyhow::Result<PathBuf> {
     if let Some(state) = absolute("XDG_STATE_HOME") {
         return Ok(state.join("longshore"));
     }
-    let home = absolute("HOME").context("neither $XDG_STATE_HOME nor $HOME is set: name a directory with --state-dir")?;
+    let home =
+        absolute("HOME").context("neither $XDG_STATE_HOME nor $HOME is set: name a directory with --state-dir")?;
     Ok(home.join(".local/state/longshore"))
 }

@@ -19,6 +19,7 @@ use crate::domain::plan::Action;
 use crate::domain::profile::{Capabilities, Volume};
 use crate::domain::rundir::{self, Exit, Released};
 use crate::domain::spec::NetworkMode;
+use crate::runtime;
 
 mod directory;
 mod facts;
@@ -299,18 +300,16 @@ impl Logs for Handle {
 }
 
 /// Starts a task that ends by itself, or with what it serves.
-#[allow(clippy::disallowed_methods, reason = "the one place of this backend, until `runtime::task` is there")]
-fn task(_name: &'static str, future: impl Future<Output = ()> + Send + 'static) -> tokio::task::AbortHandle {
-    tokio::spawn(future).abort_handle()
+fn task(name: &'static str, future: impl Future<Output = ()> + Send + 'static) -> tokio::task::AbortHandle {
+    runtime::task::spawn(name, future).abort_handle()
 }
 
 /// Does something that waits for a disk, apart from the tasks that must not.
-#[allow(clippy::disallowed_methods, reason = "the one place of this backend, until `runtime::task` is there")]
 async fn blocking<T: Send + 'static>(
     what: &'static str,
     work: impl FnOnce() -> Result<T, BackendError> + Send + 'static,
 ) -> Result<T, BackendError> {
-    tokio::task::spawn_blocking(work)
+    runtime::task::blocking(work)
         .await
         .unwrap_or_else(|error| Err(BackendError::Io { what: what.to_owned(), source: std::io::Error::other(error) }))
 }

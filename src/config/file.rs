@@ -165,7 +165,8 @@ impl ConfigFile {
         let result_deadline = duration("result_deadline", &self.result_deadline, 10);
         let instance = args.instance.clone().or(self.instance).unwrap_or_else(|| "longshore".to_owned());
         if !crate::domain::syntax::is_label_value(&instance) || instance.is_empty() {
-            faults.add("instance", format!("`{instance}` is no label value: 1 to 63 letters, digits, `-`, `_` and `.`"));
+            faults
+                .add("instance", format!("`{instance}` is no label value: 1 to 63 letters, digits, `-`, `_` and `.`"));
         }
         let namespaces = namespaces(self.namespaces, &mut faults);
         let kubernetes = kubernetes(self.kubernetes, args, &mut faults);
@@ -220,7 +221,8 @@ fn namespaces(sections: BTreeMap<String, NamespaceSection>, faults: &mut Faults)
             Ok(parsed) => {
                 let target = section.kubernetes_namespace.unwrap_or_else(|| format!("longshore-{name}"));
                 if !crate::domain::syntax::is_dns_label(&target) {
-                    faults.add(&format!("namespaces.{name}.kubernetes_namespace"), format!("`{target}` is no DNS label"));
+                    faults
+                        .add(&format!("namespaces.{name}.kubernetes_namespace"), format!("`{target}` is no DNS label"));
                 }
                 namespaces.insert(parsed, target);
             }
@@ -239,9 +241,10 @@ fn namespaces(sections: BTreeMap<String, NamespaceSection>, faults: &mut Faults)
 }
 
 fn kubernetes(file: KubernetesFile, args: &ServeArgs, faults: &mut Faults) -> KubernetesSection {
-    let policies = file.network_policies.as_deref().and_then(|text| {
-        faults.choice("kubernetes.network_policies", text, &[("installed", true), ("none", false)])
-    });
+    let policies = file
+        .network_policies
+        .as_deref()
+        .and_then(|text| faults.choice("kubernetes.network_policies", text, &[("installed", true), ("none", false)]));
     KubernetesSection {
         kubeconfig: args.kubeconfig.clone().or(file.kubeconfig),
         context: args.context.clone().or(file.context),

@@ -168,8 +168,10 @@ impl DefaultsPart {
         requests.extend(self.requests);
         limits.extend(self.limits);
         if let Some(part) = self.security {
-            let SecurityPart { run_as_user, run_as_group, fs_group, read_only_root_filesystem, runtime_class_name } = part;
-            spec.security = Security { run_as_user, run_as_group, fs_group, read_only_root_filesystem, runtime_class_name };
+            let SecurityPart { run_as_user, run_as_group, fs_group, read_only_root_filesystem, runtime_class_name } =
+                part;
+            spec.security =
+                Security { run_as_user, run_as_group, fs_group, read_only_root_filesystem, runtime_class_name };
         }
         for (name, text, target) in [
             ("start_timeout", self.start_timeout, &mut spec.start_timeout),

@@ -15,7 +15,8 @@ fn the_sample_is_the_defaults() {
 #[test]
 fn every_commented_key_of_the_sample_is_a_key() {
     // A line that would set something if it were not commented out: `# key = value` or `# [table]`.
-    let is_setting = |line: &str| line.starts_with('[') || line.split_once(" = ").is_some_and(|(key, _)| !key.contains(' '));
+    let is_setting =
+        |line: &str| line.starts_with('[') || line.split_once(" = ").is_some_and(|(key, _)| !key.contains(' '));
     let uncommented: Vec<_> = SAMPLE
         .lines()
         .map(|line| line.trim_start_matches("# ").trim_start_matches('#'))

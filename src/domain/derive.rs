@@ -16,8 +16,8 @@ mod outcome;
 mod waiting;
 
 pub use outcome::{Outcome, conclude};
-pub use waiting::{hopeless, known_cause};
 pub(crate) use waiting::start_deadline;
+pub use waiting::{hopeless, known_cause};
 
 /// What is told of the run that these facts are of. `now` is used for the time spent waiting and
 /// for nothing that decides.
@@ -251,7 +251,8 @@ fn spent(since: Option<Timestamp>, now: Timestamp) -> Option<String> {
 
 /// Whether nothing of the attempt runs or will run.
 fn is_over(attempt: &AttemptFacts) -> bool {
-    attempt.phase.is_over() || (attempt.phase == AttemptPhase::Absent && attempt.job_end.as_ref().is_some_and(|e| e.final_))
+    attempt.phase.is_over()
+        || (attempt.phase == AttemptPhase::Absent && attempt.job_end.as_ref().is_some_and(|e| e.final_))
 }
 
 #[cfg(test)]

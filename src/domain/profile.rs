@@ -46,7 +46,10 @@ impl Profile {
             Some(key) => key.clone(),
             None => format!("profiles.{}.{backend}", self.name),
         };
-        Some(format!("profile `{}` cannot be used on backend {backend}: set `{key}` in the server's configuration", self.name))
+        Some(format!(
+            "profile `{}` cannot be used on backend {backend}: set `{key}` in the server's configuration",
+            self.name
+        ))
     }
 }
 

@@ -20,7 +20,10 @@ pub(crate) fn at(seconds: i64) -> Timestamp {
 
 pub(crate) fn effective() -> EffectiveSpec {
     EffectiveSpec {
-        workload: Workload::Container(ContainerWorkload { image: "image:1".to_owned(), ..ContainerWorkload::default() }),
+        workload: Workload::Container(ContainerWorkload {
+            image: "image:1".to_owned(),
+            ..ContainerWorkload::default()
+        }),
         env: Vec::new(),
         resources: Resources::default(),
         run_as_user: 65_532,

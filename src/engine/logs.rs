@@ -13,7 +13,9 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::feed::{FeedEnd, Hub, Taken, Tally};
 use super::results::source_of;
 use super::table::Observed;
-use super::{AttemptSelector, Caller, Engine, EngineError, LogEndReason, LogEvent, LogQuery, LogStart, ReconnectReason};
+use super::{
+    AttemptSelector, Caller, Engine, EngineError, LogEndReason, LogEvent, LogQuery, LogStart, ReconnectReason,
+};
 use crate::backend::{BackendError, LogItem, LogOptions, LogSource};
 use crate::domain::cursor::LogCursor;
 use crate::domain::facts::AttemptFacts;
@@ -43,11 +45,8 @@ impl Engine {
     ) -> Result<BoxStream<'static, Result<LogEvent, EngineError>>, EngineError> {
         let observed = self.observed(&query.name).await?;
         let start = begin(&observed, &query, self.inner.rules.capabilities.split_streams)?;
-        let follow = self
-            .inner
-            .table
-            .follow(&query.name)
-            .ok_or_else(|| EngineError::RunNotFound(query.name.clone()))?;
+        let follow =
+            self.inner.table.follow(&query.name).ok_or_else(|| EngineError::RunNotFound(query.name.clone()))?;
         let (events, stream) = mpsc::channel(EVENTS);
         let streamer = Streamer {
             hub: self.inner.hub.clone(),
@@ -246,7 +245,6 @@ impl Streamer {
             }
         }
     }
-
 
     /// Waits until the attempt has started; `None` if it ended without.
     async fn wait_for_source(&mut self) -> Result<Option<LogSource>, Stop> {

@@ -17,8 +17,9 @@ pub enum LogFormat {
     Json,
 }
 
-/// Libraries speak up from `warn` on; we from `info` on, or as `RUST_LOG` says.
-const DEFAULT_FILTER: &str = "warn,longshore=info";
+/// Libraries speak up from `warn` on; we from `info` on, or as `RUST_LOG` says. kube tells every
+/// failed request as an error, expected ones too: what of it matters, we tell.
+const DEFAULT_FILTER: &str = "warn,longshore=info,kube_client=off";
 
 /// Installs the process's subscriber. Does nothing if there is one.
 pub fn install(format: LogFormat) {

@@ -16,11 +16,11 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::names::{HOLD_FINALIZER, annotation, label};
-use crate::domain::stored;
 use crate::domain::digest::PayloadDigest;
 use crate::domain::facts::{RunFacts, Submission};
 use crate::domain::name::{NamespaceName, RunId, RunName};
 use crate::domain::record::Record;
+use crate::domain::stored;
 
 pub use event::{About, EventFact, event_fact};
 

@@ -19,9 +19,9 @@ use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::names::{HOLD_FINALIZER, annotation, input_secret_name, label};
-use crate::domain::stored;
 use crate::backend::Launch;
 use crate::domain::profile::Volume;
+use crate::domain::stored;
 
 pub use input::input_secret;
 pub use yaml::redacted_yaml;

@@ -83,7 +83,7 @@ impl Contents {
             number: 1,
             job: self.directory.clone(),
             create_time: Some(self.run.submission.create_time),
-            job_end: self.exit.as_ref().map(job_end),
+            job_end: self.exit.as_ref().map(job_end).or_else(|| (self.stand() == Stand::Lost).then(lost_end)),
             phase: self.phase(),
             uid: Some(self.run.attempt_uid()),
             pod: None,
@@ -135,13 +135,18 @@ impl Contents {
         if self.stand() != Stand::Lost {
             return Vec::new();
         }
-        vec![Evidence {
-            time: None,
-            reason: "ShimLost".to_owned(),
-            message: "the process that supervised the run was killed, or the machine was restarted".to_owned(),
-            count: 1,
-        }]
+        vec![Evidence { time: None, reason: LOST.to_owned(), message: LOST_MESSAGE.to_owned(), count: 1 }]
     }
+}
+
+/// What is said where the shim left nothing.
+const LOST: &str = "ShimLost";
+const LOST_MESSAGE: &str = "the process that supervised the run was killed, or the machine was restarted";
+
+/// Nothing more will come of a run whose shim is gone.
+fn lost_end() -> JobEnd {
+    let (reason, message) = (LOST.to_owned(), LOST_MESSAGE.to_owned());
+    JobEnd { complete: false, final_: true, reason, message, time: None }
 }
 
 fn job_end(exit: &Exit) -> JobEnd {

@@ -24,14 +24,21 @@ fn ended(end: Terminated) -> AttemptFacts {
 #[test]
 fn the_way_to_running() {
     let absent = AttemptFacts { phase: AttemptPhase::Absent, schedule_time: None, node: None, ..attempt() };
-    let unscheduled = AttemptFacts { phase: AttemptPhase::Pending, waiting: explained("Unschedulable", "0/1 nodes"), ..absent.clone() };
+    let unscheduled = AttemptFacts {
+        phase: AttemptPhase::Pending,
+        waiting: explained("Unschedulable", "0/1 nodes"),
+        ..absent.clone()
+    };
     let pulling = AttemptFacts {
         phase: AttemptPhase::Pending,
         main: MainFacts::Waiting(explained("ImagePullBackOff", "Back-off pulling image")),
         ..attempt()
     };
-    let running =
-        AttemptFacts { phase: AttemptPhase::Running, main: MainFacts::Running { started_at: Some(at(10)) }, ..attempt() };
+    let running = AttemptFacts {
+        phase: AttemptPhase::Running,
+        main: MainFacts::Running { started_at: Some(at(10)) },
+        ..attempt()
+    };
     for (attempt, state, word) in [
         (absent, RunState::Pending, None),
         (unscheduled, RunState::Pending, Some("Unschedulable")),
@@ -82,11 +89,15 @@ fn what_the_end_of_the_pod_says() {
         ..failed(ended(terminated(137)))
     };
     let disrupted = |word: &str| AttemptFacts { disruption: explained(word, "m"), ..failed(ended(terminated(143))) };
-    let never_started = AttemptFacts { main: MainFacts::Waiting(explained("ErrImagePull", "no such image")), ..failed(attempt()) };
+    let never_started =
+        AttemptFacts { main: MainFacts::Waiting(explained("ErrImagePull", "no such image")), ..failed(attempt()) };
     let rows = [
         (failed(ended(terminated(137))), Reason::Signalled),
         (failed(ended(Terminated { reason: "OOMKilled".to_owned(), ..terminated(137) })), Reason::OomKilled),
-        (failed(ended(Terminated { reason: "ContainerStatusUnknown".to_owned(), ..terminated(137) })), Reason::NodeLost),
+        (
+            failed(ended(Terminated { reason: "ContainerStatusUnknown".to_owned(), ..terminated(137) })),
+            Reason::NodeLost,
+        ),
         (failed(ended(Terminated { reason: "StartError".to_owned(), ..terminated(128) })), Reason::ImageInvalid),
         (said("DeadlineExceeded", ""), Reason::RunDeadline),
         (AttemptFacts { status_reason: Some("DeadlineExceeded".to_owned()), ..never_started }, Reason::ImagePull),
@@ -147,8 +158,11 @@ fn a_pod_that_is_gone_is_told_by_its_job() {
 
 #[test]
 fn a_cancel_is_told_on_the_way_and_at_the_end() {
-    let running =
-        AttemptFacts { phase: AttemptPhase::Running, main: MainFacts::Running { started_at: Some(at(10)) }, ..attempt() };
+    let running = AttemptFacts {
+        phase: AttemptPhase::Running,
+        main: MainFacts::Running { started_at: Some(at(10)) },
+        ..attempt()
+    };
     let cancelled = |attempt| RunFacts { stop: Some(stop(StopCause::Cancel, 15)), ..with(attempt) };
     assert_eq!(told(&cancelled(running)).state, RunState::Cancelling);
     let killed = AttemptFacts { phase: AttemptPhase::Failed, ..ended(terminated(143)) };
@@ -240,7 +254,10 @@ fn hopeless_images_are_given_up_after_a_while() {
     let refused = waits("ImagePullBackOff", "rpc error: manifest unknown: not found");
     assert_eq!(hopeless(&refused, at(5), patience), Some(Err(at(16))));
     assert_eq!(hopeless(&refused, at(16), patience).unwrap().unwrap().reason, Reason::ImagePull);
-    assert_eq!(hopeless(&waits("InvalidImageName", ""), at(60), patience).unwrap().unwrap().reason, Reason::ImageInvalid);
+    assert_eq!(
+        hopeless(&waits("InvalidImageName", ""), at(60), patience).unwrap().unwrap().reason,
+        Reason::ImageInvalid
+    );
     for patient in [waits("ImagePullBackOff", "connection reset by peer"), waits("ContainerCreating", "")] {
         assert_eq!(hopeless(&patient, at(600), patience), None);
     }

@@ -68,7 +68,8 @@ fn reason(attempt: &AttemptFacts) -> Option<&Explanation> {
 pub fn known_cause(attempt: &AttemptFacts) -> Option<Failure> {
     let explanation = reason(attempt)?;
     let message = explanation.message.as_str();
-    let said = if message.is_empty() { explanation.reason.clone() } else { format!("{}: {message}", explanation.reason) };
+    let said =
+        if message.is_empty() { explanation.reason.clone() } else { format!("{}: {message}", explanation.reason) };
     let reason = match explanation.reason.as_str() {
         "ErrImagePull" | "ImagePullBackOff" | "RegistryUnavailable" | "ImageInspectError" => FailureReason::ImagePull,
         "InvalidImageName" | "ErrImageNeverPull" | "CreateContainerError" | "RunContainerError" => {
@@ -92,7 +93,11 @@ pub fn known_cause(attempt: &AttemptFacts) -> Option<Failure> {
 /// persists and a clock (DESIGN §4). `ImagePullBackOff` says that the kubelet has tried and will
 /// try again, so `patience` counts from the node's taking the Pod on.
 #[must_use]
-pub fn hopeless(attempt: &AttemptFacts, now: Timestamp, patience: SignedDuration) -> Option<Result<Failure, Timestamp>> {
+pub fn hopeless(
+    attempt: &AttemptFacts,
+    now: Timestamp,
+    patience: SignedDuration,
+) -> Option<Result<Failure, Timestamp>> {
     if attempt.phase != AttemptPhase::Pending || attempt.main.started() {
         return None;
     }
@@ -119,7 +124,9 @@ pub(crate) fn start_deadline(facts: &RunFacts, attempt: &AttemptFacts) -> Failur
     match known_cause(attempt) {
         Some(cause) => Failure::new(cause.reason, format!("{clock}: {}", cause.message)),
         None => match reason(attempt) {
-            Some(e) => Failure::new(FailureReason::StartDeadline, format!("{clock}; last seen: {} {}", e.reason, e.message)),
+            Some(e) => {
+                Failure::new(FailureReason::StartDeadline, format!("{clock}; last seen: {} {}", e.reason, e.message))
+            }
             None => Failure::new(FailureReason::StartDeadline, clock),
         },
     }

@@ -304,7 +304,13 @@ fn tests(uid: &str, hold: usize) -> Vec<Value> {
     ]
 }
 
-pub(in crate::backend::kubernetes) fn release_patch(job: &Job, uid: &str, hold: usize, retention: Duration, now: Timestamp) -> Value {
+pub(in crate::backend::kubernetes) fn release_patch(
+    job: &Job,
+    uid: &str,
+    hold: usize,
+    retention: Duration,
+    now: Timestamp,
+) -> Value {
     let seconds = i32::try_from(retention.as_secs()).unwrap_or(i32::MAX);
     let expire = now.checked_add(retention).unwrap_or(Timestamp::MAX);
     let expire = Timestamp::from_second(expire.as_second()).unwrap_or(expire).to_string();

@@ -64,7 +64,7 @@ fn all_faults_are_told_at_once() {
         "drain_timeout",
         "admin_listen",
         "namespaces.A",
-        "namespaces.b.kubernetes_namespace",
+        "`longshore-runs` is taken",
         "limits.max_limits.memory",
         "profiles.empty",
         "profiles.report.kubernetes.image:",

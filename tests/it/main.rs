@@ -1,1 +1,4 @@
-fn main() {}
+//! Black-box tests: the public surface and the executable.
+
+mod cli_client;
+mod fake_server;

@@ -1,1 +1,242 @@
-//! (being written)
+//! The command line: one file a verb, all of them clients of the gRPC API.
+//!
+//! May name proto, config and runtime. What only the composition root can do (serve, demo, release, the runners) comes
+//! in as a [`Daemon`]. The program's output goes to stdout, what Longshore says to stderr.
+
+mod cancel;
+mod completion;
+mod connect;
+mod console;
+mod demo;
+mod error;
+mod exit;
+mod get;
+mod info;
+mod interrupt;
+mod json;
+mod logs;
+mod ls;
+mod names;
+mod output;
+mod profiles;
+mod proto;
+mod result;
+mod retry;
+mod rm;
+mod run;
+mod status;
+mod table;
+mod text;
+mod values;
+mod wait;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use async_trait::async_trait;
+use clap::{Parser, Subcommand};
+
+use self::console::Console;
+use self::error::CliError;
+use crate::config::{ReleaseArgs, ServeArgs};
+
+/// What the command line can't do as a client. Implemented by the binary over the composition root.
+#[async_trait]
+pub trait Daemon: Send + Sync {
+    /// Serves until told to stop. The exit code is the process's.
+    async fn serve(&self, args: ServeArgs) -> anyhow::Result<ExitCode>;
+
+    /// Starts a daemon in this process, on the local backend, and returns once it serves.
+    async fn start_demo(&self, options: DemoOptions) -> anyhow::Result<Box<dyn DemoServer>>;
+
+    /// Gives the Jobs of an installation free, without the daemon.
+    async fn release(&self, args: ReleaseArgs) -> anyhow::Result<ExitCode>;
+
+    /// Answers the request in this process's environment. The process should exit at once afterwards.
+    async fn runner_sql(&self) -> ExitCode;
+
+    /// Starts and reaps the process of the local run in `directory`. Called without a tokio runtime.
+    fn shim(&self, directory: PathBuf) -> ExitCode;
+}
+
+/// How the demo's daemon is to be started.
+#[derive(Clone, Debug)]
+pub struct DemoOptions {
+    /// An empty directory for its state. Whoever asks deletes it, after [`DemoServer::shutdown`].
+    pub state_dir: PathBuf,
+    /// Where it listens; port 0 is any free one.
+    pub listen: SocketAddr,
+}
+
+/// A daemon in this process.
+#[async_trait]
+pub trait DemoServer: Send + Sync {
+    /// Its URL, such as `http://127.0.0.1:41234`.
+    fn address(&self) -> String;
+
+    /// Stops it, and returns once nothing of it runs any more.
+    async fn shutdown(self: Box<Self>) -> anyhow::Result<()>;
+}
+
+const ABOUT: &str = "Turns run requests into Kubernetes Jobs and tells the truth about them.";
+
+const EXAMPLES: &str = "\
+Examples:
+  longshore demo                                    see the main job in one command, no cluster needed
+  longshore serve                                   start a server on this machine
+  longshore run --runner sql --input '{\"dataset\":\"shop\",\"sql\":\"select count(*) from orders\"}'
+  longshore run --image registry.example.com/report:1.4 -- report --month 7
+  longshore ls --watch                              runs as they change
+  longshore logs -f RUN                             follow a run's output
+
+The server is named by --server or LONGSHORE_SERVER. Exit codes: `longshore help run`.";
+
+#[derive(Debug, Parser)]
+#[command(name = "longshore", version, about = ABOUT, after_help = EXAMPLES, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start a server
+    Serve(ServeArgs),
+    /// Submit a run, follow it, and exit as its program did
+    Run(Box<run::RunArgs>),
+    /// Print a run's output
+    Logs(logs::LogsArgs),
+    /// List runs
+    Ls(ls::LsArgs),
+    /// Describe a run
+    Get(get::GetArgs),
+    /// Wait until runs are over, and exit as `run` would
+    Wait(wait::WaitArgs),
+    /// Stop runs
+    Cancel(cancel::CancelArgs),
+    /// Delete finished runs with their logs and records
+    Rm(rm::RmArgs),
+    /// List the runner profiles that may be used
+    Profiles(profiles::ProfilesArgs),
+    /// Tell what the server is and offers
+    Info(info::InfoArgs),
+    /// Show the main job: start a server, run something, watch it fail and say why
+    Demo(demo::DemoArgs),
+    /// Give the Jobs of an installation free, without its daemon
+    Release(ReleaseArgs),
+    /// Write the API's proto files
+    Proto(proto::ProtoArgs),
+    /// Print a completion script for a shell
+    Completion(completion::CompletionArgs),
+    /// Longshore's own runners, for use inside a run
+    #[command(subcommand, hide = true)]
+    Runner(Runner),
+    /// Start and reap the process of a local run
+    #[command(hide = true)]
+    Shim {
+        /// Directory of the run
+        directory: PathBuf,
+    },
+}
+
+#[derive(Clone, Debug, Subcommand)]
+enum Runner {
+    /// SQL over CSV files
+    Sql,
+}
+
+/// Does what the arguments of this process ask for.
+pub fn main(daemon: &dyn Daemon) -> ExitCode {
+    let command = match Cli::try_parse() {
+        Ok(cli) => cli.command,
+        Err(error) => return explain(&error),
+    };
+    if let Command::Shim { directory } = command {
+        return daemon.shim(directory);
+    }
+    let console = Console::of_process();
+    let runtime = match runtime(&command) {
+        Ok(runtime) => runtime,
+        Err(error) => return finish(&console, Err(CliError::Other(error.into()))),
+    };
+    let outcome = runtime.block_on(dispatch(command, daemon, &console));
+    let code = finish(&console, outcome);
+    // Not awaited: a write to a stdout that nobody reads must not hold the process.
+    runtime.shutdown_background();
+    code
+}
+
+/// Help and version are an answer; anything else is wrong usage.
+fn explain(error: &clap::Error) -> ExitCode {
+    // Whoever asked may have closed the stream: nothing is left to be done then.
+    let _ = error.print();
+    if error.use_stderr() { ExitCode::from(exit::LONGSHORE) } else { ExitCode::SUCCESS }
+}
+
+fn runtime(command: &Command) -> std::io::Result<tokio::runtime::Runtime> {
+    let mut builder = match command {
+        Command::Serve(_) | Command::Demo(_) | Command::Release(_) | Command::Runner(_) => {
+            tokio::runtime::Builder::new_multi_thread()
+        }
+        _ => tokio::runtime::Builder::new_current_thread(),
+    };
+    builder.enable_all().build()
+}
+
+async fn dispatch(command: Command, daemon: &dyn Daemon, console: &Console) -> Result<ExitCode, CliError> {
+    let code = match command {
+        Command::Serve(args) => return Ok(daemon.serve(args).await?),
+        Command::Release(args) => return Ok(daemon.release(args).await?),
+        Command::Runner(Runner::Sql) => return Ok(daemon.runner_sql().await),
+        Command::Shim { directory } => return Ok(daemon.shim(directory)),
+        Command::Run(args) => run::run(*args, console).await?,
+        Command::Logs(args) => logs::logs(args, console).await?,
+        Command::Ls(args) => ls::ls(args, console).await?,
+        Command::Get(args) => get::get(args, console).await?,
+        Command::Wait(args) => wait::wait(args, console).await?,
+        Command::Cancel(args) => cancel::cancel(args, console).await?,
+        Command::Rm(args) => rm::rm(args, console).await?,
+        Command::Profiles(args) => profiles::profiles(args, console).await?,
+        Command::Info(args) => info::info(args, console).await?,
+        Command::Demo(args) => demo::demo(args, daemon, console).await?,
+        Command::Proto(args) => proto::proto(&args, console).await?,
+        Command::Completion(args) => completion::completion(&args, console).await?,
+    };
+    Ok(ExitCode::from(code))
+}
+
+fn finish(console: &Console, outcome: Result<ExitCode, CliError>) -> ExitCode {
+    outcome.unwrap_or_else(|error| {
+        if let Some(text) = error.explain() {
+            console.error(&text);
+        }
+        ExitCode::from(error.exit_code())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_follows_two_dashes_is_the_programs() {
+        let cli = Cli::try_parse_from(["longshore", "run", "--image", "i", "--", "ls", "-o", "json"]).unwrap();
+        let Command::Run(args) = cli.command else { panic!("not run") };
+        assert_eq!(args.workload.command, ["ls", "-o", "json"]);
+    }
+
+    #[test]
+    fn a_run_names_exactly_one_workload() {
+        for wrong in [&["longshore", "run"][..], &["longshore", "run", "--image", "i", "--runner", "sql"]] {
+            assert!(Cli::try_parse_from(wrong).is_err(), "{wrong:?}");
+        }
+    }
+}

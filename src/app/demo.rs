@@ -1,8 +1,7 @@
-//! A daemon for the demo: embedded backend, own temporary directory, any free ports.
+//! A daemon for the demo: embedded backend, a directory and a port of its own.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-
-use anyhow::Context;
+use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use super::{Running, start};
 use crate::config::{BackendChoice, Config};
@@ -14,26 +13,22 @@ use crate::runtime::shutdown::Shutdown;
 pub struct Demo {
     running: Running,
     shutdown: Shutdown,
-    // Deleted when the demo ends, with every run in it.
-    _state: tempfile::TempDir,
 }
 
 impl Demo {
-    /// Starts it. `listen`: where; `None`: on any free port of loopback.
+    /// Starts it on `listen`, with its runs in `state_dir`.
     ///
     /// # Errors
-    /// A port that is taken, no place for temporary files.
-    pub async fn start(listen: Option<SocketAddr>) -> anyhow::Result<Self> {
-        let any = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-        let state = tempfile::Builder::new().prefix("longshore-demo-").tempdir().context("cannot make a directory")?;
+    /// A port that is taken, a directory that can't be used.
+    pub async fn start(state_dir: PathBuf, listen: SocketAddr) -> anyhow::Result<Self> {
         let mut config = Config::defaults()?;
-        config.listen = listen.unwrap_or(any);
+        config.listen = listen;
         config.admin_listen = None;
         config.backend = BackendChoice::Local;
-        config.local.state_dir = Some(state.path().to_owned());
+        config.local.state_dir = Some(state_dir);
         let shutdown = Shutdown::default();
         let running = start(config, shutdown.clone()).await?;
-        Ok(Self { running, shutdown, _state: state })
+        Ok(Self { running, shutdown })
     }
 
     /// Where it serves.

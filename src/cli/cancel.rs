@@ -1,0 +1,79 @@
+//! `longshore cancel`: stops runs.
+
+use super::connect::ConnectArgs;
+use super::console::Console;
+use super::error::CliError;
+use super::names;
+use super::run::wait_until_over;
+use super::status::{Board, outcome_line};
+use super::text::{clean, is_terminal, state_name};
+
+const EXAMPLES: &str = "\
+Examples:
+  longshore cancel nightly-7 --reason 'wrong month'
+  longshore cancel --wait a b c";
+
+/// Arguments of `longshore cancel`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct CancelArgs {
+    /// The runs: their ids or whole names
+    #[arg(required = true, value_name = "RUN")]
+    runs: Vec<String>,
+    /// Why, for whoever looks at the run later
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    reason: String,
+    /// Wait until they have stopped
+    #[arg(long)]
+    wait: bool,
+    #[command(flatten)]
+    connect: ConnectArgs,
+}
+
+/// Asks for every stop before it waits for the first, and tells of every failure before it returns one.
+pub(super) async fn cancel(args: CancelArgs, console: &Console) -> Result<u8, CliError> {
+    let client = args.connect.client()?;
+    let names: Vec<String> = args.runs.iter().map(|typed| args.connect.run_name(typed)).collect::<Result<_, _>>()?;
+    let mut failures = Failures::default();
+    let mut stopping = Vec::new();
+    for name in &names {
+        match client.cancel(name, &args.reason).await {
+            Err(error) => failures.add(error, console),
+            Ok(run) if args.wait && !is_terminal(run.state) => stopping.push(name),
+            Ok(run) if is_terminal(run.state) => {
+                console.note(&format!("{}: {}", shown(name), outcome_line(&run, console)));
+            }
+            Ok(run) => console.note(&format!("{}: {}", shown(name), state_name(run.state))),
+        }
+    }
+    for name in stopping {
+        let board = Board::new(console, true);
+        match wait_until_over(&client, name, &board).await {
+            Err(error) => failures.add(error, console),
+            Ok(run) => console.note(&format!("{}: {}", shown(name), outcome_line(&run, console))),
+        }
+    }
+    failures.result()
+}
+
+fn shown(name: &str) -> String {
+    clean(names::typed(name))
+}
+
+/// Failures among several runs: all but the last are told as they come.
+#[derive(Debug, Default)]
+pub(super) struct Failures {
+    last: Option<CliError>,
+}
+
+impl Failures {
+    pub(super) fn add(&mut self, error: CliError, console: &Console) {
+        if let Some(before) = self.last.replace(error) {
+            console.error(&before.explain().unwrap_or_default());
+        }
+    }
+
+    pub(super) fn result(self) -> Result<u8, CliError> {
+        self.last.map_or(Ok(0), Err)
+    }
+}

@@ -1,0 +1,268 @@
+//! The connection to the server, and its calls with their retries.
+
+use std::error::Error;
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Request, Response, Status, Streaming};
+
+use super::error::CliError;
+use super::retry::{Backoff, CALL_PATIENCE, is_transient, told_delay};
+use super::{names, text};
+use crate::proto::v1 as pb;
+use crate::proto::v1::run_service_client::RunServiceClient;
+use crate::proto::v1::server_service_client::ServerServiceClient;
+
+const DEFAULT_SERVER: &str = "http://127.0.0.1:7420";
+
+/// How long one call may take, if nothing else is said.
+const CALL_LIMIT: Duration = Duration::from_secs(30);
+/// How long WaitRun is asked to wait, and what it may take on top of that.
+const WAIT_STEP: Duration = Duration::from_secs(30);
+const WAIT_SLACK: Duration = Duration::from_secs(15);
+
+/// Which server, and where on it.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Server")]
+pub(super) struct ConnectArgs {
+    /// Address of the server
+    #[arg(long, env = "LONGSHORE_SERVER", value_name = "URL", default_value = DEFAULT_SERVER)]
+    pub(super) server: String,
+    /// Namespace of runs that are given by their bare id
+    #[arg(short, long, env = "LONGSHORE_NAMESPACE", value_name = "NAMESPACE", default_value = "default")]
+    pub(super) namespace: String,
+}
+
+impl ConnectArgs {
+    /// A client for that server. It connects with the first call.
+    pub(super) fn client(&self) -> Result<Client, CliError> {
+        Client::new(&self.server)
+    }
+
+    /// The resource name of the run that was typed.
+    pub(super) fn run_name(&self, text: &str) -> Result<String, CliError> {
+        names::run_name(&self.namespace, text)
+    }
+
+    pub(super) fn parent(&self) -> String {
+        names::parent(&self.namespace)
+    }
+}
+
+/// The server, seen from here.
+#[derive(Clone, Debug)]
+pub(super) struct Client {
+    runs: RunServiceClient<Channel>,
+    servers: ServerServiceClient<Channel>,
+    address: Arc<str>,
+    /// Whether it was ever reached: from then on a refused connection may be a restart.
+    reached: Arc<AtomicBool>,
+}
+
+impl Client {
+    /// A client for the server at `address`: a URL, or `host:port`.
+    pub(super) fn new(address: &str) -> Result<Self, CliError> {
+        let url = server_url(address)?;
+        let endpoint = Endpoint::from_shared(url.clone())
+            .map_err(|_| {
+                CliError::usage(format!("`{}` is no server address: expected {DEFAULT_SERVER}", text::clean(address)))
+            })?
+            .connect_timeout(Duration::from_secs(5))
+            // A follow may be silent for long: dead connections must be noticed, and balancers kept awake.
+            .http2_keep_alive_interval(Duration::from_secs(20))
+            .keep_alive_timeout(Duration::from_secs(10))
+            .keep_alive_while_idle(true);
+        let channel = endpoint.connect_lazy();
+        Ok(Self {
+            runs: RunServiceClient::new(channel.clone()),
+            servers: ServerServiceClient::new(channel),
+            address: url.into(),
+            reached: Arc::default(),
+        })
+    }
+
+    pub(super) async fn submit(&self, request: pb::SubmitRunRequest) -> Result<pb::SubmitRunResponse, CliError> {
+        self.call(CALL_LIMIT, request, |mut client, request| async move { client.runs.submit_run(request).await }).await
+    }
+
+    pub(super) async fn get(&self, name: &str) -> Result<pb::Run, CliError> {
+        let request = pb::GetRunRequest { name: name.to_owned(), view: pb::RunView::Full.into() };
+        let answer = self
+            .call(CALL_LIMIT, request, |mut client, request| async move { client.runs.get_run(request).await })
+            .await?;
+        the_run(answer.run)
+    }
+
+    pub(super) async fn list(&self, request: pb::ListRunsRequest) -> Result<pb::ListRunsResponse, CliError> {
+        self.call(CALL_LIMIT, request, |mut client, request| async move { client.runs.list_runs(request).await }).await
+    }
+
+    /// One WaitRun of at most `limit` and some tens of seconds, tried once.
+    pub(super) async fn wait_once(&self, name: &str, limit: Option<Duration>) -> Result<pb::Run, Status> {
+        let step = limit.unwrap_or(WAIT_STEP).min(WAIT_STEP);
+        let message = pb::WaitRunRequest {
+            name: name.to_owned(),
+            timeout: prost_types::Duration::try_from(step).ok(),
+            view: pb::RunView::Full.into(),
+        };
+        let mut request = Request::new(message);
+        request.set_timeout(step + WAIT_SLACK);
+        let answer = self.noting(self.runs.clone().wait_run(request).await)?;
+        answer.into_inner().run.ok_or_else(|| Status::data_loss("the server's answer has no run"))
+    }
+
+    pub(super) async fn cancel(&self, name: &str, reason: &str) -> Result<pb::Run, CliError> {
+        let request = pb::CancelRunRequest { name: name.to_owned(), reason: reason.to_owned(), etag: String::new() };
+        let answer = self
+            .call(CALL_LIMIT, request, |mut client, request| async move { client.runs.cancel_run(request).await })
+            .await?;
+        the_run(answer.run)
+    }
+
+    pub(super) async fn delete(&self, name: &str, allow_missing: bool) -> Result<(), CliError> {
+        let request = pb::DeleteRunRequest { name: name.to_owned(), allow_missing, etag: String::new() };
+        self.call(CALL_LIMIT, request, |mut client, request| async move { client.runs.delete_run(request).await })
+            .await
+            .map(|_| ())
+    }
+
+    pub(super) async fn server_info(&self) -> Result<pb::GetServerInfoResponse, CliError> {
+        let request = pb::GetServerInfoRequest {};
+        self.call(
+            CALL_LIMIT,
+            request,
+            |mut client, request| async move { client.servers.get_server_info(request).await },
+        )
+        .await
+    }
+
+    pub(super) async fn profiles(&self, parent: String) -> Result<pb::ListRunnerProfilesResponse, CliError> {
+        let request = pb::ListRunnerProfilesRequest { parent };
+        self.call(CALL_LIMIT, request, |mut client, request| async move {
+            client.servers.list_runner_profiles(request).await
+        })
+        .await
+    }
+
+    /// Opens a log stream, once: whoever reads it knows best how to go on.
+    pub(super) async fn stream_logs(
+        &self,
+        request: pb::StreamLogsRequest,
+    ) -> Result<Streaming<pb::StreamLogsResponse>, Status> {
+        self.noting(self.runs.clone().stream_logs(request).await).map(Response::into_inner)
+    }
+
+    /// Opens a watch, once.
+    pub(super) async fn watch_runs(
+        &self,
+        request: pb::WatchRunsRequest,
+    ) -> Result<Streaming<pb::WatchRunsResponse>, Status> {
+        self.noting(self.runs.clone().watch_runs(request).await).map(Response::into_inner)
+    }
+
+    /// Opens the stream of a result, once.
+    pub(super) async fn read_result(
+        &self,
+        request: pb::ReadResultRequest,
+    ) -> Result<Streaming<pb::ReadResultResponse>, Status> {
+        self.noting(self.runs.clone().read_result(request).await).map(Response::into_inner)
+    }
+
+    /// Whether to call again after `status`, and when. The error if not.
+    pub(super) fn again(&self, status: Status, backoff: &mut Backoff) -> Result<Duration, CliError> {
+        if is_transient(&status) && (self.reached.load(Ordering::Relaxed) || transport_cause(&status).is_none()) {
+            if let Some(delay) = backoff.after_failure(Instant::now(), told_delay(&status)) {
+                return Ok(delay);
+            }
+        }
+        Err(self.error(status))
+    }
+
+    /// `status` as an error of this server.
+    fn error(&self, status: Status) -> CliError {
+        let address = self.address.to_string();
+        match transport_cause(&status) {
+            Some(cause) if cause.kind() == io::ErrorKind::ConnectionRefused => CliError::NoServer { address },
+            Some(cause) => CliError::Unreachable { address, cause: text::clean(&cause.to_string()) },
+            None => status.into(),
+        }
+    }
+
+    /// A unary call, repeated with the same message while that may help: every call made so is idempotent.
+    async fn call<M, T, F, Fut>(&self, limit: Duration, message: M, call: F) -> Result<T, CliError>
+    where
+        M: Clone,
+        F: Fn(Self, Request<M>) -> Fut,
+        Fut: Future<Output = Result<Response<T>, Status>>,
+    {
+        let mut backoff = Backoff::new(CALL_PATIENCE);
+        loop {
+            let mut request = Request::new(message.clone());
+            request.set_timeout(limit);
+            match self.noting(call(self.clone(), request).await) {
+                Ok(answer) => return Ok(answer.into_inner()),
+                Err(status) => sleep(self.again(status, &mut backoff)?).await,
+            }
+        }
+    }
+
+    fn noting<T>(&self, answer: Result<T, Status>) -> Result<T, Status> {
+        let reached = match &answer {
+            Ok(_) => true,
+            Err(status) => transport_cause(status).is_none(),
+        };
+        if reached {
+            self.reached.store(true, Ordering::Relaxed);
+        }
+        answer
+    }
+}
+
+/// `address` as a URL. A bare `host:port` is spoken to without TLS, as `http://` is.
+fn server_url(address: &str) -> Result<String, CliError> {
+    match address.split_once("://") {
+        None => Ok(format!("http://{address}")),
+        Some(("http", _)) => Ok(address.to_owned()),
+        Some((scheme, _)) => Err(CliError::usage(format!(
+            "`{}` servers are not supported: expected an address such as {DEFAULT_SERVER}",
+            text::clean(scheme)
+        ))),
+    }
+}
+
+/// What the operating system said, if `status` tells that the server was not reached at all.
+fn transport_cause(status: &Status) -> Option<&io::Error> {
+    if status.code() != Code::Unavailable {
+        return None;
+    }
+    let mut source: Option<&(dyn Error + 'static)> = status.source();
+    while let Some(error) = source {
+        if let Some(cause) = error.downcast_ref::<io::Error>() {
+            return Some(cause);
+        }
+        source = error.source();
+    }
+    None
+}
+
+fn the_run(run: Option<pb::Run>) -> Result<pb::Run, CliError> {
+    run.ok_or_else(|| CliError::BadAnswer("it has no run".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses() {
+        assert_eq!(server_url("127.0.0.1:7420").unwrap(), "http://127.0.0.1:7420");
+        assert_eq!(server_url("http://a:1").unwrap(), "http://a:1");
+        assert!(server_url("https://a:1").is_err());
+        assert!(server_url("unix:///tmp/x").is_err());
+    }
+}

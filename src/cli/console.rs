@@ -1,0 +1,276 @@
+//! Stdout, stderr, and the status line that lives at the bottom of a terminal.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+
+use super::error::CliError;
+use super::text::clip;
+
+const ERASE_LINE: &str = "\r\x1b[2K";
+
+/// A colour for a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Paint {
+    Green,
+    Red,
+    Yellow,
+    Bold,
+}
+
+/// Where output goes. Data goes through tokio, so that a slow reader does not keep Ctrl-C from being heard.
+pub(super) struct Console {
+    out: tokio::sync::Mutex<Writer>,
+    program_err: tokio::sync::Mutex<Writer>,
+    screen: Mutex<Screen>,
+    out_terminal: bool,
+    out_color: bool,
+    err_terminal: bool,
+    err_color: bool,
+}
+
+type Writer = Box<dyn AsyncWrite + Send + Unpin>;
+
+/// What is on the terminal, as far as it matters for the status line.
+struct Screen {
+    err: Box<dyn Write + Send>,
+    status: Option<String>,
+    drawn: bool,
+    /// The program left the cursor within a line: there is no room for a status line.
+    mid_line: bool,
+    /// Bytes are on their way to the terminal.
+    writing: bool,
+}
+
+impl Console {
+    /// The streams of this process. Colours only on a terminal, and not with `NO_COLOR` or `TERM=dumb`.
+    pub(super) fn of_process() -> Self {
+        let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let (out_terminal, err_terminal) = (io::stdout().is_terminal(), io::stderr().is_terminal() && !dumb);
+        let color = !set("NO_COLOR") && !dumb;
+        Self {
+            out: tokio::sync::Mutex::new(Box::new(tokio::io::stdout())),
+            program_err: tokio::sync::Mutex::new(Box::new(tokio::io::stderr())),
+            screen: Mutex::new(Screen::new(Box::new(io::stderr()))),
+            out_terminal,
+            out_color: color && out_terminal,
+            err_terminal,
+            err_color: color && err_terminal,
+        }
+    }
+
+    /// Whether a status line can be shown.
+    pub(super) fn has_status_line(&self) -> bool {
+        self.err_terminal
+    }
+
+    /// Columns of stdout, if it is a terminal.
+    pub(super) fn out_width(&self) -> Option<usize> {
+        self.out_terminal.then(|| columns(&io::stdout())).flatten()
+    }
+
+    /// Columns of stderr; 80 if they can't be told.
+    pub(super) fn err_width(&self) -> usize {
+        columns(&io::stderr()).unwrap_or(80)
+    }
+
+    /// `text` in a colour, for stdout.
+    pub(super) fn paint_out(&self, text: &str, paint: Paint) -> String {
+        painted(text, paint, self.out_color)
+    }
+
+    /// `text` in a colour, for stderr.
+    pub(super) fn paint_err(&self, text: &str, paint: Paint) -> String {
+        painted(text, paint, self.err_color)
+    }
+
+    /// Writes to stdout. On a terminal, bytes that are a program's may leave the cursor anywhere.
+    pub(super) async fn out(&self, bytes: &[u8]) -> Result<(), CliError> {
+        write_data(self, &self.out, self.out_terminal, bytes).await.map_err(CliError::Output)
+    }
+
+    /// Writes bytes of the program to stderr. If nobody reads that, so be it.
+    pub(super) async fn program_err(&self, bytes: &[u8]) {
+        let _ = write_data(self, &self.program_err, self.err_terminal, bytes).await;
+    }
+
+    /// Tells something on a line of its own on stderr.
+    pub(super) fn note(&self, line: &str) {
+        self.screen().print_line(line);
+    }
+
+    /// Tells an error on stderr.
+    pub(super) fn error(&self, text: &str) {
+        let line = format!("{} {text}", self.paint_err("error:", Paint::Red));
+        self.screen().print_line(&line);
+    }
+
+    /// Shows `line` as the status line; `None` takes it away. Without a terminal nothing is shown.
+    pub(super) fn set_status(&self, line: Option<String>) {
+        if !self.err_terminal {
+            return;
+        }
+        let mut screen = self.screen();
+        screen.status = line;
+        screen.redraw();
+    }
+
+    fn screen(&self) -> MutexGuard<'_, Screen> {
+        // A panic elsewhere leaves nothing here that could be wrong.
+        self.screen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Console {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Console").field("err_terminal", &self.err_terminal).finish_non_exhaustive()
+    }
+}
+
+async fn write_data(
+    console: &Console,
+    writer: &tokio::sync::Mutex<Writer>,
+    terminal: bool,
+    bytes: &[u8],
+) -> io::Result<()> {
+    if bytes.is_empty() {
+        return Ok(());
+    }
+    if terminal {
+        console.screen().begin_write();
+    }
+    let mut writer = writer.lock().await;
+    let mut written = writer.write_all(bytes).await;
+    if written.is_ok() {
+        written = writer.flush().await;
+    }
+    if terminal {
+        console.screen().end_write(bytes);
+    }
+    written
+}
+
+impl Screen {
+    fn new(err: Box<dyn Write + Send>) -> Self {
+        Self { err, status: None, drawn: false, mid_line: false, writing: false }
+    }
+
+    fn begin_write(&mut self) {
+        self.erase();
+        self.writing = true;
+    }
+
+    fn end_write(&mut self, bytes: &[u8]) {
+        self.writing = false;
+        self.mid_line = !bytes.ends_with(b"\n");
+        self.redraw();
+    }
+
+    fn print_line(&mut self, line: &str) {
+        self.erase();
+        let start = if std::mem::take(&mut self.mid_line) { "\n" } else { "" };
+        self.put(&format!("{start}{line}\n"));
+        self.redraw();
+    }
+
+    fn redraw(&mut self) {
+        self.erase();
+        if self.mid_line || self.writing {
+            return;
+        }
+        if let Some(status) = self.status.clone() {
+            self.put(&status);
+            self.drawn = true;
+        }
+    }
+
+    fn erase(&mut self) {
+        if std::mem::take(&mut self.drawn) {
+            self.put(ERASE_LINE);
+        }
+    }
+
+    /// If nobody reads stderr there is nobody to tell either.
+    fn put(&mut self, text: &str) {
+        let _ = self.err.write_all(text.as_bytes()).and_then(|()| self.err.flush());
+    }
+}
+
+fn painted(text: &str, paint: Paint, color: bool) -> String {
+    let code = match paint {
+        Paint::Green => "32",
+        Paint::Red => "31",
+        Paint::Yellow => "33",
+        Paint::Bold => "1",
+    };
+    if color { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+}
+
+fn columns(stream: &impl std::os::fd::AsFd) -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(stream).ok()?;
+    (size.ws_col > 0).then(|| usize::from(size.ws_col))
+}
+
+/// `line` cut so that it never wraps: a wrapped status line can't be erased.
+pub(super) fn fit(line: &str, width: usize) -> String {
+    clip(line, width.saturating_sub(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Shared(Arc<Mutex<Vec<u8>>>);
+
+    impl Shared {
+        fn take(&self) -> String {
+            String::from_utf8(std::mem::take(&mut *self.0.lock().unwrap())).unwrap()
+        }
+    }
+
+    impl Write for Shared {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn the_status_line_makes_room_for_output() {
+        let shown = Shared::default();
+        let mut screen = Screen::new(Box::new(shown.clone()));
+        screen.status = Some("RUNNING 1 s".into());
+        screen.redraw();
+        assert_eq!(shown.take(), "RUNNING 1 s");
+        screen.begin_write();
+        assert_eq!(shown.take(), "\r\x1b[2K");
+        screen.redraw();
+        assert_eq!(shown.take(), "", "not between the bytes of the program");
+        screen.end_write(b"half a line");
+        assert_eq!(shown.take(), "", "not behind half a line");
+        screen.print_line("note");
+        assert_eq!(shown.take(), "\nnote\nRUNNING 1 s");
+        screen.begin_write();
+        screen.end_write(b"line\n");
+        assert_eq!(shown.take(), "\r\x1b[2KRUNNING 1 s");
+        screen.status = None;
+        screen.redraw();
+        assert_eq!(shown.take(), "\r\x1b[2K");
+    }
+
+    #[test]
+    fn colours_only_where_wanted() {
+        assert_eq!(painted("a", Paint::Red, true), "\x1b[31ma\x1b[0m");
+        assert_eq!(painted("a", Paint::Red, false), "a");
+        assert_eq!(fit("abcdef", 6), "abcd…");
+    }
+}

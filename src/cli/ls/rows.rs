@@ -1,0 +1,125 @@
+//! Runs as rows of a table.
+
+use jiff::Timestamp;
+
+use crate::cli::names;
+use crate::cli::table::Cells;
+use crate::cli::text::{age, human, reason_name, state_name, time, time_span};
+use crate::proto::v1 as pb;
+use crate::proto::v1::run_spec::Workload;
+
+/// Which columns there are.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Columns {
+    /// Whether the runs' namespaces are told.
+    pub(super) with_namespace: bool,
+}
+
+impl Columns {
+    pub(super) fn table(self, runs: &[pb::Run], now: Timestamp) -> Cells {
+        let mut header = vec!["NAME", "STATE", "AGE", "DURATION", "WORKLOAD", "EXIT", "REASON"];
+        if self.with_namespace {
+            header.insert(0, "NAMESPACE");
+        }
+        let mut cells = Cells::new(&header);
+        if let Some(exit) = header.iter().position(|name| *name == "EXIT") {
+            cells.right[exit] = true;
+        }
+        cells.rows = runs.iter().map(|run| self.row(run, now)).collect();
+        cells
+    }
+
+    /// Room for what is not there yet when a watch begins.
+    pub(super) fn least_widths(self) -> impl Iterator<Item = usize> {
+        let namespace = self.with_namespace.then_some(9);
+        namespace.into_iter().chain([12, 10, 4, 8, 12, 4, 0])
+    }
+
+    fn row(self, run: &pb::Run, now: Timestamp) -> Vec<String> {
+        let timeline = run.timeline.clone().unwrap_or_default();
+        let age = time(timeline.create_time).map(|created| age(time_span(created, now)));
+        let ended = time(timeline.finish_time).or_else(|| time(timeline.end_time)).unwrap_or(now);
+        let duration = time(timeline.start_time).map(|started| human(time_span(started, ended)));
+        let (namespace, id) = names::split(&run.name);
+        let mut row = vec![
+            id.to_owned(),
+            state_name(run.state),
+            age.unwrap_or_default(),
+            duration.unwrap_or_default(),
+            workload(run),
+            run.exit_code.map(|code| code.to_string()).unwrap_or_default(),
+            reason(run),
+        ];
+        if self.with_namespace {
+            row.insert(0, namespace.to_owned());
+        }
+        row
+    }
+}
+
+/// The row of a run that is gone.
+pub(super) fn deleted_row(columns: Columns, name: &str) -> Vec<String> {
+    let mut row = columns.row(&pb::Run { name: name.to_owned(), ..Default::default() }, Timestamp::UNIX_EPOCH);
+    if let Some(state) = row.get_mut(if columns.with_namespace { 2 } else { 1 }) {
+        "DELETED".clone_into(state);
+    }
+    row
+}
+
+/// The profile, or the image.
+pub(super) fn workload(run: &pb::Run) -> String {
+    match run.spec.as_ref().and_then(|spec| spec.workload.as_ref()) {
+        Some(Workload::Runner(runner)) => runner.profile.clone(),
+        Some(Workload::Container(container)) => container.image.clone(),
+        None => String::new(),
+    }
+}
+
+/// Why it failed, or why it waits.
+fn reason(run: &pb::Run) -> String {
+    match &run.failure {
+        Some(failure) => reason_name(failure.reason),
+        None => run.waiting_reason.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Option<prost_types::Timestamp> {
+        Some(prost_types::Timestamp { seconds, nanos: 0 })
+    }
+
+    #[test]
+    fn a_row_tells_what_matters() {
+        let run = pb::Run {
+            name: "namespaces/team/runs/a".into(),
+            state: pb::RunState::Failed.into(),
+            spec: Some(pb::RunSpec {
+                workload: Some(Workload::Runner(pb::RunnerWorkload { profile: "sql".into() })),
+                ..Default::default()
+            }),
+            timeline: Some(pb::Timeline {
+                create_time: at(100),
+                start_time: at(110),
+                finish_time: at(175),
+                ..Default::default()
+            }),
+            exit_code: Some(1),
+            failure: Some(pb::Failure { reason: pb::FailureReason::NonzeroExit.into(), ..Default::default() }),
+            ..Default::default()
+        };
+        let now = Timestamp::from_second(400).unwrap();
+        let cells = Columns { with_namespace: true }.table(std::slice::from_ref(&run), now);
+        assert_eq!(cells.rows[0], ["team", "a", "FAILED", "5m", "1m05s", "sql", "1", "NONZERO_EXIT"]);
+        assert_eq!(cells.header.len(), cells.right.len());
+        assert_eq!(Columns { with_namespace: true }.least_widths().count(), cells.header.len());
+    }
+
+    #[test]
+    fn a_run_of_which_nothing_is_known_is_a_row() {
+        let cells = Columns { with_namespace: false }.table(&[pb::Run::default()], Timestamp::UNIX_EPOCH);
+        assert_eq!(cells.rows[0], ["", "UNSPECIFIED", "", "", "", "", ""]);
+    }
+}

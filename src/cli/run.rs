@@ -1,0 +1,173 @@
+//! `longshore run`: submits a run, follows it, and exits as its program did.
+
+mod args;
+mod follow;
+mod spec;
+
+use std::future::Future;
+use std::pin::pin;
+
+pub(super) use self::args::RunArgs;
+pub(super) use self::follow::{Followed, Following, follow, wait_until_over};
+
+use super::connect::Client;
+use super::console::{Console, Paint};
+use super::error::CliError;
+use super::interrupt::Interrupts;
+use super::json::{Layout, to_json};
+use super::logs::Show;
+use super::output::OutputFormat;
+use super::status::outcome_line;
+use super::table::{self, Frame};
+use super::text::clean;
+use super::{exit, names, result};
+use crate::proto::v1 as pb;
+
+pub(super) async fn run(args: RunArgs, console: &Console) -> Result<u8, CliError> {
+    let client = args.connect.client()?;
+    let request = spec::request(&args)?;
+    if args.dry_run {
+        return dry_run(&client, request, args.output, console).await;
+    }
+    let mut interrupts = Interrupts::listen().map_err(anyhow::Error::from)?;
+    let key = request_key(&request);
+    let (answer, interrupted) = match submit(client.submit(request), &mut interrupts, console).await? {
+        Submitted::Yes { answer, interrupted } => (answer, interrupted),
+        Submitted::Left(code) => {
+            console.note(&format!("left; the run may have been submitted: {key}"));
+            return Ok(code);
+        }
+    };
+    let run = answer.run.ok_or_else(|| CliError::BadAnswer("it has no run".to_owned()))?;
+    if answer.replayed && !args.quiet {
+        console.note(&format!("run {} was there already: this is the same request", clean(names::typed(&run.name))));
+    }
+    if args.detach {
+        return detach(&run, args.output, console).await;
+    }
+    let following = Following { show: args.show(), quiet: args.quiet, cancel_at_once: interrupted };
+    match follow(&client, &run, &following, &mut interrupts, console).await? {
+        Followed::Over(run) => tell_end(&client, &run, &args, console).await,
+        Followed::Left(code) => Ok(code),
+    }
+}
+
+impl RunArgs {
+    /// What is shown of the program's output; `None` for nothing.
+    fn show(&self) -> Option<Show> {
+        match (self.result, self.output) {
+            (true, _) => self.verbose.then_some(Show::AllOnStderr),
+            (false, Some(OutputFormat::Json)) => Some(Show::AllOnStderr),
+            (false, _) => Some(Show::Streams),
+        }
+    }
+}
+
+/// What came of a submit that may be interrupted.
+pub(super) enum Submitted {
+    Yes { answer: pb::SubmitRunResponse, interrupted: bool },
+    Left(u8),
+}
+
+/// Submits. An interrupt meanwhile can't call the request back: its answer is waited for, then the run is cancelled.
+pub(super) async fn submit(
+    call: impl Future<Output = Result<pb::SubmitRunResponse, CliError>>,
+    interrupts: &mut Interrupts,
+    console: &Console,
+) -> Result<Submitted, CliError> {
+    let mut call = pin!(call);
+    let mut interrupted = false;
+    loop {
+        tokio::select! {
+            biased;
+            answer = &mut call => return Ok(Submitted::Yes { answer: answer?, interrupted }),
+            code = interrupts.next() => {
+                if interrupted {
+                    return Ok(Submitted::Left(code));
+                }
+                interrupted = true;
+                console.note("interrupted; waiting for the server's answer to cancel the run. Once more to leave");
+            }
+        }
+    }
+}
+
+fn request_key(request: &pb::SubmitRunRequest) -> String {
+    if request.run_id.is_empty() {
+        format!("--request-id {}", request.request_id)
+    } else {
+        format!("--id {}", request.run_id)
+    }
+}
+
+/// Only the name on stdout, for scripts.
+async fn detach(run: &pb::Run, output: Option<OutputFormat>, console: &Console) -> Result<u8, CliError> {
+    let text = match output {
+        Some(OutputFormat::Json) => to_json(run, "Run", Layout::Pretty)?,
+        _ => format!("{}\n", run.name),
+    };
+    console.out(text.as_bytes()).await?;
+    Ok(0)
+}
+
+async fn dry_run(
+    client: &Client,
+    request: pb::SubmitRunRequest,
+    output: Option<OutputFormat>,
+    console: &Console,
+) -> Result<u8, CliError> {
+    let answer = client.submit(request).await?;
+    let text = match output {
+        Some(OutputFormat::Json) => to_json(&answer, "SubmitRunResponse", Layout::Pretty)?,
+        _ if answer.manifest.is_empty() || answer.manifest.ends_with('\n') => answer.manifest.clone(),
+        _ => format!("{}\n", answer.manifest),
+    };
+    console.out(text.as_bytes()).await?;
+    for verdict in &answer.verdicts {
+        let (word, paint) = if verdict.accepted { ("accepted", Paint::Green) } else { ("refused", Paint::Red) };
+        let message = if verdict.message.is_empty() { String::new() } else { format!(": {}", clean(&verdict.message)) };
+        console.note(&format!("{} {}{message}", clean(&verdict.kind), console.paint_err(word, paint)));
+    }
+    Ok(if answer.verdicts.iter().all(|verdict| verdict.accepted) { 0 } else { exit::LONGSHORE })
+}
+
+/// Tells how the run ended, and prints what was asked for.
+async fn tell_end(client: &Client, run: &pb::Run, args: &RunArgs, console: &Console) -> Result<u8, CliError> {
+    let mut code = exit::code_of(run);
+    if !args.quiet || code != 0 {
+        console.note(&outcome_line(run, console));
+    }
+    if let Some(result) = &run.result {
+        for warning in result.warnings.iter().filter(|_| !args.quiet) {
+            console.note(&format!("result: {}", clean(warning)));
+        }
+        if args.verbose {
+            console.note(&result::summary(result));
+        }
+    }
+    if args.result {
+        match result::read(client, run).await? {
+            Some(json) => print_result(&json, args.output, console).await?,
+            None => {
+                let why = run.result.as_ref().map_or_else(|| "result: none was looked for".to_owned(), result::summary);
+                console.note(&why);
+                if code == 0 {
+                    code = exit::RESULT;
+                }
+            }
+        }
+    } else if args.output == Some(OutputFormat::Json) {
+        console.out(to_json(run, "Run", Layout::Pretty)?.as_bytes()).await?;
+    }
+    Ok(code)
+}
+
+/// The result object as it is, or as a table if that is asked for and it is one.
+async fn print_result(json: &str, output: Option<OutputFormat>, console: &Console) -> Result<(), CliError> {
+    let cells = if output == Some(OutputFormat::Table) { result::as_table(json) } else { None };
+    let text = match cells {
+        Some(cells) => table::render(&cells, Frame::Boxed, console.out_width()),
+        None => format!("{json}\n"),
+    };
+    console.out(text.as_bytes()).await
+}

@@ -1,0 +1,184 @@
+//! Follows a run to its end: output, state and signals at the same time.
+//!
+//! A stream's end is never a run's end: only WaitRun's terminal state is.
+
+use std::future::{Future, pending};
+use std::pin::{Pin, pin};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::cli::connect::Client;
+use crate::cli::console::Console;
+use crate::cli::error::CliError;
+use crate::cli::interrupt::Interrupts;
+use crate::cli::logs::{Printer, Show, pump};
+use crate::cli::names;
+use crate::cli::retry::{Backoff, FOLLOW_PATIENCE};
+use crate::cli::status::Board;
+use crate::cli::text::{clean, is_terminal};
+use crate::proto::v1 as pb;
+
+/// Why a run is cancelled by Ctrl-C.
+const INTERRUPTED: &str = "interrupted at the terminal";
+/// How long output may fail to come once the run is over, before it is left behind.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(20);
+
+/// How a run is followed.
+#[derive(Debug)]
+pub(in crate::cli) struct Following {
+    /// What is shown of its output; `None` for nothing.
+    pub(in crate::cli) show: Option<Show>,
+    /// Whether its state is not shown.
+    pub(in crate::cli) quiet: bool,
+    /// Whether there was an interrupt already.
+    pub(in crate::cli) cancel_at_once: bool,
+}
+
+/// How following ended.
+#[derive(Debug)]
+pub(in crate::cli) enum Followed {
+    /// The run is terminal; all of its output was shown.
+    Over(Box<pb::Run>),
+    /// A second signal came: leave with this exit code.
+    Left(u8),
+}
+
+/// Follows `run` until it is over, or until a second interrupt; the first one cancels it.
+pub(in crate::cli) async fn follow(
+    client: &Client,
+    run: &pb::Run,
+    how: &Following,
+    interrupts: &mut Interrupts,
+    console: &Console,
+) -> Result<Followed, CliError> {
+    let board = Board::new(console, how.quiet);
+    board.update(run);
+    let followed = tokio::select! {
+        run = to_the_end(client, run, how.show, &board, console) => run.map(|run| Followed::Over(Box::new(run))),
+        code = obey(client, run, how, interrupts, console) => Ok(Followed::Left(code)),
+        () = board.follow(client, run) => pending().await,
+    };
+    board.clear();
+    if matches!(followed, Ok(Followed::Left(_)) | Err(_)) && !board.is_over() {
+        tell_how_to_follow(&run.name, console);
+    }
+    followed
+}
+
+/// Waits until the run is terminal and its output complete.
+async fn to_the_end(
+    client: &Client,
+    run: &pb::Run,
+    show: Option<Show>,
+    board: &Board<'_>,
+    console: &Console,
+) -> Result<pb::Run, CliError> {
+    let Some(show) = show else { return wait_until_over(client, &run.name, board).await };
+    let request = pb::StreamLogsRequest {
+        name: run.name.clone(),
+        attempt_selector: Some(pb::stream_logs_request::AttemptSelector::AllAttempts(true)),
+        follow: true,
+        format: pb::LogFormat::Bytes.into(),
+        ..Default::default()
+    };
+    let mut printer = Printer::new(console, show);
+    let progress = printer.progress();
+    let mut logs = pin!(pump(client, request, &mut printer));
+    let mut over = pin!(wait_until_over(client, &run.name, board));
+    let mut shown = false;
+    let run = loop {
+        tokio::select! {
+            result = &mut logs, if !shown => {
+                shown = true;
+                told(result, console)?;
+            }
+            run = &mut over => break run?,
+        }
+    };
+    board.clear();
+    while !shown {
+        tokio::select! {
+            result = &mut logs => {
+                shown = true;
+                told(result, console)?;
+            }
+            () = sleep_until(progress.get() + DRAIN_PATIENCE) => {
+                if progress.get() + DRAIN_PATIENCE <= Instant::now() {
+                    shown = true;
+                    console.note("the run is over, but its output does not come to an end; try `longshore logs`");
+                }
+            }
+        }
+    }
+    Ok(run)
+}
+
+/// A log problem never changes an outcome: it is told, and that is all. A stdout that can't be written to is no log
+/// problem.
+fn told(result: Result<(), CliError>, console: &Console) -> Result<(), CliError> {
+    match result {
+        Err(error @ CliError::Output(_)) => Err(error),
+        Err(error) => {
+            let why = error.explain().unwrap_or_default();
+            console.note(&format!("the output cannot be followed any further: {why}"));
+            Ok(())
+        }
+        Ok(()) => Ok(()),
+    }
+}
+
+/// Waits until the run is terminal, across restarts of the server.
+pub(in crate::cli) async fn wait_until_over(
+    client: &Client,
+    name: &str,
+    board: &Board<'_>,
+) -> Result<pb::Run, CliError> {
+    let mut backoff = Backoff::new(FOLLOW_PATIENCE);
+    loop {
+        let asked = Instant::now();
+        match client.wait_once(name, None).await {
+            Ok(run) => {
+                board.update(&run);
+                if is_terminal(run.state) {
+                    return Ok(run);
+                }
+                backoff.reset();
+                // A server that does not wait must not be asked without a pause.
+                if asked.elapsed() < Duration::from_millis(500) {
+                    sleep(Duration::from_millis(500)).await;
+                }
+            }
+            Err(status) => sleep(client.again(status, &mut backoff)?).await,
+        }
+    }
+}
+
+/// The first signal cancels the run. Returns at the second, with its exit code.
+async fn obey(client: &Client, run: &pb::Run, how: &Following, interrupts: &mut Interrupts, console: &Console) -> u8 {
+    if !how.cancel_at_once {
+        interrupts.next().await;
+    }
+    console.note(&format!("cancelling run {}; once more to leave it", clean(names::typed(&run.name))));
+    let mut cancel: Pin<Box<dyn Future<Output = Result<pb::Run, CliError>> + '_>> =
+        Box::pin(client.cancel(&run.name, INTERRUPTED));
+    let mut cancelled = false;
+    loop {
+        tokio::select! {
+            result = &mut cancel, if !cancelled => {
+                cancelled = true;
+                if let Err(error) = result {
+                    console.error(&format!("it could not be cancelled: {}", error.explain().unwrap_or_default()));
+                }
+            }
+            code = interrupts.next() => return code,
+        }
+    }
+}
+
+fn tell_how_to_follow(name: &str, console: &Console) {
+    let typed = clean(names::typed(name));
+    console.note(&format!(
+        "run {typed} goes on without this command:\n  longshore logs -f {typed}\n  longshore wait {typed}\n  longshore cancel {typed}"
+    ));
+}

@@ -1,0 +1,164 @@
+//! Tables for people: bounded in width, long cells cut, numbers to the right.
+
+use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, Width, presets};
+use unicode_width::UnicodeWidthStr;
+
+use super::text::{clean, clip};
+
+/// The most columns that one cell takes.
+const CELL_MAX: usize = 80;
+/// What a cell is not made narrower than.
+const CELL_MIN: usize = 6;
+
+/// What a table shows. Every row has as many cells as the header.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Cells {
+    pub(super) header: Vec<String>,
+    pub(super) rows: Vec<Vec<String>>,
+    /// Columns of numbers.
+    pub(super) right: Vec<bool>,
+}
+
+/// How a table looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Frame {
+    /// Columns apart by spaces, as kubectl prints them.
+    Open,
+    /// With lines around.
+    Boxed,
+}
+
+impl Cells {
+    pub(super) fn new(header: &[&str]) -> Self {
+        Self {
+            header: header.iter().map(|&text| text.to_owned()).collect(),
+            rows: Vec::new(),
+            right: vec![false; header.len()],
+        }
+    }
+}
+
+/// The table as text with a line end, at most `width` columns wide if its columns are not too many for that.
+pub(super) fn render(cells: &Cells, frame: Frame, width: Option<usize>) -> String {
+    let widths = widths(cells, frame, width);
+    render_with(cells, frame, &widths, true)
+}
+
+/// As [`render`], with columns of at least `widths`, and with or without the header.
+pub(super) fn render_with(cells: &Cells, frame: Frame, widths: &[usize], with_header: bool) -> String {
+    let mut table = Table::new();
+    table.force_no_tty().set_content_arrangement(ContentArrangement::Disabled);
+    table.load_style(match frame {
+        Frame::Open => presets::NOTHING,
+        Frame::Boxed => presets::UTF8_FULL_CONDENSED,
+    });
+    let cut = |row: &Vec<String>| -> Vec<String> {
+        row.iter().zip(widths).map(|(cell, width)| clip(&clean(cell), *width)).collect()
+    };
+    if with_header {
+        table.set_header(cut(&cells.header));
+    }
+    table.add_rows(cells.rows.iter().map(cut));
+    for (index, column) in table.column_iter_mut().enumerate() {
+        if cells.right.get(index) == Some(&true) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+        if frame == Frame::Open {
+            column.set_padding((0, 2));
+            let width = widths.get(index).copied().unwrap_or_default().saturating_add(2);
+            let width = u16::try_from(width).unwrap_or(u16::MAX);
+            column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(width)));
+        }
+    }
+    let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+    lines.join("\n") + "\n"
+}
+
+/// How wide each column becomes: as its content, but the widest are cut until all fit.
+pub(super) fn widths(cells: &Cells, frame: Frame, width: Option<usize>) -> Vec<usize> {
+    let mut widths: Vec<usize> = (0..cells.header.len())
+        .map(|index| {
+            let all = std::iter::once(&cells.header).chain(&cells.rows);
+            let widest = all.filter_map(|row| row.get(index)).map(|cell| clean(cell).width()).max();
+            widest.unwrap_or(0).min(CELL_MAX)
+        })
+        .collect();
+    let Some(width) = width else { return widths };
+    let lines = match frame {
+        Frame::Open => 2 * widths.len(),
+        Frame::Boxed => 3 * widths.len() + 1,
+    };
+    let budget = width.saturating_sub(lines);
+    while widths.iter().sum::<usize>() > budget {
+        match widths.iter_mut().max() {
+            Some(widest) if *widest > CELL_MIN => *widest -= 1,
+            _ => break,
+        }
+    }
+    widths
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cells() -> Cells {
+        let mut cells = Cells::new(&["name", "total"]);
+        cells.right = vec![false, true];
+        cells.rows = vec![vec!["Kraków\n\x1b[31m".into(), "7".into()], vec!["日本".into(), "1234".into()]];
+        cells
+    }
+
+    #[test]
+    fn a_boxed_table() {
+        let wanted = "\
+┌──────────────────┬───────┐
+│ name             ┆ total │
+╞══════════════════╪═══════╡
+│ Kraków \\u{1b}[31m ┆     7 │
+│ 日本             ┆  1234 │
+└──────────────────┴───────┘
+";
+        let text = render(&cells(), Frame::Boxed, None);
+        assert!(text.contains("│     7 │") || text.contains("┆     7 │"), "{text}");
+        assert_eq!(text.lines().count(), wanted.lines().count(), "{text}");
+        for line in text.lines() {
+            assert_eq!(line.width(), text.lines().next().unwrap().width(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_open_table_has_no_lines() {
+        let mut cells = Cells::new(&["NAME", "STATE"]);
+        cells.rows = vec![vec!["a-long-name".into(), "RUNNING".into()], vec!["b".into(), "FAILED".into()]];
+        assert_eq!(
+            render(&cells, Frame::Open, None),
+            "NAME         STATE\na-long-name  RUNNING\nb            FAILED\n"
+        );
+        let widths = widths(&cells, Frame::Open, None);
+        cells.rows.truncate(1);
+        cells.rows[0][0] = "x".into();
+        assert_eq!(render_with(&cells, Frame::Open, &widths, false), "x            RUNNING\n");
+    }
+
+    #[test]
+    fn no_table_is_wider_than_its_terminal() {
+        let mut cells = Cells::new(&["a", "b"]);
+        cells.rows = vec![vec!["x".repeat(500), "y".repeat(30)]];
+        for frame in [Frame::Open, Frame::Boxed] {
+            let text = render(&cells, frame, Some(60));
+            assert!(text.lines().all(|line| line.width() <= 60), "{text}");
+            assert!(text.contains('…'));
+        }
+        // More columns than fit: nothing is left out, and nothing panics.
+        let many = Cells::new(&["column"; 50]);
+        assert!(!render(&many, Frame::Boxed, Some(20)).is_empty());
+    }
+
+    #[test]
+    fn ragged_rows_are_no_panic() {
+        let mut cells = Cells::new(&["a", "b"]);
+        cells.rows = vec![vec![], vec!["1".into(), "2".into(), "3".into()]];
+        assert!(render(&cells, Frame::Boxed, Some(10)).contains('1'));
+    }
+}

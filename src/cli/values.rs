@@ -1,0 +1,183 @@
+//! What is typed as the value of an option: durations, pairs, inputs, files.
+
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use jiff::{Span, SpanRelativeTo, Timestamp};
+
+use super::error::CliError;
+use crate::proto::v1 as pb;
+
+/// What is read of a file or of stdin at most: the server takes 900 KiB, and its words are better than ours, but nothing
+/// is gained by reading gigabytes for it.
+const READ_MAX: u64 = 8 << 20;
+
+/// `30s`, `5m`, `1h30m`, `7d`: at least zero, and a day has 24 hours.
+pub(super) fn duration(text: &str) -> Result<prost_types::Duration, String> {
+    let wrong = |why: &str| format!("{why}: expected a duration such as 30s, 5m, 1h30m or 7d");
+    let span: Span = text.parse().map_err(|_| wrong("not a duration"))?;
+    let span = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| wrong("not a fixed duration"))?;
+    if span.is_negative() {
+        return Err(wrong("negative"));
+    }
+    Ok(prost_types::Duration { seconds: span.as_secs(), nanos: span.subsec_nanos() })
+}
+
+/// As [`duration`], for a clock of our own.
+pub(super) fn local_duration(text: &str) -> Result<std::time::Duration, String> {
+    let wire = duration(text)?;
+    std::time::Duration::try_from(wire).map_err(|_| "too long".to_owned())
+}
+
+/// A point in time: how long ago (`10m`), or when (`2026-01-31T12:00:00Z`).
+pub(super) fn since(text: &str) -> Result<Timestamp, String> {
+    if let Ok(time) = text.parse::<Timestamp>() {
+        return Ok(time);
+    }
+    let ago = local_duration(text)
+        .map_err(|_| "expected how long ago, such as 10m, or when, such as 2026-01-31T12:00:00Z".to_owned())?;
+    Timestamp::now().checked_sub(ago).map_err(|_| "that long ago there was nothing".to_owned())
+}
+
+/// A time as the wire has it.
+pub(super) fn wire_time(time: Timestamp) -> prost_types::Timestamp {
+    // The wire wants nanoseconds that count forward, also before 1970.
+    let (seconds, nanos) = (time.as_second(), time.subsec_nanosecond());
+    if nanos < 0 {
+        prost_types::Timestamp { seconds: seconds - 1, nanos: nanos + 1_000_000_000 }
+    } else {
+        prost_types::Timestamp { seconds, nanos }
+    }
+}
+
+/// `key=value`; the value may hold more `=`, and be empty.
+pub(super) fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("expected key=value".to_owned()),
+    }
+}
+
+/// The bytes that an argument stands for: `-` is stdin, `@path` a file, anything else the bytes themselves.
+pub(super) fn content(text: &str, stdin: impl Read) -> Result<Vec<u8>, CliError> {
+    let read = |source: &mut dyn Read, what: &str| {
+        let mut bytes = Vec::new();
+        match source.take(READ_MAX + 1).read_to_end(&mut bytes) {
+            Err(error) => Err(CliError::usage(format!("{what} cannot be read: {error}"))),
+            Ok(_) if bytes.len() as u64 > READ_MAX => {
+                Err(CliError::usage(format!("{what} is larger than {READ_MAX} bytes: no run takes that much")))
+            }
+            Ok(_) => Ok(bytes),
+        }
+    };
+    if text == "-" {
+        let mut stdin = stdin;
+        return read(&mut stdin, "stdin");
+    }
+    let Some(path) = text.strip_prefix('@') else { return Ok(text.as_bytes().to_vec()) };
+    let mut file =
+        std::fs::File::open(path).map_err(|error| CliError::usage(format!("`{path}` cannot be read: {error}")))?;
+    read(&mut file, &format!("`{path}`"))
+}
+
+/// `path[:target]`: a file of this machine, and where it is laid in the run. Without a target it keeps its bare name.
+/// A file that is executable here is so there.
+pub(super) fn file(text: &str) -> Result<pb::File, CliError> {
+    let (path, target) = match text.rsplit_once(':') {
+        Some((path, target)) if !path.is_empty() && !target.is_empty() => (path, target.to_owned()),
+        _ => (text, base_name(text)?),
+    };
+    let wrong = |error: std::io::Error| CliError::usage(format!("`{path}` cannot be read: {error}"));
+    let metadata = std::fs::metadata(path).map_err(wrong)?;
+    if metadata.is_dir() {
+        return Err(CliError::usage(format!("`{path}` is a directory: name its files one by one")));
+    }
+    let bytes = content(&format!("@{path}"), std::io::empty())?;
+    let content = match String::from_utf8(bytes) {
+        Ok(text) => pb::file::Content::Text(text),
+        Err(not_text) => pb::file::Content::Data(not_text.into_bytes()),
+    };
+    let executable = metadata.permissions().mode() & 0o111 != 0;
+    Ok(pb::File { path: target, mode: executable.then_some(0o555), content: Some(content) })
+}
+
+fn base_name(path: &str) -> Result<String, CliError> {
+    let name = Path::new(path).file_name().and_then(|name| name.to_str());
+    name.map(str::to_owned)
+        .ok_or_else(|| CliError::usage(format!("`{path}` has no file name: say where it goes, as {path}:name")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        let seconds = |text: &str| duration(text).map(|d| (d.seconds, d.nanos));
+        for (text, wanted) in [
+            ("30s", (30, 0)),
+            ("5m", (300, 0)),
+            ("1h30m", (5400, 0)),
+            ("7d", (604_800, 0)),
+            ("1500ms", (1, 500_000_000)),
+            ("0s", (0, 0)),
+            ("PT2M", (120, 0)),
+        ] {
+            assert_eq!(seconds(text), Ok(wanted), "{text}");
+        }
+        for wrong in ["", "30", "-5s", "1y", "2mo", "soon", "5 parsecs", "99999999999999999999s"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn times() {
+        let time = since("2026-01-31T12:00:00Z").unwrap();
+        assert_eq!(wire_time(time), prost_types::Timestamp { seconds: 1_769_860_800, nanos: 0 });
+        assert!(since("10m").unwrap() < Timestamp::now());
+        assert!(since("yesterday").is_err());
+        let early: Timestamp = "1969-12-31T23:59:59.5Z".parse().unwrap();
+        assert_eq!(wire_time(early), prost_types::Timestamp { seconds: -1, nanos: 500_000_000 });
+    }
+
+    #[test]
+    fn pairs() {
+        assert_eq!(pair("a=b=c"), Ok(("a".into(), "b=c".into())));
+        assert_eq!(pair("a="), Ok(("a".into(), String::new())));
+        assert!(pair("a").is_err());
+        assert!(pair("=a").is_err());
+    }
+
+    #[test]
+    fn contents() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("input.json");
+        std::fs::write(&path, b"{\"a\":1}\n").unwrap();
+        assert_eq!(content(&format!("@{}", path.display()), std::io::empty()).unwrap(), b"{\"a\":1}\n");
+        assert_eq!(content("-", &b"from stdin"[..]).unwrap(), b"from stdin");
+        assert_eq!(content("{}", std::io::empty()).unwrap(), b"{}");
+        assert!(content("@/nothing/here", std::io::empty()).is_err());
+        assert!(content("-", std::io::repeat(b'x')).is_err(), "endless input is refused");
+    }
+
+    #[test]
+    fn files_keep_their_executable_bit() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("tool.sh");
+        std::fs::write(&path, "#!/bin/sh\n").unwrap();
+        let typed = path.display().to_string();
+        let plain = file(&typed).unwrap();
+        assert_eq!((plain.path.as_str(), plain.mode), ("tool.sh", None));
+        assert_eq!(plain.content, Some(pb::file::Content::Text("#!/bin/sh\n".into())));
+
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        std::fs::write(&path, [0xff, 0xfe]).unwrap();
+        let moved = file(&format!("{typed}:bin/tool")).unwrap();
+        assert_eq!((moved.path.as_str(), moved.mode), ("bin/tool", Some(0o555)));
+        assert_eq!(moved.content, Some(pb::file::Content::Data(vec![0xff, 0xfe])));
+
+        assert!(file(&directory.path().display().to_string()).is_err(), "a directory");
+        assert!(file("/").is_err());
+    }
+}

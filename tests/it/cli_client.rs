@@ -1,0 +1,383 @@
+//! The executable as a client, against a server that plays a script.
+
+use std::collections::VecDeque;
+use std::io::Read;
+use std::process::{Child, Command, Output, Stdio};
+
+use longshore::proto::v1 as pb;
+use longshore::proto::v1::stream_logs_request::Start;
+use longshore::proto::v1::{FailureClass, FailureReason, LogStream, RunState};
+use rustix::process::{Pid, Signal, kill_process};
+use sha2::{Digest, Sha256};
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+use crate::fake_server::{
+    FakeServer, LogScript, NAME, Script, Then, end, failed, output, reconnect, run, succeeded_with,
+};
+
+const RUN_SQL: [&str; 3] = ["run", "--runner", "sql"];
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_longshore"));
+    command.args(arguments).env_remove("LONGSHORE_SERVER").env_remove("LONGSHORE_NAMESPACE").stdin(Stdio::null());
+    command
+}
+
+fn command_at(server: &FakeServer, arguments: &[&str]) -> Command {
+    let mut command = command(arguments);
+    command.env("LONGSHORE_SERVER", format!("http://{}", server.address));
+    command
+}
+
+fn ask(server: &FakeServer, arguments: &[&str]) -> Told {
+    told(command_at(server, arguments).output().unwrap())
+}
+
+/// What a command printed, and its exit code.
+#[derive(Debug)]
+struct Told {
+    code: i32,
+    stdout: Vec<u8>,
+    stderr: String,
+}
+
+impl Told {
+    fn stdout(&self) -> &str {
+        std::str::from_utf8(&self.stdout).unwrap()
+    }
+}
+
+fn told(output: Output) -> Told {
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!stderr.contains("panicked"), "{stderr}");
+    Told { code: output.status.code().unwrap(), stdout: output.stdout, stderr }
+}
+
+fn logs<const N: usize>(scripts: [LogScript; N]) -> Script {
+    Script { logs: VecDeque::from(scripts), ..Script::default() }
+}
+
+fn whole(text: &str) -> Script {
+    logs([LogScript { events: vec![output(LogStream::Stdout, text.as_bytes(), "1"), end()], then: Then::Close }])
+}
+
+fn interrupt(child: &Child) {
+    kill_process(Pid::from_child(child), Signal::INT).unwrap();
+}
+
+#[test]
+fn run_prints_both_streams_apart_and_exits_as_the_program() {
+    let events = vec![
+        output(LogStream::Stdout, b"out\n\xff\xfe", "1"),
+        output(LogStream::Stderr, b"err\n", "2"),
+        output(LogStream::Unspecified, b"either\n", "3"),
+        end(),
+    ];
+    let fate = failed(FailureClass::User, FailureReason::NonzeroExit, 3, "the program exited with 3");
+    let server = FakeServer::start(fate, logs([LogScript { events, then: Then::Close }]));
+    let told = ask(&server, &RUN_SQL);
+    assert_eq!(told.code, 3);
+    assert_eq!(told.stdout, b"out\n\xff\xfeeither\n");
+    assert!(told.stderr.contains("err\n"), "{}", told.stderr);
+    assert!(told.stderr.contains("FAILED NONZERO_EXIT (USER): the program exited with 3; exit code 3"), "{told:?}");
+}
+
+#[test]
+fn a_cut_stream_is_resumed_without_loss_or_repetition() {
+    let out = |text: &str, cursor: &str| output(LogStream::Stdout, text.as_bytes(), cursor);
+    let script = logs([
+        // Cut before anything came, then in the middle, then ended in order; the last one repeats a batch.
+        LogScript { events: vec![], then: Then::Fail(Status::unavailable("cut")) },
+        LogScript { events: vec![out("1\n", "c1"), out("2\n", "c2")], then: Then::Close },
+        LogScript { events: vec![out("3\n", "c3"), reconnect("c3b")], then: Then::Close },
+        LogScript { events: vec![out("3\n", "c3b"), out("4\n", "c4"), end()], then: Then::Close },
+    ]);
+    let server = FakeServer::start(run(RunState::Succeeded), script);
+    let told = ask(&server, &["logs", "-f", "--tail", "9", "demo"]);
+    assert_eq!((told.code, told.stdout()), (0, "1\n2\n3\n4\n"), "{}", told.stderr);
+    let starts: Vec<_> = server.seen().logs.iter().map(|request| request.start.clone()).collect();
+    let cursor = |text: &str| Some(Start::Cursor(text.to_owned()));
+    assert_eq!(starts, [Some(Start::TailLines(9)), Some(Start::TailLines(9)), cursor("c2"), cursor("c3b")]);
+    assert!(server.seen().logs.iter().all(|request| request.name == NAME && request.follow));
+}
+
+#[test]
+fn the_end_of_a_stream_is_not_the_end_of_the_run() {
+    let server = FakeServer::start(run(RunState::Running), whole("all\n"));
+    let child = command_at(&server, &RUN_SQL).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    server.wait_for("a follow", |seen| seen.logs.len() == 1);
+    server.set_run(failed(FailureClass::Infra, FailureReason::NodeLost, 0, "the node went away"));
+    let told = told(child.wait_with_output().unwrap());
+    assert_eq!((told.code, told.stdout()), (123, "all\n"), "{}", told.stderr);
+}
+
+#[test]
+fn output_that_comes_after_the_run_is_over_is_printed() {
+    let late = vec![output(LogStream::Stdout, b"late\n", "2"), end()];
+    let events = vec![output(LogStream::Stdout, b"early\n", "1")];
+    let server = FakeServer::start(run(RunState::Running), logs([LogScript { events, then: Then::AtEnd(late) }]));
+    let child = command_at(&server, &RUN_SQL).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    server.wait_for("a follow", |seen| seen.logs.len() == 1);
+    server.set_run(run(RunState::Succeeded));
+    let told = told(child.wait_with_output().unwrap());
+    assert_eq!((told.code, told.stdout()), (0, "early\nlate\n"), "{}", told.stderr);
+}
+
+#[test]
+fn a_log_problem_changes_no_outcome() {
+    let script = logs([LogScript { events: vec![], then: Then::Fail(Status::not_found("no such container")) }]);
+    let server = FakeServer::start(run(RunState::Succeeded), script);
+    let told = ask(&server, &RUN_SQL);
+    assert_eq!(told.code, 0);
+    assert!(told.stderr.contains("NOT_FOUND: no such container"), "{}", told.stderr);
+}
+
+#[test]
+fn a_submit_is_repeated_with_the_same_key() {
+    let script = Script {
+        submit_failures: VecDeque::from([Status::unavailable("draining"), Status::internal("broken connection")]),
+        ..whole("")
+    };
+    let server = FakeServer::start(run(RunState::Succeeded), script);
+    let told = ask(&server, &RUN_SQL);
+    assert_eq!(told.code, 0, "{}", told.stderr);
+    let seen = server.seen();
+    assert_eq!(seen.submits.len(), 3);
+    assert!(!seen.submits[0].request_id.is_empty());
+    assert!(seen.submits.iter().all(|submit| *submit == seen.submits[0]));
+}
+
+#[test]
+fn a_refusal_names_every_field() {
+    let mut details =
+        ErrorDetails::with_error_info("INVALID_FIELDS", "longshore.dev", std::collections::HashMap::new());
+    details.add_bad_request_violation("spec.env[0].name", "`1A` is no C identifier");
+    details.add_bad_request_violation("spec.run_timeout", "at most 24 h");
+    let refusal = Status::with_error_details(Code::InvalidArgument, "2 fields are wrong", details);
+    let script = Script { submit_failures: VecDeque::from([refusal]), ..Script::default() };
+    let server = FakeServer::start(run(RunState::Succeeded), script);
+    let told = ask(&server, &RUN_SQL);
+    assert_eq!((told.code, told.stdout()), (125, ""));
+    assert_eq!(
+        told.stderr,
+        "error: INVALID_ARGUMENT/INVALID_FIELDS: 2 fields are wrong\n  spec.env[0].name: `1A` is no C identifier\n  \
+         spec.run_timeout: at most 24 h\n"
+    );
+    assert_eq!(server.seen().submits.len(), 1, "what is refused is not asked again");
+}
+
+#[test]
+fn the_first_interrupt_cancels_and_waits() {
+    let script = Script { cancelled: Some(run(RunState::Cancelled)), ..Script::default() };
+    let server = FakeServer::start(run(RunState::Running), script);
+    let child = command_at(&server, &RUN_SQL).stderr(Stdio::piped()).spawn().unwrap();
+    server.wait_for("a follow", |seen| seen.logs.len() == 1);
+    interrupt(&child);
+    let told = told(child.wait_with_output().unwrap());
+    assert_eq!(told.code, 130, "{}", told.stderr);
+    assert!(told.stderr.contains("CANCELLED"), "{}", told.stderr);
+    assert_eq!(server.seen().cancels[0].reason, "interrupted at the terminal");
+}
+
+#[test]
+fn the_second_interrupt_leaves_and_says_how_to_follow() {
+    let server = FakeServer::start(run(RunState::Running), Script::default());
+    let child = command_at(&server, &RUN_SQL).stderr(Stdio::piped()).spawn().unwrap();
+    server.wait_for("a follow", |seen| seen.logs.len() == 1);
+    interrupt(&child);
+    server.wait_for("a cancel", |seen| seen.cancels.len() == 1);
+    interrupt(&child);
+    let told = told(child.wait_with_output().unwrap());
+    assert_eq!(told.code, 130, "{}", told.stderr);
+    assert!(told.stderr.contains("longshore logs -f demo"), "{}", told.stderr);
+}
+
+#[test]
+fn a_reader_who_leaves_ends_it_quietly() {
+    let line = vec![b'x'; 60_000];
+    let events = (0..200).map(|n| output(LogStream::Stdout, &line, &n.to_string())).collect();
+    let server =
+        FakeServer::start(run(RunState::Running), logs([LogScript { events, then: Then::AtEnd(vec![end()]) }]));
+    let mut child =
+        command_at(&server, &["logs", "-f", "demo"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut start = [0; 10];
+    let mut stdout = child.stdout.take().unwrap();
+    stdout.read_exact(&mut start).unwrap();
+    drop(stdout);
+    let told = told(child.wait_with_output().unwrap());
+    assert_eq!((told.code, told.stderr.as_str()), (141, ""));
+}
+
+#[test]
+fn detach_prints_the_name_alone() {
+    let server = FakeServer::start(run(RunState::Pending), Script::default());
+    let told = ask(&server, &["run", "-d", "--id", "demo", "--runner", "sql"]);
+    assert_eq!((told.code, told.stdout(), told.stderr.as_str()), (0, "namespaces/default/runs/demo\n", ""));
+    let seen = server.seen();
+    assert_eq!((seen.submits[0].run_id.as_str(), seen.submits[0].request_id.as_str()), ("demo", ""));
+    assert!(seen.logs.is_empty());
+}
+
+#[test]
+fn result_prints_the_object_alone() {
+    let json = r#"{"columns":["city","n"],"rows":[["Lyon",7]],"big":123456789012345678901234567890}"#;
+    let server = FakeServer::start(succeeded_with(json), whole("noise\n"));
+    let told = ask(&server, &["run", "--runner", "sql", "--result"]);
+    assert_eq!((told.code, told.stdout()), (0, format!("{json}\n").as_str()), "{}", told.stderr);
+    assert!(!told.stderr.contains("noise"));
+
+    let table = ask(&server, &["run", "--runner", "sql", "--result", "-o", "table"]);
+    assert!(table.stdout().contains("Lyon") && table.stdout().contains("city"), "{}", table.stdout());
+
+    server.set_run(run(RunState::Succeeded));
+    let none = ask(&server, &["run", "--runner", "sql", "--result"]);
+    assert_eq!((none.code, none.stdout()), (122, ""), "{}", none.stderr);
+}
+
+#[test]
+fn a_large_result_is_read_in_pieces() {
+    let json = r#"{"large":true}"#;
+    let mut fate = succeeded_with(json);
+    fate.result.as_mut().unwrap().json.clear();
+    let sha256 = data_encoding::HEXLOWER.encode(&Sha256::digest(json));
+    let piece = |text: &str| pb::ReadResultResponse {
+        data: text.as_bytes().to_vec(),
+        size_bytes: i64::try_from(json.len()).unwrap(),
+        sha256: sha256.clone(),
+    };
+    let (first, second) = json.split_at(5);
+    let results = VecDeque::from([(vec![piece(first)], Some(Status::unavailable("cut"))), (vec![piece(second)], None)]);
+    let server = FakeServer::start(fate, Script { results, ..Script::default() });
+    let told = ask(&server, &["run", "--runner", "sql", "--result"]);
+    assert_eq!((told.code, told.stdout()), (0, "{\"large\":true}\n"), "{}", told.stderr);
+    assert_eq!(server.seen().results[1].read_offset, 5);
+}
+
+#[test]
+fn json_is_the_final_run_and_nothing_else() {
+    let server = FakeServer::start(run(RunState::Succeeded), whole("noise\n"));
+    let told = ask(&server, &["run", "--runner", "sql", "-o", "json"]);
+    let value: serde_json::Value = serde_json::from_slice(&told.stdout).unwrap();
+    assert_eq!(value["state"], "RUN_STATE_SUCCEEDED");
+    assert!(told.stderr.contains("noise"));
+}
+
+#[test]
+fn a_dry_run_shows_the_manifest_and_what_is_said_to_it() {
+    let verdict = pb::DryRunVerdict {
+        kind: "Pod".into(),
+        accepted: false,
+        message: "violates PodSecurity \"restricted\"".into(),
+    };
+    let answer = pb::SubmitRunResponse {
+        manifest: "kind: Job\n".into(),
+        verdicts: vec![pb::DryRunVerdict { kind: "Job".into(), accepted: true, message: String::new() }, verdict],
+        ..Default::default()
+    };
+    let server = FakeServer::start(pb::Run::default(), Script { submit: Some(answer), ..Script::default() });
+    let told = ask(&server, &["run", "--image", "registry.example.com/a:1", "--dry-run"]);
+    assert_eq!((told.code, told.stdout()), (125, "kind: Job\n"));
+    assert_eq!(told.stderr, "Job accepted\nPod refused: violates PodSecurity \"restricted\"\n");
+    assert!(server.seen().submits[0].validate_only);
+}
+
+#[test]
+fn ls_reads_page_by_page() {
+    let page = |id: &str, next: &str| pb::ListRunsResponse {
+        runs: vec![pb::Run { name: format!("namespaces/default/runs/{id}"), ..run(RunState::Running) }],
+        next_page_token: next.to_owned(),
+    };
+    let pages = VecDeque::from([page("one", "t1"), page("two", "t2"), page("three", "")]);
+    let server = FakeServer::start(pb::Run::default(), Script { pages, ..Script::default() });
+    let told = ask(&server, &["ls", "--state", "running", "-l", "app=x"]);
+    assert_eq!(told.code, 0, "{}", told.stderr);
+    let first_words: Vec<_> = told.stdout().lines().filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!(first_words, ["NAME", "one", "two", "three"]);
+    let seen = server.seen();
+    let tokens: Vec<_> = seen.lists.iter().map(|list| list.page_token.as_str()).collect();
+    assert_eq!(tokens, ["", "t1", "t2"]);
+    assert_eq!(seen.lists[0].filter.as_ref().unwrap().label_selector, "app=x");
+}
+
+#[test]
+fn wait_and_get_tell_of_the_same_run() {
+    let fate = failed(FailureClass::Policy, FailureReason::RunDeadline, 143, "ran longer than 5 s");
+    let server = FakeServer::start(fate, Script::default());
+    assert_eq!(ask(&server, &["wait", "demo"]).code, 124);
+    let told = ask(&server, &["get", NAME]);
+    assert_eq!(told.code, 0);
+    assert!(told.stdout().contains("RUN_DEADLINE"), "{}", told.stdout());
+}
+
+#[test]
+fn rm_tells_what_went_wrong_and_goes_on() {
+    let script = Script { delete_failure: Some(Status::failed_precondition("it is live")), ..Script::default() };
+    let server = FakeServer::start(run(RunState::Running), script);
+    let told = ask(&server, &["rm", "-f", "a", "b"]);
+    assert_eq!(told.code, 125);
+    assert!(told.stderr.contains("FAILED_PRECONDITION: it is live"), "{}", told.stderr);
+    assert!(told.stderr.contains("b: deleted"), "{}", told.stderr);
+    assert!(server.seen().deletes.iter().all(|delete| delete.allow_missing));
+}
+
+#[test]
+fn a_broken_answer_is_an_error() {
+    let script = Script { submit: Some(pb::SubmitRunResponse::default()), ..Script::default() };
+    let server = FakeServer::start(pb::Run::default(), script);
+    assert_eq!(ask(&server, &RUN_SQL).code, 125);
+}
+
+#[test]
+fn without_a_server_it_says_how_to_start_one() {
+    let address = {
+        let server = FakeServer::start(pb::Run::default(), Script::default());
+        format!("http://{}", server.address)
+    };
+    let told = told(command(&["ls", "--server", &address]).output().unwrap());
+    assert_eq!(told.code, 125);
+    assert!(told.stderr.contains(&format!("no Longshore server at {address}; start one with `longshore serve`")));
+}
+
+#[test]
+fn usage_errors_are_125_and_help_is_an_answer() {
+    for wrong in [&["run"][..], &["run", "--runner", "sql", "--timeout", "soon"], &["no-such-verb"], &[]] {
+        assert_eq!(told(command(wrong).output().unwrap()).code, 125, "{wrong:?}");
+    }
+    let help = told(command(&["run", "--help"]).output().unwrap());
+    assert_eq!(help.code, 0);
+    assert!(help.stdout().contains("Exit codes:"), "{}", help.stdout());
+    assert!(told(command(&["--version"]).output().unwrap()).stdout().starts_with("longshore "));
+}
+
+#[test]
+fn proto_writes_every_file_and_replaces_none_unasked() {
+    let directory = tempfile::tempdir().unwrap();
+    let out = directory.path().join("proto");
+    let write = |more: &[&str]| {
+        let arguments = [&["proto", "--out", out.to_str().unwrap()], more].concat();
+        told(command(&arguments).output().unwrap())
+    };
+    assert_eq!(write(&[]).code, 0);
+    let file = out.join("longshore/v1/run_service.proto");
+    let original = std::fs::read_to_string(&file).unwrap();
+    assert!(original.contains("service RunService"));
+    assert!(out.join("google/rpc/error_details.proto").exists());
+    assert_eq!(write(&[]).code, 0, "the same files may stay");
+
+    std::fs::write(&file, "mine").unwrap();
+    let refused = write(&[]);
+    assert_eq!(refused.code, 125);
+    assert!(refused.stderr.contains("run_service.proto"), "{}", refused.stderr);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "mine");
+    assert_eq!(write(&["--force"]).code, 0);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), original);
+}
+
+#[test]
+fn completion_scripts_name_the_verbs() {
+    for shell in ["bash", "zsh", "fish"] {
+        let told = told(command(&["completion", shell]).output().unwrap());
+        assert!(told.code == 0 && told.stdout().contains("cancel"), "{shell}");
+    }
+}

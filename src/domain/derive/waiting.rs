@@ -43,7 +43,7 @@ fn not_started(attempt: &AttemptFacts, create_time: Timestamp, now: Timestamp) -
     let what = match explanation {
         Some(e) if e.message.is_empty() => e.reason.clone(),
         Some(e) => format!("{}: {}", e.reason, e.message),
-        None if state == RunState::Starting => "the container is being created".to_owned(),
+        None if state == RunState::Starting => "the program is being started".to_owned(),
         None if attempt.phase == AttemptPhase::Absent => "no Pod yet".to_owned(),
         None => "waiting for a node".to_owned(),
     };

@@ -148,7 +148,7 @@ impl ConfigFile {
     /// What it means, with the flags over it.
     pub(super) fn resolve(self, args: &ServeArgs) -> Result<Config, ConfigError> {
         let mut faults = Faults::default();
-        let listen = args.listen.or(self.listen).unwrap_or(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7420));
+        let listen = args.listen.or(self.listen).unwrap_or_else(|| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7420));
         let admin_listen = admin_address(args.admin_listen.as_deref().or(self.admin_listen.as_deref()), &mut faults);
         let backend = self.backend.as_deref().and_then(|text| {
             use BackendChoice::{Auto, Kubernetes, Local};

@@ -51,12 +51,13 @@ pub fn settle(facts: &RunFacts) -> Option<(Outcome, Option<ResultInfo>)> {
         None if !outcome.ran => ResultOutcome::never_ran().to_info(),
         None => return None,
     };
-    if mode == ResultMode::Required && outcome.state == RunState::Succeeded {
-        if let Some(failure) = result_failure(&info) {
-            outcome.state = RunState::Failed;
-            outcome.message.clone_from(&failure.message);
-            outcome.failure = Some(failure.with_exit(outcome.exit_code, outcome.signal));
-        }
+    if mode == ResultMode::Required
+        && outcome.state == RunState::Succeeded
+        && let Some(failure) = result_failure(&info)
+    {
+        outcome.state = RunState::Failed;
+        outcome.message.clone_from(&failure.message);
+        outcome.failure = Some(failure.with_exit(outcome.exit_code, outcome.signal));
     }
     Some((outcome, Some(info)))
 }

@@ -99,10 +99,10 @@ pub fn plan(facts: &RunFacts, now: Timestamp) -> Plan {
 
 fn write_record(facts: &RunFacts, outcome: &Outcome, mut result: Option<ResultInfo>, now: Timestamp) -> Plan {
     let mut actions = Vec::new();
-    if let Some(found) = result.as_mut().and_then(|info| info.found.as_mut()) {
-        if found.json.as_ref().is_some_and(|json| json.len() > INLINE_RESULT_MAX_BYTES) {
-            actions.extend(found.json.take().map(|json| Action::StoreResult { json }));
-        }
+    if let Some(found) = result.as_mut().and_then(|info| info.found.as_mut())
+        && found.json.as_ref().is_some_and(|json| json.len() > INLINE_RESULT_MAX_BYTES)
+    {
+        actions.extend(found.json.take().map(|json| Action::StoreResult { json }));
     }
     actions.push(Action::WriteRecord(Box::new(record(facts, outcome, result, now))));
     Plan { actions, wake_at: None }

@@ -53,10 +53,10 @@ impl Handle {
     pub(super) async fn seen(&self, facts: RunFacts) -> Arc<Observed> {
         let (reply, taken) = oneshot::channel();
         let fallback = facts.clone();
-        if self.0.send(Message::Seen(Box::new(facts), reply)).await.is_ok() {
-            if let Ok(observed) = taken.await {
-                return observed;
-            }
+        if self.0.send(Message::Seen(Box::new(facts), reply)).await.is_ok()
+            && let Ok(observed) = taken.await
+        {
+            return observed;
         }
         Arc::new(Observed::new(fallback, Timestamp::now()))
     }
@@ -260,11 +260,13 @@ impl Reconciler {
     fn act_on(&mut self, observed: &Arc<Observed>) {
         let facts = &observed.facts;
         let Some(entry) = self.entries.get_mut(&facts.name) else { return };
-        if !entry.reading && entry.result.is_none() && (is_read_live(facts) || result_is_due(facts)) {
-            if let Some(follow) = self.table.follow(&facts.name) {
-                entry.reading = true;
-                self.read.start(ReadRequest::of(facts), follow);
-            }
+        if !entry.reading
+            && entry.result.is_none()
+            && (is_read_live(facts) || result_is_due(facts))
+            && let Some(follow) = self.table.follow(&facts.name)
+        {
+            entry.reading = true;
+            self.read.start(ReadRequest::of(facts), follow);
         }
         if entry.acting {
             return;

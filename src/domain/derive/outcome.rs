@@ -33,10 +33,10 @@ pub struct Outcome {
 #[must_use]
 pub fn conclude(facts: &RunFacts) -> Option<Outcome> {
     let attempt = facts.last_attempt()?;
-    if let Some(end) = attempt.main.terminated() {
-        if is_plain_exit(facts, attempt, end) {
-            return Some(own_exit(attempt, end));
-        }
+    if let Some(end) = attempt.main.terminated()
+        && is_plain_exit(facts, attempt, end)
+    {
+        return Some(own_exit(attempt, end));
     }
     if super::is_over(attempt) {
         return Some(after_the_end(facts, attempt));

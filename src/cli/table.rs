@@ -119,12 +119,7 @@ mod tests {
 │ 日本             ┆  1234 │
 └──────────────────┴───────┘
 ";
-        let text = render(&cells(), Frame::Boxed, None);
-        assert!(text.contains("│     7 │") || text.contains("┆     7 │"), "{text}");
-        assert_eq!(text.lines().count(), wanted.lines().count(), "{text}");
-        for line in text.lines() {
-            assert_eq!(line.width(), text.lines().next().unwrap().width(), "{text}");
-        }
+        assert_eq!(render(&cells(), Frame::Boxed, None), wanted);
     }
 
     #[test]

@@ -55,9 +55,9 @@ pub(in crate::cli) async fn follow(
     let board = Board::new(console, how.quiet);
     board.update(run);
     let followed = tokio::select! {
-        run = to_the_end(client, run, how.show, &board, console) => run.map(|run| Followed::Over(Box::new(run))),
+        run = Box::pin(to_the_end(client, run, how.show, &board, console)) => run.map(|run| Followed::Over(Box::new(run))),
         code = obey(client, run, how, interrupts, console) => Ok(Followed::Left(code)),
-        () = board.follow(client, run) => pending().await,
+        () = Box::pin(board.follow(client, run)) => pending().await,
     };
     board.clear();
     if matches!(followed, Ok(Followed::Left(_)) | Err(_)) && !board.is_over() {

@@ -19,6 +19,7 @@ use crate::proto::v1::run_service_client::RunServiceClient;
 use crate::proto::v1::server_service_client::ServerServiceClient;
 
 const DEFAULT_SERVER: &str = "http://127.0.0.1:7420";
+const DEFAULT_NAMESPACE: &str = "default";
 
 /// How long one call may take, if nothing else is said.
 const CALL_LIMIT: Duration = Duration::from_secs(30);
@@ -34,23 +35,28 @@ pub(super) struct ConnectArgs {
     #[arg(long, env = "LONGSHORE_SERVER", value_name = "URL", default_value = DEFAULT_SERVER)]
     pub(super) server: String,
     /// Namespace, unless a run is given by its whole name
-    #[arg(short, long, env = "LONGSHORE_NAMESPACE", value_name = "NAMESPACE", default_value = "default")]
+    #[arg(short, long, env = "LONGSHORE_NAMESPACE", value_name = "NAMESPACE", default_value = DEFAULT_NAMESPACE)]
     pub(super) namespace: String,
 }
 
 impl ConnectArgs {
     /// A client for that server. It connects with the first call.
     pub(super) fn client(&self) -> Result<Client, CliError> {
-        Client::new(&self.server)
+        // A variable that is set to nothing counts as unset.
+        Client::new(if self.server.is_empty() { DEFAULT_SERVER } else { &self.server })
     }
 
     /// The resource name of the run that was typed.
     pub(super) fn run_name(&self, text: &str) -> Result<String, CliError> {
-        names::run_name(&self.namespace, text)
+        names::run_name(self.namespace(), text)
     }
 
     pub(super) fn parent(&self) -> String {
-        names::parent(&self.namespace)
+        names::parent(self.namespace())
+    }
+
+    fn namespace(&self) -> &str {
+        if self.namespace.is_empty() { DEFAULT_NAMESPACE } else { &self.namespace }
     }
 }
 

@@ -83,12 +83,12 @@ const ABOUT: &str = "Turns run requests into Kubernetes Jobs and tells the truth
 
 const EXAMPLES: &str = "\
 Examples:
-  longshore demo                                    see the main job in one command, no cluster needed
-  longshore serve                                   start a server on this machine
+  longshore demo                          see the main job in one command, no cluster needed
+  longshore serve                         start a server on this machine
   longshore run --runner sql --input '{\"dataset\":\"shop\",\"sql\":\"select count(*) from orders\"}'
   longshore run --image registry.example.com/report:1.4 -- report --month 7
-  longshore ls --watch                              runs as they change
-  longshore logs -f RUN                             follow a run's output
+  longshore ls --watch                    runs as they change
+  longshore logs -f RUN                   follow a run's output
 
 The server is named by --server or LONGSHORE_SERVER. Exit codes: `longshore help run`.";
 
@@ -190,16 +190,16 @@ async fn dispatch(command: Command, daemon: &dyn Daemon, console: &Console) -> R
         Command::Release(args) => return Ok(daemon.release(args).await?),
         Command::Runner(Runner::Sql) => return Ok(daemon.runner_sql().await),
         Command::Shim { directory } => return Ok(daemon.shim(directory)),
-        Command::Run(args) => run::run(*args, console).await?,
+        Command::Run(args) => Box::pin(run::run(*args, console)).await?,
         Command::Logs(args) => logs::logs(args, console).await?,
         Command::Ls(args) => ls::ls(args, console).await?,
         Command::Get(args) => get::get(args, console).await?,
-        Command::Wait(args) => wait::wait(args, console).await?,
+        Command::Wait(args) => Box::pin(wait::wait(args, console)).await?,
         Command::Cancel(args) => cancel::cancel(args, console).await?,
         Command::Rm(args) => rm::rm(args, console).await?,
         Command::Profiles(args) => profiles::profiles(args, console).await?,
         Command::Info(args) => info::info(args, console).await?,
-        Command::Demo(args) => demo::demo(args, daemon, console).await?,
+        Command::Demo(args) => Box::pin(demo::demo(args, daemon, console)).await?,
         Command::Proto(args) => proto::proto(&args, console).await?,
         Command::Completion(args) => completion::completion(&args, console).await?,
     };

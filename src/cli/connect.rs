@@ -19,6 +19,7 @@ use crate::proto::v1::run_service_client::RunServiceClient;
 use crate::proto::v1::server_service_client::ServerServiceClient;
 
 const DEFAULT_SERVER: &str = "http://127.0.0.1:7420";
+const DEFAULT_NAMESPACE: &str = "default";
 
 /// How long one call may take, if nothing else is said.
 const CALL_LIMIT: Duration = Duration::from_secs(30);
@@ -33,24 +34,29 @@ pub(super) struct ConnectArgs {
     /// Address of the server
     #[arg(long, env = "LONGSHORE_SERVER", value_name = "URL", default_value = DEFAULT_SERVER)]
     pub(super) server: String,
-    /// Namespace of runs that are given by their bare id
-    #[arg(short, long, env = "LONGSHORE_NAMESPACE", value_name = "NAMESPACE", default_value = "default")]
+    /// Namespace, unless a run is given by its whole name
+    #[arg(short, long, env = "LONGSHORE_NAMESPACE", value_name = "NAMESPACE", default_value = DEFAULT_NAMESPACE)]
     pub(super) namespace: String,
 }
 
 impl ConnectArgs {
     /// A client for that server. It connects with the first call.
     pub(super) fn client(&self) -> Result<Client, CliError> {
-        Client::new(&self.server)
+        // A variable that is set to nothing counts as unset.
+        Client::new(if self.server.is_empty() { DEFAULT_SERVER } else { &self.server })
     }
 
     /// The resource name of the run that was typed.
     pub(super) fn run_name(&self, text: &str) -> Result<String, CliError> {
-        names::run_name(&self.namespace, text)
+        names::run_name(self.namespace(), text)
     }
 
     pub(super) fn parent(&self) -> String {
-        names::parent(&self.namespace)
+        names::parent(self.namespace())
+    }
+
+    fn namespace(&self) -> &str {
+        if self.namespace.is_empty() { DEFAULT_NAMESPACE } else { &self.namespace }
     }
 }
 
@@ -112,7 +118,7 @@ impl Client {
         };
         let mut request = Request::new(message);
         request.set_timeout(step + WAIT_SLACK);
-        let answer = self.noting(self.runs.clone().wait_run(request).await)?;
+        let answer = self.noting(Box::pin(self.runs.clone().wait_run(request)).await)?;
         answer.into_inner().run.ok_or_else(|| Status::data_loss("the server's answer has no run"))
     }
 
@@ -175,12 +181,13 @@ impl Client {
 
     /// Whether to call again after `status`, and when. The error if not.
     pub(super) fn again(&self, status: Status, backoff: &mut Backoff) -> Result<Duration, CliError> {
-        if is_transient(&status) && (self.reached.load(Ordering::Relaxed) || transport_cause(&status).is_none()) {
-            if let Some(delay) = backoff.after_failure(Instant::now(), told_delay(&status)) {
-                return Ok(delay);
-            }
-        }
-        Err(self.error(status))
+        let was_there = self.reached.load(Ordering::Relaxed) || transport_cause(&status).is_none();
+        let delay = if is_transient(&status) && was_there {
+            backoff.after_failure(Instant::now(), told_delay(&status))
+        } else {
+            None
+        };
+        delay.ok_or_else(|| self.error(status))
     }
 
     /// `status` as an error of this server.
@@ -204,7 +211,7 @@ impl Client {
         loop {
             let mut request = Request::new(message.clone());
             request.set_timeout(limit);
-            match self.noting(call(self.clone(), request).await) {
+            match self.noting(Box::pin(call(self.clone(), request)).await) {
                 Ok(answer) => return Ok(answer.into_inner()),
                 Err(status) => sleep(self.again(status, &mut backoff)?).await,
             }

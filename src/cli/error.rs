@@ -82,6 +82,9 @@ fn explain_status(status: &Status) -> String {
         let _ = write!(text, "/{}", clean(&info.reason));
     }
     let _ = write!(text, ": {}", clean(status.message()));
+    if status.code() == Code::Unimplemented && details.error_info().is_none() {
+        text.push_str("the server does not know this call: is it a Longshore server, and not an older one?");
+    }
     if let Some(bad) = details.bad_request() {
         for violation in &bad.field_violations {
             let _ = write!(text, "\n  {}: {}", clean(&violation.field), clean(&violation.description));

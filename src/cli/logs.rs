@@ -22,8 +22,9 @@ Examples:
   longshore logs --since 10m -t nightly  the last ten minutes, with times
   longshore logs -o json nightly         each event of the stream as a line of JSON
 
-A stream that is cut is opened again where it broke off: no line is lost or printed twice. What the server itself has
-lost is told on stderr. Where the backend tells stdout and stderr apart, so does this.";
+A stream that is cut is opened again where it broke off: no line is lost or printed twice. What
+the server itself has lost is told on stderr. Where the backend tells stdout and stderr apart, so
+does this.";
 
 /// Arguments of `longshore logs`.
 #[derive(Debug, clap::Args)]

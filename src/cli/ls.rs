@@ -315,7 +315,7 @@ mod tests {
     fn after_a_cut_only_changes_are_shown() {
         let mut view = WatchView::new(Columns { with_namespace: false }, false);
         view.reopened();
-        let mut take = |view: &mut WatchView, answer| view.take(&answer, None).unwrap();
+        let take = |view: &mut WatchView, answer| view.take(&answer, None).unwrap();
         assert_eq!(take(&mut view, run("a", "1")), "");
         assert_eq!(take(&mut view, run("b", "1")), "");
         let table = take(&mut view, synced());

@@ -5,7 +5,6 @@ mod follow;
 mod spec;
 
 use std::future::Future;
-use std::pin::pin;
 
 pub(super) use self::args::RunArgs;
 pub(super) use self::follow::{Followed, Following, follow, wait_until_over};
@@ -65,7 +64,7 @@ impl RunArgs {
 
 /// What came of a submit that may be interrupted.
 pub(super) enum Submitted {
-    Yes { answer: pb::SubmitRunResponse, interrupted: bool },
+    Yes { answer: Box<pb::SubmitRunResponse>, interrupted: bool },
     Left(u8),
 }
 
@@ -75,12 +74,12 @@ pub(super) async fn submit(
     interrupts: &mut Interrupts,
     console: &Console,
 ) -> Result<Submitted, CliError> {
-    let mut call = pin!(call);
+    let mut call = Box::pin(call);
     let mut interrupted = false;
     loop {
         tokio::select! {
             biased;
-            answer = &mut call => return Ok(Submitted::Yes { answer: answer?, interrupted }),
+            answer = &mut call => return Ok(Submitted::Yes { answer: Box::new(answer?), interrupted }),
             code = interrupts.next() => {
                 if interrupted {
                     return Ok(Submitted::Left(code));

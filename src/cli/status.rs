@@ -68,6 +68,9 @@ impl<'a> Board<'a> {
     /// Draws the status line anew, so that its time goes on.
     fn draw(&self) {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_terminal(seen.run.state) {
+            return;
+        }
         let line = status_line(&seen.run, seen.since.elapsed());
         self.console.set_status(Some(fit(&line, self.console.err_width())));
     }

@@ -112,19 +112,14 @@ mod tests {
     #[test]
     fn a_boxed_table() {
         let wanted = "\
-┌──────────────────┬───────┐
-│ name             ┆ total │
-╞══════════════════╪═══════╡
+┌───────────────────┬───────┐
+│ name              ┆ total │
+╞═══════════════════╪═══════╡
 │ Kraków \\u{1b}[31m ┆     7 │
-│ 日本             ┆  1234 │
-└──────────────────┴───────┘
+│ 日本              ┆  1234 │
+└───────────────────┴───────┘
 ";
-        let text = render(&cells(), Frame::Boxed, None);
-        assert!(text.contains("│     7 │") || text.contains("┆     7 │"), "{text}");
-        assert_eq!(text.lines().count(), wanted.lines().count(), "{text}");
-        for line in text.lines() {
-            assert_eq!(line.width(), text.lines().next().unwrap().width(), "{text}");
-        }
+        assert_eq!(render(&cells(), Frame::Boxed, None), wanted);
     }
 
     #[test]

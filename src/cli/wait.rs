@@ -53,7 +53,7 @@ pub(super) async fn wait(args: WaitArgs, console: &Console) -> Result<u8, CliErr
             board.update(&run);
             tokio::select! {
                 run = wait_until_over(&client, name, &board) => run,
-                () = board.follow(&client, &run) => std::future::pending().await,
+                () = Box::pin(board.follow(&client, &run)) => std::future::pending().await,
             }
         };
         let over = match deadline {

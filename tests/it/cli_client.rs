@@ -193,12 +193,29 @@ fn the_second_interrupt_leaves_and_says_how_to_follow() {
     assert!(told.stderr.contains("longshore logs -f demo"), "{}", told.stderr);
 }
 
-#[test]
-fn a_reader_who_leaves_ends_it_quietly() {
+/// More output than any pipe holds.
+fn much() -> LogScript {
     let line = vec![b'x'; 60_000];
     let events = (0..200).map(|n| output(LogStream::Stdout, &line, &n.to_string())).collect();
-    let server =
-        FakeServer::start(run(RunState::Running), logs([LogScript { events, then: Then::AtEnd(vec![end()]) }]));
+    LogScript { events, then: Then::AtEnd(vec![end()]) }
+}
+
+#[test]
+fn a_reader_who_does_not_read_keeps_nobody_from_leaving() {
+    let server = FakeServer::start(run(RunState::Running), logs([much()]));
+    let mut child = command_at(&server, &RUN_SQL).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let stdout = child.stdout.take();
+    server.wait_for("a follow", |seen| seen.logs.len() == 1);
+    interrupt(&child);
+    server.wait_for("a cancel", |seen| seen.cancels.len() == 1);
+    interrupt(&child);
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    drop(stdout);
+}
+
+#[test]
+fn a_reader_who_leaves_ends_it_quietly() {
+    let server = FakeServer::start(run(RunState::Running), logs([much()]));
     let mut child =
         command_at(&server, &["logs", "-f", "demo"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut start = [0; 10];
@@ -341,6 +358,8 @@ fn without_a_server_it_says_how_to_start_one() {
 
 #[test]
 fn usage_errors_are_125_and_help_is_an_answer() {
+    let nothing_set = command(&["ls"]).env("LONGSHORE_SERVER", "").env("LONGSHORE_NAMESPACE", "").output().unwrap();
+    assert!(!told(nothing_set).stderr.contains("no server address"), "an empty variable counts as unset");
     for wrong in [&["run"][..], &["run", "--runner", "sql", "--timeout", "soon"], &["no-such-verb"], &[]] {
         assert_eq!(told(command(wrong).output().unwrap()).code, 125, "{wrong:?}");
     }

@@ -17,29 +17,29 @@ use tonic::{Request, Response, Status};
 /// Long enough for the slowest machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-pub const NAME: &str = "namespaces/default/runs/demo";
+pub(crate) const NAME: &str = "namespaces/default/runs/demo";
 
 /// What the server was asked.
 #[derive(Debug, Default)]
-pub struct Seen {
-    pub submits: Vec<pb::SubmitRunRequest>,
-    pub logs: Vec<pb::StreamLogsRequest>,
-    pub cancels: Vec<pb::CancelRunRequest>,
-    pub deletes: Vec<pb::DeleteRunRequest>,
-    pub lists: Vec<pb::ListRunsRequest>,
-    pub results: Vec<pb::ReadResultRequest>,
+pub(crate) struct Seen {
+    pub(crate) submits: Vec<pb::SubmitRunRequest>,
+    pub(crate) logs: Vec<pb::StreamLogsRequest>,
+    pub(crate) cancels: Vec<pb::CancelRunRequest>,
+    pub(crate) deletes: Vec<pb::DeleteRunRequest>,
+    pub(crate) lists: Vec<pb::ListRunsRequest>,
+    pub(crate) results: Vec<pb::ReadResultRequest>,
 }
 
 /// How one log stream goes.
 #[derive(Debug, Default)]
-pub struct LogScript {
-    pub events: Vec<Event>,
-    pub then: Then,
+pub(crate) struct LogScript {
+    pub(crate) events: Vec<Event>,
+    pub(crate) then: Then,
 }
 
 /// How a stream closes.
 #[derive(Debug, Default)]
-pub enum Then {
+pub(crate) enum Then {
     /// With OK.
     #[default]
     Close,
@@ -51,22 +51,22 @@ pub enum Then {
 
 /// What the server answers.
 #[derive(Debug, Default)]
-pub struct Script {
+pub(crate) struct Script {
     /// Taken one by one before submits succeed.
-    pub submit_failures: VecDeque<Status>,
-    pub submit: Option<pb::SubmitRunResponse>,
+    pub(crate) submit_failures: VecDeque<Status>,
+    pub(crate) submit: Option<pb::SubmitRunResponse>,
     /// Taken one by one; afterwards streams end at once.
-    pub logs: VecDeque<LogScript>,
+    pub(crate) logs: VecDeque<LogScript>,
     /// What the run becomes when it is cancelled; unset: nothing happens.
-    pub cancelled: Option<pb::Run>,
-    pub pages: VecDeque<pb::ListRunsResponse>,
+    pub(crate) cancelled: Option<pb::Run>,
+    pub(crate) pages: VecDeque<pb::ListRunsResponse>,
     /// Streams of the result, each the pieces and an error at its end.
-    pub results: VecDeque<(Vec<pb::ReadResultResponse>, Option<Status>)>,
-    pub delete_failure: Option<Status>,
+    pub(crate) results: VecDeque<(Vec<pb::ReadResultResponse>, Option<Status>)>,
+    pub(crate) delete_failure: Option<Status>,
 }
 
-pub struct FakeServer {
-    pub address: SocketAddr,
+pub(crate) struct FakeServer {
+    pub(crate) address: SocketAddr,
     shared: Arc<Shared>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<std::thread::JoinHandle<()>>,
@@ -81,7 +81,7 @@ struct Shared {
 
 impl FakeServer {
     /// Serves from a thread of its own, until it is dropped.
-    pub fn start(run: pb::Run, script: Script) -> Self {
+    pub(crate) fn start(run: pb::Run, script: Script) -> Self {
         let shared = Arc::new(Shared {
             script: Mutex::new(script),
             seen: Mutex::default(),
@@ -108,16 +108,16 @@ impl FakeServer {
     }
 
     /// What the run is from now on.
-    pub fn set_run(&self, run: pb::Run) {
+    pub(crate) fn set_run(&self, run: pb::Run) {
         self.shared.run.send_replace(run);
     }
 
-    pub fn seen(&self) -> MutexGuard<'_, Seen> {
+    pub(crate) fn seen(&self) -> MutexGuard<'_, Seen> {
         self.shared.seen.lock().unwrap()
     }
 
     /// Waits until the server was asked what `condition` wants.
-    pub fn wait_for(&self, what: &str, condition: impl Fn(&Seen) -> bool) {
+    pub(crate) fn wait_for(&self, what: &str, condition: impl Fn(&Seen) -> bool) {
         let (_seen, timeout) =
             self.shared.changed.wait_timeout_while(self.seen(), PATIENCE, |seen| !condition(seen)).unwrap();
         assert!(!timeout.timed_out(), "never seen: {what}");
@@ -260,7 +260,7 @@ impl RunService for Service {
 }
 
 /// A run in a state.
-pub fn run(state: pb::RunState) -> pb::Run {
+pub(crate) fn run(state: pb::RunState) -> pb::Run {
     pb::Run {
         name: NAME.to_owned(),
         state: state.into(),
@@ -273,7 +273,7 @@ pub fn run(state: pb::RunState) -> pb::Run {
 }
 
 /// A run that failed.
-pub fn failed(class: pb::FailureClass, reason: pb::FailureReason, exit_code: i32, message: &str) -> pb::Run {
+pub(crate) fn failed(class: pb::FailureClass, reason: pb::FailureReason, exit_code: i32, message: &str) -> pb::Run {
     let failure = pb::Failure {
         class: class.into(),
         reason: reason.into(),
@@ -285,7 +285,7 @@ pub fn failed(class: pb::FailureClass, reason: pb::FailureReason, exit_code: i32
 }
 
 /// A run that succeeded with a result.
-pub fn succeeded_with(json: &str) -> pb::Run {
+pub(crate) fn succeeded_with(json: &str) -> pb::Run {
     let result = pb::Result {
         state: pb::ResultState::Found.into(),
         json: json.to_owned(),
@@ -296,7 +296,7 @@ pub fn succeeded_with(json: &str) -> pb::Run {
 }
 
 /// Output on one stream.
-pub fn output(stream: pb::LogStream, data: &[u8], cursor: &str) -> Event {
+pub(crate) fn output(stream: pb::LogStream, data: &[u8], cursor: &str) -> Event {
     let entry = pb::LogEntry {
         attempt: 1,
         container: "run".to_owned(),
@@ -308,12 +308,12 @@ pub fn output(stream: pb::LogStream, data: &[u8], cursor: &str) -> Event {
 }
 
 /// The end of a finished run's output.
-pub fn end() -> Event {
+pub(crate) fn end() -> Event {
     Event::End(pb::LogEnd { cursor: "end".to_owned(), reason: pb::LogEndReason::RunFinished.into() })
 }
 
 /// The server ends the stream in order.
-pub fn reconnect(cursor: &str) -> Event {
+pub(crate) fn reconnect(cursor: &str) -> Event {
     let reason = pb::LogReconnectReason::Draining.into();
     Event::Reconnect(pb::LogReconnect { cursor: cursor.to_owned(), reason })
 }

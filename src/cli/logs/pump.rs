@@ -38,8 +38,8 @@ pub(in crate::cli) struct Printer<'a> {
     show: Show,
     /// Streams that are within a line, by number.
     within_line: [bool; 3],
-    /// When something was printed last.
-    progress: Rc<Cell<Instant>>,
+    /// When something was printed last; nothing while it is being printed.
+    progress: Rc<Cell<Option<Instant>>>,
 }
 
 /// Where bytes go.
@@ -110,16 +110,22 @@ async fn read(
 
 impl<'a> Printer<'a> {
     pub(in crate::cli) fn new(console: &'a Console, show: Show) -> Self {
-        Self { console, show, within_line: [false; 3], progress: Rc::new(Cell::new(Instant::now())) }
+        Self { console, show, within_line: [false; 3], progress: Rc::new(Cell::new(Some(Instant::now()))) }
     }
 
-    /// When something was printed last; goes on being told while this prints.
-    pub(in crate::cli) fn progress(&self) -> Rc<Cell<Instant>> {
+    /// When something was printed last; nothing while it is being printed, since a reader may take its time.
+    pub(in crate::cli) fn progress(&self) -> Rc<Cell<Option<Instant>>> {
         Rc::clone(&self.progress)
     }
 
     async fn print(&mut self, answer: &pb::StreamLogsResponse) -> Result<(), CliError> {
-        self.progress.set(Instant::now());
+        self.progress.set(None);
+        let printed = self.print_event(answer).await;
+        self.progress.set(Some(Instant::now()));
+        printed
+    }
+
+    async fn print_event(&mut self, answer: &pb::StreamLogsResponse) -> Result<(), CliError> {
         if self.show == Show::Json {
             return self.console.out(to_json(answer, "StreamLogsResponse", Layout::Line)?.as_bytes()).await;
         }
@@ -131,7 +137,6 @@ impl<'a> Printer<'a> {
             }
             _ => {}
         }
-        self.progress.set(Instant::now());
         Ok(())
     }
 

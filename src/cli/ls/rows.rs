@@ -36,7 +36,7 @@ impl Columns {
     }
 
     fn row(self, run: &pb::Run, now: Timestamp) -> Vec<String> {
-        let timeline = run.timeline.clone().unwrap_or_default();
+        let timeline = run.timeline.unwrap_or_default();
         let age = time(timeline.create_time).map(|created| age(time_span(created, now)));
         let ended = time(timeline.finish_time).or_else(|| time(timeline.end_time)).unwrap_or(now);
         let duration = time(timeline.start_time).map(|started| human(time_span(started, ended)));

@@ -10,12 +10,14 @@ const EXAMPLES: &str = "\
 Examples:
   longshore run --runner sql --input '{\"dataset\":\"shop\",\"sql\":\"select count(*) from orders\"}'
   longshore run --runner sql --input @query.json --result -o table
-  longshore run --image registry.example.com/report:1.4 --memory 256Mi --timeout 10m -- report --month 7
-  longshore run --image registry.example.com/tools:2 --file convert.sh -e LEVEL=3 -- sh -c '$LONGSHORE_FILES/convert.sh'
-  run=$(longshore run -d --id nightly-7 --image registry.example.com/report:1.4) && longshore wait \"$run\"
+  longshore run --image registry.example.com/report:1.4 --memory 256Mi --timeout 10m
+  longshore run --image registry.example.com/tools:2 --file fix.sh -e LEVEL=3 \\
+    -- sh -c '$LONGSHORE_FILES/fix.sh'
+  run=$(longshore run -d --runner sql --input @query.json); longshore wait \"$run\"
 
-The program's output goes to stdout and stderr as it is, everything else to stderr. The first Ctrl-C (or SIGTERM) cancels
-the run and waits for its end; the second leaves it and prints how to follow it.";
+The program's output goes to stdout and stderr as it is, everything else to stderr. The first
+Ctrl-C (or SIGTERM) cancels the run and waits for its end; the second leaves it and prints how
+to follow it.";
 
 /// Arguments of `longshore run`.
 #[derive(Debug, clap::Args)]

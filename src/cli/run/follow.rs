@@ -55,9 +55,9 @@ pub(in crate::cli) async fn follow(
     let board = Board::new(console, how.quiet);
     board.update(run);
     let followed = tokio::select! {
-        run = to_the_end(client, run, how.show, &board, console) => run.map(|run| Followed::Over(Box::new(run))),
+        run = Box::pin(to_the_end(client, run, how.show, &board, console)) => run.map(|run| Followed::Over(Box::new(run))),
         code = obey(client, run, how, interrupts, console) => Ok(Followed::Left(code)),
-        () = board.follow(client, run) => pending().await,
+        () = Box::pin(board.follow(client, run)) => pending().await,
     };
     board.clear();
     if matches!(followed, Ok(Followed::Left(_)) | Err(_)) && !board.is_over() {
@@ -103,8 +103,8 @@ async fn to_the_end(
                 shown = true;
                 told(result, console)?;
             }
-            () = sleep_until(progress.get() + DRAIN_PATIENCE) => {
-                if progress.get() + DRAIN_PATIENCE <= Instant::now() {
+            () = sleep_until(stalled_at(progress.get())) => {
+                if stalled_at(progress.get()) <= Instant::now() {
                     shown = true;
                     console.note("the run is over, but its output does not come to an end; try `longshore logs`");
                 }
@@ -112,6 +112,11 @@ async fn to_the_end(
         }
     }
     Ok(run)
+}
+
+/// When to give up on output. Not while it is being printed: a reader, such as a pager, may take its time.
+fn stalled_at(progress: Option<Instant>) -> Instant {
+    progress.unwrap_or_else(Instant::now) + DRAIN_PATIENCE
 }
 
 /// A log problem never changes an outcome: it is told, and that is all. A stdout that can't be written to is no log

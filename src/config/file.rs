@@ -148,7 +148,8 @@ impl ConfigFile {
     /// What it means, with the flags over it.
     pub(super) fn resolve(self, args: &ServeArgs) -> Result<Config, ConfigError> {
         let mut faults = Faults::default();
-        let listen = args.listen.or(self.listen).unwrap_or_else(|| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7420));
+        let listen =
+            args.listen.or(self.listen).unwrap_or_else(|| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7420));
         let admin_listen = admin_address(args.admin_listen.as_deref().or(self.admin_listen.as_deref()), &mut faults);
         let backend = self.backend.as_deref().and_then(|text| {
             use BackendChoice::{Auto, Kubernetes, Local};
@@ -159,7 +160,7 @@ impl ConfigFile {
         let log_format = log_format.and_then(|text| faults.choice("log_format", text, &formats)).unwrap_or_default();
         let mut duration = |key: &str, text: &Option<String>, default: u64| {
             let parsed = text.as_deref().and_then(|text| faults.duration(key, text));
-            parsed.unwrap_or(Duration::from_secs(default))
+            parsed.unwrap_or_else(|| Duration::from_secs(default))
         };
         let drain_timeout = duration("drain_timeout", &self.drain_timeout, 20);
         let result_deadline = duration("result_deadline", &self.result_deadline, 10);

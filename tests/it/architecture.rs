@@ -81,7 +81,8 @@ fn one_file_makes_statuses() {
     sources(&root, &mut files);
     let makes = |file: &PathBuf| {
         let text = std::fs::read_to_string(file).unwrap();
-        let constructors = ["Status::new(", "Status::with_", "Status::internal(", "Status::not_found(", "Status::invalid_"];
+        let constructors =
+            ["Status::new(", "Status::with_", "Status::internal(", "Status::not_found(", "Status::invalid_"];
         constructors.iter().any(|constructor| text.contains(constructor))
     };
     let outside = files.iter().filter(|file| makes(file) && !file.to_string_lossy().contains("grpc/status"));

@@ -1,6 +1,11 @@
 //! Tests of the whole from outside: real files, processes and sockets, no cluster.
 
-#![allow(clippy::unwrap_used, clippy::panic, unreachable_pub, reason = "a test fails by panicking, and exports nothing")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    unreachable_pub,
+    reason = "a test fails by panicking, and exports nothing"
+)]
 
 mod architecture;
 mod cli_client;

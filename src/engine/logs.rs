@@ -217,11 +217,12 @@ impl Streamer {
         loop {
             changes.borrow_and_update();
             let Some(at) = place else {
-                // Not in the ring: an own read catches up, then the ring is tried again.
-                let before = self.position;
+                // Not in the ring: an own read catches up, then the ring is tried again. Only a read
+                // that began after the feed's end was surely a read to the end.
+                let (before, ended) = (self.position, feed.ended());
                 self.read_on(&source).await?;
                 place = feed.place_after(self.position.as_ref());
-                match (place, feed.ended()) {
+                match (place, ended) {
                     (None, Some(end)) => return Ok(Some(end.into())),
                     (None, None) if self.position == before => self.wait(&mut changes).await?,
                     _ => {}

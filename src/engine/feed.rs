@@ -287,9 +287,7 @@ impl Upstream {
                     continue;
                 }
                 Some(Stage::Gone) if clean_eof_in_deletion => return self.complete(),
-                Some(Stage::Gone) => self.read(false).await,
-                Some(Stage::Ended) => self.read(false).await,
-                Some(Stage::Live | Stage::BeingDeleted) => self.read(true).await,
+                Some(stage) => self.read(stage).await,
             };
             match (stage, read) {
                 (Some(Stage::Ended | Stage::Gone), Read::Eof) => return self.complete(),
@@ -340,16 +338,19 @@ impl Upstream {
         }
     }
 
-    /// Reads from the present position; a follow is left as soon as the attempt's stage changes,
+    /// Reads from the present position, in `stage`; a follow is left as soon as the stage changes,
     /// since then a plain read says all there is.
-    async fn read(&mut self, follow: bool) -> Read {
+    async fn read(&mut self, stage_at_open: Stage) -> Read {
+        let follow = matches!(stage_at_open, Stage::Live | Stage::BeingDeleted);
         let options = LogOptions { from: self.position, follow };
         let opened = self.logs.open(&self.source, &options).await;
         let mut stream = match opened {
             Ok(stream) => stream.ready_chunks(64),
             Err(error) => return Read::Failed(error),
         };
-        let stage_at_open = stage(&self.follow.borrow_and_update(), self.source.attempt);
+        if follow && stage(&self.follow.borrow_and_update(), self.source.attempt) != stage_at_open {
+            return Read::StageChanged;
+        }
         loop {
             tokio::select! {
                 biased;

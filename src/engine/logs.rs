@@ -308,7 +308,10 @@ impl Streamer {
             if let Some(cause) = tail.cut() {
                 self.send(LogEvent::Truncated { attempt: self.attempt, cause }).await?;
             }
+            let last = tail.last;
             self.items(tail.items.into()).await?;
+            // Lines that were not asked for are behind us too.
+            self.position = last.or(self.position);
         }
         Ok(())
     }
@@ -439,15 +442,17 @@ struct LastLines {
     seen: u64,
     bytes: usize,
     dropped: bool,
+    last: Option<LogPosition>,
 }
 
 impl LastLines {
     fn new(lines: u64) -> Self {
-        Self { lines, items: VecDeque::new(), seen: 0, bytes: 0, dropped: false }
+        Self { lines, items: VecDeque::new(), seen: 0, bytes: 0, dropped: false, last: None }
     }
 
     fn push(&mut self, item: LogItem) {
         let LogItem::Piece(piece) = &item else { return };
+        self.last = Some(piece.end());
         self.seen += u64::from(piece.ends_line);
         self.bytes += piece.data.len();
         self.items.push_back(item);

@@ -90,6 +90,7 @@ pub(super) fn start(
         entries: HashMap::new(),
         timers: DelayQueue::new(),
         acting: JoinSet::new(),
+        acting_on: HashMap::new(),
         permits: Arc::new(Semaphore::new(ACTING)),
         ready,
         read: results::Reading::new(hub, handle.clone(), result_deadline, rules.limits.max_result_bytes),
@@ -122,6 +123,8 @@ struct Reconciler {
     entries: HashMap<RunName, Entry>,
     timers: DelayQueue<RunName>,
     acting: JoinSet<Acted>,
+    /// Whom each of these tasks acts on, for the one that panics.
+    acting_on: HashMap<tokio::task::Id, (RunName, String)>,
     permits: Arc<Semaphore>,
     ready: watch::Sender<Readiness>,
     read: results::Reading,
@@ -144,9 +147,12 @@ impl Reconciler {
                     Some(message) => self.message(message),
                     None => return,
                 },
-                Some(acted) = self.acting.join_next(), if !self.acting.is_empty() => match acted {
-                    Ok(acted) => self.acted(acted),
-                    Err(panicked) => error!(%panicked, "an action panicked"),
+                Some(acted) = self.acting.join_next_with_id(), if !self.acting.is_empty() => match acted {
+                    Ok((id, acted)) => {
+                        self.acting_on.remove(&id);
+                        self.acted(acted);
+                    }
+                    Err(panicked) => self.panicked(&panicked),
                 },
                 Some(due) = self.timers.next(), if !self.timers.is_empty() => {
                     let name = due.into_inner();
@@ -287,7 +293,8 @@ impl Reconciler {
             entry.done.extend(fresh.iter().map(|action| (std::mem::discriminant(action), now)));
             let (runs, permits) = (Arc::clone(&self.runs), Arc::clone(&self.permits));
             let (name, uid) = (facts.name.clone(), facts.uid.clone());
-            self.acting.spawn(act(runs, permits, name, uid, fresh));
+            let task = self.acting.spawn(act(runs, permits, name.clone(), uid.clone(), fresh));
+            self.acting_on.insert(task.id(), (name, uid));
         }
         self.set_timer(&facts.name, wake);
     }
@@ -303,6 +310,16 @@ impl Reconciler {
                 }
             }
             (None, None) => {}
+        }
+    }
+
+    /// A fault of ours must not leave a run alone for ever: it is acted on again, later.
+    fn panicked(&mut self, panicked: &tokio::task::JoinError) {
+        error!(%panicked, "an action panicked");
+        if let Some((name, uid)) = self.acting_on.remove(&panicked.id()) {
+            let message = "an action panicked".to_owned();
+            let error = Some(BackendError::Corrupt { what: name.to_string(), message });
+            self.acted(Acted { name, uid, error });
         }
     }
 

@@ -107,11 +107,18 @@ impl Reading {
         let (hub, reconciler, deadline) = (self.hub.clone(), self.reconciler.clone(), self.deadline);
         let ReadRequest { name, uid, source, rule } = request;
         let rule = ReaderRule { max_bytes: self.max_bytes, ..rule };
-        task::spawn("result-reader", async move {
-            let outcome = match source {
+        let reader = task::spawn("result-reader", async move {
+            match source {
                 Some(source) => read(&hub, &source, rule, follow, deadline).await,
                 None => ResultOutcome::Unavailable("the attempt left no output to read".to_owned()),
-            };
+            }
+        });
+        task::spawn("result", async move {
+            // A fault of the reader must not leave the run unsettled for ever.
+            let outcome = reader.await.unwrap_or_else(|fault| {
+                tracing::error!(run = %name, %fault, "the result reader failed");
+                ResultOutcome::Unavailable("the result reader failed".to_owned())
+            });
             reconciler.result(name, uid, outcome).await;
         });
     }

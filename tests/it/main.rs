@@ -10,5 +10,6 @@
 mod architecture;
 mod cli_client;
 mod contract;
+mod docs;
 mod fake_server;
 mod local;

@@ -1,0 +1,236 @@
+//! The commands in README.md and docs/, run as a reader would run them.
+//!
+//! A block opened by ```` ```sh test ```` is run by bash in a directory of its document, against a server of its own on
+//! the local backend; `127.0.0.1:7420` becomes that server's address. `needs=NAME` skips the block, by name, where there
+//! is no such program (`needs=python-MODULE`: no such Python module). A block ```` ```text output ```` after it is what
+//! it prints on stdout. ```` ```LANGUAGE file=NAME ```` is written to that file. Every ```` ```toml ```` block is a
+//! configuration that loads.
+
+#![allow(clippy::print_stderr, reason = "tells what is skipped")]
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use longshore::config::{Config, ServeArgs};
+use rustix::process::{Pid, Signal, kill_process};
+
+/// The address that the pages use.
+const DOCUMENTED: &str = "127.0.0.1:7420";
+
+/// A fenced block.
+#[derive(Debug)]
+struct Block {
+    /// Where it begins, counted from 1.
+    line: usize,
+    /// The words after the fence.
+    info: Vec<String>,
+    text: String,
+}
+
+impl Block {
+    fn is(&self, words: [&str; 2]) -> bool {
+        self.info.starts_with(&words.map(str::to_owned))
+    }
+
+    fn value(&self, key: &str) -> Option<&str> {
+        self.info.iter().find_map(|word| word.strip_prefix(key)?.strip_prefix('='))
+    }
+}
+
+fn blocks(text: &str) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    let mut open: Option<Block> = None;
+    for (index, line) in text.lines().enumerate() {
+        match (line.strip_prefix("```"), open.as_mut()) {
+            (Some(info), None) => {
+                let info = info.split_whitespace().map(str::to_owned).collect();
+                open = Some(Block { line: index + 1, info, text: String::new() });
+            }
+            (Some(_), Some(_)) => blocks.extend(open.take()),
+            (None, Some(block)) => {
+                block.text.push_str(line);
+                block.text.push('\n');
+            }
+            (None, None) => {}
+        }
+    }
+    assert!(open.is_none(), "a block never ends: {open:?}");
+    blocks
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// All pages, by their path from the root.
+fn pages() -> Vec<(String, String)> {
+    let mut paths: Vec<PathBuf> = ["README.md", "CONTRIBUTING.md"].map(|name| root().join(name)).to_vec();
+    paths.extend(std::fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path()));
+    paths.sort();
+    let page = |path: PathBuf| {
+        let name = path.strip_prefix(root()).unwrap().display().to_string();
+        (name, std::fs::read_to_string(path).unwrap())
+    };
+    paths.into_iter().filter(|path| path.extension().is_some_and(|e| e == "md")).map(page).collect()
+}
+
+/// A server of the binary, ended as an operator would end it.
+struct Server {
+    process: Child,
+    address: String,
+    /// Held open: a server whose log nobody reads must not be ended by that.
+    _log: std::io::Lines<BufReader<std::process::ChildStderr>>,
+}
+
+impl Server {
+    fn start(state: &Path) -> Self {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_longshore"))
+            .args(["serve", "--backend", "local", "--listen", "127.0.0.1:0", "--admin-listen", "off"])
+            .args(["--log-format", "json", "--state-dir"])
+            .arg(state)
+            .env_remove("LONGSHORE_CONFIG")
+            .env("RUST_LOG", "longshore::app=info,error")
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut log = BufReader::new(process.stderr.take().unwrap()).lines();
+        let address = log.by_ref().find_map(|line| {
+            let line: serde_json::Value = serde_json::from_str(&line.unwrap()).ok()?;
+            (line["message"] == "serving").then(|| line["address"].as_str().unwrap().to_owned())
+        });
+        let address = address.unwrap_or_else(|| panic!("the server ended before it served: {:?}", process.wait()));
+        Self { process, address, _log: log }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let pid = Pid::from_child(&self.process);
+        let _ = kill_process(pid, Signal::TERM);
+        let _ = self.process.wait();
+    }
+}
+
+fn is_there(needed: &str) -> bool {
+    let mut command = match needed.strip_prefix("python-") {
+        Some(module) => {
+            let mut python = Command::new("python3");
+            python.args(["-c", &format!("import {module}")]);
+            python
+        }
+        None => {
+            let mut shell = Command::new("sh");
+            shell.args(["-c", &format!("command -v {needed}")]);
+            shell
+        }
+    };
+    let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    status.is_ok_and(|status| status.success())
+}
+
+/// Runs the block and gives its stdout.
+fn run(block: &Block, page: &str, dir: &Path, address: &str) -> String {
+    let program = Path::new(env!("CARGO_BIN_EXE_longshore"));
+    let mut path = program.parent().unwrap().as_os_str().to_owned();
+    path.push(":");
+    path.push(std::env::var_os("PATH").unwrap_or_default());
+    let output = Command::new("bash")
+        .args(["-euo", "pipefail", "-c", &block.text.replace(DOCUMENTED, address)])
+        .current_dir(dir)
+        .env("PATH", path)
+        .env("LONGSHORE_SERVER", format!("http://{address}"))
+        .env_remove("LONGSHORE_NAMESPACE")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{page}:{}: {}\n{}\n{out}\n{err}", block.line, output.status, block.text);
+    out.into_owned()
+}
+
+fn run_page(page: &str, blocks: &[Block]) -> usize {
+    let dir = tempfile::tempdir().unwrap();
+    let work = dir.path().join("work");
+    std::fs::create_dir(&work).unwrap();
+    let server = Server::start(&dir.path().join("state"));
+    let mut ran = 0;
+    for (index, block) in blocks.iter().enumerate() {
+        if let Some(file) = block.value("file") {
+            std::fs::write(work.join(file), block.text.replace(DOCUMENTED, &server.address)).unwrap();
+        }
+        if !block.is(["sh", "test"]) {
+            continue;
+        }
+        if let Some(needed) = block.value("needs").filter(|needed| !is_there(needed)) {
+            eprintln!("skipped: {page}:{} needs {needed}", block.line);
+            continue;
+        }
+        let printed = run(block, page, &work, &server.address);
+        ran += 1;
+        if let Some(told) = blocks.get(index + 1).filter(|next| next.is(["text", "output"])) {
+            assert_eq!(printed, told.text, "{page}:{}: this is not what is printed", told.line);
+        }
+    }
+    ran
+}
+
+#[test]
+fn commands_in_the_pages_do_what_they_say() {
+    let mut ran = 0;
+    for (page, text) in pages() {
+        let blocks = blocks(&text);
+        if blocks.iter().any(|block| block.is(["sh", "test"])) {
+            ran += run_page(&page, &blocks);
+        }
+    }
+    assert!(ran > 0, "no page has a block to be run");
+}
+
+#[test]
+fn configurations_in_the_pages_load() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("longshore.toml");
+    for (page, text) in pages() {
+        for block in blocks(&text).iter().filter(|block| block.info.first().is_some_and(|word| word == "toml")) {
+            std::fs::write(&file, &block.text).unwrap();
+            let args = ServeArgs { config: Some(file.clone()), ..ServeArgs::default() };
+            if let Err(error) = Config::load(&args) {
+                panic!("{page}:{}: {error}", block.line);
+            }
+        }
+    }
+}
+
+#[test]
+fn links_in_the_pages_lead_somewhere() {
+    let mut dead = Vec::new();
+    for (page, text) in pages() {
+        let dir = root().join(&page).parent().unwrap().to_owned();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link) {
+            let (target, anchor) = link.split_once('#').unwrap_or((link, ""));
+            if target.contains("://") {
+                continue;
+            }
+            let target = if target.is_empty() { root().join(&page) } else { dir.join(target) };
+            let there = match anchor {
+                "" => target.exists(),
+                _ => std::fs::read_to_string(&target).is_ok_and(|text| headings(&text).any(|h| h == anchor)),
+            };
+            if !there {
+                dead.push(format!("{page}: {link}"));
+            }
+        }
+    }
+    assert!(dead.is_empty(), "{dead:#?}");
+}
+
+/// The anchors of a page's headings, as forges make them.
+fn headings(text: &str) -> impl Iterator<Item = String> {
+    text.lines().filter_map(|line| line.strip_prefix('#')).map(|line| {
+        let heading = line.trim_start_matches('#').trim().to_lowercase();
+        let kept = heading.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+        kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+    })
+}

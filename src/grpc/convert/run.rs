@@ -206,6 +206,12 @@ fn result(info: &ResultInfo, view: View) -> v1::Result {
     v1::Result { state: state.into(), error: info.error.as_ref().map(result_error), ..found }
 }
 
+/// Whether a result's text belongs into this view and was not at hand.
+pub(in crate::grpc) fn lacks_text(result: &v1::Result, view: View) -> bool {
+    let told = u64::try_from(result.size_bytes).is_ok_and(|size| (1..=INLINE_RESULT_MAX).contains(&size));
+    view == View::Full && told && result.json.is_empty()
+}
+
 fn found_result(found: &FoundResult, view: View) -> v1::Result {
     let inline = view == View::Full && found.size_bytes <= INLINE_RESULT_MAX;
     let source = match found.source {

@@ -203,6 +203,14 @@ pub enum BackendError {
         /// In the backend's own words.
         message: String,
     },
+    /// What a field names is not there, or not for runs.
+    #[error("{field}: {message}")]
+    InvalidField {
+        /// Path of the field, as in the proto.
+        field: String,
+        /// What is wrong with it.
+        message: String,
+    },
     /// A quota is used up.
     #[error("{what}: {message}")]
     Exhausted {

@@ -7,7 +7,7 @@ use tonic::{Code, Status};
 
 use crate::backend::BackendError;
 use crate::domain::name::RunName;
-use crate::domain::violation::{ViolationKind, Violations};
+use crate::domain::violation::{Violation, ViolationKind, Violations};
 use crate::engine::EngineError;
 use crate::proto::v1::ErrorReason;
 
@@ -140,6 +140,9 @@ fn from_backend(error: &BackendError) -> Fault {
         // What a caller can get wrong is refused before; this is a manifest of our own making.
         BackendError::Rejected { what, message: _ } => {
             Fault::new(Code::Internal, ErrorReason::Internal, message).with("object", what)
+        }
+        BackendError::InvalidField { field, message } => {
+            from_violations(&Violation::new(field.as_str(), message.as_str()).into())
         }
         BackendError::Exhausted { what, message: words } => {
             Fault::new(Code::ResourceExhausted, ErrorReason::QuotaExceeded, message)

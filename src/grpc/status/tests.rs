@@ -33,6 +33,7 @@ fn backend_errors() -> Vec<(BackendError, Code, &'static str)> {
         (BackendError::NamespaceNotReady(text()), Code::FailedPrecondition, "NAMESPACE_NOT_READY"),
         (BackendError::Conflict(what()), Code::Aborted, "CONFLICT"),
         (BackendError::Rejected { what: what(), message: text() }, Code::Internal, "INTERNAL"),
+        (BackendError::InvalidField { field: what(), message: text() }, Code::InvalidArgument, "INVALID_FIELDS"),
         (BackendError::Exhausted { what: what(), message: text() }, Code::ResourceExhausted, "QUOTA_EXCEEDED"),
         (BackendError::Denied { what: what(), message: text() }, Code::Internal, "INTERNAL"),
         (BackendError::AdmissionDenied { what: what(), message: text() }, Code::FailedPrecondition, "ADMISSION_DENIED"),

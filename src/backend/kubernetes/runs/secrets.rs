@@ -43,7 +43,7 @@ impl KubernetesRuns {
                     Some(keys) if !keys.contains(key) => format!("Secret `{secret}` has no key `{key}`"),
                     Some(_) => continue,
                 };
-                return Err(BackendError::Rejected { what: field_of(launch, variable), message: why });
+                return Err(invalid_variable(launch, variable, why));
             }
         }
         Ok(())
@@ -115,11 +115,14 @@ fn released_keys(secret: &Secret) -> Option<BTreeSet<&str>> {
     released.then(|| secret.data.iter().flatten().map(|(key, _)| key.as_str()).collect())
 }
 
-/// The field that a variable came from: the caller's, or the profile's.
-fn field_of(launch: &Launch, variable: &str) -> String {
+/// Names the field that a variable came from: the caller's, or the profile.
+fn invalid_variable(launch: &Launch, variable: &str, why: String) -> BackendError {
     match launch.submission.spec.env.iter().position(|own| own.name == variable) {
-        Some(at) => format!("spec.env[{at}].secret_key_ref"),
-        None => format!("variable `{variable}` of the profile"),
+        Some(at) => BackendError::InvalidField { field: format!("spec.env[{at}].secret_key_ref"), message: why },
+        None => BackendError::InvalidField {
+            field: "spec.runner.profile".to_owned(),
+            message: format!("its variable `{variable}` has no value: {why}"),
+        },
     }
 }
 

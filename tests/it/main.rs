@@ -1,8 +1,12 @@
-//! Tests of the whole from outside: real files, processes and sockets, no cluster.
+//! Tests of the whole from outside: real files, processes and sockets, no cluster. `contract` and
+//! `local` call the backend itself; all others go through gRPC.
 
 #![allow(
-    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::large_futures,
     clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used,
     unreachable_pub,
     reason = "a test fails by panicking, and exports nothing"
 )]
@@ -11,5 +15,17 @@ mod architecture;
 mod cli_client;
 mod contract;
 mod docs;
+mod drain;
+mod errors;
 mod fake_server;
+mod fixture;
+mod health;
+mod listing;
 mod local;
+mod logs;
+mod restart;
+mod runs;
+mod service;
+#[path = "../support/support.rs"]
+#[allow(dead_code, reason = "shared with the suite for clusters")]
+mod support;

@@ -1,0 +1,35 @@
+//! Black-box tests of the daemon on a real cluster, named by `LONGSHORE_TEST_KUBECONFIG`. Without
+//! one every test fails: whoever runs this suite wants it run. See ../README.md for a cluster.
+//!
+//! | variable | meaning |
+//! | --- | --- |
+//! | `LONGSHORE_TEST_KUBECONFIG` | kubeconfig of the cluster, with the rights of an administrator |
+//! | `LONGSHORE_TEST_BUSYBOX` | image with a shell, default `localhost/busybox:test` |
+//! | `LONGSHORE_TEST_IMAGE` | image with this binary, default `localhost/longshore:test` |
+//! | `LONGSHORE_TEST_CONTROL` | socket that restarts the cluster's parts; unset: nothing is restarted |
+
+#![allow(
+    clippy::expect_used,
+    clippy::large_futures,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
+mod admission;
+mod case;
+mod cluster;
+mod contract;
+mod external;
+mod objects;
+mod outage;
+mod outcomes;
+mod proxy;
+mod release;
+mod restart;
+mod stops;
+#[path = "../../support/support.rs"]
+#[allow(dead_code, reason = "shared with the suite for the local backend")]
+mod support;
+mod timeline;

@@ -1,0 +1,134 @@
+//! A daemon with the local backend, its state in a directory of its own.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use longshore::proto::v1::{RunSpec, WatchRunsRequest, watch_runs_response::Event};
+use tempfile::TempDir;
+
+use crate::support::client::{Client, DEFAULT, is_terminal};
+use crate::support::daemon::Daemon;
+use crate::support::spec::{env, runner};
+use crate::support::wait::{until, within};
+
+/// What every script can use: `gate NAME` waits until the test opens that gate, and `mark NAME`
+/// tells the test that this place was reached. A script ends by itself once the test is gone.
+const PRELUDE: &str = r#"
+    gate() { while [ ! -e "$TEST_DIR/open-$1" ]; do [ -d "$TEST_DIR" ] || exit 99; sleep 0.02; done; }
+    mark() { : > "$TEST_DIR/mark-$1"; }
+    eval "$SCRIPT""#;
+
+/// A daemon and its files. Dropping it kills the daemon; what it runs ends soon after.
+#[derive(Debug)]
+pub(crate) struct Local {
+    pub(crate) daemon: Daemon,
+    dir: TempDir,
+}
+
+impl Local {
+    /// A daemon that is ready.
+    pub(crate) async fn start() -> Self {
+        Self::start_with(["--admin-listen", "off"]).await
+    }
+
+    /// A daemon with further flags, ready.
+    pub(crate) async fn start_with<const N: usize>(flags: [&str; N]) -> Self {
+        let dir = TempDir::with_prefix("longshore-it-").unwrap();
+        std::fs::create_dir(dir.path().join("gates")).unwrap();
+        std::fs::write(dir.path().join("config.toml"), config(&dir)).unwrap();
+        let state = dir.path().join("state").into_os_string();
+        let config = dir.path().join("config.toml").into_os_string();
+        let mut args: Vec<OsString> = ["--backend", "local", "--listen", "127.0.0.1:0", "--log-format", "json"]
+            .into_iter()
+            .chain(flags)
+            .map(OsString::from)
+            .collect();
+        args.extend(["--state-dir".into(), state, "--config".into(), config]);
+        let local = Self { daemon: Daemon::start(args).await, dir };
+        local.client().await;
+        local
+    }
+
+    /// Clients of the daemon, once it is ready.
+    pub(crate) async fn client(&self) -> Client {
+        self.daemon.client().ready().await
+    }
+
+    fn gates(&self) -> PathBuf {
+        self.dir.path().join("gates")
+    }
+
+    /// Puts a file beside the gates, in `$TEST_DIR`.
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.gates().join(name), text).unwrap();
+    }
+
+    /// Lets every script go on that waits at this gate.
+    pub(crate) fn open(&self, gate: &str) {
+        std::fs::write(self.gates().join(format!("open-{gate}")), "").unwrap();
+    }
+
+    /// Waits until a script has reached this place.
+    pub(crate) async fn marked(&self, mark: &str) {
+        let path = self.gates().join(format!("mark-{mark}"));
+        until(&format!("the mark {mark}"), async || path.exists().then_some(())).await;
+    }
+
+    /// Stops what still runs, so that nothing is left behind.
+    pub(crate) async fn finish(self) {
+        let client = self.client().await;
+        let request = WatchRunsRequest { parent: DEFAULT.to_owned(), ..WatchRunsRequest::default() };
+        let mut events = client.watch(request).await;
+        let mut live = std::collections::BTreeSet::new();
+        let mut synced = false;
+        within("every run to end", async {
+            while !synced || !live.is_empty() {
+                match events.message().await.expect("WatchRuns").and_then(|answer| answer.event) {
+                    Some(Event::Run(run)) if is_terminal(&run) => drop(live.remove(&run.name)),
+                    Some(Event::Run(run)) if live.insert(run.name.clone()) => {
+                        client.cancel(&run.name, "the test is over").await;
+                    }
+                    Some(Event::Synced(_)) => synced = true,
+                    _ => {}
+                }
+            }
+        })
+        .await;
+    }
+}
+
+/// The spec that executes a shell script.
+pub(crate) fn script(text: &str) -> RunSpec {
+    RunSpec { env: vec![env("SCRIPT", text)], ..runner("sh") }
+}
+
+fn config(dir: &TempDir) -> String {
+    let gates = toml::Value::from(dir.path().join("gates").to_str().expect("UTF-8"));
+    let prelude = toml::Value::from(PRELUDE);
+    format!(
+        r#"
+        drain_timeout = "5s"
+
+        [local]
+        # Gates are outside of what a sandbox sees, and the same everywhere is worth more here.
+        bwrap = "off"
+
+        [profiles.sh]
+        description = "A shell script of a test"
+        overridable = ["env", "resources", "run_timeout", "termination_grace", "retention", "result", "security"]
+        [profiles.sh.local]
+        command = ["/bin/sh", "-c", {prelude}]
+        [profiles.sh.defaults]
+        env = {{ TEST_DIR = {gates} }}
+        result = "none"
+
+        [profiles.stdin]
+        input = "stdin"
+        [profiles.stdin.local]
+        command = ["cat"]
+
+        [profiles.elsewhere.kubernetes]
+        image = "localhost/elsewhere:1"
+        "#
+    )
+}

@@ -1,0 +1,120 @@
+//! A daemon that is killed loses nothing.
+
+use longshore::proto::v1::{ListRunsRequest, ReadResultRequest};
+use longshore::proto::v1::{RunSpec, RunState};
+
+use crate::fixture::{Local, script};
+use crate::support::client::{DEFAULT, follow};
+use crate::support::logs::resumed;
+use crate::support::spec::{seconds, sql};
+
+#[tokio::test]
+async fn finished_runs_are_told_as_before() {
+    let mut local = Local::start().await;
+    let client = local.client().await;
+    let spec = script("echo kept; exit 5");
+    let failed = client.submit_as("kept", spec.clone()).await.expect("SubmitRun").run.expect("the run");
+    let failed = client.wait_settled(&failed.name).await;
+    let query = client.submit(sql("SELECT name FROM products ORDER BY name")).await;
+    let query = client.wait_settled(&query.name).await;
+    let log = client.logs(&failed.name).await;
+
+    local.daemon.kill().await;
+    local.daemon.revive().await;
+
+    let client = local.client().await;
+    for before in [&failed, &query] {
+        let mut after = client.get(&before.name).await;
+        assert_eq!(after.etag, before.etag, "{after:?} was {before:?}");
+        // What is told with the time is told anew.
+        after.message.clone_from(&before.message);
+        assert_eq!(&after, before);
+    }
+    let again = client.logs(&failed.name).await;
+    assert_eq!((again.text(), again.ended), (log.text(), log.ended));
+    let from_cursor = client.read_logs(resumed(&follow(&failed.name), &log.cursor)).await;
+    assert_eq!(from_cursor.text(), "");
+    let replay = client.submit_as("kept", spec).await.expect("SubmitRun");
+    assert_eq!((replay.replayed, replay.run.map(|run| run.uid)), (true, Some(failed.uid)));
+    let request = ReadResultRequest { name: query.name.clone(), read_offset: 0 };
+    let chunk = client.runs.clone().read_result(request).await.expect("ReadResult").into_inner().message().await;
+    assert_eq!(chunk.expect("a chunk").map(|c| c.sha256), query.result.map(|result| result.sha256));
+    let list = ListRunsRequest { parent: DEFAULT.to_owned(), ..ListRunsRequest::default() };
+    let listed = client.runs.clone().list_runs(list).await.expect("ListRuns").into_inner().runs;
+    let listed: Vec<_> = listed.into_iter().map(|run| run.name).collect();
+    assert_eq!(listed, [query.name, failed.name]);
+}
+
+#[tokio::test]
+async fn a_live_run_goes_on_and_its_follower_too() {
+    let mut local = Local::start().await;
+    let client = local.client().await;
+    let name = client.submit(script("echo 1; gate a; echo 2; gate b; echo 3; gate c; echo 4; exit 6")).await.name;
+    let before = client.wait_state(&name, RunState::Running).await;
+    let mut stream = client.open_logs(follow(&name)).await;
+    stream.until("1\n").await;
+    local.daemon.kill().await;
+    let first = stream.until_cut().await;
+    assert_eq!(first.closing, None, "a kill is a cut");
+    // Printed while nobody looked.
+    local.open("a");
+    local.daemon.revive().await;
+
+    let client = local.client().await;
+    let run = client.get(&name).await;
+    assert_eq!((run.state(), &run.uid), (RunState::Running, &before.uid));
+    assert_eq!(run.attempts[0].uid, before.attempts[0].uid);
+    let mut stream = client.open_logs(resumed(&follow(&name), &first.cursor)).await;
+    stream.until("2\n").await;
+    local.open("b");
+    stream.until("3\n").await;
+    local.open("c");
+    let second = stream.rest().await;
+    second.assert_complete();
+    assert_eq!(format!("{}{}", first.text(), second.text()), "1\n2\n3\n4\n");
+    let run = client.wait_terminal(&name).await;
+    assert_eq!((run.state(), run.exit_code), (RunState::Failed, Some(6)), "{run:?}");
+    assert_eq!(run.attempts.len(), 1);
+}
+
+#[tokio::test]
+async fn what_ended_meanwhile_is_settled_at_the_next_start() {
+    let mut local = Local::start().await;
+    let client = local.client().await;
+    let rule = crate::support::spec::result_rule(
+        longshore::proto::v1::ResultMode::Required,
+        longshore::proto::v1::ResultScan::LastObject,
+    );
+    let spec = RunSpec { result: rule, ..script("mark up; gate go; echo '{\"n\": 1}'; mark down") };
+    let name = client.submit(spec).await.name;
+    local.marked("up").await;
+    local.daemon.kill().await;
+    local.open("go");
+    local.marked("down").await;
+    local.daemon.revive().await;
+    let client = local.client().await;
+    let run = client.wait_terminal(&name).await;
+    assert_eq!((run.state(), run.exit_code), (RunState::Succeeded, Some(0)), "{run:?}");
+    assert_eq!(run.result.expect("a result").json, r#"{"n":1}"#);
+    assert_eq!(client.logs(&name).await.text(), "{\"n\": 1}\n");
+}
+
+#[tokio::test]
+async fn clocks_and_cancels_hold_over_a_restart() {
+    let mut local = Local::start().await;
+    let client = local.client().await;
+    let clocked = RunSpec { run_timeout: seconds(2), ..script("mark clocked; gate never") };
+    let clocked = client.submit(clocked).await.name;
+    let waiting = client.submit(script("trap 'exit 4' TERM; mark waiting; gate never")).await.name;
+    local.marked("clocked").await;
+    local.marked("waiting").await;
+    local.daemon.kill().await;
+    local.daemon.revive().await;
+    let client = local.client().await;
+    client.cancel(&waiting, "after the restart").await;
+    let run = client.wait_terminal(&waiting).await;
+    assert_eq!((run.state(), run.exit_code), (RunState::Cancelled, Some(4)), "{run:?}");
+    let run = client.wait_terminal(&clocked).await;
+    let reason = run.failure.as_ref().map(|failure| failure.reason());
+    assert_eq!(reason, Some(longshore::proto::v1::FailureReason::RunDeadline), "{run:?}");
+}

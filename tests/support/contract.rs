@@ -1,0 +1,80 @@
+//! What holds on every backend, as black-box cases. A suite names them with
+//! [`on_every_backend`] and gives each a [`Subject`].
+
+use longshore::proto::v1::RunSpec;
+
+use super::client::Client;
+
+mod idempotency;
+mod lists;
+mod logs;
+mod outcomes;
+mod results;
+mod stops;
+
+pub(crate) use idempotency::*;
+pub(crate) use lists::*;
+pub(crate) use logs::*;
+pub(crate) use outcomes::*;
+pub(crate) use results::*;
+pub(crate) use stops::*;
+
+/// A daemon that serves, and what its backend is like.
+#[derive(Clone, Debug)]
+pub(crate) struct Subject {
+    pub(crate) client: Client,
+    /// Makes the spec that executes a shell script.
+    pub(crate) script: fn(&str) -> RunSpec,
+    /// Whether stdout and stderr are told apart.
+    pub(crate) split_streams: bool,
+}
+
+impl Subject {
+    pub(crate) fn script(&self, text: &str) -> RunSpec {
+        (self.script)(text)
+    }
+}
+
+/// Makes a test of each case. `$run` is `async fn(name: &str, case: impl AsyncFnOnce(&Subject))`.
+macro_rules! on_every_backend {
+    ($run:path) => {
+        $crate::support::contract::on_every_backend! { @ $run:
+            exit_zero_tells_everything,
+            a_nonzero_exit_is_the_users_failure,
+            the_run_clock_keeps_exit_code_and_logs,
+            input_and_files_are_found,
+            a_cancel_keeps_the_first_reason_and_the_last_line,
+            a_cancel_of_a_finished_run_changes_nothing,
+            a_live_run_cannot_be_deleted,
+            deleting_a_finished_run_frees_its_key,
+            a_replay_is_the_same_run,
+            another_payload_under_the_same_key_is_refused,
+            replays_at_once_make_one_run,
+            two_followers_get_every_byte,
+            many_lines_are_complete,
+            a_cursor_resumes_after_every_event,
+            a_limit_of_bytes_is_exact,
+            the_tail_is_the_last_lines,
+            text_format_is_lossy_utf8,
+            a_foreign_cursor_is_refused,
+            a_result_file_is_found,
+            a_marked_line_is_found,
+            a_printed_object_is_found,
+            a_missing_required_result_fails_the_run,
+            a_nonzero_exit_keeps_the_result,
+            a_result_beside_the_record_is_told_inline,
+            a_large_result_is_streamed,
+            a_list_and_a_watch_tell_of_runs,
+            many_runs_at_once_keep_apart,
+            a_wait_answers_with_the_live_run,
+            the_server_tells_what_it_is,
+        }
+    };
+    (@ $run:path: $($case:ident,)*) => {$(
+        #[tokio::test]
+        async fn $case() {
+            $run(stringify!($case), async |subject| $crate::support::contract::$case(subject).await).await;
+        }
+    )*};
+}
+pub(crate) use on_every_backend;

@@ -1,0 +1,109 @@
+//! Seeing many runs, and waiting for one.
+
+use longshore::proto::v1::watch_runs_response::Event;
+use longshore::proto::v1::{
+    GetServerInfoRequest, ListRunnerProfilesRequest, ListRunsRequest, RunFilter, RunSpec, RunState, WaitRunRequest,
+    WatchRunsRequest,
+};
+
+use super::Subject;
+use crate::support::client::DEFAULT;
+use crate::support::spec::{UNTIL_TERM, seconds};
+use crate::support::wait::within;
+
+pub(crate) async fn a_list_and_a_watch_tell_of_runs(subject: &Subject) {
+    let client = &subject.client;
+    let labelled = |value: &str, script: &str| {
+        let labels = [("case".to_owned(), value.to_owned())].into();
+        RunSpec { labels, ..subject.script(script) }
+    };
+    let first = client.run(labelled("first", "exit 0")).await;
+    let filter = Some(RunFilter { label_selector: "case in (first, second)".to_owned(), ..RunFilter::default() });
+    let request =
+        WatchRunsRequest { parent: DEFAULT.to_owned(), filter: filter.clone(), ..WatchRunsRequest::default() };
+    let mut events = client.watch(request).await;
+    let mut next = async || within("the next watch event", events.message()).await.expect("WatchRuns").expect("open");
+
+    let Some(Event::Run(there)) = next().await.event else { panic!("what is there comes first") };
+    assert_eq!((&there.name, there.state), (&first.name, first.state));
+    assert!(matches!(next().await.event, Some(Event::Synced(_))));
+    let second = client.submit(labelled("second", UNTIL_TERM)).await;
+    let mut seen = Vec::new();
+    while seen.last() != Some(&RunState::Running) {
+        // The first one may still change: when it goes is known a little after its end.
+        let Some(Event::Run(run)) = next().await.event else { continue };
+        seen.extend((run.name == second.name).then(|| run.state()));
+    }
+    assert!(seen.is_sorted(), "states go forward: {seen:?}");
+    client.cancel(&second.name, "").await;
+    while seen.last() != Some(&RunState::Cancelled) {
+        let Some(Event::Run(run)) = next().await.event else { continue };
+        seen.extend((run.name == second.name).then(|| run.state()));
+    }
+
+    let list = ListRunsRequest { parent: DEFAULT.to_owned(), filter, ..ListRunsRequest::default() };
+    let page = client.runs.clone().list_runs(list).await.expect("ListRuns").into_inner();
+    let names: Vec<_> = page.runs.iter().map(|run| run.name.as_str()).collect();
+    assert_eq!(names, [second.name.as_str(), first.name.as_str()], "newest first");
+    assert_eq!(page.next_page_token, "");
+    assert!(page.runs.iter().all(|run| run.effective_spec.is_none()), "BASIC");
+
+    client.delete(&second.name).await.expect("DeleteRun");
+    loop {
+        match next().await.event {
+            Some(Event::Deleted(gone)) => break assert_eq!(gone.name, second.name),
+            Some(Event::Run(run)) => assert!(crate::support::client::is_terminal(&run), "{run:?}"),
+            _ => {}
+        }
+    }
+}
+
+pub(crate) async fn many_runs_at_once_keep_apart(subject: &Subject) {
+    let client = &subject.client;
+    let one = async |number: usize| {
+        let script = format!("echo {number}; sleep 0.3; exit {}", number % 3);
+        let run = client.submit(subject.script(&script)).await;
+        let (run, log) = futures::join!(client.wait_terminal(&run.name), client.logs(&run.name));
+        assert_eq!((run.exit_code, log.text()), (Some((number % 3) as i32), format!("{number}\n")), "{run:?}");
+        log.assert_complete();
+        run.name
+    };
+    let mut names = futures::future::join_all((0..16).map(one)).await;
+    let list = ListRunsRequest { parent: DEFAULT.to_owned(), ..ListRunsRequest::default() };
+    let page = client.runs.clone().list_runs(list).await.expect("ListRuns").into_inner();
+    let mut listed: Vec<_> = page.runs.into_iter().map(|run| run.name).collect();
+    names.sort();
+    listed.sort();
+    assert_eq!(listed, names);
+}
+
+pub(crate) async fn a_wait_answers_with_the_live_run(subject: &Subject) {
+    let client = &subject.client;
+    let name = client.submit(subject.script(UNTIL_TERM)).await.name;
+    let request = WaitRunRequest { name: name.clone(), timeout: seconds(1), ..WaitRunRequest::default() };
+    let run = client.runs.clone().wait_run(request).await.expect("WaitRun").into_inner().run.expect("the run");
+    assert!(!crate::support::client::is_terminal(&run), "{run:?}");
+    client.cancel(&name, "").await;
+    client.wait_terminal(&name).await;
+}
+
+pub(crate) async fn the_server_tells_what_it_is(subject: &Subject) {
+    let info = subject.client.server.clone().get_server_info(GetServerInfoRequest {}).await;
+    let info = info.expect("GetServerInfo").into_inner();
+    assert_eq!(info.version, env!("CARGO_PKG_VERSION"));
+    assert_eq!(info.namespaces, [DEFAULT]);
+    assert!(!info.backend_reason.is_empty());
+    let limits = info.limits.expect("limits");
+    assert!(limits.max_input_bytes > 0 && limits.default_run_timeout.is_some());
+    let split = info.features.iter().any(|feature| feature == "log-stream-split");
+    assert_eq!(split, subject.split_streams, "{:?}", info.features);
+
+    let request = ListRunnerProfilesRequest { parent: DEFAULT.to_owned() };
+    let profiles = subject.client.server.clone().list_runner_profiles(request).await;
+    let profiles = profiles.expect("ListRunnerProfiles").into_inner().profiles;
+    let sql = profiles.iter().find(|profile| profile.name == "sql").expect("the built-in profile");
+    assert!(sql.available, "{}", sql.unavailable_reason);
+    for schema in [&sql.input_schema, &sql.result_schema] {
+        serde_json::from_str::<serde_json::Value>(schema).expect("a schema is JSON");
+    }
+}

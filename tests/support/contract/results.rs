@@ -1,0 +1,121 @@
+//! Results, however they were given.
+
+use longshore::proto::v1::{
+    ErrorReason, FailureReason, GetRunRequest, ReadResultRequest, Result as RunResult, ResultDialect, ResultErrorKind,
+    ResultMode, ResultScan, ResultSource, ResultState, Run, RunSpec, RunState, RunView,
+};
+use sha2::{Digest, Sha256};
+use tonic::Code;
+
+use super::Subject;
+use crate::support::errors::assert_error;
+use crate::support::spec::result_rule;
+
+async fn run(subject: &Subject, mode: ResultMode, scan: ResultScan, script: &str) -> (Run, RunResult) {
+    let script = format!("{script}; code=$?; sleep 0.2; exit $code");
+    let run = subject.client.run(RunSpec { result: result_rule(mode, scan), ..subject.script(&script) }).await;
+    let result = run.result.clone().unwrap_or_else(|| panic!("a result was asked for: {run:?}"));
+    (run, result)
+}
+
+pub(crate) async fn a_result_file_is_found(subject: &Subject) {
+    let script = r#"printf '{"b": 1.50, "a": 12345678901234567890}' > "$LONGSHORE_RESULT"; echo '{"not": "this"}'"#;
+    let (run, result) = run(subject, ResultMode::Required, ResultScan::LastObject, script).await;
+    assert_eq!(run.state(), RunState::Succeeded, "{run:?}");
+    assert_eq!((result.state(), result.source()), (ResultState::Found, ResultSource::File), "{result:?}");
+    assert_eq!(result.json, r#"{"b":1.50,"a":12345678901234567890}"#, "digits and order are kept");
+    assert_eq!((result.dialect(), result.byte_range), (ResultDialect::Json, None));
+    assert_eq!(result.size_bytes, result.json.len() as i64);
+    assert_eq!(result.sha256, data_encoding::HEXLOWER.encode(&Sha256::digest(&result.json)));
+    let request = GetRunRequest { name: run.name, view: RunView::Basic.into() };
+    let basic = subject.client.runs.clone().get_run(request).await.expect("GetRun").into_inner().run.expect("the run");
+    assert_eq!(basic.result.map(|r| (r.json, r.sha256)), Some((String::new(), result.sha256)), "BASIC has no text");
+}
+
+pub(crate) async fn a_marked_line_is_found(subject: &Subject) {
+    let script = r#"echo '{"not": "this"}'; echo "$LONGSHORE_RESULT_MARKER"'{"rows": [1, 2]}'; echo '{"nor": "this"}'"#;
+    let (run, result) = run(subject, ResultMode::Optional, ResultScan::LastObject, script).await;
+    assert_eq!(run.state(), RunState::Succeeded, "{run:?}");
+    assert_eq!((result.state(), result.source()), (ResultState::Found, ResultSource::MarkedLine), "{result:?}");
+    assert_eq!(result.json, r#"{"rows":[1,2]}"#);
+}
+
+pub(crate) async fn a_printed_object_is_found(subject: &Subject) {
+    let script = r#"echo 'progress {'; echo '{"old": 1}'; echo '{"ok": true, "why": null, "s": "it is {"}'; echo done"#;
+    let (run, result) = run(subject, ResultMode::Required, ResultScan::LastObject, script).await;
+    assert_eq!(run.state(), RunState::Succeeded, "{run:?}");
+    assert_eq!((result.source(), result.dialect()), (ResultSource::Scan, ResultDialect::Json), "{result:?}");
+    assert_eq!(result.json, r#"{"ok":true,"why":null,"s":"it is {"}"#);
+    let range = result.byte_range.expect("where it stood");
+    let log = subject.client.logs(&run.name).await.text();
+    let text = &log[usize::try_from(range.start).expect("start")..usize::try_from(range.end).expect("end")];
+    assert!(text.starts_with("{\"ok\"") && text.ends_with('}'), "{text:?}");
+}
+
+pub(crate) async fn a_missing_required_result_fails_the_run(subject: &Subject) {
+    let (failed, result) = run(subject, ResultMode::Required, ResultScan::LastObject, "echo '[1, 2]'").await;
+    let reason = failed.failure.as_ref().map(|failure| failure.reason());
+    assert_eq!(failed.state(), RunState::Failed, "{failed:?}");
+    assert!(matches!(reason, Some(FailureReason::ResultMissing | FailureReason::ResultInvalid)), "{failed:?}");
+    assert_eq!(failed.exit_code, Some(0));
+    assert!(result.error.is_some_and(|error| !error.message.is_empty()));
+
+    let (fine, result) = run(subject, ResultMode::Optional, ResultScan::LastObject, ":").await;
+    assert_eq!(fine.state(), RunState::Succeeded, "an optional result never decides: {fine:?}");
+    assert_eq!(result.state(), ResultState::Missing);
+    assert_eq!(result.error.map(|error| error.kind()), Some(ResultErrorKind::Empty));
+    let request = ReadResultRequest { name: fine.name, read_offset: 0 };
+    let refused = subject.client.runs.clone().read_result(request).await.expect_err("there is none");
+    assert_error(&refused, Code::FailedPrecondition, ErrorReason::NoResult);
+}
+
+pub(crate) async fn a_nonzero_exit_keeps_the_result(subject: &Subject) {
+    let script = r#"printf '{"error": "no rows"}' > "$LONGSHORE_RESULT"; exec 3>&1; (exit 4)"#;
+    let (run, result) = run(subject, ResultMode::Required, ResultScan::Off, script).await;
+    let reason = run.failure.as_ref().map(|failure| failure.reason());
+    assert_eq!((run.exit_code, reason), (Some(4), Some(FailureReason::NonzeroExit)), "{run:?}");
+    assert_eq!(result.json, r#"{"error":"no rows"}"#);
+}
+
+pub(crate) async fn a_result_beside_the_record_is_told_inline(subject: &Subject) {
+    // More than a record holds, less than what is told inline.
+    let script = r#"printf '{"x":"'; head -c 100000 /dev/zero | tr '\0' x; echo '"}'"#;
+    let (run, result) = run(subject, ResultMode::Required, ResultScan::LastObject, script).await;
+    assert_eq!(run.state(), RunState::Succeeded, "{run:?}");
+    let expected = format!("{{\"x\":\"{}\"}}", "x".repeat(100_000));
+    assert_eq!(result.json, expected);
+    let again = subject.client.wait_settled(&run.name).await;
+    let again = subject.client.get(&again.name).await.result.expect("a result");
+    assert_eq!((again.json, again.sha256), (expected, result.sha256));
+}
+
+pub(crate) async fn a_large_result_is_streamed(subject: &Subject) {
+    // 400 kB of compact JSON: more than a record holds, and more than is told inline.
+    let script = r#"printf '{"rows":['; i=0; while [ $i -lt 8000 ]; do
+        printf '"0123456789012345678901234567890123456789%07d",\n' $i; i=$((i+1)); done; printf '"end"]}\n'"#;
+    let (run, result) = run(subject, ResultMode::Required, ResultScan::LastObject, script).await;
+    assert_eq!(run.state(), RunState::Succeeded, "{run:?}");
+    let expected = 9 + 8000 * 50 + 7;
+    assert_eq!((result.size_bytes, result.json.as_str()), (expected, ""), "{result:?}");
+
+    let whole = read_result(subject, &run.name, 0).await.expect("ReadResult");
+    assert_eq!(whole.len() as i64, expected);
+    assert_eq!(result.sha256, data_encoding::HEXLOWER.encode(&Sha256::digest(&whole)));
+    assert!(whole.starts_with(b"{\"rows\":[\"0123") && whole.ends_with(b"\"end\"]}"));
+    let rest = read_result(subject, &run.name, 200_000).await.expect("ReadResult");
+    assert_eq!(rest, whole[200_000..]);
+    let refused = read_result(subject, &run.name, expected + 1).await.expect_err("past the end");
+    assert_error(&refused, Code::OutOfRange, ErrorReason::OutOfRange);
+}
+
+async fn read_result(subject: &Subject, name: &str, read_offset: i64) -> Result<Vec<u8>, tonic::Status> {
+    let request = ReadResultRequest { name: name.to_owned(), read_offset };
+    let mut chunks = subject.client.runs.clone().read_result(request).await?.into_inner();
+    let mut bytes = Vec::new();
+    while let Some(chunk) = chunks.message().await? {
+        assert!(chunk.data.len() <= 64 * 1024, "pieces of at most 64 KiB");
+        assert_eq!(chunk.sha256.is_empty(), !bytes.is_empty(), "the first tells about the whole");
+        bytes.extend(chunk.data);
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,161 @@
+//! A `longshore serve` process.
+
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::process::{Child, Command};
+use tokio::sync::mpsc;
+
+use super::client::Client;
+use super::wait::within;
+
+/// The binary that the suite is about.
+pub(crate) const LONGSHORE: &str = env!("CARGO_BIN_EXE_longshore");
+
+/// What the process wrote to standard error, all its lives together.
+type Output = Arc<Mutex<String>>;
+
+/// A daemon, killed when dropped; its log is shown if the test failed.
+#[derive(Debug)]
+pub(crate) struct Daemon {
+    args: Vec<OsString>,
+    output: Output,
+    life: Option<Life>,
+}
+
+#[derive(Debug)]
+struct Life {
+    child: Child,
+    address: SocketAddr,
+    admin: Option<SocketAddr>,
+}
+
+impl Daemon {
+    /// Starts `longshore serve` with `args` and returns once its port is open, ready or not.
+    ///
+    /// # Panics
+    /// If it ends instead.
+    pub(crate) async fn start<A: Into<OsString>>(args: impl IntoIterator<Item = A>) -> Self {
+        let mut daemon =
+            Self { args: args.into_iter().map(Into::into).collect(), output: Output::default(), life: None };
+        daemon.revive().await;
+        daemon
+    }
+
+    /// Starts it again as it was, on another port.
+    ///
+    /// # Panics
+    /// If it lives, or ends instead.
+    pub(crate) async fn revive(&mut self) {
+        assert!(self.life.is_none(), "the daemon lives");
+        self.life = Some(within("the daemon to serve", launch(&self.args, &self.output)).await);
+    }
+
+    fn life(&self) -> &Life {
+        self.life.as_ref().expect("the daemon was killed")
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.life().address
+    }
+
+    pub(crate) fn admin(&self) -> SocketAddr {
+        self.life().admin.expect("the admin endpoints are off")
+    }
+
+    /// Clients of the present life.
+    pub(crate) fn client(&self) -> Client {
+        Client::to(self.address())
+    }
+
+    /// Whether there is a process to kill.
+    pub(crate) fn lives(&self) -> bool {
+        self.life.is_some()
+    }
+
+    /// SIGKILL, and waits until it is gone.
+    pub(crate) async fn kill(&mut self) {
+        let mut life = self.life.take().expect("the daemon was killed already");
+        life.child.kill().await.expect("SIGKILL");
+    }
+
+    /// SIGTERM; it may take its time.
+    pub(crate) fn terminate(&self) {
+        let pid = self.life().child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+        kill_process(pid.expect("the daemon has ended"), Signal::TERM).expect("SIGTERM");
+    }
+
+    /// How it ended.
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
+        let mut life = self.life.take().expect("the daemon was killed");
+        within("the daemon to end", life.child.wait()).await.expect("wait")
+    }
+
+    /// What it wrote so far.
+    pub(crate) fn output(&self) -> String {
+        self.output.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- the daemon's log\n{}---", self.output());
+        }
+    }
+}
+
+/// `longshore` with these arguments, as a command that says all on its pipes.
+pub(crate) fn longshore<A: Into<OsString>>(args: impl IntoIterator<Item = A>) -> Command {
+    let mut command = Command::new(LONGSHORE);
+    // What the caller has set for a daemon of their own must not reach these.
+    let own = |name: &OsString| name.to_str().is_some_and(|name| name.starts_with("LONGSHORE_"));
+    for (name, _) in std::env::vars_os().filter(|(name, _)| own(name)) {
+        command.env_remove(name);
+    }
+    command.args(args.into_iter().map(Into::into)).env_remove("RUST_LOG").stdin(Stdio::null()).kill_on_drop(true);
+    command
+}
+
+async fn launch(args: &[OsString], output: &Output) -> Life {
+    let mut command = longshore([OsString::from("serve")].into_iter().chain(args.iter().cloned()));
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("start longshore");
+    let stderr = child.stderr.take().and_then(|pipe| pipe.into_owned_fd().ok()).expect("its standard error");
+    let (lines, mut told) = mpsc::channel(16);
+    let kept = Arc::clone(output);
+    // A thread of its own: the pipe is emptied whatever the test's runtime does.
+    std::thread::spawn(move || {
+        for line in BufReader::new(std::fs::File::from(stderr)).lines().map_while(Result::ok) {
+            let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+            kept.push_str(&line);
+            kept.push('\n');
+            drop(kept);
+            // Nobody listens once it serves.
+            let _ = lines.blocking_send(line);
+        }
+    });
+    while let Some(line) = told.recv().await {
+        if let Some((address, admin)) = serving(&line) {
+            return Life { child, address, admin };
+        }
+    }
+    let status = child.wait().await.expect("wait");
+    panic!("the daemon ended before it served (code {:?}, signal {:?})", status.code(), status.signal());
+}
+
+/// The addresses in the line that says that it serves.
+fn serving(line: &str) -> Option<(SocketAddr, Option<SocketAddr>)> {
+    let line: serde_json::Value = serde_json::from_str(line).ok()?;
+    if line.get("message")?.as_str()? != "serving" {
+        return None;
+    }
+    let address = line.get("address")?.as_str()?.parse().ok()?;
+    // The admin port is told as `Some(127.0.0.1:1234)` or `None`.
+    let admin = line.get("admin")?.as_str()?.strip_prefix("Some(").and_then(|rest| rest.strip_suffix(')'));
+    Some((address, admin.and_then(|text| text.parse().ok())))
+}

@@ -11,7 +11,7 @@ use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::config::{Config, ConfigError, ServeArgs};
 use crate::domain::resolve::Rules;
@@ -117,7 +117,14 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
         result_deadline: config.result_deadline,
     });
     let health = Health::starting().await;
-    task::spawn("readiness", tell_readiness(engine.readiness(), health.clone(), ready.clone()));
+    let (readiness, abort) = (engine.readiness(), shutdown.abort.clone());
+    let telling = tell_readiness(readiness, health.clone(), ready.clone());
+    task::spawn("readiness", async move {
+        telling.await;
+        // Nothing is observed any more: a process that is started again does.
+        error!("the reconciler ended; so does the process");
+        abort.cancel();
+    });
     let notice = if config.listen.ip().is_loopback() { Duration::ZERO } else { NOTICE };
     let drain = shutdown.drain.clone();
     let (draining_health, going) = (health.clone(), closing.clone());
@@ -162,7 +169,7 @@ fn rules(config: &Config, backend: &crate::backend::Backend) -> Result<Rules, Co
     Err(ConfigError::Invalid(faults.into_iter().map(|v| format!("{}: {}", v.field, v.description)).collect()))
 }
 
-/// Tells the engine's readiness to health and admin until the server drains.
+/// Tells the engine's readiness to health and admin; returns once the engine has failed.
 async fn tell_readiness(mut engine: watch::Receiver<Readiness>, health: Health, admin: watch::Sender<Ready>) {
     loop {
         let readiness = engine.borrow_and_update().clone();
@@ -181,7 +188,7 @@ async fn tell_readiness(mut engine: watch::Receiver<Readiness>, health: Health, 
             changed
         });
         if engine.changed().await.is_err() {
-            return;
+            return health.set_ready(false).await;
         }
     }
 }

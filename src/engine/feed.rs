@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use sha2::{Digest, Sha256};
@@ -21,6 +21,10 @@ use crate::runtime::task;
 const RING_BYTES: usize = 2 * 1024 * 1024;
 /// What an item costs beside its bytes.
 const ITEM_BYTES: usize = 96;
+/// A follow that lasted this long without a byte was quiet, and not refused.
+const IDLE_IS_FINE: Duration = Duration::from_secs(10);
+/// How long after its program's end the follow of a Pod that is being deleted may go on.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 /// Tries to close the tail of an ended attempt before its rest counts as lost.
 const TAIL_TRIES: u32 = 12;
 
@@ -275,47 +279,56 @@ enum Read {
 
 impl Upstream {
     async fn run(mut self) {
-        let mut clean_eof_in_deletion = false;
+        // Whether the last follow of a Pod that is being deleted was read to its end: its log goes
+        // with it, and nothing can be read afterwards.
+        let mut read_out = false;
         let mut failures = 0_u32;
         loop {
-            let stage = self.stage();
-            let before = self.position;
-            let read = match stage {
+            let (before, began) = (self.position, Instant::now());
+            let stage = match self.stage() {
                 None => return self.lose("the run is gone, and its output with it"),
                 Some(Stage::NotStarted) => {
                     self.wait_for_change().await;
                     continue;
                 }
-                Some(Stage::Gone) if clean_eof_in_deletion => return self.complete(),
-                Some(stage) => self.read(stage).await,
+                Some(Stage::Ended | Stage::Gone) if read_out => return self.complete(),
+                Some(stage) => stage,
             };
-            match (stage, read) {
-                (Some(Stage::Ended | Stage::Gone), Read::Eof) => return self.complete(),
-                (_, Read::StageChanged) => failures = 0,
-                (Some(Stage::BeingDeleted), Read::Eof) => {
-                    clean_eof_in_deletion = true;
-                    self.wait_for_change().await;
-                }
-                (_, Read::Eof) => {
-                    // A stream's end is never a run's end. Without progress, not at once again.
-                    failures = if self.position == before { failures + 1 } else { 0 };
+            let is_final = matches!(stage, Stage::Ended | Stage::Gone);
+            let read = self.read(stage).await;
+            let moved = self.position != before;
+            match read {
+                Read::Eof if is_final => return self.complete(),
+                Read::StageChanged => failures = 0,
+                Read::Eof => {
+                    read_out = self.is_being_deleted();
+                    // A stream's end is never a run's end. Without progress, not at once again; one
+                    // that was quiet for long has not failed.
+                    let idle = moved || began.elapsed() > IDLE_IS_FINE;
+                    failures = if idle { u32::from(read_out) } else { failures + 1 };
                     self.pause(failures).await;
                 }
-                (Some(Stage::Ended | Stage::Gone), Read::Failed(error)) => {
+                Read::Failed(error) if is_final => {
                     failures += 1;
-                    let final_ = matches!(error, BackendError::NotFound(_)) || failures > TAIL_TRIES;
-                    if final_ {
+                    if matches!(error, BackendError::NotFound(_)) || failures > TAIL_TRIES {
                         return self.lose(&error.to_string());
                     }
                     tokio::time::sleep(backoff(failures)).await;
                 }
-                (_, Read::Failed(error)) => {
+                Read::Failed(error) => {
+                    read_out = read_out && !moved;
                     failures += 1;
                     debug!(run = %self.source.run, %error, "an upstream log read failed; it is opened again");
                     self.pause(failures).await;
                 }
             }
         }
+    }
+
+    /// Whether somebody deletes the attempt's Pod.
+    fn is_being_deleted(&self) -> bool {
+        let observed = self.follow.borrow();
+        observed.facts.attempts.iter().any(|a| a.number == self.source.attempt && a.deleted_at.is_some())
     }
 
     /// The attempt's present stage; `None`: the run is gone.
@@ -338,8 +351,9 @@ impl Upstream {
         }
     }
 
-    /// Reads from the present position, in `stage`; a follow is left as soon as the stage changes,
-    /// since then a plain read says all there is.
+    /// Reads from the present position, in `stage`. A follow is left as soon as the attempt has
+    /// ended, since then a plain read says all there is; but not if its Pod is being deleted: then
+    /// the open follow is all there is, and it is read to its end.
     async fn read(&mut self, stage_at_open: Stage) -> Read {
         let follow = matches!(stage_at_open, Stage::Live | Stage::BeingDeleted);
         let options = LogOptions { from: self.position, follow };
@@ -348,10 +362,16 @@ impl Upstream {
             Ok(stream) => stream.ready_chunks(64),
             Err(error) => return Read::Failed(error),
         };
-        if follow && stage(&self.follow.borrow_and_update(), self.source.attempt) != stage_at_open {
-            return Read::StageChanged;
-        }
+        // What changed meanwhile is looked at below.
+        self.follow.mark_changed();
+        let mut patience = None;
         loop {
+            let out_of_patience = async {
+                match patience {
+                    Some(until) => tokio::time::sleep_until(until).await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 biased;
                 chunk = stream.next() => match chunk {
@@ -366,10 +386,15 @@ impl Upstream {
                     if changed.is_err() {
                         return Read::Eof;
                     }
-                    if stage(&self.follow.borrow_and_update(), self.source.attempt) != stage_at_open {
-                        return Read::StageChanged;
+                    let stage = stage(&self.follow.borrow_and_update(), self.source.attempt);
+                    if matches!(stage, Stage::Ended | Stage::Gone) {
+                        if !self.is_being_deleted() {
+                            return Read::StageChanged;
+                        }
+                        patience.get_or_insert_with(|| tokio::time::Instant::now() + LAST_WORDS);
                     }
                 }
+                () = out_of_patience => return Read::StageChanged,
             }
         }
     }

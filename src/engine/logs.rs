@@ -31,6 +31,10 @@ const EVENTS: usize = 4;
 const HEARTBEAT: Duration = Duration::from_secs(10);
 /// Bytes that are kept to give the last lines.
 const TAIL_BYTES: usize = 8 * 1024 * 1024;
+/// What a kept line costs beside its bytes.
+const LINE_BYTES: usize = 128;
+/// How long who has caught up waits for the follow to come up with it.
+const COME_UP: Duration = Duration::from_millis(250);
 
 impl Engine {
     /// Streams output; see [`LogQuery`]. The stream ends in exactly one `End` or `Reconnect`, or in
@@ -55,6 +59,7 @@ impl Engine {
             marked: false,
             attempt: start.attempt,
             position: start.position,
+            sent: start.position,
             left: query.limit_bytes.filter(|limit| *limit > 0),
             tally: Some(Tally::default()).filter(|_| matches!(query.start, LogStart::Beginning)),
             query,
@@ -137,7 +142,10 @@ struct Streamer {
     follow: watch::Receiver<Arc<Observed>>,
     events: mpsc::Sender<Result<LogEvent, EngineError>>,
     attempt: u32,
+    /// Up to where was read.
     position: Option<LogPosition>,
+    /// Up to where the caller has it: what its cursor stands for.
+    sent: Option<LogPosition>,
     /// What lines that carry the result begin with.
     marker: String,
     /// Whether the present line does.
@@ -165,7 +173,7 @@ impl Streamer {
             if self.query.attempts != AttemptSelector::All || !has_next {
                 return self.finish().await;
             }
-            (self.attempt, self.position, self.tally) = (next, None, Some(Tally::default()));
+            (self.attempt, self.position, self.sent, self.tally) = (next, None, None, Some(Tally::default()));
         }
     }
 
@@ -189,17 +197,13 @@ impl Streamer {
     /// Without `follow`: what is there now. `Some` if the attempt has ended, so that this was all.
     async fn read_attempt(&mut self) -> Result<Option<Whole>, Stop> {
         let ended = self.attempt_facts().is_some_and(|a| a.phase.is_over() || a.main.terminated().is_some());
-        let Some(source) = self.source() else { return Ok(ended.then_some(Whole(None))) };
-        if !self.attempt_facts().is_some_and(|a| a.main.started()) {
+        let started = self.attempt_facts().is_some_and(|a| a.main.started());
+        let Some(source) = self.source().filter(|_| started) else {
+            self.gap_if_it_ran().await?;
             return Ok(ended.then_some(Whole(None)));
-        }
-        match self.read_on(&source).await {
-            Ok(()) => {}
-            Err(Stop::Failed(BackendError::NotFound(what))) => {
-                self.gap(format!("{what}: its output went with it")).await?;
-                self.tally = None;
-            }
-            Err(stop) => return Err(stop),
+        };
+        if !self.read_on_or_gap(&source).await? {
+            self.tally = None;
         }
         if self.left == Some(0) {
             return Ok(None);
@@ -209,7 +213,10 @@ impl Streamer {
 
     /// With `follow`: until the attempt's output is complete.
     async fn follow_attempt(&mut self) -> Result<Option<Whole>, Stop> {
-        let Some(source) = self.wait_for_source().await? else { return Ok(Some(Whole(None))) };
+        let Some(source) = self.wait_for_source().await? else {
+            self.gap_if_it_ran().await?;
+            return Ok(Some(Whole(None)));
+        };
         let feed = self.hub.feed(&source, self.follow.clone());
         let mut changes = feed.changes();
         let from_start = matches!(self.query.start, LogStart::Beginning) || self.position.is_some();
@@ -220,15 +227,22 @@ impl Streamer {
                 // Not in the ring: an own read catches up, then the ring is tried again. Only a read
                 // that began after the feed's end was surely a read to the end.
                 let (before, ended) = (self.position, feed.ended());
-                self.read_on(&source).await?;
+                if !self.read_on_or_gap(&source).await? {
+                    return Ok(Some(Whole(None)));
+                }
+                if self.left == Some(0) {
+                    return Ok(None);
+                }
                 place = feed.place_after(self.position.as_ref());
                 match (place, ended) {
                     (None, Some(end)) => return Ok(Some(end.into())),
                     (None, None) if self.position == before => self.wait(&mut changes).await?,
-                    _ => {}
-                }
-                if self.left == Some(0) {
-                    return Ok(None);
+                    // A plain read is ahead of the follow as a rule: let it come up before the next.
+                    (None, None) => {
+                        let _ = tokio::time::timeout(COME_UP, changes.changed()).await;
+                        place = feed.place_after(self.position.as_ref());
+                    }
+                    (Some(_), _) => {}
                 }
                 continue;
             };
@@ -245,6 +259,31 @@ impl Streamer {
                 Taken::End(end) => return Ok(Some(end.into())),
             }
         }
+    }
+
+    /// Reads what is there; a log that is gone is told as a gap. `false`: it is.
+    async fn read_on_or_gap(&mut self, source: &LogSource) -> Result<bool, Stop> {
+        match self.read_on(source).await {
+            Ok(()) => Ok(true),
+            Err(Stop::Failed(BackendError::NotFound(what))) => {
+                self.gap(format!("{what}: its output went with it")).await?;
+                Ok(false)
+            }
+            Err(stop) => Err(stop),
+        }
+    }
+
+    /// Of an attempt that can't be read: whether there was something is known still.
+    async fn gap_if_it_ran(&mut self) -> Result<(), Stop> {
+        let ran = {
+            let observed = self.follow.borrow();
+            let told = observed.run.attempts.iter().find(|a| a.number == self.attempt);
+            self.position.is_some() || told.is_some_and(|a| a.start_time.is_some())
+        };
+        if ran {
+            self.gap("what ran it is gone, and its output with it".to_owned()).await?;
+        }
+        Ok(())
     }
 
     /// Waits until the attempt has started; `None` if it ended without.
@@ -312,6 +351,7 @@ impl Streamer {
             self.items(tail.items.into()).await?;
             // Lines that were not asked for are behind us too.
             self.position = last.or(self.position);
+            self.sent = self.position;
         }
         Ok(())
     }
@@ -373,11 +413,13 @@ impl Streamer {
     }
 
     async fn shown(&mut self, pieces: Vec<LogPiece>) -> Result<(), Stop> {
-        if pieces.is_empty() {
-            return Ok(());
+        if !pieces.is_empty() {
+            let (attempt, marked) = (self.attempt, self.marked);
+            let cursor = LogCursor::new(&self.run_uid, attempt, self.position).encode();
+            self.send(LogEvent::Pieces { attempt, pieces, marked, cursor }).await?;
         }
-        let (attempt, marked, cursor) = (self.attempt, self.marked, self.cursor());
-        self.send(LogEvent::Pieces { attempt, pieces, marked, cursor }).await
+        self.sent = self.position;
+        Ok(())
     }
 
     async fn gap(&mut self, cause: String) -> Result<(), Stop> {
@@ -390,7 +432,7 @@ impl Streamer {
     }
 
     fn cursor(&self) -> String {
-        LogCursor::new(&self.run_uid, self.attempt, self.position).encode()
+        LogCursor::new(&self.run_uid, self.attempt, self.sent).encode()
     }
 
     fn source(&self) -> Option<LogSource> {
@@ -454,12 +496,12 @@ impl LastLines {
         let LogItem::Piece(piece) = &item else { return };
         self.last = Some(piece.end());
         self.seen += u64::from(piece.ends_line);
-        self.bytes += piece.data.len();
+        self.bytes += piece.data.len() + LINE_BYTES;
         self.items.push_back(item);
         while self.seen > self.lines || self.bytes > TAIL_BYTES {
             let Some(LogItem::Piece(first)) = self.items.pop_front() else { return };
             self.seen -= u64::from(first.ends_line);
-            self.bytes -= first.data.len();
+            self.bytes -= first.data.len() + LINE_BYTES;
             self.dropped = true;
         }
     }

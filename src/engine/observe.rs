@@ -172,6 +172,9 @@ impl Watcher {
         if self.done {
             return None;
         }
+        // Changes that do not match don't put it off.
+        let heartbeat = tokio::time::sleep(HEARTBEAT);
+        tokio::pin!(heartbeat);
         loop {
             let event = tokio::select! {
                 biased;
@@ -184,7 +187,7 @@ impl Watcher {
                     Err(broadcast::error::RecvError::Lagged(_)) => self.last(ReconnectReason::Slow),
                     Err(broadcast::error::RecvError::Closed) => self.last(ReconnectReason::Draining),
                 },
-                () = tokio::time::sleep(HEARTBEAT) => WatchEvent::Heartbeat,
+                () = &mut heartbeat => WatchEvent::Heartbeat,
             };
             return Some((event, self));
         }

@@ -23,7 +23,7 @@ use crate::domain::facts::{FactsEvent, MainFacts, RunFacts};
 use crate::domain::name::RunName;
 use crate::domain::plan::{Action, plan};
 use crate::domain::resolve::Rules;
-use crate::domain::result::ResultOutcome;
+use crate::domain::result::{ResultError, ResultErrorKind, ResultOutcome};
 use crate::domain::spec::ResultMode;
 use crate::runtime::task;
 
@@ -31,6 +31,8 @@ use crate::runtime::task;
 const ACTING: usize = 64;
 /// After this, an action whose effect is not seen is done again.
 const REPEAT_AFTER: Duration = Duration::from_secs(5);
+/// How often a result is tried to be kept before the run ends without it.
+const STORE_TRIES: u32 = 5;
 /// Waiting messages for the reconciler.
 const QUEUE: usize = 1024;
 
@@ -107,6 +109,8 @@ struct Entry {
     reading: bool,
     acting: bool,
     failures: u32,
+    /// After a failure: not before this.
+    not_before: Option<Instant>,
     done: Vec<(Discriminant<Action>, Instant)>,
     timer: Option<delay_queue::Key>,
 }
@@ -114,7 +118,7 @@ struct Entry {
 struct Acted {
     name: RunName,
     uid: String,
-    error: Option<BackendError>,
+    failed: Option<(Option<Action>, BackendError)>,
 }
 
 struct Reconciler {
@@ -229,15 +233,25 @@ impl Reconciler {
             }
             *entry = Entry { uid: facts.uid.clone(), ..Entry::default() };
         }
-        facts.result.clone_from(&entry.result);
         if let Some(known) = &known {
             facts.stop = known.facts.stop.clone().or(facts.stop);
             facts.record = known.facts.record.clone().or(facts.record);
         }
+        if facts.record.is_some() {
+            // The record has it, or says where it is.
+            entry.result = None;
+        }
+        facts.result.clone_from(&entry.result);
         let observed = Arc::new(Observed::new(facts, Timestamp::now()));
-        if known.as_ref().is_some_and(|known| known.run.state.is_terminal() && !observed.run.state.is_terminal()) {
-            warn!(run = %name, seen = observed.run.state.as_str(), "a terminal run does not go back; ignored");
-            return known.unwrap_or(observed);
+        // What was told as terminal stays, and is what will be recorded, whatever is seen later.
+        if let Some(known) = known.as_ref().filter(|known| known.run.state.is_terminal())
+            && observed.facts.record.is_none()
+        {
+            if known.run.state != observed.run.state {
+                warn!(run = %name, seen = observed.run.state.as_str(), "a terminal run stays as it is; ignored");
+            }
+            self.act_on(known);
+            return Arc::clone(known);
         }
         if known.as_ref().is_none_or(|known| known.run.state != observed.run.state) {
             info!(run = %name, state = observed.run.state.as_str(), message = %observed.run.message, "run");
@@ -274,12 +288,12 @@ impl Reconciler {
             entry.reading = true;
             self.read.start(ReadRequest::of(facts), follow);
         }
-        if entry.acting {
+        let now = Instant::now();
+        if entry.acting || entry.not_before.is_some_and(|at| now < at) {
             return;
         }
         let planned = plan(facts, Timestamp::now());
         let mut wake = planned.wake_at.map(until);
-        let now = Instant::now();
         entry.done.retain(|(_, at)| now.duration_since(*at) < REPEAT_AFTER);
         let (again, fresh): (Vec<_>, Vec<_>) = planned
             .actions
@@ -318,32 +332,49 @@ impl Reconciler {
         error!(%panicked, "an action panicked");
         if let Some((name, uid)) = self.acting_on.remove(&panicked.id()) {
             let message = "an action panicked".to_owned();
-            let error = Some(BackendError::Corrupt { what: name.to_string(), message });
-            self.acted(Acted { name, uid, error });
+            let failed = Some((None, BackendError::Corrupt { what: name.to_string(), message }));
+            self.acted(Acted { name, uid, failed });
         }
     }
 
     fn acted(&mut self, acted: Acted) {
-        let Acted { name, uid, error } = acted;
+        let Acted { name, uid, failed } = acted;
         let Some(entry) = self.entries.get_mut(&name).filter(|entry| entry.uid == uid) else { return };
         entry.acting = false;
-        let Some(error) = error else {
-            entry.failures = 0;
-            self.look_again(&name);
-            return;
+        entry.not_before = None;
+        let (action, error) = match failed {
+            None => {
+                entry.failures = 0;
+                return self.look_again(&name);
+            }
+            // The authority says so: the watch will tell it, or has and was overtaken.
+            Some((_, BackendError::NotFound(_))) => return self.forget(&name),
+            Some(failed) => failed,
         };
         entry.failures = entry.failures.saturating_add(1);
+        entry.done.clear();
+        if error.is_transient() {
+            debug!(run = %name, %error, failures = entry.failures, "an action failed; it will be repeated");
+        } else {
+            warn!(run = %name, %error, failures = entry.failures, "an action failed; it will be repeated");
+            if matches!(action, Some(Action::StoreResult { .. })) && entry.failures >= STORE_TRIES {
+                // A run must end although its result can't be kept; the record says why.
+                entry.result = Some(not_kept(&error));
+                return self.look_again(&name);
+            }
+        }
         // 100 ms, doubled up to 30 s: a cluster that is down is not hammered, one that blinked is
         // not waited for.
         let pause = Duration::from_millis(100 << entry.failures.min(9)).min(Duration::from_secs(30));
-        entry.done.clear();
-        if error.is_transient() {
-            debug!(run = %name, %error, ?pause, "an action failed; it will be repeated");
-        } else {
-            warn!(run = %name, %error, ?pause, "an action failed; it will be repeated");
-        }
-        self.set_timer(&name, Some(pause));
+        entry.not_before = Some(Instant::now() + pause);
+        self.set_timer(&name, Some(pause + Duration::from_millis(1)));
     }
+}
+
+fn not_kept(error: &BackendError) -> ResultOutcome {
+    let message =
+        format!("there was a result, but it is too large for the record and could not be kept beside it: {error}");
+    ResultOutcome::None(ResultError { kind: ResultErrorKind::TooLarge, message, position: None })
 }
 
 /// Whether this run's output is read from its first byte on, because its result stands in it.
@@ -356,18 +387,18 @@ fn is_read_live(facts: &RunFacts) -> bool {
 fn until(at: Timestamp) -> Duration {
     // A hair late rather than early: at the time itself the clock has to have passed.
     let left = at.duration_since(Timestamp::now());
-    Duration::try_from(left).unwrap_or(Duration::ZERO) + Duration::from_millis(1)
+    // A day at most: a timer can't be set for years, and looking again too early is harmless.
+    Duration::try_from(left).unwrap_or(Duration::ZERO).min(Duration::from_secs(86_400)) + Duration::from_millis(1)
 }
 
 async fn act(runs: Arc<dyn Runs>, permits: Arc<Semaphore>, name: RunName, uid: String, actions: Vec<Action>) -> Acted {
     // The semaphore is never closed.
     let _permit = permits.acquire().await;
-    for action in &actions {
+    for action in actions {
         debug!(run = %name, ?action, "acting");
-        match runs.act(&name, &uid, action).await {
-            Ok(()) | Err(BackendError::NotFound(_)) => {}
-            Err(error) => return Acted { name, uid, error: Some(error) },
+        if let Err(error) = runs.act(&name, &uid, &action).await {
+            return Acted { name, uid, failed: Some((Some(action), error)) };
         }
     }
-    Acted { name, uid, error: None }
+    Acted { name, uid, failed: None }
 }

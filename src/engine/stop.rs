@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::{Caller, Engine, EngineError};
 use crate::backend::BackendError;
+use crate::domain::derive::conclude;
 use crate::domain::name::RunName;
 use crate::domain::plan::Action;
 use crate::domain::run::{Run, StopCause, StopIntent};
@@ -34,7 +35,8 @@ impl Engine {
         let observed = self.observed(name).await?;
         let run = observed.told(Timestamp::now());
         check_etag(&run, etag)?;
-        if run.state.is_terminal() || observed.facts.stop.is_some() {
+        // What has ended by itself has nothing left to stop, though its result may still be read.
+        if run.state.is_terminal() || observed.facts.stop.is_some() || conclude(&observed.facts).is_some() {
             return Ok(run);
         }
         let intent = StopIntent {

@@ -8,7 +8,7 @@ use super::{Caller, Engine, EngineError, Submit, Submitted};
 use crate::backend::{Created, Launch};
 use crate::domain::digest::PayloadDigest;
 use crate::domain::facts::{RunFacts, Submission};
-use crate::domain::name::{RunId, RunName};
+use crate::domain::name::{NamespaceName, RunId, RunName};
 use crate::domain::resolve::{Resolved, resolve};
 use crate::domain::run::Run;
 use crate::domain::spec::RunSpec;
@@ -45,6 +45,11 @@ impl Engine {
         let resolved = match resolve(&spec, &self.inner.rules) {
             Ok(resolved) => Some(resolved),
             Err(more) => {
+                if let (Some(run), true, false) = (&run, violations.is_empty(), validate_only)
+                    && let Some(known) = self.known_replay(&namespace, run, &digest).await
+                {
+                    return Ok(Submitted { run: known, replayed: true, preview: None });
+                }
                 violations.extend(more);
                 None
             }
@@ -54,6 +59,14 @@ impl Engine {
         };
         let launch = launch(RunName { namespace, run }, caller, spec, resolved, digest);
         if validate_only { self.preview(&launch).await } else { self.create(&launch).await }
+    }
+
+    /// The run of this id, if it has this payload: what would be refused today may have been fine
+    /// when it was submitted, and its replay still is.
+    async fn known_replay(&self, namespace: &NamespaceName, run: &RunId, sent: &PayloadDigest) -> Option<Arc<Run>> {
+        let known = self.observed(&RunName { namespace: namespace.clone(), run: run.clone() }).await.ok()?;
+        same_payload(&known.facts, sent).ok()?;
+        Some(known.told(Timestamp::now()))
     }
 
     async fn preview(&self, launch: &Launch) -> Result<Submitted, EngineError> {

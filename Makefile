@@ -5,7 +5,7 @@ CLUSTER := tests/cluster/cluster.sh
 HOST    := $(shell rustc -vV | sed -n 's/^host: //p')
 STATIC  := target-static/$(HOST)/release/longshore
 
-.PHONY: help setup build release demo test check test-cluster static cluster-up cluster-down cluster-shell clean
+.PHONY: help setup build release demo test check test-cluster timeline static cluster-up cluster-down cluster-shell clean
 
 help: ## Lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  \1  /p' $(MAKEFILE_LIST) | column -t -l 2
@@ -30,6 +30,11 @@ check: setup ## The fast part: formats, lints, unit tests
 
 test-cluster: setup ## Only the suite on the real cluster
 	@scripts/test.sh cluster
+
+timeline: cluster-up ## Prints the timeline of a run on the test cluster, beside kubectl's
+	cargo test --locked --test cluster --no-run
+	LONGSHORE_TEST_KUBECONFIG=$$($(CLUSTER) kubeconfig) \
+	  $(CLUSTER) exec cargo test --locked --offline --test cluster -- --ignored --nocapture timeline
 
 static: setup ## Builds the static binary
 	RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --release --target $(HOST) --target-dir target-static

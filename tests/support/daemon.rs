@@ -7,7 +7,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 
@@ -33,6 +33,13 @@ struct Life {
     child: Child,
     address: SocketAddr,
     admin: Option<SocketAddr>,
+}
+
+impl Life {
+    /// `None` once it was waited for.
+    fn pid(&self) -> Option<Pid> {
+        self.child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?))
+    }
 }
 
 impl Daemon {
@@ -86,8 +93,7 @@ impl Daemon {
 
     /// SIGTERM; it may take its time.
     pub(crate) fn terminate(&self) {
-        let pid = self.life().child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
-        kill_process(pid.expect("the daemon has ended"), Signal::TERM).expect("SIGTERM");
+        kill_process(self.life().pid().expect("the daemon has ended"), Signal::TERM).expect("SIGTERM");
     }
 
     /// How it ended.
@@ -104,6 +110,12 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
+        if let Some(mut life) = self.life.take() {
+            let pid = life.pid();
+            // It must be gone before its directories are. Errors mean that it is.
+            let _ = life.child.start_kill();
+            let _ = pid.map(|pid| waitpid(Some(pid), WaitOptions::empty()));
+        }
         if std::thread::panicking() {
             eprintln!("--- the daemon's log\n{}---", self.output());
         }

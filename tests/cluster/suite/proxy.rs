@@ -1,39 +1,49 @@
-//! A way to the API server that can be cut.
+//! A way to the API server that can be cut or stalled.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use kube::config::Kubeconfig;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use crate::cluster;
 
-/// Forwards to the API server of the suite's cluster, or hangs up on everybody.
+/// What happens to calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// They go through.
+    Open,
+    /// Open ones are cut, new ones are hung up on.
+    Cut,
+    /// They are taken, and nothing is said.
+    Stalled,
+}
+
+/// Forwards to the API server of the suite's cluster, or does not.
 #[derive(Debug)]
 pub(crate) struct Proxy {
     address: SocketAddr,
-    open: watch::Sender<bool>,
+    way: watch::Sender<Way>,
 }
 
 impl Proxy {
-    /// A proxy that hangs up.
-    pub(crate) async fn cut() -> Self {
+    pub(crate) async fn start(way: Way) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
-        let (open, is_open) = watch::channel(false);
+        let (way, ways) = watch::channel(way);
         let server = server();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(forward(client, server.clone(), is_open.clone()));
+                tokio::spawn(forward(client, server.clone(), ways.clone()));
             }
         });
-        Self { address, open }
+        Self { address, way }
     }
 
-    /// Lets calls through, or cuts those that are open and hangs up on new ones.
-    pub(crate) fn set(&self, open: bool) {
-        self.open.send_replace(open);
+    pub(crate) fn set(&self, way: Way) {
+        self.way.send_replace(way);
     }
 
     /// A kubeconfig, in `dir`, that leads through here.
@@ -70,14 +80,28 @@ fn host() -> String {
     server.rsplit_once(':').map(|(host, _)| host.to_owned()).unwrap_or(server)
 }
 
-async fn forward(mut client: TcpStream, server: String, mut open: watch::Receiver<bool>) {
-    if !*open.borrow_and_update() {
+async fn forward(mut client: TcpStream, server: String, mut way: watch::Receiver<Way>) {
+    if *way.borrow_and_update() == Way::Cut {
         return;
     }
     let Ok(mut server) = TcpStream::connect(server).await else { return };
+    let (from_client, to_client) = client.split();
+    let (from_server, to_server) = server.split();
     tokio::select! {
-        _ = tokio::io::copy_bidirectional(&mut client, &mut server) => {}
+        () = pump(from_client, to_server, way.clone()) => {}
+        () = pump(from_server, to_client, way.clone()) => {}
         // Also if the proxy is gone.
-        _ = open.wait_for(|open| !open) => {}
+        _ = way.wait_for(|way| *way == Way::Cut) => {}
+    }
+}
+
+/// Carries bytes over while the way is open.
+async fn pump(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, mut way: watch::Receiver<Way>) {
+    let mut bytes = vec![0; 16 * 1024];
+    while let Ok(count @ 1..) = from.read(&mut bytes).await {
+        let open = way.wait_for(|way| *way == Way::Open).await.is_ok();
+        if !open || to.write_all(&bytes[..count]).await.is_err() {
+            return;
+        }
     }
 }

@@ -15,6 +15,7 @@ use super::spec::ResultMode;
 mod outcome;
 mod waiting;
 
+pub(crate) use outcome::budget_deadline;
 pub use outcome::{Outcome, conclude};
 pub(crate) use waiting::start_deadline;
 pub use waiting::{hopeless, known_cause};
@@ -250,10 +251,17 @@ fn spent(since: Option<Timestamp>, now: Timestamp) -> Option<String> {
     Some(shown_duration(std::time::Duration::from_secs(seconds.unsigned_abs())))
 }
 
-/// Whether nothing of the attempt runs or will run.
-fn is_over(attempt: &AttemptFacts) -> bool {
-    attempt.phase.is_over()
-        || (attempt.phase == AttemptPhase::Absent && attempt.job_end.as_ref().is_some_and(|e| e.final_))
+/// Whether nothing of the attempt runs or will run, and all that is needed to tell why is there.
+///
+/// Pod and Job come from two watches without an order: of a Pod that is gone the Job's condition
+/// says why, so it is waited for, unless we stopped the run and know why. Its controller sets it
+/// within seconds; a Job that is being deleted is stopped by an intent of its own.
+fn is_over(facts: &RunFacts, attempt: &AttemptFacts) -> bool {
+    match attempt.phase {
+        AttemptPhase::Gone => attempt.job_end.is_some() || facts.stop.is_some(),
+        AttemptPhase::Absent => attempt.job_end.as_ref().is_some_and(|end| end.final_),
+        phase => phase.is_over(),
+    }
 }
 
 #[cfg(test)]

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::derive::{Outcome, hopeless, record, settle, start_deadline, started_at};
-use super::facts::{AttemptFacts, MainFacts, RunFacts};
-use super::record::{INLINE_RESULT_MAX_BYTES, Record};
+use super::derive::{Outcome, budget_deadline, conclude, hopeless, record, settle, start_deadline, started_at};
+use super::facts::{AttemptFacts, AttemptPhase, MainFacts, RunFacts, Terminated};
+use super::record::{Record, fits_inline};
 use super::result::ResultInfo;
 use super::run::{StopCause, StopIntent};
 
@@ -87,9 +87,9 @@ pub fn plan(facts: &RunFacts, now: Timestamp) -> Plan {
     let Some(attempt) = facts.last_attempt() else {
         return Plan::default();
     };
-    if attempt.main.terminated().is_some() {
-        // It has ended by itself; what is missing is its cause or its result.
-        return Plan::default();
+    if let Some(end) = attempt.main.terminated() {
+        // What is missing is its cause or its result.
+        return settle_cause(facts, attempt, end, now);
     }
     match &facts.stop {
         Some(_) => enforce_stop(attempt),
@@ -100,12 +100,33 @@ pub fn plan(facts: &RunFacts, now: Timestamp) -> Plan {
 fn write_record(facts: &RunFacts, outcome: &Outcome, mut result: Option<ResultInfo>, now: Timestamp) -> Plan {
     let mut actions = Vec::new();
     if let Some(found) = result.as_mut().and_then(|info| info.found.as_mut())
-        && found.json.as_ref().is_some_and(|json| json.len() > INLINE_RESULT_MAX_BYTES)
+        && found.json.as_ref().is_some_and(|json| !fits_inline(json))
     {
         actions.extend(found.json.take().map(|json| Action::StoreResult { json }));
     }
     actions.push(Action::WriteRecord(Box::new(record(facts, outcome, result, now))));
     Plan { actions, wake_at: None }
+}
+
+/// The Pod's end tells the cause of a doubtful exit; other containers must not keep it from that.
+fn settle_cause(facts: &RunFacts, attempt: &AttemptFacts, end: &Terminated, now: Timestamp) -> Plan {
+    let keeps_on = attempt.others_running && !attempt.phase.is_over() && attempt.deleted_at.is_none();
+    if !keeps_on || conclude(facts).is_some() {
+        return Plan::default();
+    }
+    match end.finished_at {
+        Some(finished) if facts.stop.is_none() => end_others(facts, attempt, finished, now),
+        _ => Plan::of(Action::EndStarted { attempt: attempt.number }),
+    }
+}
+
+/// Ends what outlives `run`, a grace after `since`.
+fn end_others(facts: &RunFacts, attempt: &AttemptFacts, since: Timestamp, now: Timestamp) -> Plan {
+    let grace = SignedDuration::try_from(facts.submission.effective.termination_grace).unwrap_or(SignedDuration::MAX);
+    match since.checked_add(grace) {
+        Ok(due) if now < due => Plan::wake(due),
+        _ => Plan::of(Action::EndStarted { attempt: attempt.number }),
+    }
 }
 
 /// The record is durable: end what outlives `run`, and let go once the Job has ended.
@@ -125,13 +146,15 @@ fn after_record(facts: &RunFacts, record: &Record, now: Timestamp) -> Plan {
         });
     }
     match attempt {
-        Some(attempt) if attempt.others_running && attempt.main.terminated().is_some() => {
-            let grace = SignedDuration::try_from(effective.termination_grace).unwrap_or(SignedDuration::MAX);
-            match record.record_time.checked_add(grace) {
-                Ok(due) if now < due => Plan::wake(due),
-                _ => Plan::of(Action::EndStarted { attempt: attempt.number }),
-            }
+        // A Job that is held back and has no Pod never ends, so nothing would ever let go of it.
+        Some(attempt) if facts.suspended && matches!(attempt.phase, AttemptPhase::Absent | AttemptPhase::Gone) => {
+            Plan::of(Action::Delete)
         }
+        Some(attempt) if attempt.others_running && attempt.main.terminated().is_some() => {
+            end_others(facts, attempt, record.record_time, now)
+        }
+        // It was let go of by its queue, or its Pod was not seen, when the stop was recorded.
+        Some(attempt) if facts.stop.is_some() && attempt.main.terminated().is_none() => enforce_stop(attempt),
         _ => Plan::default(),
     }
 }
@@ -158,7 +181,8 @@ fn watch_clocks(facts: &RunFacts, attempt: &AttemptFacts, now: Timestamp) -> Pla
             failure: None,
         }));
     }
-    if facts.suspended {
+    // No clock of ours runs in a queue, nor while the Job of a Pod that is gone has yet to say why.
+    if facts.suspended || attempt.phase == AttemptPhase::Gone {
         return Plan::default();
     }
     if attempt.main.started() {
@@ -193,8 +217,7 @@ fn lower_deadline(facts: &RunFacts, attempt: &AttemptFacts) -> Option<Action> {
         return None;
     };
     let (present, node_time, started) = (attempt.deadline?, attempt.node_time?, started_at(attempt)?);
-    let before = u64::try_from(started.duration_since(node_time).as_secs()).unwrap_or(0);
-    let wanted = Duration::from_secs(before) + facts.submission.effective.run_timeout;
+    let wanted = budget_deadline(facts, node_time, started);
     (wanted < present && !wanted.is_zero())
         .then_some(Action::LowerDeadline { attempt: attempt.number, deadline: wanted })
 }

@@ -99,7 +99,8 @@ fn what_the_end_of_the_pod_says() {
             Reason::NodeLost,
         ),
         (failed(ended(Terminated { reason: "StartError".to_owned(), ..terminated(128) })), Reason::ImageInvalid),
-        (said("DeadlineExceeded", ""), Reason::RunDeadline),
+        // Node time 2: killed at 20 by a deadline of 18 s.
+        (AttemptFacts { deadline: Some(Duration::from_secs(18)), ..said("DeadlineExceeded", "") }, Reason::RunDeadline),
         (AttemptFacts { status_reason: Some("DeadlineExceeded".to_owned()), ..never_started }, Reason::ImagePull),
         (said("Evicted", "Pod ephemeral local storage usage exceeds the total limit"), Reason::EphemeralStorage),
         (said("Evicted", "The node was low on resource: memory"), Reason::Evicted),
@@ -149,7 +150,6 @@ fn a_pod_that_is_gone_is_told_by_its_job() {
         (gone("DeadlineExceeded", ""), Reason::StartDeadline),
         (gone("BackoffLimitExceeded", ""), Reason::Deleted),
         (gone("SomethingNew", ""), Reason::Lost),
-        (AttemptFacts { phase: AttemptPhase::Gone, ..attempt() }, Reason::Lost),
     ] {
         let run = told(&with(attempt.clone()));
         assert_eq!(run.failure.map(|f| f.reason), Some(reason), "{attempt:?}");
@@ -261,4 +261,10 @@ fn hopeless_images_are_given_up_after_a_while() {
     for patient in [waits("ImagePullBackOff", "connection reset by peer"), waits("ContainerCreating", "")] {
         assert_eq!(hopeless(&patient, at(600), patience), None);
     }
+    // Words with a time of their own count from it.
+    let mut late = refused;
+    late.main = MainFacts::Waiting(
+        explained("ErrImagePull", "not found").map(|e| super::super::facts::Explanation { time: Some(at(40)), ..e }),
+    );
+    assert_eq!(hopeless(&late, at(41), patience), Some(Err(at(55))));
 }

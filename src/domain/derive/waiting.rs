@@ -21,7 +21,10 @@ pub(super) fn explain(facts: &RunFacts, attempt: &AttemptFacts, now: Timestamp) 
         return (RunState::Queued, Some("Suspended".to_owned()), "held back by a queue".to_owned());
     }
     match &attempt.main {
-        MainFacts::Terminated(_) if attempt.main.started() || is_over(attempt) => {
+        MainFacts::Waiting(_) if attempt.phase == AttemptPhase::Gone => {
+            (RunState::Finishing, word, "its Pod is gone; what its Job says of it is waited for".to_owned())
+        }
+        MainFacts::Terminated(_) if attempt.main.started() || is_over(facts, attempt) => {
             (RunState::Finishing, word, "the program has ended; the cause is being settled".to_owned())
         }
         MainFacts::Running { .. } => {
@@ -57,6 +60,10 @@ fn not_started(attempt: &AttemptFacts, create_time: Timestamp, now: Timestamp) -
 /// Why the container does not run yet, if something says so.
 fn reason(attempt: &AttemptFacts) -> Option<&Explanation> {
     match &attempt.main {
+        // `run` is only initialising while an init container is what stands still.
+        MainFacts::Waiting(Some(explanation)) if explanation.reason == "PodInitializing" => {
+            attempt.waiting.as_ref().or(Some(explanation))
+        }
         MainFacts::Waiting(Some(explanation)) => Some(explanation),
         MainFacts::Waiting(None) => attempt.waiting.as_ref(),
         _ => None,
@@ -91,7 +98,10 @@ pub fn known_cause(attempt: &AttemptFacts) -> Option<Failure> {
 ///
 /// Events and waiting words only explain; a failure concluded from one needs a condition that
 /// persists and a clock (DESIGN §4). `ImagePullBackOff` says that the kubelet has tried and will
-/// try again, so `patience` counts from the node's taking the Pod on.
+/// try again, so `patience` counts from when the words began, where the backend says so. A
+/// container's waiting reason has no time of its own; then it counts from the Pod's getting its
+/// node, and a first refusal that comes later than that (a slow init container, a long queue of
+/// pulls) ends the run at once.
 #[must_use]
 pub fn hopeless(
     attempt: &AttemptFacts,
@@ -113,7 +123,8 @@ pub fn hopeless(
     if !permanent {
         return None;
     }
-    let due = attempt.schedule_time.or(attempt.create_time)?.checked_add(patience).ok()?;
+    let since = explanation.time.or(attempt.schedule_time).or(attempt.create_time)?;
+    let due = since.checked_add(patience).ok()?;
     Some(if now >= due { Ok(failure) } else { Err(due) })
 }
 

@@ -1,5 +1,6 @@
 use super::super::facts::{AttemptPhase, JobEnd};
 use super::super::failure::FailureReason;
+use super::super::record::INLINE_RESULT_MAX_BYTES;
 use super::super::result::{FoundResult, ResultDialect, ResultOutcome, ResultSource};
 use super::super::run::RunState;
 use super::super::spec::ResultMode;
@@ -118,6 +119,9 @@ fn a_large_result_is_kept_beside_the_record() {
     let mut done = with(ended(0));
     done.submission.effective.result_mode = ResultMode::Required;
     assert_eq!(plan(&done, at(21)), Plan::default(), "the result is not read yet");
+    let quotes = FoundResult { json: Some("\"".repeat(INLINE_RESULT_MAX_BYTES / 2 + 1)), ..found(0) };
+    done.result = Some(ResultOutcome::Found(quotes));
+    assert_eq!(plan(&done, at(21)).actions.len(), 2, "a quote takes two bytes of the record");
     done.result = Some(ResultOutcome::Found(found(INLINE_RESULT_MAX_BYTES)));
     assert_eq!(plan(&done, at(21)).actions.len(), 1);
     done.result = Some(ResultOutcome::Found(found(INLINE_RESULT_MAX_BYTES + 1)));
@@ -125,4 +129,61 @@ fn a_large_result_is_kept_beside_the_record() {
     assert!(matches!(&actions[0], Action::StoreResult { json } if json.len() == INLINE_RESULT_MAX_BYTES + 1));
     let Action::WriteRecord(record) = &actions[1] else { panic!("no record") };
     assert_eq!(record.result.as_ref().unwrap().found.as_ref().unwrap().json, None);
+}
+
+#[test]
+fn a_doubtful_exit_does_not_wait_for_what_outlives_it() {
+    let sidecar = AttemptFacts { phase: AttemptPhase::Running, others_running: true, ..ended(137) };
+    assert_eq!(plan(&with(sidecar.clone()), at(25)), Plan { actions: vec![], wake_at: Some(at(30)) });
+    assert_eq!(only(plan(&with(sidecar.clone()), at(30))), Action::EndStarted { attempt: 1 });
+    let stopped = RunFacts { stop: Some(stop(StopCause::Cancel, 22)), ..with(sidecar.clone()) };
+    assert_eq!(only(plan(&stopped, at(23))), Action::EndStarted { attempt: 1 });
+    let alone = AttemptFacts { others_running: false, ..sidecar.clone() };
+    assert_eq!(plan(&with(alone), at(60)), Plan::default());
+    let going = AttemptFacts { deleted_at: Some(at(22)), ..sidecar };
+    assert_eq!(plan(&with(going), at(60)), Plan::default());
+}
+
+#[test]
+fn what_is_held_back_is_recorded_then_deleted() {
+    let absent = AttemptFacts { phase: AttemptPhase::Absent, ..attempt() };
+    let held = RunFacts { suspended: true, ..with(absent) };
+    assert_eq!(plan(&held, at(1000)), Plan::default(), "no clock of ours runs in a queue");
+    let deleted = RunFacts { deleted_at: Some(at(7)), ..held.clone() };
+    assert!(matches!(only(plan(&deleted, at(8))), Action::WriteStop(intent) if intent.cause == StopCause::External));
+
+    let cancelled = RunFacts { stop: Some(stop(StopCause::Cancel, 5)), ..held };
+    let Action::WriteRecord(record) = only(plan(&cancelled, at(6))) else { panic!("no record") };
+    assert_eq!(record.state, RunState::Cancelled);
+    let mut recorded = RunFacts { record: Some(*record), ..cancelled };
+    assert_eq!(only(plan(&recorded, at(7))), Action::Delete);
+    recorded.attempts[0].phase = AttemptPhase::Gone;
+    assert_eq!(only(plan(&recorded, at(7))), Action::Delete);
+    let deleting = RunFacts { deleted_at: Some(at(8)), ..recorded.clone() };
+    assert!(matches!(only(plan(&deleting, at(9))), Action::Release { .. }));
+
+    // Let go of by its queue in between: it must not run.
+    recorded.suspended = false;
+    recorded.attempts[0].phase = AttemptPhase::Absent;
+    assert_eq!(only(plan(&recorded, at(9))), Action::EndUnstarted { attempt: 1 });
+    recorded.attempts = vec![running()];
+    assert_eq!(only(plan(&recorded, at(9))), Action::EndStarted { attempt: 1 });
+}
+
+#[test]
+fn suspension_of_a_running_job_ends_it_and_its_record_is_let_go() {
+    let killed = AttemptFacts { phase: AttemptPhase::Failed, deleted_at: Some(at(15)), ..ended(143) };
+    let suspended = RunFacts { suspended: true, ..with(killed) };
+    let Action::WriteRecord(record) = only(plan(&suspended, at(21))) else { panic!("no record") };
+    assert_eq!(record.failure.as_ref().map(|f| f.reason), Some(FailureReason::Deleted));
+    let mut recorded = RunFacts { record: Some(*record), ..suspended };
+    assert_eq!(plan(&recorded, at(22)), Plan::default(), "its Pod is still there");
+    recorded.attempts = vec![AttemptFacts { phase: AttemptPhase::Gone, ..attempt() }];
+    assert_eq!(only(plan(&recorded, at(23))), Action::Delete);
+}
+
+#[test]
+fn no_clock_runs_out_on_a_pod_that_is_gone() {
+    let gone = AttemptFacts { phase: AttemptPhase::Gone, ..attempt() };
+    assert_eq!(plan(&with(gone), at(5000)), Plan::default());
 }

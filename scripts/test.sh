@@ -23,6 +23,7 @@ lints() {
   cargo fmt --check
   step "lints"
   cargo clippy --locked --all-targets -- -D warnings
+  cargo clippy --locked --test cluster -- -D warnings
   step "the domain alone"
   cargo check --locked --no-default-features
   if command -v npm >/dev/null; then

@@ -9,6 +9,7 @@
 //! | `LONGSHORE_TEST_CONTROL` | socket that restarts the cluster's parts; unset: nothing is restarted |
 
 #![allow(
+    clippy::disallowed_methods,
     clippy::expect_used,
     clippy::large_futures,
     clippy::panic,

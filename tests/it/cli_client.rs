@@ -88,7 +88,7 @@ fn run_prints_both_streams_apart_and_exits_as_the_program() {
 fn with_a_marked_line() -> Script {
     let event = |text: &str, kind: pb::LogEntryKind, cursor: &str| {
         let mut event = output(LogStream::Stdout, text.as_bytes(), cursor);
-        if let Some(Event::Entries(entries)) = &mut event {
+        if let Event::Entries(entries) = &mut event {
             entries.entries.iter_mut().for_each(|entry| entry.set_kind(kind));
         }
         event

@@ -39,7 +39,7 @@ use clap::{Parser, Subcommand};
 
 use self::console::Console;
 use self::error::CliError;
-use crate::config::{ReleaseArgs, ServeArgs};
+use crate::config::{ReleaseArgs, SAMPLE, ServeArgs};
 
 /// What the command line can't do as a client. Implemented by the binary over the composition root.
 #[async_trait]
@@ -90,11 +90,20 @@ Examples:
   longshore ls --watch                    runs as they change
   longshore logs -f RUN                   follow a run's output
 
-The server is named by --server or LONGSHORE_SERVER. Exit codes: `longshore help run`.";
+The server is named by --server URL, before or after the command, or by LONGSHORE_SERVER; the \
+namespace by --namespace or LONGSHORE_NAMESPACE. Exit codes: `longshore help run`.";
 
 #[derive(Debug, Parser)]
 #[command(name = "longshore", version, about = ABOUT, after_help = EXAMPLES, max_term_width = 100)]
 struct Cli {
+    // Accepted before the verb too. Those that talk to a server have these as options of their own, which are what
+    // `--help` shows and what they read.
+    /// Address of the server
+    #[arg(long, value_name = "URL", global = true, hide = true)]
+    server: Option<String>,
+    /// Namespace
+    #[arg(short, long, value_name = "NAMESPACE", global = true, hide = true)]
+    namespace: Option<String>,
     #[command(subcommand)]
     command: Command,
 }
@@ -186,6 +195,10 @@ fn runtime(command: &Command) -> std::io::Result<tokio::runtime::Runtime> {
 
 async fn dispatch(command: Command, daemon: &dyn Daemon, console: &Console) -> Result<ExitCode, CliError> {
     let code = match command {
+        Command::Serve(args) if args.print_config => {
+            console.out(SAMPLE.as_bytes()).await?;
+            0
+        }
         Command::Serve(args) => return Ok(daemon.serve(args).await?),
         Command::Release(args) => return Ok(daemon.release(args).await?),
         Command::Runner(Runner::Sql) => return Ok(daemon.runner_sql().await),
@@ -231,6 +244,24 @@ mod tests {
         let cli = Cli::try_parse_from(["longshore", "run", "--image", "i", "--", "ls", "-o", "json"]).unwrap();
         let Command::Run(args) = cli.command else { panic!("not run") };
         assert_eq!(args.workload.command, ["ls", "-o", "json"]);
+    }
+
+    #[test]
+    fn the_server_may_be_named_before_the_verb() {
+        let server = |args: &[&str]| {
+            let cli = Cli::try_parse_from(args).unwrap();
+            let Command::Info(args) = cli.command else { panic!("not info") };
+            args.connect.server
+        };
+        assert_eq!(server(&["longshore", "--server", "a:1", "info"]), "a:1");
+        assert_eq!(server(&["longshore", "info", "--server", "b:1"]), "b:1");
+        assert_eq!(server(&["longshore", "--server", "a:1", "info", "--server", "b:1"]), "b:1");
+    }
+
+    #[test]
+    fn a_run_without_a_workload_is_told_of_both_kinds() {
+        let error = Cli::try_parse_from(["longshore", "run"]).unwrap_err().to_string();
+        assert!(error.contains("--runner") && error.contains("--image"), "{error}");
     }
 
     #[test]

@@ -18,7 +18,7 @@ mod profiles;
 
 pub use args::{BackendChoice, ReleaseArgs, ServeArgs};
 
-/// A sample with every key, its default and its meaning; `longshore serve --help` names it.
+/// A sample with every key, its default and its meaning: what `longshore serve --print-config` prints.
 pub const SAMPLE: &str = include_str!("config/sample.toml");
 
 /// What the server is configured to do.

@@ -88,7 +88,7 @@ fn capabilities(config: &KubernetesConfig) -> Capabilities {
     let mut notes = Vec::new();
     if !enforced {
         notes.push(
-            "network modes are not enforced: install the chart's NetworkPolicies and set `network_policies: installed`"
+            "network modes are not enforced: install NetworkPolicies that select the label longshore.dev/network, then set kubernetes.network_policies = \"installed\""
                 .to_owned(),
         );
     }

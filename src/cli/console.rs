@@ -66,6 +66,11 @@ impl Console {
         self.err_terminal
     }
 
+    /// Whether somebody sees stdout, and not a program.
+    pub(super) fn is_watched(&self) -> bool {
+        self.out_terminal
+    }
+
     /// Columns of stdout, if it is a terminal.
     pub(super) fn out_width(&self) -> Option<usize> {
         self.out_terminal.then(|| columns(&io::stdout())).flatten()

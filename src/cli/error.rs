@@ -4,10 +4,13 @@ use std::fmt::Write as _;
 use std::io;
 
 use tonic::{Code, Status};
-use tonic_types::StatusExt;
+use tonic_types::{ErrorDetails, StatusExt};
 
 use super::exit;
-use super::text::{clean, human};
+use super::text::{clean, clean_lines, human};
+
+/// Key of an error's metadata: how many violations there are.
+const VIOLATIONS: &str = "violations";
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -74,43 +77,59 @@ impl From<Status> for CliError {
     }
 }
 
-/// `CODE/REASON: message`, and each detail on a line of its own.
+/// `CODE/REASON: message`, and on a line of its own each detail that is not in the message already.
 fn explain_status(status: &Status) -> String {
     let details = status.get_error_details();
     let mut text = code_name(status.code()).to_owned();
     if let Some(info) = details.error_info() {
         let _ = write!(text, "/{}", clean(&info.reason));
     }
-    let _ = write!(text, ": {}", clean(status.message()));
+    let message = summary(status, &details);
+    let _ = write!(text, ": {}", clean_lines(&message));
     if status.code() == Code::Unimplemented && details.error_info().is_none() {
         text.push_str("the server does not know this call: is it a Longshore server, and not an older one?");
     }
-    if let Some(bad) = details.bad_request() {
-        for violation in &bad.field_violations {
-            let _ = write!(text, "\n  {}: {}", clean(&violation.field), clean(&violation.description));
-        }
-    }
-    if let Some(failed) = details.precondition_failure() {
-        for violation in &failed.violations {
-            let _ = write!(text, "\n  {}: {}", clean(&violation.subject), clean(&violation.description));
-        }
-    }
-    if let Some(quota) = details.quota_failure() {
-        for violation in &quota.violations {
-            let _ = write!(text, "\n  {}: {}", clean(&violation.subject), clean(&violation.description));
-        }
-    }
-    if let Some(info) = details.error_info() {
-        let mut pairs: Vec<_> = info.metadata.iter().collect();
-        pairs.sort();
-        for (key, value) in pairs {
-            let _ = write!(text, "\n  {}: {}", clean(key), clean(value));
+    for (subject, words) in named(&details) {
+        // What was cut is in the message too, and whole.
+        if !message.contains(words.trim_end_matches('…')) {
+            let separator = if subject.is_empty() { "" } else { ": " };
+            let _ = write!(text, "\n  {}{separator}{}", clean(subject), clean(words));
         }
     }
     if let Some(delay) = details.retry_info().and_then(|retry| retry.retry_delay) {
         let _ = write!(text, "\n  trying again makes sense, after {}", human(delay));
     }
     text
+}
+
+/// The message; but how many violations there are where it is all of them in a row, since each has its line.
+fn summary(status: &Status, details: &ErrorDetails) -> String {
+    let listed = details.bad_request().map_or(0, |bad| bad.field_violations.len());
+    if listed < 2 {
+        return status.message().to_owned();
+    }
+    let told = details.error_info().and_then(|info| info.metadata.get(VIOLATIONS));
+    format!("{} fields are wrong", told.cloned().unwrap_or_else(|| listed.to_string()))
+}
+
+/// What the details name, and what they say of it.
+fn named(details: &ErrorDetails) -> Vec<(&str, &str)> {
+    let mut named = Vec::new();
+    if let Some(bad) = details.bad_request() {
+        named.extend(bad.field_violations.iter().map(|v| (v.field.as_str(), v.description.as_str())));
+    }
+    if let Some(failed) = details.precondition_failure() {
+        named.extend(failed.violations.iter().map(|v| (v.subject.as_str(), v.description.as_str())));
+    }
+    if let Some(quota) = details.quota_failure() {
+        named.extend(quota.violations.iter().map(|v| (v.subject.as_str(), v.description.as_str())));
+    }
+    if let Some(info) = details.error_info() {
+        let mut pairs: Vec<_> = info.metadata.iter().filter(|(key, _)| *key != VIOLATIONS).collect();
+        pairs.sort();
+        named.extend(pairs.into_iter().map(|(key, value)| (key.as_str(), value.as_str())));
+    }
+    named
 }
 
 /// The name of a code as gRPC spells it.
@@ -140,22 +159,49 @@ fn code_name(code: Code) -> &'static str {
 mod tests {
     use std::time::Duration;
 
-    use tonic_types::ErrorDetails;
-
     use super::*;
 
+    fn told(code: Code, message: &str, details: ErrorDetails) -> String {
+        CliError::from(Status::with_error_details(code, message, details)).explain().unwrap()
+    }
+
     #[test]
-    fn every_violation_has_its_line() {
+    fn every_violation_has_its_line_and_is_told_once() {
+        let metadata = [("a".to_owned(), "b".to_owned()), ("violations".to_owned(), "3".to_owned())];
         let mut details = ErrorDetails::new();
-        details.set_error_info("INVALID_FIELDS", "longshore.dev", [("a".to_owned(), "b".to_owned())]);
-        details.add_bad_request_violation("spec.env[0].name", "is no C identifier");
+        details.set_error_info("INVALID_FIELDS", "longshore.dev", metadata);
+        details.add_bad_request_violation("spec.env[0].name", "is no C identifier\x1b[2J");
         details.add_bad_request_violation("spec.run_timeout", "is negative");
+        details.add_bad_request_violation("", "and 1 more");
         details.set_retry_info(Some(Duration::from_secs(2)));
-        let status = Status::with_error_details(Code::InvalidArgument, "2 fields are wrong\x1b[2J", details);
         assert_eq!(
-            CliError::from(status).explain().unwrap(),
-            "INVALID_ARGUMENT/INVALID_FIELDS: 2 fields are wrong\\u{1b}[2J\n  spec.env[0].name: is no C identifier\n  \
-             spec.run_timeout: is negative\n  a: b\n  trying again makes sense, after 2.0 s"
+            told(Code::InvalidArgument, "spec.env[0].name: is no C identifier; spec.run_timeout: is …", details),
+            "INVALID_ARGUMENT/INVALID_FIELDS: 3 fields are wrong\n  spec.env[0].name: is no C identifier\\u{1b}[2J\n  \
+             spec.run_timeout: is negative\n  and 1 more\n  a: b\n  trying again makes sense, after 2.0 s"
+        );
+    }
+
+    #[test]
+    fn one_violation_fits_the_first_line() {
+        let mut details = ErrorDetails::new();
+        details.set_error_info("INVALID_FIELDS", "longshore.dev", [("violations".to_owned(), "1".to_owned())]);
+        details.add_bad_request_violation("spec.run_timeout", "is negative");
+        assert_eq!(
+            told(Code::InvalidArgument, "spec.run_timeout: is negative", details),
+            "INVALID_ARGUMENT/INVALID_FIELDS: spec.run_timeout: is negative"
+        );
+    }
+
+    #[test]
+    fn commands_to_paste_keep_their_lines() {
+        let message = "the namespace is not there; create it:\n  kubectl create namespace a\n  kubectl label\x07";
+        let mut details = ErrorDetails::new();
+        details.set_error_info("NAMESPACE_NOT_READY", "longshore.dev", []);
+        details.add_precondition_failure_violation("NAMESPACE", "namespace", message);
+        assert_eq!(
+            told(Code::FailedPrecondition, message, details),
+            "FAILED_PRECONDITION/NAMESPACE_NOT_READY: the namespace is not there; create it:\n  \
+             kubectl create namespace a\n  kubectl label\\u{7}"
         );
     }
 

@@ -16,7 +16,7 @@ pub(super) struct InfoArgs {
     #[command(flatten)]
     output: OutputArgs,
     #[command(flatten)]
-    connect: ConnectArgs,
+    pub(super) connect: ConnectArgs,
 }
 
 pub(super) async fn info(args: InfoArgs, console: &Console) -> Result<u8, CliError> {
@@ -74,7 +74,8 @@ fn describe_limits(limits: &pb::Limits, field: &mut impl FnMut(&str, &str)) {
     field("Run timeout", &clock(&limits.default_run_timeout, &limits.max_run_timeout));
     field("Start timeout", &clock(&limits.default_start_timeout, &limits.max_start_timeout));
     field("Retention", &clock(&limits.default_retention, &limits.max_retention));
-    field("Termination grace", &limits.max_termination_grace.as_ref().map(duration).unwrap_or_default());
+    let grace = limits.max_termination_grace.as_ref().map(|most| format!("at most {}", duration(most)));
+    field("Termination grace", &grace.unwrap_or_default());
     let mut resources: Vec<String> =
         limits.max_resources.iter().map(|(resource, most)| format!("{resource}={most}")).collect();
     resources.sort();

@@ -22,8 +22,8 @@ Examples:
   longshore logs --since 10m -t nightly  the last ten minutes, with times
   longshore logs -o json nightly         each event of the stream as a line of JSON
 
-A stream that is cut is opened again where it broke off: no line is lost or printed twice. What
-the server itself has lost is told on stderr. Where the backend tells stdout and stderr apart, so
+A stream that is cut is opened again where it broke off: no line is lost or printed twice. What \
+the server itself has lost is told on stderr. Where the backend tells stdout and stderr apart, so \
 does this.";
 
 /// Arguments of `longshore logs`.
@@ -56,6 +56,9 @@ pub(super) struct LogsArgs {
     /// Print the time of each line
     #[arg(short, long)]
     timestamps: bool,
+    /// Print the lines that carry the result too, behind their marker (see `longshore run --result`)
+    #[arg(long)]
+    results: bool,
     /// End after this many bytes
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(i64).range(1..))]
     limit_bytes: Option<i64>,
@@ -86,7 +89,7 @@ pub(super) async fn logs(args: LogsArgs, console: &Console) -> Result<u8, CliErr
         LogOutput::Raw if args.timestamps => Show::Timestamps,
         LogOutput::Raw => Show::Streams,
     };
-    let mut printer = Printer::new(console, show);
+    let mut printer = Printer::new(console, show).with_results(args.results);
     pump(&client, request, &mut printer).await?;
     Ok(0)
 }

@@ -11,7 +11,8 @@ use crate::proto::FILES;
 const EXAMPLES: &str = "\
 Examples:
   longshore proto --out proto
-  protoc -I proto --python_out=. proto/longshore/v1/*.proto
+  python3 -m grpc_tools.protoc -I proto --python_out=. --grpc_python_out=. \\
+    proto/longshore/v1/*.proto proto/google/api/*.proto     (pip install grpcio-tools)
 
 The server has reflection: grpcurl needs no files.";
 

@@ -98,6 +98,15 @@ pub(super) fn as_table(json: &str) -> Option<Cells> {
     Some(Cells { header, rows: cells, right })
 }
 
+/// How much there is of a result that was found: `6 rows` if it is a table at hand, else its size.
+pub(super) fn extent(result: &pb::Result) -> String {
+    match as_table(&result.json).map(|table| table.rows.len()) {
+        Some(1) => "1 row".to_owned(),
+        Some(rows) => format!("{rows} rows"),
+        None => size(result.size_bytes),
+    }
+}
+
 /// What the runner says is wrong, if its result tells: `error.type` and `error.message`.
 pub(super) fn told_error(json: &str) -> Option<String> {
     let value: Value = serde_json::from_str(json).ok()?;
@@ -181,6 +190,15 @@ mod tests {
         assert!(whole("{}", 3, &sha256).is_err());
         assert!(whole("[]", 2, &sha256).is_err());
         assert!(Download::default().finish().is_err(), "no answer at all");
+    }
+
+    #[test]
+    fn extents() {
+        let of = |json: &str| extent(&pb::Result { json: json.into(), size_bytes: 512, ..Default::default() });
+        assert_eq!(of(r#"{"columns":["a"],"rows":[[1],[2]]}"#), "2 rows");
+        assert_eq!(of(r#"{"columns":["a"],"rows":[[1]]}"#), "1 row");
+        assert_eq!(of(r#"{"total":1}"#), "512 B");
+        assert_eq!(of(""), "512 B", "a large one is not at hand");
     }
 
     #[test]

@@ -12,7 +12,7 @@ Examples:
   longshore rm nightly-7
   longshore rm -f a b c            fine if some are gone already
 
-With a run go its logs, its record and its idempotency key: the same request would run again. A
+With a run go its logs, its record and its idempotency key: the same request would run again. A \
 live run is refused: cancel it first (longshore cancel --wait).";
 
 /// Arguments of `longshore rm`.

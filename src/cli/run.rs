@@ -157,6 +157,11 @@ async fn tell_end(client: &Client, run: &pb::Run, args: &RunArgs, console: &Cons
         }
     } else if args.output == Some(OutputFormat::Json) {
         console.out(to_json(run, "Run", Layout::Pretty)?.as_bytes()).await?;
+    } else if !args.quiet
+        && console.is_watched()
+        && let Some(result) = run.result.as_ref().filter(|result| result.state() == pb::ResultState::Found)
+    {
+        console.note(&format!("result: {}; --result prints it", result::extent(result)));
     }
     Ok(code)
 }

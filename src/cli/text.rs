@@ -21,6 +21,11 @@ pub(super) fn clean(text: &str) -> String {
     out
 }
 
+/// As [`clean`], but with its lines.
+pub(super) fn clean_lines(text: &str) -> String {
+    text.lines().map(clean).collect::<Vec<_>>().join("\n")
+}
+
 /// Characters that reorder the text around them.
 fn is_bidi_control(c: char) -> bool {
     matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

@@ -49,6 +49,10 @@ pub struct ServeArgs {
     #[arg(long, env = "LONGSHORE_INSECURE_NO_AUTH")]
     pub insecure_no_auth: bool,
 
+    /// Print a configuration file with every key, its default and its meaning, and exit
+    #[arg(long)]
+    pub print_config: bool,
+
     /// How log lines are written: auto (text on a terminal, else json), text, json
     #[arg(long, env = "LONGSHORE_LOG_FORMAT", value_name = "FORMAT")]
     pub log_format: Option<String>,

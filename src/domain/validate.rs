@@ -7,6 +7,7 @@ use super::profile::{Capabilities, Limits, Profile};
 use super::resolve::Rules;
 use super::spec::RunSpec;
 use super::violation::Violations;
+use environment::Setter;
 
 pub(super) mod amounts;
 mod effective;
@@ -29,7 +30,7 @@ pub(super) use workload::{find_profile, find_program};
 /// Checks everything about `spec` that can be told before it is merged with the profile.
 pub(super) fn check_request(spec: &RunSpec, profile: Option<&Profile>, rules: &Rules, out: &mut Violations) {
     workload::check_container(spec, rules, out);
-    check_values(spec, "spec", rules, out);
+    check_values(spec, "spec", Setter::Caller, rules, out);
     input::check_input(spec, rules.limits.max_input_bytes, out);
     support::check_support(spec, rules, out);
     if let Some(profile) = profile {
@@ -44,7 +45,7 @@ pub(super) fn check_request(spec: &RunSpec, profile: Option<&Profile>, rules: &R
 pub fn check_profile(profile: &Profile, at: &str, rules: &Rules) -> Violations {
     let mut out = Violations::new();
     profile::check_profile(profile, at, &mut out);
-    check_values(&profile.defaults, at, rules, &mut out);
+    check_values(&profile.defaults, at, Setter::Operator, rules, &mut out);
     out
 }
 
@@ -57,9 +58,9 @@ pub fn check_limits(limits: &Limits, at: &str) -> Violations {
 }
 
 /// The checks that hold for a caller's fields and for a profile's alike.
-fn check_values(spec: &RunSpec, at: &str, rules: &Rules, out: &mut Violations) {
+fn check_values(spec: &RunSpec, at: &str, setter: Setter, rules: &Rules, out: &mut Violations) {
     let limits = &rules.limits;
-    environment::check_env(&spec.env, at, limits, out);
+    environment::check_env(&spec.env, at, setter, limits, out);
     amounts::check_resources(&spec.resources, at, out);
     amounts::check_security(&spec.security, at, limits, out);
     amounts::check_clocks(spec, at, limits, out);

@@ -12,7 +12,7 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    tokio::spawn(future.instrument(tracing::info_span!(parent: None, "task", name)))
+    tokio::spawn(future.instrument(tracing::info_span!(parent: None, "task", task = name)))
 }
 
 /// Runs `work`, which blocks, on a thread where that is allowed.

@@ -6,6 +6,7 @@ use std::process::{Child, Command, Output, Stdio};
 
 use longshore::proto::v1 as pb;
 use longshore::proto::v1::stream_logs_request::Start;
+use longshore::proto::v1::stream_logs_response::Event;
 use longshore::proto::v1::{FailureClass, FailureReason, LogStream, RunState};
 use rustix::process::{Pid, Signal, kill_process};
 use sha2::{Digest, Sha256};
@@ -81,6 +82,51 @@ fn run_prints_both_streams_apart_and_exits_as_the_program() {
     assert_eq!(told.stdout, b"out\n\xff\xfeeither\n");
     assert!(told.stderr.contains("err\n"), "{}", told.stderr);
     assert!(told.stderr.contains("FAILED NONZERO_EXIT (USER): the program exited with 3; exit code 3"), "{told:?}");
+}
+
+/// A script whose stdout has a line that carries the result, in two pieces, between two others.
+fn with_a_marked_line() -> Script {
+    let event = |text: &str, kind: pb::LogEntryKind, cursor: &str| {
+        let mut event = output(LogStream::Stdout, text.as_bytes(), cursor);
+        if let Event::Entries(entries) = &mut event {
+            entries.entries.iter_mut().for_each(|entry| entry.set_kind(kind));
+        }
+        event
+    };
+    let events = vec![
+        event("before\n", pb::LogEntryKind::Output, "1"),
+        event("LONGSHORE-RESULT-0", pb::LogEntryKind::Result, "2"),
+        event("{\"n\":1}\n", pb::LogEntryKind::Result, "3"),
+        event("after\n", pb::LogEntryKind::Output, "4"),
+        end(),
+    ];
+    logs([LogScript { events, then: Then::Close }])
+}
+
+#[test]
+fn lines_that_carry_the_result_are_shown_only_if_asked_for() {
+    let server = || FakeServer::start(succeeded_with("{\"n\":1}"), with_a_marked_line());
+    let run = ask(&server(), &RUN_SQL);
+    assert_eq!((run.code, run.stdout()), (0, "before\nafter\n"), "{}", run.stderr);
+    assert!(!run.stderr.contains("--result"), "no hint without a terminal: {}", run.stderr);
+    assert_eq!(ask(&server(), &["logs", "demo"]).stdout(), "before\nafter\n");
+    let all = "before\nLONGSHORE-RESULT-0{\"n\":1}\nafter\n";
+    assert_eq!(ask(&server(), &["logs", "--results", "demo"]).stdout(), all);
+    let json = ask(&server(), &["logs", "-o", "json", "demo"]);
+    assert!(json.stdout().contains("LOG_ENTRY_KIND_RESULT"), "JSON has every event: {json:?}");
+}
+
+#[test]
+fn the_sample_configuration_is_printed_without_a_server() {
+    let told = told(command(&["serve", "--print-config"]).output().unwrap());
+    assert_eq!((told.code, told.stdout()), (0, longshore::config::SAMPLE), "{}", told.stderr);
+}
+
+#[test]
+fn the_server_may_be_named_before_the_command() {
+    let server = FakeServer::start(run(RunState::Succeeded), whole("all\n"));
+    let told = told(command(&["--server", &server.address.to_string(), "logs", "demo"]).output().unwrap());
+    assert_eq!((told.code, told.stdout()), (0, "all\n"), "{}", told.stderr);
 }
 
 #[test]

@@ -14,6 +14,8 @@
 mod architecture;
 mod cli_client;
 mod contract;
+mod data;
+mod demo;
 mod docs;
 mod drain;
 mod errors;

@@ -145,11 +145,7 @@ impl CallError {
         match self.meaning() {
             Meaning::NotFound => BackendError::NotFound(target.object()),
             Meaning::NamespaceMissing => BackendError::NamespaceNotReady(namespace_missing(target.namespace)),
-            Meaning::NamespaceEnding => BackendError::NamespaceNotReady(format!(
-                "Kubernetes namespace {0} is being deleted; wait until it is gone, then create it again: \
-                 kubectl create namespace {0}",
-                target.namespace
-            )),
+            Meaning::NamespaceEnding => BackendError::NamespaceNotReady(namespace_ending(target.namespace)),
             Meaning::Conflict => BackendError::Conflict(target.object()),
             Meaning::Rejected => BackendError::Rejected { what, message },
             Meaning::Exhausted => BackendError::Exhausted { what, message },
@@ -208,9 +204,18 @@ fn ends_namespace(status: &Status) -> bool {
 }
 
 fn namespace_missing(namespace: &str) -> String {
+    format!("Kubernetes namespace {namespace} does not exist; create it:{}", to_create(namespace))
+}
+
+fn namespace_ending(namespace: &str) -> String {
+    let commands = to_create(namespace);
+    format!("Kubernetes namespace {namespace} is being deleted; wait until it is gone, then create it again:{commands}")
+}
+
+/// Commands to paste, each on a line of its own.
+fn to_create(namespace: &str) -> String {
     format!(
-        "Kubernetes namespace {namespace} does not exist; create it:\n  \
-         kubectl create namespace {namespace}\n  \
+        "\n  kubectl create namespace {namespace}\n  \
          kubectl label namespace {namespace} pod-security.kubernetes.io/enforce=restricted"
     )
 }

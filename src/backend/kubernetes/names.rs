@@ -82,8 +82,9 @@ pub mod path {
     pub const MOUNT: &str = "/longshore";
     /// The input.
     pub const INPUT: &str = "/longshore/input";
-    /// The files.
-    pub const FILES: &str = "/longshore/files";
+    /// The files. The directory is a symbolic link, as everything at the top of a mounted Secret;
+    /// the slash makes tools such as `find` follow it.
+    pub const FILES: &str = "/longshore/files/";
     /// Scratch space.
     pub const TMP: &str = "/tmp";
 }

@@ -123,7 +123,7 @@ impl Contents {
             (Some(exit), _) => MainFacts::Terminated(terminated(exit)),
             (None, Stand::Running | Stand::Lost) => MainFacts::Running { started_at },
             (None, Stand::Unattended) => MainFacts::Waiting(Some(Explanation {
-                reason: "NoShim".to_owned(),
+                reason: "Starting".to_owned(),
                 message: "the process that supervises the run is being started".to_owned(),
                 time: None,
             })),

@@ -36,6 +36,8 @@ pub(in crate::cli) enum Show {
 pub(in crate::cli) struct Printer<'a> {
     console: &'a Console,
     show: Show,
+    /// Whether lines that carry the result, behind its marker, are shown too.
+    results: bool,
     /// Streams that are within a line, by number.
     within_line: [bool; 3],
     /// When something was printed last; nothing while it is being printed.
@@ -110,7 +112,13 @@ async fn read(
 
 impl<'a> Printer<'a> {
     pub(in crate::cli) fn new(console: &'a Console, show: Show) -> Self {
-        Self { console, show, within_line: [false; 3], progress: Rc::new(Cell::new(Some(Instant::now()))) }
+        let progress = Rc::new(Cell::new(Some(Instant::now())));
+        Self { console, show, results: false, within_line: [false; 3], progress }
+    }
+
+    /// The same, but lines that carry the result are shown too if `results`; else only JSON has them.
+    pub(in crate::cli) fn with_results(self, results: bool) -> Self {
+        Self { results, ..self }
     }
 
     /// When something was printed last; nothing while it is being printed, since a reader may take its time.
@@ -144,7 +152,8 @@ impl<'a> Printer<'a> {
     async fn print_entries(&mut self, entries: &[pb::LogEntry]) -> Result<(), CliError> {
         let mut bytes = Vec::new();
         let mut target = Target::Nowhere;
-        for entry in entries {
+        let results = self.results;
+        for entry in entries.iter().filter(|entry| results || entry.kind() != pb::LogEntryKind::Result) {
             let next = self.target(entry);
             if next != target {
                 self.write(target, &bytes).await?;

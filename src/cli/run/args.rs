@@ -1,6 +1,6 @@
 //! Arguments of `longshore run`, as they are typed.
 
-use clap::ValueEnum;
+use clap::{ArgGroup, ValueEnum};
 
 use crate::cli::connect::ConnectArgs;
 use crate::cli::output::OutputFormat;
@@ -15,9 +15,10 @@ Examples:
     -- sh -c '$LONGSHORE_FILES/fix.sh'
   run=$(longshore run -d --runner sql --input @query.json); longshore wait \"$run\"
 
-The program's output goes to stdout and stderr as it is, everything else to stderr. The first
-Ctrl-C (or SIGTERM) cancels the run and waits for its end; the second leaves it and prints how
-to follow it.";
+The program's output goes to stdout and stderr as it is, everything else to stderr. Lines that \
+carry the result behind its marker are left out: --result prints the result, `longshore logs \
+--results` those lines. The first Ctrl-C (or SIGTERM) cancels the run and waits for its end; the \
+second leaves it and prints how to follow it.";
 
 /// Arguments of `longshore run`.
 #[derive(Debug, clap::Args)]
@@ -58,10 +59,11 @@ fn examples_and_exit_codes() -> String {
 /// What is executed, and with what.
 #[derive(Debug, Default, clap::Args)]
 #[command(next_help_heading = "Workload")]
+#[command(group = ArgGroup::new("program").args(["runner", "image"]).required(true))]
 #[group(skip)]
 pub(in crate::cli) struct WorkloadArgs {
     /// Runner profile (see `longshore profiles`)
-    #[arg(long, value_name = "PROFILE", required_unless_present = "image", conflicts_with = "image")]
+    #[arg(long, value_name = "PROFILE")]
     pub(super) runner: Option<String>,
     /// Container image (Kubernetes only)
     #[arg(long, value_name = "IMAGE")]

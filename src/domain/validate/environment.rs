@@ -10,13 +10,25 @@ use crate::domain::violation::Violations;
 
 /// Variables that Longshore itself sets.
 const RESERVED: &str = "LONGSHORE_";
+/// The one of them that is the operator's to set: where our own runners find data sets.
+const DATA: &str = "LONGSHORE_DATA";
 
-pub(super) fn check_env(env: &[EnvVar], at: &str, limits: &Limits, out: &mut Violations) {
+/// Whose variables they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Setter {
+    /// A request.
+    Caller,
+    /// A profile.
+    Operator,
+}
+
+pub(super) fn check_env(env: &[EnvVar], at: &str, setter: Setter, limits: &Limits, out: &mut Violations) {
     let mut names = BTreeSet::new();
     for (i, variable) in env.iter().enumerate() {
         let at = format!("{at}.env[{i}]");
         let field = format!("{at}.name");
-        if !check_name(&variable.name, &field, out) {
+        let own = setter == Setter::Operator && variable.name == DATA;
+        if !own && !check_name(&variable.name, &field, out) {
             continue;
         }
         if !names.insert(&variable.name) {

@@ -2,7 +2,7 @@
 
 use crate::domain::profile::Profile;
 use crate::domain::spec::RunSpec;
-use crate::domain::violation::Violations;
+use crate::domain::violation::{Violation, ViolationKind, Violations};
 
 use super::listed;
 
@@ -46,15 +46,16 @@ pub(in crate::domain) fn allows(profile: &Profile, path: &str) -> bool {
         .any(|listed| path.strip_prefix(listed.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
 }
 
+/// Adds nothing to a field that is refused already because nothing here could honour it: the way
+/// out is the same.
 pub(super) fn check_overrides(spec: &RunSpec, profile: &Profile, out: &mut Violations) {
     for path in set_paths(spec) {
-        if !allows(profile, path) {
+        let field = format!("spec.{path}");
+        let refused = |violation: &Violation| violation.field == field && violation.kind != ViolationKind::Invalid;
+        if !allows(profile, path) && !out.as_slice().iter().any(refused) {
             let allowed = listed(profile.overridable.iter().map(String::as_str).chain(ALWAYS));
             let name = &profile.name;
-            out.add(
-                format!("spec.{path}"),
-                format!("profile `{name}` does not let `{path}` be overridden; it allows: {allowed}"),
-            );
+            out.add(field, format!("profile `{name}` does not let `{path}` be overridden; it allows: {allowed}"));
         }
     }
 }

@@ -53,7 +53,7 @@ fn check_network(spec: &RunSpec, capabilities: &Capabilities, out: &mut Violatio
         out.not_supported_yet(
             "spec.network_mode",
             format!(
-                "{name} is not supported until the configuration says `network_policies: installed`: without them nothing would enforce it; leave it unset"
+                "{name} is not supported until NetworkPolicies enforce it and the configuration says so (`kubernetes.network_policies = \"installed\"`); leave it unset"
             ),
         );
     } else {

@@ -236,6 +236,7 @@ fn environment() {
                 "spec.env[0].name",
                 "start with `LONGSHORE_` are Longshore's own",
             ),
+            (|s| s.env = vec![env("LONGSHORE_DATA", "/x")], "spec.env[0].name", "Longshore's own"),
             (|s| s.env = vec![env("A", ""), env("B", ""), env("A", "")], "spec.env[2].name", "`A` is there twice"),
             (|s| s.env = vec![env("A", "x\0y")], "spec.env[0].value", "NUL"),
             (|s| s.env = vec![env("A", &"x".repeat(LIMIT - 1))], "spec.env[0].value", "131072 bytes with its name"),
@@ -725,7 +726,7 @@ fn what_is_not_built_yet() {
         &[(
             |s| s.network_mode = Some(NetworkMode::Egress),
             "spec.network_mode",
-            "EGRESS is not supported until the configuration says `network_policies: installed`",
+            "EGRESS is not supported until NetworkPolicies enforce it",
         )],
     );
 }
@@ -820,7 +821,7 @@ fn a_profile_that_would_lack_something_here_is_refused() {
 #[test]
 fn profiles_as_configured() {
     type Fault = (fn(&mut Profile), &'static str, &'static str);
-    let rows: [Fault; 13] = [
+    let rows: [Fault; 14] = [
         (|p| p.name = "Sql".into(), "profiles.sql", "no name of a profile"),
         (|p| p.input = InputDelivery::Env("A B".into()), "profiles.sql.input", "no name of a variable"),
         (|p| p.input = InputDelivery::Env("LONGSHORE_X".into()), "profiles.sql.input", "Longshore's own"),
@@ -833,6 +834,7 @@ fn profiles_as_configured() {
         (|p| p.local.as_mut().unwrap().command.clear(), "profiles.sql.local.command", "must be set"),
         (|p| p.overridable.push("run_timeouts".into()), "profiles.sql.overridable[2]", "there are: `run_timeout`"),
         (|p| p.pod_annotations.push("a b".into()), "profiles.sql.pod_annotations[1]", "no annotation key"),
+        (|p| p.defaults.env = vec![env("LONGSHORE_RUN", "")], "profiles.sql.env[0].name", "Longshore's own"),
         (|p| p.input_schema = Some("{".into()), "profiles.sql.input_schema", "no JSON document"),
         (|p| p.defaults.workload = container().workload, "profiles.sql.workload", "cannot be set in a profile"),
         (|p| p.defaults.max_retries = Some(2), "profiles.sql.max_retries", "not supported yet"),
@@ -846,6 +848,9 @@ fn profiles_as_configured() {
     let rules = on_kubernetes();
     let sql = rules.profiles["sql"].clone();
     assert!(super::check_profile(&sql, "profiles.sql", &rules).is_empty());
+    let mut with_data = sql.clone();
+    with_data.defaults.env = vec![env("LONGSHORE_DATA", "/data")];
+    assert!(super::check_profile(&with_data, "profiles.sql", &rules).is_empty(), "the operator's own");
     for (change, field, fragment) in rows {
         let mut profile = sql.clone();
         change(&mut profile);

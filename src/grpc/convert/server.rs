@@ -6,6 +6,7 @@ use super::{View, int64, spec, wire_duration};
 use crate::domain::name::NamespaceName;
 use crate::domain::profile::{Capabilities, Limits, Profile};
 use crate::domain::resolve::Rules;
+use crate::domain::spec::NetworkMode;
 use crate::grpc::ServerFacts;
 use crate::proto::v1;
 
@@ -39,10 +40,12 @@ fn isolation(capabilities: &Capabilities) -> v1::Isolation {
 
 /// By name, as `GetServerInfoResponse.features` lists them.
 fn features(capabilities: &Capabilities) -> Vec<String> {
+    let modes = [NetworkMode::None, NetworkMode::Egress, NetworkMode::Cluster];
+    let every_mode = modes.iter().all(|mode| capabilities.network_modes.contains(mode));
     [
         ("container-workload", capabilities.container_workload),
         ("log-stream-split", capabilities.split_streams),
-        ("network-policies", !capabilities.network_modes.is_empty()),
+        ("network-policies", every_mode),
         ("stdin-input", capabilities.stdin_input),
     ]
     .into_iter()

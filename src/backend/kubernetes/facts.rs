@@ -38,6 +38,8 @@ pub struct Observed<'a> {
     pub job: &'a Job,
     /// Its Pod; one of another Job (see [`controller_uid`]) counts as none.
     pub pod: Option<&'a Pod>,
+    /// If there is none: the last state of the one that there was, if it was seen.
+    pub last_pod: Option<&'a Pod>,
     /// What was said about either, in any order.
     pub events: &'a [EventFact],
     /// Whether the input Secret was seen, or written, by us.
@@ -89,15 +91,15 @@ pub enum FactsError {
 pub fn run_facts(namespace: &NamespaceName, observed: &Observed<'_>) -> Result<RunFacts, FactsError> {
     let job = JobReader { job: observed.job };
     let metadata = &observed.job.metadata;
-    let pod =
-        observed.pod.filter(|pod| controller_uid(pod).is_some() && controller_uid(pod) == metadata.uid.as_deref());
+    let is_its = |pod: &&Pod| controller_uid(pod).is_some() && controller_uid(pod) == metadata.uid.as_deref();
+    let (pod, last_pod) = (observed.pod.filter(is_its), observed.last_pod.filter(is_its));
     let run = job.parsed("label", label::RUN, RunId::parse)?;
     let number = job.parsed("label", label::ATTEMPT, str::parse::<NonZeroU32>)?.get();
     let expected = run.job_name(number);
     if metadata.name.as_deref() != Some(expected.as_str()) {
         return Err(FactsError::Misnamed { job: job.shown(), expected });
     }
-    let facts = attempt::facts(number, &Observed { pod, ..*observed });
+    let facts = attempt::facts(number, &Observed { pod, last_pod, ..*observed });
     Ok(RunFacts {
         name: RunName { namespace: namespace.clone(), run },
         uid: metadata.uid.clone().ok_or_else(|| job.missing("field", "metadata.uid"))?,
@@ -111,6 +113,12 @@ pub fn run_facts(namespace: &NamespaceName, observed: &Observed<'_>) -> Result<R
         attempts: vec![facts],
         result: None,
     })
+}
+
+/// Whether the program of this Pod ever ran.
+#[must_use]
+pub fn has_started(pod: &Pod) -> bool {
+    attempt::main(pod.status.as_ref()).started()
 }
 
 /// Uid of the Job that `pod` was made for.

@@ -155,7 +155,7 @@ impl Index {
         let changes = match event {
             KindEvent::Begin => namespace.begin_pods(),
             KindEvent::Item(pod) | KindEvent::Applied(pod) => namespace.put_pod(pod, &self.memory),
-            KindEvent::Deleted(pod) => namespace.delete_pod(&pod, &self.memory),
+            KindEvent::Deleted(pod) => namespace.delete_pod(pod, &self.memory),
             KindEvent::End => namespace.sweep_pods(&self.memory),
             KindEvent::Open => return self.open(target, Kind::Pods),
             KindEvent::Trouble(why) => return self.trouble(target, Kind::Pods, why),
@@ -195,7 +195,10 @@ impl Index {
             Answer::Pods { pods, .. } => {
                 run.absence_known = true;
                 run.absence_asked = false;
-                for pod in pods {
+                // The list may be older than what the watch has told of a Pod's end since.
+                let last = self.memory.last_pod(&uid);
+                let gone = |pod: &Pod| last.as_ref().is_some_and(|last| last.metadata.uid == pod.metadata.uid);
+                for pod in pods.into_iter().filter(|pod| !gone(pod)) {
                     namespace.put_pod(pod, &self.memory);
                 }
             }
@@ -335,6 +338,7 @@ fn facts_of(namespace: &NamespaceName, run: &Run, memory: &Memory) -> Result<Run
         &Observed {
             job: &run.job,
             pod: run.pod.as_deref(),
+            last_pod: known.last_pod.as_deref(),
             events: &known.events,
             input_confirmed: known.input_confirmed,
             pod_was_seen: known.pod_was_seen,

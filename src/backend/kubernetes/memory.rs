@@ -2,7 +2,9 @@
 //! learns it, and the calls, which use it. All of it may be forgotten: it saves questions.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use k8s_openapi::api::core::v1::Pod;
 
 use super::facts::EventFact;
 
@@ -22,6 +24,8 @@ pub(super) struct JobMemory {
     pub(super) pod: Option<PodRef>,
     /// Whether there ever was one.
     pub(super) pod_was_seen: bool,
+    /// The last state of a Pod that is gone, until there is another.
+    pub(super) last_pod: Option<Arc<Pod>>,
     /// Whether its input Secret was seen or written.
     pub(super) input_confirmed: bool,
     /// What was said about it, oldest first.
@@ -46,11 +50,25 @@ impl Memory {
         self.lock().get(job_uid)?.pod.clone()
     }
 
-    pub(super) fn set_pod(&self, job_uid: &str, pod: Option<PodRef>) {
+    pub(super) fn set_pod(&self, job_uid: &str, pod: PodRef) {
         let mut jobs = self.lock();
         let job = jobs.entry(job_uid.to_owned()).or_default();
-        job.pod_was_seen |= pod.is_some();
-        job.pod = pod;
+        job.pod_was_seen = true;
+        job.last_pod = None;
+        job.pod = Some(pod);
+    }
+
+    /// Keeps the last state of the Job's Pod, which is gone; until the Job goes too.
+    pub(super) fn lose_pod(&self, job_uid: &str, last: Arc<Pod>) {
+        let mut jobs = self.lock();
+        let job = jobs.entry(job_uid.to_owned()).or_default();
+        job.pod_was_seen = true;
+        job.last_pod = Some(last);
+        job.pod = None;
+    }
+
+    pub(super) fn last_pod(&self, job_uid: &str) -> Option<Arc<Pod>> {
+        self.lock().get(job_uid)?.last_pod.clone()
     }
 
     pub(super) fn confirm_input(&self, job_uid: &str) {
@@ -137,9 +155,11 @@ mod tests {
     fn a_pod_that_went_was_seen() {
         let memory = Memory::default();
         assert!(!memory.pod_was_seen("j"));
-        memory.set_pod("j", Some(PodRef { name: "p".into(), uid: "u".into() }));
-        memory.set_pod("j", None);
+        memory.set_pod("j", PodRef { name: "p".into(), uid: "u".into() });
+        memory.lose_pod("j", Arc::default());
         assert!(memory.pod_was_seen("j"));
-        assert_eq!(memory.pod("j"), None);
+        assert_eq!((memory.pod("j"), memory.last_pod("j")), (None, Some(Arc::default())));
+        memory.set_pod("j", PodRef { name: "p2".into(), uid: "u2".into() });
+        assert_eq!(memory.last_pod("j"), None);
     }
 }

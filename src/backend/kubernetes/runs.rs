@@ -168,8 +168,15 @@ impl KubernetesRuns {
 }
 
 fn facts(name: &NamespaceName, job: &Job, pod: Option<&Pod>, known: &JobMemory) -> Result<RunFacts, BackendError> {
-    let JobMemory { events, input_confirmed, pod_was_seen, .. } = known;
-    let observed = Observed { job, pod, events, input_confirmed: *input_confirmed, pod_was_seen: *pod_was_seen };
+    let JobMemory { events, input_confirmed, pod_was_seen, last_pod, .. } = known;
+    let observed = Observed {
+        job,
+        pod,
+        last_pod: last_pod.as_deref(),
+        events,
+        input_confirmed: *input_confirmed,
+        pod_was_seen: *pod_was_seen,
+    };
     run_facts(name, &observed).map_err(|error| BackendError::Corrupt {
         what: format!("Job {}", job.metadata.name.as_deref().unwrap_or_default()),
         message: chain(&error),

@@ -92,21 +92,24 @@ fn signals(cluster: &Cluster, namespace: Arc<str>, kind: Kind) -> BoxStream<'sta
     }
 }
 
-/// Finds out what the index asks. While the cluster can't be asked, the question stands; an answer
-/// that is refused is none.
-async fn ask(cluster: Arc<Cluster>, question: Question) -> Answer {
+/// Finds out what the index asks. While the cluster can't be asked, the question stands. That there
+/// is no Pod is only said once it was seen: a run is told as lost for it, for good. A refusal may
+/// pass, and an input that can't be looked for counts as missing.
+pub(super) async fn ask(cluster: Arc<Cluster>, question: Question) -> Answer {
     let mut pause = FIRST_PAUSE;
+    let mut told = false;
     loop {
         let failure = match try_answer(&cluster, &question).await {
             Ok(answer) => return answer,
             Err(failure) => failure,
         };
         if !failure.is_transient() {
-            tracing::warn!(%failure, "an open question about a run stays open");
-            return match question {
-                Question::Input { namespace, job, uid, .. } => Answer::Input { namespace, job, uid, there: false },
-                Question::Pods { namespace, job, uid } => Answer::Pods { namespace, job, uid, pods: Vec::new() },
-            };
+            if !std::mem::replace(&mut told, true) {
+                tracing::warn!(%failure, "a question about a run is not answered yet");
+            }
+            if let Question::Input { namespace, job, uid, .. } = question {
+                return Answer::Input { namespace, job, uid, there: false };
+            }
         }
         sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);

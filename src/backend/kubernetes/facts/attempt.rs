@@ -18,10 +18,11 @@ const ORDINARY_WAITS: [&str; 2] = ["ContainerCreating", "PodInitializing"];
 
 pub(super) fn facts(number: u32, observed: &Observed<'_>) -> AttemptFacts {
     let job = observed.job;
-    let pod = observed.pod;
-    let status = pod.and_then(|pod| pod.status.as_ref());
     let job_end = job_end(job);
-    let phase = phase(pod, observed.pod_was_seen || job_end.is_some());
+    let phase = phase(observed.pod, observed.last_pod.is_some() || observed.pod_was_seen || job_end.is_some());
+    // Of a Pod that is gone, all but its phase is told as it was seen last.
+    let pod = observed.pod.or(observed.last_pod);
+    let status = pod.and_then(|pod| pod.status.as_ref());
     let main = main(status);
     let waiting = waiting(phase, status, observed);
     let last_wait = waiting.as_ref().or_else(|| unusual_wait(&main));
@@ -45,7 +46,7 @@ pub(super) fn facts(number: u32, observed: &Observed<'_>) -> AttemptFacts {
         disruption: status.and_then(|status| condition(status, "DisruptionTarget", "True")).map(explained),
         evidence: event::evidence(observed.events, last_wait),
         waiting,
-        others_running: status.is_some_and(others_running),
+        others_running: !phase.is_over() && status.is_some_and(others_running),
         input_ready: observed.input_confirmed || !has_input(job) || main.started(),
         main,
     }
@@ -98,7 +99,7 @@ fn deadline(pod: &Pod) -> Option<Duration> {
 }
 
 /// Container `run`, found by its name: admission webhooks may have put others before it.
-fn main(status: Option<&PodStatus>) -> MainFacts {
+pub(super) fn main(status: Option<&PodStatus>) -> MainFacts {
     let run = status.and_then(|status| {
         let statuses = status.container_statuses.iter().flatten();
         statuses.into_iter().find(|container| container.name == RUN_CONTAINER)

@@ -16,7 +16,7 @@ use crate::domain::run::{RunState, StopCause, StopIntent, Timeline};
 use crate::domain::spec::{EffectiveSpec, EnvSource, EnvVar, Input, RunSpec, Workload};
 
 fn seen<'a>(job: &'a Job, pod: Option<&'a Pod>) -> Observed<'a> {
-    Observed { job, pod, events: &[], input_confirmed: false, pod_was_seen: false }
+    Observed { job, pod, last_pod: None, events: &[], input_confirmed: false, pod_was_seen: false }
 }
 
 fn facts(observed: &Observed<'_>) -> RunFacts {
@@ -189,6 +189,31 @@ fn no_pod_is_absent_until_one_was_seen_or_the_job_has_ended() {
     assert_eq!(attempt(&Observed { pod_was_seen: true, ..seen(&job, None) }).phase, AttemptPhase::Gone);
     let ended = with_conditions(job, &[("FailureTarget", "DeadlineExceeded", 4)]);
     assert_eq!(attempt(&seen(&ended, None)).phase, AttemptPhase::Gone);
+}
+
+#[test]
+fn pod_that_is_gone_is_told_as_it_was_seen_last() {
+    let job = job_of(&launch());
+    let containers = |state| vec![container("istio-proxy", running()), container("run", state)];
+    let mut last = on_node(pod(&job, "Running", containers(running())));
+    last.metadata.deletion_timestamp = Some(Time(at(40)));
+    last.metadata.deletion_grace_period_seconds = Some(30);
+    let gone = |last: &Pod| attempt(&Observed { last_pod: Some(last), pod_was_seen: true, ..seen(&job, None) });
+    let there = attempt(&seen(&job, Some(&last)));
+    assert!(there.others_running);
+    // Nothing runs in it any more; all else is kept.
+    let expected = AttemptFacts { phase: AttemptPhase::Gone, others_running: false, ..there };
+    assert_eq!(gone(&last), expected);
+    assert_eq!((expected.uid.as_deref(), expected.node.as_deref()), (Some(POD_UID), Some("node-a")));
+    assert_eq!((expected.main, expected.deleted_at), (MainFacts::Running { started_at: Some(at(3)) }, Some(at(10))));
+    last.status.as_mut().unwrap().container_statuses = Some(containers(terminated(143, "Error")));
+    assert_eq!(gone(&last).main.terminated().map(|end| end.exit_code), Some(143));
+    // A present Pod hides it, and one of another Job does not count.
+    let next = pod(&job, "Pending", Vec::new());
+    let observed = Observed { last_pod: Some(&last), ..seen(&job, Some(&next)) };
+    assert_eq!(attempt(&observed), attempt(&seen(&job, Some(&next))));
+    last.metadata.labels.as_mut().unwrap().remove(label::CONTROLLER_UID);
+    assert_eq!(attempt(&Observed { last_pod: Some(&last), ..seen(&job, None) }).phase, AttemptPhase::Absent);
 }
 
 #[test]

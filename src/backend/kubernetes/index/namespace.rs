@@ -3,8 +3,10 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::super::facts::{EventFact, controller_uid};
 use super::super::memory::{Memory, PodRef};
@@ -226,7 +228,8 @@ impl NamespaceIndex {
             return Change::None;
         };
         // A Job may make a second Pod after it lost the first: the newest is the one that counts.
-        if let Some(known) = &run.pod
+        let last = memory.last_pod(&job_uid);
+        if let Some(known) = run.pod.as_deref().or(last.as_deref())
             && known.metadata.uid.as_ref() != Some(&uid)
             && known.metadata.creation_timestamp > pod.metadata.creation_timestamp
         {
@@ -238,7 +241,7 @@ impl NamespaceIndex {
             return Change::None;
         }
         run.pod = Some(pod);
-        memory.set_pod(&job_uid, Some(PodRef { name, uid: uid.clone() }));
+        memory.set_pod(&job_uid, PodRef { name, uid: uid.clone() });
         if !run.uids.contains(&uid) {
             run.uids.push(uid.clone());
         }
@@ -247,8 +250,9 @@ impl NamespaceIndex {
         Change::One(key)
     }
 
-    pub(super) fn delete_pod(&mut self, pod: &Pod, memory: &Memory) -> Change {
-        let (Some(job_uid), Some(uid)) = (controller_uid(pod), pod.metadata.uid.as_deref()) else {
+    /// `pod` is gone; it is in its last state, which may say more than what was told before.
+    pub(super) fn delete_pod(&mut self, pod: Pod, memory: &Memory) -> Change {
+        let (Some(job_uid), Some(uid)) = (controller_uid(&pod), pod.metadata.uid.as_deref()) else {
             return Change::None;
         };
         if self.stray_pods.get(job_uid).is_some_and(|stray| stray.metadata.uid.as_deref() == Some(uid)) {
@@ -258,7 +262,7 @@ impl NamespaceIndex {
         match self.runs.get_mut(&key) {
             Some(run) if run.pod_uid() == Some(uid) => {
                 run.pod = None;
-                memory.set_pod(job_uid, None);
+                memory.lose_pod(&run.uid, gone(strip::pod(pod)));
                 Change::One(key)
             }
             _ => Change::None,
@@ -272,9 +276,10 @@ impl NamespaceIndex {
         let mut changed = Vec::new();
         for (key, run) in &mut self.runs {
             run.absence_known |= first;
-            if run.pod.is_some() && run.pod_list != self.pod_list {
-                run.pod = None;
-                memory.set_pod(&run.uid, None);
+            if run.pod_list != self.pod_list
+                && let Some(pod) = run.pod.take()
+            {
+                memory.lose_pod(&run.uid, gone(pod));
                 changed.push(Arc::clone(key));
             }
         }
@@ -331,6 +336,15 @@ impl NamespaceIndex {
         let name = RunName { namespace: self.name.clone(), run };
         Some((Arc::from(job.metadata.name.as_deref()?), name, job.metadata.uid.clone()?))
     }
+}
+
+/// The last state of a Pod that is gone. One that nobody was seen to delete was deleted by now.
+fn gone(mut pod: Box<Pod>) -> Arc<Pod> {
+    if pod.metadata.deletion_timestamp.is_none() {
+        pod.metadata.deletion_timestamp = Some(Time(Timestamp::now()));
+        pod.metadata.deletion_grace_period_seconds = None;
+    }
+    Arc::from(pod)
 }
 
 fn has(job: &Job, key: &str) -> bool {

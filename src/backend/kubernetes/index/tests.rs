@@ -177,8 +177,50 @@ fn a_pod_that_comes_before_its_job_is_joined_to_it() {
 fn a_pod_that_went_was_there() {
     let job = hello();
     let mut driver = Driver::synced(vec![job.clone()], vec![running_pod(&job)]);
+    // What is told last of a Pod may be the first that is told of its end.
+    let mut last = on_node(pod(&job, "Running", run(terminated(143, "Error"))));
+    last.metadata.deletion_timestamp = Some(Time(at(9)));
+    driver.pod(KindEvent::Deleted(last));
+    let events = driver.events();
+    let [FactsEvent::Upsert(facts)] = events.as_slice() else { panic!("{events:?}") };
+    let attempt = facts.last_attempt().unwrap();
+    assert_eq!((attempt.phase, attempt.job_end.as_ref()), (AttemptPhase::Gone, None));
+    assert_eq!(attempt.main.terminated().map(|end| end.exit_code), Some(143));
+    assert_eq!((attempt.uid.as_deref(), attempt.deleted_at), (Some(POD_UID), Some(at(9))));
+    // Kept for as long as the Job.
+    driver.job(KindEvent::Deleted(job));
+    assert_eq!((driver.told(), driver.memory.last_pod(JOB_UID)), (vec!["hello gone".to_owned()], None));
+}
+
+#[test]
+fn a_pod_that_went_unseen_was_deleted_by_now() {
+    let job = hello();
+    let mut driver = Driver::synced(vec![job.clone()], vec![running_pod(&job)]);
+    driver.list(vec![job.clone()], vec![]);
+    let events = driver.events();
+    let [FactsEvent::Upsert(facts)] = events.as_slice() else { panic!("{events:?}") };
+    let attempt = facts.last_attempt().unwrap();
+    assert_eq!((attempt.phase, attempt.uid.as_deref()), (AttemptPhase::Gone, Some(POD_UID)));
+    assert!(attempt.deleted_at.is_some() && attempt.main.started());
+    driver.list(vec![job], vec![]);
+    assert_eq!(driver.told(), Vec::<String>::new(), "it is told once");
+}
+
+#[test]
+fn an_answer_older_than_a_pods_end_brings_it_not_back() {
+    let job = hello();
+    let ended = with_conditions(job.clone(), &[("Failed", "BackoffLimitExceeded", 9)]);
+    let mut driver = Driver::synced(vec![job.clone()], vec![]);
+    driver.job(KindEvent::Applied(ended));
+    driver.told();
+    assert_eq!(driver.index.take_questions().len(), 1);
+    driver.pod(KindEvent::Applied(running_pod(&job)));
     driver.pod(KindEvent::Deleted(running_pod(&job)));
-    assert_eq!(driver.told(), ["hello Gone waiting"]);
+    assert_eq!(driver.told(), ["hello Gone running"]);
+    let (namespace, name) = (Arc::clone(&driver.target), Arc::from("run-hello"));
+    let pods = vec![running_pod(&job)];
+    driver.index.apply(Signal::Answer(Answer::Pods { namespace, job: name, uid: JOB_UID.to_owned(), pods }));
+    assert_eq!(driver.told(), Vec::<String>::new());
 }
 
 #[test]
@@ -200,7 +242,7 @@ fn a_later_pod_takes_the_place_of_an_earlier_and_never_the_other_way_round() {
 fn what_a_list_does_not_have_is_gone() {
     let mut driver = Driver::synced(vec![hello(), other()], vec![running_pod(&hello())]);
     driver.list(vec![hello()], vec![]);
-    assert_eq!(driver.told(), ["other gone", "hello Gone waiting"]);
+    assert_eq!(driver.told(), ["other gone", "hello Gone running"]);
 }
 
 #[test]

@@ -1,13 +1,16 @@
 //! The watch, when the API server is difficult.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::{BoxStream, StreamExt};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::fake::{BOUND, FakeApi, Reply, Seen};
-use crate::backend::kubernetes::support::{job_of, launch};
+use super::fake::{BOUND, FakeApi, NAMESPACE, Reply, Seen};
+use crate::backend::kubernetes::index::{Answer, Question};
+use crate::backend::kubernetes::support::{JOB_UID, job_of, launch, pod, run, terminated};
+use crate::backend::kubernetes::watch::ask;
 use crate::domain::facts::FactsEvent;
 
 fn job(version: &str) -> Value {
@@ -126,6 +129,23 @@ async fn rights_that_are_short_for_events_hold_nothing_up_and_for_jobs_are_told(
         FakeApi::start(move |request| if request.is_list("jobs") { forbidden("jobs.batch") } else { quiet(request) });
     let FactsEvent::Broken(why) = next(&mut api.backend().await.runs.watch()).await else { panic!() };
     assert!(why.contains("Longshore's own rights are short"), "{why}");
+}
+
+#[tokio::test]
+async fn a_refused_list_of_pods_says_not_that_there_is_none() {
+    let mut refusals = vec![
+        Reply::status(403, "Forbidden", "pods is forbidden: User \"u\" cannot list resource \"pods\""),
+        Reply::status(401, "Unauthorized", "Unauthorized"),
+    ];
+    let api = FakeApi::start(move |_| {
+        let there = pod(&job_of(&launch()), "Failed", run(terminated(3, "Error")));
+        refusals.pop().unwrap_or_else(|| Reply::list(&[serde_json::to_value(there).unwrap()]))
+    });
+    let question =
+        Question::Pods { namespace: Arc::from(NAMESPACE), job: Arc::from("run-hello"), uid: JOB_UID.to_owned() };
+    let answer = timeout(BOUND, ask(api.cluster().await, question)).await.unwrap();
+    let Answer::Pods { pods, .. } = answer else { panic!("{answer:?}") };
+    assert_eq!((pods.len(), api.seen().len()), (1, 3), "{:?}", api.short());
 }
 
 #[tokio::test]

@@ -1,6 +1,5 @@
 //! The I/O of this backend: against a scripted API server, and (ignored) against a real cluster.
 
-mod cluster;
 mod create;
 mod fake;
 mod logs;

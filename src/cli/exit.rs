@@ -21,9 +21,9 @@ pub(super) const READER_LEFT: u8 = 141;
 pub(super) const HELP: &str = "\
 Exit codes:
   the program's own   it ended by itself
-  128+n               signal n ended it (137 too when it used more memory than its limit)
+  128+n               signal n ended it (137: too much memory, too)
   122                 the result rule was not met, or --result found no object
-  123                 infrastructure, platform or policy: node lost, evicted, quota, no node fits, …
+  123                 infrastructure, platform or policy: node lost, quota, …
   124                 a clock: --timeout, --start-timeout
   125                 Longshore, its API, or wrong usage
   126                 the image, or what keeps a container from starting

@@ -11,8 +11,9 @@ use crate::proto::FILES;
 const EXAMPLES: &str = "\
 Examples:
   longshore proto --out proto
+  pip install grpcio-tools
   python3 -m grpc_tools.protoc -I proto --python_out=. --grpc_python_out=. \\
-    proto/longshore/v1/*.proto proto/google/api/*.proto     (pip install grpcio-tools)
+    proto/longshore/v1/*.proto proto/google/api/*.proto
 
 The server has reflection: grpcurl needs no files.";
 

@@ -157,7 +157,7 @@ async fn what_started_unseen_is_not_ended_with_its_log() {
     ] {
         let there = serde_json::to_value(on_node(pod(&job_of(&launch()), "Running", run(state)))).unwrap();
         let api = FakeApi::start(move |request| {
-            if request.is_list("pods") { Reply::list(&[there.clone()]) } else { Reply::Json(200, job()) }
+            if request.is_list("pods") { Reply::list(std::slice::from_ref(&there)) } else { Reply::Json(200, job()) }
         });
         act(&api, &Action::EndUnstarted { attempt: 1 }).await.unwrap();
         let mut expected = vec!["GET jobs/run-hello", "GET pods"];

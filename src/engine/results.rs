@@ -4,17 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::StreamExt;
 use tokio::sync::watch;
 
 use super::feed::{Feed, FeedEnd, Hub, Taken};
 use super::reconciler::Handle;
 use super::table::Observed;
 use super::{Caller, Engine, EngineError};
-use crate::backend::{LogItem, LogOptions, LogSource};
+use crate::backend::{BackendError, LogItem, LogOptions, LogSource};
 use crate::domain::facts::RunFacts;
 use crate::domain::name::RunName;
-use crate::domain::result::reader::{ReaderRule, ResultReader};
-use crate::domain::result::{FoundResult, ResultOutcome, ResultState};
+use crate::domain::result::reader::{FILE_MAX_BYTES, ReaderRule, ResultReader};
+use crate::domain::result::{FoundResult, ResultErrorKind, ResultOutcome, ResultSource, ResultState};
 use crate::domain::run::RunState;
 use crate::runtime::task;
 
@@ -22,6 +23,13 @@ use crate::runtime::task;
 const TAKE_BYTES: usize = 256 * 1024;
 /// Deepest nesting that is read.
 const MAX_DEPTH: usize = 200;
+/// The first pause before an output is read again; it doubles.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// The longest.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests;
 
 impl Engine {
     /// Reads the result: what is known of it, and its compact JSON.
@@ -54,6 +62,7 @@ impl Engine {
 pub(super) struct ReadRequest {
     name: RunName,
     uid: String,
+    attempt: u32,
     source: Option<LogSource>,
     rule: ReaderRule,
 }
@@ -61,10 +70,12 @@ pub(super) struct ReadRequest {
 impl ReadRequest {
     pub(super) fn of(facts: &RunFacts) -> Self {
         let submission = &facts.submission;
+        let attempt = facts.last_attempt().map_or(0, |attempt| attempt.number);
         Self {
             name: facts.name.clone(),
             uid: facts.uid.clone(),
-            source: facts.last_attempt().and_then(|attempt| source_of(facts, attempt.number)),
+            attempt,
+            source: source_of(facts, attempt),
             rule: ReaderRule {
                 scan: submission.effective.result_scan,
                 marker: submission.result_marker.clone(),
@@ -105,12 +116,15 @@ impl Reading {
     /// Reads the output to its end and tells the reconciler what was found.
     pub(super) fn start(&self, request: ReadRequest, follow: watch::Receiver<Arc<Observed>>) {
         let (hub, reconciler, deadline) = (self.hub.clone(), self.reconciler.clone(), self.deadline);
-        let ReadRequest { name, uid, source, rule } = request;
+        let ReadRequest { name, uid, attempt, source, rule } = request;
         let rule = ReaderRule { max_bytes: self.max_bytes, ..rule };
         let reader = task::spawn("result-reader", async move {
             match source {
-                Some(source) => read(&hub, &source, rule, follow, deadline).await,
-                None => ResultOutcome::Unavailable("the attempt left no output to read".to_owned()),
+                Some(source) => read(&hub, &source, &rule, follow, deadline).await,
+                None => {
+                    let why = Err("the attempt left no output to read".to_owned());
+                    conclude(&rule, why, &result_file(&follow, attempt))
+                }
             }
         });
         task::spawn("result", async move {
@@ -127,31 +141,99 @@ impl Reading {
 async fn read(
     hub: &Hub,
     source: &LogSource,
-    rule: ReaderRule,
+    rule: &ReaderRule,
     follow: watch::Receiver<Arc<Observed>>,
     deadline: Duration,
 ) -> ResultOutcome {
     let feed = hub.feed(source, follow.clone());
-    let reading = read_all(hub, &feed, source, &rule);
-    let (reader, end) = tokio::select! {
-        read = reading => read,
+    let read = tokio::select! {
+        read = read_all(hub, &feed, source, rule, &follow) => read,
         () = overdue(follow.clone(), source.attempt, deadline) => {
-            let why = format!("its output could not be read within {} s of its end", deadline.as_secs());
-            return ResultOutcome::Unavailable(why);
+            Err(format!("its output could not be read within {} s of its end", deadline.as_secs()))
         }
     };
-    let file = result_file(&follow, source.attempt);
-    match (reader.finish(&file), end) {
-        // What was found is the last object only if nothing came after it.
-        (ResultOutcome::Found(found), FeedEnd::Lost(_)) if found.byte_range.is_none() => ResultOutcome::Found(found),
-        (_, FeedEnd::Lost(why)) => ResultOutcome::Unavailable(why),
-        (outcome, FeedEnd::Complete(_)) => outcome,
+    conclude(rule, read, &result_file(&follow, source.attempt))
+}
+
+/// What was read of an output.
+#[derive(Debug)]
+struct Output {
+    rule: ReaderRule,
+    reader: ResultReader,
+    /// The last marked object before a gap.
+    marked: Option<FoundResult>,
+    /// Why a part is missing.
+    gap: Option<String>,
+}
+
+impl Output {
+    fn new(rule: &ReaderRule) -> Self {
+        Self { rule: rule.clone(), reader: ResultReader::new(rule.clone()), marked: None, gap: None }
+    }
+
+    fn take(&mut self, item: &LogItem) {
+        match item {
+            // The kubelet's own words are not the program's output.
+            LogItem::Piece(piece) if piece.is_unstamped() => {}
+            LogItem::Piece(piece) => self.reader.push(piece.stream, &piece.data),
+            LogItem::Gap(gap) => self.skip(&gap.cause),
+        }
+    }
+
+    /// What stands before a gap and what stands after it make no object together: the search begins
+    /// anew. A later object may have been in the gap, so of what was found only that counts which
+    /// the program marked as its result.
+    fn skip(&mut self, cause: &str) {
+        let reader = std::mem::replace(&mut self.reader, ResultReader::new(self.rule.clone()));
+        if let ResultOutcome::Found(found) = reader.finish(&[])
+            && found.source == ResultSource::MarkedLine
+        {
+            self.marked = Some(found);
+        }
+        self.gap.get_or_insert_with(|| cause.to_owned());
+    }
+
+    fn finish(self, file: &[u8]) -> ResultOutcome {
+        let Self { reader, marked, gap, .. } = self;
+        let outcome = reader.finish(file);
+        let Some(cause) = gap else { return outcome };
+        let found = match (outcome, marked) {
+            (ResultOutcome::Found(found), None) => found,
+            (ResultOutcome::Found(found), Some(_)) if found.source == ResultSource::MarkedLine => found,
+            (_, Some(marked)) => marked,
+            (_, None) => return ResultOutcome::Unavailable(cause),
+        };
+        let mut warnings = found.warnings;
+        warnings.push(format!("a part of the output was lost, so that a later object may be missing: {cause}"));
+        ResultOutcome::Found(FoundResult { byte_range: None, warnings, ..found })
     }
 }
 
-/// Feeds everything to the reader.
-async fn read_all(hub: &Hub, feed: &Arc<Feed>, source: &LogSource, rule: &ReaderRule) -> (ResultReader, FeedEnd) {
-    let mut reader = ResultReader::new(rule.clone());
+/// The result, by the file if that decides, else by the output; `Err`: it can't be read to its end.
+fn conclude(rule: &ReaderRule, output: Result<Output, String>, file: &[u8]) -> ResultOutcome {
+    by_file(rule, file).unwrap_or_else(|| match output {
+        Ok(output) => output.finish(file),
+        Err(why) => ResultOutcome::Unavailable(why),
+    })
+}
+
+/// What the result file says, unless there is none, or it was cut, so that the output is asked too.
+fn by_file(rule: &ReaderRule, file: &[u8]) -> Option<ResultOutcome> {
+    match ResultReader::new(rule.clone()).finish(file) {
+        ResultOutcome::None(error) if error.kind == ResultErrorKind::Empty || file.len() == FILE_MAX_BYTES => None,
+        outcome => Some(outcome),
+    }
+}
+
+/// Reads the output to its end; `Err` says why that can't be done.
+async fn read_all(
+    hub: &Hub,
+    feed: &Arc<Feed>,
+    source: &LogSource,
+    rule: &ReaderRule,
+    follow: &watch::Receiver<Arc<Observed>>,
+) -> Result<Output, String> {
+    let mut output = Output::new(rule);
     let mut changes = feed.changes();
     let mut at = 0;
     loop {
@@ -159,9 +241,7 @@ async fn read_all(hub: &Hub, feed: &Arc<Feed>, source: &LogSource, rule: &Reader
         match feed.take(at, TAKE_BYTES) {
             Taken::Items(items, next) => {
                 at = next;
-                for item in items {
-                    search(&mut reader, &item);
-                }
+                items.iter().for_each(|item| output.take(item));
                 // The reader is CPU only: let others run between the takes.
                 tokio::task::yield_now().await;
             }
@@ -172,33 +252,50 @@ async fn read_all(hub: &Hub, feed: &Arc<Feed>, source: &LogSource, rule: &Reader
             // Only a reader that lags behind its own upstream by a whole ring comes here, or one
             // that joined late: it waits for the end and reads again from the start by itself.
             Taken::Behind => match feed.ended() {
-                Some(end) => return (reread(hub, source, rule).await, end),
+                Some(FeedEnd::Complete(_)) => return reread(hub, source, rule, follow).await,
+                Some(FeedEnd::Lost(why)) => return Err(why),
                 None => {
                     let _ = changes.changed().await;
                 }
             },
-            Taken::End(end) => return (reader, end),
+            Taken::End(FeedEnd::Complete(_)) => return Ok(output),
+            // What was found is the last object only if nothing came after it.
+            Taken::End(FeedEnd::Lost(why)) => return Err(why),
         }
     }
 }
 
-async fn reread(hub: &Hub, source: &LogSource, rule: &ReaderRule) -> ResultReader {
-    use futures::StreamExt;
-    let mut fresh = ResultReader::new(rule.clone());
-    let Ok(mut stream) = hub.logs().open(source, &LogOptions::default()).await else { return fresh };
-    while let Some(Ok(item)) = stream.next().await {
-        search(&mut fresh, &item);
+/// Reads an output that is complete, from its start. Half of it says nothing, so that it is tried
+/// until it is read whole, gone, or overdue.
+async fn reread(
+    hub: &Hub,
+    source: &LogSource,
+    rule: &ReaderRule,
+    follow: &watch::Receiver<Arc<Observed>>,
+) -> Result<Output, String> {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let error = match read_once(hub, source, rule).await {
+            Ok(output) => return Ok(output),
+            Err(error) => error,
+        };
+        // An error of `has_changed` means that the run is gone.
+        if matches!(error, BackendError::NotFound(_)) || follow.has_changed().is_err() {
+            return Err(error.to_string());
+        }
+        tracing::debug!(run = %source.run, %error, "the output could not be read again; it is tried once more");
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
-    fresh
 }
 
-fn search(reader: &mut ResultReader, item: &LogItem) {
-    if let LogItem::Piece(piece) = item {
-        // The kubelet's own words are not the program's output.
-        if !piece.is_unstamped() {
-            reader.push(piece.stream, &piece.data);
-        }
+async fn read_once(hub: &Hub, source: &LogSource, rule: &ReaderRule) -> Result<Output, BackendError> {
+    let mut output = Output::new(rule);
+    let mut stream = hub.logs().open(source, &LogOptions::default()).await?;
+    while let Some(item) = stream.next().await {
+        output.take(&item?);
     }
+    Ok(output)
 }
 
 /// Returns once the program has ended and `deadline` has passed since that was seen.

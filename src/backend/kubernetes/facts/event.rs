@@ -13,6 +13,11 @@ const EVIDENCE_MAX: usize = 20;
 /// The Job controller could not create the Pod: quota, admission, a missing service account.
 pub(super) const FAILED_CREATE: &str = "FailedCreate";
 
+/// What every attempt's ordinary course brings: Job, Pod and timeline tell it too, so that each
+/// such event would be a change of the run that says nothing new.
+const ORDINARY: [(About, &str); 4] =
+    [(About::Job, "SuccessfulCreate"), (About::Pod, "Scheduled"), (About::Pod, "Created"), (About::Pod, "Started")];
+
 /// What an event is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum About {
@@ -38,7 +43,7 @@ pub struct EventFact {
 }
 
 /// Reads an event about a Job or a Pod, with the uid of that object. `None`: it is about something
-/// else, or does not say about which.
+/// else, does not say about which, or says what that object tells too.
 #[must_use]
 pub fn event_fact(event: &Event) -> Option<(String, EventFact)> {
     let about = match event.involved_object.kind.as_deref() {
@@ -46,10 +51,14 @@ pub fn event_fact(event: &Event) -> Option<(String, EventFact)> {
         Some("Pod") => About::Pod,
         _ => return None,
     };
+    let reason = event.reason.as_deref().unwrap_or_default();
+    if event.type_.as_deref() != Some("Warning") && ORDINARY.contains(&(about, reason)) {
+        return None;
+    }
     let uid = event.involved_object.uid.clone().filter(|uid| !uid.is_empty())?;
     let fact = EventFact {
         about,
-        reason: event.reason.clone().unwrap_or_default(),
+        reason: reason.to_owned(),
         message: cut(event.message.as_deref().unwrap_or_default()),
         time: last_seen(event),
         count: count(event),

@@ -459,8 +459,22 @@ fn events_of_old_and_new_recorders() {
 #[test]
 fn events_about_other_things_are_left_out() {
     assert_eq!(event_fact(&event("Node", "n", "NodeReady", "", 1)), None);
-    assert_eq!(event_fact(&event("Pod", "", "Scheduled", "", 1)), None);
+    assert_eq!(event_fact(&event("Pod", "", "Pulled", "", 1)), None);
     assert_eq!(event_fact(&Event::default()), None);
+}
+
+#[test]
+fn events_of_the_ordinary_course_are_left_out_unless_they_warn() {
+    let ordinary = [("Job", "SuccessfulCreate"), ("Pod", "Scheduled"), ("Pod", "Created"), ("Pod", "Started")];
+    for (kind, reason) in ordinary {
+        let normal = Event { type_: Some("Normal".to_owned()), ..event(kind, "u", reason, "", 1) };
+        assert_eq!(event_fact(&normal), None, "{reason}");
+        let warning = Event { type_: Some("Warning".to_owned()), ..normal };
+        assert!(event_fact(&warning).is_some(), "{reason}");
+    }
+    for reason in ["Pulling", "Pulled", "Killing", "MissingClusterDNS", "BackOff"] {
+        assert!(event_fact(&event("Pod", "u", reason, "", 1)).is_some(), "{reason}");
+    }
 }
 
 #[test]

@@ -9,7 +9,8 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use serde_json::{Value, json};
 
-use super::super::error::Target;
+use super::super::error::{CallError, Target};
+use super::super::facts::has_started;
 use super::super::memory::PodRef;
 use super::super::names::{HOLD_FINALIZER, RECORDED_CONDITION, annotation};
 use super::super::watch::pods_of;
@@ -91,6 +92,9 @@ impl KubernetesRuns {
 
     /// Ends what never started through its Job; there is no log to lose, and a Pod that is being
     /// deleted starts no container. The Job's clock does not run while it is suspended.
+    ///
+    /// The caller's view may lag: what has started meanwhile is left alone, since its log would go
+    /// with its Pod. The caller will see that it started, and end it in the way that keeps the log.
     async fn end_unstarted(&self, name: &RunName, uid: &str, attempt: u32) -> Result<(), BackendError> {
         let job = self.attempt(name, uid, attempt).await?;
         if is_over(&job) {
@@ -102,6 +106,10 @@ impl KubernetesRuns {
             return self.delete_job(namespace, &job_name, &job).await;
         }
         if spec.and_then(|spec| spec.active_deadline_seconds) == Some(1) {
+            return Ok(());
+        }
+        let pod = self.read_pod(namespace, job.metadata.uid.as_deref().unwrap_or_default()).await?;
+        if pod.as_ref().is_some_and(has_started) {
             return Ok(());
         }
         let patch = json!([
@@ -172,6 +180,7 @@ impl KubernetesRuns {
         let namespace = self.cluster.target(&name.namespace)?;
         let job_name = name.run.job_name(1);
         let target = Target::new("release", "Job", namespace, &job_name);
+        let telling = Target::new("tell the outcome on", "Job", namespace, &job_name);
         let mut refusal = BackendError::Conflict(target.object());
         for _ in 0..TRIES {
             let job = match self.anchor(name, uid).await {
@@ -182,7 +191,16 @@ impl KubernetesRuns {
             };
             let Some(hold) = hold_of(&job) else { return Ok(()) };
             if !has_recorded(&job) {
-                self.tell_condition(namespace, &job_name, reason, message).await?;
+                match self.tell_condition(namespace, &job_name, uid, reason, message).await {
+                    Ok(()) => {}
+                    Err(error) if error.is_not_found() => return Ok(()),
+                    // Another Job has the name: the next look tells.
+                    Err(error) if error.is_conflict() || error.is_invalid() => {
+                        refusal = error.to_backend(telling);
+                        continue;
+                    }
+                    Err(error) => return Err(error.to_backend(telling)),
+                }
             }
             let patch = release_patch(&job, uid, hold, retention, Timestamp::now());
             match self.cluster.json_patch::<Job>(namespace, &job_name, &patch).await {
@@ -200,17 +218,14 @@ impl KubernetesRuns {
         &self,
         namespace: &str,
         job_name: &str,
+        uid: &str,
         reason: &str,
         message: &str,
-    ) -> Result<(), BackendError> {
-        let patch = condition_patch(reason, message, Timestamp::now());
+    ) -> Result<(), CallError> {
+        let patch = condition_patch(uid, reason, message, Timestamp::now());
         let jobs = self.cluster.jobs(namespace);
         let (params, patch) = (PatchParams::default(), Patch::Strategic(&patch));
-        match self.cluster.call(jobs.patch_status(job_name, &params, &patch)).await {
-            Ok(_) => Ok(()),
-            Err(error) if error.is_not_found() => Ok(()),
-            Err(error) => Err(error.to_backend(Target::new("tell the outcome on", "Job", namespace, job_name))),
-        }
+        self.cluster.call(jobs.patch_status(job_name, &params, &patch)).await.map(|_| ())
     }
 
     /// Deletes the Job with all that it owns, and takes our hold away.
@@ -325,10 +340,11 @@ pub(in crate::backend::kubernetes) fn release_patch(
     Value::Array(patch)
 }
 
-fn condition_patch(reason: &str, message: &str, now: Timestamp) -> Value {
+/// The uid can't be changed, so that a Job with another refuses the patch.
+fn condition_patch(uid: &str, reason: &str, message: &str, now: Timestamp) -> Value {
     let end = message.floor_char_boundary(CONDITION_MESSAGE_MAX);
     let now = Timestamp::from_second(now.as_second()).unwrap_or(now).to_string();
-    json!({"status": {"conditions": [{
+    json!({"metadata": {"uid": uid}, "status": {"conditions": [{
         "type": RECORDED_CONDITION,
         "status": "True",
         "reason": condition_reason(reason),

@@ -8,7 +8,9 @@ use serde_json::{Value, json};
 use super::fake::{FakeApi, Reply};
 use crate::backend::BackendError;
 use crate::backend::kubernetes::names::annotation;
-use crate::backend::kubernetes::support::{JOB_UID, POD_UID, job_of, launch, on_node, pod, run, running};
+use crate::backend::kubernetes::support::{
+    JOB_UID, POD_UID, job_of, launch, on_node, pod, run, running, terminated, waiting,
+};
 use crate::domain::plan::Action;
 use crate::domain::run::{StopCause, StopIntent};
 
@@ -109,6 +111,7 @@ async fn a_release_tells_the_outcome_before_it_lets_go() {
     assert_eq!(api.short(), ["GET jobs/run-hello", "PATCH jobs/run-hello/status", "PATCH jobs/run-hello"]);
     assert_eq!(seen[1].headers["content-type"], "application/strategic-merge-patch+json");
     assert_eq!(seen[1].json()["status"]["conditions"][0]["reason"], json!("OOM_KILLED"));
+    assert_eq!(seen[1].json()["metadata"]["uid"], json!(JOB_UID), "only this very Job is told it");
     assert_eq!(seen[2].json()[2], json!({"op": "remove", "path": "/metadata/finalizers/1"}));
 }
 
@@ -122,6 +125,45 @@ async fn a_release_of_what_holds_no_more_does_nothing() {
     let release = Action::Release { reason: "X".to_owned(), message: String::new(), retention: Duration::ZERO };
     act(&api, &release).await.unwrap();
     assert_eq!(api.short(), ["GET jobs/run-hello"]);
+}
+
+#[tokio::test]
+async fn an_outcome_that_another_job_refuses_is_not_told_to_it() {
+    let mut refused = false;
+    let api = FakeApi::start(move |request| {
+        let mut job = job();
+        job["metadata"]["finalizers"] = json!(["longshore.dev/record"]);
+        if request.method == "PATCH" {
+            refused = true;
+            return Reply::status(422, "Invalid", "metadata.uid: Invalid value: field is immutable");
+        }
+        if refused {
+            job["metadata"]["uid"] = json!("another");
+        }
+        Reply::Json(200, job)
+    });
+    let release = Action::Release { reason: "X".to_owned(), message: String::new(), retention: Duration::ZERO };
+    act(&api, &release).await.unwrap();
+    assert_eq!(api.short(), ["GET jobs/run-hello", "PATCH jobs/run-hello/status", "GET jobs/run-hello"]);
+}
+
+#[tokio::test]
+async fn what_started_unseen_is_not_ended_with_its_log() {
+    for (state, left_alone) in [
+        (running(), true),
+        (terminated(0, "Completed"), true),
+        (terminated(128, "StartError"), false),
+        (waiting("ContainerCreating", ""), false),
+    ] {
+        let there = serde_json::to_value(on_node(pod(&job_of(&launch()), "Running", run(state)))).unwrap();
+        let api = FakeApi::start(move |request| {
+            if request.is_list("pods") { Reply::list(std::slice::from_ref(&there)) } else { Reply::Json(200, job()) }
+        });
+        act(&api, &Action::EndUnstarted { attempt: 1 }).await.unwrap();
+        let mut expected = vec!["GET jobs/run-hello", "GET pods"];
+        expected.extend((!left_alone).then_some("PATCH jobs/run-hello"));
+        assert_eq!(api.short(), expected);
+    }
 }
 
 #[tokio::test]

@@ -25,17 +25,9 @@ fn sql() -> Profile {
             tmp_size: Some("0".to_owned()),
             ..RunSpec::default()
         },
-        overridable: [
-            "run_timeout",
-            "start_timeout",
-            "retention",
-            "termination_grace",
-            "resources",
-            "env",
-            "placement",
-        ]
-        .map(str::to_owned)
-        .to_vec(),
+        overridable: ["run_timeout", "start_timeout", "retention", "termination_grace", "resources", "placement"]
+            .map(str::to_owned)
+            .to_vec(),
         pod_annotations: Vec::new(),
         input_schema: Some(SQL_INPUT_SCHEMA.to_owned()),
         result_schema: Some(SQL_RESULT_SCHEMA.to_owned()),

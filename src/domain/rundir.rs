@@ -95,6 +95,10 @@ pub struct Execution {
     pub run_timeout: Duration,
     /// Between SIGTERM and SIGKILL.
     pub termination_grace: Duration,
+    /// User and group of the program, where the server is root and the program is not: its streams
+    /// are made theirs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<(u32, u32)>,
 }
 
 /// Identity of a process of this machine, over pid reuse and reboots.

@@ -45,7 +45,7 @@ pub(super) fn check_request(spec: &RunSpec, profile: Option<&Profile>, rules: &R
 pub fn check_profile(profile: &Profile, at: &str, rules: &Rules) -> Violations {
     let mut out = Violations::new();
     profile::check_profile(profile, at, &mut out);
-    check_values(&profile.defaults, at, Setter::Operator, rules, &mut out);
+    check_values(&profile.defaults, &format!("{at}.defaults"), Setter::Operator, rules, &mut out);
     out
 }
 

@@ -114,6 +114,14 @@ fn begin(observed: &Observed, query: &LogQuery, split_streams: bool) -> Result<S
     };
     if let LogStart::Cursor(text) = &query.start {
         match LogCursor::decode(text, &facts.uid) {
+            Ok(cursor) if matches!(query.attempts, AttemptSelector::Number(n) if n != cursor.attempt) => {
+                let its = cursor.attempt;
+                violations.add(
+                    "cursor",
+                    format!("is of attempt {its}, but attempt {attempt} is asked for; send one of the two"),
+                );
+                violations.add("attempt", format!("is not the cursor's, which is {its}; send one of the two"));
+            }
             Ok(cursor) => (attempt, position) = (cursor.attempt, cursor.position),
             Err(error) => violations.push(Violation::new("cursor", error.to_string())),
         }
@@ -336,7 +344,7 @@ impl Streamer {
         while let Some(chunk) = chunks.next().await {
             let items = chunk.into_iter().collect::<Result<Vec<_>, _>>().map_err(Stop::Failed)?;
             match &mut tail {
-                Some(tail) => items.into_iter().for_each(|item| tail.push(item)),
+                Some(tail) => items.into_iter().for_each(|item| tail.push(item, &self.query)),
                 None => self.items(items).await?,
             }
             if self.left == Some(0) {
@@ -348,6 +356,7 @@ impl Streamer {
                 self.send(LogEvent::Truncated { attempt: self.attempt, cause }).await?;
             }
             let last = tail.last;
+            self.items(tail.gaps).await?;
             self.items(tail.items.into()).await?;
             // Lines that were not asked for are behind us too.
             self.position = last.or(self.position);
@@ -483,18 +492,33 @@ struct LastLines {
     items: VecDeque<LogItem>,
     seen: u64,
     bytes: usize,
-    dropped: bool,
+    dropped: Option<Cut>,
     last: Option<LogPosition>,
+    gaps: Vec<LogItem>,
+}
+
+/// Why lines were left out.
+#[derive(Clone, Copy)]
+enum Cut {
+    Asked,
+    Size,
 }
 
 impl LastLines {
     fn new(lines: u64) -> Self {
-        Self { lines, items: VecDeque::new(), seen: 0, bytes: 0, dropped: false, last: None }
+        Self { lines, items: VecDeque::new(), seen: 0, bytes: 0, dropped: None, last: None, gaps: Vec::new() }
     }
 
-    fn push(&mut self, item: LogItem) {
-        let LogItem::Piece(piece) = &item else { return };
+    fn push(&mut self, item: LogItem, query: &LogQuery) {
+        let piece = match &item {
+            LogItem::Piece(piece) => piece,
+            // What is missing is told wherever it stood.
+            LogItem::Gap(_) => return self.gaps.push(item),
+        };
         self.last = Some(piece.end());
+        if !is_asked_for(query, piece) {
+            return;
+        }
         self.seen += u64::from(piece.ends_line);
         self.bytes += piece.data.len() + LINE_BYTES;
         self.items.push_back(item);
@@ -502,11 +526,14 @@ impl LastLines {
             let Some(LogItem::Piece(first)) = self.items.pop_front() else { return };
             self.seen -= u64::from(first.ends_line);
             self.bytes -= first.data.len() + LINE_BYTES;
-            self.dropped = true;
+            self.dropped = Some(if self.bytes > TAIL_BYTES { Cut::Size } else { Cut::Asked });
         }
     }
 
     fn cut(&self) -> Option<String> {
-        self.dropped.then(|| format!("only the last {} lines were asked for", self.lines))
+        self.dropped.map(|cut| match cut {
+            Cut::Asked => format!("only the last {} lines were asked for", self.lines),
+            Cut::Size => format!("no more than the last {TAIL_BYTES} bytes are kept for a tail"),
+        })
     }
 }

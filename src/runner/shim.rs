@@ -65,6 +65,8 @@ pub enum ShimError {
 /// is over. What goes wrong is written to standard error.
 #[must_use]
 pub fn shim(dir: &Path) -> ExitCode {
+    // What whoever started the server had open is not for the program, nor to be held open by us.
+    close_fds::set_fds_cloexec_threadsafe(3, &[]);
     let done = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -3,7 +3,7 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -42,6 +42,7 @@ impl Store {
     /// Opens the state directory; makes it, for its owner only, if it is not there.
     pub(super) fn open(root: PathBuf) -> Result<Self, BackendError> {
         make_private_dir(&root).map_err(|source| io_error("making the state directory", &root, source))?;
+        trusted(&root)?;
         Ok(Self { root })
     }
 
@@ -66,6 +67,7 @@ impl Store {
     ) -> Result<Made, BackendError> {
         let namespace = self.namespace_dir(&run.name.namespace);
         make_private_dir(&namespace).map_err(|source| io_error("making the directory", &namespace, source))?;
+        trusted(&namespace)?;
         let staged = namespace.join(format!("{STAGED}{}", unique()));
         let target = self.dir(&run.name);
         let make = || -> io::Result<Made> {
@@ -208,7 +210,11 @@ impl Store {
 
     /// The runs of a namespace.
     pub(super) fn runs(&self, namespace: &NamespaceName) -> Result<Vec<RunName>, BackendError> {
-        let names = entries(&self.namespace_dir(namespace))?;
+        let dir = self.namespace_dir(namespace);
+        let names = entries(&dir)?;
+        if !names.is_empty() {
+            trusted(&dir)?;
+        }
         let name = |run| RunName { namespace: namespace.clone(), run };
         Ok(names.iter().filter_map(|text| RunId::parse(text).ok()).map(name).collect())
     }
@@ -229,6 +235,42 @@ impl Store {
     }
 }
 
+/// Whoever can write in a directory of ours can have us execute what they like.
+fn trusted(dir: &Path) -> Result<(), BackendError> {
+    let metadata = fs::metadata(dir).map_err(|source| io_error("looking at", dir, source))?;
+    let ours = metadata.uid() == rustix::process::geteuid().as_raw();
+    if ours && metadata.permissions().mode() & 0o022 == 0 {
+        return Ok(());
+    }
+    Err(BackendError::Rejected {
+        what: format!("the directory {}", dir.display()),
+        message: "it must belong to the server's user and be writable by nobody else: what is in it is executed"
+            .to_owned(),
+    })
+}
+
+/// Where we are root the program is not: what it reads and writes has to be its own.
+fn give_to_program(staged: &Path, run: &StoredRun) -> io::Result<()> {
+    let Some((user, group)) = run.execution.owner else { return Ok(()) };
+    for name in [rundir::RESULT, rundir::INPUT, rundir::FILES] {
+        give(&staged.join(name), user, group)?;
+    }
+    Ok(())
+}
+
+fn give(path: &Path, user: u32, group: u32) -> io::Result<()> {
+    let metadata = match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        metadata => metadata?,
+    };
+    if metadata.is_dir() {
+        for entry in fs::read_dir(path)? {
+            give(&entry?.path(), user, group)?;
+        }
+    }
+    std::os::unix::fs::lchown(path, Some(user), Some(group))
+}
+
 fn stage(staged: &Path, run: &StoredRun, input: Option<&[u8]>, files: &[RunFile]) -> io::Result<()> {
     make_private_dir(staged)?;
     write_file(&staged.join(rundir::SPEC), &serde_json::to_vec(run)?, 0o600)?;
@@ -245,6 +287,7 @@ fn stage(staged: &Path, run: &StoredRun, input: Option<&[u8]>, files: &[RunFile]
         }
         sync_dir(&base)?;
     }
+    give_to_program(staged, run)?;
     sync_dir(staged)
 }
 

@@ -229,6 +229,7 @@ pub(super) mod tests {
             name: RunName::parse(&format!("namespaces/default/runs/{id}")).unwrap(),
             submission: submission(),
             execution: Execution {
+                owner: None,
                 sandbox: None,
                 argv: vec!["true".to_owned()],
                 env: Vec::new(),

@@ -61,6 +61,18 @@ impl Launcher {
             Some(sandbox) => Some(sandbox.command(&self.view(sandbox, launch, dir, &argv).map_err(rejected)?)),
             None => None,
         };
+        // A program that is not there is left to the sandbox, which tells that it was never executed.
+        if let Some(sandbox) = &self.sandbox
+            && argv.first().is_some_and(|program| find_program(program, &self.path).is_some())
+        {
+            argv.splice(..0, sandbox.dropped(effective.run_as_user, effective.run_as_group));
+        }
+        let is_dropped = self.sandbox.as_ref().is_some_and(|sandbox| sandbox.setpriv.is_some());
+        let ids = (u32::try_from(effective.run_as_user), u32::try_from(effective.run_as_group));
+        let owner = match ids {
+            (Ok(user), Ok(group)) if is_dropped => Some((user, group)),
+            _ => None,
+        };
         let (input_env, input_stdin) = match &launch.input_delivery {
             InputDelivery::File => (None, false),
             InputDelivery::Env(name) => (launch.input.is_some().then(|| name.clone()), false),
@@ -70,6 +82,7 @@ impl Launcher {
             sandbox,
             env: self.env(launch, dir).map_err(rejected)?,
             argv,
+            owner,
             input_env,
             input_stdin,
             run_timeout: effective.run_timeout,
@@ -242,7 +255,7 @@ mod tests {
 
     fn launcher(sandboxed: bool) -> Launcher {
         let system = vec![SystemPath::Directory("/usr".to_owned())];
-        let sandbox = Sandbox { bwrap: "/usr/bin/bwrap".to_owned(), system, sized_tmp: true };
+        let sandbox = Sandbox { bwrap: "/usr/bin/bwrap".to_owned(), setpriv: None, system, sized_tmp: true };
         Launcher {
             executable: "/opt/longshore".to_owned(),
             path: "/usr/bin:/bin".to_owned(),

@@ -45,6 +45,8 @@ const PROBE: Duration = Duration::from_secs(5);
 pub(super) struct Sandbox {
     /// Its path.
     pub(super) bwrap: String,
+    /// `setpriv`, where we are root: it gives up root inside the sandbox.
+    pub(super) setpriv: Option<String>,
     /// The system's directories.
     pub(super) system: Vec<SystemPath>,
     /// Whether it can bound the size of `/tmp`; it came with version 0.7.
@@ -114,7 +116,16 @@ impl Sandbox {
         let bwrap = super::find_program("bwrap", path)
             .ok_or("bubblewrap (`bwrap`) is not installed; install it to isolate runs")?;
         let bwrap = bwrap.to_str().ok_or("the path of `bwrap` is not UTF-8")?.to_owned();
-        let mut sandbox = Self { bwrap, system: system_paths(), sized_tmp: true };
+        let setpriv = if rustix::process::geteuid().is_root() {
+            let found = super::find_program("setpriv", path);
+            let found = found.as_deref().and_then(Path::to_str).map(str::to_owned);
+            Some(found.ok_or(
+                "`setpriv` (util-linux) is not installed; a server that runs as root needs it to isolate runs",
+            )?)
+        } else {
+            None
+        };
+        let mut sandbox = Self { bwrap, setpriv, system: system_paths(), sized_tmp: true };
         let Err(first) = sandbox.try_out().await else { return Ok(sandbox) };
         sandbox.sized_tmp = false;
         match sandbox.try_out().await {
@@ -126,7 +137,8 @@ impl Sandbox {
     async fn try_out(&self) -> Result<(), String> {
         let view = View { user: 65_532, group: 65_532, hostname: "probe", tmp_bytes: Some(1 << 20), ..View::default() };
         let mut command = tokio::process::Command::new(&self.bwrap);
-        command.args(self.base(&view)).args(["--", "true"]).stdin(Stdio::null()).kill_on_drop(true);
+        command.args(self.base(&view)).arg("--").args(self.dropped(view.user, view.group)).arg("true");
+        command.stdin(Stdio::null()).kill_on_drop(true);
         match tokio::time::timeout(PROBE, command.output()).await {
             Err(_) => Err(format!("no answer within {} s", PROBE.as_secs())),
             Ok(Err(error)) => Err(error.to_string()),
@@ -147,11 +159,14 @@ impl Sandbox {
             push(&mut list, &["--tmpfs", view.state]);
         }
         for path in &view.visible {
+            self.open_way(&mut list, path);
             push(&mut list, &["--ro-bind", path, path]);
         }
         for Mount { source, target, read_only } in &view.volumes {
+            self.open_way(&mut list, target);
             push(&mut list, &[if *read_only { "--ro-bind" } else { "--bind" }, source, target]);
         }
+        self.open_way(&mut list, &format!("{OWN}/result"));
         let mut own = |option: &str, name: &str| {
             push(&mut list, &[option, &format!("{}/{name}", view.dir), &format!("{OWN}/{name}")]);
         };
@@ -172,13 +187,17 @@ impl Sandbox {
     /// Namespaces, identity and the system.
     fn base(&self, view: &View<'_>) -> Vec<String> {
         let mut list = Vec::new();
-        push(&mut list, &["--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]);
+        push(&mut list, &["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]);
         if !view.network {
             push(&mut list, &["--unshare-net"]);
         }
         // Without `--new-session` a program could type into our terminal (CVE-2017-5226).
         push(&mut list, &["--die-with-parent", "--new-session", "--cap-drop", "ALL"]);
-        push(&mut list, &["--uid", &view.user.to_string(), "--gid", &view.group.to_string()]);
+        if self.setpriv.is_some() {
+            push(&mut list, &["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]);
+        } else {
+            push(&mut list, &["--unshare-user", "--uid", &view.user.to_string(), "--gid", &view.group.to_string()]);
+        }
         push(&mut list, &["--hostname", view.hostname]);
         for path in &self.system {
             match path {
@@ -188,15 +207,44 @@ impl Sandbox {
         }
         for name in ETC {
             let path = format!("/etc/{name}");
+            self.open_way(&mut list, &path);
             push(&mut list, &["--ro-bind-try", &path, &path]);
         }
         push(&mut list, &["--proc", "/proc", "--dev", "/dev"]);
         if let Some(bytes) = view.tmp_bytes {
+            if self.setpriv.is_some() {
+                push(&mut list, &["--perms", "1777"]);
+            }
             if self.sized_tmp {
                 push(&mut list, &["--size", &bytes.to_string()]);
             }
             push(&mut list, &["--tmpfs", "/tmp"]);
         }
+        list
+    }
+
+    /// Makes the directories above `path` so that the program may pass them, which `bwrap` would make
+    /// for their owner only. Without effect where the program is that owner.
+    fn open_way(&self, list: &mut Vec<String>, path: &str) {
+        if self.setpriv.is_none() {
+            return;
+        }
+        let above: Vec<&Path> = Path::new(path).ancestors().skip(1).filter(|dir| dir.parent().is_some()).collect();
+        for dir in above.into_iter().rev().filter(|dir| !self.sees(dir)).filter_map(Path::to_str) {
+            push(list, &["--perms", "0755", "--dir", dir]);
+        }
+    }
+
+    /// What becomes the program's user before the program is executed.
+    ///
+    /// A user namespace of root's maps the program's user to root itself: files of root's would be
+    /// its own, `/proc/sys` and the devices among them. So root makes none, and the program really
+    /// is who was asked for; `bwrap` itself sets `no_new_privs`.
+    pub(super) fn dropped(&self, user: i64, group: i64) -> Vec<String> {
+        let Some(setpriv) = &self.setpriv else { return Vec::new() };
+        let (user, group) = (user.to_string(), group.to_string());
+        let mut list = vec![setpriv.clone()];
+        push(&mut list, &["--reuid", &user, "--regid", &group, "--clear-groups", "--inh-caps=-all", "--"]);
         list
     }
 
@@ -232,7 +280,7 @@ mod tests {
             SystemPath::Directory("/usr".to_owned()),
             SystemPath::Link { path: "/bin".to_owned(), target: "usr/bin".to_owned() },
         ];
-        Sandbox { bwrap: "/usr/bin/bwrap".to_owned(), system, sized_tmp: true }
+        Sandbox { bwrap: "/usr/bin/bwrap".to_owned(), setpriv: None, system, sized_tmp: true }
     }
 
     fn view() -> View<'static> {
@@ -262,6 +310,17 @@ mod tests {
         assert!(has(&list, &["--uid", "1234", "--gid", "4321"]));
         assert!(has(&list, &["--die-with-parent", "--new-session", "--cap-drop", "ALL"]));
         assert!(has(&list, &["--hostname", "run-a"]));
+    }
+
+    #[test]
+    fn root_maps_nobody_to_itself() {
+        let by_root = Sandbox { setpriv: Some("/usr/bin/setpriv".to_owned()), ..sandbox() };
+        let list = by_root.command(&view());
+        assert!(!has(&list, &["--unshare-user"]) && !has(&list, &["--uid"]));
+        assert!(has(&list, &["--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]));
+        let dropped = by_root.dropped(1234, 4321);
+        assert!(has(&dropped, &["--reuid", "1234", "--regid", "4321", "--clear-groups"]));
+        assert!(sandbox().dropped(1234, 4321).is_empty());
     }
 
     #[test]

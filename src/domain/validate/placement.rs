@@ -13,10 +13,25 @@ use super::metadata::{VALUE_RULE, check_node_label};
 use super::{listed, nearest_first};
 
 /// Directories that the container itself or Longshore fills.
-const TAKEN: [&str; 5] = ["/tmp", "/proc", "/sys", "/dev", "/longshore"];
+const TAKEN: [&str; 14] = [
+    "/tmp",
+    "/proc",
+    "/sys",
+    "/dev",
+    "/longshore",
+    "/run",
+    "/run/longshore",
+    "/usr",
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib64",
+    "/etc",
+    "/var",
+];
 /// Those of them below which nothing can be mounted either: container runtimes refuse `/proc`, and
-/// `/longshore` is ours.
-const TAKEN_BELOW: [&str; 3] = ["/proc/", "/sys/", "/longshore/"];
+/// `/longshore` (`/run/longshore` on the local backend) is ours.
+const TAKEN_BELOW: [&str; 4] = ["/proc/", "/sys/", "/longshore/", "/run/longshore/"];
 const EFFECTS: [&str; 3] = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
 
 pub(super) fn check_volumes(mounts: &[VolumeMount], at: &str, rules: &Rules, out: &mut Violations) {

@@ -29,7 +29,7 @@ pub(super) fn check_profile(profile: &Profile, at: &str, out: &mut Violations) {
         InputDelivery::File | InputDelivery::Stdin => {}
     }
     check_programs(profile, at, out);
-    check_defaults(profile, at, out);
+    check_defaults(profile, &format!("{at}.defaults"), out);
     for (i, path) in profile.overridable.iter().enumerate() {
         if !OVERRIDABLE.contains(&path.as_str()) && !ALWAYS.contains(&path.as_str()) {
             let known = listed(nearest_first(path, OVERRIDABLE));

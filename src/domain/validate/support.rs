@@ -85,7 +85,9 @@ fn check_enforced(spec: &RunSpec, capabilities: &Capabilities, out: &mut Violati
     let as_user = "run the program as another user or group";
     refuse("security.run_as_user", security.run_as_user.is_some(), *user, as_user);
     refuse("security.run_as_group", security.run_as_group.is_some(), *user, as_user);
-    refuse("security.fs_group", security.fs_group.is_some(), *user, as_user);
+    // A group for mounted volumes is what a Pod has; a directory of this machine has its own.
+    let pod = capabilities.isolation == "pod";
+    refuse("security.fs_group", security.fs_group.is_some(), pod, "give mounted volumes a group");
     let read_only = security.read_only_root_filesystem == Some(true);
     let read_only_path = "security.read_only_root_filesystem";
     refuse(read_only_path, read_only, *root_filesystem, "make the root file system read-only");

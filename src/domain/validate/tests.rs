@@ -834,16 +834,20 @@ fn profiles_as_configured() {
         (|p| p.local.as_mut().unwrap().command.clear(), "profiles.sql.local.command", "must be set"),
         (|p| p.overridable.push("run_timeouts".into()), "profiles.sql.overridable[2]", "there are: `run_timeout`"),
         (|p| p.pod_annotations.push("a b".into()), "profiles.sql.pod_annotations[1]", "no annotation key"),
-        (|p| p.defaults.env = vec![env("LONGSHORE_RUN", "")], "profiles.sql.env[0].name", "Longshore's own"),
+        (|p| p.defaults.env = vec![env("LONGSHORE_RUN", "")], "profiles.sql.defaults.env[0].name", "Longshore's own"),
         (|p| p.input_schema = Some("{".into()), "profiles.sql.input_schema", "no JSON document"),
-        (|p| p.defaults.workload = container().workload, "profiles.sql.workload", "cannot be set in a profile"),
-        (|p| p.defaults.max_retries = Some(2), "profiles.sql.max_retries", "not supported yet"),
+        (
+            |p| p.defaults.workload = container().workload,
+            "profiles.sql.defaults.workload",
+            "cannot be set in a profile",
+        ),
+        (|p| p.defaults.max_retries = Some(2), "profiles.sql.defaults.max_retries", "not supported yet"),
         (
             |p| p.defaults.labels = map(&[("longshore.dev/x", "")]),
-            "profiles.sql.labels[\"longshore.dev/x\"]",
+            "profiles.sql.defaults.labels[\"longshore.dev/x\"]",
             "reserved",
         ),
-        (|p| p.defaults.run_timeout = Some(Duration::ZERO), "profiles.sql.run_timeout", "at least 1 s"),
+        (|p| p.defaults.run_timeout = Some(Duration::ZERO), "profiles.sql.defaults.run_timeout", "at least 1 s"),
     ];
     let rules = on_kubernetes();
     let sql = rules.profiles["sql"].clone();

@@ -3,13 +3,13 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Seek, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, WaitOptions};
+use rustix::process::{Gid, Pid, Signal, Uid, WaitOptions};
 use tokio::time::{Instant, sleep};
 
 use super::files;
@@ -64,7 +64,15 @@ pub(super) fn start(dir: &Path, execution: &Execution) -> io::Result<(Child, Out
     let stdin = if execution.input_stdin { input(dir)? } else { Stdio::null() };
     command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
     let mut process = command.spawn()?;
-    let output = Output::create(dir, process.stdout.take(), process.stderr.take())?;
+    let (stdout, stderr) = (process.stdout.take(), process.stderr.take());
+    if let Some((user, group)) = execution.owner {
+        // Else it could write to its streams, but not open /dev/stdout and /dev/stderr.
+        let (user, group) = (Some(Uid::from_raw(user)), Some(Gid::from_raw(group)));
+        for stream in [stdout.as_ref().map(AsFd::as_fd), stderr.as_ref().map(AsFd::as_fd)].into_iter().flatten() {
+            rustix::fs::fchown(stream, user, group)?;
+        }
+    }
+    let output = Output::create(dir, stdout, stderr)?;
     let pid = process.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
     let sandbox = inherited.map(|fds| Sandbox { status: fds.status_read, seen: Vec::new() });
     Ok((Child { process, pid, sandbox, signalled: false }, output))

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::profile::{Capabilities, InputDelivery, Limits, Profile, Program, Volume};
-use super::spec::{EffectiveSpec, RunSpec};
+use super::spec::{EffectiveSpec, Resources, RunSpec};
 use super::validate;
 use super::violation::Violations;
 
@@ -54,6 +54,8 @@ pub fn resolve(spec: &RunSpec, rules: &Rules) -> Result<Resolved, Violations> {
     let resources = resources::merge(&spec.resources, &defaults.resources, &rules.limits, &mut out);
     // Without a program its cause is among the violations, and there is nothing to apply.
     let (Some(program), Some(workload)) = (program, spec.workload.clone()) else { return Err(out) };
+    // What does not hold is not told.
+    let resources = if rules.capabilities.resource_limits { resources } else { Resources::default() };
     let effective = merge::merge(workload, resources, spec, profile, rules);
     let pod_annotations = profile.map_or_else(Vec::new, |profile| {
         let listed = profile.pod_annotations.iter();

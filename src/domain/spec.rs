@@ -363,7 +363,8 @@ pub struct EffectiveSpec {
     pub workload: Workload,
     /// Environment, each name once.
     pub env: Vec<EnvVar>,
-    /// Requests and limits, always with cpu, memory and ephemeral-storage.
+    /// Requests and limits, always with cpu, memory and ephemeral-storage; empty on a backend that
+    /// enforces none.
     pub resources: Resources,
     /// Numeric user, 1 to 2147483647.
     pub run_as_user: i64,

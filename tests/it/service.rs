@@ -5,7 +5,7 @@ use crate::support::contract::{Subject, on_every_backend};
 
 async fn on_local(_name: &str, case: impl AsyncFnOnce(&Subject)) {
     let local = Local::start().await;
-    let subject = Subject { client: local.client().await, script, split_streams: true };
+    let subject = Subject { client: local.client().await, script, split_streams: true, limits_resources: false };
     case(&subject).await;
     local.finish().await;
 }

@@ -27,6 +27,8 @@ pub(crate) struct Subject {
     pub(crate) script: fn(&str) -> RunSpec,
     /// Whether stdout and stderr are told apart.
     pub(crate) split_streams: bool,
+    /// Whether resource limits hold, so that they are told.
+    pub(crate) limits_resources: bool,
 }
 
 impl Subject {

@@ -19,7 +19,7 @@ pub(crate) async fn exit_zero_tells_everything(subject: &Subject) {
     assert!(!run.uid.is_empty() && !run.etag.is_empty());
     assert_eq!(run.payload_digest.len(), 64);
     assert_timeline(&run);
-    assert_applied(&run);
+    assert_applied(subject, &run);
 
     let log = subject.client.logs(&run.name).await;
     log.assert_complete();
@@ -50,11 +50,12 @@ fn assert_timeline(run: &Run) {
 }
 
 #[track_caller]
-fn assert_applied(run: &Run) {
+fn assert_applied(subject: &Subject, run: &Run) {
     let applied = run.effective_spec.as_ref().expect("what was applied");
     assert!(applied.run_timeout.is_some() && applied.start_timeout.is_some() && applied.retention.is_some());
-    let limits = &applied.resources.as_ref().expect("resources").limits;
-    assert!(["cpu", "memory", "ephemeral-storage"].iter().all(|name| limits.contains_key(*name)), "{limits:?}");
+    let limits = applied.resources.clone().unwrap_or_default().limits;
+    let told = ["cpu", "memory", "ephemeral-storage"].iter().all(|name| limits.contains_key(*name));
+    assert_eq!((told, limits.is_empty()), (subject.limits_resources, !subject.limits_resources), "{limits:?}");
 }
 
 pub(crate) async fn a_nonzero_exit_is_the_users_failure(subject: &Subject) {

@@ -9,6 +9,8 @@ use tonic_types::{ErrorDetails, StatusExt};
 use super::exit;
 use super::text::{clean, clean_lines, human};
 
+use crate::proto::code_name;
+
 /// Key of an error's metadata: how many violations there are.
 const VIOLATIONS: &str = "violations";
 
@@ -130,29 +132,6 @@ fn named(details: &ErrorDetails) -> Vec<(&str, &str)> {
         named.extend(pairs.into_iter().map(|(key, value)| (key.as_str(), value.as_str())));
     }
     named
-}
-
-/// The name of a code as gRPC spells it.
-fn code_name(code: Code) -> &'static str {
-    match code {
-        Code::Ok => "OK",
-        Code::Cancelled => "CANCELLED",
-        Code::Unknown => "UNKNOWN",
-        Code::InvalidArgument => "INVALID_ARGUMENT",
-        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
-        Code::NotFound => "NOT_FOUND",
-        Code::AlreadyExists => "ALREADY_EXISTS",
-        Code::PermissionDenied => "PERMISSION_DENIED",
-        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
-        Code::FailedPrecondition => "FAILED_PRECONDITION",
-        Code::Aborted => "ABORTED",
-        Code::OutOfRange => "OUT_OF_RANGE",
-        Code::Unimplemented => "UNIMPLEMENTED",
-        Code::Internal => "INTERNAL",
-        Code::Unavailable => "UNAVAILABLE",
-        Code::DataLoss => "DATA_LOSS",
-        Code::Unauthenticated => "UNAUTHENTICATED",
-    }
 }
 
 #[cfg(test)]

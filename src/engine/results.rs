@@ -14,7 +14,7 @@ use super::{Caller, Engine, EngineError};
 use crate::backend::{BackendError, LogItem, LogOptions, LogSource};
 use crate::domain::facts::RunFacts;
 use crate::domain::name::RunName;
-use crate::domain::result::reader::{FILE_MAX_BYTES, ReaderRule, ResultReader};
+use crate::domain::result::reader::{Dialects, FILE_MAX_BYTES, ReaderRule, ResultReader};
 use crate::domain::result::{FoundResult, ResultErrorKind, ResultOutcome, ResultSource, ResultState};
 use crate::domain::run::RunState;
 use crate::runtime::task;
@@ -81,6 +81,7 @@ impl ReadRequest {
                 marker: submission.result_marker.clone(),
                 max_bytes: 0,
                 max_depth: MAX_DEPTH,
+                dialects: Dialects::Any,
             },
         }
     }

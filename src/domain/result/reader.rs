@@ -38,6 +38,35 @@ pub struct ReaderRule {
     pub max_bytes: usize,
     /// How deep objects and arrays may be nested; 1 is an object of scalars.
     pub max_depth: usize,
+    /// How the object may be written.
+    pub dialects: Dialects,
+}
+
+/// How an object may be written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Dialects {
+    /// As JSON or as a Python literal.
+    #[default]
+    Any,
+    /// As JSON, NaN and Infinity included.
+    Json,
+    /// As a Python literal.
+    Python,
+}
+
+/// Something in the output that might have been the result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// Where it was found.
+    pub source: ResultSource,
+    /// Where it begins: a byte of the output, or of the file.
+    pub start: u64,
+    /// One past its last byte. `None`: it does not end.
+    pub end: Option<u64>,
+    /// Whether it is the result.
+    pub won: bool,
+    /// What became of it, in a few words: `an object, but a later one follows`.
+    pub verdict: String,
 }
 
 /// Reads one attempt's result.
@@ -61,6 +90,12 @@ impl ResultReader {
         let scanner = (rule.scan == ResultScan::LastObject).then(|| Scanner::new(rule.max_bytes, rule.max_depth, 0));
         let marks = Marks::new(rule.marker.as_bytes());
         Self { rule, marks, scanner, opening: Vec::new(), more: false, position: 0 }
+    }
+
+    /// A reader that also tells what else might have been the result, which takes memory for each.
+    #[must_use]
+    pub fn explaining(rule: ReaderRule) -> Self {
+        Self::new(rule)
     }
 
     /// Feeds the next bytes of the attempt's output, in order. Those of stderr count for byte ranges
@@ -108,6 +143,14 @@ impl ResultReader {
             return ResultOutcome::None(ResultError { kind: ResultErrorKind::Empty, message, position: None });
         };
         outcome(scanned(scanner.finish(), &rule, if more { None } else { Some(&opening) }))
+    }
+}
+
+impl ResultReader {
+    /// Ends the output, and tells every candidate in the order of their places, if it is explaining.
+    #[must_use]
+    pub fn finish_explained(self, file: &[u8]) -> (ResultOutcome, Vec<Candidate>) {
+        (self.finish(file), Vec::new())
     }
 }
 

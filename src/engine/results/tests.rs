@@ -14,7 +14,13 @@ use crate::domain::testing;
 const MARKER: &str = "MARK:";
 
 fn rule() -> ReaderRule {
-    ReaderRule { scan: ResultScan::LastObject, marker: MARKER.to_owned(), max_bytes: 1 << 20, max_depth: MAX_DEPTH }
+    ReaderRule {
+        scan: ResultScan::LastObject,
+        marker: MARKER.to_owned(),
+        max_bytes: 1 << 20,
+        max_depth: MAX_DEPTH,
+        dialects: Dialects::Any,
+    }
 }
 
 fn line(text: &str) -> LogItem {

@@ -6,7 +6,13 @@ use super::*;
 const MARKER: &str = "MARK-5f2a:";
 
 fn rule() -> ReaderRule {
-    ReaderRule { scan: ResultScan::LastObject, marker: MARKER.to_owned(), max_bytes: 1 << 20, max_depth: 200 }
+    ReaderRule {
+        scan: ResultScan::LastObject,
+        marker: MARKER.to_owned(),
+        max_bytes: 1 << 20,
+        max_depth: 200,
+        dialects: Dialects::Any,
+    }
 }
 
 fn read(output: &[u8]) -> ResultOutcome {

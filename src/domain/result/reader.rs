@@ -7,23 +7,32 @@ use crate::domain::log::LogStream;
 use crate::domain::spec::ResultScan;
 
 mod compact;
-mod grammar;
+mod lex;
+mod lone;
 mod marked;
+mod offsets;
+mod python;
 mod scan;
-mod skip;
+mod syntax;
 #[cfg(test)]
 mod tests;
 mod whole;
 
 use compact::compact;
+use lone::LoneText;
 use marked::Marks;
-use scan::{Last, Scanned, Scanner};
+use python::{Unreadable, rewrite};
+use scan::{Last, Object, Scanned, Scanner};
 use whole::{is_value, read_whole, trimmed};
 
 /// The size at which Kubernetes cuts a result file (termination message), in bytes.
 pub const FILE_MAX_BYTES: usize = 4096;
 /// Largest object on a marked line, in bytes: longer lines are split on their way.
 pub const MARKED_MAX_BYTES: usize = 4096;
+/// Largest text of a marked part, in bytes.
+pub const PART_MAX_BYTES: usize = 6144;
+/// How much text is shown with an error.
+const SHOWN_BYTES: usize = 32;
 /// How much of the output is kept to tell whether it is nothing but some other value.
 const OPENING_MAX_BYTES: usize = 4096;
 
@@ -74,28 +83,43 @@ pub struct Candidate {
 pub struct ResultReader {
     rule: ReaderRule,
     marks: Marks,
-    scanner: Option<Scanner>,
-    /// The first bytes that were searched.
+    search: Option<Search>,
+    /// Bytes of output that were fed.
+    position: u64,
+}
+
+/// The search of an output.
+#[derive(Debug)]
+struct Search {
+    scanner: Scanner,
+    lone: LoneText,
+    /// The first bytes.
     opening: Vec<u8>,
     /// Whether these are not all.
     more: bool,
-    /// Bytes of output that were fed.
-    position: u64,
 }
 
 impl ResultReader {
     /// A reader that was fed nothing yet.
     #[must_use]
     pub fn new(rule: ReaderRule) -> Self {
-        let scanner = (rule.scan == ResultScan::LastObject).then(|| Scanner::new(rule.max_bytes, rule.max_depth, 0));
-        let marks = Marks::new(rule.marker.as_bytes());
-        Self { rule, marks, scanner, opening: Vec::new(), more: false, position: 0 }
+        let search = (rule.scan == ResultScan::LastObject).then(|| Search {
+            scanner: Scanner::new(&rule, 0),
+            lone: LoneText::default(),
+            opening: Vec::new(),
+            more: false,
+        });
+        Self { marks: Marks::new(&rule), rule, search, position: 0 }
     }
 
     /// A reader that also tells what else might have been the result, which takes memory for each.
     #[must_use]
     pub fn explaining(rule: ReaderRule) -> Self {
-        Self::new(rule)
+        let mut reader = Self::new(rule);
+        if let Some(search) = &mut reader.search {
+            search.scanner.take_notes();
+        }
+        reader
     }
 
     /// Feeds the next bytes of the attempt's output, in order. Those of stderr count for byte ranges
@@ -103,16 +127,15 @@ impl ResultReader {
     pub fn push(&mut self, stream: Option<LogStream>, data: &[u8]) {
         let len = data.len() as u64;
         if stream == Some(LogStream::Stderr) {
-            if let Some(scanner) = &mut self.scanner {
-                scanner.pass_over(len);
+            if let Some(search) = &mut self.search {
+                search.scanner.pass_over(len);
             }
         } else {
             self.marks.push(data, self.position);
-            if let Some(scanner) = &mut self.scanner {
-                scanner.push(data);
-                let room = OPENING_MAX_BYTES - self.opening.len();
-                self.opening.extend(data.iter().take(room));
-                self.more |= data.len() > room;
+            // What is marked decides, whatever it is.
+            self.search.take_if(|_| self.marks.any());
+            if let Some(search) = &mut self.search {
+                search.push(data);
             }
         }
         self.position += len;
@@ -124,34 +147,92 @@ impl ResultReader {
     /// [`FILE_MAX_BYTES`] that is no object was cut, and then a marked line may still hold it whole.
     #[must_use]
     pub fn finish(self, file: &[u8]) -> ResultOutcome {
-        let Self { rule, marks, scanner, opening, more, position: _ } = self;
+        self.finish_explained(file).0
+    }
+
+    /// Ends the output, and tells every candidate in the order of their places, if it is explaining.
+    #[must_use]
+    pub fn finish_explained(self, file: &[u8]) -> (ResultOutcome, Vec<Candidate>) {
+        let Self { rule, marks, search, position: _ } = self;
         let mut cut = None;
         if !trimmed(file).1.is_empty() {
             match read_whole(file, &rule, 0, ResultSource::File) {
                 Err(_) if file.len() == FILE_MAX_BYTES => cut = Some(file_cut()),
-                read => return outcome(read),
+                read => {
+                    let candidate = only_candidate(&read, ResultSource::File, (0, file.len() as u64));
+                    return (outcome(read), vec![candidate]);
+                }
             }
         }
         if let Some(read) = marks.finish(&rule) {
-            return outcome(read);
+            let at = read.as_ref().err().and_then(|error| error.position).unwrap_or_default();
+            let candidate = only_candidate(&read, ResultSource::MarkedLine, (at, at));
+            return (outcome(read), vec![candidate]);
         }
         if let Some(error) = cut {
-            return ResultOutcome::None(error);
+            return (ResultOutcome::None(error), Vec::new());
         }
-        let Some(scanner) = scanner else {
+        let Some(search) = search else {
             let message = "there is neither a result file nor a marked line".to_owned();
-            return ResultOutcome::None(ResultError { kind: ResultErrorKind::Empty, message, position: None });
+            let error = ResultError { kind: ResultErrorKind::Empty, message, position: None };
+            return (ResultOutcome::None(error), Vec::new());
         };
-        outcome(scanned(scanner.finish(), &rule, if more { None } else { Some(&opening) }))
+        let (read, candidates) = search.finish(&rule);
+        (outcome(read), candidates)
     }
 }
 
-impl ResultReader {
-    /// Ends the output, and tells every candidate in the order of their places, if it is explaining.
-    #[must_use]
-    pub fn finish_explained(self, file: &[u8]) -> (ResultOutcome, Vec<Candidate>) {
-        (self.finish(file), Vec::new())
+impl Search {
+    fn push(&mut self, data: &[u8]) {
+        self.scanner.push(data);
+        self.lone.push(data);
+        let room = OPENING_MAX_BYTES - self.opening.len();
+        self.opening.extend(data.iter().take(room));
+        self.more |= data.len() > room;
     }
+
+    fn finish(self, rule: &ReaderRule) -> (Result<FoundResult, ResultError>, Vec<Candidate>) {
+        let Self { scanner, lone, opening, more } = self;
+        let lone = lone.finish();
+        let mut scanned = scanner.finish();
+        let mut candidates = scanned.notes.take().map_or_else(Vec::new, scan::Notes::into_candidates);
+        if lone {
+            for candidate in &mut candidates {
+                "in a string: the whole output is one".clone_into(&mut candidate.verdict);
+            }
+            return (Err(not_an_object("the output is a string, and not an object")), candidates);
+        }
+        let is_value = !more && is_value(trimmed(&opening).1);
+        let range = match &scanned.last {
+            Last::Object(object) => Some(object.range),
+            _ => None,
+        };
+        let read = self::scanned(scanned, rule, is_value);
+        let won =
+            candidates.iter_mut().rev().find(|candidate| range == candidate.end.map(|end| (candidate.start, end)));
+        if let Some(candidate) = won {
+            candidate.won = read.is_ok();
+            candidate.verdict = verdict(&read);
+        }
+        (read, candidates)
+    }
+}
+
+fn verdict(read: &Result<FoundResult, ResultError>) -> String {
+    match read {
+        Ok(_) => "the last complete object: the result".to_owned(),
+        Err(error) => format!("the last complete object, but {}", error.message),
+    }
+}
+
+/// What a file or marked line is.
+fn only_candidate(read: &Result<FoundResult, ResultError>, source: ResultSource, place: (u64, u64)) -> Candidate {
+    let range = read.as_ref().ok().and_then(|found| found.byte_range).unwrap_or(place);
+    let verdict = match read {
+        Ok(_) => "an object: the result".to_owned(),
+        Err(error) => error.message.clone(),
+    };
+    Candidate { source, start: range.0, end: (range.1 > range.0).then_some(range.1), won: read.is_ok(), verdict }
 }
 
 fn outcome(read: Result<FoundResult, ResultError>) -> ResultOutcome {
@@ -169,31 +250,32 @@ fn file_cut() -> ResultError {
     }
 }
 
-/// What the search found. `all` is the whole output if it is short.
-fn scanned(scanned: Scanned, rule: &ReaderRule, all: Option<&[u8]>) -> Result<FoundResult, ResultError> {
-    let Scanned { last, broken, only_an_array } = scanned;
+fn not_an_object(message: &str) -> ResultError {
+    ResultError { kind: ResultErrorKind::NotAnObject, message: message.to_owned(), position: None }
+}
+
+/// What the search found. `is_value`: the whole output is some value.
+fn scanned(scanned: Scanned, rule: &ReaderRule, is_value: bool) -> Result<FoundResult, ResultError> {
+    let Scanned { last, broken, only_another, notes: _ } = scanned;
     match last {
         Last::Object(object) => {
-            let mut found = found(&object.raw, rule, object.range, ResultSource::Scan)?;
-            if object.enclosed {
-                found.warnings.push("the object stood within something that is no JSON".to_owned());
+            let (range, enclosed) = (object.range, object.enclosed);
+            let mut found = found(object, rule, ResultSource::Scan)?;
+            if enclosed {
+                found.warnings.push("the object stood within something that can't be read".to_owned());
             }
-            // Braces alone are often no JSON at all; with a key, it was probably meant as an object.
-            if let Some(broken) = broken.filter(|broken| broken.members && broken.at >= object.range.1) {
-                found.warnings.push(format!("a later or surrounding object was left out: {}", broken.message()));
+            // Braces alone are often no object at all; with a key, it was probably meant as one.
+            if let Some(broken) = broken.filter(|broken| broken.members && (broken.open || broken.at >= range.1)) {
+                found.warnings.push(format!("a later or surrounding object is left out: {}", broken.message()));
             }
             Ok(found)
         }
         Last::Unreadable(error) => Err(error),
-        Last::None if only_an_array || all.is_some_and(|all| is_value(trimmed(all).1)) => Err(ResultError {
-            kind: ResultErrorKind::NotAnObject,
-            message: "the output is a JSON value, but not an object".to_owned(),
-            position: None,
-        }),
+        Last::None if only_another || is_value => Err(not_an_object("the output is a value, but not an object")),
         Last::None => Err(broken.map_or_else(
             || ResultError {
                 kind: ResultErrorKind::Empty,
-                message: "there is no JSON object in the output".to_owned(),
+                message: "there is no object in the output".to_owned(),
                 position: None,
             },
             |broken| broken.error(),
@@ -201,21 +283,46 @@ fn scanned(scanned: Scanned, rule: &ReaderRule, all: Option<&[u8]>) -> Result<Fo
     }
 }
 
-/// Makes a result of the text of an object that the scanner accepted.
-fn found(raw: &[u8], rule: &ReaderRule, range: (u64, u64), source: ResultSource) -> Result<FoundResult, ResultError> {
-    let compact = compact(raw, rule.max_bytes).ok_or_else(|| too_large(range.0, rule.max_bytes))?;
+/// Makes a result of an object that the scanner accepted.
+fn found(object: Object, rule: &ReaderRule, source: ResultSource) -> Result<FoundResult, ResultError> {
+    let Object { raw, range, json, .. } = object;
+    let (text, changes) = if json {
+        compact(raw, rule.max_bytes).ok_or_else(|| too_large(range.0, rule.max_bytes as u64))?
+    } else {
+        rewrite(&raw, rule.max_bytes).map_err(|unreadable| match unreadable {
+            Unreadable::TooLarge => too_large(range.0, rule.max_bytes as u64),
+            Unreadable::At(at, what) => python_error(&raw, at, what, range.0),
+        })?
+    };
+    let dialect = match (json, changes.nans) {
+        (false, _) => ResultDialect::PythonLiteral,
+        (true, 0) => ResultDialect::Json,
+        (true, _) => ResultDialect::JsonWithNan,
+    };
     Ok(FoundResult {
-        size_bytes: compact.json.len() as u64,
-        sha256: data_encoding::HEXLOWER.encode(&<sha2::Sha256 as sha2::Digest>::digest(compact.json.as_bytes())),
+        size_bytes: text.len() as u64,
+        sha256: data_encoding::HEXLOWER.encode(&<sha2::Sha256 as sha2::Digest>::digest(text.as_bytes())),
         source,
-        dialect: if compact.nans > 0 { ResultDialect::JsonWithNan } else { ResultDialect::Json },
+        dialect,
         byte_range: (source != ResultSource::File).then_some(range),
-        warnings: compact.warnings(),
-        json: Some(compact.json),
+        warnings: changes.warnings(),
+        json: Some(text),
     })
 }
 
-fn too_large(at: u64, max_bytes: usize) -> ResultError {
+/// An object that is complete, but holds what can't be a result.
+fn python_error(raw: &[u8], at: usize, what: &str, start: u64) -> ResultError {
+    let position = start + at as u64;
+    let shown = raw.get(at..).unwrap_or_default();
+    let shown = shown.get(..SHOWN_BYTES).unwrap_or(shown).escape_ascii();
+    ResultError {
+        kind: ResultErrorKind::Invalid,
+        message: format!("the Python literal that begins at byte {start} holds {what}, at byte {position}: `{shown}`"),
+        position: Some(position),
+    }
+}
+
+fn too_large(at: u64, max_bytes: u64) -> ResultError {
     ResultError {
         kind: ResultErrorKind::TooLarge,
         message: format!("the object that begins at byte {at} is larger than the limit of {max_bytes} bytes"),

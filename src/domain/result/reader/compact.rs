@@ -1,118 +1,162 @@
 //! Makes compact JSON of an object's text as it was printed: numbers and strings verbatim, keys in
 //! first-seen order, and nothing in it that a strict reader would refuse.
 
-use std::borrow::Cow;
+use super::lex::plain_len;
 
-use memchr::{memchr, memchr2};
+mod duplicates;
 
-mod unique;
+pub(super) use duplicates::unique;
 
-use unique::without_duplicates;
-
-/// Compact JSON, and what had to be changed for it.
+/// What had to be changed for strict JSON.
 #[derive(Debug, Default)]
-pub(super) struct Compact {
-    pub(super) json: String,
+pub(super) struct Changes {
     /// Numbers that JSON has not; `null` now.
     pub(super) nans: u64,
-    /// Strings with bytes that are no UTF-8; U+FFFD now.
-    not_utf8: u64,
+    /// Sequences of bytes that are no UTF-8; U+FFFD now.
+    pub(super) not_utf8: u64,
     /// Escapes of half a surrogate pair; U+FFFD now.
-    surrogates: u64,
+    pub(super) surrogates: u64,
     /// Members with the key of an earlier one.
-    duplicates: u64,
+    pub(super) duplicates: u64,
 }
 
-/// Compacts `raw`, an object that the grammar accepts. `None`: it is larger than `max_bytes`.
-pub(super) fn compact(raw: &[u8], max_bytes: usize) -> Option<Compact> {
-    let mut compact = Compact::default();
-    let mut rest = raw;
-    while let Some(&byte) = rest.first() {
-        let len = match byte {
-            b'"' => {
-                let len = text_len(rest);
-                compact.push_text(rest.get(..len)?);
-                len
-            }
-            b' ' | b'\t' | b'\r' | b'\n' => 1,
-            b'N' | b'I' => compact.push_null(if byte == b'N' { "NaN" } else { "Infinity" }),
-            b'-' if rest.get(1) == Some(&b'I') => compact.push_null("-Infinity"),
-            _ => {
-                compact.json.push(char::from(byte));
-                1
-            }
-        };
-        if compact.json.len() > max_bytes {
-            return None;
-        }
-        rest = rest.get(len..)?;
-    }
-    if let Some((json, duplicates)) = without_duplicates(&compact.json) {
-        compact.json = json;
-        compact.duplicates = duplicates;
-    }
-    Some(compact)
-}
-
-/// Length of the string that `text` begins with, its quotes included.
-fn text_len(text: &[u8]) -> usize {
-    let mut at = 1;
-    while let Some(rest) = text.get(at..)
-        && let Some(found) = memchr2(b'"', b'\\', rest)
-    {
-        if rest.get(found) == Some(&b'"') {
-            return at + found + 1;
-        }
-        at += found + 2;
-    }
-    text.len()
-}
-
-impl Compact {
-    /// What was changed, one sentence each.
+impl Changes {
+    /// One sentence each.
     pub(super) fn warnings(&self) -> Vec<String> {
         let counted = [
             (self.nans, "numbers that JSON does not have (NaN, Infinity) became null"),
-            (self.not_utf8, "strings were not UTF-8; the bytes in question became U+FFFD"),
+            (self.not_utf8, "sequences of bytes that are not UTF-8 became U+FFFD"),
             (self.surrogates, "escapes of half a surrogate pair became U+FFFD"),
             (self.duplicates, "members had the key of an earlier one; the last value of each key was taken"),
         ];
         counted.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect()
     }
+}
 
-    fn push_null(&mut self, word: &str) -> usize {
-        self.json.push_str("null");
-        self.nans += 1;
+/// Compacts `raw`, an object that the grammar of JSON accepts. `None`: it is larger than `max_bytes`.
+pub(super) fn compact(raw: Vec<u8>, max_bytes: usize) -> Option<(String, Changes)> {
+    let mut changes = Changes::default();
+    let text = match String::from_utf8(raw) {
+        Ok(text) => text,
+        Err(error) => lossy(error.as_bytes(), max_bytes, &mut changes)?,
+    };
+    let text = Compactor { text: &text, from: 0, out: String::new() }.run(&mut changes).unwrap_or(text);
+    let text = unique(text, &mut changes);
+    (text.len() <= max_bytes).then_some((text, changes))
+}
+
+fn lossy(raw: &[u8], max_bytes: usize, changes: &mut Changes) -> Option<String> {
+    let mut text = String::with_capacity(raw.len());
+    for chunk in raw.utf8_chunks() {
+        text.push_str(chunk.valid());
+        if !chunk.invalid().is_empty() {
+            changes.not_utf8 += 1;
+            text.push(char::REPLACEMENT_CHARACTER);
+        }
+        // White space may still go: a text of it alone is none.
+        if text.len() / 2 > max_bytes {
+            return None;
+        }
+    }
+    Some(text)
+}
+
+/// Copies the text in as large pieces as it can.
+struct Compactor<'a> {
+    text: &'a str,
+    /// Where the piece begins that is not copied yet.
+    from: usize,
+    out: String,
+}
+
+impl Compactor<'_> {
+    /// `None`: it is compact already.
+    fn run(mut self, changes: &mut Changes) -> Option<String> {
+        let bytes = self.text.as_bytes();
+        let mut at = 0;
+        while let Some(&byte) = bytes.get(at) {
+            at += match byte {
+                b'"' => self.string(at, changes),
+                b' ' | b'\t' | b'\r' | b'\n' => {
+                    let rest = bytes.get(at..).unwrap_or_default();
+                    let len = rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n')).count();
+                    self.replace(at, len, "");
+                    len
+                }
+                b'N' => self.null(at, "NaN", changes),
+                b'I' => self.null(at, "Infinity", changes),
+                b'-' if bytes.get(at + 1) == Some(&b'I') => self.null(at, "-Infinity", changes),
+                _ => 1,
+            };
+        }
+        if self.from == 0 {
+            return None;
+        }
+        self.replace(at, 0, "");
+        Some(self.out)
+    }
+
+    /// Copies what stands before `at`, and `with` in the place of the next `len` bytes.
+    fn replace(&mut self, at: usize, len: usize, with: &str) {
+        if self.from == 0 {
+            self.out.reserve(self.text.len());
+        }
+        self.out.push_str(self.text.get(self.from..at).unwrap_or_default());
+        self.out.push_str(with);
+        self.from = at + len;
+    }
+
+    fn null(&mut self, at: usize, word: &str, changes: &mut Changes) -> usize {
+        changes.nans += 1;
+        self.replace(at, word.len(), "null");
         word.len()
     }
 
-    /// Appends a string with its quotes. Escapes stay as they are.
-    fn push_text(&mut self, text: &[u8]) {
-        let text = String::from_utf8_lossy(text);
-        self.not_utf8 += u64::from(matches!(text, Cow::Owned(_)));
-        let mut rest = &*text;
-        while let Some((before, escape)) = memchr(b'\\', rest.as_bytes()).and_then(|at| rest.split_at_checked(at)) {
-            self.json.push_str(before);
-            let len = match (code_unit(escape), escape.get(6..).and_then(code_unit)) {
-                (Some(0xd800..0xdc00), Some(0xdc00..0xe000)) => 12,
-                (Some(0xd800..0xe000), _) => {
-                    self.surrogates += 1;
-                    self.json.push_str("\\ufffd");
-                    rest = escape.get(6..).unwrap_or_default();
-                    continue;
+    /// Length of the string that begins at `start`, with its quotes.
+    fn string(&mut self, start: usize, changes: &mut Changes) -> usize {
+        let bytes = self.text.as_bytes();
+        let mut at = start + 1;
+        loop {
+            let rest = bytes.get(at..).unwrap_or_default();
+            let plain = plain_len(rest, b'"');
+            at += plain;
+            match (bytes.get(at), bytes.get(at + 1)) {
+                (Some(b'\\'), Some(b'u')) => {
+                    let text = self.text.get(at..).unwrap_or_default();
+                    at += match (code_unit(text), text.get(6..).and_then(code_unit)) {
+                        (Some(0xd800..0xdc00), Some(0xdc00..0xe000)) => 12,
+                        (Some(0xd800..0xe000), _) => {
+                            changes.surrogates += 1;
+                            self.replace(at, 6, "\\ufffd");
+                            6
+                        }
+                        _ => 6,
+                    };
                 }
-                (Some(_), _) => 6,
-                (None, _) => 2,
-            };
-            let (escape, after) = escape.split_at_checked(len).unwrap_or((escape, ""));
-            self.json.push_str(escape);
-            rest = after;
+                (Some(b'\\'), _) => at += 2,
+                _ => return at + 1 - start,
+            }
         }
-        self.json.push_str(rest);
     }
 }
 
 /// The number of a `\uXXXX` that `text` begins with.
 fn code_unit(text: &str) -> Option<u16> {
     u16::from_str_radix(text.strip_prefix("\\u")?.get(..4)?, 16).ok()
+}
+
+/// Length of the string that `text` begins with, its quotes included.
+fn string_len(text: &[u8]) -> usize {
+    let mut at = 1;
+    loop {
+        let rest = text.get(at..).unwrap_or_default();
+        let plain = plain_len(rest, b'"');
+        at += plain;
+        match rest.get(plain) {
+            Some(b'"') => return at + 1,
+            Some(b'\\') => at += 2,
+            Some(_) => at += 1,
+            None => return text.len(),
+        }
+    }
 }

@@ -1,7 +1,9 @@
 //! Reads text that is to be one object and nothing else: a result file, or what a marked line holds.
+//! And tells other values.
 
 use serde::de::IgnoredAny;
 
+use super::lex::{In, Name, Number, Prefix, Taken, Text, name};
 use super::scan::{Last, Scanned, Scanner};
 use super::{FoundResult, ReaderRule, ResultError, ResultErrorKind, ResultSource, found};
 
@@ -14,9 +16,24 @@ pub(super) fn trimmed(text: &[u8]) -> (usize, &[u8]) {
     (text.len() - rest.len(), rest.trim_ascii_end())
 }
 
-/// Whether `text` is a JSON value. Meant for short texts.
+/// Whether `text` is a JSON value other than an object, or a string, number or constant of Python's.
+/// Meant for short texts.
 pub(super) fn is_value(text: &[u8]) -> bool {
-    serde_json::from_slice::<IgnoredAny>(text).is_ok()
+    !text.starts_with(b"{") && (serde_json::from_slice::<IgnoredAny>(text).is_ok() || is_scalar(text))
+}
+
+fn is_scalar(text: &[u8]) -> bool {
+    if let Some(prefix) = Prefix::of(text) {
+        let quoted = text.get(prefix.len..).unwrap_or_default();
+        let Some((mut string, quotes)) = Text::open(quoted, prefix, In::BOTH, true) else { return false };
+        let content = quoted.get(quotes..).unwrap_or_default();
+        return string.take(content, true) == Taken::End(content.len());
+    }
+    let unsigned = text.strip_prefix(b"-").or(text.strip_prefix(b"+")).unwrap_or(text);
+    match unsigned.first() {
+        Some(b'0'..=b'9') => Number::new(In::BOTH).take(unsigned, true) == Taken::End(unsigned.len()),
+        _ => matches!(name(unsigned), Some((Name::Constant(_), len, _)) if len == unsigned.len()),
+    }
 }
 
 /// Reads `text`, which begins at byte `at` of its source.
@@ -29,22 +46,24 @@ pub(super) fn read_whole(
     let (before, text) = trimmed(text);
     let at = at + before as u64;
     let error = |kind, message: &str| ResultError { kind, message: message.to_owned(), position: Some(at) };
-    if text.first() != Some(&b'{') {
-        return Err(match is_value(text) {
-            true => error(ResultErrorKind::NotAnObject, "it is a JSON value, but not an object"),
-            false => error(ResultErrorKind::Invalid, &format!("no object begins at byte {at}: `{}`", opening(text))),
-        });
+    if is_value(text) {
+        return Err(error(ResultErrorKind::NotAnObject, "it is a value, but not an object"));
     }
-    let mut scanner = Scanner::new(rule.max_bytes, rule.max_depth, at);
+    let mut scanner = Scanner::new(rule, at);
     scanner.push(text);
     let whole = (at, at + text.len() as u64);
-    match scanner.finish() {
-        Scanned { last: Last::Object(object), .. } if object.range == whole => {
-            found(&object.raw, rule, object.range, source)
+    let Scanned { last, broken, only_another, .. } = scanner.finish();
+    match last {
+        Last::Object(object) if object.whole == whole => found(object, rule, source),
+        Last::Unreadable(error) if broken.is_none() => Err(error),
+        _ if only_another => Err(error(ResultErrorKind::NotAnObject, "it is a value, but not an object")),
+        _ if !matches!(text.first(), Some(b'{' | b'(')) && broken.is_none() => {
+            Err(error(ResultErrorKind::Invalid, &format!("no object begins at byte {at}: `{}`", opening(text))))
         }
-        Scanned { last: Last::Unreadable(error), .. } => Err(error),
-        Scanned { broken: Some(broken), .. } => Err(broken.error()),
-        Scanned { .. } => Err(error(ResultErrorKind::Invalid, "there is more than one object")),
+        last => Err(broken.map(|broken| broken.error()).unwrap_or_else(|| match last {
+            Last::Unreadable(error) => error,
+            _ => error(ResultErrorKind::Invalid, "there is more than one value"),
+        })),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a search finds.
 
-use super::super::{ResultError, ResultErrorKind};
+use super::super::{Candidate, ResultError, ResultErrorKind, ResultSource};
 
 /// How much text is shown with an error.
 pub(super) const SHOWN_BYTES: usize = 32;
@@ -24,6 +24,10 @@ pub(in super::super) struct Object {
     pub(in super::super) raw: Vec<u8>,
     /// Bytes of the output.
     pub(in super::super) range: (u64, u64),
+    /// Bytes of the output that the value takes which it is, parentheses around it included.
+    pub(in super::super) whole: (u64, u64),
+    /// Whether it is JSON.
+    pub(in super::super) json: bool,
     /// Whether what comes next says that it stood within something: a comma or a closing bracket.
     pub(in super::super) enclosed: bool,
 }
@@ -35,6 +39,8 @@ pub(in super::super) struct Broken {
     pub(in super::super) at: u64,
     /// Whether it had a key and a colon.
     pub(in super::super) members: bool,
+    /// Whether it is not known where it ends.
+    pub(in super::super) open: bool,
     /// Where it began.
     pub(super) from: u64,
     pub(super) expected: &'static str,
@@ -49,8 +55,44 @@ pub(in super::super) struct Scanned {
     pub(in super::super) last: Last,
     /// The last object that is none, rather one with a key than one without.
     pub(in super::super) broken: Option<Broken>,
-    /// Whether there was an array, and nothing else.
-    pub(in super::super) only_an_array: bool,
+    /// Whether there was another value, and nothing else.
+    pub(in super::super) only_another: bool,
+    /// Every candidate, if that was asked for.
+    pub(in super::super) notes: Option<Notes>,
+}
+
+impl Last {
+    /// Bytes that are held.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        match self {
+            Self::Object(object) => object.raw.capacity(),
+            Self::None | Self::Unreadable(_) => 0,
+        }
+    }
+}
+
+/// Every candidate.
+#[derive(Debug, Default)]
+pub(in super::super) struct Notes {
+    candidates: Vec<Candidate>,
+}
+
+impl Notes {
+    pub(super) fn object(&mut self, (start, end): (u64, u64)) {
+        self.other(start, Some(end), "an object, but a later one follows");
+    }
+
+    pub(super) fn other(&mut self, start: u64, end: Option<u64>, verdict: &str) {
+        let verdict = verdict.to_owned();
+        self.candidates.push(Candidate { source: ResultSource::Scan, start, end, won: false, verdict });
+    }
+
+    /// In the order of their places.
+    pub(in super::super) fn into_candidates(mut self) -> Vec<Candidate> {
+        self.candidates.sort_by_key(|candidate| candidate.start);
+        self.candidates
+    }
 }
 
 impl Broken {
@@ -59,7 +101,7 @@ impl Broken {
         let shown = self.shown.get(..self.shown_len).unwrap_or_default().escape_ascii();
         let Self { at, from, expected, .. } = self;
         format!(
-            "the object that begins at byte {from} is no JSON at byte {at}: expected {expected} at the end of `{shown}`"
+            "the object that begins at byte {from} can't be read at byte {at}: expected {expected} at the end of `{shown}`"
         )
     }
 

@@ -1,0 +1,131 @@
+//! Names: the constants of both dialects, and the few calls that are read.
+
+use super::In;
+
+/// A name with a meaning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) enum Name {
+    Constant(Constant),
+    /// What is called, its opening parenthesis included in the length.
+    Call(Call),
+    /// A keyword of a call, its `=` included in the length.
+    Keyword,
+}
+
+/// A name that is a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) enum Constant {
+    Null,
+    True,
+    False,
+    /// Not a number, or infinite.
+    NoNumber,
+    /// `...`
+    Ellipsis,
+    /// `datetime.timezone.utc`
+    Utc,
+}
+
+/// What prints itself as a call and can be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) enum Call {
+    /// Gives an object; may hold pairs: `OrderedDict([('a', 1)])`.
+    OrderedDict,
+    /// Gives an object: `Counter({'a': 1})`, `mappingproxy({…})`.
+    Mapping,
+    /// Gives an object: `defaultdict(<class 'int'>, {…})`.
+    DefaultDict,
+    /// Gives an array: `set()`, `deque([…], maxlen=3)`.
+    Sequence,
+    /// Gives an array that may be a key.
+    FrozenSet,
+    /// Gives a number.
+    Decimal,
+    /// Gives the string in it: `UUID('…')`, `PosixPath('…')`.
+    Named,
+    /// Gives the value in it: `np.float64(1.5)`.
+    Scalar,
+    Date,
+    Time,
+    DateTime,
+    TimeDelta,
+    TimeZone,
+}
+
+impl Call {
+    /// Whether it gives an object.
+    pub(in super::super) fn is_mapping(self) -> bool {
+        matches!(self, Self::OrderedDict | Self::Mapping | Self::DefaultDict)
+    }
+
+    fn of(name: &[u8]) -> Option<Self> {
+        Some(match name {
+            b"OrderedDict" => Self::OrderedDict,
+            b"Counter" | b"mappingproxy" => Self::Mapping,
+            b"defaultdict" => Self::DefaultDict,
+            b"set" | b"deque" => Self::Sequence,
+            b"frozenset" => Self::FrozenSet,
+            b"Decimal" => Self::Decimal,
+            b"UUID" | b"PosixPath" | b"WindowsPath" | b"PurePosixPath" | b"PureWindowsPath" => Self::Named,
+            b"datetime.date" => Self::Date,
+            b"datetime.time" => Self::Time,
+            b"datetime.datetime" => Self::DateTime,
+            b"datetime.timedelta" => Self::TimeDelta,
+            b"datetime.timezone" => Self::TimeZone,
+            b"np.float16" | b"np.float32" | b"np.float64" | b"np.longdouble" | b"np.int8" | b"np.int16"
+            | b"np.int32" | b"np.int64" | b"np.uint8" | b"np.uint16" | b"np.uint32" | b"np.uint64" | b"np.str_" => {
+                Self::Scalar
+            }
+            _ => return None,
+        })
+    }
+}
+
+/// Longest name with a meaning, and some more.
+pub(in super::super) const NAME_MAX_BYTES: usize = 32;
+
+/// The name that `bytes` begins with, its length, and where it is one. `None`: it has no meaning, or
+/// more bytes have to tell, which [`undecided`] knows.
+pub(in super::super) fn name(bytes: &[u8]) -> Option<(Name, usize, In)> {
+    let len = len(bytes);
+    let word = bytes.get(..len)?;
+    let constant = |constant, valid| Some((Name::Constant(constant), len, valid));
+    match word {
+        b"true" => return constant(Constant::True, In::JSON),
+        b"false" => return constant(Constant::False, In::JSON),
+        b"null" => return constant(Constant::Null, In::JSON),
+        b"NaN" | b"Infinity" => return constant(Constant::NoNumber, In::JSON),
+        b"True" | b"np.True_" => return constant(Constant::True, In::PYTHON),
+        b"False" | b"np.False_" => return constant(Constant::False, In::PYTHON),
+        b"None" => return constant(Constant::Null, In::PYTHON),
+        b"nan" | b"inf" => return constant(Constant::NoNumber, In::PYTHON),
+        b"..." => return constant(Constant::Ellipsis, In::PYTHON),
+        b"datetime.timezone.utc" => return constant(Constant::Utc, In::PYTHON),
+        _ => {}
+    }
+    match bytes.get(len) {
+        Some(b'(') => Call::of(word).map(|call| (Name::Call(call), len + 1, In::PYTHON)),
+        Some(b'=') if len > 0 && !word.contains(&b'.') => Some((Name::Keyword, len + 1, In::PYTHON)),
+        _ => None,
+    }
+}
+
+/// Whether more bytes have to tell which name `bytes` begins with.
+pub(in super::super) fn undecided(bytes: &[u8]) -> bool {
+    let len = len(bytes);
+    len == bytes.len() && len < NAME_MAX_BYTES
+}
+
+/// The call whose name `bytes` ends with.
+pub(in super::super) fn call_before(bytes: &[u8]) -> Option<(Call, usize)> {
+    let len = bytes.iter().rev().take(NAME_MAX_BYTES).take_while(|byte| name_byte(**byte)).count();
+    Call::of(bytes.get(bytes.len() - len..)?).map(|call| (call, len))
+}
+
+pub(in super::super) fn name_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.')
+}
+
+fn len(bytes: &[u8]) -> usize {
+    bytes.iter().take(NAME_MAX_BYTES).take_while(|byte| name_byte(**byte)).count()
+}

@@ -1,0 +1,195 @@
+//! The calls that are read, of those that Python's standard library and NumPy print:
+//!
+//! | printed | read as |
+//! | --- | --- |
+//! | `OrderedDict([('a', 1)])`, `OrderedDict({'a': 1})`, `Counter({…})`, `mappingproxy({…})`, `defaultdict(<class 'int'>, {…})` | the object |
+//! | `set()`, `frozenset({…})`, `deque([…])`, `deque([…], maxlen=3)` | the array |
+//! | `Decimal('1.50')` | the number, digits as they are; `NaN` and `Infinity`: null |
+//! | `UUID('…')`, `PosixPath('…')` | the string |
+//! | `np.float64(1.5)`, `np.int64(3)`, `np.str_('a')` | the value in it |
+//! | `datetime.date(…)`, `datetime.time(…)`, `datetime.datetime(…)` | the string of `isoformat()` |
+//! | `datetime.timedelta(days=1, seconds=2)` | the number of seconds |
+//! | `datetime.timezone.utc`, `datetime.timezone(datetime.timedelta(…))` | `UTC`, `UTC+01:00` |
+
+use jiff::civil::{Date, Time};
+
+use super::super::lex::Call;
+use super::{Frame, Unreadable, Value, Writer};
+
+/// Most arguments of a call.
+pub(super) const MOST_ARGUMENTS: usize = 9;
+
+/// One argument of a call.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Argument {
+    pub(super) name: Option<&'static str>,
+    /// Where it stands in what is written.
+    pub(super) start: usize,
+    pub(super) end: usize,
+    pub(super) value: Value,
+}
+
+/// The keywords that are known.
+pub(super) fn keyword(name: &[u8]) -> Option<&'static str> {
+    ["tzinfo", "fold", "days", "seconds", "microseconds", "maxlen"].into_iter().find(|known| known.as_bytes() == name)
+}
+
+const WRONG: &str = "a call with other arguments than it prints";
+
+impl Writer {
+    /// Writes what a call stands for in the place of its arguments.
+    pub(super) fn close_call(&mut self, call: Call, frame: &Frame) -> Result<Value, Unreadable> {
+        let arguments = &frame.arguments;
+        let wrong = Unreadable::At(frame.at, WRONG);
+        let (json, value) = match (call, arguments.as_slice()) {
+            (Call::OrderedDict | Call::Mapping, []) => ("{}".to_owned(), Value::Object),
+            (Call::OrderedDict | Call::Mapping, [only]) if only.is(Value::Object) => return Ok(Value::Object),
+            (Call::DefaultDict, [_, object]) if object.is(Value::Object) => {
+                self.keep(frame, *object);
+                return Ok(Value::Object);
+            }
+            (Call::Sequence | Call::FrozenSet, []) => {
+                ("[]".to_owned(), Value::Array { hashable: call == Call::FrozenSet })
+            }
+            (Call::FrozenSet, [Argument { name: None, value: Value::Array { .. }, .. }]) => {
+                return Ok(Value::Array { hashable: true });
+            }
+            (Call::Sequence, [list @ Argument { name: None, value: Value::Array { .. }, .. }, rest @ ..])
+                if rest.iter().all(|argument| argument.name == Some("maxlen")) =>
+            {
+                self.keep(frame, *list);
+                return Ok(Value::Array { hashable: false });
+            }
+            (Call::Named, [only]) if only.is(Value::Text) => return Ok(Value::Text),
+            (Call::Scalar, [Argument { name: None, value, .. }])
+                if matches!(value, Value::Text | Value::Integer | Value::Number | Value::Constant) =>
+            {
+                return Ok(*value);
+            }
+            (Call::Decimal, [only]) if only.is(Value::Text) => {
+                let json = self.decimal(*only).ok_or(wrong)?;
+                (json, Value::Number)
+            }
+            (Call::TimeDelta, _) => (self.time_delta(arguments).ok_or(wrong)?, Value::Number),
+            (Call::TimeZone, [offset]) => (self.time_zone(*offset).ok_or(wrong)?, Value::Text),
+            (Call::Date | Call::Time | Call::DateTime, _) => (self.moment(call, arguments).ok_or(wrong)?, Value::Text),
+            _ => return Err(wrong),
+        };
+        self.out.truncate(frame.open);
+        self.out.extend_from_slice(json.as_bytes());
+        Ok(value)
+    }
+
+    /// Leaves only this argument.
+    fn keep(&mut self, frame: &Frame, argument: Argument) {
+        self.out.truncate(argument.end);
+        self.out.drain(frame.open..argument.start.max(frame.open));
+    }
+
+    fn written(&self, argument: Argument) -> &str {
+        self.out.get(argument.start..argument.end).and_then(|text| str::from_utf8(text).ok()).unwrap_or_default()
+    }
+
+    fn decimal(&mut self, argument: Argument) -> Option<String> {
+        let text = self.written(argument).trim_matches('"').to_owned();
+        let digits = text.strip_prefix('-').unwrap_or(&text);
+        if matches!(digits, "NaN" | "sNaN" | "Infinity") {
+            self.changes.nans += 1;
+            return Some("null".to_owned());
+        }
+        // Decimal prints what JSON can read: digits, a point among them, `E+3`.
+        serde_json::from_str::<serde::de::IgnoredAny>(&text).ok()?;
+        let number = digits.starts_with(|digit: char| digit.is_ascii_digit());
+        (number && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-')))
+            .then_some(text)
+    }
+
+    fn integer(&self, argument: &Argument) -> Option<i64> {
+        (argument.value == Value::Integer).then(|| self.written(*argument).parse().ok())?
+    }
+
+    fn microseconds(&self, arguments: &[Argument]) -> Option<i64> {
+        let mut sum = 0_i64;
+        let mut seen = Vec::new();
+        for (index, argument) in arguments.iter().enumerate() {
+            let name = argument.name.or_else(|| ["days", "seconds", "microseconds"].get(index).copied());
+            let unit = match name? {
+                "days" => 86_400_000_000,
+                "seconds" => 1_000_000,
+                "microseconds" => 1,
+                _ => return None,
+            };
+            if seen.contains(&unit) {
+                return None;
+            }
+            seen.push(unit);
+            sum = sum.checked_add(self.integer(argument)?.checked_mul(unit)?)?;
+        }
+        Some(sum)
+    }
+
+    fn time_delta(&self, arguments: &[Argument]) -> Option<String> {
+        // `timedelta(0)` is how none is printed.
+        let sum = self.microseconds(arguments)?;
+        let (sign, sum) = (if sum < 0 { "-" } else { "" }, sum.unsigned_abs());
+        let (seconds, fraction) = (sum / 1_000_000, sum % 1_000_000);
+        let text = format!("{sign}{seconds}.{fraction:06}");
+        Some(text.trim_end_matches('0').trim_end_matches('.').to_owned())
+    }
+
+    fn time_zone(&self, offset: Argument) -> Option<String> {
+        if offset.name.is_some() || offset.value != Value::Number {
+            return None;
+        }
+        let seconds: i64 = self.written(offset).parse().ok()?;
+        if seconds.abs() >= 86_400 {
+            return None;
+        }
+        let (sign, seconds) = (if seconds < 0 { '-' } else { '+' }, seconds.abs());
+        let (hours, minutes, rest) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+        let rest = if rest == 0 { String::new() } else { format!(":{rest:02}") };
+        Some(match seconds {
+            0 => "\"UTC\"".to_owned(),
+            _ => format!("\"UTC{sign}{hours:02}:{minutes:02}{rest}\""),
+        })
+    }
+
+    /// What `isoformat()` says.
+    fn moment(&self, call: Call, arguments: &[Argument]) -> Option<String> {
+        let numbers = arguments.iter().take_while(|argument| argument.name.is_none());
+        let numbers: Vec<i64> = numbers.map(|argument| self.integer(argument)).collect::<Option<_>>()?;
+        let mut zone = String::new();
+        for argument in arguments.get(numbers.len()..)? {
+            match argument.name? {
+                "fold" if self.integer(argument).is_some_and(|fold| matches!(fold, 0 | 1)) => {}
+                "tzinfo" if argument.value == Value::Text && zone.is_empty() => {
+                    let offset = self.written(*argument).trim_matches('"').strip_prefix("UTC")?;
+                    zone = if offset.is_empty() { "+00:00".to_owned() } else { offset.to_owned() };
+                }
+                _ => return None,
+            }
+        }
+        let at = |index: usize| numbers.get(index).copied().unwrap_or_default();
+        let date = || Date::new(at(0).try_into().ok()?, at(1).try_into().ok()?, at(2).try_into().ok()?).ok();
+        let time = |from: usize| {
+            let nanoseconds = at(from + 3).checked_mul(1_000)?.try_into().ok()?;
+            let (hour, minute) = (at(from).try_into().ok()?, at(from + 1).try_into().ok()?);
+            let time = Time::new(hour, minute, at(from + 2).try_into().ok()?, nanoseconds).ok()?;
+            let fraction = if at(from + 3) == 0 { String::new() } else { format!(".{:06}", at(from + 3)) };
+            Some(format!("{:02}:{:02}:{:02}{fraction}", time.hour(), time.minute(), time.second()))
+        };
+        let text = match (call, numbers.len()) {
+            (Call::Date, 3) if arguments.len() == 3 => format!("{}", date()?),
+            (Call::DateTime, 5..=7) => format!("{}T{}{zone}", date()?, time(3)?),
+            (Call::Time, 2..=4) => format!("{}{zone}", time(0)?),
+            _ => return None,
+        };
+        (at(0) > 0 || call == Call::Time).then(|| format!("\"{text}\""))
+    }
+}
+
+impl Argument {
+    fn is(&self, value: Value) -> bool {
+        self.name.is_none() && self.value == value
+    }
+}

@@ -1,0 +1,328 @@
+//! One open bracket: what stands in it so far, and what may follow.
+
+use super::super::lex::{Call, In};
+
+/// An open bracket.
+#[derive(Clone, Copy, Debug)]
+pub(in super::super) struct Frame {
+    /// Where it begins among the searched bytes.
+    pub(in super::super) start: u64,
+    /// The same in the whole output.
+    pub(in super::super) at: u64,
+    pub(in super::super) kind: Kind,
+    pub(super) state: State,
+    pub(super) shape: Shape,
+    /// The last object that closed directly in it.
+    pub(in super::super) child: Option<Span>,
+    /// What came last.
+    last: Last,
+    /// Whether there was a comma.
+    comma: bool,
+    /// A sign that waits for its number, and where it stands.
+    sign: Option<(u8, u64)>,
+    /// Whether an imaginary part has to follow.
+    imaginary: bool,
+}
+
+/// What kind of bracket it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) enum Kind {
+    Brace,
+    List,
+    Paren,
+    Call(Call),
+}
+
+impl Kind {
+    /// The kind that this byte opens.
+    pub(in super::super) fn of(byte: u8) -> Self {
+        match byte {
+            b'{' => Self::Brace,
+            b'(' => Self::Paren,
+            _ => Self::List,
+        }
+    }
+
+    /// The byte that closes it.
+    pub(in super::super) fn closing(self) -> u8 {
+        match self {
+            Self::Brace => b'}',
+            Self::List => b']',
+            Self::Paren | Self::Call(_) => b')',
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// Just after the bracket.
+    First,
+    /// After a comma.
+    Item,
+    /// After a colon, or the `=` of a keyword.
+    Value,
+    /// In braces, after what may be a key.
+    Key,
+    /// After a value.
+    After,
+}
+
+/// What braces turned out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shape {
+    Unknown,
+    Dict,
+    Set,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Last {
+    Nothing,
+    Text,
+    /// A number without imaginary part.
+    Real,
+    Object,
+    /// A list or set, which like an object is no key.
+    Array,
+    Other,
+}
+
+/// Something that closed.
+#[derive(Clone, Copy, Debug)]
+pub(in super::super) struct Span {
+    /// Among the searched bytes.
+    pub(in super::super) start: u64,
+    pub(in super::super) end: u64,
+    /// In the whole output.
+    pub(in super::super) range: (u64, u64),
+    /// In which dialects it is right.
+    pub(in super::super) valid: In,
+}
+
+impl Frame {
+    /// What stands for no frame at all.
+    pub(super) const NONE: Self = Self::new(Kind::List, 0, 0);
+
+    pub(in super::super) const fn new(kind: Kind, start: u64, at: u64) -> Self {
+        Self {
+            start,
+            at,
+            kind,
+            state: State::First,
+            shape: Shape::Unknown,
+            child: None,
+            last: Last::Nothing,
+            comma: false,
+            sign: None,
+            imaginary: false,
+        }
+    }
+
+    /// Whether it has a key and a colon, so that an object was meant.
+    pub(in super::super) fn has_members(&self) -> bool {
+        self.shape == Shape::Dict
+    }
+
+    /// Whether it is one of an object, if it closes as it should.
+    pub(in super::super) fn is_object(&self) -> bool {
+        match self.kind {
+            Kind::Brace => self.shape != Shape::Set,
+            Kind::Call(call) => call.is_mapping(),
+            Kind::List | Kind::Paren => false,
+        }
+    }
+
+    /// The object that it is, now that it closed.
+    pub(super) fn object(&self, whole: Span) -> Option<Span> {
+        match self.kind {
+            Kind::Brace => (self.shape == Shape::Dict || self.state == State::First).then_some(whole),
+            Kind::Call(call) => call.is_mapping().then_some(whole),
+            Kind::Paren => self.child.filter(|_| !self.comma && self.last == Last::Object),
+            Kind::List => None,
+        }
+    }
+
+    /// Where any value may follow.
+    pub(super) fn value(&self) -> In {
+        if self.sign.is_some() || self.imaginary {
+            return In::NONE;
+        }
+        self.place()
+    }
+
+    /// Where a bracket may follow. What is neither key nor in a set is not opened there.
+    pub(super) fn bracket(&self, kind: Kind) -> In {
+        let key = self.kind == Kind::Brace && matches!(self.state, State::First | State::Item);
+        match kind {
+            Kind::Brace | Kind::List if key => In::NONE,
+            Kind::Brace | Kind::List => self.value(),
+            Kind::Paren | Kind::Call(_) => self.value().and(In::PYTHON),
+        }
+    }
+
+    fn place(&self) -> In {
+        match (self.state, self.kind) {
+            (State::First | State::Item, Kind::List) | (State::Value, Kind::Brace) => In::BOTH,
+            (State::First | State::Item | State::Value, _) => In::PYTHON,
+            (State::Key | State::After, _) => In::NONE,
+        }
+    }
+
+    /// Where a string may follow.
+    pub(super) fn text(&self) -> In {
+        let key =
+            matches!(self.state, State::First | State::Item) && self.kind == Kind::Brace && self.shape != Shape::Set;
+        match self.sign.is_some() || self.imaginary {
+            true => In::NONE,
+            false if key => In::BOTH,
+            // Strings side by side are one.
+            false if self.last == Last::Text && matches!(self.state, State::Key | State::After) => In::PYTHON,
+            false => self.place(),
+        }
+    }
+
+    /// Where a number may follow that begins at `start`.
+    pub(super) fn number(&self, start: u64, imaginary: bool) -> In {
+        if self.imaginary {
+            return if imaginary { In::PYTHON } else { In::NONE };
+        }
+        self.signed(start).and(self.place())
+    }
+
+    /// Where a constant may follow that begins at `start`; only those that are `no_number` have signs.
+    pub(super) fn constant(&self, start: u64, no_number: bool) -> In {
+        match self.sign {
+            Some(_) if !no_number || self.imaginary => In::NONE,
+            _ => self.signed(start).and(if self.imaginary { In::NONE } else { self.place() }),
+        }
+    }
+
+    fn signed(&self, start: u64) -> In {
+        match self.sign {
+            None => In::BOTH,
+            Some((byte, at)) => In { json: byte == b'-' && at + 1 == start, python: true },
+        }
+    }
+
+    /// Where a sign may follow.
+    pub(super) fn sign(&self, byte: u8) -> In {
+        match (self.state, self.last) {
+            _ if self.sign.is_some() || self.imaginary => In::NONE,
+            (State::Key | State::After, Last::Real) => In::PYTHON,
+            _ => self.place().and(In { json: byte == b'-', python: true }),
+        }
+    }
+
+    pub(super) fn take_sign(&mut self, byte: u8, pos: u64) {
+        match self.state {
+            State::Key | State::After => self.imaginary = true,
+            State::First | State::Item | State::Value => self.sign = Some((byte, pos)),
+        }
+    }
+
+    /// Whether a number now is the imaginary part of one before.
+    pub(super) fn is_complex(&self) -> bool {
+        self.imaginary
+    }
+
+    /// Where the name of a keyword may follow.
+    pub(super) fn keyword(&self) -> In {
+        match (self.kind, self.state, self.sign) {
+            (Kind::Call(_), State::First | State::Item, None) => In::PYTHON,
+            _ => In::NONE,
+        }
+    }
+
+    /// Whether `<class 'int'>` may follow.
+    pub(super) fn takes_angle(&self) -> bool {
+        self.kind == Kind::Call(Call::DefaultDict) && self.state == State::First && self.sign.is_none()
+    }
+
+    /// Where a comma may follow.
+    pub(super) fn comma(&self) -> In {
+        match (self.state, self.kind) {
+            _ if self.imaginary => In::NONE,
+            (State::After, Kind::Brace | Kind::List) => In::BOTH,
+            (State::After, _) => In::PYTHON,
+            (State::Key, _) if self.shape != Shape::Dict && self.hashable() => In::PYTHON,
+            _ => In::NONE,
+        }
+    }
+
+    /// Whether what came last may be a key or stand in a set.
+    fn hashable(&self) -> bool {
+        !matches!(self.last, Last::Object | Last::Array)
+    }
+
+    pub(super) fn take_comma(&mut self) {
+        if self.state == State::Key {
+            self.shape = Shape::Set;
+        }
+        self.comma = true;
+        self.state = State::Item;
+    }
+
+    /// Where a colon may follow.
+    pub(super) fn colon(&self) -> In {
+        let key = self.state == State::Key && self.shape != Shape::Set && !self.imaginary && self.hashable();
+        if key { In::BOTH } else { In::NONE }
+    }
+
+    /// Where `byte` may close it.
+    pub(super) fn close(&self, byte: u8) -> In {
+        if byte != self.kind.closing() || self.sign.is_some() || self.imaginary {
+            return In::NONE;
+        }
+        let python_only = matches!(self.kind, Kind::Paren | Kind::Call(_));
+        match self.state {
+            State::First | State::After if !python_only => In::BOTH,
+            State::First | State::After | State::Item => In::PYTHON,
+            State::Key if self.shape != Shape::Dict && self.hashable() => In::PYTHON,
+            State::Key | State::Value => In::NONE,
+        }
+    }
+
+    /// A value stands in it.
+    pub(super) fn take_value(&mut self, last: Last) {
+        self.sign = None;
+        self.imaginary = false;
+        self.last = last;
+        self.state = match (self.kind, self.state) {
+            (Kind::Brace, State::First | State::Item | State::Key) => State::Key,
+            _ => State::After,
+        };
+    }
+
+    /// What it is, now that it closed.
+    pub(super) fn as_last(&self, object: bool) -> Last {
+        match self.kind {
+            _ if object => Last::Object,
+            Kind::List | Kind::Brace => Last::Array,
+            Kind::Paren if !self.comma && self.last != Last::Nothing => {
+                if self.hashable() {
+                    Last::Other
+                } else {
+                    Last::Array
+                }
+            }
+            Kind::Paren | Kind::Call(_) => Last::Other,
+        }
+    }
+
+    /// What could follow, in words.
+    pub(super) fn expected(&self) -> &'static str {
+        match (self.state, self.kind) {
+            _ if self.imaginary => "an imaginary number",
+            _ if self.sign.is_some() => "a number",
+            (State::First, Kind::Brace) => "a key or `}`",
+            (State::Item, Kind::Brace) => "a key",
+            (State::Key, _) if self.shape == Shape::Set => "`,` or `}`",
+            (State::Key, _) if !self.hashable() => "a key that is no list, dict or set",
+            (State::Key, _) => "`:`",
+            (State::After, Kind::Brace) => "`,` or `}`",
+            (State::After, Kind::List) => "`,` or `]`",
+            (State::After, _) => "`,` or `)`",
+            (State::First | State::Item | State::Value, _) => "a value",
+        }
+    }
+}

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::domain::profile::{InputDelivery, LocalProfile, Profile};
+use crate::domain::result::ResultSchema;
 use crate::domain::spec::{ResultMode, ResultRule, ResultScan, RunSpec};
 use crate::runner::{SQL_INPUT_SCHEMA, SQL_RESULT_SCHEMA};
 
@@ -30,7 +31,9 @@ fn sql() -> Profile {
             .to_vec(),
         pod_annotations: Vec::new(),
         input_schema: Some(SQL_INPUT_SCHEMA.to_owned()),
-        result_schema: Some(SQL_RESULT_SCHEMA.to_owned()),
+        // A test holds that it compiles.
+        result_schema: ResultSchema::compile(SQL_RESULT_SCHEMA).ok(),
+        reports_status: true,
         kubernetes: None,
         local: Some(LocalProfile { command: ["{longshore}", "runner", "sql"].map(str::to_owned).to_vec() }),
         missing: Some("profiles.sql.kubernetes.image".to_owned()),
@@ -42,5 +45,15 @@ pub(super) fn image_command(name: &str) -> Vec<String> {
     match name {
         "sql" => ["/usr/local/bin/longshore", "runner", "sql"].map(str::to_owned).to_vec(),
         _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_schema_of_the_sql_runner_is_enforced() {
+        assert_eq!(sql().result_schema.map(|schema| schema.text().to_owned()).as_deref(), Some(SQL_RESULT_SCHEMA));
     }
 }

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use super::builtin;
 use super::file::Faults;
 use crate::domain::profile::{InputDelivery, KubernetesProfile, LocalProfile, Profile};
+use crate::domain::result::ResultSchema;
 use crate::domain::spec::{
     EnvSource, EnvVar, NetworkMode, Placement, Resources, ResultMode, ResultScan, RunSpec, Security, VolumeMount,
 };
@@ -21,6 +22,7 @@ pub(super) struct ProfileSection {
     pod_annotations: Option<Vec<String>>,
     input_schema: Option<String>,
     result_schema: Option<String>,
+    reports_status: Option<bool>,
     kubernetes: Option<KubernetesPart>,
     local: Option<LocalPart>,
     defaults: DefaultsPart,
@@ -97,7 +99,13 @@ impl ProfileSection {
         set(&mut profile.overridable, self.overridable);
         set(&mut profile.pod_annotations, self.pod_annotations);
         profile.input_schema = self.input_schema.or(profile.input_schema);
-        profile.result_schema = self.result_schema.or(profile.result_schema);
+        if let Some(text) = self.result_schema {
+            match ResultSchema::compile(&text) {
+                Ok(schema) => profile.result_schema = Some(schema),
+                Err(error) => faults.add(&format!("{key}.result_schema"), error),
+            }
+        }
+        set(&mut profile.reports_status, self.reports_status);
         if let Some(text) = self.input {
             set(&mut profile.input, input(&format!("{key}.input"), &text, faults));
         }

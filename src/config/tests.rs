@@ -81,3 +81,22 @@ fn flags_win_over_the_file() {
     let config = file::parse("listen = \"127.0.0.1:8\"").unwrap().resolve(&args).unwrap();
     assert_eq!(config.listen.port(), 9);
 }
+
+#[test]
+fn what_a_profile_says_of_its_results() {
+    let profile = |text: &str| {
+        let text = format!("[profiles.report]\n{text}\n[profiles.report.local]\ncommand = [\"r\"]");
+        load(&text).map(|config| config.profiles["report"].clone())
+    };
+    let plain = profile("").unwrap();
+    assert!(plain.runner_contract().is_empty());
+    let full = profile("reports_status = true\nresult_schema = '{\"required\": [\"rows\"]}'").unwrap();
+    assert!(full.reports_status);
+    assert_eq!(full.result_schema.as_ref().map(|schema| schema.text()), Some("{\"required\": [\"rows\"]}"));
+    for (schema, cause) in [("{", "is no JSON document"), ("{\"type\": \"strng\"}", "at `/type`")] {
+        let error = profile(&format!("result_schema = '{schema}'")).unwrap_err();
+        assert!(error.contains("profiles.report.result_schema: ") && error.contains(cause), "{error}");
+    }
+    let config = load("[profiles.sql]\nreports_status = false").unwrap();
+    assert!(config.profiles["sql"].result_schema.is_some() && !config.profiles["sql"].reports_status);
+}

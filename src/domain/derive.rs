@@ -6,9 +6,9 @@
 use jiff::Timestamp;
 
 use super::facts::{AttemptFacts, AttemptPhase, MainFacts, RunFacts};
-use super::failure::Failure;
+use super::failure::{Failure, FailureReason};
 use super::record::Record;
-use super::result::{ResultInfo, ResultOutcome, ResultState};
+use super::result::{Reported, ResultInfo, ResultOutcome, ResultState};
 use super::run::{Attempt, Run, RunState, Timeline, shown_duration};
 use super::spec::ResultMode;
 
@@ -47,11 +47,14 @@ pub fn settle(facts: &RunFacts) -> Option<(Outcome, Option<ResultInfo>)> {
     if mode == ResultMode::None {
         return Some((outcome, None));
     }
-    let info = match &facts.result {
+    let mut info = match &facts.result {
         Some(result) => result.to_info(),
         None if !outcome.ran => ResultOutcome::never_ran().to_info(),
         None => return None,
     };
+    if let Some(reported) = &facts.reported {
+        tell_reported(&mut outcome, &mut info, reported);
+    }
     if mode == ResultMode::Required
         && outcome.state == RunState::Succeeded
         && let Some(failure) = result_failure(&info)
@@ -63,8 +66,22 @@ pub fn settle(facts: &RunFacts) -> Option<(Outcome, Option<ResultInfo>)> {
     Some((outcome, Some(info)))
 }
 
+/// What the runner reported explains an exit code of its own; the code decides, and whatever else
+/// ended the program (a signal, its memory, a clock, a cancel) is not the runner's to tell.
+fn tell_reported(outcome: &mut Outcome, info: &mut ResultInfo, reported: &Reported) {
+    if outcome.failure.as_ref().is_some_and(|failure| failure.reason == FailureReason::NonzeroExit) {
+        let failure = Failure::new(FailureReason::RunnerReported, reported.to_string());
+        outcome.message.clone_from(&failure.message);
+        outcome.failure = Some(failure.with_exit(outcome.exit_code, outcome.signal));
+    } else if outcome.state == RunState::Succeeded
+        && let Some(found) = &mut info.found
+    {
+        found.warnings.push(format!("the program exited with 0, but {reported}"));
+    }
+}
+
 fn result_failure(info: &ResultInfo) -> Option<Failure> {
-    use super::failure::FailureReason::{ResultInvalid, ResultMissing, ResultUnavailable};
+    use FailureReason::{ResultInvalid, ResultMissing, ResultUnavailable};
     let reason = match info.state {
         ResultState::Found | ResultState::Pending => return None,
         ResultState::Missing => ResultMissing,

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::name::RunName;
 use super::record::Record;
-use super::result::ResultOutcome;
+use super::result::{Reported, ResultOutcome};
 use super::run::{Evidence, StopIntent};
 use super::spec::{EffectiveSpec, RunSpec};
 
@@ -39,6 +39,9 @@ pub struct RunFacts {
     pub attempts: Vec<AttemptFacts>,
     /// What the engine read as result, if it did. Backends leave it `None`.
     pub result: Option<ResultOutcome>,
+    /// The error or timeout that the runner reported in its result, if its profile declares that it
+    /// does. The engine sets it with `result`.
+    pub reported: Option<Reported>,
 }
 
 impl RunFacts {

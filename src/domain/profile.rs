@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::result::{ResultSchema, RunnerContract};
 use super::spec::RunSpec;
 
 /// A named template in the server's configuration.
@@ -23,8 +24,11 @@ pub struct Profile {
     pub pod_annotations: Vec<String>,
     /// JSON Schema of the input.
     pub input_schema: Option<String>,
-    /// JSON Schema of the result.
-    pub result_schema: Option<String>,
+    /// JSON Schema of the result; an object that breaks it is not told as a result.
+    pub result_schema: Option<ResultSchema>,
+    /// Whether the runner says in its result how it went: `status` is `success`, `error` or
+    /// `timeout`, and `error` says why (docs/api.md, "What a runner reports").
+    pub reports_status: bool,
     /// How it runs on backend `kubernetes`. `None`: not there.
     pub kubernetes: Option<KubernetesProfile>,
     /// How it runs on backend `local`. `None`: not there.
@@ -35,6 +39,12 @@ pub struct Profile {
 }
 
 impl Profile {
+    /// What it says of its results.
+    #[must_use]
+    pub fn runner_contract(&self) -> RunnerContract {
+        RunnerContract { schema: self.result_schema.clone(), reports_status: self.reports_status }
+    }
+
     /// Why this profile can't be used on `backend`, naming what to configure; `None` if it can.
     #[must_use]
     pub fn unavailable_on(&self, backend: &str) -> Option<String> {

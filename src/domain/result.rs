@@ -2,7 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
+mod contract;
 pub mod reader;
+mod report;
+mod schema;
+
+pub use contract::{Checked, RunnerContract};
+pub use report::{Reported, ReportedStatus};
+pub use schema::{ResultSchema, SchemaError};
 
 /// What a run's result is told as.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

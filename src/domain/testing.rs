@@ -67,6 +67,7 @@ pub(crate) fn facts() -> RunFacts {
         expire_time: None,
         attempts: vec![attempt()],
         result: None,
+        reported: None,
     }
 }
 

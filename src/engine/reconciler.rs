@@ -23,7 +23,7 @@ use crate::domain::facts::{FactsEvent, MainFacts, RunFacts};
 use crate::domain::name::RunName;
 use crate::domain::plan::{Action, plan};
 use crate::domain::resolve::Rules;
-use crate::domain::result::{ResultError, ResultErrorKind, ResultOutcome};
+use crate::domain::result::{Checked, ResultError, ResultErrorKind, ResultOutcome};
 use crate::domain::spec::ResultMode;
 use crate::runtime::task;
 
@@ -47,7 +47,7 @@ enum Message {
     /// A caller deleted this run.
     Deleted(RunName, String),
     /// What was read as result.
-    Result { name: RunName, uid: String, outcome: ResultOutcome },
+    Result { name: RunName, uid: String, checked: Checked },
 }
 
 impl Handle {
@@ -70,8 +70,8 @@ impl Handle {
     }
 
     /// Tells what was read as the result of the run with this name and uid.
-    pub(super) async fn result(&self, name: RunName, uid: String, outcome: ResultOutcome) {
-        let _ = self.0.send(Message::Result { name, uid, outcome }).await;
+    pub(super) async fn result(&self, name: RunName, uid: String, checked: Checked) {
+        let _ = self.0.send(Message::Result { name, uid, checked }).await;
     }
 }
 
@@ -95,7 +95,7 @@ pub(super) fn start(
         acting_on: HashMap::new(),
         permits: Arc::new(Semaphore::new(ACTING)),
         ready,
-        read: results::Reading::new(hub, handle.clone(), result_deadline, rules.limits.max_result_bytes),
+        read: results::Reading::new(hub, handle.clone(), result_deadline, rules),
     };
     task::spawn("reconciler", reconciler.run(inbox));
     (handle, readiness)
@@ -105,7 +105,7 @@ pub(super) fn start(
 #[derive(Debug, Default)]
 struct Entry {
     uid: String,
-    result: Option<ResultOutcome>,
+    result: Option<Checked>,
     reading: bool,
     acting: bool,
     failures: u32,
@@ -208,10 +208,10 @@ impl Reconciler {
                     self.forget(&name);
                 }
             }
-            Message::Result { name, uid, outcome } => {
+            Message::Result { name, uid, checked } => {
                 let Some(entry) = self.entries.get_mut(&name).filter(|entry| entry.uid == uid) else { return };
                 entry.reading = false;
-                entry.result = Some(outcome);
+                entry.result = Some(checked);
                 self.look_again(&name);
             }
         }
@@ -241,7 +241,13 @@ impl Reconciler {
             // The record has it, or says where it is.
             entry.result = None;
         }
-        facts.result.clone_from(&entry.result);
+        if let Some(Checked { outcome, reported }) = entry.result.clone() {
+            facts.result = Some(outcome);
+            facts.reported = reported;
+        } else {
+            facts.result = None;
+            facts.reported = None;
+        }
         let observed = Arc::new(Observed::new(facts, Timestamp::now()));
         // What was told as terminal stays, and is what will be recorded, whatever is seen later.
         if let Some(known) = known.as_ref().filter(|known| known.run.state.is_terminal())
@@ -359,7 +365,8 @@ impl Reconciler {
             warn!(run = %name, %error, failures = entry.failures, "an action failed; it will be repeated");
             if matches!(action, Some(Action::StoreResult { .. })) && entry.failures >= STORE_TRIES {
                 // A run must end although its result can't be kept; the record says why.
-                entry.result = Some(not_kept(&error));
+                let reported = entry.result.take().and_then(|checked| checked.reported);
+                entry.result = Some(Checked { outcome: not_kept(&error), reported });
                 return self.look_again(&name);
             }
         }

@@ -14,6 +14,7 @@ use super::{Caller, Engine, EngineError};
 use crate::backend::{BackendError, LogItem, LogOptions, LogSource};
 use crate::domain::facts::RunFacts;
 use crate::domain::name::RunName;
+use crate::domain::resolve::Rules;
 use crate::domain::result::reader::{Dialects, FILE_MAX_BYTES, ReaderRule, ResultReader};
 use crate::domain::result::{FoundResult, ResultErrorKind, ResultOutcome, ResultSource, ResultState};
 use crate::domain::run::RunState;
@@ -28,8 +29,11 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// The longest.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
+mod contracts;
 #[cfg(test)]
 mod tests;
+
+use contracts::Contracts;
 
 impl Engine {
     /// Reads the result: what is known of it, and its compact JSON.
@@ -65,6 +69,7 @@ pub(super) struct ReadRequest {
     attempt: u32,
     source: Option<LogSource>,
     rule: ReaderRule,
+    profile: Option<String>,
 }
 
 impl ReadRequest {
@@ -83,6 +88,7 @@ impl ReadRequest {
                 max_depth: MAX_DEPTH,
                 dialects: Dialects::Any,
             },
+            profile: submission.spec.profile().map(str::to_owned),
         }
     }
 }
@@ -107,17 +113,20 @@ pub(super) struct Reading {
     reconciler: Handle,
     deadline: Duration,
     max_bytes: usize,
+    contracts: Contracts,
 }
 
 impl Reading {
-    pub(super) fn new(hub: Hub, reconciler: Handle, deadline: Duration, max_bytes: usize) -> Self {
-        Self { hub, reconciler, deadline, max_bytes }
+    pub(super) fn new(hub: Hub, reconciler: Handle, deadline: Duration, rules: &Rules) -> Self {
+        let contracts = Contracts::new(&rules.profiles, deadline);
+        Self { hub, reconciler, deadline, max_bytes: rules.limits.max_result_bytes, contracts }
     }
 
     /// Reads the output to its end and tells the reconciler what was found.
     pub(super) fn start(&self, request: ReadRequest, follow: watch::Receiver<Arc<Observed>>) {
         let (hub, reconciler, deadline) = (self.hub.clone(), self.reconciler.clone(), self.deadline);
-        let ReadRequest { name, uid, attempt, source, rule } = request;
+        let contracts = self.contracts.clone();
+        let ReadRequest { name, uid, attempt, source, rule, profile } = request;
         let rule = ReaderRule { max_bytes: self.max_bytes, ..rule };
         let reader = task::spawn("result-reader", async move {
             match source {
@@ -134,7 +143,8 @@ impl Reading {
                 tracing::error!(run = %name, %fault, "the result reader failed");
                 ResultOutcome::Unavailable("the result reader failed".to_owned())
             });
-            reconciler.result(name, uid, outcome).await;
+            let checked = contracts.check(profile.as_deref(), outcome).await;
+            reconciler.result(name, uid, checked).await;
         });
     }
 }

@@ -139,6 +139,7 @@ fn would_be(launch: &Launch) -> Run {
         expire_time: None,
         attempts: Vec::new(),
         result: None,
+        reported: None,
     };
     crate::domain::derive::derive(&facts, launch.submission.create_time)
 }

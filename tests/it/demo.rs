@@ -21,7 +21,7 @@ async fn the_demo_shows_a_result_and_whose_fault_a_failure_is() {
     assert!(output.status.success(), "{}\n{out}\n{err}", output.status);
     assert!(out.contains("│ category"), "no table:\n{out}");
     assert!(out.contains("Who has to act:     USER\n"), "{out}");
-    assert!(out.contains("What happened:      NONZERO_EXIT\n"), "{out}");
+    assert!(out.contains("What happened:      RUNNER_REPORTED\n"), "{out}");
     assert!(out.contains("The runner's words: SQL_EXECUTION_ERROR: "), "{out}");
     assert!(!out.contains("LONGSHORE-RESULT-"), "a marker is nothing for people:\n{out}");
 }

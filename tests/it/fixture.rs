@@ -3,12 +3,13 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use longshore::domain::rundir::{EXIT, LOG};
 use longshore::proto::v1::{RunSpec, WatchRunsRequest, watch_runs_response::Event};
 use tempfile::TempDir;
 
 use crate::support::client::{Client, DEFAULT, is_terminal};
 use crate::support::daemon::Daemon;
-use crate::support::spec::{env, runner};
+use crate::support::spec::{REPORTER, env, runner};
 use crate::support::wait::{until, within};
 
 /// What every script can use: `gate NAME` waits until the test opens that gate, and `mark NAME`
@@ -74,6 +75,13 @@ impl Local {
         until(&format!("the mark {mark}"), async || path.exists().then_some(())).await;
     }
 
+    /// Waits until this run's program has ended, then deletes its output.
+    pub(crate) async fn lose_output(&self, name: &str) {
+        let run = self.dir.path().join("state/default").join(name.rsplit('/').next().expect("an id"));
+        until(&format!("the end of {name}"), async || run.join(EXIT).exists().then_some(())).await;
+        std::fs::remove_file(run.join(LOG)).expect("its output");
+    }
+
     /// Stops what still runs, so that nothing is left behind.
     pub(crate) async fn finish(self) {
         let client = self.client().await;
@@ -129,6 +137,10 @@ fn config(dir: &TempDir) -> String {
 
         [profiles.elsewhere.kubernetes]
         image = "localhost/elsewhere:1"
+
+        {REPORTER}
+        [profiles.reporter.local]
+        command = ["/bin/sh", "-c", 'eval "$SCRIPT"']
         "#
     )
 }

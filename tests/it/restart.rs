@@ -1,12 +1,14 @@
 //! A daemon that is killed loses nothing.
 
-use longshore::proto::v1::{ListRunsRequest, ReadResultRequest};
-use longshore::proto::v1::{RunSpec, RunState};
+use longshore::proto::v1::{
+    FailureClass, FailureReason, ListRunsRequest, ReadResultRequest, ResultMode, ResultScan, ResultState, RunSpec,
+    RunState,
+};
 
 use crate::fixture::{Local, script};
 use crate::support::client::{DEFAULT, follow};
 use crate::support::logs::resumed;
-use crate::support::spec::{seconds, sql};
+use crate::support::spec::{reporter, result_rule, seconds, sql};
 
 #[tokio::test]
 async fn finished_runs_are_told_as_before() {
@@ -17,13 +19,19 @@ async fn finished_runs_are_told_as_before() {
     let failed = client.wait_settled(&failed.name).await;
     let query = client.submit(sql("SELECT name FROM products ORDER BY name")).await;
     let query = client.wait_settled(&query.name).await;
+    // The object of this one is kept beside the record, which tells of it all the same.
+    let report = r#"printf '{"status":"error","error":{"type":"BIG","message":"m"},"x":"'
+        head -c 100000 /dev/zero | tr '\0' x; echo '"}'; exit 6"#;
+    let report = client.submit(reporter(ResultMode::Required, report)).await;
+    let report = client.get(&client.wait_settled(&report.name).await.name).await;
+    assert_eq!(report.failure.as_ref().map(|f| f.reason()), Some(FailureReason::RunnerReported), "{report:?}");
     let log = client.logs(&failed.name).await;
 
     local.daemon.kill().await;
     local.daemon.revive().await;
 
     let client = local.client().await;
-    for before in [&failed, &query] {
+    for before in [&failed, &query, &report] {
         let mut after = client.get(&before.name).await;
         assert_eq!(after.etag, before.etag, "{after:?} was {before:?}");
         // What is told with the time is told anew.
@@ -42,7 +50,7 @@ async fn finished_runs_are_told_as_before() {
     let list = ListRunsRequest { parent: DEFAULT.to_owned(), ..ListRunsRequest::default() };
     let listed = client.runs.clone().list_runs(list).await.expect("ListRuns").into_inner().runs;
     let listed: Vec<_> = listed.into_iter().map(|run| run.name).collect();
-    assert_eq!(listed, [query.name, failed.name]);
+    assert_eq!(listed, [report.name, query.name, failed.name]);
 }
 
 #[tokio::test]
@@ -117,4 +125,44 @@ async fn clocks_and_cancels_hold_over_a_restart() {
     let run = client.wait_terminal(&clocked).await;
     let reason = run.failure.as_ref().map(|failure| failure.reason());
     assert_eq!(reason, Some(longshore::proto::v1::FailureReason::RunDeadline), "{run:?}");
+}
+
+#[tokio::test]
+async fn a_result_whose_output_was_lost_is_unavailable() {
+    let mut local = Local::start().await;
+    let client = local.client().await;
+    let spec = |mode, text: &str| RunSpec {
+        result: result_rule(mode, ResultScan::LastObject),
+        ..script(&format!("gate a; {text}"))
+    };
+    let object = r#"echo '{"a":1}'"#;
+    let required = client.submit(spec(ResultMode::Required, object)).await.name;
+    let optional = client.submit(spec(ResultMode::Optional, object)).await.name;
+    let failing = client.submit(spec(ResultMode::Required, "echo lost; exit 4")).await.name;
+    for name in [&required, &optional, &failing] {
+        client.wait_state(name, RunState::Running).await;
+    }
+    // Nobody reads while they end, and then there is nothing to read any more.
+    local.daemon.kill().await;
+    local.open("a");
+    for name in [&required, &optional, &failing] {
+        local.lose_output(name).await;
+    }
+    local.daemon.revive().await;
+
+    let client = local.client().await;
+    for (name, state, reason) in [
+        (&required, RunState::Failed, Some(FailureReason::ResultUnavailable)),
+        (&optional, RunState::Succeeded, None),
+        (&failing, RunState::Failed, Some(FailureReason::NonzeroExit)),
+    ] {
+        let run = client.wait_settled(name).await;
+        assert_eq!((run.state(), run.failure.as_ref().map(|f| f.reason())), (state, reason), "{run:?}");
+        let result = run.result.as_ref().expect("a result was asked for");
+        assert_eq!(result.state(), ResultState::Unavailable, "{result:?}");
+        if reason == Some(FailureReason::ResultUnavailable) {
+            let failure = run.failure.as_ref().expect("a failure");
+            assert_eq!((failure.class(), failure.retryable), (FailureClass::Infra, true));
+        }
+    }
 }

@@ -30,7 +30,10 @@ async fn failing_sql_fails_and_keeps_its_result() {
     let client = local.client().await;
     let run = client.run(sql("SELECT * FROM nowhere")).await;
     assert_eq!(run.state(), RunState::Failed, "{run:?}");
-    assert_eq!(run.failure.as_ref().map(|f| f.reason()), Some(FailureReason::NonzeroExit));
+    let failure = run.failure.expect("a failure");
+    assert_eq!((failure.reason(), failure.exit_code), (FailureReason::RunnerReported, Some(1)));
+    let reported = "the runner reported an error: SQL_EXECUTION_ERROR: ";
+    assert!(failure.message.starts_with(reported) && failure.message.contains("nowhere"), "{}", failure.message);
     let result: serde_json::Value = serde_json::from_str(&run.result.expect("a result").json).unwrap();
     assert_eq!(result["error"]["type"], "SQL_EXECUTION_ERROR");
     assert!(result["error"]["message"].as_str().is_some_and(|message| message.contains("nowhere")), "{result}");

@@ -24,6 +24,24 @@ pub(crate) fn sql(query: &str) -> RunSpec {
     RunSpec { input: Some(json_input(&request.to_string())), ..runner("sql") }
 }
 
+/// A script as the runner of profile [`REPORTER`], with this result rule.
+pub(crate) fn reporter(mode: ResultMode, script: &str) -> RunSpec {
+    let result = result_rule(mode, ResultScan::LastObject);
+    RunSpec { env: vec![env("SCRIPT", script)], result, ..runner("reporter") }
+}
+
+/// A profile that declares the runner contract, for the configuration of either backend; what runs
+/// `$SCRIPT` on it is the suite's to add.
+pub(crate) const REPORTER: &str = r#"
+        [profiles.reporter]
+        overridable = ["env", "result"]
+        reports_status = true
+        result_schema = """{
+            "properties": { "status": true, "rows": { "type": "array", "items": { "type": "integer" } } },
+            "required": ["status"]
+        }"""
+"#;
+
 /// A program in an image.
 pub(crate) fn container<S: Into<String>>(image: &str, command: impl IntoIterator<Item = S>) -> RunSpec {
     let command = command.into_iter().map(Into::into).collect();

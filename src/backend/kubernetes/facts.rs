@@ -112,6 +112,7 @@ pub fn run_facts(namespace: &NamespaceName, observed: &Observed<'_>) -> Result<R
         expire_time: job.optional(annotation::EXPIRE, str::parse)?,
         attempts: vec![facts],
         result: None,
+        reported: None,
     })
 }
 

@@ -73,6 +73,7 @@ impl Contents {
             expire_time: self.released.as_ref().map(|released| released.expire_time),
             attempts: vec![self.attempt(node)],
             result: None,
+            reported: None,
         }
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::facts::Terminated;
 use super::super::failure::FailureReason as Reason;
-use super::super::result::{ResultError, ResultErrorKind};
+use super::super::result::{FoundResult, ReportedStatus, ResultDialect, ResultError, ResultErrorKind, ResultSource};
 use super::super::run::StopCause;
 use super::super::testing::{at, attempt, explained, facts, stop, terminated};
 use super::*;
@@ -267,4 +267,65 @@ fn hopeless_images_are_given_up_after_a_while() {
         explained("ErrImagePull", "not found").map(|e| super::super::facts::Explanation { time: Some(at(40)), ..e }),
     );
     assert_eq!(hopeless(&late, at(41), patience), Some(Err(at(55))));
+}
+
+/// A run whose runner reported this, ended like this.
+fn reported(status: ReportedStatus, end: Terminated) -> RunFacts {
+    let mut facts = with(AttemptFacts { phase: AttemptPhase::Failed, ..ended(end) });
+    facts.submission.effective.result_mode = ResultMode::Required;
+    facts.result = Some(ResultOutcome::Found(FoundResult {
+        json: Some("{}".to_owned()),
+        size_bytes: 2,
+        sha256: String::new(),
+        source: ResultSource::File,
+        dialect: ResultDialect::Json,
+        byte_range: None,
+        warnings: Vec::new(),
+    }));
+    facts.reported = Some(Reported { status, error_type: "T".to_owned(), message: "m".to_owned() });
+    facts
+}
+
+#[test]
+fn what_the_runner_reported_explains_its_own_exit_code_only() {
+    for (status, words) in [(ReportedStatus::Error, "an error"), (ReportedStatus::Timeout, "a timeout")] {
+        let facts = reported(status, terminated(3));
+        let (outcome, info) = settle(&facts).unwrap();
+        let failure = outcome.failure.clone().unwrap();
+        assert_eq!((failure.reason, failure.exit_code), (Reason::RunnerReported, Some(3)));
+        assert_eq!(failure.message, format!("the runner reported {words}: T: m"));
+        assert_eq!(outcome.message, failure.message);
+        assert_eq!(info.clone().unwrap().state, ResultState::Found, "the object is kept");
+        // The same once only the record is left, wherever the object is.
+        let mut info = info;
+        info.as_mut().and_then(|info| info.found.as_mut()).unwrap().json = None;
+        let record = record(&facts, &outcome, info, at(21));
+        let run = told(&RunFacts { record: Some(record), result: None, reported: None, ..facts });
+        assert_eq!(run.failure, Some(failure));
+        assert_eq!(run.attempts[0].failure.as_ref().map(|f| f.reason), Some(Reason::RunnerReported));
+    }
+
+    let by = |end| settle(&reported(ReportedStatus::Error, end)).unwrap().0.failure.map(|f| f.reason);
+    assert_eq!(by(terminated(143)), Some(Reason::Signalled));
+    assert_eq!(by(Terminated { reason: "OOMKilled".to_owned(), ..terminated(137) }), Some(Reason::OomKilled));
+    assert_eq!(by(Terminated { signal: Some(9), ..terminated(1) }), Some(Reason::Signalled));
+    let overdue =
+        RunFacts { stop: Some(stop(StopCause::RunDeadline, 15)), ..reported(ReportedStatus::Timeout, terminated(3)) };
+    assert_eq!(settle(&overdue).unwrap().0.failure.map(|f| f.reason), Some(Reason::RunDeadline));
+    let cancelled =
+        RunFacts { stop: Some(stop(StopCause::Cancel, 15)), ..reported(ReportedStatus::Error, terminated(3)) };
+    assert_eq!(settle(&cancelled).unwrap().0.state, RunState::Cancelled);
+}
+
+#[test]
+fn a_reported_error_does_not_outvote_exit_code_0() {
+    let facts = reported(ReportedStatus::Error, terminated(0));
+    let (outcome, info) = settle(&facts).unwrap();
+    assert_eq!((outcome.state, outcome.failure), (RunState::Succeeded, None));
+    let found = info.unwrap().found.unwrap();
+    assert_eq!(found.warnings, ["the program exited with 0, but the runner reported an error: T: m"]);
+    // Where the rest of the object is not usable, that is what fails the run.
+    let broken = ResultError { kind: ResultErrorKind::Invalid, message: "m".to_owned(), position: None };
+    let facts = RunFacts { result: Some(ResultOutcome::None(broken)), ..facts };
+    assert_eq!(settle(&facts).unwrap().0.failure.map(|f| f.reason), Some(Reason::ResultInvalid));
 }

@@ -40,10 +40,8 @@ pub(super) fn check_profile(profile: &Profile, at: &str, out: &mut Violations) {
     for (i, key) in profile.pod_annotations.iter().enumerate() {
         check_annotation_key(key, &format!("{at}.pod_annotations[{i}]"), out);
     }
-    for (name, schema) in [("input_schema", &profile.input_schema), ("result_schema", &profile.result_schema)] {
-        if let Some(Err(error)) = schema.as_deref().map(serde_json::from_str::<IgnoredAny>) {
-            out.add(format!("{at}.{name}"), format!("is no JSON document: {error}"));
-        }
+    if let Some(Err(error)) = profile.input_schema.as_deref().map(serde_json::from_str::<IgnoredAny>) {
+        out.add(format!("{at}.input_schema"), format!("is no JSON document: {error}"));
     }
 }
 

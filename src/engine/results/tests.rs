@@ -8,6 +8,8 @@ use super::*;
 use crate::backend::Logs;
 use crate::domain::facts::{AttemptFacts, AttemptPhase, MainFacts, Terminated};
 use crate::domain::log::{LogGap, LogPiece};
+use crate::domain::profile::Profile;
+use crate::domain::result::ResultSchema;
 use crate::domain::spec::ResultScan;
 use crate::domain::testing;
 
@@ -170,4 +172,49 @@ async fn an_overdue_output_leaves_the_file() {
         let outcome = read(&hub(Vec::new()), &source, &rule(), run.subscribe(), Duration::from_secs(2)).await;
         assert_eq!(told(outcome).0, expected);
     }
+}
+
+/// Contracts of profiles `strict` and `loose`.
+fn contracts() -> Contracts {
+    let schema = ResultSchema::compile(r#"{"required":["rows"]}"#).unwrap();
+    let profile = |name: &str, result_schema| {
+        (name.to_owned(), Profile { name: name.to_owned(), result_schema, ..Profile::default() })
+    };
+    let profiles = [profile("strict", Some(schema)), profile("loose", None)].into();
+    Contracts::new(&profiles, Duration::from_secs(60))
+}
+
+#[tokio::test]
+async fn a_result_is_checked_against_its_own_profile_only() {
+    let contracts = contracts();
+    let read = |text: &str| output(&[line(text)]).finish(b"");
+    for (profile, text, expected) in [
+        (Some("strict"), r#"{"rows":[]}"#, r#"{"rows":[]}"#),
+        (Some("strict"), r#"{"a":1}"#, "Invalid"),
+        (Some("strict"), "[1]", "NotAnObject"),
+        (Some("strict"), "", "Empty"),
+        (Some("loose"), r#"{"a":1}"#, r#"{"a":1}"#),
+        (Some("removed"), r#"{"a":1}"#, r#"{"a":1}"#),
+        (None, r#"{"a":1}"#, r#"{"a":1}"#),
+    ] {
+        let checked = contracts.check(profile, read(text)).await;
+        assert_eq!(told(checked.outcome).0, expected, "{profile:?} {text}");
+        assert_eq!(checked.reported, None);
+    }
+}
+
+#[tokio::test]
+async fn a_check_that_takes_too_long_is_given_up() {
+    // Every level is looked at twice, so that the whole takes 2^14 looks: much longer than a
+    // millisecond, and no more than seconds.
+    let twice = r##"{ "anyOf": [
+        { "properties": { "a": { "$ref": "#" } }, "required": ["b"] },
+        { "properties": { "a": { "$ref": "#" } }, "required": ["c"] }
+    ] }"##;
+    let profile = Profile { result_schema: Some(ResultSchema::compile(twice).unwrap()), ..Profile::default() };
+    let contracts = Contracts::new(&[("slow".to_owned(), profile)].into(), Duration::from_millis(1));
+    let object = format!("{}1{}", r#"{"a":"#.repeat(14), "}".repeat(14));
+    let checked = contracts.check(Some("slow"), output(&[line(&object)]).finish(b"")).await;
+    let (why, _) = told(checked.outcome);
+    assert!(why.starts_with("it could not be checked against its profile within "), "{why}");
 }

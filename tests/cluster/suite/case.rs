@@ -18,7 +18,7 @@ use tempfile::TempDir;
 use crate::cluster::{self, Hold};
 use crate::support::client::Client;
 use crate::support::daemon::Daemon;
-use crate::support::spec::{container, seconds};
+use crate::support::spec::{REPORTER, container, seconds};
 use crate::support::wait::until;
 
 /// A test's own part of the cluster.
@@ -177,7 +177,7 @@ async fn make_namespace(kube: &kube::Client, name: &str) {
 }
 
 fn configuration(namespace: &str, more: &str) -> String {
-    let image = cluster::longshore_image();
+    let (image, busybox) = (cluster::longshore_image(), cluster::busybox());
     format!(
         r#"
         [namespaces.default]
@@ -185,6 +185,14 @@ fn configuration(namespace: &str, more: &str) -> String {
         [profiles.sql.kubernetes]
         image = "{image}"
         image_pull_policy = "IfNotPresent"
+        {REPORTER}
+        [profiles.reporter.kubernetes]
+        image = "{busybox}"
+        image_pull_policy = "IfNotPresent"
+        command = ["/bin/sh", "-c", 'eval "$SCRIPT"']
+        [profiles.reporter.defaults]
+        requests = {{ cpu = "20m", memory = "16Mi" }}
+        run_timeout = "150s"
         {more}
         "#
     )

@@ -27,7 +27,7 @@ async fn sql_runs_in_its_image() {
         log.assert_complete();
 
         let run = client.run(sql("SELECT * FROM nowhere")).await;
-        assert_eq!((run.state(), reason(&run)), (RunState::Failed, Some(FailureReason::NonzeroExit)), "{run:?}");
+        assert_eq!((run.state(), reason(&run)), (RunState::Failed, Some(FailureReason::RunnerReported)), "{run:?}");
         let object: serde_json::Value = serde_json::from_str(&run.result.expect("a result").json).unwrap();
         assert_eq!(object["error"]["type"], "SQL_EXECUTION_ERROR");
     })

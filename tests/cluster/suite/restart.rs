@@ -2,7 +2,8 @@
 
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
-use longshore::proto::v1::{ResultMode, ResultScan, RunSpec, RunState, SubmitRunRequest};
+use kube::api::DeleteParams;
+use longshore::proto::v1::{FailureReason, ResultMode, ResultScan, ResultState, RunSpec, RunState, SubmitRunRequest};
 
 use crate::case::{on_cluster, script};
 use crate::support::client::{follow, submit_request};
@@ -93,6 +94,36 @@ async fn what_was_decided_before_the_death_is_carried_out_after_it() {
         let run = client.wait_terminal(&query).await;
         assert_eq!(run.state(), RunState::Succeeded, "{run:?}");
         assert!(run.result.is_some_and(|result| result.json.contains("\"one\"")));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_result_whose_pod_is_gone_is_unavailable() {
+    on_cluster("a_result_whose_pod_is_gone", async |case| {
+        let client = case.client().await;
+        let text = r#"sleep 3; echo '{"a":1}'; sleep 0.2"#;
+        let rule = result_rule(ResultMode::Required, ResultScan::LastObject);
+        let name = client.submit(RunSpec { result: rule, ..script(text) }).await.name;
+        client.wait_state(&name, RunState::Running).await;
+        // Nobody reads while it ends, and then there is nothing to read any more.
+        case.daemon.kill().await;
+        let is_complete = async || {
+            let conditions = case.job(&name).await.status.and_then(|status| status.conditions).unwrap_or_default();
+            conditions.iter().any(|c| c.type_ == "Complete" && c.status == "True").then_some(())
+        };
+        until("the Job's end", is_complete).await;
+        for pod in case.all::<Pod>().await {
+            let pod = pod.metadata.name.expect("a name");
+            case.api::<Pod>().delete(&pod, &DeleteParams::default()).await.expect("delete the Pod");
+        }
+        until("the Pod to be gone", async || case.all::<Pod>().await.is_empty().then_some(())).await;
+        case.daemon.revive().await;
+
+        let run = case.client().await.wait_settled(&name).await;
+        let reason = run.failure.as_ref().map(|failure| failure.reason());
+        assert_eq!((run.state(), reason), (RunState::Failed, Some(FailureReason::ResultUnavailable)), "{run:?}");
+        assert_eq!(run.result.map(|result| result.state()), Some(ResultState::Unavailable));
     })
     .await;
 }

@@ -1,15 +1,15 @@
 //! Results, however they were given.
 
 use longshore::proto::v1::{
-    ErrorReason, FailureReason, GetRunRequest, ReadResultRequest, Result as RunResult, ResultDialect, ResultErrorKind,
-    ResultMode, ResultScan, ResultSource, ResultState, Run, RunSpec, RunState, RunView,
+    ErrorReason, FailureClass, FailureReason, GetRunRequest, ReadResultRequest, Result as RunResult, ResultDialect,
+    ResultErrorKind, ResultMode, ResultScan, ResultSource, ResultState, Run, RunSpec, RunState, RunView,
 };
 use sha2::{Digest, Sha256};
 use tonic::Code;
 
 use super::Subject;
 use crate::support::errors::assert_error;
-use crate::support::spec::result_rule;
+use crate::support::spec::{reporter, result_rule};
 
 async fn run(subject: &Subject, mode: ResultMode, scan: ResultScan, script: &str) -> (Run, RunResult) {
     let script = format!("{script}; code=$?; sleep 0.2; exit $code");
@@ -52,29 +52,145 @@ pub(crate) async fn a_printed_object_is_found(subject: &Subject) {
     assert!(text.starts_with("{\"ok\"") && text.ends_with('}'), "{text:?}");
 }
 
-pub(crate) async fn a_missing_required_result_fails_the_run(subject: &Subject) {
-    let (failed, result) = run(subject, ResultMode::Required, ResultScan::LastObject, "echo '[1, 2]'").await;
-    let reason = failed.failure.as_ref().map(|failure| failure.reason());
-    assert_eq!(failed.state(), RunState::Failed, "{failed:?}");
-    assert!(matches!(reason, Some(FailureReason::ResultMissing | FailureReason::ResultInvalid)), "{failed:?}");
-    assert_eq!(failed.exit_code, Some(0));
-    assert!(result.error.is_some_and(|error| !error.message.is_empty()));
+/// Why it failed.
+fn reason(run: &Run) -> Option<FailureReason> {
+    run.failure.as_ref().map(|failure| failure.reason())
+}
 
-    let (fine, result) = run(subject, ResultMode::Optional, ResultScan::LastObject, ":").await;
-    assert_eq!(fine.state(), RunState::Succeeded, "an optional result never decides: {fine:?}");
-    assert_eq!(result.state(), ResultState::Missing);
-    assert_eq!(result.error.map(|error| error.kind()), Some(ResultErrorKind::Empty));
-    let request = ReadResultRequest { name: fine.name, read_offset: 0 };
+/// What is wrong with the result.
+fn fault(result: &RunResult) -> (ResultState, Option<ResultErrorKind>) {
+    (result.state(), result.error.as_ref().map(|error| error.kind()))
+}
+
+pub(crate) async fn a_missing_required_result_fails_the_run(subject: &Subject) {
+    let (failed, result) = run(subject, ResultMode::Required, ResultScan::LastObject, "echo done").await;
+    assert_eq!((failed.state(), reason(&failed)), (RunState::Failed, Some(FailureReason::ResultMissing)), "{failed:?}");
+    assert_eq!(failed.exit_code, Some(0));
+    assert_eq!(fault(&result), (ResultState::Missing, Some(ResultErrorKind::Empty)), "{result:?}");
+    assert!(result.error.is_some_and(|error| !error.message.is_empty()));
+    let request = ReadResultRequest { name: failed.name, read_offset: 0 };
     let refused = subject.client.runs.clone().read_result(request).await.expect_err("there is none");
     assert_error(&refused, Code::FailedPrecondition, ErrorReason::NoResult);
+}
+
+pub(crate) async fn a_broken_required_result_fails_the_run(subject: &Subject) {
+    for (script, kind) in [
+        (r#"printf '{"rows": [1, 2' > "$LONGSHORE_RESULT""#, ResultErrorKind::Truncated),
+        (r#"printf '[1, 2]' > "$LONGSHORE_RESULT""#, ResultErrorKind::NotAnObject),
+    ] {
+        let (failed, result) = run(subject, ResultMode::Required, ResultScan::LastObject, script).await;
+        let told = (failed.state(), failed.exit_code, reason(&failed));
+        assert_eq!(told, (RunState::Failed, Some(0), Some(FailureReason::ResultInvalid)), "{failed:?}");
+        assert_eq!(fault(&result), (ResultState::Invalid, Some(kind)), "{result:?}");
+        let (code, result) =
+            run(subject, ResultMode::Required, ResultScan::LastObject, &format!("{script}; (exit 4)")).await;
+        assert_eq!((code.exit_code, reason(&code)), (Some(4), Some(FailureReason::NonzeroExit)), "{code:?}");
+        assert_eq!(fault(&result), (ResultState::Invalid, Some(kind)), "{result:?}");
+    }
+}
+
+pub(crate) async fn an_optional_result_never_decides(subject: &Subject) {
+    for (script, state) in [
+        (":", ResultState::Missing),
+        (r#"printf '{"rows": [1, 2' > "$LONGSHORE_RESULT""#, ResultState::Invalid),
+        (r#"printf '{"rows": [1, 2]}' > "$LONGSHORE_RESULT""#, ResultState::Found),
+    ] {
+        let (fine, result) = run(subject, ResultMode::Optional, ResultScan::LastObject, script).await;
+        let told = (fine.state(), fine.exit_code, &fine.failure);
+        assert_eq!(told, (RunState::Succeeded, Some(0), &None), "{fine:?}");
+        assert_eq!((result.state(), result.error.is_some()), (state, state != ResultState::Found), "{result:?}");
+    }
 }
 
 pub(crate) async fn a_nonzero_exit_keeps_the_result(subject: &Subject) {
     let script = r#"printf '{"error": "no rows"}' > "$LONGSHORE_RESULT"; exec 3>&1; (exit 4)"#;
     let (run, result) = run(subject, ResultMode::Required, ResultScan::Off, script).await;
-    let reason = run.failure.as_ref().map(|failure| failure.reason());
-    assert_eq!((run.exit_code, reason), (Some(4), Some(FailureReason::NonzeroExit)), "{run:?}");
+    assert_eq!((run.exit_code, reason(&run)), (Some(4), Some(FailureReason::NonzeroExit)), "{run:?}");
     assert_eq!(result.json, r#"{"error":"no rows"}"#);
+}
+
+/// The run of a script by the profile that declares the runner contract.
+async fn report(subject: &Subject, mode: ResultMode, script: &str) -> (Run, RunResult) {
+    let run = subject.client.run(reporter(mode, script)).await;
+    let result = run.result.clone().unwrap_or_else(|| panic!("a result was asked for: {run:?}"));
+    (run, result)
+}
+
+pub(crate) async fn what_a_runner_reports_is_why_it_failed(subject: &Subject) {
+    for (object, code, message) in [
+        (
+            r#"{"status":"error","error":{"type":"E","message":"no\u0007"}}"#,
+            3,
+            r"the runner reported an error: E: no\u{7}",
+        ),
+        (r#"{"status":"timeout"}"#, 4, "the runner reported a timeout and did not say why"),
+    ] {
+        for mode in [ResultMode::Optional, ResultMode::Required] {
+            let script = format!("printf %s '{object}' > \"$LONGSHORE_RESULT\"; exit {code}");
+            let (run, result) = report(subject, mode, &script).await;
+            let failure = run.failure.as_ref().unwrap_or_else(|| panic!("{run:?}"));
+            assert_eq!((failure.reason(), failure.class()), (FailureReason::RunnerReported, FailureClass::User));
+            assert_eq!((failure.exit_code, run.exit_code, run.state()), (Some(code), Some(code), RunState::Failed));
+            assert_eq!((failure.message.as_str(), run.message.as_str()), (message, message));
+            assert_eq!((result.state(), result.json.as_str()), (ResultState::Found, object), "{result:?}");
+        }
+    }
+    // An exit code that nothing explains stays what it is.
+    let fine = r#"printf '{"status":"success"}' > "$LONGSHORE_RESULT"; exit 5"#;
+    let (run, result) = report(subject, ResultMode::Required, fine).await;
+    assert_eq!((run.exit_code, reason(&run)), (Some(5), Some(FailureReason::NonzeroExit)), "{run:?}");
+    assert_eq!(result.state(), ResultState::Found, "{result:?}");
+    // Nobody declared it for this one.
+    let script = r#"printf '{"status":"error"}' > "$LONGSHORE_RESULT"; (exit 3)"#;
+    let (run, _) = self::run(subject, ResultMode::Required, ResultScan::LastObject, script).await;
+    assert_eq!(reason(&run), Some(FailureReason::NonzeroExit), "{run:?}");
+}
+
+pub(crate) async fn a_report_does_not_outvote_exit_0(subject: &Subject) {
+    for (object, warning) in [
+        (
+            r#"{"status":"error","error":{"type":"E"}}"#,
+            "the program exited with 0, but the runner reported an error: E",
+        ),
+        (r#"{"status":"odd"}"#, "the result has the status `odd`"),
+    ] {
+        let script = format!("printf %s '{object}' > \"$LONGSHORE_RESULT\"");
+        let (run, result) = report(subject, ResultMode::Required, &script).await;
+        assert_eq!((run.state(), &run.failure), (RunState::Succeeded, &None), "{run:?}");
+        assert!(result.warnings.iter().any(|told| told.starts_with(warning)), "{result:?}");
+    }
+}
+
+pub(crate) async fn a_large_result_keeps_what_it_reports(subject: &Subject) {
+    // More than a record holds: the object is kept beside it.
+    let script = r#"printf '{"status":"error","error":{"type":"BIG","message":"m"},"x":"'
+        head -c 100000 /dev/zero | tr '\0' x; echo '"}'; sleep 0.2; exit 6"#;
+    let (run, _) = report(subject, ResultMode::Required, script).await;
+    let settled = subject.client.wait_settled(&run.name).await;
+    let again = subject.client.get(&settled.name).await;
+    for told in [&run, &again] {
+        let failure = told.failure.as_ref().unwrap_or_else(|| panic!("{told:?}"));
+        assert_eq!((failure.reason(), failure.exit_code), (FailureReason::RunnerReported, Some(6)));
+        assert_eq!(failure.message, "the runner reported an error: BIG: m");
+        assert_eq!(told.result.as_ref().map(|result| result.state()), Some(ResultState::Found));
+    }
+}
+
+pub(crate) async fn a_result_that_breaks_its_schema_is_invalid(subject: &Subject) {
+    let script =
+        |code| format!(r#"printf '{{"status":"success","rows":[1,"two"]}}' > "$LONGSHORE_RESULT"; exit {code}"#);
+    let (failed, result) = report(subject, ResultMode::Required, &script(0)).await;
+    assert_eq!((failed.exit_code, reason(&failed)), (Some(0), Some(FailureReason::ResultInvalid)), "{failed:?}");
+    assert_eq!(fault(&result), (ResultState::Invalid, Some(ResultErrorKind::Invalid)), "{result:?}");
+    let message = result.error.map(|error| error.message).unwrap_or_default();
+    assert!(message.contains(r#"at `/rows/1`: "two" is not of type "integer""#), "{message}");
+    assert_eq!((result.json.as_str(), result.size_bytes), ("", 0), "what is no result is not given");
+
+    let (failed, result) = report(subject, ResultMode::Required, &script(5)).await;
+    assert_eq!((failed.exit_code, reason(&failed)), (Some(5), Some(FailureReason::NonzeroExit)), "{failed:?}");
+    assert_eq!(fault(&result), (ResultState::Invalid, Some(ResultErrorKind::Invalid)), "{result:?}");
+    let (fine, result) = report(subject, ResultMode::Optional, &script(0)).await;
+    assert_eq!((fine.state(), result.state()), (RunState::Succeeded, ResultState::Invalid), "{fine:?}");
 }
 
 pub(crate) async fn a_result_beside_the_record_is_told_inline(subject: &Subject) {

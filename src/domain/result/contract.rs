@@ -1,0 +1,155 @@
+//! What a profile says of its results, and what that makes of an object that was read.
+
+use serde::de::DeserializeOwned;
+
+use super::report::{self, Reported};
+use super::schema::ResultSchema;
+use super::{ResultError, ResultErrorKind, ResultOutcome};
+
+/// What a profile says of its results.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RunnerContract {
+    /// What an object must match to be a result.
+    pub schema: Option<ResultSchema>,
+    /// Whether the object says how the run went.
+    pub reports_status: bool,
+}
+
+/// What was read as a run's result, with what its profile makes of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Checked {
+    /// The result.
+    pub outcome: ResultOutcome,
+    /// The error or timeout that the runner reported in it.
+    pub reported: Option<Reported>,
+}
+
+impl From<ResultOutcome> for Checked {
+    fn from(outcome: ResultOutcome) -> Self {
+        Self { outcome, reported: None }
+    }
+}
+
+impl RunnerContract {
+    /// Whether it says nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.schema.is_none() && !self.reports_status
+    }
+
+    /// Checks what was read. An object that breaks the schema is none, of kind INVALID; what it
+    /// reports counts all the same, since a runner that fails may be unable to give the rest.
+    ///
+    /// Linear in the object, as far as the schema is (`anyOf` in a schema that refers to itself may
+    /// not be): not for a thread that others wait for.
+    #[must_use]
+    pub fn check(&self, outcome: ResultOutcome) -> Checked {
+        let ResultOutcome::Found(mut found) = outcome else { return outcome.into() };
+        let Some(json) = found.json.as_deref() else { return ResultOutcome::Found(found).into() };
+        let (mut reported, mut warning) = (None, None);
+        if self.reports_status {
+            match report::read(json) {
+                Ok(said) => reported = said,
+                Err(odd) => warning = Some(odd),
+            }
+        }
+        if let Some(Err(message)) = self.schema.as_ref().map(|schema| schema.check(json)) {
+            let position = found.byte_range.map(|(start, _)| start);
+            let error = ResultError { kind: ResultErrorKind::Invalid, message, position };
+            return Checked { outcome: ResultOutcome::None(error), reported };
+        }
+        found.warnings.extend(warning);
+        Checked { outcome: ResultOutcome::Found(found), reported }
+    }
+}
+
+/// Reads compact JSON of the result reader, whose depth is bounded there.
+pub(super) fn deep<T: DeserializeOwned>(json: &str) -> Result<T, serde_json::Error> {
+    let mut deserializer = serde_json::Deserializer::from_str(json);
+    deserializer.disable_recursion_limit();
+    T::deserialize(&mut deserializer)
+}
+
+/// Text of somebody else as it is told: control characters escaped, cut to `max` bytes with a mark.
+pub(super) fn told(text: &str, max: usize) -> String {
+    const MARK: &str = "…";
+    let mut out = String::new();
+    let mut cut = 0;
+    for char in text.chars() {
+        // The last place where the mark still has room.
+        if out.len() + MARK.len() <= max {
+            cut = out.len();
+        }
+        if char.is_control() {
+            out.extend(char.escape_debug());
+        } else {
+            out.push(char);
+        }
+        if out.len() > max {
+            out.truncate(cut);
+            out.push_str(MARK);
+            break;
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{FoundResult, ResultDialect, ResultSource, ResultState};
+    use super::*;
+
+    fn found(json: &str) -> ResultOutcome {
+        ResultOutcome::Found(FoundResult {
+            json: Some(json.to_owned()),
+            size_bytes: json.len() as u64,
+            sha256: String::new(),
+            source: ResultSource::Scan,
+            dialect: ResultDialect::Json,
+            byte_range: Some((7, 9)),
+            warnings: vec!["first".to_owned()],
+        })
+    }
+
+    #[test]
+    fn without_a_contract_nothing_changes() {
+        let object = found(r#"{"status":"error"}"#);
+        assert!(RunnerContract::default().is_empty());
+        assert_eq!(RunnerContract::default().check(object.clone()), object.into());
+    }
+
+    #[test]
+    fn an_object_that_breaks_the_schema_is_invalid_and_what_it_reports_counts() {
+        let schema = ResultSchema::compile(r#"{"required":["rows"]}"#).unwrap();
+        let contract = RunnerContract { schema: Some(schema), reports_status: true };
+        let checked = contract.check(found(r#"{"status":"error","error":{"type":"T","message":"m"}}"#));
+        let info = checked.outcome.to_info();
+        let error = info.error.unwrap();
+        assert_eq!((info.state, info.found, error.kind), (ResultState::Invalid, None, ResultErrorKind::Invalid));
+        assert!(error.message.contains("\"rows\" is a required property"), "{}", error.message);
+        assert_eq!(error.position, Some(7));
+        assert_eq!(checked.reported.unwrap().to_string(), "the runner reported an error: T: m");
+
+        let fine = found(r#"{"status":"success","rows":[]}"#);
+        assert_eq!(contract.check(fine.clone()), fine.into());
+    }
+
+    #[test]
+    fn an_odd_status_is_a_warning_beside_the_others() {
+        let contract = RunnerContract { schema: None, reports_status: true };
+        let ResultOutcome::Found(found) = contract.check(found(r#"{"status":"fine"}"#)).outcome else {
+            panic!("found")
+        };
+        let [first, odd] = found.warnings.as_slice() else { panic!("{:?}", found.warnings) };
+        assert_eq!(first, "first");
+        assert!(odd.contains("the status `fine`"), "{odd}");
+    }
+
+    #[test]
+    fn texts_are_cut_between_characters() {
+        for (text, expected) in [("abcdef", "abcdef"), ("abcdefg", "abc…"), ("abü\u{7}", "ab…"), ("ü\nü", "ü\\nü")]
+        {
+            assert_eq!(told(text, 6), expected);
+        }
+    }
+}

@@ -1,4 +1,11 @@
-//! A run's result: read whole, and shown as a table where it is one.
+//! Results: a run's, read whole; any text's, as `longshore result` reads it; and shown as a table where it is one.
+
+mod explain;
+mod place;
+mod source;
+mod verb;
+
+pub(super) use self::verb::{ResultArgs, result};
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};

@@ -1,6 +1,6 @@
-//! The command line: one file a verb, all of them clients of the gRPC API.
+//! The command line: one file a verb, nearly all of them clients of the gRPC API.
 //!
-//! May name proto, config and runtime. What only the composition root can do (serve, demo, release, the runners) comes
+//! May name proto, config and runtime; `result` the domain's reader of results too. What only the composition root can do (serve, demo, release, the runners) comes
 //! in as a [`Daemon`]. The program's output goes to stdout, what Longshore says to stderr.
 
 mod cancel;
@@ -89,6 +89,7 @@ Examples:
   longshore run --image registry.example.com/report:1.4 -- report --month 7
   longshore ls --watch                    runs as they change
   longshore logs -f RUN                   follow a run's output
+  longshore result FILE                   the JSON object among what a program printed
 
 The server is named by --server URL, before or after the command, or by LONGSHORE_SERVER; the \
 namespace by --namespace or LONGSHORE_NAMESPACE. Exit codes: `longshore help run`.";
@@ -124,6 +125,8 @@ enum Command {
     Wait(wait::WaitArgs),
     /// Stop runs
     Cancel(cancel::CancelArgs),
+    /// Read the result out of any text, as the server does
+    Result(result::ResultArgs),
     /// Delete finished runs with their logs and records
     Rm(rm::RmArgs),
     /// List the runner profiles that may be used
@@ -209,6 +212,7 @@ async fn dispatch(command: Command, daemon: &dyn Daemon, console: &Console) -> R
         Command::Get(args) => get::get(args, console).await?,
         Command::Wait(args) => Box::pin(wait::wait(args, console)).await?,
         Command::Cancel(args) => cancel::cancel(args, console).await?,
+        Command::Result(args) => result::result(&args, console).await?,
         Command::Rm(args) => rm::rm(args, console).await?,
         Command::Profiles(args) => profiles::profiles(args, console).await?,
         Command::Info(args) => info::info(args, console).await?,

@@ -2,6 +2,8 @@
 
 use crate::proto::v1::{FailureClass, FailureReason, Run, RunState};
 
+/// `longshore result` found no object.
+pub(super) const NO_OBJECT: u8 = 1;
 /// The result rule was not met, or `--result` found no object.
 pub(super) const RESULT: u8 = 122;
 /// Infrastructure, platform or policy.

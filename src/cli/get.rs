@@ -4,12 +4,13 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 
-use super::connect::ConnectArgs;
+use super::connect::{Client, ConnectArgs};
 use super::console::{Console, Paint};
 use super::error::CliError;
 use super::json::{Layout, to_json};
 use super::output::OutputArgs;
 use super::result;
+use super::table::{self, Frame};
 use super::text::{age, class_name, clean, clip, duration, enum_name, reason_name, state_name, time, time_span};
 use crate::proto::v1 as pb;
 use crate::proto::v1::run_spec::Workload;
@@ -17,10 +18,13 @@ use crate::proto::v1::run_spec::Workload;
 const EXAMPLES: &str = "\
 Examples:
   longshore get nightly-7
-  longshore get -o json namespaces/team/runs/nightly-7";
+  longshore get -o json namespaces/team/runs/nightly-7
+  longshore get -o json nightly-7 | jq .result.json.total";
 
 /// The most characters of a result that are shown.
 const RESULT_SHOWN: usize = 2_000;
+/// The most rows of a table that are shown.
+const ROWS_SHOWN: usize = 20;
 
 /// Arguments of `longshore get`.
 #[derive(Debug, clap::Args)]
@@ -36,18 +40,31 @@ pub(super) struct GetArgs {
 
 pub(super) async fn get(args: GetArgs, console: &Console) -> Result<u8, CliError> {
     let client = args.connect.client()?;
-    let run = client.get(&args.connect.run_name(&args.run)?).await?;
+    let mut run = client.get(&args.connect.run_name(&args.run)?).await?;
     let text = if args.output.is_json() {
+        if let Err(error) = complete(&client, &mut run).await {
+            let why = error.explain().unwrap_or_default();
+            console.note(&format!("the result is too large to be inline, and cannot be read: {why}"));
+        }
         to_json(&run, "Run", Layout::Pretty)?
     } else {
-        describe(&run, Timestamp::now(), |title| console.paint_out(title, Paint::Bold))
+        describe(&run, Timestamp::now(), console.out_width(), |title| console.paint_out(title, Paint::Bold))
     };
     console.out(text.as_bytes()).await?;
     Ok(0)
 }
 
+/// Reads a result that is too large to be told with its run.
+async fn complete(client: &Client, run: &mut pb::Run) -> Result<(), CliError> {
+    let json = result::read(client, run).await?;
+    if let (Some(json), Some(result)) = (json, run.result.as_mut()) {
+        result.json = json;
+    }
+    Ok(())
+}
+
 /// Everything about `run` that people ask for, in the order in which they ask.
-fn describe(run: &pb::Run, now: Timestamp, title: impl Fn(&str) -> String) -> String {
+fn describe(run: &pb::Run, now: Timestamp, width: Option<usize>, title: impl Fn(&str) -> String) -> String {
     let mut page = Page { text: String::new() };
     page.field("Name", &run.name);
     page.field("State", &state_name(run.state));
@@ -80,9 +97,7 @@ fn describe(run: &pb::Run, now: Timestamp, title: impl Fn(&str) -> String) -> St
         for warning in &found.warnings {
             page.line(&format!("warning: {warning}"));
         }
-        if !found.json.is_empty() {
-            page.line(&clip(&clean(&found.json), RESULT_SHOWN));
-        }
+        page.result(&found.json, width);
     }
     page.text
 }
@@ -187,6 +202,22 @@ impl Page {
         let _ = writeln!(self.text, "{}", clean(line));
     }
 
+    /// The object, or the start of it; as a table if it is one.
+    fn result(&mut self, json: &str, width: Option<usize>) {
+        let Some(mut table) = result::as_table(json).filter(|table| !table.rows.is_empty()) else {
+            if !json.is_empty() {
+                self.line(&clip(&clean(json), RESULT_SHOWN));
+            }
+            return;
+        };
+        let rows = table.rows.len();
+        table.rows.truncate(ROWS_SHOWN);
+        self.text.push_str(&table::render(&table, Frame::Boxed, width));
+        if rows > ROWS_SHOWN {
+            self.line(&format!("… and {} rows more: -o json has them all", rows - ROWS_SHOWN));
+        }
+    }
+
     fn failure(&mut self, failure: &pb::Failure) {
         self.field("Reason", &reason_name(failure.reason));
         self.field("Class", &class_name(failure.class));
@@ -234,7 +265,7 @@ mod tests {
             }],
             ..Default::default()
         };
-        let text = describe(&run, Timestamp::from_second(10).unwrap(), str::to_owned);
+        let text = describe(&run, Timestamp::from_second(10).unwrap(), None, str::to_owned);
         for wanted in [
             "State:         FAILED\n",
             "Reason:        OOM_KILLED\n",
@@ -249,7 +280,20 @@ mod tests {
     }
 
     #[test]
+    fn a_table_is_shown_as_one() {
+        let described = |json: String| {
+            let found = pb::Result { state: pb::ResultState::Found.into(), json, ..Default::default() };
+            describe(&pb::Run { result: Some(found), ..Default::default() }, Timestamp::UNIX_EPOCH, None, str::to_owned)
+        };
+        let rows: Vec<_> = (100..125).map(|n| format!("[{n}]")).collect();
+        let text = described(format!("{{\"columns\":[\"n\"],\"rows\":[{}]}}", rows.join(",")));
+        assert!(text.contains("│ 119 │\n└") && !text.contains("│ 120 │"), "{text}");
+        assert!(text.contains("… and 5 rows more"), "{text}");
+        assert!(described("{\"n\":1}".into()).ends_with("\n{\"n\":1}\n"));
+    }
+
+    #[test]
     fn an_empty_answer_is_no_panic() {
-        assert!(describe(&pb::Run::default(), Timestamp::UNIX_EPOCH, str::to_owned).contains("UNSPECIFIED"));
+        assert!(describe(&pb::Run::default(), Timestamp::UNIX_EPOCH, None, str::to_owned).contains("UNSPECIFIED"));
     }
 }

@@ -7,7 +7,7 @@ use clap::ValueEnum;
 pub(super) enum OutputFormat {
     /// For people.
     Table,
-    /// The API's message as canonical proto3 JSON.
+    /// The API's message as canonical proto3 JSON, with a result as the object that it is.
     Json,
 }
 

@@ -1,13 +1,23 @@
-//! A run's result: read whole, and shown as a table where it is one.
+//! Results: a run's, read whole; any text's, as `longshore result` reads it; and shown as a table where it is one.
+
+mod explain;
+mod place;
+mod source;
+mod verb;
+
+pub(super) use self::verb::{ResultArgs, result};
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tokio::time::sleep;
 
 use super::connect::Client;
+use super::console::Console;
 use super::error::CliError;
+use super::json::raw;
+use super::output::OutputFormat;
 use super::retry::{Backoff, CALL_PATIENCE};
-use super::table::Cells;
+use super::table::{self, Cells, Frame};
 use super::text::{clean, enum_name, size};
 use crate::proto::v1 as pb;
 
@@ -80,20 +90,22 @@ async fn download(client: &Client, name: &str) -> Result<String, CliError> {
 
 /// The result as a table, if it has `columns` and `rows` as the SQL runner's has.
 pub(super) fn as_table(json: &str) -> Option<Cells> {
-    let value: Value = serde_json::from_str(json).ok()?;
-    let header: Vec<String> = value.get("columns")?.as_array()?.iter().map(cell).collect();
-    let rows = value.get("rows")?.as_array()?;
+    if !raw::is_object(json) {
+        return None;
+    }
+    let header: Vec<String> = raw::elements(raw::member(json, "columns")?)?.into_iter().map(cell).collect();
+    let rows = raw::elements(raw::member(json, "rows")?)?;
     if header.is_empty() {
         return None;
     }
     let mut right = vec![true; header.len()];
     let mut cells = Vec::with_capacity(rows.len());
     for row in rows {
-        let row = row.as_array().filter(|row| row.len() == header.len())?;
-        for (right, value) in right.iter_mut().zip(row) {
-            *right &= value.is_number() || value.is_null();
+        let row = raw::elements(row).filter(|row| row.len() == header.len())?;
+        for (right, value) in right.iter_mut().zip(&row) {
+            *right &= value.starts_with(|c: char| c == '-' || c.is_ascii_digit()) || *value == "null";
         }
-        cells.push(row.iter().map(cell).collect());
+        cells.push(row.into_iter().map(cell).collect());
     }
     Some(Cells { header, rows: cells, right })
 }
@@ -118,12 +130,23 @@ pub(super) fn told_error(json: &str) -> Option<String> {
     }
 }
 
-fn cell(value: &Value) -> String {
+/// What a cell shows of a JSON value: a string's text, nothing of null, and numbers with their digits.
+fn cell(value: &str) -> String {
     match value {
-        Value::Null => String::new(),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
+        "null" => String::new(),
+        value if value.starts_with('"') => serde_json::from_str(value).unwrap_or_else(|_| value.to_owned()),
+        other => other.to_owned(),
     }
+}
+
+/// Prints the object as it is, or as a table if that is asked for and it is one.
+pub(super) async fn print(json: &str, output: Option<OutputFormat>, console: &Console) -> Result<(), CliError> {
+    let cells = if output == Some(OutputFormat::Table) { as_table(json) } else { None };
+    let text = match cells {
+        Some(cells) => table::render(&cells, Frame::Boxed, console.out_width()),
+        None => format!("{json}\n"),
+    };
+    console.out(text.as_bytes()).await
 }
 
 /// What there is to tell about a result, in a line: `result: FOUND, 512 B, FILE, JSON`.
@@ -156,13 +179,14 @@ mod tests {
     #[test]
     fn a_result_with_columns_and_rows_is_a_table() {
         let table = as_table(
-            r#"{"columns":["city","n"],"rows":[["Lyon",18446744073709551615],[null,null],["Kraków",2]],"error":null}"#,
+            r#"{"columns":["city","n"],"rows":[["Lyon",123456789012345678901234567890],[null,null],["Kraków",2.10]],"error":null}"#,
         )
         .unwrap();
         assert_eq!(table.header, ["city", "n"]);
         assert_eq!(table.right, [false, true]);
-        assert_eq!(table.rows[0], ["Lyon", "18446744073709551615"]);
+        assert_eq!(table.rows[0], ["Lyon", "123456789012345678901234567890"]);
         assert_eq!(table.rows[1], ["", ""]);
+        assert_eq!(table.rows[2], ["Kraków", "2.10"], "numbers as they were printed");
         for other in ["{}", "[]", "", r#"{"columns":[],"rows":[]}"#, r#"{"columns":["a"],"rows":[[1,2]]}"#] {
             assert_eq!(as_table(other), None, "{other}");
         }

@@ -17,7 +17,6 @@ use super::json::{Layout, to_json};
 use super::logs::Show;
 use super::output::OutputFormat;
 use super::status::outcome_line;
-use super::table::{self, Frame};
 use super::text::clean;
 use super::{exit, names, result};
 use crate::proto::v1 as pb;
@@ -146,7 +145,7 @@ async fn tell_end(client: &Client, run: &pb::Run, args: &RunArgs, console: &Cons
     }
     if args.result {
         match result::read(client, run).await? {
-            Some(json) => print_result(&json, args.output, console).await?,
+            Some(json) => result::print(&json, args.output, console).await?,
             None => {
                 let why = run.result.as_ref().map_or_else(|| "result: none was looked for".to_owned(), result::summary);
                 console.note(&why);
@@ -164,14 +163,4 @@ async fn tell_end(client: &Client, run: &pb::Run, args: &RunArgs, console: &Cons
         console.note(&format!("result: {}; --result prints it", result::extent(result)));
     }
     Ok(code)
-}
-
-/// The result object as it is, or as a table if that is asked for and it is one.
-async fn print_result(json: &str, output: Option<OutputFormat>, console: &Console) -> Result<(), CliError> {
-    let cells = if output == Some(OutputFormat::Table) { result::as_table(json) } else { None };
-    let text = match cells {
-        Some(cells) => table::render(&cells, Frame::Boxed, console.out_width()),
-        None => format!("{json}\n"),
-    };
-    console.out(text.as_bytes()).await
 }

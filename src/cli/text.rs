@@ -27,7 +27,7 @@ pub(super) fn clean_lines(text: &str) -> String {
 }
 
 /// Characters that reorder the text around them.
-fn is_bidi_control(c: char) -> bool {
+pub(super) fn is_bidi_control(c: char) -> bool {
     matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 

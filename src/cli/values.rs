@@ -59,6 +59,16 @@ pub(super) fn pair(text: &str) -> Result<(String, String), String> {
     }
 }
 
+/// A number of bytes: `65536`, `64Ki`, `4Mi`, `1Gi`.
+pub(super) fn bytes(text: &str) -> Result<usize, String> {
+    let units = [("Ki", 1 << 10), ("Mi", 1 << 20), ("Gi", 1 << 30)];
+    let unit = units.into_iter().find_map(|(suffix, unit)| Some((text.strip_suffix(suffix)?, unit)));
+    let (number, unit) = unit.unwrap_or((text, 1));
+    let number: usize =
+        number.parse().map_err(|_| "expected a number of bytes such as 65536, 64Ki or 4Mi".to_owned())?;
+    number.checked_mul(unit).filter(|bytes| *bytes > 0).ok_or_else(|| "no size to work with".to_owned())
+}
+
 /// The bytes that an argument stands for: `-` is stdin, `@path` a file, anything else the bytes themselves.
 pub(super) fn content(text: &str, stdin: impl Read) -> Result<Vec<u8>, CliError> {
     let read = |source: &mut dyn Read, what: &str| {
@@ -147,6 +157,17 @@ mod tests {
         assert_eq!(pair("a="), Ok(("a".into(), String::new())));
         assert!(pair("a").is_err());
         assert!(pair("=a").is_err());
+    }
+
+    #[test]
+    fn sizes() {
+        let table = [("65536", 65_536), ("64Ki", 65_536), ("900Ki", 921_600), ("4Mi", 4 << 20), ("1Gi", 1 << 30)];
+        for (text, wanted) in table {
+            assert_eq!(bytes(text), Ok(wanted), "{text}");
+        }
+        for wrong in ["", "0", "0Mi", "-1", "Ki", "1.5Mi", "4M", "99999999999999999999", "17179869184Gi"] {
+            assert!(bytes(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

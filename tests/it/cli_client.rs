@@ -19,7 +19,7 @@ use crate::fake_server::{
 
 const RUN_SQL: [&str; 3] = ["run", "--runner", "sql"];
 
-fn command(arguments: &[&str]) -> Command {
+pub(crate) fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_longshore"));
     command.args(arguments).env_remove("LONGSHORE_SERVER").env_remove("LONGSHORE_NAMESPACE").stdin(Stdio::null());
     command
@@ -37,19 +37,19 @@ fn ask(server: &FakeServer, arguments: &[&str]) -> Told {
 
 /// What a command printed, and its exit code.
 #[derive(Debug)]
-struct Told {
-    code: i32,
-    stdout: Vec<u8>,
-    stderr: String,
+pub(crate) struct Told {
+    pub(crate) code: i32,
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: String,
 }
 
 impl Told {
-    fn stdout(&self) -> &str {
+    pub(crate) fn stdout(&self) -> &str {
         std::str::from_utf8(&self.stdout).unwrap()
     }
 }
 
-fn told(output: Output) -> Told {
+pub(crate) fn told(output: Output) -> Told {
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!stderr.contains("panicked"), "{stderr}");
     Told { code: output.status.code().unwrap(), stdout: output.stdout, stderr }
@@ -315,6 +315,45 @@ fn a_large_result_is_read_in_pieces() {
     let told = ask(&server, &["run", "--runner", "sql", "--result"]);
     assert_eq!((told.code, told.stdout()), (0, "{\"large\":true}\n"), "{}", told.stderr);
     assert_eq!(server.seen().results[1].read_offset, 5);
+}
+
+#[test]
+fn get_tells_a_result_as_the_object_it_is() {
+    let json = r#"{"columns":["city","n"],"rows":[["Lyon",1.10]],"big":123456789012345678901234567890}"#;
+    let server = FakeServer::start(succeeded_with(json), Script::default());
+    let told = ask(&server, &["get", "-o", "json", "demo"]);
+    assert_eq!(told.code, 0, "{}", told.stderr);
+    let value: serde_json::Value = serde_json::from_slice(&told.stdout).unwrap();
+    assert_eq!(value["result"]["json"]["rows"][0][0], "Lyon");
+    assert_eq!(value["result"]["state"], "RESULT_STATE_FOUND");
+    assert!(told.stdout().contains("\"big\": 123456789012345678901234567890\n"), "{}", told.stdout());
+    let people = ask(&server, &["get", "demo"]);
+    assert!(people.stdout().contains("│ Lyon ┆ 1.10 │"), "{}", people.stdout());
+    let run = ask(&server, &["wait", "-o", "json", "demo"]);
+    assert_eq!(run.stdout(), told.stdout(), "wherever a run is told");
+}
+
+#[test]
+fn get_reads_a_large_result_too() {
+    let json = r#"{"large":true}"#;
+    let mut fate = succeeded_with(json);
+    fate.result.as_mut().unwrap().json.clear();
+    let piece = pb::ReadResultResponse {
+        data: json.into(),
+        size_bytes: i64::try_from(json.len()).unwrap(),
+        sha256: data_encoding::HEXLOWER.encode(&Sha256::digest(json)),
+    };
+    let results = VecDeque::from([(vec![piece], None), (Vec::new(), Some(Status::failed_precondition("it is gone")))]);
+    let server = FakeServer::start(fate, Script { results, ..Script::default() });
+    let get = || {
+        let told = ask(&server, &["get", "-o", "json", "demo"]);
+        let value: serde_json::Value = serde_json::from_slice(&told.stdout).unwrap();
+        (told.code, value["result"]["json"].clone(), told.stderr)
+    };
+    assert_eq!(get(), (0, serde_json::json!({ "large": true }), String::new()));
+    let (code, object, stderr) = get();
+    assert_eq!((code, object), (0, serde_json::Value::Null), "the rest of the run is told");
+    assert!(stderr.contains("FAILED_PRECONDITION: it is gone"), "{stderr}");
 }
 
 #[test]

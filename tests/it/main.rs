@@ -13,6 +13,7 @@
 
 mod architecture;
 mod cli_client;
+mod cli_result;
 mod contract;
 mod data;
 mod demo;

@@ -1,0 +1,218 @@
+//! `longshore result`: the executable on files and pipes.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Child, Stdio};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::cli_client::{Told, command, told};
+
+/// What Python, a terminal and a person leave around a result.
+const LOG: &str = "\u{feff}loading… 10%\rloading… 100%\r\n\
+    {\"step\": 1}\n\
+    \x1b[32mINFO\x1b[0m use {braces} as you like\n\
+    total: {\"orders\": 123456789012345678901234567890, \"revenue\": 26480.50,\n  \"cities\": [\"Kraków\", {}]} in 3 s\n\
+    bye\n";
+const OBJECT: &str = "{\"orders\":123456789012345678901234567890,\"revenue\":26480.50,\"cities\":[\"Kraków\",{}]}\n";
+
+fn start(arguments: &[&str]) -> Child {
+    let arguments = [&["result"], arguments].concat();
+    let mut command = command(&arguments);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+/// `longshore result` with these arguments, and this on its stdin.
+fn read(arguments: &[&str], text: &[u8]) -> Told {
+    let mut child = start(arguments);
+    // One that does not read stdin may be gone already.
+    let _ = child.stdin.take().unwrap().write_all(text);
+    told(child.wait_with_output().unwrap())
+}
+
+fn file(dir: &TempDir, text: &[u8]) -> String {
+    let path = dir.path().join("out.log");
+    std::fs::write(&path, text).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+/// What is printed of `text`, the same whether it is a file or comes through a pipe.
+fn read_both(arguments: &[&str], text: &[u8]) -> Told {
+    let dir = tempfile::tempdir().unwrap();
+    let path = file(&dir, text);
+    let piped = read(&[arguments, &["-"]].concat(), text);
+    let of_file = read(&[arguments, &[&path]].concat(), b"");
+    assert_eq!((of_file.code, of_file.stdout()), (piped.code, piped.stdout()), "{arguments:?}");
+    assert_eq!(of_file.stderr.replace(&format!("`{path}`"), "stdin"), piped.stderr, "{arguments:?}");
+    piped
+}
+
+#[test]
+fn the_object_is_all_that_stdout_has() {
+    let told = read_both(&[], LOG.as_bytes());
+    assert_eq!((told.code, told.stdout(), told.stderr.as_str()), (0, OBJECT, ""));
+    let explained = read_both(&["--explain"], LOG.as_bytes());
+    assert_eq!((explained.code, explained.stdout()), (0, OBJECT), "what explains goes to stderr");
+}
+
+#[test]
+fn however_a_pipe_delivers_it() {
+    for size in [1, 3, 64] {
+        let mut child = start(&["-"]);
+        let mut stdin = child.stdin.take().unwrap();
+        for piece in LOG.as_bytes().chunks(size) {
+            stdin.write_all(piece).unwrap();
+        }
+        drop(stdin);
+        let told = told(child.wait_with_output().unwrap());
+        assert_eq!((told.code, told.stdout()), (0, OBJECT), "{size}: {}", told.stderr);
+    }
+}
+
+#[test]
+fn a_pipe_by_its_name_is_read_like_stdin() {
+    let told = read(&["/dev/stdin"], b"{\"a\": [1 }");
+    assert_eq!((told.code, told.stdout()), (1, ""));
+    assert!(told.stderr.contains("`/dev/stdin`, line 1, column "), "{}", told.stderr);
+    assert_eq!(read(&["/dev/stdin"], LOG.as_bytes()).stdout(), OBJECT);
+}
+
+#[test]
+fn a_caret_stands_below_what_is_wrong() {
+    for text in [
+        "first\nresult: {\"a\": 1, \"b\" 2} and more\nlast\n",
+        "first\nresult: {\"日本\": [1, 2, \"\u{1F980}\"; 3]}\r\n",
+        "first\nresult: {\"a\": [1, {\"b\": 2},\n",
+        "result: {\"a\": [1, {\"b\": 2}, [\n\n\n",
+    ] {
+        let told = read_both(&["-o", "json"], text.as_bytes());
+        assert_eq!(told.code, 1, "{text:?}");
+        let answer: Value = serde_json::from_slice(&told.stdout).unwrap();
+        let position: usize = answer["error"]["position"].as_str().unwrap().parse().unwrap();
+        assert!(position < text.trim_end().len(), "{answer}");
+
+        let before = &text[..position];
+        let line = 1 + before.matches('\n').count();
+        let before = before.rsplit('\n').next().unwrap();
+        let shown = text.lines().nth(line - 1).unwrap();
+        let column = before.chars().count() + 1;
+        let width = before.chars().map(|c| if c.is_ascii() { 1 } else { 2 }).sum::<usize>();
+        let place = format!(
+            "\n  stdin, line {line}, column {column} (byte {position}):\n    {shown}\n    {}^\n",
+            " ".repeat(width)
+        );
+        assert!(told.stderr.ends_with(&place), "{}\nis not\n{place}", told.stderr);
+        assert!(told.stderr.starts_with("error: "), "{}", told.stderr);
+        assert_eq!(read_both(&[], text.as_bytes()).stderr, told.stderr);
+    }
+}
+
+#[test]
+fn nothing_at_all_is_an_error_too() {
+    for text in ["", "\n", "no braces here\n", "[1, 2]\n", "3\n"] {
+        let told = read_both(&[], text.as_bytes());
+        assert_eq!((told.code, told.stdout()), (1, ""), "{text:?}");
+        assert!(told.stderr.starts_with("error: "), "{}", told.stderr);
+    }
+}
+
+#[test]
+fn json_is_what_a_run_would_tell() {
+    let told = read_both(&["-o", "json"], b"x {\"a\": NaN, \"n\": 1.0} y");
+    let found: Value = serde_json::from_slice(&told.stdout).unwrap();
+    assert_eq!(told.code, 0);
+    assert_eq!(found["state"], "RESULT_STATE_FOUND");
+    assert_eq!(found["source"], "RESULT_SOURCE_SCAN");
+    assert_eq!(found["dialect"], "RESULT_DIALECT_JSON_WITH_NAN");
+    assert_eq!(found["byteRange"], json!({ "start": "2", "end": "22" }));
+    assert_eq!(found["json"], json!({ "a": null, "n": 1.0 }));
+    assert_eq!(found["warnings"].as_array().map(Vec::len), Some(1));
+    assert_eq!(told.stderr, "", "the warning is told once");
+
+    let told = read_both(&["-o", "json"], b"");
+    let none: Value = serde_json::from_slice(&told.stdout).unwrap();
+    assert_eq!((told.code, &none["state"]), (1, &json!("RESULT_STATE_MISSING")));
+    assert_eq!(none["error"]["kind"], "RESULT_ERROR_KIND_EMPTY");
+}
+
+#[test]
+fn warnings_are_told_apart_from_the_object() {
+    let told = read_both(&[], b"{\"a\": NaN}");
+    assert_eq!((told.code, told.stdout()), (0, "{\"a\":null}\n"));
+    assert!(told.stderr.starts_with("warning: ") && told.stderr.contains("NaN"), "{}", told.stderr);
+}
+
+#[test]
+fn a_table_is_one_if_it_is_asked_for() {
+    let text = b"{\"columns\": [\"n\"], \"rows\": [[1.50]]}";
+    assert_eq!(read_both(&["-o", "table"], text).stdout(), "┌──────┐\n│    n │\n╞══════╡\n│ 1.50 │\n└──────┘\n");
+    assert_eq!(read_both(&["-o", "table"], b"{\"n\": 1.50}").stdout(), "{\"n\":1.50}\n");
+}
+
+#[test]
+fn marked_lines_win_if_their_marker_is_told() {
+    let text = b"MARK-1{\"a\": 1}\n{\"b\": 2}\n";
+    assert_eq!(read_both(&[], text).stdout(), "{\"b\":2}\n");
+    assert_eq!(read_both(&["--marker", "MARK-1"], text).stdout(), "{\"a\":1}\n");
+}
+
+#[test]
+fn an_object_may_be_too_large() {
+    let text = format!("{{\"a\": \"{}\"}}", "x".repeat(100));
+    assert_eq!(read_both(&["--max-bytes", "1Ki"], text.as_bytes()).code, 0);
+    let told = read_both(&["--max-bytes", "50"], text.as_bytes());
+    assert_eq!((told.code, told.stdout()), (1, ""));
+    assert!(told.stderr.starts_with("error: TOO_LARGE: ") && told.stderr.contains("50 bytes"), "{}", told.stderr);
+}
+
+#[test]
+fn garbage_does_nothing_to_a_terminal() {
+    // Bytes of every value, many of them control characters; a linear congruential generator makes them.
+    let mut state = 7_u32;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        u8::try_from(state >> 24).unwrap()
+    };
+    for len in [1, 100, 3_000, 300_000] {
+        let mut text: Vec<u8> = (0..len).map(|_| next()).collect();
+        text.extend(b"{\"a\": \x1b[2J");
+        text.extend((0..len).map(|_| next()));
+        let told = read_both(&["--explain"], &text);
+        assert!(told.code == 0 || told.code == 1, "{told:?}");
+        let harmless = |c: char| c == '\n' || !c.is_control();
+        assert!(told.stderr.chars().all(harmless), "{:?}", told.stderr);
+    }
+}
+
+#[test]
+fn a_reader_who_has_left_ends_it_quietly() {
+    let mut child = start(&["-"]);
+    drop(child.stdout.take());
+    child.stdin.take().unwrap().write_all(LOG.as_bytes()).unwrap();
+    let told = told(child.wait_with_output().unwrap());
+    assert_eq!((told.code, told.stderr.as_str()), (141, ""));
+}
+
+#[test]
+fn what_cannot_be_read_or_meant_is_125() {
+    let dir = tempfile::tempdir().unwrap();
+    let missing = dir.path().join("missing");
+    for path in [missing.as_path(), dir.path()] {
+        let told = read(&[path.to_str().unwrap()], b"");
+        assert_eq!((told.code, told.stdout()), (125, ""));
+        assert!(told.stderr.contains(&format!("`{}` cannot be read", Path::display(path))), "{}", told.stderr);
+    }
+    for wrong in [
+        &[][..],
+        &["-", "--marker", ""],
+        &["-", "--max-bytes", "0"],
+        &["-", "--max-bytes", "much"],
+        &["-", "--dialect", "yaml"],
+        &["-", "-"],
+    ] {
+        assert_eq!(read(wrong, b"{}").code, 125, "{wrong:?}");
+    }
+    let help = read(&["--help"], b"");
+    assert!(help.code == 0 && help.stdout().contains("Exit codes:"), "{}", help.stdout());
+}

@@ -438,7 +438,7 @@ impl Scanner {
                 tail.escape_ascii()
             );
             self.note_end(open.at, None, "an object that does not end");
-            let position = Some(self.offsets.at(self.pos));
+            let position = Some(open.at);
             self.last = Last::Unreadable(ResultError { kind: ResultErrorKind::Truncated, message, position });
         } else {
             self.note_end(outer.at, None, "a list that does not end");

@@ -1,4 +1,4 @@
-//! Feeding the reader, and what must hold of whatever it says.
+//! Feeding the reader, and what must hold of whatever it says. The fuzz targets share it.
 
 use longshore::domain::log::LogStream;
 use longshore::domain::result::reader::{Dialects, ReaderRule, ResultReader};
@@ -8,49 +8,54 @@ use sha2::Digest;
 
 use crate::noise::Random;
 
-pub const MAX_BYTES: usize = 900 * 1024;
-
 pub fn rule() -> ReaderRule {
     ReaderRule {
         scan: ResultScan::LastObject,
         marker: String::new(),
-        max_bytes: MAX_BYTES,
+        max_bytes: 900 * 1024,
         max_depth: 200,
         dialects: Dialects::Any,
     }
 }
 
+/// Reads `file` as a result file, and `output` in pieces of the sizes that `sizes` gives.
+pub fn read(rule: &ReaderRule, file: &[u8], output: &[u8], mut sizes: impl FnMut() -> usize) -> ResultOutcome {
+    let mut reader = ResultReader::new(rule.clone());
+    let mut rest = output;
+    while !rest.is_empty() {
+        let (chunk, after) = rest.split_at(rest.len().min(sizes().max(1)));
+        reader.push(Some(LogStream::Stdout), chunk);
+        rest = after;
+    }
+    let outcome = reader.finish(file);
+    check(&outcome, rule, file.len().max(output.len()));
+    outcome
+}
+
 /// Reads `text` as a result file.
 pub fn read_file(text: &[u8]) -> ResultOutcome {
-    checked(ResultReader::new(rule()).finish(text), text.len())
+    read(&rule(), text, b"", || 1)
 }
 
 /// Reads `text` as output that comes in one piece.
 pub fn read_output(text: &[u8]) -> ResultOutcome {
-    let mut reader = ResultReader::new(rule());
-    reader.push(Some(LogStream::Stdout), text);
-    checked(reader.finish(b""), text.len())
+    read(&rule(), b"", text, || usize::MAX)
 }
 
 /// Reads `text` as output that comes in pieces of any size up to `most`.
 pub fn read_chunks(text: &[u8], random: &mut Random, most: usize) -> ResultOutcome {
-    let mut reader = ResultReader::new(rule());
-    let mut rest = text;
-    while !rest.is_empty() {
-        let (chunk, after) = rest.split_at(rest.len().min(1 + random.below(most)));
-        reader.push(None, chunk);
-        rest = after;
-    }
-    checked(reader.finish(b""), text.len())
+    read(&rule(), b"", text, || 1 + random.below(most))
 }
 
-/// Holds what is true of every result.
-fn checked(outcome: ResultOutcome, len: usize) -> ResultOutcome {
-    match &outcome {
+/// Holds what is true of everything that is said of `len` bytes.
+fn check(outcome: &ResultOutcome, rule: &ReaderRule, len: usize) {
+    match outcome {
         ResultOutcome::Found(FoundResult { json, size_bytes, sha256, byte_range, .. }) => {
             let json = json.as_deref().expect("a result without its text");
+            assert!(json.len() <= rule.max_bytes, "{} bytes where {} are kept", json.len(), rule.max_bytes);
             assert_eq!(*size_bytes, json.len() as u64);
             assert_eq!(*sha256, data_encoding::HEXLOWER.encode(&sha2::Sha256::digest(json.as_bytes())));
+            assert!(json.starts_with('{'), "no object: {json}");
             serde_json::from_str::<serde::de::IgnoredAny>(json).unwrap_or_else(|e| panic!("{e}: no JSON: {json}"));
             if let Some((start, end)) = *byte_range {
                 assert!(start < end && end <= len as u64, "{start}..{end} of {len} bytes");
@@ -62,5 +67,4 @@ fn checked(outcome: ResultOutcome, len: usize) -> ResultOutcome {
         }
         ResultOutcome::Unavailable(why) => panic!("unavailable, though all was there: {why}"),
     }
-    outcome
 }

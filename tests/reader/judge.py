@@ -27,6 +27,10 @@ class Refused(Exception):
     """It is no literal, or not one that has a form in JSON."""
 
 
+class Ruled(Refused):
+    """CPython reads it, and a rule of Longshore's refuses it."""
+
+
 class Undecided(Exception):
     """Nothing says what Longshore has to make of it."""
 
@@ -126,6 +130,7 @@ class Literal:
     def __init__(self, text):
         # As CPython does it before it reads.
         self.text = text.replace("\r\n", "\n").replace("\r", "\n")
+        self.names = False
         self.lines = [line.encode() for line in self.text.split("\n")]
 
     def read(self):
@@ -136,7 +141,7 @@ class Literal:
         body = tree.body
         if isinstance(body, ast.Tuple) and body.elts and body.elts[0].col_offset == body.col_offset:
             # Rule: the commas of a text do not make it a tuple.
-            raise Refused("a tuple without parentheses")
+            raise Ruled("a tuple without parentheses")
         value = self.value(body)
         if "\\N{" in self.text:
             raise Undecided("a character by its name")
@@ -150,11 +155,11 @@ class Literal:
         end = (1, 0)
         for token in tokenize.generate_tokens(io.StringIO(self.text).readline):
             if token.type == tokenize.COMMENT:
-                raise Refused("a comment")
+                raise Ruled("a comment")
             if token.type in (tokenize.ENDMARKER, tokenize.NEWLINE):
                 break
             if token.start[0] > end[0] and lines[end[0] - 1][end[1]:].strip().startswith("\\"):
-                raise Refused("a continued line")
+                raise Ruled("a continued line")
             end = token.end
 
     def between(self, start, end):
@@ -184,6 +189,7 @@ class Literal:
                 return []
             raise Undecided("a call")
         if isinstance(node, ast.Name) and node.id in ("nan", "inf"):
+            self.names = True
             return NULL
         if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Add, ast.Sub)):
             return self.complex(node)
@@ -209,7 +215,7 @@ class Literal:
             return value
         if type(value) in (int, float, complex):
             return self.number(node)
-        raise Refused(f"{type(value).__name__} has no form in JSON")
+        raise Ruled(f"{type(value).__name__} has no form in JSON")
 
     def number(self, node):
         if not (isinstance(node, ast.Constant) and type(node.value) in (int, float, complex)):
@@ -225,6 +231,7 @@ class Literal:
         else:
             text = whole
         text = re.sub(r"^0+(?=\d)", "", text)
+        assert type(node.value)(text + suffix) == node.value, f"{text!r} is not {node.value!r}"
         return Complex(text + suffix) if suffix else Number(text)
 
     def signed(self, node):
@@ -235,13 +242,14 @@ class Literal:
         sign = "-" if isinstance(node.op, ast.USub) else ""
         if isinstance(node.operand, ast.Name) and node.operand.id in ("nan", "inf"):
             if self.source(node) == "-inf":
+                self.names = True
                 return NULL
             raise Undecided("a sign before a name")
         number = self.number(node.operand)
         start, operand = (node.lineno, node.col_offset), (node.operand.lineno, node.operand.col_offset)
         if "(" in self.between(start, operand):
             # Rule: a sign before a parenthesis is not read.
-            raise Refused("a sign before a parenthesis")
+            raise Ruled("a sign before a parenthesis")
         return type(number)("0" if sign and number == "0" else sign + number)
 
     def complex(self, node):
@@ -258,6 +266,25 @@ class Literal:
         return Complex(f"({left}{'+' if isinstance(node.op, ast.Add) else '-'}{right})")
 
 
+def read_literal(text):
+    """What `Literal` reads, once `ast.literal_eval` has said the same."""
+    try:
+        ast.literal_eval(text)
+        accepted = True
+    except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):
+        accepted = False
+    literal = Literal(text)
+    try:
+        value = literal.read()
+    except Ruled:
+        raise
+    except Refused as refused:
+        assert not accepted, f"literal_eval reads {text!r}, but: {refused}"
+        raise
+    assert accepted or literal.names, f"literal_eval refuses {text!r}"
+    return value
+
+
 def judge(data):
     """(verdict, dialect, compact JSON or the reason) of bytes; the verdict is one of `object`, `value`
     (but not an object), `broken`, `undecided`."""
@@ -268,7 +295,7 @@ def judge(data):
             value, reader = Json().read(text)
             value, dialect = words(value), "JSON_WITH_NAN" if reader.nans else "JSON"
         except ValueError:
-            value, dialect = Literal(text).read(), "PYTHON_LITERAL"
+            value, dialect = read_literal(text), "PYTHON_LITERAL"
         compact = emit(value)
     except Refused as refused:
         return "broken", None, str(refused)

@@ -133,11 +133,12 @@ class Text:
         pieces = ["a", "Z", " ", other, "é", "漢", "😀", "{", "}", "[", ",", ":", "#", "\\\\", "\\n", "\\t", "\\a", "\\v"]
         pieces += ["\\b", "\\f", "\\r", "\\'", '\\"', "\\x41", "\\xe9", "\\x00", "\\u0041", "\\u20ac", "\\U0001F600"]
         pieces += ["\\ud83d\\ude00", "\\udc00", "\\0", "\\7", "\\101", "\\1234", "\\377", "\\8", "\\d", "\\/", "\\\n"]
+        pieces += ["\\N{EM DASH}", "\\N{greek small letter alpha}", "\\N{LATIN CAPITAL LETTER A WITH RING ABOVE}"]
         if len(quote) == 3:
             pieces += ["\n", "\r\n", "\r", quote[0], quote[:2], "\t"]
         parts = [rng.choice(pieces) for _ in range(rng.choice([0, 1, 2, 4, 9]))]
         if rng.random() < 0.03:
-            parts.append(rng.choice(["\\x4", "\\xzz", "\\u12", "\\U00110000", "\\U0000", "\\400", "\n", "\\", "\x00"]))
+            parts.append(rng.choice(["\\x4", "\\xzz", "\\u12", "\\U00110000", "\\U0000", "\\400", "\n", "\\", "\x00", "\\N{}", "\\N{NO SUCH}", "\\N"]))
         if parts and parts[-1][-1:] == quote[0] and parts[-1][0] != "\\":
             parts.append("a")
         return prefix + quote + "".join(parts) + quote

@@ -143,8 +143,6 @@ class Literal:
             # Rule: the commas of a text do not make it a tuple.
             raise Ruled("a tuple without parentheses")
         value = self.value(body)
-        if "\\N{" in self.text:
-            raise Undecided("a character by its name")
         if "#" in self.text or "\\\n" in self.text:
             self.refuse_comments()
         return value

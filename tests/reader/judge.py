@@ -149,16 +149,22 @@ class Literal:
 
     def refuse_comments(self):
         """Rule: neither comments nor continued lines are read."""
-        lines = self.text.split("\n")
         end = (1, 0)
         for token in tokenize.generate_tokens(io.StringIO(self.text).readline):
             if token.type == tokenize.COMMENT:
                 raise Ruled("a comment")
+            if "\\" in self.gap(end, token.start):
+                raise Ruled("a continued line")
             if token.type in (tokenize.ENDMARKER, tokenize.NEWLINE):
                 break
-            if token.start[0] > end[0] and lines[end[0] - 1][end[1]:].strip().startswith("\\"):
-                raise Ruled("a continued line")
             end = token.end
+
+    def gap(self, start, end):
+        """The text between two (line, character)."""
+        lines = self.text.split("\n")[start[0] - 1:end[0]]
+        lines[-1] = lines[-1][:end[1]]
+        lines[0] = lines[0][start[1]:]
+        return "\n".join(lines)
 
     def between(self, start, end):
         """The text between two (line, column)."""

@@ -5,7 +5,7 @@ CLUSTER := tests/cluster/cluster.sh
 HOST    := $(shell rustc -vV | sed -n 's/^host: //p')
 STATIC  := target-static/$(HOST)/release/longshore
 
-.PHONY: help setup build release demo test check test-cluster timeline static cluster-up cluster-down cluster-shell clean
+.PHONY: help setup build release demo test check test-cluster fuzz bench-reader timeline static cluster-up cluster-down cluster-shell clean
 
 help: ## Lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  \1  /p' $(MAKEFILE_LIST) | column -t -l 2
@@ -31,6 +31,13 @@ check: setup ## The fast part: formats, lints, unit tests
 test-cluster: setup ## Only the suite on the real cluster
 	@scripts/test.sh cluster
 
+fuzz: setup ## Fuzzes the result reader: FUZZ_SECONDS=60 a target, by default 20
+	@scripts/fuzz.sh $(or $(FUZZ_SECONDS),20)
+
+bench-reader: ## Speed of the result reader beside its peers, and the memory that it holds
+	cargo bench --locked --no-default-features --bench result_reader
+	cargo test --locked --release --no-default-features --test reader_memory -- --nocapture
+
 timeline: cluster-up ## Prints the timeline of a run on the test cluster, beside kubectl's
 	cargo test --locked --test cluster --no-run
 	LONGSHORE_TEST_KUBECONFIG=$$($(CLUSTER) kubeconfig) \
@@ -49,4 +56,4 @@ cluster-shell: ## A shell in its network, with kubectl
 	@$(CLUSTER) shell
 
 clean: ## Removes what was built
-	rm -rf target target-static
+	rm -rf target target-static fuzz/target

@@ -9,6 +9,8 @@ command -v cargo >/dev/null || { say "needs Rust: install it with rustup, see ru
 
 missing=()
 command -v cc >/dev/null || missing+=(gcc libc6-dev)
+# libFuzzer, for the fuzz targets.
+command -v c++ >/dev/null || missing+=(g++)
 # Isolates runs of the local backend; without it they are plain processes.
 [ "$(uname -s)" != Linux ] || command -v bwrap >/dev/null || missing+=(bubblewrap)
 [ ${#missing[@]} -gt 0 ] || exit 0

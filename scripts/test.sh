@@ -37,9 +37,24 @@ lints() {
 local_tests() {
   step "unit and property tests"
   cargo test --locked --lib
+  reader_tests
   step "tests through gRPC and the command line, on the local backend"
   command -v bwrap >/dev/null || skip "isolation on the local backend: needs bubblewrap"
   cargo test --locked --test it
+}
+
+reader_tests() {
+  step "the result reader beside CPython, and what it holds"
+  command -v python3 >/dev/null || skip "the result reader beside CPython: needs python3"
+  cargo test --locked --no-default-features --test reader --test reader_memory
+  step "fuzzing the result reader"
+  # Its own question first, so that what it finds is a failure and what it lacks is not.
+  local missing
+  if missing=$(scripts/fuzz.sh ready 2>&1); then
+    scripts/fuzz.sh "${LONGSHORE_FUZZ_SECONDS:-20}"
+  else
+    skip "fuzzing the result reader: ${missing##*fuzz: }"
+  fi
 }
 
 cluster_tests() {

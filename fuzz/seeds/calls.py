@@ -1,0 +1,1 @@
+{'a': OrderedDict([('k', Decimal('1.5'))]), 'b': datetime.datetime(2026, 11, 21, 0, 0)}

@@ -202,7 +202,7 @@ impl Search {
             }
             return (Err(not_an_object("the output is a string, and not an object")), candidates);
         }
-        let is_value = !more && is_value(trimmed(&opening).1);
+        let is_value = !more && is_value(trimmed(&opening).1, rule);
         let range = match &scanned.last {
             Last::Object(object) => Some(object.range),
             _ => None,
@@ -271,7 +271,7 @@ fn scanned(scanned: Scanned, rule: &ReaderRule, is_value: bool) -> Result<FoundR
             Ok(found)
         }
         Last::Unreadable(error) => Err(error),
-        Last::None if only_another || is_value => Err(not_an_object("the output is a value, but not an object")),
+        Last::None if only_another.is_some() || is_value => Err(not_an_object("the output is a value, but not an object")),
         Last::None => Err(broken.map_or_else(
             || ResultError {
                 kind: ResultErrorKind::Empty,

@@ -5,7 +5,7 @@ mod name;
 mod number;
 mod text;
 
-pub(super) use name::{Call, Constant, Name, call_before, name, name_byte, undecided};
+pub(super) use name::{Call, Constant, Name, call_before, may_become, name, name_byte, undecided};
 pub(super) use number::{Number, NumberKind};
 pub(super) use text::{Prefix, Text, plain_len};
 

@@ -392,7 +392,7 @@ impl Writer {
             Constant::Null => ("null", Value::Constant),
             Constant::True => ("true", Value::Constant),
             Constant::False => ("false", Value::Constant),
-            Constant::NoNumber => {
+            Constant::Nan | Constant::Infinite => {
                 self.changes.nans += 1;
                 ("null", Value::Number)
             }

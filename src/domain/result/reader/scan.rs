@@ -50,8 +50,8 @@ pub(super) struct Scanner {
     /// Whether only white space came after the last object.
     after_object: bool,
     broken: Option<Broken>,
-    /// Whether there is a complete value other than an object, and what was outside of it.
-    others: bool,
+    /// The last complete value other than an object: bytes of the output.
+    other: Option<(u64, u64)>,
     /// Whether there is anything but white space around the candidates.
     beside: bool,
     notes: Option<Notes>,
@@ -81,7 +81,7 @@ impl Scanner {
             last: Last::None,
             after_object: false,
             broken: None,
-            others: false,
+            other: None,
             beside: false,
             notes: None,
             revisited: 0,
@@ -115,7 +115,7 @@ impl Scanner {
             self.run(true);
         }
         self.end_unfinished();
-        let only_another = self.others && !self.beside;
+        let only_another = self.other.filter(|_| !self.beside);
         Scanned { last: self.last, broken: self.broken, only_another, notes: self.notes }
     }
 
@@ -304,7 +304,7 @@ impl Scanner {
                     Some(whole.range.1),
                     "complete, but no object: what is in it does not count",
                 );
-                self.others = true;
+                self.other = Some(whole.range);
             }
         }
     }
@@ -339,8 +339,12 @@ impl Scanner {
         let broken = object.then(|| self.broken_here(&failure));
         self.beside = true;
         let consumed = if taken { self.pos } else { at };
-        if self.limit(outer, consumed).is_some() {
-            // It is never opened up: its text is gone.
+        if let Some(error) = self.limit(outer, consumed) {
+            // It is never opened up: its text is gone, and with it what may have been the result.
+            if frames.iter().any(|frame| frame.child.is_some()) {
+                self.last = Last::Unreadable(error);
+                self.after_object = false;
+            }
             broken.into_iter().for_each(|broken| self.note(broken));
             self.syntax.clear();
             self.sealed = None;
@@ -427,7 +431,7 @@ impl Scanner {
         let child = last_child(frames);
         if let Some(error) = limit {
             self.note_end(outer.at, None, &error.message);
-            if open.is_some() {
+            if open.is_some() || child.is_some() {
                 self.last = Last::Unreadable(error);
             }
         } else if let Some(open) = open {

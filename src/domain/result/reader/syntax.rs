@@ -5,7 +5,7 @@
 //! not for those that open later; the same with Python. A frame for which both have ended is dead:
 //! the caller is told, and decides what becomes of it.
 
-use super::lex::{Constant, In, Name, Number, NumberKind, Prefix, Taken, Text, name, space, undecided};
+use super::lex::{Constant, In, Name, Number, NumberKind, Prefix, Taken, Text, may_become, name, space, undecided};
 use super::offsets::Offsets;
 
 mod frame;
@@ -191,9 +191,9 @@ impl Syntax {
             b'{' | b'[' | b'(' => self.open_bracket(byte, pos, offsets),
             b'}' | b']' | b')' => self.close_bracket(byte, pos, offsets),
             b'-' | b'+' => self.sign(byte, pos),
-            b'.' if rest.len() == 1 && !end => Step::More(0),
+            b'.' if rest.len() == 1 => Step::More(0),
             b'.' if rest.get(1) != Some(&b'.') => self.open_number(pos),
-            b'<' if self.top().takes_angle() => self.angle(rest, pos, end),
+            b'<' if self.top().takes_angle() => self.angle(rest, pos),
             b'.' | b'_' | b'a'..=b'z' | b'A'..=b'Z' => self.word(rest, pos, end, offsets),
             _ => match space(byte) {
                 Some(valid) => self.judge(pos, 1, valid, |_, _| ()),
@@ -300,12 +300,12 @@ impl Syntax {
         if Prefix::of(rest).is_some() {
             return self.open_text(rest, pos, end);
         }
-        if !end && undecided(rest) {
+        if undecided(rest) && (!end || may_become(rest)) {
             return Step::More(0);
         }
         match name(rest) {
             Some((Name::Constant(constant), len, valid)) => {
-                let valid = valid.and(self.top().constant(pos, constant == Constant::NoNumber));
+                let valid = valid.and(self.top().constant(pos, constant == Constant::Infinite));
                 self.judge(pos, len, valid, |syntax, _| syntax.value(Last::Other))
             }
             Some((Name::Call(call), len, valid)) => {
@@ -325,7 +325,7 @@ impl Syntax {
     }
 
     /// `<class 'int'>` and the like, as the first thing in `defaultdict(`.
-    fn angle(&mut self, rest: &[u8], pos: u64, end: bool) -> Step {
+    fn angle(&mut self, rest: &[u8], pos: u64) -> Step {
         let mut depth = 0_usize;
         for (index, byte) in rest.iter().take(ANGLE_MAX_BYTES).enumerate() {
             match byte {
@@ -338,10 +338,10 @@ impl Syntax {
                 return self.judge(pos, index + 1, In::PYTHON, |syntax, _| syntax.value(Last::Other));
             }
         }
-        if end || rest.len() >= ANGLE_MAX_BYTES {
-            return self.judge(pos, 1, In::NONE, |_, _| ());
+        match rest.len() >= ANGLE_MAX_BYTES {
+            true => self.judge(pos, 1, In::NONE, |_, _| ()),
+            false => Step::More(0),
         }
-        Step::More(0)
     }
 
     fn open_bracket(&mut self, byte: u8, pos: u64, offsets: &Offsets) -> Step {

@@ -1,9 +1,6 @@
 //! Reads text that is to be one object and nothing else: a result file, or what a marked line holds.
 //! And tells other values.
 
-use serde::de::IgnoredAny;
-
-use super::lex::{In, Name, Number, Prefix, Taken, Text, name};
 use super::scan::{Last, Scanned, Scanner};
 use super::{FoundResult, ReaderRule, ResultError, ResultErrorKind, ResultSource, found};
 
@@ -16,24 +13,15 @@ pub(super) fn trimmed(text: &[u8]) -> (usize, &[u8]) {
     (text.len() - rest.len(), rest.trim_ascii_end())
 }
 
-/// Whether `text` is a JSON value other than an object, or a string, number or constant of Python's.
-/// Meant for short texts.
-pub(super) fn is_value(text: &[u8]) -> bool {
-    !text.starts_with(b"{") && (serde_json::from_slice::<IgnoredAny>(text).is_ok() || is_scalar(text))
-}
-
-fn is_scalar(text: &[u8]) -> bool {
-    if let Some(prefix) = Prefix::of(text) {
-        let quoted = text.get(prefix.len..).unwrap_or_default();
-        let Some((mut string, quotes)) = Text::open(quoted, prefix, In::BOTH, true) else { return false };
-        let content = quoted.get(quotes..).unwrap_or_default();
-        return string.take(content, true) == Taken::End(content.len());
+/// Whether `text` is a value other than an object: what could stand in a list. Meant for short texts.
+pub(super) fn is_value(text: &[u8], rule: &ReaderRule) -> bool {
+    if text.is_empty() || text.starts_with(b"{") {
+        return false;
     }
-    let unsigned = text.strip_prefix(b"-").or(text.strip_prefix(b"+")).unwrap_or(text);
-    match unsigned.first() {
-        Some(b'0'..=b'9') => Number::new(In::BOTH).take(unsigned, true) == Taken::End(unsigned.len()),
-        _ => matches!(name(unsigned), Some((Name::Constant(_), len, _)) if len == unsigned.len()),
-    }
+    let list = [b"[", text, b"]"].concat();
+    let mut scanner = Scanner::new(&ReaderRule { max_bytes: list.len(), ..rule.clone() }, 0);
+    scanner.push(&list);
+    scanner.finish().only_another == Some((0, list.len() as u64))
 }
 
 /// Reads `text`, which begins at byte `at` of its source.
@@ -46,7 +34,7 @@ pub(super) fn read_whole(
     let (before, text) = trimmed(text);
     let at = at + before as u64;
     let error = |kind, message: &str| ResultError { kind, message: message.to_owned(), position: Some(at) };
-    if is_value(text) {
+    if is_value(text, rule) {
         return Err(error(ResultErrorKind::NotAnObject, "it is a value, but not an object"));
     }
     let mut scanner = Scanner::new(rule, at);
@@ -56,7 +44,7 @@ pub(super) fn read_whole(
     match last {
         Last::Object(object) if object.whole == whole => found(object, rule, source),
         Last::Unreadable(error) if broken.is_none() => Err(error),
-        _ if only_another => Err(error(ResultErrorKind::NotAnObject, "it is a value, but not an object")),
+        _ if only_another == Some(whole) => Err(error(ResultErrorKind::NotAnObject, "it is a value, but not an object")),
         _ if !matches!(text.first(), Some(b'{' | b'(')) && broken.is_none() => {
             Err(error(ResultErrorKind::Invalid, &format!("no object begins at byte {at}: `{}`", opening(text))))
         }

@@ -18,8 +18,10 @@ pub(in super::super) enum Constant {
     Null,
     True,
     False,
-    /// Not a number, or infinite.
-    NoNumber,
+    /// Not a number.
+    Nan,
+    /// Infinite; the only one that may have a sign.
+    Infinite,
     /// `...`
     Ellipsis,
     /// `datetime.timezone.utc`
@@ -94,11 +96,13 @@ pub(in super::super) fn name(bytes: &[u8]) -> Option<(Name, usize, In)> {
         b"true" => return constant(Constant::True, In::JSON),
         b"false" => return constant(Constant::False, In::JSON),
         b"null" => return constant(Constant::Null, In::JSON),
-        b"NaN" | b"Infinity" => return constant(Constant::NoNumber, In::JSON),
+        b"NaN" => return constant(Constant::Nan, In::JSON),
+        b"Infinity" => return constant(Constant::Infinite, In::JSON),
         b"True" | b"np.True_" => return constant(Constant::True, In::PYTHON),
         b"False" | b"np.False_" => return constant(Constant::False, In::PYTHON),
         b"None" => return constant(Constant::Null, In::PYTHON),
-        b"nan" | b"inf" => return constant(Constant::NoNumber, In::PYTHON),
+        b"nan" => return constant(Constant::Nan, In::PYTHON),
+        b"inf" => return constant(Constant::Infinite, In::PYTHON),
         b"..." => return constant(Constant::Ellipsis, In::PYTHON),
         b"datetime.timezone.utc" => return constant(Constant::Utc, In::PYTHON),
         _ => {}
@@ -115,6 +119,47 @@ pub(in super::super) fn undecided(bytes: &[u8]) -> bool {
     let len = len(bytes);
     len == bytes.len() && len < NAME_MAX_BYTES
 }
+
+/// Whether all of `bytes` may be the beginning of a name with a meaning, or of a string's prefix.
+pub(in super::super) fn may_become(bytes: &[u8]) -> bool {
+    let prefix = bytes.len() <= 2 && bytes.iter().all(|byte| matches!(byte.to_ascii_lowercase(), b'r' | b'u' | b'b'));
+    prefix || NAMES.iter().any(|name| name.as_bytes().starts_with(bytes))
+}
+
+/// Names with a meaning, or their first letters.
+const NAMES: [&str; 31] = [
+    "true",
+    "false",
+    "null",
+    "NaN",
+    "Infinity",
+    "True",
+    "False",
+    "None",
+    "nan",
+    "inf",
+    "...",
+    "np.True_",
+    "np.False_",
+    "np.float",
+    "np.longdouble",
+    "np.int",
+    "np.uint",
+    "np.str_",
+    "OrderedDict",
+    "Counter",
+    "mappingproxy",
+    "defaultdict",
+    "set",
+    "deque",
+    "frozenset",
+    "Decimal",
+    "UUID",
+    "PosixPath",
+    "WindowsPath",
+    "PurePosixPath",
+    "datetime.",
+];
 
 /// The call whose name `bytes` ends with.
 pub(in super::super) fn call_before(bytes: &[u8]) -> Option<(Call, usize)> {

@@ -88,9 +88,8 @@ impl Number {
                 return Taken::Broken(index);
             }
         }
-        match end {
-            true if self.may_end(b' ') => Taken::End(bytes.len()),
-            true => Taken::Broken(bytes.len()),
+        match end && self.may_end(b' ') {
+            true => Taken::End(bytes.len()),
             false => Taken::More(bytes.len()),
         }
     }

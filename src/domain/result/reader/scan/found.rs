@@ -55,8 +55,8 @@ pub(in super::super) struct Scanned {
     pub(in super::super) last: Last,
     /// The last object that is none, rather one with a key than one without.
     pub(in super::super) broken: Option<Broken>,
-    /// Whether there was another value, and nothing else.
-    pub(in super::super) only_another: bool,
+    /// The last value that is no object, if there was nothing but such.
+    pub(in super::super) only_another: Option<(u64, u64)>,
     /// Every candidate, if that was asked for.
     pub(in super::super) notes: Option<Notes>,
 }

@@ -189,11 +189,12 @@ impl Frame {
         self.signed(start).and(self.place())
     }
 
-    /// Where a constant may follow that begins at `start`; only those that are `no_number` have signs.
-    pub(super) fn constant(&self, start: u64, no_number: bool) -> In {
+    /// Where a constant may follow that begins at `start`; one that is `infinite` may be negative.
+    pub(super) fn constant(&self, start: u64, infinite: bool) -> In {
         match self.sign {
-            Some(_) if !no_number || self.imaginary => In::NONE,
-            _ => self.signed(start).and(if self.imaginary { In::NONE } else { self.place() }),
+            _ if self.imaginary => In::NONE,
+            Some((sign, _)) if !infinite || sign != b'-' => In::NONE,
+            _ => self.signed(start).and(self.place()),
         }
     }
 

@@ -155,8 +155,6 @@ class Literal:
                 raise Ruled("a comment")
             if "\\" in self.gap(end, token.start):
                 raise Ruled("a continued line")
-            if token.type in (tokenize.ENDMARKER, tokenize.NEWLINE):
-                break
             end = token.end
 
     def gap(self, start, end):

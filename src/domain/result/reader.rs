@@ -271,7 +271,9 @@ fn scanned(scanned: Scanned, rule: &ReaderRule, is_value: bool) -> Result<FoundR
             Ok(found)
         }
         Last::Unreadable(error) => Err(error),
-        Last::None if only_another.is_some() || is_value => Err(not_an_object("the output is a value, but not an object")),
+        Last::None if only_another.is_some() || is_value => {
+            Err(not_an_object("the output is a value, but not an object"))
+        }
         Last::None => Err(broken.map_or_else(
             || ResultError {
                 kind: ResultErrorKind::Empty,

@@ -34,17 +34,15 @@ pub(super) fn read_whole(
     let (before, text) = trimmed(text);
     let at = at + before as u64;
     let error = |kind, message: &str| ResultError { kind, message: message.to_owned(), position: Some(at) };
-    if is_value(text, rule) {
-        return Err(error(ResultErrorKind::NotAnObject, "it is a value, but not an object"));
-    }
     let mut scanner = Scanner::new(rule, at);
     scanner.push(text);
     let whole = (at, at + text.len() as u64);
     let Scanned { last, broken, only_another, .. } = scanner.finish();
     match last {
         Last::Object(object) if object.whole == whole => found(object, rule, source),
-        Last::Unreadable(error) if broken.is_none() => Err(error),
-        _ if only_another == Some(whole) => Err(error(ResultErrorKind::NotAnObject, "it is a value, but not an object")),
+        _ if only_another == Some(whole) || is_value(text, rule) => {
+            Err(error(ResultErrorKind::NotAnObject, "it is a value, but not an object"))
+        }
         _ if !matches!(text.first(), Some(b'{' | b'(')) && broken.is_none() => {
             Err(error(ResultErrorKind::Invalid, &format!("no object begins at byte {at}: `{}`", opening(text))))
         }

@@ -111,7 +111,8 @@ fn named(rest: &[u8], out: &mut Vec<u8>) -> Result<usize, &'static str> {
     let len = name.iter().take_while(|byte| **byte != b'}').count();
     let name = name.get(..len).and_then(|name| str::from_utf8(name).ok()).unwrap_or_default();
     // The crate does not mind where the spaces are; Python does.
-    let exact = |char: &char| unicode_names2::name(*char).is_some_and(|known| known.to_string().eq_ignore_ascii_case(name));
+    let exact =
+        |char: &char| unicode_names2::name(*char).is_some_and(|known| known.to_string().eq_ignore_ascii_case(name));
     let char = unicode_names2::character(name).filter(exact).ok_or("the name of a character that is not known")?;
     push_char(char, out);
     Ok(3 + len + 1)

@@ -287,9 +287,9 @@ fn scanned(scanned: Scanned, rule: &ReaderRule, is_value: bool) -> Result<FoundR
 
 /// Makes a result of an object that the scanner accepted.
 fn found(object: Object, rule: &ReaderRule, source: ResultSource) -> Result<FoundResult, ResultError> {
-    let Object { raw, range, json, .. } = object;
+    let Object { raw, range, json, compact: is_compact, .. } = object;
     let (text, changes) = if json {
-        compact(raw, rule.max_bytes).ok_or_else(|| too_large(range.0, rule.max_bytes as u64))?
+        compact(raw, is_compact, rule.max_bytes).ok_or_else(|| too_large(range.0, rule.max_bytes as u64))?
     } else {
         rewrite(&raw, rule.max_bytes).map_err(|unreadable| match unreadable {
             Unreadable::TooLarge => too_large(range.0, rule.max_bytes as u64),

@@ -1,7 +1,7 @@
 //! Makes compact JSON of an object's text as it was printed: numbers and strings verbatim, keys in
 //! first-seen order, and nothing in it that a strict reader would refuse.
 
-use super::lex::plain_len;
+use memchr::memchr2;
 
 mod duplicates;
 
@@ -34,13 +34,16 @@ impl Changes {
 }
 
 /// Compacts `raw`, an object that the grammar of JSON accepts. `None`: it is larger than `max_bytes`.
-pub(super) fn compact(raw: Vec<u8>, max_bytes: usize) -> Option<(String, Changes)> {
+/// What `is_compact` is only looked at for what is no UTF-8, and for duplicates.
+pub(super) fn compact(raw: Vec<u8>, is_compact: bool, max_bytes: usize) -> Option<(String, Changes)> {
     let mut changes = Changes::default();
-    let text = match String::from_utf8(raw) {
+    let mut text = match String::from_utf8(raw) {
         Ok(text) => text,
         Err(error) => lossy(error.as_bytes(), max_bytes, &mut changes)?,
     };
-    let text = Compactor { text: &text, from: 0, out: String::new() }.run(&mut changes).unwrap_or(text);
+    if !is_compact {
+        text = Compactor { text: &text, from: 0, out: String::new() }.run(&mut changes).unwrap_or(text);
+    }
     let text = unique(text, &mut changes);
     (text.len() <= max_bytes).then_some((text, changes))
 }
@@ -118,8 +121,7 @@ impl Compactor<'_> {
         let mut at = start + 1;
         loop {
             let rest = bytes.get(at..).unwrap_or_default();
-            let plain = plain_len(rest, b'"');
-            at += plain;
+            at += memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
             match (bytes.get(at), bytes.get(at + 1)) {
                 (Some(b'\\'), Some(b'u')) => {
                     let text = self.text.get(at..).unwrap_or_default();
@@ -150,7 +152,7 @@ fn string_len(text: &[u8]) -> usize {
     let mut at = 1;
     loop {
         let rest = text.get(at..).unwrap_or_default();
-        let plain = plain_len(rest, b'"');
+        let plain = memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
         at += plain;
         match rest.get(plain) {
             Some(b'"') => return at + 1,

@@ -6,8 +6,8 @@ mod number;
 mod text;
 
 pub(super) use name::{Call, Constant, Name, call_before, may_become, name, name_byte, undecided};
-pub(super) use number::{Number, NumberKind};
-pub(super) use text::{Prefix, Text, plain_len};
+pub(super) use number::{Number, NumberKind, short_number};
+pub(super) use text::{Prefix, Text, plain_len, short_text};
 
 /// In which dialects something is right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

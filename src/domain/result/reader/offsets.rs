@@ -31,6 +31,10 @@ impl Offsets {
 
     /// Byte of the output at searched position `pos`.
     pub(super) fn at(&self, pos: u64) -> u64 {
+        // Most outputs have one stream.
+        if self.shifts.len() == 1 {
+            return pos + self.shifts.front().map_or(0, |(_, shift)| *shift);
+        }
         let after = self.shifts.partition_point(|(from, _)| *from <= pos);
         pos + self.shifts.get(after.saturating_sub(1)).map_or(0, |(_, shift)| *shift)
     }

@@ -6,7 +6,9 @@
 //! so that what holds them can't be read. Calls: see [`calls`].
 
 use super::compact::{Changes, unique};
-use super::lex::{Call, Constant, In, Name, Number, NumberKind, Prefix, Taken, Text, name, space};
+use super::lex::{
+    Call, Constant, In, Name, Number, NumberKind, Prefix, Taken, Text, name, short_number, short_text, space,
+};
 
 mod calls;
 mod numbers;
@@ -28,7 +30,7 @@ pub(super) enum Unreadable {
 
 /// JSON of `raw`, an object. `None` of the size is no bound.
 pub(super) fn rewrite(raw: &[u8], max_bytes: usize) -> Result<(String, Changes), Unreadable> {
-    let mut writer = Writer::new(max_bytes);
+    let mut writer = Writer::new(max_bytes, str::from_utf8(raw).is_ok());
     let mut at = 0;
     while at < raw.len() {
         let rest = raw.get(at..).unwrap_or_default();
@@ -103,6 +105,8 @@ struct Frame {
 #[derive(Debug)]
 struct Writer {
     out: Vec<u8>,
+    /// Whether all of the literal is UTF-8.
+    is_utf8: bool,
     max_bytes: usize,
     /// Where the present word begins in the literal.
     at: usize,
@@ -116,9 +120,10 @@ struct Writer {
 }
 
 impl Writer {
-    fn new(max_bytes: usize) -> Self {
+    fn new(max_bytes: usize, is_utf8: bool) -> Self {
         Self {
             out: Vec::new(),
+            is_utf8,
             max_bytes,
             at: 0,
             frames: Vec::new(),
@@ -404,6 +409,15 @@ impl Writer {
     }
 
     fn number(&mut self, rest: &[u8]) -> Result<usize, Unreadable> {
+        if let Some(len) = short_number(rest) {
+            let digits = rest.get(..len).unwrap_or_default();
+            let value = if digits.contains(&b'.') { Value::Number } else { Value::Integer };
+            let minus = self.sign == Some(b'-') && digits != b"0";
+            self.out.extend((minus || self.sign == Some(b'-') && value == Value::Number).then_some(b'-'));
+            self.out.extend_from_slice(digits);
+            self.value(value)?;
+            return Ok(len);
+        }
         let mut number = Number::new(In::PYTHON);
         let (Taken::End(len) | Taken::More(len) | Taken::Broken(len)) = number.take(rest, true);
         let digits = rest.get(..len).unwrap_or_default();
@@ -455,6 +469,12 @@ impl Writer {
 
     fn text(&mut self, rest: &[u8], prefix: Prefix) -> Result<usize, Unreadable> {
         let quoted = rest.get(prefix.len..).unwrap_or_default();
+        if prefix.len == 0
+            && let Some(&quote) = quoted.first()
+            && let Ok(len) = short_text(quoted, quote)
+        {
+            return self.push_text(quoted.get(1..len - 1).unwrap_or_default(), false, 1).map(|()| len);
+        }
         let Some((mut text, quotes)) = Text::open(quoted, prefix, In::PYTHON, true) else {
             return self.error("a string");
         };
@@ -464,17 +484,22 @@ impl Writer {
         let content = quoted.get(quotes..).unwrap_or_default();
         let Taken::End(len) = text.take(content, true) else { return self.error("a string") };
         let content = content.get(..len - text.quotes()).unwrap_or_default();
+        self.push_text(content, text.raw, prefix.len + quotes)?;
+        Ok(prefix.len + quotes + len)
+    }
+
+    /// Writes what stands between quotes, `before` bytes after the present word's beginning.
+    fn push_text(&mut self, content: &[u8], raw: bool, before: usize) -> Result<(), Unreadable> {
         if self.after_text && self.out.last() == Some(&b'"') {
             self.out.pop();
         } else {
             self.out.push(b'"');
         }
-        strings::write(content, text.raw, self.max_bytes, &mut self.out, &mut self.changes)
-            .map_err(|error| error.moved(self.at + prefix.len + quotes))?;
+        strings::write(content, raw, self.is_utf8, self.max_bytes, &mut self.out, &mut self.changes)
+            .map_err(|error| error.moved(self.at + before))?;
         self.out.push(b'"');
         self.after_text = true;
-        self.value(Value::Text)?;
-        Ok(prefix.len + quotes + len)
+        self.value(Value::Text)
     }
 }
 

@@ -290,6 +290,7 @@ impl Scanner {
                 let failure = Failure {
                     at: whole.end - 1,
                     token: whole.end - 1,
+                    seen: whole.end,
                     expected: "`:` after the first item, without which it is a set,",
                     dead: 0,
                     taken: true,
@@ -322,6 +323,7 @@ impl Scanner {
             range: object.range,
             whole: whole.range,
             json: object.valid.json,
+            compact: object.compact,
             enclosed: false,
         });
         self.after_object = true;
@@ -334,12 +336,12 @@ impl Scanner {
     fn failed(&mut self, failure: Failure) {
         let outer = self.outer();
         let Failure { at, token, dead, taken, .. } = failure;
+        let seen = if taken { self.pos } else { failure.seen };
         let frames = self.syntax.frames();
         let object = frames.iter().take(dead).any(|frame| frame.is_object());
         let broken = object.then(|| self.broken_here(&failure));
         self.beside = true;
-        let consumed = if taken { self.pos } else { at };
-        if let Some(error) = self.limit(outer, consumed) {
+        if let Some(error) = self.limit(outer, seen) {
             // It is never opened up: its text is gone, and with it what may have been the result.
             if frames.iter().any(|frame| frame.child.is_some()) {
                 self.last = Last::Unreadable(error);

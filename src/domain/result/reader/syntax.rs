@@ -5,7 +5,10 @@
 //! not for those that open later; the same with Python. A frame for which both have ended is dead:
 //! the caller is told, and decides what becomes of it.
 
-use super::lex::{Constant, In, Name, Number, NumberKind, Prefix, Taken, Text, may_become, name, space, undecided};
+use super::lex::{
+    Constant, In, Name, Number, NumberKind, Prefix, Taken, Text, may_become, name, short_number, short_text, space,
+    undecided,
+};
 use super::offsets::Offsets;
 
 mod frame;
@@ -37,6 +40,8 @@ pub(super) struct Syntax {
     last_text: Option<u64>,
     /// Whether there was a string in single quotes.
     single_quotes: bool,
+    /// Whether there was something that compact JSON has not, so far.
+    loose: bool,
 }
 
 #[derive(Debug)]
@@ -72,6 +77,8 @@ pub(super) struct Failure {
     pub(super) at: u64,
     /// Where the word begins that it is in.
     pub(super) token: u64,
+    /// Up to where bytes were looked at for it.
+    pub(super) seen: u64,
     /// What could stand there.
     pub(super) expected: &'static str,
     /// How many frames died, from the outermost on.
@@ -103,6 +110,7 @@ impl Syntax {
             token: None,
             last_text: None,
             single_quotes: false,
+            loose: false,
         }
     }
 
@@ -181,11 +189,28 @@ impl Syntax {
             return self.next_deep(byte, rest, pos, end);
         }
         match byte {
-            b'"' | b'\'' => self.open_text(rest, pos, end),
-            b'0'..=b'9' => self.open_number(pos),
+            b'"' | b'\'' => match short_text(rest, byte) {
+                Ok(len) => self.take_short_text(byte, pos, len),
+                Err(0) => self.open_text(rest, pos, end),
+                Err(plain) => {
+                    // What is plain needs no second look.
+                    let text = Text::single(byte, self.live());
+                    self.single_quotes |= byte == b'\'';
+                    self.token = Some((Token::Text(text, pos + 1), pos));
+                    Step::On(1 + plain)
+                }
+            },
+            b'0'..=b'9' => match short_number(rest) {
+                Some(len) => {
+                    let (valid, last) = (self.top().number(pos, false), Last::Real);
+                    self.judge(pos, len, valid, |syntax, _| syntax.value(last))
+                }
+                None => self.open_number(pos),
+            },
             b',' => self.judge(pos, 1, self.top().comma(), Self::pass_comma),
             b':' => self.judge(pos, 1, self.top().colon(), Self::pass_colon),
             b' ' | b'\n' | b'\r' | b'\t' => {
+                self.loose = true;
                 Step::On(rest.iter().take_while(|byte| matches!(byte, b' ' | b'\n' | b'\r' | b'\t')).count())
             }
             b'{' | b'[' | b'(' => self.open_bracket(byte, pos, offsets),
@@ -232,6 +257,17 @@ impl Syntax {
         Step::On(len)
     }
 
+    /// A string without prefix and escapes that is all there.
+    fn take_short_text(&mut self, quote: u8, pos: u64, len: usize) -> Step {
+        let dialects = if quote == b'"' { In::BOTH } else { In::PYTHON };
+        let valid = self.top().text().and(dialects);
+        self.judge(pos, len, valid, |syntax, pos| {
+            syntax.single_quotes |= quote == b'\'';
+            syntax.last_text = Some(pos + 1);
+            syntax.value(Last::Text);
+        })
+    }
+
     fn open_number(&mut self, pos: u64) -> Step {
         self.token = Some((Token::Number(Number::new(self.live())), pos));
         Step::On(0)
@@ -257,33 +293,35 @@ impl Syntax {
                 };
                 self.token = None;
                 let dead = self.kill(In::NONE);
-                let failure = Failure { at: pos + len as u64, token: start, expected, dead, taken: false };
+                let at = pos + len as u64;
+                let failure = Failure { at, token: start, seen: at, expected, dead, taken: false };
                 Step::Event(len, Event::Failed(failure))
             }
             Taken::End(len) => match self.token.take() {
-                Some((Token::Text(text, content), _)) => self.end_text(text, content, start, len),
-                Some((Token::Number(number), _)) => self.end_number(number, start, len),
+                Some((Token::Text(text, content), _)) => self.end_text(text, content, start, (pos, len)),
+                Some((Token::Number(number), _)) => self.end_number(number, start, (pos, len)),
                 None => Step::On(len),
             },
         }
     }
 
-    fn end_text(&mut self, text: Text, content: u64, start: u64, len: usize) -> Step {
+    fn end_text(&mut self, text: Text, content: u64, start: u64, (pos, len): (u64, usize)) -> Step {
         if self.deep > 0 {
             return Step::On(len);
         }
         let valid = text.valid.and(self.top().text());
-        self.judged(start, start, len, valid, |syntax, _| {
+        self.judged(start, pos + len as u64, len, valid, |syntax, _| {
+            syntax.loose |= text.has_surrogates;
             syntax.last_text = Some(content);
             syntax.value(Last::Text);
         })
     }
 
-    fn end_number(&mut self, number: Number, start: u64, len: usize) -> Step {
+    fn end_number(&mut self, number: Number, start: u64, (pos, len): (u64, usize)) -> Step {
         let imaginary = number.kind() == NumberKind::Imaginary;
         let valid = number.valid.and(self.top().number(start, imaginary));
         let last = if imaginary || self.top().is_complex() { Last::Other } else { Last::Real };
-        self.judged(start, start, len, valid, |syntax, _| syntax.value(last))
+        self.judged(start, pos + len as u64, len, valid, |syntax, _| syntax.value(last))
     }
 
     fn sign(&mut self, byte: u8, pos: u64) -> Step {
@@ -297,7 +335,7 @@ impl Syntax {
 
     /// A name, or a string with a prefix.
     fn word(&mut self, rest: &[u8], pos: u64, end: bool, offsets: &Offsets) -> Step {
-        if Prefix::of(rest).is_some() {
+        if matches!(rest.first(), Some(b'r' | b'R' | b'b' | b'B' | b'u' | b'U')) && Prefix::of(rest).is_some() {
             return self.open_text(rest, pos, end);
         }
         if undecided(rest) && (!end || may_become(rest)) {
@@ -306,7 +344,10 @@ impl Syntax {
         match name(rest) {
             Some((Name::Constant(constant), len, valid)) => {
                 let valid = valid.and(self.top().constant(pos, constant == Constant::Infinite));
-                self.judge(pos, len, valid, |syntax, _| syntax.value(Last::Other))
+                self.judge(pos, len, valid, |syntax, _| {
+                    syntax.loose |= matches!(constant, Constant::Nan | Constant::Infinite);
+                    syntax.value(Last::Other);
+                })
             }
             Some((Name::Call(call), len, valid)) => {
                 let (valid, at) = (valid.and(self.top().value()), offsets.at(pos));
@@ -364,14 +405,15 @@ impl Syntax {
         let valid = self.top().close(byte);
         let dead = self.kill(valid);
         if dead == self.frames.len() {
-            return self.refused(pos, dead);
+            return self.refused(pos, pos, dead);
         }
         let live = self.live();
         let range_end = offsets.at(pos) + 1;
         let Some(frame) = self.frames.pop() else { return Step::On(1) };
         self.json_from = self.json_from.min(self.frames.len());
         self.python_from = self.python_from.min(self.frames.len());
-        let whole = Span { start: frame.start, end: pos + 1, range: (frame.at, range_end), valid: live };
+        let whole =
+            Span { start: frame.start, end: pos + 1, range: (frame.at, range_end), valid: live, compact: !self.loose };
         let object = frame.object(whole);
         let Some(parent) = self.frames.last_mut() else {
             return Step::Event(1, Event::Closed(Closed { whole, object }));
@@ -410,6 +452,10 @@ impl Syntax {
 
     /// Ends dialects for all open frames; says how many frames are dead now.
     fn kill(&mut self, valid: In) -> usize {
+        if valid == In::BOTH {
+            // The dead of before are buried.
+            return 0;
+        }
         let open = self.frames.len();
         if !valid.json {
             self.json_from = open;
@@ -426,13 +472,13 @@ impl Syntax {
         self.judged(pos, pos, len, valid, take)
     }
 
-    /// Takes a word of which `len` bytes are new, if a frame can.
-    fn judged(&mut self, token: u64, pos: u64, len: usize, valid: In, take: impl FnOnce(&mut Self, u64)) -> Step {
+    /// Takes a word that began at `token`, of which `len` bytes are new, if a frame can.
+    fn judged(&mut self, token: u64, seen: u64, len: usize, valid: In, take: impl FnOnce(&mut Self, u64)) -> Step {
         let dead = self.kill(valid);
         if dead == self.frames.len() {
-            return self.refused(token, dead);
+            return self.refused(token, seen, dead);
         }
-        take(self, pos);
+        take(self, token);
         self.told(token, len, dead)
     }
 
@@ -440,12 +486,13 @@ impl Syntax {
         if dead == 0 {
             return Step::On(len);
         }
-        let failure = Failure { at: pos, token: pos, expected: "the same dialect as before", dead, taken: true };
+        let seen = pos + len as u64;
+        let failure = Failure { at: pos, token: pos, seen, expected: "the same dialect as before", dead, taken: true };
         Step::Event(len, Event::Failed(failure))
     }
 
-    fn refused(&self, pos: u64, dead: usize) -> Step {
+    fn refused(&self, pos: u64, seen: u64, dead: usize) -> Step {
         let expected = self.frames.last().map_or("a value", Frame::expected);
-        Step::Event(0, Event::Failed(Failure { at: pos, token: pos, expected, dead, taken: false }))
+        Step::Event(0, Event::Failed(Failure { at: pos, token: pos, seen, expected, dead, taken: false }))
     }
 }

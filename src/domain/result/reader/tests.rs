@@ -181,7 +181,7 @@ fn of_equal_keys_the_last_value_takes_the_first_place() {
         (r#"{"a":{"x":1,"x":2},"a":0,"b":{"x":1,"x":[{"y":1,"y":2}]}}"#, r#"{"a":0,"b":{"x":[{"y":2}]}}"#),
         (r#"[{"a":1},{"a":2}]"#, r#"[{"a":1},{"a":2}]"#),
     ] {
-        assert_eq!(compact(raw.as_bytes().to_vec(), 1_000).unwrap().0, expected, "{raw}");
+        assert_eq!(compact(raw.as_bytes().to_vec(), false, 1_000).unwrap().0, expected, "{raw}");
     }
 }
 
@@ -429,7 +429,7 @@ proptest! {
         let members: Vec<String> = members.iter().map(|(key, value)| format!("\"{key}\":{{\"{key}\":0,\"b\":{value}}}")).collect();
         let raw = format!("{{{}}}", members.join(","));
         let expected = serde_json::from_str::<Value>(&raw).unwrap().to_string();
-        prop_assert_eq!(compact(raw.into_bytes(), usize::MAX).unwrap().0, expected);
+        prop_assert_eq!(compact(raw.into_bytes(), false, usize::MAX).unwrap().0, expected);
     }
 
     #[test]

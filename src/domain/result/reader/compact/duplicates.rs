@@ -36,6 +36,11 @@ enum Part {
     Close,
 }
 
+/// What [`walk`] has to look at.
+fn is_mark(byte: u8) -> bool {
+    matches!(byte, b'"' | b'{' | b'}' | b'[' | b']' | b',')
+}
+
 /// Calls `part` for each part of each object, with its place.
 fn walk(text: &[u8], mut part: impl FnMut(usize, Part)) {
     // For each open bracket, whether it is an object's.
@@ -43,6 +48,10 @@ fn walk(text: &[u8], mut part: impl FnMut(usize, Part)) {
     let mut at_key = false;
     let mut at = 0;
     while let Some(&byte) = text.get(at) {
+        if !is_mark(byte) {
+            at += text.iter().skip(at).take_while(|byte| !is_mark(**byte)).count();
+            continue;
+        }
         match byte {
             b'"' => {
                 let len = string_len(text.get(at..).unwrap_or_default());

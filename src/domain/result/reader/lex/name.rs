@@ -89,6 +89,9 @@ pub(in super::super) const NAME_MAX_BYTES: usize = 32;
 /// The name that `bytes` begins with, its length, and where it is one. `None`: it has no meaning, or
 /// more bytes have to tell, which [`undecided`] knows.
 pub(in super::super) fn name(bytes: &[u8]) -> Option<(Name, usize, In)> {
+    if let Some((constant, len, valid)) = common(bytes) {
+        return Some((Name::Constant(constant), len, valid));
+    }
     let len = len(bytes);
     let word = bytes.get(..len)?;
     let constant = |constant, valid| Some((Name::Constant(constant), len, valid));
@@ -112,6 +115,21 @@ pub(in super::super) fn name(bytes: &[u8]) -> Option<(Name, usize, In)> {
         Some(b'=') if len > 0 && !word.contains(&b'.') => Some((Name::Keyword, len + 1, In::PYTHON)),
         _ => None,
     }
+}
+
+/// The constants that are everywhere, if what follows can't be part of a name.
+fn common(bytes: &[u8]) -> Option<(Constant, usize, In)> {
+    let (word, rest) = bytes.split_first_chunk::<4>()?;
+    let (constant, len, valid) = match (word, rest.first()) {
+        (b"null", _) => (Constant::Null, 4, In::JSON),
+        (b"None", _) => (Constant::Null, 4, In::PYTHON),
+        (b"true", _) => (Constant::True, 4, In::JSON),
+        (b"True", _) => (Constant::True, 4, In::PYTHON),
+        (b"fals", Some(b'e')) => (Constant::False, 5, In::JSON),
+        (b"Fals", Some(b'e')) => (Constant::False, 5, In::PYTHON),
+        _ => return None,
+    };
+    matches!(bytes.get(len), Some(b',' | b']' | b'}' | b')')).then_some((constant, len, valid))
 }
 
 /// Whether more bytes have to tell which name `bytes` begins with.

@@ -147,3 +147,20 @@ impl Number {
         self.valid.any() && !(byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.') || byte >= 0x80)
     }
 }
+
+/// Length of the number that `rest` begins with, if it is a plain decimal one and ends in it.
+pub(in super::super) fn short_number(rest: &[u8]) -> Option<usize> {
+    let digits = |from: usize| rest.iter().skip(from).take_while(|byte| byte.is_ascii_digit()).count();
+    let mut len = digits(0);
+    if len == 0 || len > 1 && rest.first() == Some(&b'0') {
+        return None;
+    }
+    if rest.get(len) == Some(&b'.') {
+        let fraction = digits(len + 1);
+        if fraction == 0 {
+            return None;
+        }
+        len += 1 + fraction;
+    }
+    matches!(rest.get(len)?, b',' | b']' | b'}' | b' ' | b'\n' | b'\r').then_some(len)
+}

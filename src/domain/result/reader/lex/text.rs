@@ -15,6 +15,8 @@ pub(in super::super) struct Text {
     pub(in super::super) bytes: bool,
     /// In which dialects it is right so far.
     pub(in super::super) valid: In,
+    /// Whether it has escapes of surrogates, in pairs or not.
+    pub(in super::super) has_surrogates: bool,
 }
 
 /// A string's prefix and quotes.
@@ -60,8 +62,14 @@ impl Text {
         };
         let json = quote == b'"' && prefix.len == 0 && !triple;
         let valid = In { json, python: true }.and(live);
-        let text = Self { quote, triple, raw: prefix.raw, bytes: prefix.bytes, valid };
+        let text = Self { quote, triple, raw: prefix.raw, bytes: prefix.bytes, valid, has_surrogates: false };
         Some((text, if triple { 3 } else { 1 }))
+    }
+
+    /// One in single or double quotes, without prefix.
+    pub(in super::super) fn single(quote: u8, live: In) -> Self {
+        let valid = In { json: quote == b'"', python: true }.and(live);
+        Self { quote, triple: false, raw: false, bytes: false, valid, has_surrogates: false }
     }
 
     /// Length of the quotes at either end.
@@ -139,7 +147,10 @@ impl Text {
             0x80.. if self.bytes => self.valid.python = false,
             _ if self.raw => {}
             b'x' => return self.hex(rest, 2),
-            b'u' if !self.bytes => return self.hex(rest, 4),
+            b'u' if !self.bytes => {
+                self.has_surrogates |= matches!(rest.get(2), Some(b'd' | b'D'));
+                return self.hex(rest, 4);
+            }
             b'U' if !self.bytes => {
                 let len = self.hex(rest, 8)?;
                 // Above U+10FFFF there is nothing.
@@ -190,16 +201,40 @@ pub(in super::super) fn plain_len(bytes: &[u8], quote: u8) -> usize {
     let zero = |word: u64| word.wrapping_sub(ONES) & !word & HIGHS;
     let quotes = u64::from_ne_bytes([quote; 8]);
     let backslashes = u64::from_ne_bytes([b'\\'; 8]);
+    let blocks = plain_blocks(bytes, quote);
+    let bytes = bytes.get(blocks..).unwrap_or_default();
     let (words, _) = bytes.as_chunks::<8>();
     for (index, word) in words.iter().enumerate() {
         let word = u64::from_le_bytes(*word);
         let below = word.wrapping_sub(u64::from_ne_bytes([0x20; 8])) & !word & HIGHS;
         let found = below | zero(word ^ quotes) | zero(word ^ backslashes);
         if found != 0 {
-            return index * 8 + (found.trailing_zeros() / 8) as usize;
+            return blocks + index * 8 + (found.trailing_zeros() / 8) as usize;
         }
     }
     let done = words.len() * 8;
     let rest = bytes.get(done..).unwrap_or_default();
-    done + rest.iter().take_while(|byte| **byte != quote && **byte != b'\\' && **byte >= 0x20).count()
+    blocks + done + rest.iter().take_while(|byte| **byte != quote && **byte != b'\\' && **byte >= 0x20).count()
+}
+
+/// Bytes of a block that is looked at in one go.
+const BLOCK_BYTES: usize = 32;
+
+/// How many bytes the blocks have at the beginning that are plain as a whole. Short texts don't come
+/// here with more than a look at their first bytes.
+fn plain_blocks(bytes: &[u8], quote: u8) -> usize {
+    let special = |byte: u8| byte == quote || byte == b'\\' || byte < 0x20;
+    let (blocks, _) = bytes.as_chunks::<BLOCK_BYTES>();
+    let plain = blocks.iter().take_while(|block| !block.iter().fold(false, |any, byte| any | special(*byte)));
+    plain.count() * BLOCK_BYTES
+}
+
+/// Length of the string that `rest` begins with, quotes included, if it has no escapes and ends in it;
+/// else how many plain bytes it has at its beginning.
+pub(in super::super) fn short_text(rest: &[u8], quote: u8) -> Result<usize, usize> {
+    let content = rest.get(1..).unwrap_or_default();
+    let len = plain_len(content, quote);
+    // After none, a third quote may follow.
+    let closed = content.get(len) == Some(&quote) && (len > 0 || content.get(1).is_some_and(|byte| *byte != quote));
+    if closed { Ok(len + 2) } else { Err(len) }
 }

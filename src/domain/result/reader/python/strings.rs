@@ -10,14 +10,15 @@ use super::Unreadable;
 pub(super) fn write(
     content: &[u8],
     raw: bool,
+    is_utf8: bool,
     max_bytes: usize,
     out: &mut Vec<u8>,
     changes: &mut Changes,
 ) -> Result<(), Unreadable> {
-    let text = match str::from_utf8(content) {
-        Ok(_) => Cow::Borrowed(content),
-        Err(_) => {
-            changes.not_utf8 += 1;
+    let text = match is_utf8 || str::from_utf8(content).is_ok() {
+        true => Cow::Borrowed(content),
+        false => {
+            changes.not_utf8 += content.utf8_chunks().filter(|chunk| !chunk.invalid().is_empty()).count() as u64;
             Cow::Owned(String::from_utf8_lossy(content).into_owned().into_bytes())
         }
     };

@@ -97,6 +97,8 @@ pub(in super::super) struct Span {
     pub(in super::super) range: (u64, u64),
     /// In which dialects it is right.
     pub(in super::super) valid: In,
+    /// Whether as JSON it is known to be compact.
+    pub(in super::super) compact: bool,
 }
 
 impl Frame {

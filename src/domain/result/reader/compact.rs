@@ -42,7 +42,10 @@ pub(super) fn compact(raw: Vec<u8>, is_compact: bool, max_bytes: usize) -> Optio
         Err(error) => lossy(error.as_bytes(), max_bytes, &mut changes)?,
     };
     if !is_compact {
-        text = Compactor { text: &text, from: 0, out: String::new() }.run(&mut changes).unwrap_or(text);
+        let mut compactor = Compactor { text: &text, from: 0, out: String::new(), max_bytes };
+        if compactor.run(&mut changes)? {
+            text = compactor.out;
+        }
     }
     let text = unique(text, &mut changes);
     (text.len() <= max_bytes).then_some((text, changes))
@@ -70,14 +73,18 @@ struct Compactor<'a> {
     /// Where the piece begins that is not copied yet.
     from: usize,
     out: String,
+    max_bytes: usize,
 }
 
 impl Compactor<'_> {
-    /// `None`: it is compact already.
-    fn run(mut self, changes: &mut Changes) -> Option<String> {
+    /// Whether there was anything to do. `None`: it is too large.
+    fn run(&mut self, changes: &mut Changes) -> Option<bool> {
         let bytes = self.text.as_bytes();
         let mut at = 0;
         while let Some(&byte) = bytes.get(at) {
+            if self.out.len() > self.max_bytes {
+                return None;
+            }
             at += match byte {
                 b'"' => self.string(at, changes),
                 b' ' | b'\t' | b'\r' | b'\n' => {
@@ -93,16 +100,17 @@ impl Compactor<'_> {
             };
         }
         if self.from == 0 {
-            return None;
+            return Some(false);
         }
         self.replace(at, 0, "");
-        Some(self.out)
+        Some(true)
     }
 
     /// Copies what stands before `at`, and `with` in the place of the next `len` bytes.
     fn replace(&mut self, at: usize, len: usize, with: &str) {
         if self.from == 0 {
-            self.out.reserve(self.text.len());
+            // What takes more is numbers that become null.
+            self.out.reserve_exact(self.text.len() + self.text.len() / 3);
         }
         self.out.push_str(self.text.get(self.from..at).unwrap_or_default());
         self.out.push_str(with);

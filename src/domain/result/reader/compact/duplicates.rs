@@ -19,12 +19,19 @@ pub(in super::super) fn unique(text: String, changes: &mut Changes) -> String {
     if !may_have_duplicates(&text) {
         return text;
     }
-    let mut edits = find(&text, changes);
-    if edits.is_empty() {
-        return text;
+    let mut text = text;
+    // The list of edits is kept shorter than the text: what it has no room for is left to another round.
+    let most = text.len() / EDIT_BYTES / 4;
+    loop {
+        let (mut edits, all) = find(&text, most, changes);
+        if !edits.is_empty() {
+            edits.sort_unstable_by_key(|edit| edit.at);
+            text = applied(&text, &edits);
+        }
+        if all {
+            return text;
+        }
     }
-    edits.sort_unstable_by_key(|edit| edit.at);
-    applied(&text, &edits)
 }
 
 /// The brackets, commas and keys of a compact JSON text.
@@ -154,6 +161,8 @@ struct Edit {
     from: (u32, u32),
 }
 
+const EDIT_BYTES: usize = size_of::<Edit>();
+
 /// The members of one key.
 #[derive(Clone, Copy, Debug)]
 struct Same {
@@ -161,9 +170,11 @@ struct Same {
     last: u32,
 }
 
-fn find(text: &str, changes: &mut Changes) -> Vec<Edit> {
+/// The edits of objects until there are `most` or more, and whether these are all.
+fn find(text: &str, most: usize, changes: &mut Changes) -> (Vec<Edit>, bool) {
     let random = RandomState::new();
-    let mut edits = Vec::new();
+    let mut edits = Vec::with_capacity(most);
+    let mut all = true;
     // Where the keys of open objects begin, and where among them those of each object do.
     let mut members: Vec<u32> = Vec::new();
     let mut objects: Vec<usize> = Vec::new();
@@ -173,11 +184,16 @@ fn find(text: &str, changes: &mut Changes) -> Vec<Edit> {
         Part::Close => {
             let first = objects.pop().unwrap_or_default();
             let end = u32::try_from(at).unwrap_or(u32::MAX);
-            changes.duplicates += compare(text, members.get(first..).unwrap_or_default(), end, &random, &mut edits);
+            if edits.is_empty() || edits.len() < most {
+                let members = members.get(first..).unwrap_or_default();
+                changes.duplicates += compare(text, members, end, &random, &mut edits);
+            } else {
+                all = false;
+            }
             members.truncate(first);
         }
     });
-    edits
+    (edits, all)
 }
 
 /// Finds duplicates among the members of one object, which ends at `end`; says how many.

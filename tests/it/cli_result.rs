@@ -56,6 +56,88 @@ fn the_object_is_all_that_stdout_has() {
     assert_eq!((explained.code, explained.stdout()), (0, OBJECT), "what explains goes to stderr");
 }
 
+/// What `--explain` tells of each candidate: whether it won, its bytes, its source; then its text and the verdict.
+fn explained(stderr: &str) -> Vec<(bool, &str, &str, &str)> {
+    let mut lines = stderr.lines();
+    let header: Vec<_> = lines.next().expect("a header").split_whitespace().collect();
+    assert_eq!(header, ["BYTES", "SOURCE", "TEXT", "VERDICT"]);
+    let row = |line| {
+        let (won, rest) = str::split_at(line, 5);
+        let (bytes, rest) = rest.split_once(' ').expect("bytes");
+        let (source, rest) = rest.trim_start().split_once(' ').expect("a source");
+        (won.trim() == "won", bytes, source, rest.trim_start())
+    };
+    lines.map(row).collect()
+}
+
+#[test]
+fn every_candidate_is_explained_and_one_won() {
+    let text = b"{\"a\":1} [{\"b\":1}] {\"c\": x} {'d': 1} {y}\n";
+    let told = read_both(&["--explain"], text);
+    assert_eq!((told.code, told.stdout()), (0, "{\"d\":1}\n"), "{}", told.stderr);
+    let expected = [
+        (false, "0-7", "SCAN", "{\"a\":1} ", "an object, but a later one follows"),
+        (false, "8-17", "SCAN", "[{\"b\":1}] ", "complete, but no object: what is in it does not count"),
+        (false, "18-\u{2026}", "SCAN", "{\"c\": x} {'d': 1} {y}", "can't be read at byte 24: expected a value"),
+        (true, "27-35", "SCAN", "{'d': 1} ", "the last complete object: the result"),
+        (false, "36-\u{2026}", "SCAN", "{y}", "can't be read at byte 37: expected a key or `}`"),
+    ];
+    let rows = explained(&told.stderr);
+    assert_eq!(rows.len(), expected.len(), "{}", told.stderr);
+    for (row, (won, bytes, source, text, verdict)) in rows.iter().zip(expected) {
+        assert_eq!((row.0, row.1, row.2), (won, bytes, source), "{}", told.stderr);
+        assert!(row.3.starts_with(text) && row.3.contains(verdict), "{text}: {row:?}");
+    }
+}
+
+#[test]
+fn without_a_result_no_candidate_won() {
+    for (text, bytes, verdict) in [
+        ("{\"a\": [1, {\"b\": 2}", "0-\u{2026}", "does not end"),
+        ("{'a': b'x'}", "0-11", "the last complete object, but the Python literal"),
+        ("[{\"a\": 1}]", "0-10", "complete, but no object"),
+    ] {
+        let told = read_both(&["--explain"], text.as_bytes());
+        assert_eq!((told.code, told.stdout()), (1, ""), "{text}");
+        let (rows, error) = told.stderr.split_once("\nerror: ").expect("rows, then the error");
+        let [(false, told, "SCAN", rest)] = explained(rows)[..] else { panic!("{text}: {rows}\n{error}") };
+        assert!(told == bytes && rest.contains(verdict), "{text}: {rows}");
+    }
+}
+
+#[test]
+fn a_marked_line_is_explained_alone() {
+    let text = b"{\"a\": 1}\nMARK-1{\"b\": 2}\n{\"c\": 3}\n";
+    let told = read_both(&["--explain", "--marker", "MARK-1"], text);
+    assert_eq!((told.code, told.stdout()), (0, "{\"b\":2}\n"));
+    let rows = explained(&told.stderr);
+    let [(true, "15-23", "MARKED_LINE", _)] = rows[..] else { panic!("{rows:?}") };
+}
+
+#[test]
+fn a_dialect_that_was_not_asked_for_is_not_read() {
+    let text = "{'a': 1}\n{\"b\": 1}\n{\"c\": 1,}\n";
+    for (dialect, object) in [("any", "{\"c\":1}\n"), ("json", "{\"b\":1}\n"), ("python", "{\"c\":1}\n")] {
+        let told = read_both(&["--dialect", dialect], text.as_bytes());
+        assert_eq!((told.code, told.stdout()), (0, object), "{dialect}: {}", told.stderr);
+    }
+    for (text, json, python) in [
+        ("{\"a\": true}", Some("JSON"), None),
+        ("{\"a\": NaN}", Some("JSON_WITH_NAN"), None),
+        ("{\"a\": True}", None, Some("PYTHON_LITERAL")),
+        ("{\"a\": nan}", None, Some("PYTHON_LITERAL")),
+        ("{\"a\": 1}", Some("JSON"), Some("PYTHON_LITERAL")),
+    ] {
+        for (dialect, expected) in [("json", json), ("python", python)] {
+            let told = read_both(&["--dialect", dialect, "-o", "json"], text.as_bytes());
+            let answer: Value = serde_json::from_slice(&told.stdout).unwrap();
+            let expected = expected.map(|name| format!("RESULT_DIALECT_{name}"));
+            assert_eq!(answer["dialect"].as_str(), expected.as_deref(), "{text} as {dialect}");
+            assert_eq!(told.code, i32::from(expected.is_none()), "{text} as {dialect}");
+        }
+    }
+}
+
 #[test]
 fn however_a_pipe_delivers_it() {
     for size in [1, 3, 64] {

@@ -19,7 +19,7 @@ fn data() -> TempDir {
     dir
 }
 
-async fn daemon(dir: &TempDir, config: &str) -> Daemon {
+pub(crate) async fn daemon(dir: &TempDir, config: &str) -> Daemon {
     let path = |name: &str| dir.path().join(name).into_os_string();
     std::fs::write(path("config.toml"), config).unwrap();
     let mut args: Vec<OsString> =

@@ -27,6 +27,7 @@ mod listing;
 mod local;
 mod logs;
 mod restart;
+mod runners;
 mod runs;
 mod service;
 #[path = "../support/support.rs"]

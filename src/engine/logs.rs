@@ -406,7 +406,7 @@ impl Streamer {
                 }
                 _ => {}
             }
-            if piece.offset == 0 && piece.data.starts_with(self.marker.as_bytes()) != self.marked {
+            if piece.offset == 0 && is_marked(&piece.data, &self.marker) != self.marked {
                 self.shown(std::mem::take(&mut shown)).await?;
                 self.marked = !self.marked;
             }
@@ -463,6 +463,13 @@ impl From<FeedEnd> for Whole {
             FeedEnd::Lost(_) => Self(None),
         }
     }
+}
+
+/// Whether a line begins with the marker. Its first piece may end within it; of something that is
+/// random, half is enough to tell.
+fn is_marked(data: &[u8], marker: &str) -> bool {
+    let marker = marker.as_bytes();
+    data.starts_with(marker) || data.len() > marker.len() / 2 && marker.starts_with(data)
 }
 
 fn is_asked_for(query: &LogQuery, piece: &LogPiece) -> bool {

@@ -189,7 +189,7 @@ impl Scanner {
         self.beside |= first.is_some();
         if self.after_object {
             if let Last::Object(object) = &mut self.last {
-                object.enclosed = matches!(first, Some(b',' | b'}' | b']'));
+                object.enclosed = matches!(first, Some(b'}' | b']'));
             }
             self.after_object = first.is_none() && found.is_none();
         }
@@ -461,7 +461,8 @@ impl Scanner {
     fn broken_here(&self, failure: &Failure) -> Broken {
         let outer = self.outer();
         let end = failure.at + 1;
-        let text = self.bytes(outer.start.max(end.saturating_sub(SHOWN_BYTES as u64)), end);
+        let begin = outer.start.min(failure.at);
+        let text = self.bytes(begin.max(end.saturating_sub(SHOWN_BYTES as u64)), end);
         let mut shown = [0; SHOWN_BYTES];
         shown.iter_mut().zip(text).for_each(|(to, from)| *to = *from);
         let dying = self.syntax.frames().iter().take(failure.dead);

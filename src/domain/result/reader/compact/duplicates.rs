@@ -90,6 +90,9 @@ fn walk(text: &[u8], mut part: impl FnMut(usize, Part)) {
     }
 }
 
+/// The keys of an object that has many: from quote to quote.
+type Keys = HashTable<(u32, u32)>;
+
 /// Whether a key may stand twice in an object. Keys with escapes are not looked at closely.
 fn may_have_duplicates(text: &str) -> bool {
     let bytes = text.as_bytes();
@@ -97,7 +100,7 @@ fn may_have_duplicates(text: &str) -> bool {
     let key = |(start, end): (u32, u32)| bytes.get(start as usize..end as usize).unwrap_or_default();
     // The keys of open objects that have few, and where those of each begin; and those of the others.
     let mut few: Vec<(u32, u32)> = Vec::new();
-    let mut objects: Vec<(usize, Option<HashTable<(u32, u32)>>)> = Vec::new();
+    let mut objects: Vec<(usize, Option<Keys>)> = Vec::new();
     let mut found = false;
     walk(bytes, |_, part| match part {
         _ if found => {}
@@ -135,12 +138,7 @@ fn may_have_duplicates(text: &str) -> bool {
 }
 
 /// Whether there was no such key.
-fn insert<'a>(
-    table: &mut HashTable<(u32, u32)>,
-    span: (u32, u32),
-    random: &RandomState,
-    key: impl Fn((u32, u32)) -> &'a [u8],
-) -> bool {
+fn insert<'a>(table: &mut Keys, span: (u32, u32), random: &RandomState, key: impl Fn((u32, u32)) -> &'a [u8]) -> bool {
     let name = key(span);
     let entry = table.entry(random.hash_one(name), |other| key(*other) == name, |other| random.hash_one(key(*other)));
     match entry {

@@ -30,7 +30,7 @@ pub(in super::super) struct Object {
     pub(in super::super) json: bool,
     /// Whether as JSON it is known to be compact, but for duplicates and what is no UTF-8.
     pub(in super::super) compact: bool,
-    /// Whether what comes next says that it stood within something: a comma or a closing bracket.
+    /// Whether what comes next says that it stood within something: a closing bracket.
     pub(in super::super) enclosed: bool,
 }
 

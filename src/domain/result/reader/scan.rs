@@ -347,7 +347,7 @@ impl Scanner {
                 self.last = Last::Unreadable(error);
                 self.after_object = false;
             }
-            broken.into_iter().for_each(|broken| self.note(broken));
+            broken.into_iter().for_each(|broken| self.note(Broken { shown_len: 0, ..broken }));
             self.syntax.clear();
             self.sealed = None;
             self.go_back(if taken { self.pos } else { at });

@@ -102,9 +102,8 @@ impl Broken {
     pub(in super::super) fn message(&self) -> String {
         let shown = self.shown.get(..self.shown_len).unwrap_or_default().escape_ascii();
         let Self { at, from, expected, .. } = self;
-        format!(
-            "the object that begins at byte {from} can't be read at byte {at}: expected {expected} at the end of `{shown}`"
-        )
+        let text = if self.shown_len == 0 { String::new() } else { format!(" at the end of `{shown}`") };
+        format!("the object that begins at byte {from} can't be read at byte {at}: expected {expected}{text}")
     }
 
     /// The same as an error.

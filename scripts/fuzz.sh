@@ -3,6 +3,8 @@
 # cargo-fuzz; `fuzz.sh SECONDS [TARGET…]` runs each target so long, all by default. What it finds is
 # below fuzz/artifacts; `fuzz.sh 0 TARGET FILE` runs one such file again.
 #
+# FUZZ_SEED makes a run the same as another one, as far as its time reaches.
+#
 # Without sanitizers (the crate has no unsafe code), so that the pinned stable toolchain will do.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -41,7 +43,7 @@ case ${1:-} in
       mkdir -p "fuzz/corpus/$target"
       cargo fuzz run --sanitizer none "$target" "fuzz/corpus/$target" fuzz/seeds -- \
         -max_total_time="$seconds" -timeout=20 -rss_limit_mb=1024 -max_len=4096 -dict=fuzz/reader.dict \
-        -print_final_stats=1 -verbosity=0
+        -print_final_stats=1 -verbosity=0 -seed="${FUZZ_SEED:-0}"
     done
     ;;
   *)

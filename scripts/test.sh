@@ -51,7 +51,8 @@ reader_tests() {
   # Its own question first, so that what it finds is a failure and what it lacks is not.
   local missing
   if missing=$(scripts/fuzz.sh ready 2>&1); then
-    scripts/fuzz.sh "${LONGSHORE_FUZZ_SECONDS:-20}"
+    # Always the same way: what another one would find is for who looks for it, not for who lands.
+    FUZZ_SEED=1 scripts/fuzz.sh "${LONGSHORE_FUZZ_SECONDS:-20}"
   else
     skip "fuzzing the result reader: ${missing##*fuzz: }"
   fi

@@ -353,6 +353,10 @@ impl Scanner {
             self.go_back(if taken { self.pos } else { at });
             return;
         }
+        if !taken {
+            // Of what comes in parts, some may be behind already.
+            self.go_back(token);
+        }
         let frames = self.syntax.frames();
         let survivor = frames.get(dead).map(|frame| frame.start);
         let restart = match (survivor, taken) {

@@ -189,24 +189,8 @@ impl Syntax {
             return self.next_deep(byte, rest, pos, end);
         }
         match byte {
-            b'"' | b'\'' => match short_text(rest, byte) {
-                Ok(len) => self.take_short_text(byte, pos, len),
-                Err(0) => self.open_text(rest, pos, end),
-                Err(plain) => {
-                    // What is plain needs no second look.
-                    let text = Text::single(byte, self.live());
-                    self.single_quotes |= byte == b'\'';
-                    self.token = Some((Token::Text(text, pos + 1), pos));
-                    Step::On(1 + plain)
-                }
-            },
-            b'0'..=b'9' => match short_number(rest) {
-                Some(len) => {
-                    let (valid, last) = (self.top().number(pos, false), Last::Real);
-                    self.judge(pos, len, valid, |syntax, _| syntax.value(last))
-                }
-                None => self.open_number(pos),
-            },
+            b'"' | b'\'' => self.quote(byte, rest, pos, end),
+            b'0'..=b'9' => self.digits(rest, pos),
             b',' => self.judge(pos, 1, self.top().comma(), Self::pass_comma),
             b':' => self.judge(pos, 1, self.top().colon(), Self::pass_colon),
             b' ' | b'\n' | b'\r' | b'\t' => {
@@ -247,7 +231,10 @@ impl Syntax {
     fn open_text(&mut self, rest: &[u8], pos: u64, end: bool) -> Step {
         let Some(prefix) = Prefix::of(rest) else { return Step::More(0) };
         let quoted = rest.get(prefix.len..).unwrap_or_default();
-        let Some((text, quotes)) = Text::open(quoted, prefix, self.live(), end) else { return Step::More(0) };
+        let Some((mut text, quotes)) = Text::open(quoted, prefix, self.live(), end) else { return Step::More(0) };
+        if self.deep == 0 {
+            text.valid = text.valid.and(self.top().text());
+        }
         let len = prefix.len + quotes;
         if !text.valid.any() {
             return self.judge(pos, len, In::NONE, |_, _| ());
@@ -257,19 +244,53 @@ impl Syntax {
         Step::On(len)
     }
 
+    /// A string without prefix.
+    fn quote(&mut self, quote: u8, rest: &[u8], pos: u64, end: bool) -> Step {
+        let text = Text::single(quote, self.live().and(self.top().text()));
+        if !text.valid.any() {
+            return self.judge(pos, 1, In::NONE, |_, _| ());
+        }
+        match short_text(rest, quote) {
+            Ok(len) => self.take_short_text(quote, pos, len),
+            Err(0) => self.open_text(rest, pos, end),
+            Err(plain) => {
+                // What is plain needs no second look.
+                self.single_quotes |= quote == b'\'';
+                self.token = Some((Token::Text(text, pos + 1), pos));
+                Step::On(1 + plain)
+            }
+        }
+    }
+
     /// A string without prefix and escapes that is all there.
     fn take_short_text(&mut self, quote: u8, pos: u64, len: usize) -> Step {
         let dialects = if quote == b'"' { In::BOTH } else { In::PYTHON };
         let valid = self.top().text().and(dialects);
-        self.judge(pos, len, valid, |syntax, pos| {
+        self.judged(pos, pos + len as u64, len, valid, |syntax, pos| {
             syntax.single_quotes |= quote == b'\'';
             syntax.last_text = Some(pos + 1);
             syntax.value(Last::Text);
         })
     }
 
+    /// A number that begins with a digit.
+    fn digits(&mut self, rest: &[u8], pos: u64) -> Step {
+        let valid = self.top().number(pos, false);
+        match short_number(rest) {
+            Some(len) if valid.and(self.live()).any() => {
+                self.judge(pos, len, valid, |syntax, _| syntax.value(Last::Real))
+            }
+            _ => self.open_number(pos),
+        }
+    }
+
     fn open_number(&mut self, pos: u64) -> Step {
-        self.token = Some((Token::Number(Number::new(self.live())), pos));
+        let place = self.top().number(pos, self.top().is_complex());
+        let live = self.live().and(place);
+        if !live.any() {
+            return self.judge(pos, 1, In::NONE, |_, _| ());
+        }
+        self.token = Some((Token::Number(Number::new(live)), pos));
         Step::On(0)
     }
 
@@ -476,7 +497,8 @@ impl Syntax {
     fn judged(&mut self, token: u64, seen: u64, len: usize, valid: In, take: impl FnOnce(&mut Self, u64)) -> Step {
         let dead = self.kill(valid);
         if dead == self.frames.len() {
-            return self.refused(token, seen, dead);
+            // A word of many bytes is refused with its last.
+            return self.refused(seen, token, dead);
         }
         take(self, token);
         self.told(token, len, dead)
@@ -491,8 +513,8 @@ impl Syntax {
         Step::Event(len, Event::Failed(failure))
     }
 
-    fn refused(&self, pos: u64, seen: u64, dead: usize) -> Step {
+    fn refused(&self, at: u64, token: u64, dead: usize) -> Step {
         let expected = self.frames.last().map_or("a value", Frame::expected);
-        Step::Event(0, Event::Failed(Failure { at: pos, token: pos, seen, expected, dead, taken: false }))
+        Step::Event(0, Event::Failed(Failure { at, token, seen: at, expected, dead, taken: false }))
     }
 }

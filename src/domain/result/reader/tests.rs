@@ -360,6 +360,13 @@ fn fragment() -> impl Strategy<Value = Vec<u8>> {
         "MARK-5f2a:",
         "\nMARK-5f2a:{\"m\":1}\n",
         "[{\"a\":1},",
+        "b'{'",
+        "+",
+        "...",
+        "'''",
+        "0x",
+        "1_0.5j",
+        "OrderedDict([(",
         "xxxxxxxxxxxxxxxx",
     ]);
     prop_oneof![

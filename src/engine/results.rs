@@ -15,15 +15,13 @@ use crate::backend::{BackendError, LogItem, LogOptions, LogSource};
 use crate::domain::facts::RunFacts;
 use crate::domain::name::RunName;
 use crate::domain::resolve::Rules;
-use crate::domain::result::reader::{Dialects, FILE_MAX_BYTES, ReaderRule, ResultReader};
+use crate::domain::result::reader::{Dialects, FILE_MAX_BYTES, MAX_DEPTH, ReaderRule, ResultReader};
 use crate::domain::result::{FoundResult, ResultErrorKind, ResultOutcome, ResultSource, ResultState};
 use crate::domain::run::RunState;
 use crate::runtime::task;
 
 /// Bytes taken from the ring at once.
 const TAKE_BYTES: usize = 256 * 1024;
-/// Deepest nesting that is read.
-const MAX_DEPTH: usize = 200;
 /// The first pause before an output is read again; it doubles.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// The longest.

@@ -14,15 +14,12 @@ use crate::cli::json::{Layout, to_json};
 use crate::cli::output::OutputFormat;
 use crate::cli::text::{clean, clean_lines};
 use crate::cli::{exit, values};
-use crate::domain::result::reader::{Dialects, ReaderRule, ResultReader};
+use crate::domain::result::reader::{Dialects, MAX_DEPTH, ReaderRule, ResultReader};
 use crate::domain::result::{
     FoundResult, ResultDialect, ResultError, ResultErrorKind, ResultOutcome, ResultSource, ResultState,
 };
 use crate::domain::spec::ResultScan;
 use crate::proto::v1 as pb;
-
-/// How deep the server reads, too.
-const MAX_DEPTH: usize = 200;
 
 const EXAMPLES: &str = "\
 Examples:

@@ -31,6 +31,8 @@ pub const FILE_MAX_BYTES: usize = 4096;
 pub const MARKED_MAX_BYTES: usize = 4096;
 /// Largest text of a marked part, in bytes.
 pub const PART_MAX_BYTES: usize = 6144;
+/// How deep objects and arrays may be nested in a run's result: CPython reads no deeper.
+pub const MAX_DEPTH: usize = 200;
 /// How much text is shown with an error.
 const SHOWN_BYTES: usize = 32;
 /// How much of the output is kept to tell whether it is nothing but some other value.

@@ -5,7 +5,7 @@ mod name;
 mod number;
 mod text;
 
-pub(super) use name::{Call, Constant, Name, call_before, may_become, name, name_byte, undecided};
+pub(super) use name::{Call, Constant, Name, angle, call_before, may_become, name, name_byte, undecided};
 pub(super) use number::{Number, NumberKind, short_number};
 pub(super) use text::{Prefix, Text, plain_len, short_text};
 

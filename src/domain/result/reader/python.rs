@@ -7,7 +7,7 @@
 
 use super::compact::{Changes, unique};
 use super::lex::{
-    Call, Constant, In, Name, Number, NumberKind, Prefix, Taken, Text, name, short_number, short_text, space,
+    Call, Constant, In, Name, Number, NumberKind, Prefix, Taken, Text, angle, name, short_number, short_text, space,
 };
 
 mod calls;
@@ -28,7 +28,7 @@ pub(super) enum Unreadable {
     TooLarge,
 }
 
-/// JSON of `raw`, an object. `None` of the size is no bound.
+/// JSON of `raw`, an object, of at most `max_bytes`.
 pub(super) fn rewrite(raw: &[u8], max_bytes: usize) -> Result<(String, Changes), Unreadable> {
     let mut writer = Writer::new(max_bytes, str::from_utf8(raw).is_ok());
     let mut at = 0;
@@ -111,9 +111,11 @@ struct Writer {
     /// Where the present word begins in the literal.
     at: usize,
     frames: Vec<Frame>,
+    /// The sign before a number.
     sign: Option<u8>,
-    /// Whether the last word was a string, or an imaginary part has to come.
+    /// Whether the last word was a string.
     after_text: bool,
+    /// The sign after a real part, before an imaginary one.
     after_sign: Option<u8>,
     changes: Changes,
     dropped: bool,
@@ -359,19 +361,11 @@ impl Writer {
 
     /// `<class 'int'>`: nothing is written of it.
     fn angle(&mut self, rest: &[u8]) -> usize {
-        let mut depth = 0_usize;
-        let end = rest.iter().position(|byte| {
-            match byte {
-                b'<' => depth += 1,
-                b'>' => depth -= 1,
-                _ => {}
-            }
-            depth == 0
-        });
         if let Some(frame) = self.frames.last_mut() {
             frame.value = Some(Value::Constant);
         }
-        end.map_or(rest.len(), |end| end + 1)
+        let (Taken::End(len) | Taken::Broken(len) | Taken::More(len)) = angle(rest);
+        len
     }
 
     fn word(&mut self, rest: &[u8]) -> Result<usize, Unreadable> {
@@ -412,8 +406,7 @@ impl Writer {
         if let Some(len) = short_number(rest) {
             let digits = rest.get(..len).unwrap_or_default();
             let value = if digits.contains(&b'.') { Value::Number } else { Value::Integer };
-            let minus = self.sign == Some(b'-') && digits != b"0";
-            self.out.extend((minus || self.sign == Some(b'-') && value == Value::Number).then_some(b'-'));
+            self.minus(digits == b"0");
             self.out.extend_from_slice(digits);
             self.value(value)?;
             return Ok(len);
@@ -424,13 +417,12 @@ impl Writer {
         let value = match number.kind() {
             NumberKind::Imaginary => return self.imaginary(digits).map(|()| len),
             NumberKind::Float => {
-                self.out.extend((self.sign == Some(b'-')).then_some(b'-'));
+                self.minus(false);
                 numbers::float(digits, &mut self.out);
                 Value::Number
             }
             NumberKind::Integer => {
-                let zero = digits.iter().all(|digit| matches!(digit, b'0' | b'_'));
-                self.out.extend((self.sign == Some(b'-') && !zero).then_some(b'-'));
+                self.minus(digits.iter().all(|digit| matches!(digit, b'0' | b'_')));
                 numbers::integer(digits, &mut self.out);
                 Value::Integer
             }
@@ -438,13 +430,18 @@ impl Writer {
                 let Some(text) = numbers::radix(digits, base) else {
                     return self.error("an integer of so many digits that are not decimal");
                 };
-                self.out.extend((self.sign == Some(b'-') && text != "0").then_some(b'-'));
+                self.minus(text == "0");
                 self.out.extend_from_slice(text.as_bytes());
                 Value::Integer
             }
         };
         self.value(value)?;
         Ok(len)
+    }
+
+    /// Writes the sign of a negative number; an integer that is zero has none.
+    fn minus(&mut self, zero: bool) {
+        self.out.extend((self.sign == Some(b'-') && !zero).then_some(b'-'));
     }
 
     /// The imaginary part of a complex number, after its real part or alone.

@@ -14,13 +14,12 @@ use memchr::{memchr2, memchr3};
 use super::lex::{In, call_before, name_byte};
 use super::offsets::Offsets;
 use super::syntax::{Closed, Event, Failure, Frame, Kind, Span, Syntax};
-use super::{Dialects, ReaderRule, ResultError, ResultErrorKind, too_large};
+use super::{Dialects, ReaderRule, ResultError, ResultErrorKind, SHOWN_BYTES, too_large};
 
 mod broken;
 mod found;
 
 use broken::{Enclosure, Retreat, Way};
-use found::SHOWN_BYTES;
 pub(super) use found::{Broken, Last, Notes, Object, Scanned};
 
 /// How much is taken in at a time, so that memory stays bounded by the candidate.
@@ -245,29 +244,28 @@ impl Scanner {
 
     /// Gives up the text of a candidate that is too large or too deep.
     fn seal(&mut self) {
-        let outer = self.outer();
         if self.sealed.is_none() {
-            self.sealed = self.limit(outer, self.pos);
+            let outer = self.outer();
+            self.sealed = self.limit(outer.start, outer.at, self.pos);
         }
     }
 
-    /// Which limit the candidate exceeds, of which everything before `pos` is good.
-    fn limit(&self, outer: Frame, pos: u64) -> Option<ResultError> {
+    /// Which limit the candidate exceeds that begins at `start`, byte `at` of the output, and of which
+    /// everything before `pos` is good.
+    fn limit(&self, start: u64, at: u64, pos: u64) -> Option<ResultError> {
         if self.sealed.is_some() {
             return self.sealed.clone();
         }
-        let large = || pos - outer.start > self.max_bytes;
         match self.syntax.too_deep_at() {
-            Some(deep) if deep - outer.start <= self.max_bytes => Some(ResultError {
+            Some(deep) if deep - start <= self.max_bytes => Some(ResultError {
                 kind: ResultErrorKind::TooDeep,
                 message: format!(
-                    "what begins at byte {} is nested deeper than the limit of {}",
-                    outer.at,
+                    "what begins at byte {at} is nested deeper than the limit of {}",
                     self.syntax.max_depth()
                 ),
                 position: Some(self.offsets.at(deep)),
             }),
-            _ if large() => Some(too_large(outer.at, self.max_bytes)),
+            _ if pos - start > self.max_bytes => Some(too_large(at, self.max_bytes)),
             _ => None,
         }
     }
@@ -275,8 +273,7 @@ impl Scanner {
     /// The candidate is a complete value.
     fn closed(&mut self, closed: Closed) {
         let Closed { whole, object } = closed;
-        let start = Frame::new(Kind::List, whole.start, whole.range.0);
-        let limit = self.limit(start, whole.end);
+        let limit = self.limit(whole.start, whole.range.0, whole.end);
         self.syntax.clear();
         self.sealed = None;
         match (object, limit) {
@@ -290,7 +287,6 @@ impl Scanner {
                 let failure = Failure {
                     at: whole.end - 1,
                     token: whole.end - 1,
-                    seen: whole.end,
                     expected: "`:` after the first item, without which it is a set,",
                     dead: 0,
                     taken: true,
@@ -336,12 +332,12 @@ impl Scanner {
     fn failed(&mut self, failure: Failure) {
         let outer = self.outer();
         let Failure { at, token, dead, taken, .. } = failure;
-        let seen = if taken { self.pos } else { failure.seen };
+        let good = if taken { self.pos } else { at };
         let frames = self.syntax.frames();
         let object = frames.iter().take(dead).any(|frame| frame.is_object());
         let broken = object.then(|| self.broken_here(&failure));
         self.beside = true;
-        if let Some(error) = self.limit(outer, seen) {
+        if let Some(error) = self.limit(outer.start, outer.at, good) {
             // It is never opened up: its text is gone, and with it what may have been the result.
             if frames.iter().any(|frame| frame.child.is_some()) {
                 self.last = Last::Unreadable(error);
@@ -350,7 +346,7 @@ impl Scanner {
             broken.into_iter().for_each(|broken| self.note(Broken { shown_len: 0, ..broken }));
             self.syntax.clear();
             self.sealed = None;
-            self.go_back(if taken { self.pos } else { at });
+            self.go_back(good);
             return;
         }
         if !taken {
@@ -410,7 +406,6 @@ impl Scanner {
             Way::End => {
                 if let Some(Enclosure { retreat, .. }) = self.enclosure.take() {
                     self.note(Broken { open: false, ..retreat.broken });
-                    self.beside = true;
                 }
             }
         }
@@ -428,7 +423,7 @@ impl Scanner {
     /// The output ended within a candidate. A list that does not end counts for nothing.
     fn end_unfinished(&mut self) {
         let outer = self.outer();
-        let limit = self.limit(outer, self.pos);
+        let limit = self.limit(outer.start, outer.at, self.pos);
         let frames = self.syntax.frames();
         if frames.is_empty() {
             return;

@@ -6,8 +6,8 @@
 //! the caller is told, and decides what becomes of it.
 
 use super::lex::{
-    Constant, In, Name, Number, NumberKind, Prefix, Taken, Text, may_become, name, short_number, short_text, space,
-    undecided,
+    Constant, In, Name, Number, NumberKind, Prefix, Taken, Text, angle, may_become, name, short_number, short_text,
+    space, undecided,
 };
 use super::offsets::Offsets;
 
@@ -15,9 +15,6 @@ mod frame;
 
 pub(super) use frame::{Frame, Kind, Span};
 use frame::{Last, Shape, State};
-
-/// Longest `<class 'int'>`, in bytes.
-const ANGLE_MAX_BYTES: usize = 256;
 
 /// Open brackets and what is known of them.
 #[derive(Debug)]
@@ -73,12 +70,10 @@ pub(super) struct Closed {
 /// What can't stand where it stands.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Failure {
-    /// The byte.
+    /// The byte; of a word of many that is refused as a whole, the one after it.
     pub(super) at: u64,
     /// Where the word begins that it is in.
     pub(super) token: u64,
-    /// Up to where bytes were looked at for it.
-    pub(super) seen: u64,
     /// What could stand there.
     pub(super) expected: &'static str,
     /// How many frames died, from the outermost on.
@@ -250,27 +245,16 @@ impl Syntax {
         if !text.valid.any() {
             return self.judge(pos, 1, In::NONE, |_, _| ());
         }
+        self.single_quotes |= quote == b'\'';
         match short_text(rest, quote) {
-            Ok(len) => self.take_short_text(quote, pos, len),
+            Ok(len) => self.end_text(text, pos + 1, pos, (pos, len)),
             Err(0) => self.open_text(rest, pos, end),
             Err(plain) => {
                 // What is plain needs no second look.
-                self.single_quotes |= quote == b'\'';
                 self.token = Some((Token::Text(text, pos + 1), pos));
                 Step::On(1 + plain)
             }
         }
-    }
-
-    /// A string without prefix and escapes that is all there.
-    fn take_short_text(&mut self, quote: u8, pos: u64, len: usize) -> Step {
-        let dialects = if quote == b'"' { In::BOTH } else { In::PYTHON };
-        let valid = self.top().text().and(dialects);
-        self.judged(pos, pos + len as u64, len, valid, |syntax, pos| {
-            syntax.single_quotes |= quote == b'\'';
-            syntax.last_text = Some(pos + 1);
-            syntax.value(Last::Text);
-        })
     }
 
     /// A number that begins with a digit.
@@ -315,7 +299,7 @@ impl Syntax {
                 self.token = None;
                 let dead = self.kill(In::NONE);
                 let at = pos + len as u64;
-                let failure = Failure { at, token: start, seen: at, expected, dead, taken: false };
+                let failure = Failure { at, token: start, expected, dead, taken: false };
                 Step::Event(len, Event::Failed(failure))
             }
             Taken::End(len) => match self.token.take() {
@@ -330,8 +314,7 @@ impl Syntax {
         if self.deep > 0 {
             return Step::On(len);
         }
-        let valid = text.valid.and(self.top().text());
-        self.judged(start, pos + len as u64, len, valid, |syntax, _| {
+        self.judged(start, pos + len as u64, len, text.valid, |syntax, _| {
             syntax.loose |= text.has_surrogates;
             syntax.last_text = Some(content);
             syntax.value(Last::Text);
@@ -388,21 +371,10 @@ impl Syntax {
 
     /// `<class 'int'>` and the like, as the first thing in `defaultdict(`.
     fn angle(&mut self, rest: &[u8], pos: u64) -> Step {
-        let mut depth = 0_usize;
-        for (index, byte) in rest.iter().take(ANGLE_MAX_BYTES).enumerate() {
-            match byte {
-                b'<' => depth += 1,
-                b'>' => depth -= 1,
-                b'\n' | b'\r' | 0 => return self.judge(pos, 1, In::NONE, |_, _| ()),
-                _ => {}
-            }
-            if depth == 0 {
-                return self.judge(pos, index + 1, In::PYTHON, |syntax, _| syntax.value(Last::Other));
-            }
-        }
-        match rest.len() >= ANGLE_MAX_BYTES {
-            true => self.judge(pos, 1, In::NONE, |_, _| ()),
-            false => Step::More(0),
+        match angle(rest) {
+            Taken::End(len) => self.judge(pos, len, In::PYTHON, |syntax, _| syntax.value(Last::Other)),
+            Taken::Broken(_) => self.judge(pos, 1, In::NONE, |_, _| ()),
+            Taken::More(_) => Step::More(0),
         }
     }
 
@@ -508,13 +480,12 @@ impl Syntax {
         if dead == 0 {
             return Step::On(len);
         }
-        let seen = pos + len as u64;
-        let failure = Failure { at: pos, token: pos, seen, expected: "the same dialect as before", dead, taken: true };
+        let failure = Failure { at: pos, token: pos, expected: "the same dialect as before", dead, taken: true };
         Step::Event(len, Event::Failed(failure))
     }
 
     fn refused(&self, at: u64, token: u64, dead: usize) -> Step {
         let expected = self.frames.last().map_or("a value", Frame::expected);
-        Step::Event(0, Event::Failed(Failure { at, token, seen: at, expected, dead, taken: false }))
+        Step::Event(0, Event::Failed(Failure { at, token, expected, dead, taken: false }))
     }
 }

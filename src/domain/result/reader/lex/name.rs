@@ -1,6 +1,6 @@
 //! Names: the constants of both dialects, and the few calls that are read.
 
-use super::In;
+use super::{In, Taken};
 
 /// A name with a meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,6 +136,26 @@ fn common(bytes: &[u8]) -> Option<(Constant, usize, In)> {
 pub(in super::super) fn undecided(bytes: &[u8]) -> bool {
     let len = len(bytes);
     len == bytes.len() && len < NAME_MAX_BYTES
+}
+
+/// Longest `<class 'int'>`, in bytes.
+const ANGLE_MAX_BYTES: usize = 256;
+
+/// `<class 'int'>` and the like: brackets that close one another on one line.
+pub(in super::super) fn angle(bytes: &[u8]) -> Taken {
+    let mut depth = 0_usize;
+    for (index, byte) in bytes.iter().take(ANGLE_MAX_BYTES).enumerate() {
+        match byte {
+            b'<' => depth += 1,
+            b'>' => depth -= 1,
+            b'\n' | b'\r' | 0 => return Taken::Broken(index),
+            _ => {}
+        }
+        if depth == 0 {
+            return Taken::End(index + 1);
+        }
+    }
+    if bytes.len() < ANGLE_MAX_BYTES { Taken::More(0) } else { Taken::Broken(ANGLE_MAX_BYTES) }
 }
 
 /// Whether all of `bytes` may be the beginning of a name with a meaning, or of a string's prefix.

@@ -220,8 +220,7 @@ pub(in super::super) fn plain_len(bytes: &[u8], quote: u8) -> usize {
 /// Bytes of a block that is looked at in one go.
 const BLOCK_BYTES: usize = 32;
 
-/// How many bytes the blocks have at the beginning that are plain as a whole. Short texts don't come
-/// here with more than a look at their first bytes.
+/// How many bytes the blocks have at the beginning that are plain as a whole.
 fn plain_blocks(bytes: &[u8], quote: u8) -> usize {
     let special = |byte: u8| byte == quote || byte == b'\\' || byte < 0x20;
     let (blocks, _) = bytes.as_chunks::<BLOCK_BYTES>();

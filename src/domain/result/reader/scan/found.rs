@@ -1,9 +1,6 @@
 //! What a search finds.
 
-use super::super::{Candidate, ResultError, ResultErrorKind, ResultSource};
-
-/// How much text is shown with an error.
-pub(super) const SHOWN_BYTES: usize = 32;
+use super::super::{Candidate, ResultError, ResultErrorKind, ResultSource, SHOWN_BYTES};
 
 /// The last thing that may be a result.
 #[derive(Debug, Default)]

@@ -31,6 +31,7 @@ pub(super) enum Unreadable {
 /// JSON of `raw`, an object, of at most `max_bytes`.
 pub(super) fn rewrite(raw: &[u8], max_bytes: usize) -> Result<(String, Changes), Unreadable> {
     let mut writer = Writer::new(max_bytes, str::from_utf8(raw).is_ok());
+    writer.out.reserve_exact(raw.len().min(max_bytes));
     let mut at = 0;
     while at < raw.len() {
         let rest = raw.get(at..).unwrap_or_default();
@@ -144,11 +145,16 @@ impl Writer {
     /// Takes the word that `rest` begins with; says how long it is.
     fn step(&mut self, rest: &[u8]) -> Result<usize, Unreadable> {
         let Some(&byte) = rest.first() else { return Ok(0) };
+        if byte == b' ' {
+            return Ok(1);
+        }
+        if matches!(byte, b'"' | b'\'' | b'r' | b'R' | b'u' | b'U' | b'b' | b'B')
+            && let Some(prefix) = Prefix::of(rest)
+        {
+            return self.text(rest, prefix);
+        }
         if space(byte).is_some() {
             return Ok(rest.iter().take_while(|byte| space(**byte).is_some()).count());
-        }
-        if let Some(prefix) = Prefix::of(rest) {
-            return self.text(rest, prefix);
         }
         self.after_text = false;
         match byte {

@@ -157,6 +157,12 @@ impl Syntax {
         loop {
             let rest = bytes.get(at..).unwrap_or_default();
             let here = pos + at as u64;
+            // One space is what stands between most words, and a branch that is mostly guessed right.
+            if rest.first() == Some(&b' ') && self.token.is_none() && self.deep == 0 {
+                self.loose = true;
+                at += 1;
+                continue;
+            }
             let step =
                 if self.token.is_some() { self.go_on(rest, here, end) } else { self.next(rest, here, end, offsets) };
             match step {

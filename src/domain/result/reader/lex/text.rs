@@ -195,28 +195,40 @@ fn name_byte(byte: u8) -> bool {
 
 /// How many bytes stand before the first quote, backslash or byte below 0x20.
 pub(in super::super) fn plain_len(bytes: &[u8], quote: u8) -> usize {
+    // Most strings are short; of a long one, whole blocks are passed over after its beginning.
+    let (start, rest) = bytes.split_at(bytes.len().min(SHORT_BYTES));
+    let short = plain_words(start, quote);
+    if short < SHORT_BYTES {
+        return short;
+    }
+    let blocks = plain_blocks(rest, quote);
+    short + blocks + plain_words(rest.get(blocks..).unwrap_or_default(), quote)
+}
+
+/// The same, eight bytes at a time.
+fn plain_words(bytes: &[u8], quote: u8) -> usize {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
     const HIGHS: u64 = u64::from_ne_bytes([0x80; 8]);
     // Exact for the lowest byte that is zero, and all that is asked is where that is.
     let zero = |word: u64| word.wrapping_sub(ONES) & !word & HIGHS;
     let quotes = u64::from_ne_bytes([quote; 8]);
     let backslashes = u64::from_ne_bytes([b'\\'; 8]);
-    let blocks = plain_blocks(bytes, quote);
-    let bytes = bytes.get(blocks..).unwrap_or_default();
     let (words, _) = bytes.as_chunks::<8>();
     for (index, word) in words.iter().enumerate() {
         let word = u64::from_le_bytes(*word);
         let below = word.wrapping_sub(u64::from_ne_bytes([0x20; 8])) & !word & HIGHS;
         let found = below | zero(word ^ quotes) | zero(word ^ backslashes);
         if found != 0 {
-            return blocks + index * 8 + (found.trailing_zeros() / 8) as usize;
+            return index * 8 + (found.trailing_zeros() / 8) as usize;
         }
     }
     let done = words.len() * 8;
     let rest = bytes.get(done..).unwrap_or_default();
-    blocks + done + rest.iter().take_while(|byte| **byte != quote && **byte != b'\\' && **byte >= 0x20).count()
+    done + rest.iter().take_while(|byte| **byte != quote && **byte != b'\\' && **byte >= 0x20).count()
 }
 
+/// As much as most strings have, in bytes.
+const SHORT_BYTES: usize = 32;
 /// Bytes of a block that is looked at in one go.
 const BLOCK_BYTES: usize = 32;
 

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -16,12 +16,14 @@ use tracing::{error, info, warn};
 use crate::config::{Config, ConfigError, ServeArgs};
 use crate::domain::resolve::Rules;
 use crate::domain::validate::{check_limits, check_profile};
-use crate::engine::{Engine, EngineConfig, Readiness};
-use crate::grpc::{GrpcServer, Health, RpcMetrics, Served, ServerFacts};
+use crate::engine::{AccessMetrics, Engine, EngineConfig, Readiness};
+use crate::grpc::{self, GrpcServer, Health, RpcMetrics, Served, ServerFacts};
 use crate::runtime::admin::{self, Ready};
 use crate::runtime::shutdown::Shutdown;
+use crate::runtime::tls::TlsFiles;
 use crate::runtime::{task, telemetry};
 
+mod access;
 mod backend;
 mod demo;
 mod release;
@@ -40,6 +42,8 @@ pub struct Running {
     pub address: SocketAddr,
     /// Where the admin endpoints are served.
     pub admin_address: Option<SocketAddr>,
+    /// Where health alone is served.
+    pub health_address: Option<SocketAddr>,
     done: JoinHandle<anyhow::Result<Served>>,
 }
 
@@ -82,13 +86,7 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
     // One provider of cryptography in the process, whatever else is linked. An error means that
     // it is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    if !config.listen.ip().is_loopback() && !config.insecure_no_auth {
-        bail!(
-            "refusing to serve on {} without authentication: whoever reaches it could run programs. Listen on \
-             127.0.0.1, or say --insecure-no-auth if something in front of it lets only the right callers through",
-            config.listen
-        );
-    }
+    access::check_exposure(&config)?;
     let (listener, address) = bind(config.listen, "gRPC", "--listen").await?;
     let (backend, reason) = backend::connect(&config).await?;
     info!(backend = backend.capabilities.backend, isolation = backend.capabilities.isolation, %reason, "backend");
@@ -97,6 +95,9 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
     }
     let mut registry = Registry::with_prefix("longshore");
     let metrics = RpcMetrics::new(&mut registry);
+    let access_metrics = AccessMetrics::new(&mut registry);
+    let tls = config.access.tls.clone().map(TlsFiles::serve).transpose()?;
+    let access = access::configure(&config.access, &backend)?;
     let (ready, admin_ready) = watch::channel(Ready::No("starting".to_owned()));
     let admin_address = match config.admin_listen {
         None => None,
@@ -115,6 +116,8 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
         backend,
         drain: closing.clone(),
         result_deadline: config.result_deadline,
+        access,
+        access_metrics,
     });
     let health = Health::starting().await;
     let (readiness, abort) = (engine.readiness(), shutdown.abort.clone());
@@ -136,11 +139,24 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
         going.cancel();
     });
     let facts = ServerFacts { version: env!("CARGO_PKG_VERSION").to_owned(), backend_reason: reason };
-    let server = GrpcServer { engine, facts, health, metrics };
     let patience = config.drain_timeout;
-    info!(%address, admin = ?admin_address, version = env!("CARGO_PKG_VERSION"), "serving");
+    let health_address = match config.health_listen {
+        None => None,
+        Some(wanted) => {
+            let (listener, address) = bind(wanted, "health", "--health-listen").await?;
+            let serving = grpc::serve_health(health.clone(), listener, closing.clone(), patience);
+            task::spawn("health", async move {
+                if let Err(error) = serving.await {
+                    error!(%error, "health is not served any more");
+                }
+            });
+            Some(address)
+        }
+    };
+    let server = GrpcServer { engine, facts, health, metrics, tls };
+    info!(%address, admin = ?admin_address, health = ?health_address, tls = server.tls.is_some(), version = env!("CARGO_PKG_VERSION"), "serving");
     let done = task::spawn("grpc", async move { Ok(server.serve(listener, closing, patience).await?) });
-    Ok(Running { address, admin_address, done })
+    Ok(Running { address, admin_address, health_address, done })
 }
 
 async fn bind(wanted: SocketAddr, what: &str, flag: &str) -> anyhow::Result<(TcpListener, SocketAddr)> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 
+use crate::domain::access::{Decision, Identity, Question};
 use crate::domain::digest::PayloadDigest;
 use crate::domain::facts::{FactsEvent, RunFacts, Submission};
 use crate::domain::log::{LogGap, LogPiece, LogPosition};
@@ -27,6 +28,8 @@ pub struct Backend {
     pub runs: Arc<dyn Runs>,
     /// Reads their output.
     pub logs: Arc<dyn Logs>,
+    /// Knows users and their rights, if it does.
+    pub reviews: Option<Arc<dyn Reviews>>,
 }
 
 impl std::fmt::Debug for Backend {
@@ -83,6 +86,16 @@ pub trait Logs: Send + Sync {
         source: &LogSource,
         options: &LogOptions,
     ) -> Result<BoxStream<'static, Result<LogItem, BackendError>>, BackendError>;
+}
+
+/// Knows whose a token is, and what a user may do.
+#[async_trait]
+pub trait Reviews: Send + Sync {
+    /// Whose `token` is. `None`: nobody's, or it is for none of `audiences`.
+    async fn review_token(&self, token: &str, audiences: &[String]) -> Result<Option<Identity>, BackendError>;
+
+    /// Whether who is known as `identity` may do what is asked.
+    async fn review_access(&self, identity: &Identity, question: &Question<'_>) -> Result<Decision, BackendError>;
 }
 
 /// Whose output is read.

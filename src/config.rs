@@ -11,12 +11,16 @@ use crate::domain::name::NamespaceName;
 use crate::domain::profile::{Limits, Profile, Volume};
 use crate::runtime::telemetry::LogFormat;
 
+mod access;
 mod args;
 mod builtin;
 mod file;
 mod profiles;
+mod tokens;
 
+pub use access::{Access, Authentication, Authorization, TokenReview};
 pub use args::{BackendChoice, ReleaseArgs, ServeArgs};
+pub use tokens::{TokenFile, TokenSection};
 
 /// A sample with every key, its default and its meaning: what `longshore serve --print-config` prints.
 pub const SAMPLE: &str = include_str!("config/sample.toml");
@@ -28,8 +32,14 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where `/livez`, `/readyz` and `/metrics` are served; `None`: nowhere.
     pub admin_listen: Option<SocketAddr>,
+    /// Where health alone is served, in plaintext; `None`: nowhere.
+    pub health_listen: Option<SocketAddr>,
     /// Whether to serve beyond loopback without authentication.
     pub insecure_no_auth: bool,
+    /// Whether to serve beyond loopback without TLS.
+    pub insecure_plaintext: bool,
+    /// Who may call.
+    pub access: Access,
     /// Which backend.
     pub backend: BackendChoice,
     /// Name of this installation: what it owns carries it.

@@ -4,6 +4,7 @@
 //! RunSpec ── resolve ──► EffectiveSpec ── (backend) ──► RunFacts ── derive ──► Run ── plan ──► Action
 //! ```
 
+pub mod access;
 pub mod cursor;
 pub mod derive;
 pub mod digest;

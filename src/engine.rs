@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::backend::{Backend, BackendError, Preview};
+use crate::domain::access::Verb;
 use crate::domain::failure::FailureClass;
 use crate::domain::log::{LogGap, LogPiece, LogStream};
 use crate::domain::name::{NamespaceName, Parent, RunId, RunName};
@@ -20,6 +21,7 @@ use crate::domain::selector::LabelSelector;
 use crate::domain::spec::RunSpec;
 use crate::domain::violation::Violations;
 
+mod access;
 mod feed;
 mod logs;
 mod observe;
@@ -29,15 +31,12 @@ mod stop;
 mod submit;
 mod table;
 
+use access::Access;
+pub use access::{
+    AccessConfig, AccessMetrics, Authentication, AuthenticationError, Authorization, Caller, Credentials, TokenReviews,
+};
 use feed::Hub;
 use table::Table;
-
-/// Who calls, and what they may do.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct Caller {
-    /// Identity; empty without authentication.
-    pub identity: String,
-}
 
 /// Runs the use cases. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -59,6 +58,10 @@ pub struct EngineConfig {
     pub drain: CancellationToken,
     /// How long the output of a program that has ended may take to be read.
     pub result_deadline: Duration,
+    /// Who may do what.
+    pub access: AccessConfig,
+    /// Counts that.
+    pub access_metrics: AccessMetrics,
 }
 
 #[derive(Debug)]
@@ -71,6 +74,7 @@ struct Inner {
     hub: Hub,
     reconciler: reconciler::Handle,
     ready: watch::Receiver<Readiness>,
+    access: Access,
 }
 
 /// Whether the engine knows all runs.
@@ -304,7 +308,7 @@ pub enum EngineError {
     #[error("{0} does not exist")]
     RunNotFound(RunName),
     /// There is no such namespace, or none that the caller may see.
-    #[error("namespace `{0}` is not configured")]
+    #[error("there is no namespace `{0}` that you may see")]
     NamespaceNotFound(NamespaceName),
     /// The id stands for another payload.
     #[error(
@@ -365,6 +369,14 @@ pub enum EngineError {
     /// The server is starting or draining.
     #[error("the server is {0}; try again")]
     NotServing(&'static str),
+    /// The caller may see it, but not do this.
+    #[error("you may not {verb} in {resource}")]
+    PermissionDenied {
+        /// What.
+        verb: Verb,
+        /// A run or a namespace.
+        resource: String,
+    },
     /// Too many at once.
     #[error("{0}")]
     RateLimited(String),
@@ -378,11 +390,12 @@ impl Engine {
     /// the process.
     #[must_use]
     pub fn start(config: EngineConfig) -> Self {
-        let EngineConfig { backend, rules, namespaces, drain, result_deadline } = config;
+        let EngineConfig { backend, rules, namespaces, drain, result_deadline, access, access_metrics } = config;
+        let access = Access::new(access, backend.reviews.clone(), access_metrics);
         let table = Arc::new(Table::default());
         let hub = Hub::new(Arc::clone(&backend.logs));
         let (reconciler, ready) = reconciler::start(&backend, Arc::clone(&table), hub.clone(), &rules, result_deadline);
-        Self { inner: Arc::new(Inner { backend, rules, namespaces, drain, table, hub, reconciler, ready }) }
+        Self { inner: Arc::new(Inner { backend, rules, namespaces, drain, table, hub, reconciler, ready, access }) }
     }
 
     /// The rules that specs are judged by.
@@ -397,23 +410,17 @@ impl Engine {
         self.inner.ready.clone()
     }
 
-    /// Namespaces that the caller may use.
-    #[must_use]
-    pub fn namespaces(&self, _caller: &Caller) -> Vec<NamespaceName> {
-        self.inner.namespaces.iter().cloned().collect()
-    }
-
     /// Profiles that may be used in `namespace`, each with why it is not available on this
     /// backend, if it is not.
     ///
     /// # Errors
-    /// If there is no such namespace.
-    pub fn profiles(
+    /// If there is no such namespace, or none that the caller may see.
+    pub async fn profiles(
         &self,
-        _caller: &Caller,
+        caller: &Caller,
         namespace: &NamespaceName,
     ) -> Result<Vec<(Profile, Option<String>)>, EngineError> {
-        self.known(namespace)?;
+        self.may_in(caller, Verb::Get, namespace, None).await?;
         let backend = self.inner.rules.capabilities.backend;
         let offered = |profile: &Profile| (profile.clone(), profile.unavailable_on(backend));
         Ok(self.inner.rules.profiles.values().map(offered).collect())

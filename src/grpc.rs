@@ -2,7 +2,7 @@
 //! behind it.
 //!
 //! ```text
-//! listener ─► transport ─► layers (caller, deadline, metrics, drain) ─► run, server
+//! listener ─► transport ─► layers (deadline, metrics, drain, access) ─► run, server
 //!                                                                          │ ▲
 //!                                                            convert::request │ convert::*, status
 //!                                                                          ▼ │
@@ -19,6 +19,7 @@ use tonic::service::Routes;
 use crate::engine::Engine;
 use crate::proto::v1::run_service_server::RunServiceServer;
 use crate::proto::v1::server_service_server::ServerServiceServer;
+use crate::runtime::tls::Tls;
 
 mod convert;
 mod health;
@@ -45,6 +46,8 @@ pub struct GrpcServer {
     pub health: Health,
     /// Counts calls.
     pub metrics: RpcMetrics,
+    /// Speaks TLS; `None`: plaintext.
+    pub tls: Option<Tls>,
 }
 
 impl GrpcServer {
@@ -62,7 +65,8 @@ impl GrpcServer {
         drain: CancellationToken,
         patience: Duration,
     ) -> Result<Served, ServeError> {
-        let Self { engine, facts, health, metrics } = self;
+        let Self { engine, facts, health, metrics, tls } = self;
+        let surroundings = transport::Surroundings { health, metrics, access: Some(engine.clone()), tls };
         let runs = run::RunApi { engine: engine.clone(), drain: drain.clone() };
         let server = server::ServerApi { engine, facts: Arc::new(facts) };
         let routes = Routes::new(
@@ -75,6 +79,20 @@ impl GrpcServer {
                 .max_decoding_message_size(transport::MESSAGE_MAX)
                 .max_encoding_message_size(transport::MESSAGE_MAX),
         );
-        transport::serve(routes, health, metrics, listener, drain, patience).await
+        transport::serve(routes, surroundings, listener, drain, patience).await
     }
+}
+
+/// Serves `grpc.health.v1` alone and in plaintext, for the kubelet's probes, until `drain` and then
+/// `patience` at most.
+///
+/// # Errors
+/// If the transport fails.
+pub async fn serve_health(
+    health: Health,
+    listener: TcpListener,
+    drain: CancellationToken,
+    patience: Duration,
+) -> Result<Served, ServeError> {
+    transport::serve_health(health, listener, drain, patience).await
 }

@@ -1,6 +1,9 @@
-//! What any daemon needs: tasks, shutdown, telemetry, the admin server. Knows nothing of ours.
+//! What any daemon needs: tasks, shutdown, telemetry, the admin server, TLS. Knows nothing of ours.
 
 pub mod admin;
+pub mod certificate;
+pub mod files;
 pub mod shutdown;
 pub mod task;
 pub mod telemetry;
+pub mod tls;

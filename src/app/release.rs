@@ -3,6 +3,8 @@
 
 use std::process::ExitCode;
 
+use anyhow::bail;
+
 use crate::backend::kubernetes;
 use crate::config::{Config, ReleaseArgs, ServeArgs};
 use crate::runtime::telemetry;
@@ -13,12 +15,19 @@ use crate::runtime::telemetry;
 /// A configuration that can't be used, a cluster that can't be reached; what was released until
 /// then stays released.
 pub async fn release(args: ReleaseArgs) -> anyhow::Result<ExitCode> {
-    let ReleaseArgs { config, kubeconfig, context, instance, delete } = args;
+    let ReleaseArgs { config, kubeconfig, context, instance, scale_down, delete } = args;
     let config = Config::load(&ServeArgs { config, kubeconfig, context, instance, ..ServeArgs::default() })?;
     telemetry::install(config.log_format);
     let _ = rustls::crypto::ring::default_provider().install_default();
     let in_cluster = config.kubernetes.kubeconfig.is_none() && std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
     let cluster = super::backend::kubernetes_config(&config, in_cluster);
+    if let Some(deployment) = scale_down {
+        let Some((namespace, name)) = deployment.split_once('/') else {
+            bail!("--scale-down {deployment}: expected NAMESPACE/DEPLOYMENT, such as longshore/longshore");
+        };
+        kubernetes::scale_down(cluster.clone(), namespace, name).await?;
+        tracing::info!(%deployment, "the daemon is down");
+    }
     let released = kubernetes::release(cluster, delete).await?;
     for failure in &released.failures {
         tracing::error!(%failure, "not released");

@@ -14,6 +14,7 @@ use std::time::Duration;
 use self::client::Cluster;
 use self::logs::KubernetesLogs;
 use self::memory::Memory;
+use self::review::KubernetesReviews;
 use self::runs::KubernetesRuns;
 use super::{Backend, BackendError, NamespaceMap};
 use crate::domain::profile::{Capabilities, Volume};
@@ -30,6 +31,7 @@ mod memory;
 pub mod names;
 mod pace;
 mod release;
+mod review;
 mod runs;
 #[cfg(test)]
 pub(crate) mod support;
@@ -37,7 +39,7 @@ pub(crate) mod support;
 mod tests;
 mod watch;
 
-pub use self::release::{Released, release};
+pub use self::release::{Released, release, scale_down};
 
 /// How long one call to the API server may take, unless configured.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -77,7 +79,8 @@ pub async fn connect(config: KubernetesConfig) -> Result<Backend, BackendError> 
     Ok(Backend {
         capabilities,
         runs: Arc::new(KubernetesRuns::new(Arc::clone(&cluster), memory, volumes)),
-        logs: Arc::new(KubernetesLogs::new(cluster)),
+        logs: Arc::new(KubernetesLogs::new(Arc::clone(&cluster))),
+        reviews: Some(Arc::new(KubernetesReviews::new(cluster))),
     })
 }
 

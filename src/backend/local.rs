@@ -81,7 +81,8 @@ pub async fn open(config: LocalConfig) -> Result<Backend, BackendError> {
     let launcher = Launcher { executable, path: config.path, state, sandbox, volumes: config.volumes };
     let node = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let local = Arc::new(Local { store, launcher, bell, node });
-    Ok(Backend { capabilities, runs: Arc::new(Handle(Arc::clone(&local))), logs: Arc::new(Handle(local)) })
+    let runs = Arc::new(Handle(Arc::clone(&local)));
+    Ok(Backend { capabilities, runs, logs: Arc::new(Handle(local)), reviews: None })
 }
 
 fn capabilities(sandboxed: bool, reason: Option<String>) -> Capabilities {

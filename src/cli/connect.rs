@@ -8,9 +8,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Response, Status, Streaming};
 
+use super::credentials::{Bearer, CredentialArgs};
 use super::error::CliError;
 use super::retry::{Backoff, CALL_PATIENCE, is_transient, told_delay};
 use super::{names, text};
@@ -37,13 +39,15 @@ pub(super) struct ConnectArgs {
     /// Namespace, unless a run is given by its whole name
     #[arg(short, long, env = "LONGSHORE_NAMESPACE", value_name = "NAMESPACE", default_value = DEFAULT_NAMESPACE)]
     pub(super) namespace: String,
+    #[command(flatten)]
+    credentials: CredentialArgs,
 }
 
 impl ConnectArgs {
     /// A client for that server. It connects with the first call.
     pub(super) fn client(&self) -> Result<Client, CliError> {
         // A variable that is set to nothing counts as unset.
-        Client::new(if self.server.is_empty() { DEFAULT_SERVER } else { &self.server })
+        Client::new(if self.server.is_empty() { DEFAULT_SERVER } else { &self.server }, &self.credentials)
     }
 
     /// The resource name of the run that was typed.
@@ -60,11 +64,14 @@ impl ConnectArgs {
     }
 }
 
+/// A connection whose calls show who makes them.
+type Proven = InterceptedService<Channel, Bearer>;
+
 /// The server, seen from here.
 #[derive(Clone, Debug)]
 pub(super) struct Client {
-    runs: RunServiceClient<Channel>,
-    servers: ServerServiceClient<Channel>,
+    runs: RunServiceClient<Proven>,
+    servers: ServerServiceClient<Proven>,
     address: Arc<str>,
     /// Whether it was ever reached: from then on a refused connection may be a restart.
     reached: Arc<AtomicBool>,
@@ -72,9 +79,9 @@ pub(super) struct Client {
 
 impl Client {
     /// A client for the server at `address`: a URL, or `host:port`.
-    pub(super) fn new(address: &str) -> Result<Self, CliError> {
+    pub(super) fn new(address: &str, credentials: &CredentialArgs) -> Result<Self, CliError> {
         let url = server_url(address)?;
-        let endpoint = Endpoint::from_shared(url.clone())
+        let mut endpoint = Endpoint::from_shared(url.clone())
             .map_err(|_| {
                 CliError::usage(format!("`{}` is no server address: expected {DEFAULT_SERVER}", text::clean(address)))
             })?
@@ -83,10 +90,15 @@ impl Client {
             .http2_keep_alive_interval(Duration::from_secs(20))
             .keep_alive_timeout(Duration::from_secs(10))
             .keep_alive_while_idle(true);
-        let channel = endpoint.connect_lazy();
+        if url.starts_with("https://") {
+            endpoint = endpoint.tls_config(credentials.tls()?).map_err(|error| {
+                CliError::usage(format!("TLS cannot be set up: {}", text::clean(&error_chain(&error))))
+            })?;
+        }
+        let (channel, bearer) = (endpoint.connect_lazy(), credentials.bearer());
         Ok(Self {
-            runs: RunServiceClient::new(channel.clone()),
-            servers: ServerServiceClient::new(channel),
+            runs: RunServiceClient::with_interceptor(channel.clone(), bearer.clone()),
+            servers: ServerServiceClient::with_interceptor(channel, bearer),
             address: url.into(),
             reached: Arc::default(),
         })
@@ -234,12 +246,24 @@ impl Client {
 fn server_url(address: &str) -> Result<String, CliError> {
     match address.split_once("://") {
         None => Ok(format!("http://{address}")),
-        Some(("http", _)) => Ok(address.to_owned()),
+        Some(("http" | "https", _)) => Ok(address.to_owned()),
         Some((scheme, _)) => Err(CliError::usage(format!(
             "`{}` servers are not supported: expected an address such as {DEFAULT_SERVER}",
             text::clean(scheme)
         ))),
     }
+}
+
+/// An error with its causes.
+fn error_chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
 }
 
 /// What the operating system said, if `status` tells that the server was not reached at all.
@@ -269,7 +293,7 @@ mod tests {
     fn addresses() {
         assert_eq!(server_url("127.0.0.1:7420").unwrap(), "http://127.0.0.1:7420");
         assert_eq!(server_url("http://a:1").unwrap(), "http://a:1");
-        assert!(server_url("https://a:1").is_err());
+        assert_eq!(server_url("https://a:1").unwrap(), "https://a:1");
         assert!(server_url("unix:///tmp/x").is_err());
     }
 }

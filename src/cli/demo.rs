@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use super::connect::Client;
 use super::console::{Console, Paint};
+use super::credentials::CredentialArgs;
 use super::error::CliError;
 use super::interrupt::Interrupts;
 use super::json::{Layout, to_json};
@@ -47,7 +48,7 @@ pub(super) async fn demo(args: DemoArgs, daemon: &dyn Daemon, console: &Console)
     let options = DemoOptions { state_dir: directory.path().to_owned(), listen: args.listen };
     let server = daemon.start_demo(options).await?;
     let address = server.address();
-    let shown = Demo { client: Client::new(&address)?, console };
+    let shown = Demo { client: Client::new(&address, &CredentialArgs::default())?, console };
     let outcome = shown.show(&mut interrupts, &address, args.keep).await;
     stop(server, directory, console).await;
     outcome

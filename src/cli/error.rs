@@ -91,6 +91,9 @@ fn explain_status(status: &Status) -> String {
     if status.code() == Code::Unimplemented && details.error_info().is_none() {
         text.push_str("the server does not know this call: is it a Longshore server, and not an older one?");
     }
+    if status.code() == Code::Unauthenticated {
+        text.push_str("\n  show who you are with --token-file, LONGSHORE_TOKEN, or --client-cert and --client-key");
+    }
     for (subject, words) in named(&details) {
         // What was cut is in the message too, and whole.
         if !message.contains(words.trim_end_matches('…')) {

@@ -20,6 +20,11 @@ pub struct ServeArgs {
     #[arg(long, env = "LONGSHORE_ADMIN_LISTEN", value_name = "ADDR")]
     pub admin_listen: Option<String>,
 
+    /// Address to serve grpc.health.v1 alone on, in plaintext, for the kubelet; "off" for nowhere
+    /// [default: off]
+    #[arg(long, env = "LONGSHORE_HEALTH_LISTEN", value_name = "ADDR")]
+    pub health_listen: Option<String>,
+
     /// What executes runs
     ///
     /// auto: an explicit kubeconfig, else the cluster this runs in, else this machine.
@@ -48,6 +53,10 @@ pub struct ServeArgs {
     /// Serve beyond loopback although nobody is authenticated
     #[arg(long, env = "LONGSHORE_INSECURE_NO_AUTH")]
     pub insecure_no_auth: bool,
+
+    /// Serve beyond loopback without TLS: tokens travel in clear
+    #[arg(long, env = "LONGSHORE_INSECURE_PLAINTEXT")]
+    pub insecure_plaintext: bool,
 
     /// Print a configuration file with every key, its default and its meaning, and exit
     #[arg(long)]
@@ -88,6 +97,10 @@ pub struct ReleaseArgs {
     /// Name of the installation whose Jobs are released [default: longshore]
     #[arg(long, env = "LONGSHORE_INSTANCE", value_name = "NAME")]
     pub instance: Option<String>,
+
+    /// First scale the daemon's Deployment to 0, and wait until its Pods are gone
+    #[arg(long, value_name = "NAMESPACE/DEPLOYMENT")]
+    pub scale_down: Option<String>,
 
     /// Delete the Jobs as well, live ones included
     #[arg(long)]

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::access::{self, Access, AuthenticationFile, Authorization, AuthorizationFile, TlsFile};
 use super::profiles::ProfileSection;
 use super::{BackendChoice, Config, ConfigError, KubernetesSection, LocalSection, ServeArgs, builtin};
 use crate::domain::name::NamespaceName;
-use crate::domain::profile::{Limits, Volume};
+use crate::domain::profile::{Limits, Profile, Volume};
 use crate::domain::quantity::Quantity;
 use crate::runtime::telemetry::LogFormat;
 
@@ -20,12 +21,17 @@ use crate::runtime::telemetry::LogFormat;
 pub(super) struct ConfigFile {
     listen: Option<SocketAddr>,
     admin_listen: Option<String>,
+    health_listen: Option<String>,
     insecure_no_auth: bool,
+    insecure_plaintext: bool,
     backend: Option<String>,
     instance: Option<String>,
     log_format: Option<String>,
     drain_timeout: Option<String>,
     result_deadline: Option<String>,
+    tls: TlsFile,
+    authentication: AuthenticationFile,
+    authorization: AuthorizationFile,
     namespaces: BTreeMap<String, NamespaceSection>,
     kubernetes: KubernetesFile,
     local: LocalFile,
@@ -150,7 +156,11 @@ impl ConfigFile {
         let mut faults = Faults::default();
         let listen =
             args.listen.or(self.listen).unwrap_or_else(|| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7420));
-        let admin_listen = admin_address(args.admin_listen.as_deref().or(self.admin_listen.as_deref()), &mut faults);
+        let own_admin = Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7421));
+        let admin_listen = args.admin_listen.as_deref().or(self.admin_listen.as_deref());
+        let admin_listen = address("admin_listen", admin_listen, own_admin, &mut faults);
+        let health_listen = args.health_listen.as_deref().or(self.health_listen.as_deref());
+        let health_listen = address("health_listen", health_listen, None, &mut faults);
         let backend = self.backend.as_deref().and_then(|text| {
             use BackendChoice::{Auto, Kubernetes, Local};
             faults.choice("backend", text, &[("auto", Auto), ("kubernetes", Kubernetes), ("local", Local)])
@@ -174,18 +184,23 @@ impl ConfigFile {
         let local = local(self.local, args, &mut faults);
         let limits = self.limits.resolve(&mut faults);
         let volumes = self.volumes.into_iter().map(|(name, section)| (name, section.into())).collect();
+        let access = access::resolve(self.tls, self.authentication, self.authorization, &mut faults);
         let mut profiles = builtin::profiles();
         for (name, section) in self.profiles {
             let profile = section.over(profiles.remove(&name), &name, &mut faults);
             profiles.insert(name, profile);
         }
+        check_policy(&access, &namespaces, &profiles, &mut faults);
         if !faults.0.is_empty() {
             return Err(ConfigError::Invalid(faults.0));
         }
         Ok(Config {
             listen,
             admin_listen,
+            health_listen,
             insecure_no_auth: args.insecure_no_auth || self.insecure_no_auth,
+            insecure_plaintext: args.insecure_plaintext || self.insecure_plaintext,
+            access,
             backend: args.backend.or(backend).unwrap_or_default(),
             instance,
             log_format,
@@ -201,17 +216,36 @@ impl ConfigFile {
     }
 }
 
-fn admin_address(text: Option<&str>, faults: &mut Faults) -> Option<SocketAddr> {
+/// An address, or `off`.
+fn address(key: &str, text: Option<&str>, default: Option<SocketAddr>, faults: &mut Faults) -> Option<SocketAddr> {
     match text {
-        None => Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7421)),
+        None => default,
         Some("off") => None,
         Some(text) => match text.parse() {
             Ok(address) => Some(address),
             Err(_) => {
-                faults.add("admin_listen", format!("`{text}` is no address such as 127.0.0.1:7421, nor `off`"));
+                faults.add(key, format!("`{text}` is no address such as 127.0.0.1:7421, nor `off`"));
                 None
             }
         },
+    }
+}
+
+/// What a policy names has to be there: a word that is misspelt would allow nothing, silently.
+fn check_policy(
+    access: &Access,
+    namespaces: &BTreeMap<NamespaceName, String>,
+    profiles: &BTreeMap<String, Profile>,
+    faults: &mut Faults,
+) {
+    let Some(Authorization::Policy(policy)) = &access.authorization else { return };
+    for (index, name) in policy.unknown_namespaces(|name| namespaces.contains_key(name)) {
+        faults.add(&format!("authorization.rules[{index}].namespaces"), format!("there is no namespace `{name}`"));
+    }
+    for (index, rule) in policy.rules.iter().enumerate() {
+        for name in rule.profiles.iter().flatten().filter(|name| !profiles.contains_key(*name)) {
+            faults.add(&format!("authorization.rules[{index}].profiles"), format!("there is no profile `{name}`"));
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use futures::stream::BoxStream;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 
+use super::access::stale;
 use super::feed::{FeedEnd, Hub, Taken, Tally};
 use super::results::source_of;
 use super::table::Observed;
@@ -17,6 +18,7 @@ use super::{
     AttemptSelector, Caller, Engine, EngineError, LogEndReason, LogEvent, LogQuery, LogStart, ReconnectReason,
 };
 use crate::backend::{BackendError, LogItem, LogOptions, LogSource};
+use crate::domain::access::Verb;
 use crate::domain::cursor::LogCursor;
 use crate::domain::facts::AttemptFacts;
 use crate::domain::log::{CHECK_START, LogGap, LogPiece, LogPosition, LogStream, check};
@@ -44,9 +46,10 @@ impl Engine {
     /// There is no such run, attempt or container; the cursor is not of this run.
     pub async fn stream_logs(
         &self,
-        _caller: &Caller,
+        caller: &Caller,
         query: LogQuery,
     ) -> Result<BoxStream<'static, Result<LogEvent, EngineError>>, EngineError> {
+        self.may(caller, Verb::Logs, &query.name).await?;
         let observed = self.observed(&query.name).await?;
         let start = begin(&observed, &query, self.inner.rules.capabilities.split_streams)?;
         let follow =
@@ -66,7 +69,7 @@ impl Engine {
             follow,
             events,
         };
-        let drain = self.inner.drain.clone();
+        let (drain, until) = (self.inner.drain.clone(), caller.until);
         task::spawn("log-stream", async move {
             let events = streamer.events.clone();
             let mut streamer = streamer;
@@ -74,6 +77,7 @@ impl Engine {
                 biased;
                 ended = streamer.run() => ended,
                 () = drain.cancelled() => Err(Stop::Reconnect(ReconnectReason::Draining)),
+                () = stale(until) => Err(Stop::Reconnect(ReconnectReason::MaxAge)),
             };
             let last = match ended {
                 Ok(reason) => Ok(LogEvent::End { cursor: streamer.cursor(), reason }),

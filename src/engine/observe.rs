@@ -7,10 +7,13 @@ use std::time::Duration;
 use futures::stream::{self, BoxStream, StreamExt};
 use jiff::Timestamp;
 use tokio::sync::broadcast;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::access::{Scope, stale};
 use super::table::{Change, Observed, OrderKey};
 use super::{Caller, Engine, EngineError, List, ReconnectReason, RunFilter, RunPage, WatchEvent};
+use crate::domain::access::Verb;
 use crate::domain::name::{Parent, RunName};
 use crate::domain::page::{self, PageKey};
 use crate::domain::run::Run;
@@ -30,7 +33,8 @@ impl Engine {
     ///
     /// # Errors
     /// If there is none, or the backend can't say.
-    pub async fn get(&self, _caller: &Caller, name: &RunName) -> Result<Arc<Run>, EngineError> {
+    pub async fn get(&self, caller: &Caller, name: &RunName) -> Result<Arc<Run>, EngineError> {
+        self.may(caller, Verb::Get, name).await?;
         Ok(self.observed(name).await?.told(Timestamp::now()))
     }
 
@@ -38,9 +42,8 @@ impl Engine {
     ///
     /// # Errors
     /// A page token that is not of this query; not all runs are known yet.
-    #[allow(clippy::unused_async, reason = "with a history store this will read from it")]
-    pub async fn list(&self, _caller: &Caller, list: List) -> Result<RunPage, EngineError> {
-        self.known_parent(&list.parent)?;
+    pub async fn list(&self, caller: &Caller, list: List) -> Result<RunPage, EngineError> {
+        let scope = self.scope(caller, &list.parent).await?;
         self.synced()?;
         let query = query_text(&list);
         let after = match list.page_token.as_str() {
@@ -54,7 +57,7 @@ impl Engine {
         let mut runs: Vec<Arc<Run>> = Vec::new();
         let mut more = false;
         self.inner.table.page(after.as_ref(), |observed| {
-            if !matches(&observed.run, &list.parent, &list.filter) {
+            if !matches(&observed.run, &scope, &list.filter) {
                 return true;
             }
             more = runs.len() == size;
@@ -78,20 +81,20 @@ impl Engine {
     ///
     /// # Errors
     /// There is no such namespace; not all runs are known yet.
-    #[allow(clippy::unused_async, reason = "rights will be asked for here")]
     pub async fn watch(
         &self,
-        _caller: &Caller,
+        caller: &Caller,
         parent: Parent,
         filter: RunFilter,
     ) -> Result<BoxStream<'static, WatchEvent>, EngineError> {
-        self.known_parent(&parent)?;
+        let scope = self.scope(caller, &parent).await?;
         self.synced()?;
         let (there, changes) = self.inner.table.subscribe();
-        let there: Vec<_> = there.into_iter().filter(|run| matches(run, &parent, &filter)).collect();
+        let there: Vec<_> = there.into_iter().filter(|run| matches(run, &scope, &filter)).collect();
         let shown = there.iter().map(|run| run.name.clone()).collect();
         let first = stream::iter(there).map(WatchEvent::Run).chain(stream::iter([WatchEvent::Synced]));
-        let watcher = Watcher { parent, filter, shown, changes, drain: self.inner.drain.clone(), done: false };
+        let (drain, until) = (self.inner.drain.clone(), caller.until);
+        let watcher = Watcher { scope, filter, shown, changes, drain, until, done: false };
         Ok(first.chain(stream::unfold(watcher, Watcher::next)).boxed())
     }
 
@@ -101,8 +104,9 @@ impl Engine {
     /// # Errors
     /// If there is no such run.
     pub async fn wait(&self, caller: &Caller, name: &RunName, timeout: Duration) -> Result<Arc<Run>, EngineError> {
+        self.may(caller, Verb::Get, name).await?;
         let Some(mut follow) = self.inner.table.follow(name) else {
-            return self.get(caller, name).await;
+            return Ok(self.observed(name).await?.told(Timestamp::now()));
         };
         tokio::select! {
             () = self.inner.drain.cancelled() => {}
@@ -125,19 +129,12 @@ impl Engine {
             None => Err(EngineError::RunNotFound(name.clone())),
         }
     }
-
-    fn known_parent(&self, parent: &Parent) -> Result<(), EngineError> {
-        match parent {
-            Parent::All => Ok(()),
-            Parent::Namespace(namespace) => self.known(namespace),
-        }
-    }
 }
 
-fn matches(run: &Run, parent: &Parent, filter: &RunFilter) -> bool {
+fn matches(run: &Run, scope: &Scope, filter: &RunFilter) -> bool {
     let RunFilter { states, labels, create_time_from, create_time_to, profile, failure_class } = filter;
     let created = run.timeline.create_time;
-    parent.contains(&run.name.namespace)
+    scope.contains(&run.name.namespace)
         && (states.is_empty() || states.contains(&run.state))
         && labels.matches(&run.effective.labels)
         && create_time_from.is_none_or(|from| created.is_some_and(|at| at >= from))
@@ -158,12 +155,14 @@ fn page_start(token: &str, query: &str) -> Result<OrderKey, EngineError> {
 }
 
 struct Watcher {
-    parent: Parent,
+    scope: Scope,
     filter: RunFilter,
     /// Names that were told and not taken back.
     shown: std::collections::BTreeSet<RunName>,
     changes: broadcast::Receiver<Change>,
     drain: CancellationToken,
+    /// When the caller has to call again.
+    until: Option<Instant>,
     done: bool,
 }
 
@@ -179,6 +178,7 @@ impl Watcher {
             let event = tokio::select! {
                 biased;
                 () = self.drain.cancelled() => self.last(ReconnectReason::Draining),
+                () = stale(self.until) => self.last(ReconnectReason::MaxAge),
                 change = self.changes.recv() => match change {
                     Ok(change) => match self.told(change) {
                         Some(event) => event,
@@ -200,7 +200,7 @@ impl Watcher {
 
     fn told(&mut self, change: Change) -> Option<WatchEvent> {
         match change {
-            Change::Upsert(run) if matches(&run, &self.parent, &self.filter) => {
+            Change::Upsert(run) if matches(&run, &self.scope, &self.filter) => {
                 self.shown.insert(run.name.clone());
                 Some(WatchEvent::Run(run))
             }

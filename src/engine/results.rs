@@ -12,6 +12,7 @@ use super::reconciler::Handle;
 use super::table::Observed;
 use super::{Caller, Engine, EngineError};
 use crate::backend::{BackendError, LogItem, LogOptions, LogSource};
+use crate::domain::access::Verb;
 use crate::domain::facts::RunFacts;
 use crate::domain::name::RunName;
 use crate::domain::resolve::Rules;
@@ -38,7 +39,16 @@ impl Engine {
     ///
     /// # Errors
     /// There is no such run, or it has no result; the backend failed.
-    pub async fn read_result(&self, _caller: &Caller, name: &RunName) -> Result<(FoundResult, Bytes), EngineError> {
+    pub async fn read_result(&self, caller: &Caller, name: &RunName) -> Result<(FoundResult, Bytes), EngineError> {
+        self.may(caller, Verb::Get, name).await?;
+        self.result_of(name).await
+    }
+
+    /// The same for a run that the caller is told of anyway.
+    ///
+    /// # Errors
+    /// As [`Engine::read_result`].
+    pub async fn result_of(&self, name: &RunName) -> Result<(FoundResult, Bytes), EngineError> {
         let observed = self.observed(name).await?;
         let none = |why: &str| EngineError::NoResult { name: name.clone(), why: why.to_owned() };
         let info = observed.run.result.as_ref().ok_or_else(|| none("its result rule is NONE"))?;

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::{Caller, Engine, EngineError};
 use crate::backend::BackendError;
+use crate::domain::access::Verb;
 use crate::domain::derive::conclude;
 use crate::domain::name::RunName;
 use crate::domain::plan::Action;
@@ -32,6 +33,7 @@ impl Engine {
             let said = format!("{} bytes long; at most {REASON_MAX} are kept", reason.len());
             return Err(EngineError::Invalid(Violation::new("reason", said).into()));
         }
+        self.may(caller, Verb::Cancel, name).await?;
         let observed = self.observed(name).await?;
         let run = observed.told(Timestamp::now());
         check_etag(&run, etag)?;
@@ -42,7 +44,7 @@ impl Engine {
         let intent = StopIntent {
             cause: StopCause::Cancel,
             reason,
-            actor: caller.identity.clone(),
+            actor: caller.identity.user.clone(),
             time: Timestamp::now(),
             failure: None,
         };
@@ -61,11 +63,12 @@ impl Engine {
     /// There is no such run (unless `allow_missing`); it is live; it changed; the backend failed.
     pub async fn delete(
         &self,
-        _caller: &Caller,
+        caller: &Caller,
         name: &RunName,
         allow_missing: bool,
         etag: &str,
     ) -> Result<(), EngineError> {
+        self.may(caller, Verb::Delete, name).await?;
         let observed = match self.observed(name).await {
             Err(EngineError::RunNotFound(_)) if allow_missing => return Ok(()),
             other => other?,

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::{Caller, Engine, EngineError, Submit, Submitted};
 use crate::backend::{Created, Launch};
+use crate::domain::access::{Verb, Workload};
 use crate::domain::digest::PayloadDigest;
 use crate::domain::facts::{RunFacts, Submission};
 use crate::domain::name::{NamespaceName, RunId, RunName};
@@ -23,7 +24,7 @@ impl Engine {
         if self.inner.drain.is_cancelled() {
             return Err(EngineError::NotServing("draining"));
         }
-        self.known(&submit.namespace)?;
+        self.may_in(caller, Verb::Submit, &submit.namespace, Some(workload(&submit.spec))).await?;
         let Submit { namespace, run_id, request_id, spec, mut violations, validate_only } = submit;
         let run = run_id.or_else(|| match &request_id {
             None => Some(RunId::from_uuid(uuid::Uuid::now_v7().as_bytes())),
@@ -93,6 +94,11 @@ impl Engine {
     }
 }
 
+/// What rights are asked for. A spec that names neither profile nor image is refused later.
+fn workload(spec: &RunSpec) -> Workload<'_> {
+    spec.profile().map_or(Workload::Container, Workload::Profile)
+}
+
 fn same_payload(facts: &RunFacts, sent: &PayloadDigest) -> Result<(), EngineError> {
     let stored = &facts.submission.digest;
     if stored.sha256 == sent.sha256 {
@@ -119,7 +125,7 @@ fn launch(name: RunName, caller: &Caller, mut spec: RunSpec, resolved: Resolved,
         effective,
         digest,
         create_time,
-        submitter: caller.identity.clone(),
+        submitter: caller.identity.user.clone(),
         result_marker: format!("LONGSHORE-RESULT-{}", marker.simple()),
     };
     Launch { name, submission, program, input_delivery, input, files, pod_annotations }

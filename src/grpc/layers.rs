@@ -1,8 +1,9 @@
-//! What surrounds every call: who calls, the deadline, a span, metrics, and an end when the server
+//! What surrounds every call: the deadline, a span, metrics, and an end when the server
 //! drains. One layer, since all of it needs to see the real status of a call: that of its response
 //! headers, or else of the trailers of its body.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -13,6 +14,7 @@ use http::{HeaderMap, Request, Response};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
+use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo};
 use tonic::{Code, Status};
 use tracing::Instrument;
 use tracing::field::Empty;
@@ -21,10 +23,12 @@ use super::status;
 use crate::domain::name::RunName;
 use crate::engine::Caller;
 
+mod access;
 mod body;
 mod deadline;
 mod metrics;
 
+pub(super) use access::AccessLayer;
 use body::CallBody;
 pub use metrics::RpcMetrics;
 use metrics::{CallMetrics, label};
@@ -71,16 +75,17 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
         let method = label(request.uri().path());
-        let span = tracing::info_span!("rpc", method, run = Empty);
+        let span = tracing::info_span!("rpc", method, peer = Empty, user = Empty, run = Empty);
+        if let Some(peer) = peer(&request) {
+            span.record("peer", tracing::field::display(peer));
+        }
         let metrics = self.metrics.begin(method);
         // A deadline too far for the clock is none.
         let begun = Instant::now();
         let deadline = deadline::parse(request.headers()).and_then(|left| begun.checked_add(left));
         let answer_by = deadline.unwrap_or(begun + ANSWER_MAX).min(begun + ANSWER_MAX);
-        let caller = identify(request.headers());
-        request.extensions_mut().insert(caller);
         let handled = span.in_scope(|| self.inner.call(request));
         let drain = self.drain.clone();
         let in_call = span.clone();
@@ -134,12 +139,15 @@ fn code_in(headers: &HeaderMap) -> Option<Code> {
     headers.get("grpc-status").map(|value| Code::from_bytes(value.as_bytes()))
 }
 
-/// Who calls. Nobody is known without authentication.
-fn identify(_headers: &HeaderMap) -> Caller {
-    Caller::default()
+/// Where the connection comes from.
+fn peer(request: &Request<Body>) -> Option<SocketAddr> {
+    let extensions = request.extensions();
+    let plain = extensions.get::<TcpConnectInfo>();
+    let info = plain.or_else(|| extensions.get::<TlsConnectInfo<TcpConnectInfo>>().map(TlsConnectInfo::get_ref))?;
+    info.remote_addr()
 }
 
-/// The caller of a request that came through [`CallLayer`].
+/// The caller of a request that came through [`AccessLayer`].
 pub(super) fn caller<T>(request: &tonic::Request<T>) -> Caller {
     request.extensions().get().cloned().unwrap_or_default()
 }

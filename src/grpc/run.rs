@@ -15,7 +15,7 @@ use super::layers::{caller, note};
 use super::{status, streams};
 use crate::domain::result::FoundResult;
 use crate::domain::run::Run;
-use crate::engine::{Caller, Engine};
+use crate::engine::Engine;
 use crate::proto::v1;
 use crate::proto::v1::run_service_server::RunService;
 
@@ -44,7 +44,7 @@ impl RunService for RunApi {
         let submitted = self.engine.submit(&caller, submit).await.map_err(status::answer)?;
         note(&submitted.run.name);
         let mut answer = run::submitted(&submitted);
-        self.add_text(&caller, &submitted.run, answer.run.as_mut(), View::Full).await;
+        self.add_text(&submitted.run, answer.run.as_mut(), View::Full).await;
         Ok(Response::new(answer))
     }
 
@@ -53,7 +53,7 @@ impl RunService for RunApi {
         let (name, view) = request::get(request.get_ref()).map_err(status::invalid)?;
         note(&name);
         let run = self.engine.get(&caller, &name).await.map_err(status::answer)?;
-        Ok(Response::new(v1::GetRunResponse { run: Some(self.one(&caller, &run, view).await) }))
+        Ok(Response::new(v1::GetRunResponse { run: Some(self.one(&run, view).await) }))
     }
 
     async fn list_runs(&self, request: Request<v1::ListRunsRequest>) -> Answer<v1::ListRunsResponse> {
@@ -80,7 +80,7 @@ impl RunService for RunApi {
             () = self.drain.cancelled() => self.engine.wait(&caller, &name, Duration::ZERO).await,
         };
         let run = waited.map_err(status::answer)?;
-        Ok(Response::new(v1::WaitRunResponse { run: Some(self.one(&caller, &run, view).await) }))
+        Ok(Response::new(v1::WaitRunResponse { run: Some(self.one(&run, view).await) }))
     }
 
     async fn stream_logs(&self, request: Request<v1::StreamLogsRequest>) -> Answer<Self::StreamLogsStream> {
@@ -108,7 +108,7 @@ impl RunService for RunApi {
         let name = request::cancel(&request).map_err(status::invalid)?;
         note(&name);
         let run = self.engine.cancel(&caller, &name, request.reason, &request.etag).await.map_err(status::answer)?;
-        Ok(Response::new(v1::CancelRunResponse { run: Some(self.one(&caller, &run, View::Full).await) }))
+        Ok(Response::new(v1::CancelRunResponse { run: Some(self.one(&run, View::Full).await) }))
     }
 
     async fn delete_run(&self, request: Request<v1::DeleteRunRequest>) -> Answer<v1::DeleteRunResponse> {
@@ -123,18 +123,18 @@ impl RunService for RunApi {
 
 impl RunApi {
     /// A run that is told by itself.
-    async fn one(&self, caller: &Caller, run: &Run, view: View) -> v1::Run {
+    async fn one(&self, run: &Run, view: View) -> v1::Run {
         let mut wire = run::to_wire(run, view);
-        self.add_text(caller, run, Some(&mut wire), view).await;
+        self.add_text(run, Some(&mut wire), view).await;
         wire
     }
 
     /// Fetches a result that is told inline but kept beside the record. One that can't be read now
     /// is told without its text: the rest of the run is true all the same, and ReadResult says why.
-    async fn add_text(&self, caller: &Caller, run: &Run, wire: Option<&mut v1::Run>, view: View) {
+    async fn add_text(&self, run: &Run, wire: Option<&mut v1::Run>, view: View) {
         let result = wire.and_then(|wire| wire.result.as_mut()).filter(|result| run::lacks_text(result, view));
         let Some(result) = result else { return };
-        if let Ok((found, json)) = self.engine.read_result(caller, &run.name).await
+        if let Ok((found, json)) = self.engine.result_of(&run.name).await
             && found.sha256 == result.sha256
         {
             result.json = String::from_utf8(json.into()).unwrap_or_default();

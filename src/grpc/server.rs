@@ -32,7 +32,7 @@ type Answer<T> = Result<Response<T>, Status>;
 #[tonic::async_trait]
 impl ServerService for ServerApi {
     async fn get_server_info(&self, request: Request<v1::GetServerInfoRequest>) -> Answer<v1::GetServerInfoResponse> {
-        let namespaces = self.engine.namespaces(&caller(&request));
+        let namespaces = self.engine.namespaces(&caller(&request)).await.map_err(status::answer)?;
         Ok(Response::new(server::info(&self.facts, self.engine.rules(), &namespaces)))
     }
 
@@ -41,7 +41,7 @@ impl ServerService for ServerApi {
         request: Request<v1::ListRunnerProfilesRequest>,
     ) -> Answer<v1::ListRunnerProfilesResponse> {
         let namespace = request::profiles(request.get_ref()).map_err(status::invalid)?;
-        let profiles = self.engine.profiles(&caller(&request), &namespace).map_err(status::answer)?;
+        let profiles = self.engine.profiles(&caller(&request), &namespace).await.map_err(status::answer)?;
         Ok(Response::new(server::profiles(profiles)))
     }
 }

@@ -8,7 +8,7 @@ use tonic::{Code, Status};
 use crate::backend::BackendError;
 use crate::domain::name::RunName;
 use crate::domain::violation::{Violation, ViolationKind, Violations};
-use crate::engine::EngineError;
+use crate::engine::{AuthenticationError, EngineError};
 use crate::proto::v1::ErrorReason;
 
 mod fault;
@@ -44,6 +44,16 @@ pub(super) fn offset_out_of_range(name: &RunName, offset: u64, size: u64) -> Sta
         .with("size_bytes", size.to_string())
         .resource(RUN, name)
         .into_status()
+}
+
+/// The answer to a call of which it is not known who makes it.
+pub(super) fn unauthenticated(error: &AuthenticationError) -> Status {
+    match error {
+        AuthenticationError::Unknown => {
+            Fault::new(Code::Unauthenticated, ErrorReason::Unauthenticated, error.to_string()).into_status()
+        }
+        AuthenticationError::Backend(error) => from_backend(error).into_status(),
+    }
 }
 
 /// The caller's deadline passed first.
@@ -117,6 +127,11 @@ fn from_engine(error: &EngineError) -> Status {
         }
         EngineError::NotServing(state) => {
             Fault::new(Code::Unavailable, ErrorReason::NotServing, message).with("state", *state).retry(RETRY_SOON)
+        }
+        EngineError::PermissionDenied { verb, resource } => {
+            Fault::new(Code::PermissionDenied, ErrorReason::PermissionDenied, message)
+                .with("verb", verb.as_str())
+                .with("resource", resource)
         }
         EngineError::RateLimited(_) => {
             Fault::new(Code::ResourceExhausted, ErrorReason::RateLimited, message).retry(RETRY_SOON)

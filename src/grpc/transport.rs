@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
@@ -11,8 +11,12 @@ use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
 use super::health::Health;
-use super::layers::{CallLayer, RpcMetrics};
+use super::layers::{AccessLayer, CallLayer, RpcMetrics};
+use crate::engine::Engine;
 use crate::proto;
+use crate::runtime::tls::Tls;
+
+mod tls;
 
 /// Largest message in either direction, in bytes: what clients take by default. Larger things come
 /// in pieces.
@@ -32,6 +36,17 @@ const ERROR_RESETS_MAX: usize = 256;
 const HEADERS_MAX: u32 = 16 * 1024;
 /// Pause after a failed accept: out of file descriptors it fails at once again, for as long.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What surrounds the services.
+#[derive(Clone, Debug)]
+pub(super) struct Surroundings {
+    pub(super) health: Health,
+    pub(super) metrics: RpcMetrics,
+    /// Knows who may call; `None`: everybody may.
+    pub(super) access: Option<Engine>,
+    /// `None`: plaintext.
+    pub(super) tls: Option<Tls>,
+}
 
 /// How serving ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,27 +76,58 @@ pub enum ServeError {
 /// If the descriptors are not readable, or the transport fails.
 pub(super) async fn serve(
     routes: Routes,
-    health: Health,
-    metrics: RpcMetrics,
+    surroundings: Surroundings,
     listener: TcpListener,
     drain: CancellationToken,
     patience: Duration,
 ) -> Result<Served, ServeError> {
+    let Surroundings { health, metrics, access, tls } = surroundings;
     let routes = routes
         .add_service(health.service())
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?);
-    let serving = server()
+    let router = server()
         .layer(CallLayer { metrics, drain: drain.clone() })
-        .add_routes(routes)
-        .serve_with_incoming_shutdown(incoming(listener), drain.clone().cancelled_owned());
+        .layer(AccessLayer { engine: access })
+        .add_routes(routes);
+    let drained = drain.clone().cancelled_owned();
+    let serving = match tls {
+        None => Box::pin(router.serve_with_incoming_shutdown(incoming(listener), drained)).left_future(),
+        Some(tls) => {
+            Box::pin(router.serve_with_incoming_shutdown(tls::incoming(listener, tls), drained)).right_future()
+        }
+    };
+    until_drained(serving, &health, drain, patience).await
+}
+
+/// Serves health alone, in plaintext: the kubelet's probes speak no TLS and have no credentials.
+///
+/// # Errors
+/// If the transport fails.
+pub(super) async fn serve_health(
+    health: Health,
+    listener: TcpListener,
+    drain: CancellationToken,
+    patience: Duration,
+) -> Result<Served, ServeError> {
+    let router = server().add_service(health.service());
+    let serving = Box::pin(router.serve_with_incoming_shutdown(incoming(listener), drain.clone().cancelled_owned()));
+    until_drained(serving, &health, drain, patience).await
+}
+
+async fn until_drained(
+    serving: impl Future<Output = Result<(), tonic::transport::Error>>,
+    health: &Health,
+    drain: CancellationToken,
+    patience: Duration,
+) -> Result<Served, ServeError> {
     let out_of_patience = async {
         drain.cancelled().await;
         health.drain().await;
         tokio::time::sleep(patience).await;
     };
     tokio::select! {
-        served = Box::pin(serving) => {
+        served = serving => {
             served?;
             Ok(Served::Drained)
         }

@@ -11,6 +11,7 @@
     reason = "a test fails by panicking, and exports nothing"
 )]
 
+mod access;
 mod architecture;
 mod cli_client;
 mod cli_result;

@@ -33,6 +33,7 @@ struct Life {
     child: Child,
     address: SocketAddr,
     admin: Option<SocketAddr>,
+    health: Option<SocketAddr>,
 }
 
 impl Life {
@@ -73,6 +74,11 @@ impl Daemon {
 
     pub(crate) fn admin(&self) -> SocketAddr {
         self.life().admin.expect("the admin endpoints are off")
+    }
+
+    /// Where health alone is served.
+    pub(crate) fn health(&self) -> SocketAddr {
+        self.life().health.expect("health is not served apart")
     }
 
     /// Clients of the present life.
@@ -152,22 +158,22 @@ async fn launch(args: &[OsString], output: &Output) -> Life {
         }
     });
     while let Some(line) = told.recv().await {
-        if let Some((address, admin)) = serving(&line) {
-            return Life { child, address, admin };
+        if let Some((address, admin, health)) = serving(&line) {
+            return Life { child, address, admin, health };
         }
     }
     let status = child.wait().await.expect("wait");
     panic!("the daemon ended before it served (code {:?}, signal {:?})", status.code(), status.signal());
 }
 
-/// The addresses in the line that says that it serves.
-fn serving(line: &str) -> Option<(SocketAddr, Option<SocketAddr>)> {
+/// The addresses in the line that says that it serves: gRPC, admin, health alone.
+fn serving(line: &str) -> Option<(SocketAddr, Option<SocketAddr>, Option<SocketAddr>)> {
     let line: serde_json::Value = serde_json::from_str(line).ok()?;
     if line.get("message")?.as_str()? != "serving" {
         return None;
     }
     let address = line.get("address")?.as_str()?.parse().ok()?;
-    // The admin port is told as `Some(127.0.0.1:1234)` or `None`.
-    let admin = line.get("admin")?.as_str()?.strip_prefix("Some(").and_then(|rest| rest.strip_suffix(')'));
-    Some((address, admin.and_then(|text| text.parse().ok())))
+    // Those that may be off are told as `Some(127.0.0.1:1234)` or `None`.
+    let other = |name: &str| line.get(name)?.as_str()?.strip_prefix("Some(")?.strip_suffix(')')?.parse().ok();
+    Some((address, other("admin"), other("health")))
 }

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job;
-use kube::api::{DeleteParams, ListParams};
+use kube::Api;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 
 use super::KubernetesConfig;
 use super::client::Cluster;
@@ -16,6 +18,10 @@ use crate::backend::BackendError;
 const KEPT: Duration = Duration::from_secs(3600);
 /// Jobs of one page.
 const PAGE: u32 = 500;
+/// How long the daemon's Pods may take to go: its own drain, and a node that is slow.
+const DOWN_MAX: Duration = Duration::from_secs(120);
+/// How often they are looked at.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// How often a Job is tried whose finalisers somebody else moves meanwhile.
 const TRIES: u32 = 5;
 
@@ -26,6 +32,40 @@ pub struct Released {
     pub jobs: usize,
     /// What could not be released, and why.
     pub failures: Vec<BackendError>,
+}
+
+/// Scales the daemon's Deployment to 0 and waits until none of its Pods is left: a daemon that is
+/// still there would hold new Jobs. A Deployment that is not there is down.
+///
+/// # Errors
+/// If it can't be scaled, or its Pods stay.
+pub async fn scale_down(config: KubernetesConfig, namespace: &str, name: &str) -> Result<(), BackendError> {
+    let cluster = Cluster::connect(config).await?;
+    let target = Target::new("scale", "Deployment", namespace, name);
+    let deployments: Api<Deployment> = Api::namespaced(cluster.client.clone(), namespace);
+    let patch = Patch::Merge(serde_json::json!({"spec": {"replicas": 0}}));
+    let params = PatchParams::default();
+    let Some(scale) = cluster.read(target, deployments.patch_scale(name, &params, &patch)).await? else {
+        return Ok(());
+    };
+    let selector = scale.status.and_then(|status| status.selector).filter(|selector| !selector.is_empty());
+    let unselected =
+        || BackendError::Corrupt { what: target.object(), message: "it tells no selector of its Pods".to_owned() };
+    let params = ListParams::default().labels(&selector.ok_or_else(unselected)?);
+    let waiting = async {
+        loop {
+            let pods = cluster.call(cluster.pods(namespace).list_metadata(&params)).await;
+            let pods = pods.map_err(|error| error.to_backend(Target::new("list", "Pod", namespace, "")))?;
+            if pods.items.is_empty() {
+                return Ok(());
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    };
+    let message = format!("its Pods are still there after {} s", DOWN_MAX.as_secs());
+    tokio::time::timeout(DOWN_MAX, waiting)
+        .await
+        .unwrap_or_else(|_| Err(BackendError::Unavailable { what: target.object(), message }))
 }
 
 /// Per Job of the instance one patch sets its TTL and removes our hold; `delete` then deletes it,

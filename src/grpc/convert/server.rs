@@ -1,6 +1,6 @@
 //! What the server is and offers, as it is told.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::{View, int64, spec, wire_duration};
 use crate::domain::name::NamespaceName;
@@ -14,7 +14,7 @@ use crate::proto::v1;
 pub(in crate::grpc) fn info(
     facts: &ServerFacts,
     rules: &Rules,
-    namespaces: &[NamespaceName],
+    namespaces: &BTreeSet<NamespaceName>,
 ) -> v1::GetServerInfoResponse {
     let capabilities = &rules.capabilities;
     v1::GetServerInfoResponse {

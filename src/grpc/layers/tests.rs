@@ -10,6 +10,7 @@ use tonic::service::Routes;
 use tonic_types::StatusExt;
 use tower::{Layer, Service};
 
+use super::access::Access;
 use super::*;
 use crate::grpc::health::Health;
 use crate::proto::v1;
@@ -45,7 +46,7 @@ const INFO: &str = "longshore.v1.ServerService/GetServerInfo";
 const WATCH: &str = "grpc.health.v1.Health/Watch";
 
 struct Server {
-    service: Call<Routes>,
+    service: Call<Access<Routes>>,
     registry: Registry,
     drain: CancellationToken,
 }
@@ -56,7 +57,7 @@ impl Server {
         let drain = CancellationToken::new();
         let layer = CallLayer { metrics: RpcMetrics::new(&mut registry), drain: drain.clone() };
         let routes = Routes::new(ServerServiceServer::new(Obedient)).add_service(Health::starting().await.service());
-        Self { service: layer.layer(routes), registry, drain }
+        Self { service: layer.layer(AccessLayer { engine: None }.layer(routes)), registry, drain }
     }
 
     /// Calls `method` with one message of no fields, or with `body`.

@@ -35,7 +35,8 @@ impl Fixture {
         let address = listener.local_addr().unwrap();
         let (health, drain) = (Health::starting().await, CancellationToken::new());
         let metrics = RpcMetrics::new(&mut Registry::default());
-        let served = tokio::spawn(serve(Routes::default(), health.clone(), metrics, listener, drain.clone(), patience));
+        let around = Surroundings { health: health.clone(), metrics, access: None, tls: None };
+        let served = tokio::spawn(serve(Routes::default(), around, listener, drain.clone(), patience));
         Self { address, health, drain, served }
     }
 

@@ -1,0 +1,101 @@
+//! How the client shows who calls, and how it knows the server.
+
+use std::path::{Path, PathBuf};
+
+use tonic::metadata::MetadataValue;
+use tonic::service::Interceptor;
+use tonic::transport::{Certificate, ClientTlsConfig, Identity};
+use tonic::{Request, Status};
+
+use super::error::CliError;
+
+/// Flags.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Server")]
+pub(super) struct CredentialArgs {
+    /// Authority of an https server's certificate (PEM) [default: those of this system]
+    #[arg(long, env = "LONGSHORE_CA_FILE", value_name = "FILE")]
+    ca_file: Option<PathBuf>,
+    /// Name in the server's certificate, if it is not the one in its URL
+    #[arg(long, env = "LONGSHORE_SERVER_NAME", value_name = "NAME")]
+    server_name: Option<String>,
+    /// File with the token that shows who you are, read for every call; $LONGSHORE_TOKEN may hold
+    /// the token itself
+    #[arg(long, env = "LONGSHORE_TOKEN_FILE", value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// Certificate that shows who you are (PEM)
+    #[arg(long, env = "LONGSHORE_CLIENT_CERT", value_name = "FILE", requires = "client_key")]
+    client_cert: Option<PathBuf>,
+    /// Its key (PEM)
+    #[arg(long, env = "LONGSHORE_CLIENT_KEY", value_name = "FILE", requires = "client_cert")]
+    client_key: Option<PathBuf>,
+}
+
+impl CredentialArgs {
+    /// TLS towards the server.
+    pub(super) fn tls(&self) -> Result<ClientTlsConfig, CliError> {
+        let mut tls = ClientTlsConfig::new();
+        tls = match &self.ca_file {
+            Some(path) => tls.ca_certificate(Certificate::from_pem(read("--ca-file", path)?)),
+            None => tls.with_native_roots(),
+        };
+        if let (Some(cert), Some(key)) = (&self.client_cert, &self.client_key) {
+            tls = tls.identity(Identity::from_pem(read("--client-cert", cert)?, read("--client-key", key)?));
+        }
+        Ok(match &self.server_name {
+            Some(name) => tls.domain_name(name),
+            None => tls,
+        })
+    }
+
+    /// The token, wherever it comes from.
+    pub(super) fn bearer(&self) -> Bearer {
+        match &self.token_file {
+            Some(path) => Bearer::File(path.clone()),
+            None => std::env::var("LONGSHORE_TOKEN")
+                .ok()
+                .filter(|token| !token.is_empty())
+                .map_or(Bearer::None, Bearer::Token),
+        }
+    }
+}
+
+fn read(flag: &str, path: &Path) -> Result<Vec<u8>, CliError> {
+    std::fs::read(path).map_err(|error| CliError::usage(format!("{flag} {}: {error}", path.display())))
+}
+
+/// Adds the token to every call.
+#[derive(Clone)]
+pub(super) enum Bearer {
+    None,
+    Token(String),
+    /// Read for every call: tokens of service accounts are renewed in place.
+    File(PathBuf),
+}
+
+impl std::fmt::Debug for Bearer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::None => "None",
+            Self::Token(_) => "Token",
+            Self::File(_) => "File",
+        })
+    }
+}
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        let token = match self {
+            Self::None => return Ok(request),
+            Self::Token(token) => token.clone(),
+            Self::File(path) => std::fs::read_to_string(&*path)
+                .map_err(|error| Status::invalid_argument(format!("--token-file {}: {error}", path.display())))?,
+        };
+        let value = format!("Bearer {}", token.trim());
+        let mut value = MetadataValue::try_from(value)
+            .map_err(|_| Status::invalid_argument("the token has characters that no token has"))?;
+        value.set_sensitive(true);
+        request.metadata_mut().insert("authorization", value);
+        Ok(request)
+    }
+}

@@ -1,0 +1,118 @@
+//! The file of static tokens.
+
+use std::path::Path;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::ConfigError;
+use crate::domain::access::{TOKEN_PREFIX, TokenDigest, TokenEntry, TokenTable};
+
+/// The file as typed.
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenFile {
+    /// The tokens.
+    #[serde(default)]
+    pub tokens: Vec<TokenSection>,
+}
+
+/// One token.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct TokenSection {
+    /// User name.
+    pub user: String,
+    /// Groups.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<String>,
+    /// SHA-256 of the token, in hex.
+    pub sha256: String,
+    /// From when on it is not taken any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expire_time: Option<Timestamp>,
+}
+
+impl TokenFile {
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// A file that can't be read, is no TOML, or has what is no token.
+    pub fn read(path: &Path) -> Result<TokenTable, ConfigError> {
+        let unreadable = |source| ConfigError::Read { path: path.to_owned(), source };
+        let text = std::fs::read_to_string(path).map_err(unreadable)?;
+        Self::parse(&text).map_err(|message| ConfigError::Parse { path: path.to_owned(), message })
+    }
+
+    fn parse(text: &str) -> Result<TokenTable, String> {
+        let file: Self = toml::from_str(text).map_err(|error| {
+            // Without the line itself: somebody may have typed a token there.
+            let line = error.span().map_or(1, |span| 1 + text.get(..span.start).unwrap_or(text).matches('\n').count());
+            format!("line {line}: {}", error.message())
+        })?;
+        let mut entries = Vec::new();
+        for (index, TokenSection { user, groups, sha256, expire_time }) in file.tokens.into_iter().enumerate() {
+            let digest = TokenDigest::parse(&sha256)
+                .ok_or_else(|| format!("tokens[{index}].sha256: `{sha256}` is no SHA-256 in hex (64 digits)"))?;
+            if user.is_empty() {
+                return Err(format!("tokens[{index}].user: is empty"));
+            }
+            entries.push(TokenEntry { digest, user, groups, expire_time });
+        }
+        Ok(TokenTable::new(entries))
+    }
+}
+
+impl TokenSection {
+    /// A new token of 256 random bits, and what is kept of it.
+    ///
+    /// # Errors
+    /// A machine that gives no random numbers.
+    pub fn generate(
+        user: String,
+        groups: Vec<String>,
+        expire_time: Option<Timestamp>,
+    ) -> Result<(String, Self), getrandom::Error> {
+        let mut bytes = [0; 32];
+        getrandom::fill(&mut bytes)?;
+        let token = format!("{TOKEN_PREFIX}{}", data_encoding::BASE64URL_NOPAD.encode(&bytes));
+        let sha256 = TokenDigest::of(&token).to_hex();
+        Ok((token, Self { user, groups, sha256, expire_time }))
+    }
+
+    /// As it stands in the file.
+    ///
+    /// # Errors
+    /// Never in practice: every part of it has a form in TOML.
+    pub fn to_toml(&self) -> Result<String, toml::ser::Error> {
+        toml::to_string(&TokenFile { tokens: vec![self.clone()] })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read() {
+        let section = TokenSection {
+            user: "ci \"x\"\n".to_owned(),
+            groups: vec!["builders".to_owned()],
+            sha256: TokenDigest::of("secret").to_hex(),
+            expire_time: Some("2030-01-01T00:00:00Z".parse().unwrap()),
+        };
+        let text = format!("# kept\n{}\n{}", section.to_toml().unwrap(), section.to_toml().unwrap());
+        let table = TokenFile::parse(&text).unwrap();
+        assert_eq!(table.len(), 2);
+        let identity = table.identify("secret", "2029-01-01T00:00:00Z".parse().unwrap()).unwrap();
+        assert_eq!((identity.user.as_str(), identity.groups.as_slice()), ("ci \"x\"\n", &["builders".to_owned()][..]));
+    }
+
+    #[test]
+    fn what_is_no_token_is_told_by_its_place() {
+        assert!(TokenFile::parse("").unwrap().is_empty());
+        let refused = |text: &str| TokenFile::parse(text).unwrap_err();
+        assert!(refused("[[tokens]]\nuser = \"a\"\nsha256 = \"12\"").contains("tokens[0].sha256"));
+        assert!(refused("[[tokens]]\nuser = \"a\"\ntoken = \"12\"").contains("token"));
+    }
+}

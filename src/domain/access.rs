@@ -1,0 +1,128 @@
+//! Who calls, and what they may do: identities, static tokens, and the policy of a configuration.
+//! Knows no wire, no file and no cluster.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::name::NamespaceName;
+
+mod policy;
+mod tokens;
+
+pub use policy::{Pattern, Policy, Rule};
+pub use tokens::{TOKEN_PREFIX, TokenDigest, TokenEntry, TokenTable};
+
+/// Who calls, in Kubernetes' own terms: a user name and groups.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Identity {
+    /// User name; empty where nobody is authenticated.
+    pub user: String,
+    /// Unique among all users there ever were; empty if not known.
+    pub uid: String,
+    /// Groups.
+    pub groups: Vec<String>,
+    /// What else the authenticator tells an authorizer.
+    pub extra: BTreeMap<String, Vec<String>>,
+    /// What proved it.
+    pub proof: Proof,
+}
+
+/// What proved an identity.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Proof {
+    /// Nothing: there is no authentication.
+    #[default]
+    None,
+    /// A static token.
+    TokenFile,
+    /// A token that Kubernetes knows.
+    TokenReview,
+    /// A client certificate.
+    ClientCertificate,
+}
+
+impl Proof {
+    /// For logs and metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::TokenFile => "token_file",
+            Self::TokenReview => "token_review",
+            Self::ClientCertificate => "client_certificate",
+        }
+    }
+}
+
+/// What a caller wants to do in a namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Verb {
+    /// Submit runs.
+    Submit,
+    /// See runs: get, list, watch, wait for them, read their results.
+    Get,
+    /// Read their output.
+    Logs,
+    /// Stop them.
+    Cancel,
+    /// Delete finished ones.
+    Delete,
+}
+
+impl Verb {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Submit, Self::Get, Self::Logs, Self::Cancel, Self::Delete];
+
+    /// As it is written in a policy and in logs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Submit => "submit",
+            Self::Get => "get",
+            Self::Logs => "logs",
+            Self::Cancel => "cancel",
+            Self::Delete => "delete",
+        }
+    }
+
+    /// The verb that is written so.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|verb| verb.as_str() == text)
+    }
+}
+
+impl fmt::Display for Verb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What a submit wants to execute, as far as rights care.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Workload<'a> {
+    /// An image of the caller's own choice.
+    Container,
+    /// A profile.
+    Profile(&'a str),
+}
+
+/// One question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Question<'a> {
+    /// What is wanted.
+    pub verb: Verb,
+    /// Where.
+    pub namespace: &'a NamespaceName,
+    /// For a submit: what is to be executed.
+    pub workload: Option<Workload<'a>>,
+}
+
+/// The answer to a [`Question`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// Whether it may be done.
+    pub allowed: bool,
+    /// Why, for the operator's log; never told to the caller.
+    pub reason: String,
+}

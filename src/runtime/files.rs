@@ -1,0 +1,86 @@
+//! Files that change while the process lives, as Kubernetes changes those of a mounted Secret: by
+//! swapping a symbolic link far above them. So they are read, not watched.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+
+use super::task;
+
+/// How often they are looked at. The kubelet takes a minute to bring a change.
+const PERIOD: Duration = Duration::from_secs(5);
+
+/// Files as they were at one moment.
+#[derive(Debug)]
+pub struct Snapshot {
+    paths: Vec<PathBuf>,
+    digest: [u8; 32],
+}
+
+impl Snapshot {
+    /// Of now: to be taken before the files are read, so that no change is missed.
+    #[must_use]
+    pub fn take(paths: Vec<PathBuf>) -> Self {
+        let digest = digest(&paths);
+        Self { paths, digest }
+    }
+
+    /// Calls `changed` whenever the content of one of the files is another than it was, for as long
+    /// as the process lives. A file that can't be read has no content.
+    pub fn on_change(self, name: &'static str, mut changed: impl FnMut() + Send + 'static) {
+        let Self { paths, digest: mut before } = self;
+        task::spawn(name, async move {
+            loop {
+                tokio::time::sleep(PERIOD).await;
+                let look = paths.clone();
+                // An error is a panic while reading, which the next look may not have.
+                if let Ok(now) = task::blocking(move || digest(&look)).await
+                    && now != before
+                {
+                    before = now;
+                    changed();
+                }
+            }
+        });
+    }
+}
+
+fn digest(paths: &[PathBuf]) -> [u8; 32] {
+    let mut sum = Sha256::new();
+    for path in paths {
+        let content = std::fs::read(path).unwrap_or_default();
+        sum.update(content.len().to_le_bytes());
+        sum.update(content);
+    }
+    sum.finalize().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_change_is_told_once_even_if_it_comes_by_a_link() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        std::fs::create_dir(at("1")).unwrap();
+        std::fs::create_dir(at("2")).unwrap();
+        std::fs::write(at("1/file"), "one").unwrap();
+        std::fs::write(at("2/file"), "two").unwrap();
+        std::os::unix::fs::symlink("1", at("data")).unwrap();
+        let snapshot = Snapshot::take(vec![at("data/file"), at("missing")]);
+        let (sender, mut told) = mpsc::channel(4);
+        // As the kubelet does it.
+        std::os::unix::fs::symlink("2", at("new")).unwrap();
+        std::fs::rename(at("new"), at("data")).unwrap();
+        snapshot.on_change("test", move || sender.try_send(()).unwrap());
+        told.recv().await.unwrap();
+        tokio::time::sleep(PERIOD * 3).await;
+        assert!(told.try_recv().is_err(), "nothing changed since");
+        std::fs::write(at("missing"), "here").unwrap();
+        told.recv().await.unwrap();
+    }
+}

@@ -1,0 +1,136 @@
+//! TLS of a server: certificate, key and the authority of clients, from files that are read again
+//! when they change.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
+use tokio::sync::watch;
+
+use super::certificate::Certificate;
+use super::files::Snapshot;
+
+/// Which files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The server's certificate with those between it and its authority, PEM.
+    pub cert: PathBuf,
+    /// Its key, PEM.
+    pub key: PathBuf,
+    /// Authorities of client certificates, PEM; `None`: clients show none.
+    pub client_ca: Option<PathBuf>,
+}
+
+/// What a server needs to speak TLS. Always the last set of files that was good.
+pub type Tls = watch::Receiver<Arc<ServerConfig>>;
+
+/// Why files can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// One can't be read, or has not what it should have.
+    #[error("{what} {}: {message}", .path.display())]
+    File {
+        /// What it should be.
+        what: &'static str,
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        message: String,
+    },
+    /// They don't fit together.
+    #[error("certificate {} and key {} cannot be used: {source}", .cert.display(), .key.display())]
+    Unfit {
+        /// The certificate.
+        cert: PathBuf,
+        /// The key.
+        key: PathBuf,
+        /// Why.
+        source: rustls::Error,
+    },
+    /// The authorities of clients can't be used.
+    #[error("client authorities {}: {message}", .path.display())]
+    Authorities {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        message: String,
+    },
+}
+
+impl TlsFiles {
+    /// Reads them once, and again whenever they change for as long as the process lives; files that
+    /// can't be used then are told in the log, and the ones before stay in use.
+    ///
+    /// # Errors
+    /// Files that can't be used now.
+    pub fn serve(self) -> Result<Tls, TlsError> {
+        let paths = [&self.cert, &self.key].into_iter().chain(&self.client_ca).cloned().collect();
+        let snapshot = Snapshot::take(paths);
+        let (sender, receiver) = watch::channel(Arc::new(self.load()?));
+        snapshot.on_change("tls-files", move || match self.load() {
+            Ok(config) => {
+                sender.send_replace(Arc::new(config));
+                tracing::info!(cert = %self.cert.display(), "the TLS files changed and are read again");
+            }
+            Err(error) => {
+                tracing::error!(%error, "the TLS files changed and cannot be used: the ones before stay in use")
+            }
+        });
+        Ok(receiver)
+    }
+
+    /// The certificates in them, the server's own first, each with its file.
+    ///
+    /// # Errors
+    /// Files that can't be read.
+    pub fn certificates(&self) -> Result<Vec<(PathBuf, Certificate)>, TlsError> {
+        let mut found = Vec::new();
+        for path in std::iter::once(&self.cert).chain(&self.client_ca) {
+            for der in certificates("certificate", path)? {
+                let read = Certificate::from_der(&der).map_err(|error| file("certificate", path, error.to_string()))?;
+                found.push((path.clone(), read));
+            }
+        }
+        Ok(found)
+    }
+
+    fn load(&self) -> Result<ServerConfig, TlsError> {
+        let chain = certificates("certificate", &self.cert)?;
+        let key = PrivateKeyDer::from_pem_file(&self.key).map_err(|error| file("key", &self.key, error.to_string()))?;
+        // TLS 1.2 and 1.3.
+        let builder = ServerConfig::builder();
+        let builder = match &self.client_ca {
+            None => builder.with_no_client_auth(),
+            Some(path) => {
+                let unusable = |message: String| TlsError::Authorities { path: path.clone(), message };
+                let mut roots = RootCertStore::empty();
+                for authority in certificates("client authorities", path)? {
+                    roots.add(authority).map_err(|error| unusable(error.to_string()))?;
+                }
+                // Optional, since a caller may show a token instead.
+                let verifier = WebPkiClientVerifier::builder(Arc::new(roots)).allow_unauthenticated().build();
+                builder.with_client_cert_verifier(verifier.map_err(|error| unusable(error.to_string()))?)
+            }
+        };
+        let unfit = |source| TlsError::Unfit { cert: self.cert.clone(), key: self.key.clone(), source };
+        let mut config = builder.with_single_cert(chain, key).map_err(unfit)?;
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        Ok(config)
+    }
+}
+
+fn certificates(what: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let found = read.map_err(|error| file(what, path, error.to_string()))?;
+    if found.is_empty() {
+        return Err(file(what, path, "it has no certificate".to_owned()));
+    }
+    Ok(found)
+}
+
+fn file(what: &'static str, path: &Path, message: String) -> TlsError {
+    TlsError::File { what, path: path.to_owned(), message }
+}

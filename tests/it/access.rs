@@ -1,0 +1,453 @@
+//! Who is let in, and what they may do: TLS, tokens, certificates, the policy, the audit.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use futures::stream;
+use longshore::proto::v1::run_service_client::RunServiceClient;
+use longshore::proto::v1::server_service_client::ServerServiceClient;
+use longshore::proto::v1::{
+    CancelRunRequest, ErrorReason, GetRunRequest, GetServerInfoRequest, ListRunnerProfilesRequest, ListRunsRequest,
+    StreamLogsRequest, SubmitRunRequest,
+};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use tempfile::TempDir;
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+use tonic::{Code, Request, Status};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+use tonic_reflection::pb::v1 as reflection;
+
+use crate::cli_client::{Told, told};
+use crate::support::daemon::{Daemon, longshore};
+use crate::support::errors::assert_error;
+use crate::support::spec::{runner, sql};
+use crate::support::wait::{until, within};
+
+/// An authority of certificates.
+struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    pem: String,
+}
+
+/// A certificate and its key, PEM.
+struct Pair {
+    cert: String,
+    key: String,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let pem = params.self_signed(&key).unwrap().pem();
+        Self { issuer: Issuer::new(params, key), pem }
+    }
+
+    fn issue(&self, mut params: CertificateParams, names: &[(DnType, &str)]) -> Pair {
+        for (kind, name) in names {
+            params.distinguished_name.push(kind.clone(), *name);
+        }
+        let key = KeyPair::generate().unwrap();
+        let cert = params.signed_by(&key, &self.issuer).unwrap().pem();
+        Pair { cert, key: key.serialize_pem() }
+    }
+
+    fn server(&self) -> Pair {
+        self.issue(CertificateParams::new(["localhost".to_owned()]).unwrap(), &[])
+    }
+
+    fn client(&self, user: &str, group: &str) -> Pair {
+        let names = [(DnType::CommonName, user), (DnType::OrganizationName, group)];
+        self.issue(CertificateParams::default(), &names)
+    }
+}
+
+/// A daemon that serves TLS, knows tokens and certificates, and has a policy.
+struct Guarded {
+    daemon: Daemon,
+    dir: TempDir,
+    clients: Authority,
+    authority: String,
+    /// The token of user `ci`.
+    token: String,
+}
+
+const POLICY: &str = r#"
+    [namespaces.other]
+
+    [authorization]
+    mode = "policy"
+    [[authorization.rules]]
+    users = ["ci"]
+    namespaces = ["default"]
+    verbs = ["submit", "get"]
+    profiles = ["sql"]
+    [[authorization.rules]]
+    groups = ["team-a"]
+    namespaces = ["*"]
+    verbs = ["*"]
+"#;
+
+impl Guarded {
+    async fn start() -> Self {
+        let dir = TempDir::with_prefix("longshore-access-").unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let (servers, clients) = (Authority::new(), Authority::new());
+        write_pair(dir.path(), &servers.server());
+        std::fs::write(at("client-ca.crt"), &clients.pem).unwrap();
+        let token = create_token(&at("tokens.toml"), "ci");
+        let path = |name: &str| toml::Value::from(at(name).to_str().unwrap());
+        let config = format!(
+            "health_listen = \"127.0.0.1:0\"\n[tls]\ncert_file = {}\nkey_file = {}\nclient_ca_file = {}\n\
+             [authentication]\ntoken_file = {}\n{POLICY}",
+            path("tls.crt"),
+            path("tls.key"),
+            path("client-ca.crt"),
+            path("tokens.toml"),
+        );
+        std::fs::write(at("config.toml"), config).unwrap();
+        let mut args: Vec<std::ffi::OsString> = Vec::new();
+        args.extend(["--backend", "local", "--listen", "127.0.0.1:0", "--admin-listen", "off"].map(Into::into));
+        args.extend(["--log-format".into(), "json".into()]);
+        args.extend(["--state-dir".into(), at("state").into(), "--config".into(), at("config.toml").into()]);
+        let daemon = Daemon::start(args).await;
+        let guarded = Self { daemon, dir, clients, authority: servers.pem, token };
+        guarded.ready().await;
+        guarded
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    async fn ready(&self) {
+        let mut health = HealthClient::new(plain(self.daemon.health()));
+        let request = HealthCheckRequest { service: String::new() };
+        let mut told = health.watch(request).await.expect("watch health").into_inner();
+        within("the daemon to be ready", async {
+            while told.message().await.expect("watch health").expect("an answer").status() != ServingStatus::Serving {}
+        })
+        .await;
+    }
+
+    fn endpoint(&self, authority: &str, identity: Option<&Pair>) -> Endpoint {
+        let mut tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(authority)).domain_name("localhost");
+        if let Some(Pair { cert, key }) = identity {
+            tls = tls.identity(Identity::from_pem(cert, key));
+        }
+        Endpoint::from_shared(format!("https://{}", self.daemon.address())).unwrap().tls_config(tls).unwrap()
+    }
+
+    /// Whoever calls without a certificate.
+    fn channel(&self) -> Channel {
+        self.endpoint(&self.authority, None).connect_lazy()
+    }
+
+    /// Whoever calls with this certificate.
+    fn certified(&self, pair: &Pair) -> Channel {
+        self.endpoint(&self.authority, Some(pair)).connect_lazy()
+    }
+
+    fn url(&self) -> String {
+        format!("https://localhost:{}", self.daemon.address().port())
+    }
+
+    /// The command line as a client with these flags.
+    async fn cli(&self, arguments: &[&str], token: Option<&str>) -> Told {
+        let mut command = longshore(arguments);
+        command.env("LONGSHORE_SERVER", self.url()).env("LONGSHORE_CA_FILE", self.path("ca.crt"));
+        if let Some(token) = token {
+            command.env("LONGSHORE_TOKEN", token);
+        }
+        std::fs::write(self.path("ca.crt"), &self.authority).unwrap();
+        told(within("the command", command.output()).await.unwrap())
+    }
+
+    /// The lines of the audit so far.
+    fn audit(&self) -> Vec<serde_json::Value> {
+        let output = self.daemon.output();
+        let lines = output.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        lines.filter(|line| line["target"] == "longshore::audit").collect()
+    }
+}
+
+fn plain(address: SocketAddr) -> Channel {
+    Endpoint::from_shared(format!("http://{address}")).unwrap().connect_lazy()
+}
+
+fn write_pair(dir: &Path, pair: &Pair) {
+    std::fs::write(dir.join("tls.key"), &pair.key).unwrap();
+    std::fs::write(dir.join("tls.crt"), &pair.cert).unwrap();
+}
+
+/// A new token of `user`, whose hash is added to `file`.
+fn create_token(file: &Path, user: &str) -> String {
+    let output = std::process::Command::new(crate::support::daemon::LONGSHORE)
+        .args(["token", "create", user, "--expires", "1h", "--file"])
+        .arg(file)
+        .output()
+        .unwrap();
+    let created = told(output);
+    assert_eq!(created.code, 0, "{}", created.stderr);
+    created.stdout().trim().to_owned()
+}
+
+/// `message` from whoever has `token`.
+fn from<T>(token: &str, message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
+    request
+}
+
+fn submit(parent: &str, spec: longshore::proto::v1::RunSpec) -> SubmitRunRequest {
+    SubmitRunRequest { parent: parent.to_owned(), spec: Some(spec), ..SubmitRunRequest::default() }
+}
+
+fn list(parent: &str) -> ListRunsRequest {
+    ListRunsRequest { parent: parent.to_owned(), ..ListRunsRequest::default() }
+}
+
+#[track_caller]
+fn assert_unknown(status: &Status) {
+    assert_error(status, Code::Unauthenticated, ErrorReason::Unauthenticated);
+    assert_eq!(status.message(), "the call has no credentials that are known here");
+}
+
+#[tokio::test]
+async fn nobody_is_let_in_without_credentials_that_are_known() {
+    let guarded = Guarded::start().await;
+    let mut server = ServerServiceClient::new(guarded.channel());
+    assert_unknown(&server.get_server_info(GetServerInfoRequest {}).await.unwrap_err());
+    for token in ["", "longshore_wrong", &guarded.token[1..]] {
+        assert_unknown(&server.get_server_info(from(token, GetServerInfoRequest {})).await.unwrap_err());
+    }
+    let info = server.get_server_info(from(&guarded.token, GetServerInfoRequest {})).await.expect("the token of ci");
+    assert_eq!(info.into_inner().namespaces, ["namespaces/default"], "what ci may see");
+
+    // A certificate of somebody else's authority does not even connect.
+    let foreign = Authority::new().client("alice", "team-a");
+    let mut server = ServerServiceClient::new(guarded.certified(&foreign));
+    let refused = server.get_server_info(from(&guarded.token, GetServerInfoRequest {})).await.unwrap_err();
+    // The handshake fails after the client's part of it is done, so that the call sees a cut.
+    assert!(matches!(refused.code(), Code::Unavailable | Code::Unknown), "{refused:?}");
+    // One of ours is enough, and does not make a wrong token good.
+    let alice = guarded.clients.client("alice", "team-a");
+    let mut server = ServerServiceClient::new(guarded.certified(&alice));
+    let info = server.get_server_info(GetServerInfoRequest {}).await.expect("alice").into_inner();
+    assert_eq!(info.namespaces, ["namespaces/default", "namespaces/other"]);
+    assert_unknown(&server.get_server_info(from("longshore_wrong", GetServerInfoRequest {})).await.unwrap_err());
+
+    // Without TLS nothing is answered.
+    let mut server = ServerServiceClient::new(plain(guarded.daemon.address()));
+    assert!(server.get_server_info(from(&guarded.token, GetServerInfoRequest {})).await.is_err());
+}
+
+#[tokio::test]
+async fn health_is_open_and_reflection_is_not() {
+    let guarded = Guarded::start().await;
+    for channel in [guarded.channel(), plain(guarded.daemon.health())] {
+        for service in ["", "liveness"] {
+            let request = HealthCheckRequest { service: service.to_owned() };
+            let answer = HealthClient::new(channel.clone()).check(request).await.expect("health").into_inner();
+            assert_eq!(answer.status(), ServingStatus::Serving, "{service:?}");
+        }
+    }
+    // On the port of its own there is nothing else.
+    let mut server = ServerServiceClient::new(plain(guarded.daemon.health()));
+    let refused = server.get_server_info(from(&guarded.token, GetServerInfoRequest {})).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unimplemented, "{refused:?}");
+
+    let ask = || {
+        let message = reflection::server_reflection_request::MessageRequest::ListServices(String::new());
+        stream::iter([reflection::ServerReflectionRequest { host: String::new(), message_request: Some(message) }])
+    };
+    let mut client = reflection::server_reflection_client::ServerReflectionClient::new(guarded.channel());
+    assert_unknown(&client.server_reflection_info(ask()).await.unwrap_err());
+    let mut answers = client.server_reflection_info(from(&guarded.token, ask())).await.expect("ci").into_inner();
+    assert!(answers.message().await.expect("an answer").is_some());
+}
+
+#[tokio::test]
+async fn what_one_may_not_see_is_not_there() {
+    let guarded = Guarded::start().await;
+    let mut ci = RunServiceClient::new(guarded.channel());
+    let token = guarded.token.as_str();
+    let alice = guarded.clients.client("alice", "team-a");
+    let mut alice = RunServiceClient::new(guarded.certified(&alice));
+    let theirs = alice.submit_run(submit("namespaces/other", sql("select 1"))).await.expect("alice").into_inner();
+    let theirs = theirs.run.expect("the run");
+    assert_eq!(theirs.submitter, "alice");
+
+    // A namespace that is there and one that is not are told in the same words.
+    for namespace in ["other", "nowhere"] {
+        let parent = format!("namespaces/{namespace}");
+        let hidden = format!("there is no namespace `{namespace}` that you may see");
+        let refused = ci.list_runs(from(token, list(&parent))).await.unwrap_err();
+        assert_error(&refused, Code::NotFound, ErrorReason::ResourceNotFound);
+        assert_eq!(refused.message(), hidden);
+        let refused = ci.submit_run(from(token, submit(&parent, sql("select 1")))).await.unwrap_err();
+        assert_eq!((refused.code(), refused.message()), (Code::NotFound, hidden.as_str()));
+        let mut server = ServerServiceClient::new(guarded.channel());
+        let request = ListRunnerProfilesRequest { parent };
+        let refused = server.list_runner_profiles(from(token, request)).await.unwrap_err();
+        assert_eq!((refused.code(), refused.message()), (Code::NotFound, hidden.as_str()));
+    }
+    // A run of another's, too.
+    let get = |name: &str| GetRunRequest { name: name.to_owned(), ..GetRunRequest::default() };
+    let refused = ci.get_run(from(token, get(&theirs.name))).await.unwrap_err();
+    let missing = ci.get_run(from(token, get("namespaces/other/runs/none"))).await.unwrap_err();
+    assert_eq!((refused.code(), missing.code()), (Code::NotFound, Code::NotFound));
+    assert_eq!(
+        refused.message().replace(&theirs.name, ""),
+        missing.message().replace("namespaces/other/runs/none", "")
+    );
+    let cancel = CancelRunRequest { name: theirs.name.clone(), ..CancelRunRequest::default() };
+    assert_eq!(ci.cancel_run(from(token, cancel)).await.unwrap_err().code(), Code::NotFound);
+
+    let own = ci.submit_run(from(token, submit("namespaces/default", sql("select 1")))).await.expect("ci").into_inner();
+    let own = own.run.expect("the run");
+    assert_eq!(own.submitter, "ci");
+    let listed = ci.list_runs(from(token, list("namespaces/-"))).await.expect("ci").into_inner();
+    let names: Vec<_> = listed.runs.into_iter().map(|run| run.name).collect();
+    assert_eq!(names, std::slice::from_ref(&own.name), "all that ci may see");
+    let listed = alice.list_runs(list("namespaces/-")).await.expect("alice").into_inner();
+    assert_eq!(listed.runs.len(), 2);
+
+    // What one may see, but not do, is refused in so many words.
+    let cancel = CancelRunRequest { name: own.name.clone(), ..CancelRunRequest::default() };
+    let refused = ci.cancel_run(from(token, cancel)).await.unwrap_err();
+    assert_error(&refused, Code::PermissionDenied, ErrorReason::PermissionDenied);
+    assert_eq!(refused.message(), format!("you may not cancel in {}", own.name));
+    let logs = StreamLogsRequest { name: own.name.clone(), ..StreamLogsRequest::default() };
+    let refused = ci.stream_logs(from(token, logs)).await.unwrap_err();
+    assert_error(&refused, Code::PermissionDenied, ErrorReason::PermissionDenied);
+    let refused = ci.submit_run(from(token, submit("namespaces/default", runner("other")))).await.unwrap_err();
+    assert_error(&refused, Code::PermissionDenied, ErrorReason::PermissionDenied);
+}
+
+#[tokio::test]
+async fn every_decision_is_a_line_and_no_token_is_in_it() {
+    let guarded = Guarded::start().await;
+    let mut ci = RunServiceClient::new(guarded.channel());
+    let token = guarded.token.as_str();
+    let run = ci.submit_run(from(token, submit("namespaces/default", sql("select 1")))).await.expect("ci").into_inner();
+    let name = run.run.expect("the run").name;
+    let cancel = CancelRunRequest { name: name.clone(), ..CancelRunRequest::default() };
+    ci.cancel_run(from(token, cancel)).await.unwrap_err();
+    ci.list_runs(from("longshore_made-up", list("namespaces/default"))).await.unwrap_err();
+
+    let audit = until("three lines", async || Some(guarded.audit()).filter(|lines| lines.len() >= 3)).await;
+    assert_eq!(audit.len(), 3, "{audit:?}");
+    let told = |line: &serde_json::Value| {
+        let words =
+            ["user", "proof", "verb", "resource", "workload"].map(|key| line[key].as_str().unwrap_or("-").to_owned());
+        (words.join(" "), line["allowed"].as_bool().unwrap(), line["reason"].as_str().unwrap().to_owned())
+    };
+    let first = ("ci token_file submit namespaces/default sql".to_owned(), true, "authorization.rules[0]".to_owned());
+    assert_eq!(told(&audit[0]), first);
+    let second = told(&audit[1]);
+    assert_eq!((second.0, second.1), (format!("ci token_file cancel {name} "), false));
+    let third = told(&audit[2]);
+    assert_eq!((third.0.as_str(), third.1), ("- - authenticate - -", false));
+    assert_eq!(third.2, "a token that is not known, not for this server, or expired");
+    let output = guarded.daemon.output();
+    assert!(!output.contains(token) && !output.contains("longshore_made-up"), "a token is in the log");
+}
+
+#[tokio::test]
+async fn tokens_and_certificates_change_without_a_restart() {
+    let guarded = Guarded::start().await;
+    let server = ServerServiceClient::new(guarded.channel());
+    let knows = async |token: &str| match server.clone().get_server_info(from(token, GetServerInfoRequest {})).await {
+        Ok(_) => true,
+        Err(status) if status.code() == Code::Unauthenticated => false,
+        Err(status) => panic!("{status:?}"),
+    };
+    let file = guarded.path("tokens.toml");
+    let second = create_token(&file, "ci");
+    until("the second token", async || knows(&second).await.then_some(())).await;
+    assert!(knows(&guarded.token).await, "the first is still good");
+    // A file that can't be read changes nothing.
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, "tokens = 1").unwrap();
+    until("the fault to be told", async || guarded.daemon.output().contains("cannot be used").then_some(())).await;
+    assert!(knows(&second).await);
+    // Without its entry a token is nobody's.
+    let kept = text.split("[[tokens]]").nth(2).unwrap();
+    std::fs::write(&file, format!("[[tokens]]{kept}")).unwrap();
+    until("the first token to go", async || (!knows(&guarded.token).await).then_some(())).await;
+    assert!(knows(&second).await);
+
+    let renewed = Authority::new();
+    write_pair(guarded.dir.path(), &renewed.server());
+    until("the new certificate", async || {
+        let channel = guarded.endpoint(&renewed.pem, None).connect().await.ok()?;
+        let mut server = ServerServiceClient::new(channel);
+        server.get_server_info(from(&second, GetServerInfoRequest {})).await.ok()
+    })
+    .await;
+    assert!(knows(&second).await, "a connection that was there goes on");
+}
+
+#[tokio::test]
+async fn the_command_line_shows_who_calls() {
+    let guarded = Guarded::start().await;
+    let query = ["run", "--runner", "sql", "--input", r#"{"dataset":"shop","sql":"select 1 as one"}"#, "--detach"];
+    let refused = guarded.cli(&query, None).await;
+    assert_eq!(refused.code, 125, "{}", refused.stderr);
+    assert!(refused.stderr.contains("UNAUTHENTICATED"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("--token-file, LONGSHORE_TOKEN"), "{}", refused.stderr);
+    let taken = guarded.cli(&query, Some(&guarded.token)).await;
+    assert_eq!(taken.code, 0, "{}", taken.stderr);
+    // From a file, as a Pod has it, with its line end.
+    let file = guarded.path("token");
+    std::fs::write(&file, format!("{}\n", guarded.token)).unwrap();
+    let listed = guarded.cli(&["ls", "--token-file", file.to_str().unwrap()], None).await;
+    assert_eq!((listed.code, listed.stdout().contains("namespaces/other")), (0, false), "{}", listed.stderr);
+    let alice = guarded.clients.client("alice", "team-a");
+    write_pair(&guarded.path("state"), &alice);
+    let (cert, key) = (guarded.path("state/tls.crt"), guarded.path("state/tls.key"));
+    let flags = ["info", "--client-cert", cert.to_str().unwrap(), "--client-key", key.to_str().unwrap()];
+    let info = guarded.cli(&flags, None).await;
+    assert_eq!(info.code, 0, "{}", info.stderr);
+    assert!(info.stdout().contains("other"), "{}", info.stdout());
+    // An authority that is not the server's.
+    std::fs::write(guarded.path("wrong.crt"), Authority::new().pem).unwrap();
+    let wrong = guarded.path("wrong.crt");
+    let refused = guarded.cli(&["info", "--ca-file", wrong.to_str().unwrap()], Some(&guarded.token)).await;
+    assert_eq!(refused.code, 125);
+    assert!(refused.stderr.contains("certificate"), "{}", refused.stderr);
+    let missing = guarded.cli(&["info", "--token-file", "/nowhere/token"], None).await;
+    assert!(missing.stderr.contains("--token-file /nowhere/token"), "{}", missing.stderr);
+}
+
+#[tokio::test]
+async fn nothing_is_served_beyond_loopback_in_the_open() {
+    let dir = TempDir::with_prefix("longshore-access-").unwrap();
+    let refused = async |config: &str, flags: &[&str]| {
+        let path = dir.path().join("config.toml");
+        std::fs::write(&path, config).unwrap();
+        let mut command = longshore(["serve", "--backend", "local", "--admin-listen", "off", "--config"]);
+        command.arg(&path).arg("--state-dir").arg(dir.path().join("state")).args(flags);
+        let told = told(within("the refusal", command.output()).await.unwrap());
+        assert_ne!(told.code, 0);
+        told.stderr
+    };
+    let beyond = ["--listen", "0.0.0.0:0"];
+    assert!(refused("", &beyond).await.contains("without authentication"));
+    let tokens = dir.path().join("tokens.toml");
+    create_token(&tokens, "ci");
+    let authentication = format!("[authentication]\ntoken_file = {}\n", toml::Value::from(tokens.to_str().unwrap()));
+    let rule = "[authorization]\nmode = \"policy\"\n";
+    assert!(refused(&format!("{authentication}{rule}"), &beyond).await.contains("without TLS"));
+    assert!(refused(&authentication, &beyond).await.contains("authorization.mode"));
+    let review = format!("[authentication.token_review]\n{rule}");
+    assert!(refused(&review, &[]).await.contains("authentication.token_review needs the kubernetes backend"));
+    let kubernetes = format!("{authentication}[authorization]\nmode = \"kubernetes\"\n");
+    assert!(refused(&kubernetes, &[]).await.contains("needs the kubernetes backend"));
+    let missing = "[tls]\ncert_file = \"/nowhere/tls.crt\"\nkey_file = \"/nowhere/tls.key\"\n";
+    assert!(refused(missing, &[]).await.contains("/nowhere/tls.crt"));
+}

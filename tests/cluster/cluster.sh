@@ -30,8 +30,13 @@ dir=$(realpath -m "${LONGSHORE_CLUSTER_DIR:-$cache/cluster}")
 # Debian's containerd and its company, unpacked: the versions are the same
 # whatever else is installed, and neither a service nor a package of the host is
 # touched (Docker brings another containerd, and busybox excludes busybox-static).
-tools=$cache/cluster-tools
-unpacked=(containerd runc containernetworking-plugins busybox-static)
+unpacked=(
+  containerd runc containernetworking-plugins busybox-static
+  iptables libip4tc2 libip6tc2 libxtables12 libnfnetlink0 libnetfilter-conntrack3
+  ipset libipset13
+)
+# By what is in it, so that a cluster that runs keeps what it was started with.
+tools=$cache/cluster-tools-$(printf '%s\n' "${unpacked[@]}" | sha256sum | cut -c 1-8)
 
 say() { printf 'cluster: %s\n' "$*" >&2; }
 die() {
@@ -73,6 +78,13 @@ install_tools() {
     dpkg-deb -x "$package" "$new"
   done
   rm -r "$new/packages"
+  # Their own library directory is named by the architecture; and Debian chooses
+  # between nft and legacy by links that are made as a package is installed.
+  (cd "$new" && ln -s usr/lib/*-linux-gnu* libraries)
+  local program
+  for program in iptables iptables-save iptables-restore; do
+    ln -s xtables-nft-multi "$new/usr/sbin/$program"
+  done
   touch "$new/unpacked"
   mv "$new" "$tools"
 }
@@ -148,6 +160,7 @@ in_node() {
   local pid
   pid=$(pid)
   env PATH="$tools/usr/sbin:$tools/usr/bin:$dir/bin:$PATH" \
+    LD_LIBRARY_PATH="$tools/libraries" XTABLES_LIBDIR="$tools/libraries/xtables" \
     nsenter --target "$pid" --mount --net --pid --ipc --uts -- "$@"
 }
 

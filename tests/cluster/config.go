@@ -30,6 +30,7 @@ const (
 	etcdAddress       = "127.0.0.1:2379"
 	apiServerURL      = "https://127.0.0.1:6443"
 	containerdAddress = "unix:///run/containerd/containerd.sock"
+	firewallAddress   = "127.0.0.1:20244" // kube-router's
 
 	pauseImage     = "localhost/pause:test"
 	busyboxImage   = "localhost/busybox:test"
@@ -44,6 +45,7 @@ var users = []struct{ name, group string }{
 	{"system:kube-scheduler", ""},
 	{"system:kube-proxy", ""},
 	{"system:node:" + nodeName, "system:nodes"},
+	{"system:kube-router", "system:masters"}, // Kubernetes brings no role for it
 }
 
 // credentials is what a client of the API server needs.
@@ -235,6 +237,10 @@ func (c config) arguments() [][]string {
 			"--v=2",
 		},
 		proxy,
+		{"kube-router",
+			"--kubeconfig=" + c.kubeconfig("system:kube-router"),
+			"--tools=" + c.tools,
+		},
 	}
 }
 

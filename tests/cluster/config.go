@@ -91,6 +91,7 @@ func (c config) write() (credentials, error) {
 		"tokens.csv":        tokens.String(),
 		"containerd.toml":   fmt.Sprintf(containerdText, pauseImage, c.tools, c.etc("cni")),
 		"cni/pods.conflist": fmt.Sprintf(cniText, podRange),
+		"audit.yaml":        fmt.Sprintf(auditText, nodeName),
 		"kubelet.yaml":      fmt.Sprintf(kubeletText, cgroupName(c.dir)),
 	} {
 		if err := os.MkdirAll(filepath.Dir(c.etc(name)), 0o755); err != nil {
@@ -207,6 +208,10 @@ func (c config) arguments() [][]string {
 			"--service-account-key-file=" + c.etc("service-account.key"),
 			"--service-account-signing-key-file=" + c.etc("service-account.key"),
 			"--kubelet-preferred-address-types=Hostname",
+			"--audit-policy-file=" + c.etc("audit.yaml"),
+			"--audit-log-path=" + filepath.Join(c.dir, logDir, "audit.log"),
+			"--audit-log-maxsize=100", // MB, of this one and of each that it was before
+			"--audit-log-maxbackup=2",
 			// Without it an orderly end waits a minute for open watches.
 			"--shutdown-watch-termination-grace-period=1s",
 		},
@@ -304,6 +309,28 @@ const cniText = `{
     }
   ]
 }
+`
+
+// auditText: who did what to which object, and why they might or might not.
+// The start of an answer that goes on, such as a watch, is told too. What the
+// cluster's own parts do is left out, with the controllers among them.
+const auditText = `apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+- level: None
+  users:
+  - system:apiserver
+  - system:kube-controller-manager
+  - system:kube-proxy
+  - system:kube-router
+  - system:kube-scheduler
+  - system:node:%s
+- level: None
+  userGroups: ["system:serviceaccounts:kube-system"]
+- level: None
+  nonResourceURLs: ["/healthz*", "/livez*", "/readyz*"]
+- level: Metadata
 `
 
 // kubeletText: nothing is evicted or collected by how full the machine is,

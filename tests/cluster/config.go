@@ -27,6 +27,12 @@ const (
 	serviceRange   = "10.96.0.0/16"
 	serviceAddress = "10.96.0.1" // of the API server, for Pods
 
+	// Where a cloud has its credentials. Here nobody listens, but somebody could:
+	// only then does it prove something that a Pod can't get there.
+	metadataAddress = "169.254.169.254"
+
+	serviceAccountIssuer = "https://kubernetes.default.svc.cluster.local"
+
 	etcdAddress       = "127.0.0.1:2379"
 	apiServerURL      = "https://127.0.0.1:6443"
 	containerdAddress = "unix:///run/containerd/containerd.sock"
@@ -204,7 +210,7 @@ func (c config) arguments() [][]string {
 			"--enable-admission-plugins=NodeRestriction",
 			"--allow-privileged=true",
 			"--service-cluster-ip-range=" + serviceRange,
-			"--service-account-issuer=https://kubernetes.default.svc.cluster.local",
+			"--service-account-issuer=" + serviceAccountIssuer,
 			"--service-account-key-file=" + c.etc("service-account.key"),
 			"--service-account-signing-key-file=" + c.etc("service-account.key"),
 			"--kubelet-preferred-address-types=Hostname",

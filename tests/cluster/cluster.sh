@@ -17,6 +17,7 @@ usage: cluster.sh VERB
   images                 list the images that Pods can use
   kubeconfig             print the path of the kubeconfig
   pid                    print the process to join: nsenter -t PID -n CMD
+  tools                  build what exec and shell have beside kubectl: helm
   build                  only build and install what up needs
 
 The state directory is ${LONGSHORE_CLUSTER_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/longshore/cluster};
@@ -150,9 +151,13 @@ ctl() {
 
 # in_network CMD...: in the cluster's network, but in the host's file system.
 in_network() {
-  local pid
+  local pid helm path=$dir/bin
   pid=$(pid)
-  exec env KUBECONFIG="$dir/kubeconfig" KUBECACHEDIR="$dir/kube-cache" PATH="$dir/bin:$PATH" \
+  # Nothing leads out of that network, so what is not built yet can't be.
+  helm=$("$here/../../scripts/go-tool.sh" --if-built helm) && path+=:$(dirname "$helm")
+  exec env KUBECONFIG="$dir/kubeconfig" KUBECACHEDIR="$dir/kube-cache" PATH="$path:$PATH" \
+    HELM_CACHE_HOME="$dir/kube-cache/helm" HELM_CONFIG_HOME="$dir/kube-cache/helm" \
+    HELM_DATA_HOME="$dir/kube-cache/helm" \
     nsenter --target "$pid" --net -- "$@"
 }
 
@@ -217,6 +222,7 @@ case $verb in
   images) ctl images ;;
   kubeconfig) pid >/dev/null && echo "$dir/kubeconfig" ;;
   pid) pid ;;
+  tools) "$here/../../scripts/go-tool.sh" helm >&2 ;;
   build) prepare ;;
   help | -h | --help) usage ;;
   *) usage >&2 && exit 2 ;;

@@ -17,6 +17,7 @@ usage: cluster.sh VERB
   images                 list the images that Pods can use
   kubeconfig             print the path of the kubeconfig
   pid                    print the process to join: nsenter -t PID -n CMD
+  tools                  build what exec and shell have beside kubectl: helm
   build                  only build and install what up needs
 
 The state directory is ${LONGSHORE_CLUSTER_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/longshore/cluster};
@@ -30,8 +31,13 @@ dir=$(realpath -m "${LONGSHORE_CLUSTER_DIR:-$cache/cluster}")
 # Debian's containerd and its company, unpacked: the versions are the same
 # whatever else is installed, and neither a service nor a package of the host is
 # touched (Docker brings another containerd, and busybox excludes busybox-static).
-tools=$cache/cluster-tools
-unpacked=(containerd runc containernetworking-plugins busybox-static)
+unpacked=(
+  containerd runc containernetworking-plugins busybox-static
+  iptables libip4tc2 libip6tc2 libxtables12 libnfnetlink0 libnetfilter-conntrack3
+  ipset libipset13
+)
+# By what is in it, so that a cluster that runs keeps what it was started with.
+tools=$cache/cluster-tools-$(printf '%s\n' "${unpacked[@]}" | sha256sum | cut -c 1-8)
 
 say() { printf 'cluster: %s\n' "$*" >&2; }
 die() {
@@ -73,6 +79,13 @@ install_tools() {
     dpkg-deb -x "$package" "$new"
   done
   rm -r "$new/packages"
+  # Their own library directory is named by the architecture; and Debian chooses
+  # between nft and legacy by links that are made as a package is installed.
+  (cd "$new" && ln -s usr/lib/*-linux-gnu* libraries)
+  local program
+  for program in iptables iptables-save iptables-restore; do
+    ln -s xtables-nft-multi "$new/usr/sbin/$program"
+  done
   touch "$new/unpacked"
   mv "$new" "$tools"
 }
@@ -138,9 +151,13 @@ ctl() {
 
 # in_network CMD...: in the cluster's network, but in the host's file system.
 in_network() {
-  local pid
+  local pid helm path=$dir/bin
   pid=$(pid)
-  exec env KUBECONFIG="$dir/kubeconfig" KUBECACHEDIR="$dir/kube-cache" PATH="$dir/bin:$PATH" \
+  # Nothing leads out of that network, so what is not built yet can't be.
+  helm=$("$here/../../scripts/go-tool.sh" --if-built helm) && path+=:$(dirname "$helm")
+  exec env KUBECONFIG="$dir/kubeconfig" KUBECACHEDIR="$dir/kube-cache" PATH="$path:$PATH" \
+    HELM_CACHE_HOME="$dir/kube-cache/helm" HELM_CONFIG_HOME="$dir/kube-cache/helm" \
+    HELM_DATA_HOME="$dir/kube-cache/helm" \
     nsenter --target "$pid" --net -- "$@"
 }
 
@@ -148,6 +165,7 @@ in_node() {
   local pid
   pid=$(pid)
   env PATH="$tools/usr/sbin:$tools/usr/bin:$dir/bin:$PATH" \
+    LD_LIBRARY_PATH="$tools/libraries" XTABLES_LIBDIR="$tools/libraries/xtables" \
     nsenter --target "$pid" --mount --net --pid --ipc --uts -- "$@"
 }
 
@@ -204,6 +222,7 @@ case $verb in
   images) ctl images ;;
   kubeconfig) pid >/dev/null && echo "$dir/kubeconfig" ;;
   pid) pid ;;
+  tools) "$here/../../scripts/go-tool.sh" helm >&2 ;;
   build) prepare ;;
   help | -h | --help) usage ;;
   *) usage >&2 && exit 2 ;;

@@ -27,9 +27,16 @@ const (
 	serviceRange   = "10.96.0.0/16"
 	serviceAddress = "10.96.0.1" // of the API server, for Pods
 
+	// Where a cloud has its credentials. Here nobody listens, but somebody could:
+	// only then does it prove something that a Pod can't get there.
+	metadataAddress = "169.254.169.254"
+
+	serviceAccountIssuer = "https://kubernetes.default.svc.cluster.local"
+
 	etcdAddress       = "127.0.0.1:2379"
 	apiServerURL      = "https://127.0.0.1:6443"
 	containerdAddress = "unix:///run/containerd/containerd.sock"
+	firewallAddress   = "127.0.0.1:20244" // kube-router's
 
 	pauseImage     = "localhost/pause:test"
 	busyboxImage   = "localhost/busybox:test"
@@ -44,6 +51,7 @@ var users = []struct{ name, group string }{
 	{"system:kube-scheduler", ""},
 	{"system:kube-proxy", ""},
 	{"system:node:" + nodeName, "system:nodes"},
+	{"system:kube-router", "system:masters"}, // Kubernetes brings no role for it
 }
 
 // credentials is what a client of the API server needs.
@@ -89,6 +97,7 @@ func (c config) write() (credentials, error) {
 		"tokens.csv":        tokens.String(),
 		"containerd.toml":   fmt.Sprintf(containerdText, pauseImage, c.tools, c.etc("cni")),
 		"cni/pods.conflist": fmt.Sprintf(cniText, podRange),
+		"audit.yaml":        fmt.Sprintf(auditText, nodeName),
 		"kubelet.yaml":      fmt.Sprintf(kubeletText, cgroupName(c.dir)),
 	} {
 		if err := os.MkdirAll(filepath.Dir(c.etc(name)), 0o755); err != nil {
@@ -201,10 +210,14 @@ func (c config) arguments() [][]string {
 			"--enable-admission-plugins=NodeRestriction",
 			"--allow-privileged=true",
 			"--service-cluster-ip-range=" + serviceRange,
-			"--service-account-issuer=https://kubernetes.default.svc.cluster.local",
+			"--service-account-issuer=" + serviceAccountIssuer,
 			"--service-account-key-file=" + c.etc("service-account.key"),
 			"--service-account-signing-key-file=" + c.etc("service-account.key"),
 			"--kubelet-preferred-address-types=Hostname",
+			"--audit-policy-file=" + c.etc("audit.yaml"),
+			"--audit-log-path=" + filepath.Join(c.dir, logDir, "audit.log"),
+			"--audit-log-maxsize=100", // MB, of this one and of each that it was before
+			"--audit-log-maxbackup=2",
 			// Without it an orderly end waits a minute for open watches.
 			"--shutdown-watch-termination-grace-period=1s",
 		},
@@ -235,6 +248,10 @@ func (c config) arguments() [][]string {
 			"--v=2",
 		},
 		proxy,
+		{"kube-router",
+			"--kubeconfig=" + c.kubeconfig("system:kube-router"),
+			"--tools=" + c.tools,
+		},
 	}
 }
 
@@ -298,6 +315,28 @@ const cniText = `{
     }
   ]
 }
+`
+
+// auditText: who did what to which object, and why they might or might not.
+// The start of an answer that goes on, such as a watch, is told too. What the
+// cluster's own parts do is left out, with the controllers among them.
+const auditText = `apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+- level: None
+  users:
+  - system:apiserver
+  - system:kube-controller-manager
+  - system:kube-proxy
+  - system:kube-router
+  - system:kube-scheduler
+  - system:node:%s
+- level: None
+  userGroups: ["system:serviceaccounts:kube-system"]
+- level: None
+  nonResourceURLs: ["/healthz*", "/livez*", "/readyz*"]
+- level: Metadata
 `
 
 // kubeletText: nothing is evicted or collected by how full the machine is,

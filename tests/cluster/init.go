@@ -95,17 +95,28 @@ func (n *node) start(began time.Time) error {
 	for _, group := range [][]string{
 		{"containerd", "etcd"},
 		{"kube-apiserver"},
-		{"kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy"},
 	} {
 		if err := n.startGroup(ctx, began, group); err != nil {
 			return err
 		}
+	}
+	firewall := make(chan error, 1)
+	go func() { firewall <- n.startGroup(ctx, began, []string{"kube-router"}) }()
+	group := []string{"kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy"}
+	if err := n.startGroup(ctx, began, group); err != nil {
+		return err
 	}
 	if err := waitFor(ctx, n.nodeReady); err != nil {
 		return fmt.Errorf("node %s: %w", nodeName, err)
 	}
 	if err := n.offerStorage(ctx); err != nil {
 		return err
+	}
+	// A kernel that lacks what this needs runs everything else.
+	if err := <-firewall; err != nil {
+		n.progress.say("NetworkPolicy is NOT enforced: %v", err)
+	} else if !bridgeIsFiltered() {
+		n.progress.say("NetworkPolicy is NOT enforced between Pods: the kernel's module br_netfilter is not loaded")
 	}
 	n.progress.say("%5.1f s  node and default service account", time.Since(began).Seconds())
 	return nil
@@ -156,6 +167,8 @@ func (n *node) readiness(name string) func(context.Context) error {
 		return get(apiServerURL + "/readyz")
 	case "kubelet":
 		return get("http://127.0.0.1:10248/healthz")
+	case "kube-router":
+		return get("http://" + firewallAddress + "/healthz")
 	case "kube-proxy":
 		return func(ctx context.Context) error {
 			// healthz would also want the node registered.

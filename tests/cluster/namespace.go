@@ -87,6 +87,7 @@ func setUpNetwork() error {
 	cmd := exec.Command("ip", "-batch", "-")
 	cmd.Stdin = strings.NewReader(strings.Join([]string{
 		"link set lo up",
+		"address add " + metadataAddress + "/32 dev lo",
 		"link add cni0 type bridge",
 		"address add " + nodeAddress + "/16 dev cni0",
 		"link set cni0 up",

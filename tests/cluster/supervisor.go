@@ -234,7 +234,7 @@ func (n *node) drain() {
 	}
 }
 
-const commands = "status | wait | images [NAME...] | start NAME | stop NAME | restart NAME | kill [-SIGNAL] NAME | pause NAME | resume NAME"
+const commands = "status | wait | images [NAME...] | token NAMESPACE NAME AUDIENCE SECONDS | start NAME | stop NAME | restart NAME | kill [-SIGNAL] NAME | pause NAME | resume NAME"
 
 // obey carries out one command.
 func (n *node) obey(conn net.Conn, args []string) error {
@@ -262,6 +262,8 @@ func (n *node) obey(conn net.Conn, args []string) error {
 		return err
 	case "images":
 		return n.images(conn, args[1:])
+	case "token":
+		return n.token(conn, args[1:])
 	}
 
 	signal := unix.SIGKILL

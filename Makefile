@@ -4,8 +4,9 @@ CLUSTER := tests/cluster/cluster.sh
 # A static binary, for images: its own target directory, since other flags rebuild everything.
 HOST    := $(shell rustc -vV | sed -n 's/^host: //p')
 STATIC  := target-static/$(HOST)/release/longshore
+IMAGE_FILE ?= target-static/longshore-image.tar
 
-.PHONY: help setup build release demo test check test-cluster fuzz bench-reader timeline static cluster-up cluster-down cluster-shell clean
+.PHONY: help setup build release demo test check test-cluster fuzz bench-reader timeline static image chart manifests cluster-up cluster-down cluster-shell clean
 
 help: ## Lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  \1  /p' $(MAKEFILE_LIST) | column -t -l 2
@@ -45,6 +46,15 @@ timeline: cluster-up ## Prints the timeline of a run on the test cluster, beside
 
 static: setup ## Builds the static binary
 	RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --release --target $(HOST) --target-dir target-static
+
+image: static ## Writes the image as an OCI archive, without a container engine: IMAGE=NAME:TAG IMAGE_FILE=FILE
+	@scripts/image.sh archive $(STATIC) $(IMAGE_FILE)
+
+chart: ## Checks the Helm chart and the plain manifests (Go, Python)
+	@scripts/chart.sh check
+
+manifests: ## Renders deploy/manifests and the chart's README again
+	@scripts/chart.sh manifests && scripts/chart.sh readme
 
 cluster-up: static ## Starts a real single-node Kubernetes in namespaces of its own (root, Linux, Go)
 	@$(CLUSTER) up --longshore $(STATIC)

@@ -1,0 +1,206 @@
+{{- define "longshore.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+
+{{/* Name of all objects. Short enough for the suffixes that some get. */}}
+{{- define "longshore.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 48 | trimSuffix "-" -}}
+{{- else -}}
+{{- $name := include "longshore.name" . -}}
+{{- if contains $name .Release.Name -}}
+{{- .Release.Name | trunc 48 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 48 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Name of what belongs to no namespace. */}}
+{{- define "longshore.clusterName" -}}
+{{- printf "%s-%s" .Release.Namespace (include "longshore.fullname" .) -}}
+{{- end -}}
+
+{{- define "longshore.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+app.kubernetes.io/name: {{ include "longshore.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end -}}
+
+{{/* What selects the daemon's Pods, and no other Pod of the chart: the hook waits until they are gone. */}}
+{{- define "longshore.selector" -}}
+app.kubernetes.io/name: {{ include "longshore.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: daemon
+{{- end -}}
+
+{{- define "longshore.serviceAccount" -}}
+{{- if .Values.serviceAccount.create -}}
+{{- default (include "longshore.fullname" .) .Values.serviceAccount.name -}}
+{{- else -}}
+{{- required "serviceAccount.create is false: name the ServiceAccount in serviceAccount.name" .Values.serviceAccount.name -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "longshore.image" -}}
+{{- $repository := required "image.repository: name the image, with its registry; no public one has it (`make image` and deploy/Dockerfile make it)" .Values.image.repository -}}
+{{- if .Values.image.digest -}}
+{{- printf "%s@%s" $repository .Values.image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" $repository (default .Chart.AppVersion .Values.image.tag) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Label value by which two installations tell their runs apart. */}}
+{{- define "longshore.instance" -}}
+{{- $name := default (printf "%s.%s" .Release.Namespace .Release.Name) .Values.instance -}}
+{{- if gt (len $name) 63 -}}
+{{- printf "%s-%s" ($name | trunc 46 | trimAll "-._") ($name | sha256sum | trunc 16) -}}
+{{- else -}}
+{{- $name -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The Kubernetes namespaces of runs, as YAML: name of Longshore's: name of Kubernetes'. */}}
+{{- define "longshore.runNamespaces" -}}
+{{- range $name, $namespace := .Values.namespaces }}
+{{ $name }}: {{ default (printf "longshore-%s" $name) ($namespace | default dict).kubernetesNamespace }}
+{{- end }}
+{{- end -}}
+
+{{/* Security of every Pod and container of the chart: what Pod Security `restricted` asks for. */}}
+{{- define "longshore.podSecurityContext" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+fsGroup: 65532
+seccompProfile:
+  type: RuntimeDefault
+{{- end -}}
+
+{{- define "longshore.containerSecurityContext" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+capabilities:
+  drop: [ALL]
+{{- end -}}
+
+{{/* Resources of what runs once and is a client. */}}
+{{- define "longshore.clientResources" -}}
+requests: {cpu: 50m, memory: 32Mi, ephemeral-storage: 16Mi}
+limits: {cpu: "1", memory: 128Mi, ephemeral-storage: 64Mi}
+{{- end -}}
+
+{{- define "longshore.tlsSecret" -}}
+{{- if eq .Values.tls.mode "secret" -}}
+{{- required "tls.mode is secret: name the Secret with certificate and key in tls.secretName" .Values.tls.secretName -}}
+{{- else -}}
+{{- default (printf "%s-tls" (include "longshore.fullname" .)) .Values.tls.secretName -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "longshore.host" -}}
+{{- printf "%s.%s.svc" (include "longshore.fullname" .) .Release.Namespace -}}
+{{- end -}}
+
+{{- define "longshore.url" -}}
+{{- printf "%s://%s:%v" (ternary "http" "https" (eq .Values.tls.mode "plaintext")) (include "longshore.host" .) .Values.service.port -}}
+{{- end -}}
+
+{{/* Whether the Pod of `helm test` can prove who it is. */}}
+{{- define "longshore.testEnabled" -}}
+{{- if and .Values.test.enabled (or .Values.authentication.tokenReview.enabled .Values.test.tokenSecretName .Values.authentication.insecureNoAuth) -}}
+true
+{{- end -}}
+{{- end -}}
+
+{{- define "longshore.testAccount" -}}
+{{- printf "%s-test" (include "longshore.fullname" .) -}}
+{{- end -}}
+
+{{/* Addresses of the API server as CIDR blocks, as a YAML list. */}}
+{{- define "longshore.apiServerBlocks" -}}
+{{- range .Values.networkPolicies.apiServerAddresses }}
+{{- if contains "/" . }}
+- {{ . | quote }}
+{{- else }}
+- {{ printf "%s/%s" . (ternary "128" "32" (contains ":" .)) | quote }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* An IPv4 address as a number. */}}
+{{- define "longshore.ipv4" -}}
+{{- $n := 0 -}}
+{{- range splitList "." . -}}{{- $n = add (mul $n 256) (atoi .) -}}{{- end -}}
+{{- $n -}}
+{{- end -}}
+
+{{/* Whether the IPv4 block `outer` has all of `inner`: "true", or nothing. */}}
+{{- define "longshore.ipv4Contains" -}}
+{{- $outer := splitList "/" .outer -}}
+{{- $inner := splitList "/" .inner -}}
+{{- $bits := atoi (index $outer 1) -}}
+{{- if ge (atoi (index $inner 1)) $bits -}}
+{{- $size := 1 -}}
+{{- range until (int (sub 32 $bits)) -}}{{- $size = mul $size 2 -}}{{- end -}}
+{{- if eq (div (include "longshore.ipv4" (index $outer 0) | atoi) $size) (div (include "longshore.ipv4" (index $inner 0) | atoi) $size) -}}
+true
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* What the schema can not say. Each refusal names the key and what to set. */}}
+{{- define "longshore.validate" -}}
+{{- if not .Values.tls.mode -}}
+{{- fail "tls.mode must be chosen: `secret` (a certificate that you have), `certManager` (one that cert-manager makes) or `plaintext` (tokens travel in clear)" -}}
+{{- end -}}
+{{- $auth := .Values.authentication -}}
+{{- $authenticated := or $auth.tokenReview.enabled $auth.clientCertificates.caSecretName $auth.tokens.secretName -}}
+{{- if and $auth.insecureNoAuth $authenticated -}}
+{{- fail "authentication.insecureNoAuth serves everybody, but a way to authenticate is configured too: drop one of the two (authentication.tokenReview.enabled is true by default)" -}}
+{{- end -}}
+{{- if not (or $auth.insecureNoAuth $authenticated) -}}
+{{- fail "authentication: choose at least one of tokenReview.enabled, clientCertificates.caSecretName and tokens.secretName" -}}
+{{- end -}}
+{{- if and $auth.clientCertificates.caSecretName (eq .Values.tls.mode "plaintext") -}}
+{{- fail "authentication.clientCertificates needs TLS: choose another tls.mode" -}}
+{{- end -}}
+{{- if and (eq .Values.authorization.mode "kubernetes") .Values.authorization.rules -}}
+{{- fail "authorization.rules belong to authorization.mode `policy`; in mode `kubernetes` the cluster's own Roles decide" -}}
+{{- end -}}
+{{- if and $authenticated (eq .Values.authorization.mode "policy") (not .Values.authorization.rules) -}}
+{{- fail "authorization.mode is `policy`, but authorization.rules has none: nobody may do anything" -}}
+{{- end -}}
+{{- if and .Values.networkPolicies.enabled (not .Values.networkPolicies.apiServerAddresses) -}}
+{{- fail "networkPolicies.apiServerAddresses: name the addresses of the API server, which runs must not reach: `kubectl -n default get service kubernetes -o jsonpath={.spec.clusterIPs}` and those of `kubectl -n default get endpointslices -l kubernetes.io/service-name=kubernetes`" -}}
+{{- end -}}
+{{- $seen := dict -}}
+{{- range $name, $target := include "longshore.runNamespaces" . | fromYaml -}}
+{{- if eq $target $.Release.Namespace -}}
+{{- fail (printf "namespaces.%s.kubernetesNamespace: `%s` is the release's own; runs need one apart from the daemon's" $name $target) -}}
+{{- end -}}
+{{- if hasKey $seen $target -}}
+{{- fail (printf "namespaces.%s.kubernetesNamespace: `%s` is taken by namespace `%s` already" $name $target (get $seen $target)) -}}
+{{- end -}}
+{{- $_ := set $seen $target $name -}}
+{{- end -}}
+{{- if not (hasKey .Values.namespaces "default") -}}
+{{- fail "namespaces.default is always there: give it another kubernetesNamespace, or leave it as it is" -}}
+{{- end -}}
+{{- if not (hasKey .Values.namespaces .Values.test.namespace) -}}
+{{- fail (printf "test.namespace: `%s` is none of namespaces" .Values.test.namespace) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* What makes an object part of the uninstall hook, with its weight. What failed stays, to be looked at. */}}
+{{- define "longshore.uninstallHook" -}}
+helm.sh/hook: pre-delete
+helm.sh/hook-weight: {{ . | quote }}
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- end -}}

@@ -1,0 +1,266 @@
+#!/usr/bin/env bash
+# The Helm chart and what is made of it.
+#
+#   chart.sh check       lints, renders and validates it, and looks whether the two below are up to date
+#   chart.sh manifests   renders deploy/manifests/longshore.yaml from it
+#   chart.sh readme      makes the table of values in its README from the comments in values.yaml
+#   chart.sh ready       says on stderr what `check` lacks and fails, or installs it
+#
+# Helm, kubeconform and kube-score come by `go install`, Kubernetes' schemas from a Python wheel:
+# all below the user's cache, none of them elsewhere.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+chart=helm/longshore
+manifests=deploy/manifests
+tools=${XDG_CACHE_HOME:-${HOME:?}/.cache}/longshore/chart-tools
+helm_version=v4.3.1
+kubeconform_version=v0.7.0
+kube_score_version=v1.20.0
+schemas_version=1.37.0
+# The oldest that Chart.yaml allows, and the one that the suite runs on.
+kubernetes_versions=(1.31.0 1.36.0)
+
+helm=$tools/helm@$helm_version/helm
+kubeconform=$tools/kubeconform@$kubeconform_version/kubeconform
+kube_score=$tools/kube-score@$kube_score_version/kube-score
+schemas=$tools/kubernetes-validate@$schemas_version
+
+say() { printf 'chart: %s\n' "$*" >&2; }
+
+failures=0
+fault() {
+  say "FAILED: $*"
+  failures=$((failures + 1))
+}
+
+# install_go NAME VERSION MODULE: one tool in a directory of its own, whole or not at all.
+install_go() {
+  local dir=$tools/$1@$2
+  [ ! -x "$dir/$1" ] || return 0
+  command -v go >/dev/null || { say "needs Go"; return 1; }
+  say "installing $1 $2 below $tools"
+  mkdir -p "$tools"
+  local fresh
+  fresh=$(mktemp -d "$tools/.$1.XXXXXX")
+  (cd / && CGO_ENABLED=0 GOBIN=$fresh go install "$3@$2") >&2 ||
+    { rm -rf "$fresh"; say "needs $1 $2, which could not be installed"; return 1; }
+  rm -rf "$dir" && mv "$fresh" "$dir"
+}
+
+install_schemas() {
+  [ ! -d "$schemas" ] || return 0
+  python3 -m pip --version >/dev/null 2>&1 || { say "needs python3 with pip"; return 1; }
+  say "installing the schemas of kubernetes-validate $schemas_version below $tools"
+  local fresh
+  fresh=$(mktemp -d "$tools/.schemas.XXXXXX")
+  { python3 -m pip --quiet --disable-pip-version-check download --no-deps --only-binary :all: \
+      --dest "$fresh" "kubernetes-validate==$schemas_version" &&
+      python3 -m zipfile -e "$fresh"/*.whl "$fresh" &&
+      # They refer to one another by an address on the network: by files, and nobody asks for it.
+      find "$fresh" -name '*.json' -path '*-strict/*' -exec \
+        sed -i -e 's|"/api/_definitions.json#|"_definitions.json#|' -e 's|^  "$id": .*,$||' -e 's|^  "$id": .*[^,]$|  "$comment": ""|' {} +; } >&2 ||
+    { rm -rf "$fresh"; say "needs kubernetes-validate $schemas_version, which could not be installed"; return 1; }
+  mv "$fresh" "$schemas"
+}
+
+ready() {
+  install_go kubeconform "$kubeconform_version" github.com/yannh/kubeconform/cmd/kubeconform &&
+    install_go kube-score "$kube_score_version" github.com/zegl/kube-score/cmd/kube-score &&
+    install_go helm "$helm_version" helm.sh/helm/v4/cmd/helm &&
+    install_schemas
+}
+
+render() { "$helm" template longshore "$chart" --namespace longshore "$@"; }
+
+# The manifests: the chart without its hooks, and without saying that Helm manages them.
+render_manifests() {
+  cat <<'YAML'
+# Rendered from helm/longshore with values.yaml beside this file, by scripts/chart.sh manifests:
+# change those two. README.md says what to replace before it is applied.
+---
+apiVersion: v1
+kind: Namespace
+metadata:
+  name: longshore
+  labels:
+    pod-security.kubernetes.io/enforce: restricted
+    pod-security.kubernetes.io/enforce-version: v1.36
+YAML
+  render --no-hooks --values "$manifests/values.yaml" |
+    sed -e '/^ *helm\.sh\/chart: /d' -e 's/^\( *app\.kubernetes\.io\/managed-by:\) Helm$/\1 kubectl/' -e 's/[ \t]*$//' \
+      -e '/^# Source: /d' -e '/^ *# helm test$/d'
+}
+
+# The README with its table made anew: one row a key, and one for what keys have in common.
+render_readme() {
+  local table
+  table=$(mktemp)
+  awk '
+    function cell(text) { gsub(/\|/, "\\|", text); return text }
+    /^ *$/ { comment = ""; next }
+    /^ *#/ { sub(/^ *# ?/, ""); comment = comment (comment == "" ? "" : " ") $0; next }
+    match($0, /^ *[A-Za-z0-9_]+:/) {
+      key = substr($0, 1, RLENGTH - 1)
+      value = substr($0, RLENGTH + 1)
+      sub(/^ +/, "", value)
+      match(key, /^ */)
+      depth = RLENGTH / 2
+      sub(/^ +/, "", key)
+      path[depth] = key
+      name = path[0]
+      for (i = 1; i <= depth; i++) name = name "." path[i]
+      if (value == "") {
+        if (comment != "") printf "| **`%s`** | | %s |\n", name, cell(comment)
+      } else if (comment == "") {
+        printf "chart: %s has no comment in values.yaml\n", name > "/dev/stderr"
+        failed = 1
+      } else {
+        printf "| `%s` | `%s` | %s |\n", name, cell(value), cell(comment)
+      }
+      comment = ""
+      next
+    }
+    { printf "chart: values.yaml line %d: a default stands on one line\n", NR > "/dev/stderr"; failed = 1 }
+    END { exit failed }
+  ' "$chart/values.yaml" >"$table" || { rm -f "$table"; return 1; }
+  awk -v table="$table" '
+    /^<!-- values -->$/ {
+      print; print "| key | default | |"; print "| --- | --- | --- |"
+      while ((getline line < table) > 0) print line
+      skip = 1
+    }
+    /^<!-- \/values -->$/ { skip = 0 }
+    !skip
+  ' "$chart/README.md"
+  rm -f "$table"
+}
+
+replace() {
+  cat >"$1.new"
+  mv "$1.new" "$1"
+}
+
+up_to_date() {
+  local file=$1 target=$2
+  shift 2
+  "$@" >"$work/fresh" || { fault "$file could not be made"; return; }
+  diff -u "$file" "$work/fresh" >&2 || fault "$file is not what it is made of: scripts/chart.sh $target"
+}
+
+# A rendering against Kubernetes' schemas and kube-score.
+validate() {
+  local name=$1 file=$2 version
+  for version in "${kubernetes_versions[@]}"; do
+    # Certificate and ServiceMonitor belong to others, whose schemas the wheel has not.
+    "$kubeconform" -strict -skip Certificate,ServiceMonitor -schema-location \
+      "$schemas/kubernetes_validate/kubernetes-json-schema/v$version-local-strict/{{ .ResourceKind }}{{ .KindSuffix }}.json" \
+      "$file" >&2 || fault "$name against the schemas of Kubernetes $version"
+  done
+  "$kube_score" score --output-format ci "$file" >"$work/score" || true
+  if grep -v -E '^\[(OK|SKIPPED)\]' "$work/score" >&2; then fault "$name: kube-score"; fi
+}
+
+# The configuration file in a rendering is TOML. What its keys mean, the daemon's own tests know.
+toml() {
+  python3 -c 'import tomllib' 2>/dev/null || return 0
+  sed -n '/^  longshore.toml: |/,/^---/{s/^    //p}' "$2" |
+    python3 -c 'import sys, tomllib; tomllib.loads(sys.stdin.read())["namespaces"]["default"]' ||
+    fault "$1: its configuration is no TOML"
+}
+
+# refused "SENTENCE" VALUES…: what can not work is refused with a sentence that says so.
+refused() {
+  local sentence=$1
+  shift
+  if render --values "$chart/ci/secret.yaml" "$@" >/dev/null 2>"$work/refusal"; then
+    fault "not refused: $*"
+  elif ! grep -q -F -e "$sentence" "$work/refusal"; then
+    cat "$work/refusal" >&2
+    fault "refused, but without saying \"$sentence\": $*"
+  fi
+}
+
+refusals() {
+  refused 'tls.mode must be chosen' --set tls.mode=
+  refused "missing property 'tls'" --set tls=null
+  refused 'name the Secret with certificate and key in tls.secretName' --set tls.secretName=
+  refused 'name its issuer in tls.certificate.issuerName' --set tls.mode=certManager
+  refused 'image.repository' --set image.repository=
+  refused 'networkPolicies.apiServerAddresses' --set 'networkPolicies.apiServerAddresses=null'
+  refused 'choose at least one of' --set authentication.tokenReview.enabled=false
+  refused 'serves everybody' --set authentication.insecureNoAuth=true
+  refused 'needs TLS' --set tls.mode=plaintext,authentication.clientCertificates.caSecretName=ca
+  refused 'nobody may do anything' --set authorization.mode=policy
+  refused "is the release's own" --set namespaces.default.kubernetesNamespace=longshore
+  refused 'is taken by namespace' --set namespaces.other.kubernetesNamespace=longshore-runs
+  refused 'namespaces.default is always there' --set namespaces.default=null,namespaces.other.kubernetesNamespace=other
+  refused 'test.namespace' --set test.namespace=other
+  refused 'is an address of the API server' --set 'networkPolicies.cluster.ipBlocks[0].cidr=192.0.2.10/32'
+  local key
+  # Unknown keys, at every depth.
+  for key in nonsense image.nonsense tls.certificate.nonsense authentication.tokenReview.nonsense \
+    namespaces.default.nonsense networkPolicies.daemon.nonsense networkPolicies.cluster.ipBlocks\[0\].nonsense \
+    authorization.rules\[0\].nonsense config.listen config.limits.nonsense config.profiles.sql.nonsense \
+    config.profiles.sql.kubernetes.nonsense config.profiles.sql.defaults.security.nonsense \
+    config.volumes.data.nonsense runNamespaces.limitRange.nonsense tolerations\[0\].nonsense; do
+    refused "'${key##*.}' not allowed" --set "$key=1"
+  done
+  refused "value must be one of" --set tls.mode=none
+  refused "got string, want integer" --set-string terminationGracePeriodSeconds=30
+}
+
+# What a rendering must say, beyond being valid.
+statements() {
+  local long
+  long=$("$helm" template a-release-of-forty-characters-or-so-xxxxx "$chart" --values "$chart/ci/secret.yaml" \
+    --namespace a-namespace-of-forty-characters-or-so-xx | sed -n 's/^ *instance = "\(.*\)"$/\1/p')
+  [ ${#long} -ge 60 ] && [ ${#long} -le 63 ] || fault "the instance of long names is \`$long\`"
+  # An API server within a block that the mode `cluster` reaches is left out of it.
+  grep -A 1 -F 'cidr: 10.96.0.0/12' "$work/cert-manager.yaml" | grep -q -F 'except: ["10.96.0.1/32"]' ||
+    fault "10.96.0.1 is not left out of 10.96.0.0/12"
+  grep -A 1 -F 'cidr: 10.244.0.0/16' "$work/cert-manager.yaml" | grep -q -F 'except: ["10.244.9.0/24"]' ||
+    fault "10.244.0.0/16 has not the exceptions that it was given, or others"
+  # No rule without peers, which would allow everything.
+  ! grep -A 1 -E '^ +- (to|from):' "$work/client-certificates.yaml" | grep -q 'ports:' ||
+    fault "a rule without peers"
+  ! grep -q -F 'tokenreviews' "$work/client-certificates.yaml" || fault "tokenreviews without tokenReview"
+  ! grep -q -F 'localsubjectaccessreviews' "$work/cert-manager.yaml" || fault "localsubjectaccessreviews in mode policy"
+  ! grep -q -E "resources: .*\*|verbs: .*\*|kind: ClusterRole$" "$work/no-auth.yaml" || fault "rights beyond the table"
+}
+
+check() {
+  ready
+  work=$(mktemp -d)
+  trap 'rm -rf "$work"' EXIT
+  up_to_date "$chart/README.md" readme render_readme
+  up_to_date "$manifests/longshore.yaml" manifests render_manifests
+  validate "$manifests" "$manifests/longshore.yaml"
+  local values name
+  for values in "$chart"/ci/*.yaml; do
+    name=$(basename "$values" .yaml)
+    "$helm" lint --strict --quiet --namespace longshore "$chart" --values "$values" >"$work/lint" 2>&1 ||
+      { cat "$work/lint" >&2; fault "$values: helm lint"; }
+    render --values "$values" >"$work/$name.yaml" || { fault "$values: helm template"; continue; }
+    validate "$values" "$work/$name.yaml"
+    toml "$values" "$work/$name.yaml"
+  done
+  statements
+  refusals
+  [ "$failures" = 0 ] || { say "$failures failed"; return 1; }
+  say "all well: $(find "$chart/ci" -name '*.yaml' | wc -l) sets of values"
+}
+
+case ${1:-} in
+  check) check ;;
+  ready) ready ;;
+  manifests)
+    ready
+    render_manifests | replace "$manifests/longshore.yaml"
+    ;;
+  readme) render_readme | replace "$chart/README.md" ;;
+  *)
+    printf 'usage: chart.sh check | manifests | readme | ready\n' >&2
+    exit 2
+    ;;
+esac

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -17,16 +16,18 @@ use crate::config::{Config, ConfigError, ServeArgs};
 use crate::domain::resolve::Rules;
 use crate::domain::validate::{check_limits, check_profile};
 use crate::engine::{Engine, EngineConfig, Readiness};
-use crate::grpc::{GrpcServer, Health, RpcMetrics, Served, ServerFacts};
+use crate::grpc::{GrpcServer, Health, Served, ServerFacts};
 use crate::runtime::admin::{self, Ready};
 use crate::runtime::shutdown::Shutdown;
 use crate::runtime::{task, telemetry};
 
 mod backend;
 mod demo;
+mod metrics;
 mod release;
 
 pub use demo::Demo;
+use metrics::Metrics;
 pub use release::release;
 
 /// Between becoming unready and refusing calls: what endpoints need to notice. On loopback there
@@ -90,13 +91,14 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
         );
     }
     let (listener, address) = bind(config.listen, "gRPC", "--listen").await?;
-    let (backend, reason) = backend::connect(&config).await?;
+    let mut metrics = Metrics::new();
+    let (backend, reason) = backend::connect(&config, &mut metrics).await?;
+    metrics.tell_build(backend.capabilities.backend);
     info!(backend = backend.capabilities.backend, isolation = backend.capabilities.isolation, %reason, "backend");
     for note in &backend.capabilities.notes {
         info!(%note, "isolation");
     }
-    let mut registry = Registry::with_prefix("longshore");
-    let metrics = RpcMetrics::new(&mut registry);
+    let Metrics { registry, rpc, engine } = metrics;
     let (ready, admin_ready) = watch::channel(Ready::No("starting".to_owned()));
     let admin_address = match config.admin_listen {
         None => None,
@@ -115,6 +117,7 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
         backend,
         drain: closing.clone(),
         result_deadline: config.result_deadline,
+        metrics: engine,
     });
     let health = Health::starting().await;
     let (readiness, abort) = (engine.readiness(), shutdown.abort.clone());
@@ -136,7 +139,7 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
         going.cancel();
     });
     let facts = ServerFacts { version: env!("CARGO_PKG_VERSION").to_owned(), backend_reason: reason };
-    let server = GrpcServer { engine, facts, health, metrics };
+    let server = GrpcServer { engine, facts, health, metrics: rpc };
     let patience = config.drain_timeout;
     info!(%address, admin = ?admin_address, version = env!("CARGO_PKG_VERSION"), "serving");
     let done = task::spawn("grpc", async move { Ok(server.serve(listener, closing, patience).await?) });

@@ -22,6 +22,7 @@ use crate::domain::violation::Violations;
 
 mod feed;
 mod logs;
+mod metrics;
 mod observe;
 mod reconciler;
 mod results;
@@ -30,6 +31,7 @@ mod submit;
 mod table;
 
 use feed::Hub;
+pub use metrics::EngineMetrics;
 use table::Table;
 
 /// Who calls, and what they may do.
@@ -59,6 +61,8 @@ pub struct EngineConfig {
     pub drain: CancellationToken,
     /// How long the output of a program that has ended may take to be read.
     pub result_deadline: Duration,
+    /// Counts what happens.
+    pub metrics: EngineMetrics,
 }
 
 #[derive(Debug)]
@@ -71,6 +75,7 @@ struct Inner {
     hub: Hub,
     reconciler: reconciler::Handle,
     ready: watch::Receiver<Readiness>,
+    metrics: EngineMetrics,
 }
 
 /// Whether the engine knows all runs.
@@ -378,11 +383,12 @@ impl Engine {
     /// the process.
     #[must_use]
     pub fn start(config: EngineConfig) -> Self {
-        let EngineConfig { backend, rules, namespaces, drain, result_deadline } = config;
-        let table = Arc::new(Table::default());
-        let hub = Hub::new(Arc::clone(&backend.logs));
-        let (reconciler, ready) = reconciler::start(&backend, Arc::clone(&table), hub.clone(), &rules, result_deadline);
-        Self { inner: Arc::new(Inner { backend, rules, namespaces, drain, table, hub, reconciler, ready }) }
+        let EngineConfig { backend, rules, namespaces, drain, result_deadline, metrics } = config;
+        let table = Arc::new(Table::new(metrics.clone()));
+        let hub = Hub::new(Arc::clone(&backend.logs), metrics.clone());
+        let (reconciler, ready) =
+            reconciler::start(&backend, Arc::clone(&table), hub.clone(), &rules, result_deadline, metrics.clone());
+        Self { inner: Arc::new(Inner { backend, rules, namespaces, drain, table, hub, reconciler, ready, metrics }) }
     }
 
     /// The rules that specs are judged by.

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -16,8 +15,8 @@ use tracing::{error, info, warn};
 use crate::config::{Config, ConfigError, ServeArgs};
 use crate::domain::resolve::Rules;
 use crate::domain::validate::{check_limits, check_profile};
-use crate::engine::{AccessMetrics, Engine, EngineConfig, Readiness};
-use crate::grpc::{self, GrpcServer, Health, RpcMetrics, Served, ServerFacts};
+use crate::engine::{Engine, EngineConfig, Readiness};
+use crate::grpc::{self, GrpcServer, Health, Served, ServerFacts};
 use crate::runtime::admin::{self, Ready};
 use crate::runtime::shutdown::Shutdown;
 use crate::runtime::tls::TlsFiles;
@@ -26,9 +25,11 @@ use crate::runtime::{task, telemetry};
 mod access;
 mod backend;
 mod demo;
+mod metrics;
 mod release;
 
 pub use demo::Demo;
+use metrics::Metrics;
 pub use release::release;
 
 /// Between becoming unready and refusing calls: what endpoints need to notice. On loopback there
@@ -88,14 +89,14 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
     let _ = rustls::crypto::ring::default_provider().install_default();
     access::check_exposure(&config)?;
     let (listener, address) = bind(config.listen, "gRPC", "--listen").await?;
-    let (backend, reason) = backend::connect(&config).await?;
+    let mut metrics = Metrics::new();
+    let (backend, reason) = backend::connect(&config, &mut metrics).await?;
+    metrics.tell_build(backend.capabilities.backend);
     info!(backend = backend.capabilities.backend, isolation = backend.capabilities.isolation, %reason, "backend");
     for note in &backend.capabilities.notes {
         info!(%note, "isolation");
     }
-    let mut registry = Registry::with_prefix("longshore");
-    let metrics = RpcMetrics::new(&mut registry);
-    let access_metrics = AccessMetrics::new(&mut registry);
+    let Metrics { registry, rpc, engine, access: access_metrics } = metrics;
     let tls = config.access.tls.clone().map(TlsFiles::serve).transpose()?;
     let access = access::configure(&config.access, &backend)?;
     let (ready, admin_ready) = watch::channel(Ready::No("starting".to_owned()));
@@ -118,6 +119,7 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
         result_deadline: config.result_deadline,
         access,
         access_metrics,
+        metrics: engine,
     });
     let health = Health::starting().await;
     let (readiness, abort) = (engine.readiness(), shutdown.abort.clone());
@@ -153,7 +155,7 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
             Some(address)
         }
     };
-    let server = GrpcServer { engine, facts, health, metrics, tls };
+    let server = GrpcServer { engine, facts, health, metrics: rpc, tls };
     info!(%address, admin = ?admin_address, health = ?health_address, tls = server.tls.is_some(), version = env!("CARGO_PKG_VERSION"), "serving");
     let done = task::spawn("grpc", async move { Ok(server.serve(listener, closing, patience).await?) });
     Ok(Running { address, admin_address, health_address, done })

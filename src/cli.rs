@@ -7,6 +7,7 @@ mod cancel;
 mod completion;
 mod connect;
 mod console;
+mod credentials;
 mod demo;
 mod error;
 mod exit;
@@ -27,6 +28,7 @@ mod run;
 mod status;
 mod table;
 mod text;
+mod token;
 mod values;
 mod wait;
 
@@ -137,6 +139,9 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Give the Jobs of an installation free, without its daemon
     Release(ReleaseArgs),
+    /// Make static tokens for a server
+    #[command(subcommand)]
+    Token(token::TokenCommand),
     /// Write the API's proto files
     Proto(proto::ProtoArgs),
     /// Print a completion script for a shell
@@ -206,6 +211,7 @@ async fn dispatch(command: Command, daemon: &dyn Daemon, console: &Console) -> R
         Command::Release(args) => return Ok(daemon.release(args).await?),
         Command::Runner(Runner::Sql) => return Ok(daemon.runner_sql().await),
         Command::Shim { directory } => return Ok(daemon.shim(directory)),
+        Command::Token(command) => token::token(&command, console).await?,
         Command::Run(args) => Box::pin(run::run(*args, console)).await?,
         Command::Logs(args) => logs::logs(args, console).await?,
         Command::Ls(args) => ls::ls(args, console).await?,

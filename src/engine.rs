@@ -24,6 +24,7 @@ use crate::domain::violation::Violations;
 mod access;
 mod feed;
 mod logs;
+mod metrics;
 mod observe;
 mod reconciler;
 mod results;
@@ -36,6 +37,7 @@ pub use access::{
     AccessConfig, AccessMetrics, Authentication, AuthenticationError, Authorization, Caller, Credentials, TokenReviews,
 };
 use feed::Hub;
+pub use metrics::EngineMetrics;
 use table::Table;
 
 /// Runs the use cases. Cheap to clone.
@@ -62,6 +64,8 @@ pub struct EngineConfig {
     pub access: AccessConfig,
     /// Counts that.
     pub access_metrics: AccessMetrics,
+    /// Counts what happens.
+    pub metrics: EngineMetrics,
 }
 
 #[derive(Debug)]
@@ -75,6 +79,7 @@ struct Inner {
     reconciler: reconciler::Handle,
     ready: watch::Receiver<Readiness>,
     access: Access,
+    metrics: EngineMetrics,
 }
 
 /// Whether the engine knows all runs.
@@ -390,12 +395,15 @@ impl Engine {
     /// the process.
     #[must_use]
     pub fn start(config: EngineConfig) -> Self {
-        let EngineConfig { backend, rules, namespaces, drain, result_deadline, access, access_metrics } = config;
+        let EngineConfig { backend, rules, namespaces, drain, result_deadline, access, access_metrics, metrics } =
+            config;
         let access = Access::new(access, backend.reviews.clone(), access_metrics);
-        let table = Arc::new(Table::default());
-        let hub = Hub::new(Arc::clone(&backend.logs));
-        let (reconciler, ready) = reconciler::start(&backend, Arc::clone(&table), hub.clone(), &rules, result_deadline);
-        Self { inner: Arc::new(Inner { backend, rules, namespaces, drain, table, hub, reconciler, ready, access }) }
+        let table = Arc::new(Table::new(metrics.clone()));
+        let hub = Hub::new(Arc::clone(&backend.logs), metrics.clone());
+        let (reconciler, ready) =
+            reconciler::start(&backend, Arc::clone(&table), hub.clone(), &rules, result_deadline, metrics.clone());
+        let inner = Inner { backend, rules, namespaces, drain, table, hub, reconciler, ready, access, metrics };
+        Self { inner: Arc::new(inner) }
     }
 
     /// The rules that specs are judged by.

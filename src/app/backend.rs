@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 
+use super::metrics::Metrics;
 use crate::backend::kubernetes::{self, KubernetesConfig};
 use crate::backend::local::{self, LocalConfig};
 use crate::backend::{Backend, NamespaceMap};
@@ -11,20 +12,24 @@ use crate::config::{BackendChoice, Config};
 
 /// Connects the backend that the configuration chooses, with the reason of the choice. Nothing is
 /// asked of a cluster yet.
-pub(super) async fn connect(config: &Config) -> anyhow::Result<(Backend, String)> {
+pub(super) async fn connect(config: &Config, metrics: &mut Metrics) -> anyhow::Result<(Backend, String)> {
     let explicit = config.kubernetes.kubeconfig.is_some();
     // What every Pod finds in its environment, and nothing else has.
     let in_cluster = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
     match config.backend {
-        BackendChoice::Auto if explicit => Ok((cluster(config, false).await?, "a kubeconfig is configured".to_owned())),
-        BackendChoice::Auto if in_cluster => Ok((cluster(config, true).await?, "this runs in a cluster".to_owned())),
+        BackendChoice::Auto if explicit => {
+            Ok((cluster(config, false, metrics).await?, "a kubeconfig is configured".to_owned()))
+        }
+        BackendChoice::Auto if in_cluster => {
+            Ok((cluster(config, true, metrics).await?, "this runs in a cluster".to_owned()))
+        }
         BackendChoice::Auto => {
             let reason = "no kubeconfig is configured and this runs in no cluster";
             Ok((this_machine(config).await?, reason.to_owned()))
         }
         BackendChoice::Kubernetes => {
             let inside = in_cluster && !explicit;
-            Ok((cluster(config, inside).await?, "it was asked for".to_owned()))
+            Ok((cluster(config, inside, metrics).await?, "it was asked for".to_owned()))
         }
         BackendChoice::Local if explicit => {
             bail!("a kubeconfig is configured, but the backend is `local`: drop one of the two")
@@ -47,8 +52,9 @@ pub(super) fn kubernetes_config(config: &Config, in_cluster: bool) -> Kubernetes
     }
 }
 
-async fn cluster(config: &Config, in_cluster: bool) -> anyhow::Result<Backend> {
-    kubernetes::connect(kubernetes_config(config, in_cluster)).await.context("cannot use the cluster's configuration")
+async fn cluster(config: &Config, in_cluster: bool, metrics: &mut Metrics) -> anyhow::Result<Backend> {
+    let connected = kubernetes::connect(kubernetes_config(config, in_cluster), &metrics.kubernetes()).await;
+    connected.context("cannot use the cluster's configuration")
 }
 
 async fn this_machine(config: &Config) -> anyhow::Result<Backend> {

@@ -28,6 +28,7 @@ mod list_watch;
 mod logs;
 pub mod manifest;
 mod memory;
+mod metrics;
 pub mod names;
 mod pace;
 mod release;
@@ -39,6 +40,7 @@ pub(crate) mod support;
 mod tests;
 mod watch;
 
+pub use self::metrics::KubernetesMetrics;
 pub use self::release::{Released, release, scale_down};
 
 /// How long one call to the API server may take, unless configured.
@@ -71,10 +73,10 @@ pub struct KubernetesConfig {
 ///
 /// # Errors
 /// If the configuration can't be read or used.
-pub async fn connect(config: KubernetesConfig) -> Result<Backend, BackendError> {
+pub async fn connect(config: KubernetesConfig, metrics: &KubernetesMetrics) -> Result<Backend, BackendError> {
     let capabilities = Arc::new(capabilities(&config));
     let volumes = config.volumes.clone();
-    let cluster = Arc::new(Cluster::connect(config).await?);
+    let cluster = Arc::new(Cluster::connect_counted(config, metrics).await?);
     let memory = Arc::new(Memory::default());
     Ok(Backend {
         capabilities,

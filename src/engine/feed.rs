@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
+use super::metrics::{EngineMetrics, GapCause, LogReader};
 use super::table::Observed;
 use crate::backend::{BackendError, LogItem, LogOptions, LogSource, Logs};
 use crate::domain::facts::{AttemptFacts, AttemptPhase};
@@ -33,6 +34,7 @@ const TAIL_TRIES: u32 = 12;
 pub(super) struct Hub {
     logs: Arc<dyn Logs>,
     feeds: Arc<Mutex<HashMap<LogSource, Weak<Feed>>>>,
+    metrics: EngineMetrics,
 }
 
 impl std::fmt::Debug for Hub {
@@ -42,8 +44,12 @@ impl std::fmt::Debug for Hub {
 }
 
 impl Hub {
-    pub(super) fn new(logs: Arc<dyn Logs>) -> Self {
-        Self { logs, feeds: Arc::default() }
+    pub(super) fn new(logs: Arc<dyn Logs>, metrics: EngineMetrics) -> Self {
+        Self { logs, feeds: Arc::default(), metrics }
+    }
+
+    pub(super) fn metrics(&self) -> &EngineMetrics {
+        &self.metrics
     }
 
     pub(super) fn logs(&self) -> &Arc<dyn Logs> {
@@ -68,8 +74,11 @@ impl Hub {
             position: None,
             tally: Tally::default(),
             whole: true,
+            metrics: self.metrics.clone(),
         };
+        let open = self.metrics.upstream();
         task::spawn("log-upstream", async move {
+            let _open = open;
             tokio::select! {
                 () = cancel.cancelled() => {}
                 () = upstream.run() => {}
@@ -265,6 +274,7 @@ struct Upstream {
     position: Option<LogPosition>,
     tally: Tally,
     whole: bool,
+    metrics: EngineMetrics,
 }
 
 /// How one read ended.
@@ -286,7 +296,7 @@ impl Upstream {
         loop {
             let (before, began) = (self.position, Instant::now());
             let stage = match self.stage() {
-                None => return self.lose("the run is gone, and its output with it"),
+                None => return self.lose(GapCause::Gone, "the run is gone, and its output with it"),
                 Some(Stage::NotStarted) => {
                     self.wait_for_change().await;
                     continue;
@@ -310,8 +320,11 @@ impl Upstream {
                 }
                 Read::Failed(error) if is_final => {
                     failures += 1;
-                    if matches!(error, BackendError::NotFound(_)) || failures > TAIL_TRIES {
-                        return self.lose(&error.to_string());
+                    if matches!(error, BackendError::NotFound(_)) {
+                        return self.lose(GapCause::Gone, &error.to_string());
+                    }
+                    if failures > TAIL_TRIES {
+                        return self.lose(GapCause::Unreadable, &error.to_string());
                     }
                     tokio::time::sleep(backoff(failures)).await;
                 }
@@ -422,6 +435,7 @@ impl Upstream {
                 }
             }
         }
+        self.metrics.read(LogReader::Feed, &items);
         if let Some(feed) = self.feed.upgrade() {
             feed.push(&mut items);
         }
@@ -435,11 +449,12 @@ impl Upstream {
         }
     }
 
-    fn lose(self, cause: &str) {
+    fn lose(self, cause: GapCause, why: &str) {
         let Some(feed) = self.feed.upgrade() else { return };
-        let gap = LogGap { time_from: self.position.map(|p| p.time), time_to: None, cause: cause.to_owned() };
+        self.metrics.gap(LogReader::Feed, cause);
+        let gap = LogGap { time_from: self.position.map(|p| p.time), time_to: None, cause: why.to_owned() };
         feed.push(&mut vec![LogItem::Gap(gap)]);
-        feed.finish(FeedEnd::Lost(cause.to_owned()));
+        feed.finish(FeedEnd::Lost(why.to_owned()));
     }
 }
 

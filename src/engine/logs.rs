@@ -12,6 +12,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::access::stale;
 use super::feed::{FeedEnd, Hub, Taken, Tally};
+use super::metrics::{GapCause, LogReader};
 use super::results::source_of;
 use super::table::Observed;
 use super::{
@@ -70,7 +71,9 @@ impl Engine {
             events,
         };
         let (drain, until) = (self.inner.drain.clone(), caller.until);
+        let follower = streamer.query.follow.then(|| self.inner.metrics.follower());
         task::spawn("log-stream", async move {
+            let _follower = follower;
             let events = streamer.events.clone();
             let mut streamer = streamer;
             let ended = tokio::select! {
@@ -278,7 +281,7 @@ impl Streamer {
         match self.read_on(source).await {
             Ok(()) => Ok(true),
             Err(Stop::Failed(BackendError::NotFound(what))) => {
-                self.gap(format!("{what}: its output went with it")).await?;
+                self.gone(format!("{what}: its output went with it")).await?;
                 Ok(false)
             }
             Err(stop) => Err(stop),
@@ -293,7 +296,7 @@ impl Streamer {
             self.position.is_some() || told.is_some_and(|a| a.start_time.is_some())
         };
         if ran {
-            self.gap("what ran it is gone, and its output with it".to_owned()).await?;
+            self.gone("what ran it is gone, and its output with it".to_owned()).await?;
         }
         Ok(())
     }
@@ -347,6 +350,7 @@ impl Streamer {
         };
         while let Some(chunk) = chunks.next().await {
             let items = chunk.into_iter().collect::<Result<Vec<_>, _>>().map_err(Stop::Failed)?;
+            self.hub.metrics().read(LogReader::Caller, &items);
             match &mut tail {
                 Some(tail) => items.into_iter().for_each(|item| tail.push(item, &self.query)),
                 None => self.items(items).await?,
@@ -429,13 +433,16 @@ impl Streamer {
         if !pieces.is_empty() {
             let (attempt, marked) = (self.attempt, self.marked);
             let cursor = LogCursor::new(&self.run_uid, attempt, self.position).encode();
+            let bytes = pieces.iter().map(|piece| piece.data.len() as u64).sum();
             self.send(LogEvent::Pieces { attempt, pieces, marked, cursor }).await?;
+            self.hub.metrics().sent(bytes);
         }
         self.sent = self.position;
         Ok(())
     }
 
-    async fn gap(&mut self, cause: String) -> Result<(), Stop> {
+    async fn gone(&mut self, cause: String) -> Result<(), Stop> {
+        self.hub.metrics().gap(LogReader::Caller, GapCause::Gone);
         let gap = LogGap { time_from: self.position.map(|p| p.time), time_to: None, cause };
         self.send(LogEvent::Gap { attempt: self.attempt, gap }).await
     }

@@ -15,6 +15,7 @@ use tracing::{debug, error, info, warn};
 
 use super::Readiness;
 use super::feed::Hub;
+use super::metrics::EngineMetrics;
 use super::results::{self, ReadRequest};
 use super::table::{Observed, Table};
 use crate::backend::{Backend, BackendError, Runs};
@@ -26,6 +27,8 @@ use crate::domain::resolve::Rules;
 use crate::domain::result::{Checked, ResultError, ResultErrorKind, ResultOutcome};
 use crate::domain::spec::ResultMode;
 use crate::runtime::task;
+
+mod counts;
 
 /// How many runs are acted on at once.
 const ACTING: usize = 64;
@@ -82,6 +85,7 @@ pub(super) fn start(
     hub: Hub,
     rules: &Rules,
     result_deadline: Duration,
+    metrics: EngineMetrics,
 ) -> (Handle, watch::Receiver<Readiness>) {
     let (sender, inbox) = mpsc::channel(QUEUE);
     let (ready, readiness) = watch::channel(Readiness::Starting);
@@ -96,6 +100,7 @@ pub(super) fn start(
         permits: Arc::new(Semaphore::new(ACTING)),
         ready,
         read: results::Reading::new(hub, handle.clone(), result_deadline, rules),
+        metrics,
     };
     task::spawn("reconciler", reconciler.run(inbox));
     (handle, readiness)
@@ -105,6 +110,8 @@ pub(super) fn start(
 #[derive(Debug, Default)]
 struct Entry {
     uid: String,
+    /// When the run was seen to come into its present state; `None` if it may have been in it before.
+    since: Option<Instant>,
     result: Option<Checked>,
     reading: bool,
     acting: bool,
@@ -132,6 +139,7 @@ struct Reconciler {
     permits: Arc<Semaphore>,
     ready: watch::Sender<Readiness>,
     read: results::Reading,
+    metrics: EngineMetrics,
 }
 
 impl Reconciler {
@@ -140,7 +148,7 @@ impl Reconciler {
         loop {
             tokio::select! {
                 event = watch.next() => match event {
-                    Some(event) => self.event(event),
+                    Some(event) => self.work(|this| this.event(event)),
                     None => {
                         error!("the backend's watch ended; it is opened again");
                         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -148,22 +156,24 @@ impl Reconciler {
                     }
                 },
                 message = inbox.recv() => match message {
-                    Some(message) => self.message(message),
+                    Some(message) => self.work(|this| this.message(message)),
                     None => return,
                 },
                 Some(acted) = self.acting.join_next_with_id(), if !self.acting.is_empty() => match acted {
-                    Ok((id, acted)) => {
-                        self.acting_on.remove(&id);
-                        self.acted(acted);
-                    }
-                    Err(panicked) => self.panicked(&panicked),
+                    Ok((id, acted)) => self.work(|this| {
+                        this.acting_on.remove(&id);
+                        this.acted(acted);
+                    }),
+                    Err(panicked) => self.work(|this| this.panicked(&panicked)),
                 },
                 Some(due) = self.timers.next(), if !self.timers.is_empty() => {
                     let name = due.into_inner();
-                    if let Some(entry) = self.entries.get_mut(&name) {
-                        entry.timer = None;
-                        self.look_again(&name);
-                    }
+                    self.work(|this| {
+                        if let Some(entry) = this.entries.get_mut(&name) {
+                            entry.timer = None;
+                            this.look_again(&name);
+                        }
+                    });
                 }
             }
         }
@@ -176,12 +186,14 @@ impl Reconciler {
             }
             FactsEvent::Gone(name) => self.forget(&name),
             FactsEvent::Synced => {
+                self.metrics.synced(true);
                 if self.ready.send_replace(Readiness::Ready) != Readiness::Ready {
                     info!(runs = self.entries.len(), "all runs are known");
                 }
             }
             FactsEvent::Broken(why) => {
                 warn!(%why, "the backend cannot be watched; what is told may be late");
+                self.metrics.synced(false);
                 self.ready.send_replace(Readiness::Broken(why));
             }
         }
@@ -261,7 +273,9 @@ impl Reconciler {
         }
         if known.as_ref().is_none_or(|known| known.run.state != observed.run.state) {
             info!(run = %name, state = observed.run.state.as_str(), message = %observed.run.message, "run");
+            self.count_state(known.as_deref(), &observed);
         }
+        self.count_exit(known.as_deref(), &observed);
         self.table.upsert(Arc::clone(&observed));
         self.act_on(&observed);
         observed
@@ -313,7 +327,8 @@ impl Reconciler {
             entry.done.extend(fresh.iter().map(|action| (std::mem::discriminant(action), now)));
             let (runs, permits) = (Arc::clone(&self.runs), Arc::clone(&self.permits));
             let (name, uid) = (facts.name.clone(), facts.uid.clone());
-            let task = self.acting.spawn(act(runs, permits, name.clone(), uid.clone(), fresh));
+            let metrics = self.metrics.clone();
+            let task = self.acting.spawn(act(runs, permits, metrics, name.clone(), uid.clone(), fresh));
             self.acting_on.insert(task.id(), (name, uid));
         }
         self.set_timer(&facts.name, wake);
@@ -398,12 +413,21 @@ fn until(at: Timestamp) -> Duration {
     Duration::try_from(left).unwrap_or(Duration::ZERO).min(Duration::from_secs(86_400)) + Duration::from_millis(1)
 }
 
-async fn act(runs: Arc<dyn Runs>, permits: Arc<Semaphore>, name: RunName, uid: String, actions: Vec<Action>) -> Acted {
+async fn act(
+    runs: Arc<dyn Runs>,
+    permits: Arc<Semaphore>,
+    metrics: EngineMetrics,
+    name: RunName,
+    uid: String,
+    actions: Vec<Action>,
+) -> Acted {
     // The semaphore is never closed.
     let _permit = permits.acquire().await;
     for action in actions {
         debug!(run = %name, ?action, "acting");
-        if let Err(error) = runs.act(&name, &uid, &action).await {
+        let ended = runs.act(&name, &uid, &action).await;
+        metrics.acted(&action, &ended);
+        if let Err(error) = ended {
             return Acted { name, uid, failed: Some((Some(action), error)) };
         }
     }

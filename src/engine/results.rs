@@ -8,6 +8,7 @@ use futures::StreamExt;
 use tokio::sync::watch;
 
 use super::feed::{Feed, FeedEnd, Hub, Taken};
+use super::metrics::LogReader;
 use super::reconciler::Handle;
 use super::table::Observed;
 use super::{Caller, Engine, EngineError};
@@ -23,6 +24,8 @@ use crate::runtime::task;
 
 /// Bytes taken from the ring at once.
 const TAKE_BYTES: usize = 256 * 1024;
+/// Items taken from the backend at once.
+const CHUNK_ITEMS: usize = 64;
 /// The first pause before an output is read again; it doubles.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// The longest.
@@ -310,9 +313,11 @@ async fn reread(
 
 async fn read_once(hub: &Hub, source: &LogSource, rule: &ReaderRule) -> Result<Output, BackendError> {
     let mut output = Output::new(rule);
-    let mut stream = hub.logs().open(source, &LogOptions::default()).await?;
-    while let Some(item) = stream.next().await {
-        output.take(&item?);
+    let mut chunks = hub.logs().open(source, &LogOptions::default()).await?.ready_chunks(CHUNK_ITEMS);
+    while let Some(chunk) = chunks.next().await {
+        let items = chunk.into_iter().collect::<Result<Vec<_>, _>>()?;
+        hub.metrics().read(LogReader::Result, &items);
+        items.iter().for_each(|item| output.take(item));
     }
     Ok(output)
 }

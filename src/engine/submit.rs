@@ -21,6 +21,13 @@ impl Engine {
     /// Every violation at once, before anything is created; a mismatch of payloads; what the
     /// backend said.
     pub async fn submit(&self, caller: &Caller, submit: Submit) -> Result<Submitted, EngineError> {
+        let counted = self.inner.metrics.submit();
+        let ended = self.try_submit(caller, submit).await;
+        counted.end(&ended);
+        ended
+    }
+
+    async fn try_submit(&self, caller: &Caller, submit: Submit) -> Result<Submitted, EngineError> {
         if self.inner.drain.is_cancelled() {
             return Err(EngineError::NotServing("draining"));
         }

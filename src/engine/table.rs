@@ -8,6 +8,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use jiff::Timestamp;
 use tokio::sync::{broadcast, watch};
 
+use super::metrics::EngineMetrics;
 use crate::domain::derive::derive;
 use crate::domain::facts::RunFacts;
 use crate::domain::name::RunName;
@@ -60,15 +61,14 @@ struct Rows {
 pub(super) struct Table {
     rows: RwLock<Rows>,
     changes: broadcast::Sender<Change>,
-}
-
-impl Default for Table {
-    fn default() -> Self {
-        Self { rows: RwLock::default(), changes: broadcast::Sender::new(CHANGES) }
-    }
+    metrics: EngineMetrics,
 }
 
 impl Table {
+    pub(super) fn new(metrics: EngineMetrics) -> Self {
+        Self { rows: RwLock::default(), changes: broadcast::Sender::new(CHANGES), metrics }
+    }
+
     /// The run with this name.
     pub(super) fn get(&self, name: &RunName) -> Option<Arc<Observed>> {
         self.read().runs.get(name).map(|row| Arc::clone(&row.borrow()))
@@ -104,6 +104,7 @@ impl Table {
         let mut rows = self.write();
         match rows.runs.get(&run.name) {
             Some(row) => {
+                self.metrics.row(Some(&row.borrow()), Some(&observed));
                 let before = order_key(&row.borrow().run);
                 row.send_replace(observed);
                 let key = order_key(&run);
@@ -113,6 +114,7 @@ impl Table {
                 }
             }
             None => {
+                self.metrics.row(None, Some(&observed));
                 rows.order.insert(order_key(&run));
                 rows.runs.insert(run.name.clone(), watch::Sender::new(observed));
             }
@@ -126,6 +128,7 @@ impl Table {
         let mut rows = self.write();
         if let Some(row) = rows.runs.remove(name) {
             let run = Arc::clone(&row.borrow().run);
+            self.metrics.row(Some(&row.borrow()), None);
             rows.order.remove(&order_key(&run));
             let _ = self.changes.send(Change::Deleted(run));
         }

@@ -27,6 +27,7 @@ mod health;
 mod listing;
 mod local;
 mod logs;
+mod metrics;
 mod restart;
 mod runners;
 mod runs;

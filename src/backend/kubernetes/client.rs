@@ -8,6 +8,7 @@ use http::header::{CONTENT_TYPE, HeaderValue, USER_AGENT};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Pod, Secret};
+use kube::client::ClientBuilder;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config, Resource};
 use serde::de::DeserializeOwned;
@@ -15,6 +16,7 @@ use serde_json::Value;
 
 use super::KubernetesConfig;
 use super::error::{CallError, Target};
+use super::metrics::KubernetesMetrics;
 use super::names::label;
 use crate::backend::{BackendError, NamespaceMap};
 use crate::domain::name::NamespaceName;
@@ -28,6 +30,7 @@ pub(super) struct Cluster {
     pub(super) instance: String,
     pub(super) namespaces: NamespaceMap,
     pub(super) request_timeout: Duration,
+    pub(super) metrics: KubernetesMetrics,
 }
 
 impl fmt::Debug for Cluster {
@@ -40,7 +43,15 @@ impl fmt::Debug for Cluster {
 }
 
 impl Cluster {
+    /// A connection whose calls nobody counts.
     pub(super) async fn connect(config: KubernetesConfig) -> Result<Self, BackendError> {
+        Self::connect_counted(config, &KubernetesMetrics::default()).await
+    }
+
+    pub(super) async fn connect_counted(
+        config: KubernetesConfig,
+        metrics: &KubernetesMetrics,
+    ) -> Result<Self, BackendError> {
         let (source, found) = find_config(&config).await;
         let unusable = |message: String| BackendError::Corrupt { what: source.clone(), message };
         let mut client_config = found.map_err(&unusable)?;
@@ -52,9 +63,10 @@ impl Cluster {
         client_config.default_retry = false;
         let agent = HeaderValue::from_static(concat!("longshore/", env!("CARGO_PKG_VERSION")));
         client_config.headers.push((USER_AGENT, agent));
-        let client = Client::try_from(client_config).map_err(|error| unusable(chain(&error)))?;
+        let client = ClientBuilder::try_from(client_config).map_err(|error| unusable(chain(&error)))?;
         let KubernetesConfig { instance, namespaces, request_timeout, .. } = config;
-        Ok(Self { client, instance, namespaces, request_timeout })
+        let client = client.with_layer(&metrics.layer(request_timeout)).build();
+        Ok(Self { client, instance, namespaces, request_timeout, metrics: metrics.clone() })
     }
 
     /// The Kubernetes namespace of `namespace`.

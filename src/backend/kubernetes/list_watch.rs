@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::error::{CallError, Target};
+use super::metrics::{WatchEnd, WatchMetrics};
 use super::pace::Pace;
 
 /// Objects per page of a list.
@@ -57,6 +58,8 @@ pub(super) struct Scope {
     pub(super) labels: Option<String>,
     /// How long the start of a watch may take.
     pub(super) request_timeout: Duration,
+    /// Counts how it goes.
+    pub(super) metrics: WatchMetrics,
 }
 
 /// Lists and watches `scope` of `api`. Never ends.
@@ -147,6 +150,7 @@ where
             }
             Err(error) => {
                 self.pace.failed();
+                self.scope.metrics.restarted(WatchEnd::of(&error));
                 // A continue token that is too old is no trouble: the list begins anew.
                 (!error.is_expired()).then(|| self.trouble("list", &error))
             }
@@ -158,11 +162,13 @@ where
         let params = WatchParams { label_selector: self.scope.labels.clone(), ..WatchParams::default() };
         match bounded(self.scope.request_timeout, self.api.watch(&params, &version)).await {
             Ok(events) => {
+                self.scope.metrics.heard();
                 self.stage = Stage::Watching { version, events: events.boxed() };
                 Some(KindEvent::Open)
             }
             Err(error) => {
                 self.pace.failed();
+                self.scope.metrics.restarted(WatchEnd::of(&error));
                 if error.is_expired() {
                     return None;
                 }
@@ -180,7 +186,7 @@ where
         mut events: BoxStream<'static, kube::Result<WatchEvent<K>>>,
     ) -> Option<KindEvent<K>> {
         let Ok(event) = timeout(IDLE, events.next()).await else {
-            return self.ended(Some(version));
+            return self.ended(WatchEnd::Silent, Some(version));
         };
         let (version, told) = match event {
             Some(Ok(WatchEvent::Added(object) | WatchEvent::Modified(object))) => {
@@ -191,19 +197,20 @@ where
             // What is told inside the stream is about the version: mostly 410.
             Some(Ok(WatchEvent::Error(status))) => {
                 tracing::debug!(scope = ?self.scope, code = status.code, message = %status.message, "watch refused");
-                return self.ended(None);
+                return self.ended(WatchEnd::Expired, None);
             }
             // What can't be read may be a change that would otherwise be missed.
             Some(Err(error @ kube::Error::SerdeError(_))) => {
                 tracing::warn!(scope = ?self.scope, %error, "unreadable event; listing again");
-                return self.ended(None);
+                return self.ended(WatchEnd::Unreadable, None);
             }
             Some(Err(error)) => {
                 tracing::debug!(scope = ?self.scope, %error, "watch cut");
-                return self.ended(Some(version));
+                return self.ended(WatchEnd::Cut, Some(version));
             }
-            None => return self.ended(Some(version)),
+            None => return self.ended(WatchEnd::Ended, Some(version)),
         };
+        self.scope.metrics.heard();
         self.stage = match version.filter(|version| !version.is_empty()) {
             Some(version) => Stage::Watching { version, events },
             None => Stage::List,
@@ -212,7 +219,8 @@ where
     }
 
     /// The watch is over: it is begun anew at `version`, or with a list.
-    fn ended(&mut self, version: Option<String>) -> Option<KindEvent<K>> {
+    fn ended(&mut self, why: WatchEnd, version: Option<String>) -> Option<KindEvent<K>> {
+        self.scope.metrics.restarted(why);
         self.pace.ended(Instant::now());
         self.stage = version.map_or(Stage::List, |version| Stage::Watch { version });
         None

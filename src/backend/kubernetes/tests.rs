@@ -3,5 +3,6 @@
 mod create;
 mod fake;
 mod logs;
+mod metrics;
 mod stop;
 mod watch;

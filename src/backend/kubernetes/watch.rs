@@ -68,25 +68,26 @@ impl Watch {
 
 fn signals(cluster: &Cluster, namespace: Arc<str>, kind: Kind) -> BoxStream<'static, Signal> {
     let client = cluster.client.clone();
-    let scope = |kind: &'static str, labels: Option<String>| Scope {
+    let scope = |kind: &'static str, resource: &'static str, labels: Option<String>| Scope {
         kind,
         namespace: namespace.to_string(),
         labels,
         request_timeout: cluster.request_timeout,
+        metrics: cluster.metrics.watch(resource, &namespace),
     };
     let ours = Some(cluster.selector());
     match kind {
         Kind::Jobs => {
-            let events = list_watch(Api::<Job>::namespaced(client, &namespace), scope("Job", ours));
+            let events = list_watch(Api::<Job>::namespaced(client, &namespace), scope("Job", "jobs", ours));
             events.map(move |event| Signal::Job(Arc::clone(&namespace), Box::new(event))).boxed()
         }
         Kind::Pods => {
-            let events = list_watch(Api::<Pod>::namespaced(client, &namespace), scope("Pod", ours));
+            let events = list_watch(Api::<Pod>::namespaced(client, &namespace), scope("Pod", "pods", ours));
             events.map(move |event| Signal::Pod(Arc::clone(&namespace), Box::new(event))).boxed()
         }
         // Events have no labels of ours.
         Kind::Events => {
-            let events = list_watch(Api::<Event>::namespaced(client, &namespace), scope("Event", None));
+            let events = list_watch(Api::<Event>::namespaced(client, &namespace), scope("Event", "events", None));
             events.map(move |event| Signal::Event(Arc::clone(&namespace), Box::new(event))).boxed()
         }
     }

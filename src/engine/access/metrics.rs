@@ -7,6 +7,12 @@ use prometheus_client::registry::Registry;
 
 use crate::domain::access::{Proof, Verb};
 
+const KNOWN: &str = "known";
+const UNKNOWN: &str = "unknown";
+const ERROR: &str = "error";
+const TRUE: &str = "true";
+const FALSE: &str = "false";
+
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct AuthenticationLabels {
     proof: &'static str,
@@ -27,12 +33,24 @@ pub struct AccessMetrics {
 }
 
 impl AccessMetrics {
-    /// Registers them; the registry gives the prefix.
+    /// Registers them, each series at zero; the registry gives the prefix.
     pub fn new(registry: &mut Registry) -> Self {
         let metrics = Self::default();
+        for proof in [Proof::TokenFile, Proof::TokenReview, Proof::ClientCertificate] {
+            let _ = metrics.authentications.get_or_create(&AuthenticationLabels { proof: proof.as_str(), outcome: KNOWN });
+        }
+        for outcome in [UNKNOWN, ERROR] {
+            let proof = Proof::None.as_str();
+            let _ = metrics.authentications.get_or_create(&AuthenticationLabels { proof, outcome });
+        }
+        for verb in Verb::ALL.map(Verb::as_str) {
+            for allowed in [TRUE, FALSE] {
+                let _ = metrics.authorizations.get_or_create(&AuthorizationLabels { verb, allowed });
+            }
+        }
         registry.register(
             "authentications",
-            "Calls by what proved who called, and whether it was known",
+            "Calls that had to show who makes them, by what proved it and whether it did",
             metrics.authentications.clone(),
         );
         registry.register(
@@ -44,16 +62,16 @@ impl AccessMetrics {
     }
 
     pub(super) fn authenticated(&self, proof: Proof) {
-        self.authentication(proof.as_str(), "known");
+        self.authentication(proof.as_str(), KNOWN);
     }
 
     pub(super) fn unknown(&self) {
-        self.authentication(Proof::None.as_str(), "unknown");
+        self.authentication(Proof::None.as_str(), UNKNOWN);
     }
 
     /// It could not be found out.
     pub(super) fn undecided(&self) {
-        self.authentication(Proof::None.as_str(), "error");
+        self.authentication(Proof::None.as_str(), ERROR);
     }
 
     fn authentication(&self, proof: &'static str, outcome: &'static str) {
@@ -61,7 +79,7 @@ impl AccessMetrics {
     }
 
     pub(super) fn decided(&self, verb: Verb, allowed: bool) {
-        let allowed = if allowed { "true" } else { "false" };
+        let allowed = if allowed { TRUE } else { FALSE };
         self.authorizations.get_or_create(&AuthorizationLabels { verb: verb.as_str(), allowed }).inc();
     }
 }

@@ -12,6 +12,7 @@ use crate::domain::profile::Profile;
 use crate::domain::result::ResultSchema;
 use crate::domain::spec::ResultScan;
 use crate::domain::testing;
+use crate::engine::EngineMetrics;
 
 const MARKER: &str = "MARK:";
 
@@ -126,7 +127,7 @@ fn unavailable() -> BackendError {
 }
 
 fn hub(scripts: Vec<Script>) -> Hub {
-    Hub::new(Arc::new(Scripted(Mutex::new(scripts))))
+    Hub::new(Arc::new(Scripted(Mutex::new(scripts))), EngineMetrics::default())
 }
 
 /// A run that ended with this result file; the sender keeps it.

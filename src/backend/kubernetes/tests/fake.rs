@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::backend::kubernetes::client::Cluster;
-use crate::backend::kubernetes::{KubernetesConfig, connect};
+use crate::backend::kubernetes::{KubernetesConfig, KubernetesMetrics, connect};
 use crate::backend::{Backend, NamespaceMap};
 use crate::domain::name::NamespaceName;
 
@@ -148,8 +148,12 @@ impl FakeApi {
     }
 
     pub(super) async fn backend(&self) -> Backend {
+        self.counted_backend(&KubernetesMetrics::default()).await
+    }
+
+    pub(super) async fn counted_backend(&self, metrics: &KubernetesMetrics) -> Backend {
         let (_dir, config) = self.config();
-        connect(config).await.unwrap()
+        connect(config, metrics).await.unwrap()
     }
 
     pub(super) async fn cluster(&self) -> Arc<Cluster> {

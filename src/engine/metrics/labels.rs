@@ -1,0 +1,275 @@
+//! The words that the engine's metrics are labelled with: all of ours, so that there are never more
+//! series than stand here.
+
+use prometheus_client::encoding::EncodeLabelSet;
+
+use crate::backend::BackendError;
+use crate::domain::failure::{FailureClass, FailureReason};
+use crate::domain::plan::Action;
+use crate::domain::result::{ResultSource, ResultState};
+use crate::domain::run::RunState;
+use crate::engine::table::Observed;
+use crate::engine::{EngineError, Submitted};
+
+/// What a label says where there is nothing to say.
+pub(super) const NONE: &str = "NONE";
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(super) struct Outcome {
+    pub(super) outcome: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(super) struct State {
+    pub(super) state: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(super) struct Stage {
+    pub(super) stage: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(super) struct End {
+    pub(super) state: &'static str,
+    pub(super) class: &'static str,
+    pub(super) reason: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(super) struct Found {
+    pub(super) state: &'static str,
+    pub(super) source: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(super) struct Reader {
+    pub(super) reader: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(super) struct Gap {
+    pub(super) reader: &'static str,
+    pub(super) cause: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(super) struct Acted {
+    pub(super) action: &'static str,
+    pub(super) outcome: &'static str,
+}
+
+/// Who reads output from the backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::engine) enum LogReader {
+    /// The one read of an attempt that all its followers share.
+    Feed,
+    /// A caller's own: without `follow`, or to catch up.
+    Caller,
+    /// The result reader's own, once the feed has left it behind.
+    Result,
+}
+
+impl LogReader {
+    pub(super) const ALL: [Self; 3] = [Self::Feed, Self::Caller, Self::Result];
+
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Feed => "feed",
+            Self::Caller => "caller",
+            Self::Result => "result",
+        }
+    }
+}
+
+/// Why output can't be had any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::engine) enum GapCause {
+    /// The log is there without it: rotated away, or never written.
+    Missing,
+    /// What held the log is gone, and the log with it.
+    Gone,
+    /// It could not be read, however often that was tried.
+    Unreadable,
+}
+
+impl GapCause {
+    pub(super) const ALL: [Self; 3] = [Self::Missing, Self::Gone, Self::Unreadable];
+
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Gone => "gone",
+            Self::Unreadable => "unreadable",
+        }
+    }
+}
+
+pub(super) const STATES: [RunState; 9] = [
+    RunState::Queued,
+    RunState::Pending,
+    RunState::Starting,
+    RunState::Running,
+    RunState::Finishing,
+    RunState::Cancelling,
+    RunState::Succeeded,
+    RunState::Failed,
+    RunState::Cancelled,
+];
+
+pub(super) const REASONS: [FailureReason; 24] = [
+    FailureReason::NonzeroExit,
+    FailureReason::Signalled,
+    FailureReason::OomKilled,
+    FailureReason::RunDeadline,
+    FailureReason::StartDeadline,
+    FailureReason::QueueDeadline,
+    FailureReason::ImagePull,
+    FailureReason::ImageInvalid,
+    FailureReason::ConfigError,
+    FailureReason::Unschedulable,
+    FailureReason::Quota,
+    FailureReason::AdmissionDenied,
+    FailureReason::Evicted,
+    FailureReason::Preempted,
+    FailureReason::NodeLost,
+    FailureReason::NodeShutdown,
+    FailureReason::EphemeralStorage,
+    FailureReason::ResultMissing,
+    FailureReason::ResultInvalid,
+    FailureReason::ResultUnavailable,
+    FailureReason::RunnerReported,
+    FailureReason::Deleted,
+    FailureReason::Lost,
+    FailureReason::Internal,
+];
+
+/// Every result that is told of a run that is over.
+pub(super) const RESULTS: [Found; 6] = [
+    Found { state: "FOUND", source: "FILE" },
+    Found { state: "FOUND", source: "MARKED_LINE" },
+    Found { state: "FOUND", source: "SCAN" },
+    Found { state: "MISSING", source: NONE },
+    Found { state: "INVALID", source: NONE },
+    Found { state: "UNAVAILABLE", source: NONE },
+];
+
+pub(super) fn class(class: FailureClass) -> &'static str {
+    match class {
+        FailureClass::User => "USER",
+        FailureClass::Infra => "INFRA",
+        FailureClass::Platform => "PLATFORM",
+        FailureClass::Policy => "POLICY",
+    }
+}
+
+pub(super) fn result_state(state: ResultState) -> &'static str {
+    match state {
+        ResultState::Pending => "PENDING",
+        ResultState::Found => "FOUND",
+        ResultState::Missing => "MISSING",
+        ResultState::Invalid => "INVALID",
+        ResultState::Unavailable => "UNAVAILABLE",
+    }
+}
+
+pub(super) fn result_source(source: ResultSource) -> &'static str {
+    match source {
+        ResultSource::File => "FILE",
+        ResultSource::MarkedLine => "MARKED_LINE",
+        ResultSource::Scan => "SCAN",
+    }
+}
+
+/// What may come of a submit; the last: its caller left before.
+pub(super) const SUBMITS: [&str; 8] =
+    ["created", "replayed", "validated", "invalid", "denied", "refused", "failed", ABANDONED];
+
+pub(super) const ABANDONED: &str = "abandoned";
+
+pub(super) fn submit(ended: &Result<Submitted, EngineError>) -> &'static str {
+    match ended {
+        Ok(Submitted { preview: Some(_), .. }) => "validated",
+        Ok(Submitted { replayed: true, .. }) => "replayed",
+        Ok(Submitted { .. }) => "created",
+        Err(EngineError::PermissionDenied { .. }) => "denied",
+        Err(EngineError::RateLimited(_)) => "refused",
+        Err(EngineError::NotServing(_)) => "failed",
+        Err(EngineError::Backend(error)) => match error {
+            BackendError::InvalidField { .. } => "invalid",
+            BackendError::Rejected { .. } | BackendError::Exhausted { .. } | BackendError::AdmissionDenied { .. } => {
+                "refused"
+            }
+            BackendError::NotFound(_)
+            | BackendError::NamespaceNotReady(_)
+            | BackendError::Conflict(_)
+            | BackendError::Denied { .. }
+            | BackendError::Throttled { .. }
+            | BackendError::Unavailable { .. }
+            | BackendError::Io { .. }
+            | BackendError::Corrupt { .. } => "failed",
+        },
+        // Of the caller's own making.
+        Err(
+            EngineError::Invalid(_)
+            | EngineError::RunNotFound(_)
+            | EngineError::NamespaceNotFound(_)
+            | EngineError::PayloadMismatch { .. }
+            | EngineError::NameTaken { .. }
+            | EngineError::NotTerminal { .. }
+            | EngineError::EtagMismatch { .. }
+            | EngineError::NoSuchAttempt { .. }
+            | EngineError::NoResult { .. },
+        ) => "invalid",
+    }
+}
+
+pub(super) const ACTIONS: [&str; 8] = [
+    "write_stop",
+    "end_unstarted",
+    "end_started",
+    "lower_deadline",
+    "store_result",
+    "write_record",
+    "release",
+    "delete",
+];
+
+pub(super) fn action(action: &Action) -> &'static str {
+    match action {
+        Action::WriteStop(_) => "write_stop",
+        Action::EndUnstarted { .. } => "end_unstarted",
+        Action::EndStarted { .. } => "end_started",
+        Action::LowerDeadline { .. } => "lower_deadline",
+        Action::StoreResult { .. } => "store_result",
+        Action::WriteRecord(_) => "write_record",
+        Action::Release { .. } => "release",
+        Action::Delete => "delete",
+    }
+}
+
+/// What may come of an action.
+pub(super) const ACTED: [&str; 4] = ["done", "gone", "transient", "refused"];
+
+pub(super) fn acted(ended: &Result<(), BackendError>) -> &'static str {
+    match ended {
+        Ok(()) => "done",
+        Err(BackendError::NotFound(_)) => "gone",
+        Err(error) if error.is_transient() => "transient",
+        Err(_) => "refused",
+    }
+}
+
+/// How far a run is whose objects may still be held.
+pub(super) const STAGES: [&str; 3] = ["live", "unrecorded", "recorded"];
+
+/// `None` once it is let go of.
+pub(super) fn stage(observed: &Observed) -> Option<&'static str> {
+    let facts = &observed.facts;
+    match (facts.released, facts.record.is_some(), observed.run.state.is_terminal()) {
+        (true, ..) => None,
+        (false, true, _) => Some("recorded"),
+        (false, false, true) => Some("unrecorded"),
+        (false, false, false) => Some("live"),
+    }
+}

@@ -24,9 +24,11 @@ use crate::runtime::{task, telemetry};
 
 mod backend;
 mod demo;
+mod doctor;
 mod release;
 
 pub use demo::Demo;
+pub use doctor::{Certificate, doctor};
 pub use release::release;
 
 /// Between becoming unready and refusing calls: what endpoints need to notice. On loopback there
@@ -94,6 +96,9 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
     info!(backend = backend.capabilities.backend, isolation = backend.capabilities.isolation, %reason, "backend");
     for note in &backend.capabilities.notes {
         info!(%note, "isolation");
+    }
+    if backend.capabilities.backend == "kubernetes" {
+        task::spawn("doctor", doctor::at_start(config.clone(), shutdown.drain.clone()));
     }
     let mut registry = Registry::with_prefix("longshore");
     let metrics = RpcMetrics::new(&mut registry);

@@ -16,7 +16,7 @@ mod builtin;
 mod file;
 mod profiles;
 
-pub use args::{BackendChoice, ReleaseArgs, ServeArgs};
+pub use args::{BackendChoice, DoctorArgs, InstallationArgs, ReleaseArgs, ServeArgs};
 
 /// A sample with every key, its default and its meaning: what `longshore serve --print-config` prints.
 pub const SAMPLE: &str = include_str!("config/sample.toml");
@@ -105,7 +105,7 @@ impl Config {
     /// Unreadable file, unknown keys (with the nearest known one), values that can't be used (all
     /// of them at once).
     pub fn load(args: &ServeArgs) -> Result<Self, ConfigError> {
-        let file = match &args.config {
+        let file = match &args.installation.config {
             Some(path) => read(path)?,
             None => file::ConfigFile::default(),
         };

@@ -18,6 +18,7 @@ mod contract;
 mod data;
 mod demo;
 mod docs;
+mod doctor;
 mod drain;
 mod errors;
 mod fake_server;

@@ -25,6 +25,8 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 /// One cluster, as one installation of Longshore uses it.
 pub(super) struct Cluster {
     pub(super) client: Client,
+    /// URL of the API server.
+    pub(super) server: String,
     pub(super) instance: String,
     pub(super) namespaces: NamespaceMap,
     pub(super) request_timeout: Duration,
@@ -52,9 +54,10 @@ impl Cluster {
         client_config.default_retry = false;
         let agent = HeaderValue::from_static(concat!("longshore/", env!("CARGO_PKG_VERSION")));
         client_config.headers.push((USER_AGENT, agent));
+        let server = client_config.cluster_url.to_string().trim_end_matches('/').to_owned();
         let client = Client::try_from(client_config).map_err(|error| unusable(chain(&error)))?;
         let KubernetesConfig { instance, namespaces, request_timeout, .. } = config;
-        Ok(Self { client, instance, namespaces, request_timeout })
+        Ok(Self { client, server, instance, namespaces, request_timeout })
     }
 
     /// The Kubernetes namespace of `namespace`.

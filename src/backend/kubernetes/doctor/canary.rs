@@ -182,8 +182,12 @@ impl Lost {
             }
             Self::Call(error) if error.is_denied() => {
                 let rule = RIGHTS.iter().find(|rule| rule.resource == "pods");
-                Finding::skipped(check, subject, format!("these credentials may not make or read a canary: {}", error.message()))
-                    .fix(rule.map(|rule| rule.to_grant(&["create", "get", "delete"], namespace)).unwrap_or_default())
+                Finding::skipped(
+                    check,
+                    subject,
+                    format!("these credentials may not make or read a canary: {}", error.message()),
+                )
+                .fix(rule.map(|rule| rule.to_grant(&["create", "get", "delete"], namespace)).unwrap_or_default())
             }
             Self::Call(error) => {
                 Finding::failed(check, subject, format!("the canary cannot be made: {}", error.message()))

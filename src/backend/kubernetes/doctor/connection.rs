@@ -185,23 +185,8 @@ fn cause_of(error: &kube::Error) -> Cause {
     if let kube::Error::Auth(error) = error {
         return Cause::Credentials(chain(error));
     }
-    let mut next: Option<&(dyn StdError + 'static)> = Some(error);
-    while let Some(error) = next {
-        if let Some(tls) = error.downcast_ref::<rustls::Error>() {
-            return Cause::Tls(tls.to_string());
-        }
-        if let Some(error) = error.downcast_ref::<io::Error>() {
-            match error.kind() {
-                io::ErrorKind::ConnectionRefused => return Cause::Refused,
-                io::ErrorKind::TimedOut => return Cause::Other(chain(error)),
-                _ => {}
-            }
-            // What an io::Error wraps is not its source, but the same error.
-            if let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-                return Cause::Tls(tls.to_string());
-            }
-        }
-        next = error.source();
+    if let Some(cause) = known_cause(error) {
+        return cause;
     }
     // kube's own words for this are only the name of its variant.
     let text = match error {
@@ -209,6 +194,20 @@ fn cause_of(error: &kube::Error) -> Cause {
         other => chain(other),
     };
     if text.contains("dns error") { Cause::Unresolved(text) } else { Cause::Other(text) }
+}
+
+/// The first error in the chain that says by its type what it is.
+fn known_cause(error: &(dyn StdError + 'static)) -> Option<Cause> {
+    if let Some(tls) = error.downcast_ref::<rustls::Error>() {
+        return Some(Cause::Tls(tls.to_string()));
+    }
+    let next = match error.downcast_ref::<io::Error>() {
+        Some(error) if error.kind() == io::ErrorKind::ConnectionRefused => return Some(Cause::Refused),
+        // What it wraps is not its source, but the same error again.
+        Some(error) => error.get_ref().map(|inner| inner as &(dyn StdError + 'static)),
+        None => None,
+    };
+    known_cause(next.or_else(|| error.source())?)
 }
 
 #[cfg(test)]
@@ -249,7 +248,8 @@ mod tests {
         let refused = service(io::ErrorKind::ConnectionRefused.into());
         assert_eq!(cause_of(&refused), Cause::Refused);
         let tls = rustls::Error::InvalidCertificate(rustls::CertificateError::Expired);
-        let tls = service(io::Error::new(io::ErrorKind::InvalidData, tls));
+        // As hyper-rustls wraps it: twice.
+        let tls = service(io::Error::other(io::Error::new(io::ErrorKind::InvalidData, tls)));
         assert!(matches!(cause_of(&tls), Cause::Tls(why) if why.contains("xpired")));
         let dns = service(io::Error::other("dns error: no such host"));
         assert!(matches!(cause_of(&dns), Cause::Unresolved(_)));

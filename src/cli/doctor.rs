@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use clap::ValueEnum;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use unicode_width::UnicodeWidthStr;
@@ -10,7 +11,6 @@ use super::Daemon;
 use super::console::{Console, Paint, fit};
 use super::error::CliError;
 use super::interrupt::Interrupts;
-use super::output::OutputArgs;
 use super::text::{clean, clean_lines};
 use crate::config::DoctorArgs;
 use crate::runtime::finding::{Finding, Status};
@@ -34,8 +34,17 @@ const FAILED: u8 = 1;
 pub(super) struct DoctorVerb {
     #[command(flatten)]
     args: DoctorArgs,
-    #[command(flatten)]
-    output: OutputArgs,
+    /// How to print what was found
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value = "table")]
+    output: Format,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people
+    Table,
+    /// {"status": the worst, "findings": [{check, subject, status, message, fix}]}
+    Json,
 }
 
 /// What `-o json` prints.
@@ -53,24 +62,25 @@ pub(super) async fn doctor(verb: DoctorVerb, daemon: &dyn Daemon, console: &Cons
         true => console.set_status(Some(fit(&clean(line), console.err_width()))),
         false => console.note(&clean(line)),
     };
+    let makes_pods = verb.args.canary;
     let mut examined = daemon.doctor(verb.args, stop.clone(), &told);
     let mut interrupted = None;
     let findings = loop {
         tokio::select! {
             findings = &mut examined => break findings,
             code = interrupts.next() => match interrupted.replace(code) {
-                None => {
+                None if makes_pods => {
                     stop.cancel();
                     told("interrupted; what was made is deleted first");
                 }
                 // Whoever asks twice does not want to wait: Pods that are left end by themselves.
-                Some(_) => return Ok(code),
+                _ => return Ok(code),
             },
         }
     };
     console.set_status(None);
     let worst = findings.iter().map(|finding| finding.status).max().unwrap_or(Status::Ok);
-    if verb.output.is_json() {
+    if verb.output == Format::Json {
         let report = Report { status: worst, findings: &findings };
         let text = serde_json::to_string_pretty(&report).map_err(|error| CliError::Other(error.into()))?;
         console.out(format!("{text}\n").as_bytes()).await?;

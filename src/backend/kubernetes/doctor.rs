@@ -11,7 +11,7 @@ use super::KubernetesConfig;
 use super::client::Cluster;
 use super::error::CallError;
 use crate::domain::profile::{Limits, Profile};
-use crate::runtime::finding::{Finding, Progress};
+use crate::runtime::finding::{Finding, Progress, Status};
 
 mod canary;
 mod clock;
@@ -73,24 +73,25 @@ pub struct Examination {
 }
 
 /// Looks at the cluster that `config` names, with the credentials that it names: findings in the
-/// order of the checks, and never none. Every call ends within `config.request_timeout`.
+/// order of the checks, and never none. `progress` is told which canaries are tried. Every call ends within `config.request_timeout`.
 pub async fn examine(config: KubernetesConfig, wanted: &Examination, progress: Progress<'_>) -> Vec<Finding> {
     let cluster = match Cluster::connect(config).await {
         Ok(cluster) => cluster,
         Err(error) => return cut_short(connection::unusable(&error), wanted.extent),
     };
-    progress("asking the API server");
     let connected = match connection::connect(&cluster).await {
         Ok(connected) => connected,
         Err(failed) => return cut_short(failed, wanted.extent),
     };
     let mut findings = vec![connected.finding, connected.clock];
-    progress("asking for rights");
     findings.extend(rights::cluster_wide(&cluster, wanted, &connected.who).await);
     for (_, namespace) in cluster.namespaces.iter() {
         findings.extend(rights::in_namespace(&cluster, namespace, wanted, &connected.who).await);
-        findings.extend(namespace::examine(&cluster, namespace).await);
-        if wanted.extent >= Extent::Reads {
+        let looked_at = namespace::examine(&cluster, namespace).await;
+        // Lists of what is in a namespace that is not there are empty, and say nothing.
+        let is_missing = looked_at.iter().any(|finding| finding.status == Status::Failed);
+        findings.extend(looked_at);
+        if wanted.extent >= Extent::Reads && !is_missing {
             findings.extend(quota::examine(&cluster, namespace, &wanted.limits).await);
             findings.extend(limits::examine(&cluster, namespace, &wanted.limits).await);
         }
@@ -128,7 +129,7 @@ fn unread(check: &'static str, namespace: &str, rule: &Rule, error: &CallError) 
     let resource = rule.resource;
     if error.is_forbidden() {
         let message = format!("{resource} may not be read with these credentials");
-        return Finding::skipped(check, namespace, message).fix(rule.to_grant(rule.verbs, namespace));
+        return Finding::skipped(check, namespace, message).fix(rule.how_to_grant(rule.verbs, namespace));
     }
     Finding::warning(check, namespace, format!("{resource} cannot be read: {}", error.message()))
         .fix("ask again; if it stays, the API server's log tells more")

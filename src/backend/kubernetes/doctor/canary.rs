@@ -11,8 +11,8 @@ use tokio::time::{Instant, sleep};
 use super::super::client::Cluster;
 use super::super::error::CallError;
 use super::super::names::label;
-use super::check::CANARY;
-use super::{Examination, Finding, Progress, RIGHTS, all};
+use super::check::{CANARY, IMAGE, NETWORK_POLICY};
+use super::{Examination, Finding, Progress, RIGHTS, all, rights};
 
 mod image;
 mod network;
@@ -40,6 +40,13 @@ enum Lost {
 pub(super) async fn examine(cluster: &Cluster, wanted: &Examination, progress: Progress<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (_, namespace) in cluster.namespaces.iter() {
+        if let Some(rule) = rights::missing_for_canaries(cluster, namespace).await {
+            findings.extend([NETWORK_POLICY, IMAGE].map(|check| {
+                let finding = Finding::skipped(check, namespace, "not tried: a canary could not be deleted again");
+                finding.fix(rule.how_to_grant(rule.verbs, namespace))
+            }));
+            continue;
+        }
         sweep(cluster, namespace).await;
         findings.extend(network::examine(cluster, namespace, wanted, progress).await);
         let mut images: Vec<BoxFuture<'_, _>> = Vec::new();
@@ -187,7 +194,7 @@ impl Lost {
                     subject,
                     format!("these credentials may not make or read a canary: {}", error.message()),
                 )
-                .fix(rule.map(|rule| rule.to_grant(&["create", "get", "delete"], namespace)).unwrap_or_default())
+                .fix(rule.map(|rule| rule.how_to_grant(&["create", "get", "delete"], namespace)).unwrap_or_default())
             }
             Self::Call(error) => {
                 Finding::failed(check, subject, format!("the canary cannot be made: {}", error.message()))

@@ -139,7 +139,7 @@ impl Rule {
     }
 
     /// What to put into which Role, for these of its verbs.
-    pub(super) fn to_grant(&self, verbs: &[&str], namespace: &str) -> String {
+    pub(super) fn how_to_grant(&self, verbs: &[&str], namespace: &str) -> String {
         let role = match self.need {
             Need::TokenReview => "a ClusterRole".to_owned(),
             _ => format!("the Role in namespace {namespace}"),
@@ -227,6 +227,17 @@ async fn examine(
     judge(&verdicts, namespace.unwrap_or("the cluster"), who)
 }
 
+/// The canaries' own right that they have beyond those of runs, if it is missing.
+pub(super) async fn missing_for_canaries(cluster: &Cluster, namespace: &str) -> Option<&'static Rule> {
+    let rule = RIGHTS.iter().find(|rule| rule.need == Need::Canaries)?;
+    for verb in rule.verbs {
+        if let Verdict::Missing(_) = ask(cluster, Right { rule, verb, namespace: Some(namespace) }).await {
+            return Some(rule);
+        }
+    }
+    None
+}
+
 async fn ask(cluster: &Cluster, right: Right<'_>) -> Verdict {
     let attributes = right.rule.attributes(right.verb, right.namespace);
     let spec = SelfSubjectAccessReviewSpec { resource_attributes: Some(attributes), ..Default::default() };
@@ -252,11 +263,11 @@ fn judge(verdicts: &[(Right<'_>, Verdict)], place: &str, who: &str) -> Vec<Findi
         match verdict {
             Verdict::Allowed => {}
             Verdict::Missing(said) => {
-                let mut message = format!("not allowed for {who}, but {}", right.rule.purpose);
+                let mut message = format!("not allowed for {who}; needed since {}", right.rule.purpose);
                 if !said.is_empty() {
                     message.push_str(&format!(" (the API server says: {said})"));
                 }
-                let fix = right.rule.to_grant(&[right.verb], right.namespace.unwrap_or_default());
+                let fix = right.rule.how_to_grant(&[right.verb], right.namespace.unwrap_or_default());
                 findings.push(Finding::failed(CHECK, right.to_string(), message).fix(fix));
             }
             Verdict::Unasked(error) => unasked = Some(unasked.map_or((error, 1), |(first, count)| (first, count + 1))),

@@ -197,11 +197,12 @@ async fn a_namespace_that_cannot_take_runs() {
             "GET /api/v1/namespaces/longshore-runs" => answer(),
             _ => sound(request),
         });
-        examined(&api, &wanted(Extent::Start)).await
+        examined(&api, &wanted(Extent::Reads)).await
     };
     let missing = told(|| Reply::status(404, "NotFound", "namespaces \"longshore-runs\" not found")).await;
     assert_eq!(one(&missing, "namespace").status, Status::Failed);
     assert!(one(&missing, "namespace").fix.contains("kubectl create namespace longshore-runs"));
+    assert_eq!(of(&missing, "quota").len(), 0, "there is nothing that could have room");
     let ending = told(|| {
         Reply::Json(200, json!({"metadata": {"name": NAMESPACE, "deletionTimestamp": "2026-01-01T00:00:00Z"}}))
     })
@@ -361,6 +362,24 @@ async fn canaries_that_may_not_be_made_are_skipped_and_others_refused() {
         }
         assert!(!api.short().iter().any(|request| request.starts_with("DELETE")), "nothing was made");
     }
+}
+
+#[tokio::test]
+async fn canaries_that_could_not_be_deleted_are_not_made() {
+    let api = FakeApi::start(|request| {
+        if request.target.contains("selfsubjectaccessreviews") && right(request) == "pods delete" {
+            let mut review = request.json();
+            review["status"] = json!({"allowed": false});
+            return Reply::Json(201, review);
+        }
+        sound(request)
+    });
+    let findings = examined(&api, &wanted(Extent::Canaries)).await;
+    assert_eq!(one(&findings, "rights").subject, "pods delete in longshore-runs");
+    for check in ["network-policy", "image"] {
+        assert_eq!(one(&findings, check).status, Status::Skipped);
+    }
+    assert!(!api.short().contains(&"POST pods".to_owned()), "{:?}", api.short());
 }
 
 #[tokio::test]

@@ -69,6 +69,8 @@ pub(super) async fn at_start(config: Config, stop: CancellationToken) {
         }
     }
     for Finding { check, subject, status, message, fix } in &findings {
+        // Lines to paste become one: a log line is one line.
+        let fix = fix.split_whitespace().collect::<Vec<_>>().join(" ");
         match status {
             Status::Ok | Status::Skipped => {}
             Status::Warning => warn!(check, %subject, %fix, "{message}"),

@@ -25,10 +25,12 @@ use crate::runtime::{task, telemetry};
 mod access;
 mod backend;
 mod demo;
+mod doctor;
 mod metrics;
 mod release;
 
 pub use demo::Demo;
+pub use doctor::doctor;
 use metrics::Metrics;
 pub use release::release;
 
@@ -95,6 +97,9 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
     info!(backend = backend.capabilities.backend, isolation = backend.capabilities.isolation, %reason, "backend");
     for note in &backend.capabilities.notes {
         info!(%note, "isolation");
+    }
+    if backend.capabilities.backend == "kubernetes" {
+        task::spawn("doctor", doctor::at_start(config.clone(), shutdown.drain.clone()));
     }
     let Metrics { registry, rpc, engine, access: access_metrics } = metrics;
     let tls = config.access.tls.clone().map(TlsFiles::serve).transpose()?;

@@ -1,6 +1,6 @@
 //! The command line: one file a verb, nearly all of them clients of the gRPC API.
 //!
-//! May name proto, config and runtime; `result` the domain's reader of results too. What only the composition root can do (serve, demo, release, the runners) comes
+//! May name proto, config and runtime; `result` the domain's reader of results too. What only the composition root can do (serve, demo, doctor, release, the runners) comes
 //! in as a [`Daemon`]. The program's output goes to stdout, what Longshore says to stderr.
 
 mod cancel;
@@ -9,6 +9,7 @@ mod connect;
 mod console;
 mod credentials;
 mod demo;
+mod doctor;
 mod error;
 mod exit;
 mod get;
@@ -38,10 +39,12 @@ use std::process::ExitCode;
 
 use async_trait::async_trait;
 use clap::{Parser, Subcommand};
+use tokio_util::sync::CancellationToken;
 
 use self::console::Console;
 use self::error::CliError;
-use crate::config::{ReleaseArgs, SAMPLE, ServeArgs};
+use crate::config::{DoctorArgs, ReleaseArgs, SAMPLE, ServeArgs};
+use crate::runtime::finding::{Finding, Progress};
 
 /// What the command line can't do as a client. Implemented by the binary over the composition root.
 #[async_trait]
@@ -54,6 +57,12 @@ pub trait Daemon: Send + Sync {
 
     /// Gives the Jobs of an installation free, without the daemon.
     async fn release(&self, args: ReleaseArgs) -> anyhow::Result<ExitCode>;
+
+    /// Looks for what would keep runs from working. Once `stop` is cancelled, it only tidies up.
+    async fn doctor(&self, args: DoctorArgs, stop: CancellationToken, progress: Progress<'_>) -> Vec<Finding>;
+
+    /// Is one of the Pods by which the doctor tries the network.
+    async fn canary(&self, canary: Canary) -> ExitCode;
 
     /// Answers the request in this process's environment. The process should exit at once afterwards.
     async fn runner_sql(&self) -> ExitCode;
@@ -92,6 +101,7 @@ Examples:
   longshore ls --watch                    runs as they change
   longshore logs -f RUN                   follow a run's output
   longshore result FILE                   the JSON object among what a program printed
+  longshore doctor                        what would keep runs from working, and what to do about it
 
 The server is named by --server URL, before or after the command, or by LONGSHORE_SERVER; the \
 namespace by --namespace or LONGSHORE_NAMESPACE. Exit codes: `longshore help run`.";
@@ -137,6 +147,8 @@ enum Command {
     Info(info::InfoArgs),
     /// Show the main job: start a server, run something, watch it fail and say why
     Demo(demo::DemoArgs),
+    /// Look for what would keep runs from working, each with its fix
+    Doctor(doctor::DoctorVerb),
     /// Give the Jobs of an installation free, without its daemon
     Release(ReleaseArgs),
     /// Make static tokens for a server
@@ -161,6 +173,28 @@ enum Command {
 enum Runner {
     /// SQL over CSV files
     Sql,
+    /// One of the Pods of `doctor --canary`
+    #[command(subcommand)]
+    Canary(Canary),
+}
+
+/// What a Pod of `longshore doctor --canary` does.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Canary {
+    /// Greet whoever connects
+    Listen {
+        /// Port
+        #[arg(long)]
+        port: u16,
+    },
+    /// Call a listener; exit 0 if the last call got through, 1 if not
+    Connect {
+        /// Its address
+        address: SocketAddr,
+        /// How long to call
+        #[arg(long, default_value = "10")]
+        seconds: u64,
+    },
 }
 
 /// Does what the arguments of this process ask for.
@@ -193,7 +227,7 @@ fn explain(error: &clap::Error) -> ExitCode {
 
 fn runtime(command: &Command) -> std::io::Result<tokio::runtime::Runtime> {
     let mut builder = match command {
-        Command::Serve(_) | Command::Demo(_) | Command::Release(_) | Command::Runner(_) => {
+        Command::Serve(_) | Command::Demo(_) | Command::Doctor(_) | Command::Release(_) | Command::Runner(_) => {
             tokio::runtime::Builder::new_multi_thread()
         }
         _ => tokio::runtime::Builder::new_current_thread(),
@@ -209,6 +243,8 @@ async fn dispatch(command: Command, daemon: &dyn Daemon, console: &Console) -> R
         }
         Command::Serve(args) => return Ok(daemon.serve(args).await?),
         Command::Release(args) => return Ok(daemon.release(args).await?),
+        Command::Doctor(verb) => Box::pin(doctor::doctor(verb, daemon, console)).await?,
+        Command::Runner(Runner::Canary(canary)) => return Ok(daemon.canary(canary).await),
         Command::Runner(Runner::Sql) => return Ok(daemon.runner_sql().await),
         Command::Shim { directory } => return Ok(daemon.shim(directory)),
         Command::Token(command) => token::token(&command, console).await?,

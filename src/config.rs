@@ -19,7 +19,7 @@ mod profiles;
 mod tokens;
 
 pub use access::{Access, Authentication, Authorization, TokenReview};
-pub use args::{BackendChoice, ReleaseArgs, ServeArgs};
+pub use args::{BackendChoice, DoctorArgs, InstallationArgs, ReleaseArgs, ServeArgs};
 pub use tokens::{TokenFile, TokenSection};
 
 /// A sample with every key, its default and its meaning: what `longshore serve --print-config` prints.
@@ -115,7 +115,7 @@ impl Config {
     /// Unreadable file, unknown keys (with the nearest known one), values that can't be used (all
     /// of them at once).
     pub fn load(args: &ServeArgs) -> Result<Self, ConfigError> {
-        let file = match &args.config {
+        let file = match &args.installation.config {
             Some(path) => read(path)?,
             None => file::ConfigFile::default(),
         };

@@ -2,12 +2,15 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use longshore::app;
-use longshore::cli::{self, Daemon, DemoOptions, DemoServer};
-use longshore::config::{ReleaseArgs, ServeArgs};
+use longshore::cli::{self, Canary, Daemon, DemoOptions, DemoServer};
+use longshore::config::{DoctorArgs, ReleaseArgs, ServeArgs};
 use longshore::runner::{self, RunnerEnv};
+use longshore::runtime::finding::{Finding, Progress};
+use tokio_util::sync::CancellationToken;
 
 fn main() -> ExitCode {
     cli::main(&Longshore)
@@ -28,6 +31,19 @@ impl Daemon for Longshore {
 
     async fn release(&self, args: ReleaseArgs) -> anyhow::Result<ExitCode> {
         app::release(args).await
+    }
+
+    async fn doctor(&self, args: DoctorArgs, stop: CancellationToken, progress: Progress<'_>) -> Vec<Finding> {
+        app::doctor(args, stop, progress).await
+    }
+
+    async fn canary(&self, canary: Canary) -> ExitCode {
+        match canary {
+            Canary::Listen { port } => runner::canary::listen(port).await,
+            Canary::Connect { address, seconds } => {
+                runner::canary::connect(address, Duration::from_secs(seconds)).await
+            }
+        }
     }
 
     async fn runner_sql(&self) -> ExitCode {

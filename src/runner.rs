@@ -4,6 +4,7 @@
 //! stderr, and prints its result, one JSON object on one line, on stdout. The shim runs beside the program
 //! of a local run. This module knows the domain only.
 
+pub mod canary;
 mod env;
 mod output;
 pub mod shim;

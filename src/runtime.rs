@@ -1,8 +1,10 @@
-//! What any daemon needs: tasks, shutdown, telemetry, the admin server, TLS. Knows nothing of ours.
+//! What any daemon needs: tasks, shutdown, telemetry, the admin server, TLS, findings of self-checks.
+//! Knows nothing of ours.
 
 pub mod admin;
 pub mod certificate;
 pub mod files;
+pub mod finding;
 pub mod shutdown;
 pub mod task;
 pub mod telemetry;

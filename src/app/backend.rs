@@ -10,31 +10,40 @@ use crate::backend::local::{self, LocalConfig};
 use crate::backend::{Backend, NamespaceMap};
 use crate::config::{BackendChoice, Config};
 
+/// What executes runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Choice {
+    /// A cluster; whether it is the one that this process runs in.
+    Cluster { in_cluster: bool },
+    /// This machine.
+    Machine,
+}
+
 /// Connects the backend that the configuration chooses, with the reason of the choice. Nothing is
 /// asked of a cluster yet.
 pub(super) async fn connect(config: &Config, metrics: &mut Metrics) -> anyhow::Result<(Backend, String)> {
+    let (choice, reason) = choose(config)?;
+    let backend = match choice {
+        Choice::Cluster { in_cluster } => cluster(config, in_cluster, metrics).await?,
+        Choice::Machine => this_machine(config).await?,
+    };
+    Ok((backend, reason.to_owned()))
+}
+
+/// What the configuration and the place where this runs make of `auto`, with the reason.
+pub(super) fn choose(config: &Config) -> anyhow::Result<(Choice, &'static str)> {
     let explicit = config.kubernetes.kubeconfig.is_some();
     // What every Pod finds in its environment, and nothing else has.
     let in_cluster = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
     match config.backend {
-        BackendChoice::Auto if explicit => {
-            Ok((cluster(config, false, metrics).await?, "a kubeconfig is configured".to_owned()))
-        }
-        BackendChoice::Auto if in_cluster => {
-            Ok((cluster(config, true, metrics).await?, "this runs in a cluster".to_owned()))
-        }
-        BackendChoice::Auto => {
-            let reason = "no kubeconfig is configured and this runs in no cluster";
-            Ok((this_machine(config).await?, reason.to_owned()))
-        }
-        BackendChoice::Kubernetes => {
-            let inside = in_cluster && !explicit;
-            Ok((cluster(config, inside, metrics).await?, "it was asked for".to_owned()))
-        }
+        BackendChoice::Auto if explicit => Ok((Choice::Cluster { in_cluster: false }, "a kubeconfig is configured")),
+        BackendChoice::Auto if in_cluster => Ok((Choice::Cluster { in_cluster: true }, "this runs in a cluster")),
+        BackendChoice::Auto => Ok((Choice::Machine, "no kubeconfig is configured and this runs in no cluster")),
+        BackendChoice::Kubernetes => Ok((Choice::Cluster { in_cluster: in_cluster && !explicit }, "it was asked for")),
         BackendChoice::Local if explicit => {
             bail!("a kubeconfig is configured, but the backend is `local`: drop one of the two")
         }
-        BackendChoice::Local => Ok((this_machine(config).await?, "it was asked for".to_owned())),
+        BackendChoice::Local => Ok((Choice::Machine, "it was asked for")),
     }
 }
 
@@ -58,19 +67,24 @@ async fn cluster(config: &Config, in_cluster: bool, metrics: &mut Metrics) -> an
 }
 
 async fn this_machine(config: &Config) -> anyhow::Result<Backend> {
+    let local = local_config(config)?;
+    let root = local.root.clone();
+    local::open(local).await.with_context(|| format!("cannot keep runs in {}", root.display()))
+}
+
+/// How this machine is used.
+pub(super) fn local_config(config: &Config) -> anyhow::Result<LocalConfig> {
     let root = match &config.local.state_dir {
         Some(dir) => dir.clone(),
         None => default_state_dir()?,
     };
-    let executable = std::env::current_exe().context("cannot find this executable")?;
-    let local = LocalConfig {
-        root: root.clone(),
-        executable,
+    Ok(LocalConfig {
+        root,
+        executable: std::env::current_exe().context("cannot find this executable")?,
         path: std::env::var("PATH").unwrap_or_else(|_| local::DEFAULT_PATH.to_owned()),
         volumes: config.volumes.clone(),
         sandbox: !config.local.no_bwrap,
-    };
-    local::open(local).await.with_context(|| format!("cannot keep runs in {}", root.display()))
+    })
 }
 
 /// `$XDG_STATE_HOME/longshore`, else `~/.local/state/longshore` (XDG Base Directory Specification).

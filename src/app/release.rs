@@ -15,8 +15,8 @@ use crate::runtime::telemetry;
 /// A configuration that can't be used, a cluster that can't be reached; what was released until
 /// then stays released.
 pub async fn release(args: ReleaseArgs) -> anyhow::Result<ExitCode> {
-    let ReleaseArgs { config, kubeconfig, context, instance, scale_down, delete } = args;
-    let config = Config::load(&ServeArgs { config, kubeconfig, context, instance, ..ServeArgs::default() })?;
+    let ReleaseArgs { installation, scale_down, delete } = args;
+    let config = Config::load(&ServeArgs { installation, ..ServeArgs::default() })?;
     telemetry::install(config.log_format);
     let _ = rustls::crypto::ring::default_provider().install_default();
     let in_cluster = config.kubernetes.kubeconfig.is_none() && std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();

@@ -21,6 +21,7 @@ use crate::domain::profile::{Capabilities, Volume};
 use crate::domain::spec::NetworkMode;
 
 mod client;
+pub mod doctor;
 mod error;
 pub mod facts;
 mod index;

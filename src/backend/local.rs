@@ -22,6 +22,7 @@ use crate::domain::spec::NetworkMode;
 use crate::runtime;
 
 mod directory;
+pub mod doctor;
 mod facts;
 mod inotify;
 mod launch;

@@ -5,12 +5,33 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+/// Flags that name an installation: its configuration file, and its cluster.
+#[derive(Args, Clone, Debug, Default)]
+pub struct InstallationArgs {
+    /// Configuration file of the daemon (TOML); without it every key has its default
+    #[arg(long, short = 'c', env = "LONGSHORE_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Kubeconfig file of the cluster
+    #[arg(long, env = "LONGSHORE_KUBECONFIG", value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+
+    /// Context in the kubeconfig [default: its current one]
+    #[arg(long, env = "LONGSHORE_CONTEXT", value_name = "NAME")]
+    pub context: Option<String>,
+
+    /// Name of the installation: two with different names never touch each other's runs
+    /// [default: longshore]
+    #[arg(long, env = "LONGSHORE_INSTANCE", value_name = "NAME")]
+    pub instance: Option<String>,
+}
+
 /// Flags of `longshore serve`. They win over the configuration file.
 #[derive(Args, Clone, Debug, Default)]
 pub struct ServeArgs {
-    /// Configuration file (TOML); without it every key has its default
-    #[arg(long, short = 'c', env = "LONGSHORE_CONFIG", value_name = "FILE")]
-    pub config: Option<PathBuf>,
+    /// Which installation.
+    #[command(flatten)]
+    pub installation: InstallationArgs,
 
     /// Address to serve gRPC on [default: 127.0.0.1:7420]
     #[arg(long, env = "LONGSHORE_LISTEN", value_name = "ADDR")]
@@ -32,19 +53,6 @@ pub struct ServeArgs {
     /// laptop never submits to production by accident.
     #[arg(long, env = "LONGSHORE_BACKEND", value_enum, value_name = "BACKEND")]
     pub backend: Option<BackendChoice>,
-
-    /// Kubeconfig file of the cluster
-    #[arg(long, env = "LONGSHORE_KUBECONFIG", value_name = "FILE")]
-    pub kubeconfig: Option<PathBuf>,
-
-    /// Context in the kubeconfig [default: its current one]
-    #[arg(long, env = "LONGSHORE_CONTEXT", value_name = "NAME")]
-    pub context: Option<String>,
-
-    /// Name of this installation: two with different names never touch each other's runs
-    /// [default: longshore]
-    #[arg(long, env = "LONGSHORE_INSTANCE", value_name = "NAME")]
-    pub instance: Option<String>,
 
     /// Where the local backend keeps its runs
     #[arg(long, env = "LONGSHORE_STATE_DIR", value_name = "DIR")]
@@ -81,22 +89,11 @@ pub enum BackendChoice {
 
 /// Flags of `longshore release`.
 #[derive(Args, Clone, Debug, Default)]
+#[command(after_help = "Without --kubeconfig: the cluster that this runs in, else $KUBECONFIG or ~/.kube/config.")]
 pub struct ReleaseArgs {
-    /// Configuration file of the daemon whose runs are released
-    #[arg(long, short = 'c', env = "LONGSHORE_CONFIG", value_name = "FILE")]
-    pub config: Option<PathBuf>,
-
-    /// Kubeconfig file of the cluster [default: $KUBECONFIG, ~/.kube/config, or the cluster this runs in]
-    #[arg(long, env = "LONGSHORE_KUBECONFIG", value_name = "FILE")]
-    pub kubeconfig: Option<PathBuf>,
-
-    /// Context in the kubeconfig [default: its current one]
-    #[arg(long, env = "LONGSHORE_CONTEXT", value_name = "NAME")]
-    pub context: Option<String>,
-
-    /// Name of the installation whose Jobs are released [default: longshore]
-    #[arg(long, env = "LONGSHORE_INSTANCE", value_name = "NAME")]
-    pub instance: Option<String>,
+    /// Which installation.
+    #[command(flatten)]
+    pub installation: InstallationArgs,
 
     /// First scale the daemon's Deployment to 0, and wait until its Pods are gone
     #[arg(long, value_name = "NAMESPACE/DEPLOYMENT")]
@@ -105,4 +102,30 @@ pub struct ReleaseArgs {
     /// Delete the Jobs as well, live ones included
     #[arg(long)]
     pub delete: bool,
+}
+
+/// Flags of `longshore doctor`.
+#[derive(Args, Clone, Debug, Default)]
+pub struct DoctorArgs {
+    /// Which installation.
+    #[command(flatten)]
+    pub installation: InstallationArgs,
+
+    /// What executes runs, as for `longshore serve`
+    #[arg(long, env = "LONGSHORE_BACKEND", value_enum, value_name = "BACKEND")]
+    pub backend: Option<BackendChoice>,
+
+    /// Where the local backend keeps its runs
+    #[arg(long, env = "LONGSHORE_STATE_DIR", value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+
+    /// Make Pods too, and delete them again: tells whether NetworkPolicies are enforced, and whether each profile's
+    /// image can be pulled
+    #[arg(long)]
+    pub canary: bool,
+
+    /// Image with this binary at /usr/local/bin/longshore, for the canaries of the network
+    /// [default: the image of profile `sql`]
+    #[arg(long, value_name = "IMAGE", requires = "canary")]
+    pub canary_image: Option<String>,
 }

@@ -174,7 +174,7 @@ impl ConfigFile {
         };
         let drain_timeout = duration("drain_timeout", &self.drain_timeout, 20);
         let result_deadline = duration("result_deadline", &self.result_deadline, 10);
-        let instance = args.instance.clone().or(self.instance).unwrap_or_else(|| "longshore".to_owned());
+        let instance = args.installation.instance.clone().or(self.instance).unwrap_or_else(|| "longshore".to_owned());
         if !crate::domain::syntax::is_label_value(&instance) || instance.is_empty() {
             faults
                 .add("instance", format!("`{instance}` is no label value: 1 to 63 letters, digits, `-`, `_` and `.`"));
@@ -281,8 +281,8 @@ fn kubernetes(file: KubernetesFile, args: &ServeArgs, faults: &mut Faults) -> Ku
         .as_deref()
         .and_then(|text| faults.choice("kubernetes.network_policies", text, &[("installed", true), ("none", false)]));
     KubernetesSection {
-        kubeconfig: args.kubeconfig.clone().or(file.kubeconfig),
-        context: args.context.clone().or(file.context),
+        kubeconfig: args.installation.kubeconfig.clone().or(file.kubeconfig),
+        context: args.installation.context.clone().or(file.context),
         network_policies: policies.unwrap_or(false),
     }
 }

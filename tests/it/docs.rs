@@ -12,7 +12,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use longshore::config::{Config, ServeArgs};
+use longshore::config::{Config, InstallationArgs, ServeArgs};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// The address that the pages use.
@@ -195,7 +195,8 @@ fn configurations_in_the_pages_load() {
     for (page, text) in pages() {
         for block in blocks(&text).iter().filter(|block| block.info.first().is_some_and(|word| word == "toml")) {
             std::fs::write(&file, &block.text).unwrap();
-            let args = ServeArgs { config: Some(file.clone()), ..ServeArgs::default() };
+            let installation = InstallationArgs { config: Some(file.clone()), ..InstallationArgs::default() };
+            let args = ServeArgs { installation, ..ServeArgs::default() };
             if let Err(error) = Config::load(&args) {
                 panic!("{page}:{}: {error}", block.line);
             }

@@ -19,6 +19,7 @@ mod contract;
 mod data;
 mod demo;
 mod docs;
+mod doctor;
 mod drain;
 mod errors;
 mod fake_server;

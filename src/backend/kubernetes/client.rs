@@ -27,6 +27,8 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 /// One cluster, as one installation of Longshore uses it.
 pub(super) struct Cluster {
     pub(super) client: Client,
+    /// URL of the API server.
+    pub(super) server: String,
     pub(super) instance: String,
     pub(super) namespaces: NamespaceMap,
     pub(super) request_timeout: Duration,
@@ -63,10 +65,11 @@ impl Cluster {
         client_config.default_retry = false;
         let agent = HeaderValue::from_static(concat!("longshore/", env!("CARGO_PKG_VERSION")));
         client_config.headers.push((USER_AGENT, agent));
+        let server = client_config.cluster_url.to_string().trim_end_matches('/').to_owned();
         let client = ClientBuilder::try_from(client_config).map_err(|error| unusable(chain(&error)))?;
         let KubernetesConfig { instance, namespaces, request_timeout, .. } = config;
         let client = client.with_layer(&metrics.layer(request_timeout)).build();
-        Ok(Self { client, instance, namespaces, request_timeout, metrics: metrics.clone() })
+        Ok(Self { client, server, instance, namespaces, request_timeout, metrics: metrics.clone() })
     }
 
     /// The Kubernetes namespace of `namespace`.

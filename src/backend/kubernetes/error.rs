@@ -109,6 +109,21 @@ impl CallError {
         matches!(self.meaning(), Meaning::Throttled | Meaning::Unavailable | Meaning::Corrupt)
     }
 
+    /// The HTTP code, if the API server answered with an error.
+    pub(super) fn code(&self) -> Option<u16> {
+        if let Self::Status(status) = self { Some(status.code) } else { None }
+    }
+
+    /// 403: our rights are short, or an admission says no.
+    pub(super) fn is_forbidden(&self) -> bool {
+        self.code() == Some(403)
+    }
+
+    /// The authorizer says no: our rights are short.
+    pub(super) fn is_denied(&self) -> bool {
+        self.meaning() == Meaning::Denied
+    }
+
     /// When the API server wants to be asked again, if it said.
     pub(super) fn retry_after(&self) -> Option<Duration> {
         let Self::Status(status) = self else { return None };
@@ -127,7 +142,8 @@ impl CallError {
         }
     }
 
-    fn message(&self) -> String {
+    /// What the API server, or the way to it, said.
+    pub(super) fn message(&self) -> String {
         match self {
             Self::Status(status) => shown(&status.message, status.code),
             // kube's words for these are only the names of its variants.

@@ -6,7 +6,7 @@ mod pod;
 mod yaml;
 
 #[cfg(test)]
-mod pod_security;
+pub(super) mod pod_security;
 #[cfg(test)]
 mod tests;
 

@@ -26,6 +26,8 @@ pub mod label {
     pub const ATTEMPT: &str = "longshore.dev/attempt";
     /// The network mode, which NetworkPolicies select.
     pub const NETWORK: &str = "longshore.dev/network";
+    /// On Pods of `longshore doctor --canary`, which are no runs: what it is to find out.
+    pub const CANARY: &str = "longshore.dev/canary";
     /// What an operator sets to `true` on a Secret that runs may name.
     pub const ALLOW_RUNS: &str = "longshore.dev/allow-runs";
     /// Set by the Job controller on a Pod: uid of its Job. Names may be used again, uids never.

@@ -1,7 +1,8 @@
 //! The I/O of this backend: against a scripted API server, and (ignored) against a real cluster.
 
 mod create;
-mod fake;
+mod doctor;
+pub(super) mod fake;
 mod logs;
 mod metrics;
 mod stop;

@@ -37,7 +37,8 @@ impl AccessMetrics {
     pub fn new(registry: &mut Registry) -> Self {
         let metrics = Self::default();
         for proof in [Proof::TokenFile, Proof::TokenReview, Proof::ClientCertificate] {
-            let _ = metrics.authentications.get_or_create(&AuthenticationLabels { proof: proof.as_str(), outcome: KNOWN });
+            let _ =
+                metrics.authentications.get_or_create(&AuthenticationLabels { proof: proof.as_str(), outcome: KNOWN });
         }
         for outcome in [UNKNOWN, ERROR] {
             let proof = Proof::None.as_str();

@@ -22,7 +22,7 @@ const VOLUME_TYPES: [&str; 8] =
     ["configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"];
 
 /// Which rules of `restricted` a Pod breaks.
-fn broken_rules(pod: &Value) -> Vec<&'static str> {
+pub(in crate::backend::kubernetes) fn broken_rules(pod: &Value) -> Vec<&'static str> {
     let spec = &pod["spec"];
     let mut broken = Vec::new();
     let mut rule = |name: &'static str, holds: bool| {

@@ -21,7 +21,7 @@ pub(super) const BOUND: Duration = Duration::from_secs(60);
 
 /// A request as it came.
 #[derive(Clone, Debug)]
-pub(super) struct Seen {
+pub(in crate::backend::kubernetes) struct Seen {
     pub(super) method: String,
     /// Path and query.
     pub(super) target: String,
@@ -52,8 +52,10 @@ impl Seen {
 }
 
 /// What is answered.
-pub(super) enum Reply {
+pub(in crate::backend::kubernetes) enum Reply {
     Json(u16, Value),
+    /// 200, with this header `Date`.
+    Dated(String, Value),
     /// 200, these bytes, and an orderly end.
     Stream(Vec<u8>),
     /// 200, these bytes, and then nothing for as long as the client bears it.
@@ -85,13 +87,13 @@ impl Reply {
 }
 
 /// The running server.
-pub(super) struct FakeApi {
+pub(in crate::backend::kubernetes) struct FakeApi {
     address: std::net::SocketAddr,
     seen: Arc<Mutex<Vec<Seen>>>,
 }
 
 impl FakeApi {
-    pub(super) fn start(script: impl FnMut(&Seen) -> Reply + Send + 'static) -> Self {
+    pub(in crate::backend::kubernetes) fn start(script: impl FnMut(&Seen) -> Reply + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let seen: Arc<Mutex<Vec<Seen>>> = Arc::default();
@@ -123,7 +125,8 @@ impl FakeApi {
         self.seen().iter().map(Seen::short).collect()
     }
 
-    fn config(&self) -> (tempfile::TempDir, KubernetesConfig) {
+    /// What names this server; the kubeconfig goes with the directory.
+    pub(super) fn config(&self) -> (tempfile::TempDir, KubernetesConfig) {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("kubeconfig");
@@ -156,7 +159,7 @@ impl FakeApi {
         connect(config, metrics).await.unwrap()
     }
 
-    pub(super) async fn cluster(&self) -> Arc<Cluster> {
+    pub(in crate::backend::kubernetes) async fn cluster(&self) -> Arc<Cluster> {
         let (_dir, config) = self.config();
         Arc::new(Cluster::connect(config).await.unwrap())
     }
@@ -190,6 +193,14 @@ fn answer(mut connection: TcpStream, reply: Reply) -> std::io::Result<()> {
             let body = value.to_string();
             let head = format!(
                 "HTTP/1.1 {code} X\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+                body.len()
+            );
+            return connection.write_all((head + &body).as_bytes());
+        }
+        Reply::Dated(date, value) => {
+            let body = value.to_string();
+            let head = format!(
+                "HTTP/1.1 200 X\r\nDate: {date}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
                 body.len()
             );
             return connection.write_all((head + &body).as_bytes());

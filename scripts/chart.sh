@@ -14,16 +14,10 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 chart=helm/longshore
 manifests=deploy/manifests
 tools=${XDG_CACHE_HOME:-${HOME:?}/.cache}/longshore/chart-tools
-helm_version=v4.3.1
-kubeconform_version=v0.7.0
-kube_score_version=v1.20.0
 schemas_version=1.37.0
 # The oldest that Chart.yaml allows, and the one that the suite runs on.
 kubernetes_versions=(1.31.0 1.36.0)
 
-helm=$tools/helm@$helm_version/helm
-kubeconform=$tools/kubeconform@$kubeconform_version/kubeconform
-kube_score=$tools/kube-score@$kube_score_version/kube-score
 schemas=$tools/kubernetes-validate@$schemas_version
 
 say() { printf 'chart: %s\n' "$*" >&2; }
@@ -34,24 +28,11 @@ fault() {
   failures=$((failures + 1))
 }
 
-# install_go NAME VERSION MODULE: one tool in a directory of its own, whole or not at all.
-install_go() {
-  local dir=$tools/$1@$2
-  [ ! -x "$dir/$1" ] || return 0
-  command -v go >/dev/null || { say "needs Go"; return 1; }
-  say "installing $1 $2 below $tools"
-  mkdir -p "$tools"
-  local fresh
-  fresh=$(mktemp -d "$tools/.$1.XXXXXX")
-  (cd / && CGO_ENABLED=0 GOBIN=$fresh go install "$3@$2") >&2 ||
-    { rm -rf "$fresh"; say "needs $1 $2, which could not be installed"; return 1; }
-  rm -rf "$dir" && mv "$fresh" "$dir"
-}
-
 install_schemas() {
   [ ! -d "$schemas" ] || return 0
   python3 -m pip --version >/dev/null 2>&1 || { say "needs python3 with pip"; return 1; }
   say "installing the schemas of kubernetes-validate $schemas_version below $tools"
+  mkdir -p "$tools"
   local fresh
   fresh=$(mktemp -d "$tools/.schemas.XXXXXX")
   { python3 -m pip --quiet --disable-pip-version-check download --no-deps --only-binary :all: \
@@ -64,10 +45,12 @@ install_schemas() {
   mv "$fresh" "$schemas"
 }
 
+# ready sets the paths of the tools.
 ready() {
-  install_go kubeconform "$kubeconform_version" github.com/yannh/kubeconform/cmd/kubeconform &&
-    install_go kube-score "$kube_score_version" github.com/zegl/kube-score/cmd/kube-score &&
-    install_go helm "$helm_version" helm.sh/helm/v4/cmd/helm &&
+  command -v go >/dev/null || { say "needs Go"; return 1; }
+  kubeconform=$(scripts/go-tool.sh kubeconform) &&
+    kube_score=$(scripts/go-tool.sh kube-score) &&
+    helm=$(scripts/go-tool.sh helm) &&
     install_schemas
 }
 

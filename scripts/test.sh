@@ -58,6 +58,16 @@ reader_tests() {
   fi
 }
 
+chart_tests() {
+  step "the Helm chart and the plain manifests"
+  local missing
+  if missing=$(scripts/chart.sh ready 2>&1); then
+    scripts/chart.sh check
+  else
+    skip "the Helm chart and the plain manifests: ${missing##*chart: }"
+  fi
+}
+
 cluster_tests() {
   if [ -n "${LONGSHORE_TEST_KUBECONFIG:-}" ]; then
     step "the suite on the cluster of $LONGSHORE_TEST_KUBECONFIG"
@@ -75,6 +85,7 @@ cluster_tests() {
   step "static binary for the cluster's image"
   make --no-print-directory static
   step "real cluster"
+  tests/cluster/cluster.sh tools
   # A cluster of its own, so that one that a developer keeps is not disturbed.
   export LONGSHORE_CLUSTER_DIR=${LONGSHORE_CLUSTER_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/longshore/test-cluster}
   tests/cluster/cluster.sh down >/dev/null 2>&1 || true
@@ -100,6 +111,7 @@ case $what in
   all)
     lints
     local_tests
+    chart_tests
     cluster_tests
     ;;
   *)

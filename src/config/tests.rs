@@ -100,3 +100,59 @@ fn what_a_profile_says_of_its_results() {
     let config = load("[profiles.sql]\nreports_status = false").unwrap();
     assert!(config.profiles["sql"].result_schema.is_some() && !config.profiles["sql"].reports_status);
 }
+
+#[test]
+fn the_configuration_of_the_manifests_can_be_used() {
+    let manifests = include_str!("../../deploy/manifests/longshore.yaml");
+    let documents = manifests.split("\n---\n").filter(|text| !text.trim().is_empty());
+    let maps: Vec<_> = documents
+        .map(|text| serde_saphyr::from_str::<serde_json::Value>(text).unwrap())
+        .filter(|document| document["kind"] == "ConfigMap")
+        .collect();
+    let [map] = maps.as_slice() else { panic!("one ConfigMap: {maps:?}") };
+    let config = load(map["data"]["longshore.toml"].as_str().unwrap()).unwrap();
+    assert!(config.access.tls.is_some());
+    assert_eq!(config.access.authentication.token_review.as_ref().unwrap().audiences, ["longshore"]);
+    assert!(matches!(config.access.authorization, Some(Authorization::Kubernetes { .. })));
+    assert!(config.kubernetes.network_policies);
+    assert_eq!(config.instance, "longshore.longshore");
+    assert_eq!((config.listen.port(), config.health_listen.map(|a| a.port())), (7420, Some(7422)));
+}
+
+#[test]
+fn who_may_call_is_checked_as_a_whole() {
+    let error = load(
+        r#"
+        [tls]
+        cert_file = "c"
+        [authentication.token_review]
+        audiences = []
+        cache_ttl = "1h"
+        [authorization]
+        mode = "policy"
+        [[authorization.rules]]
+        users = ["a*b"]
+        namespaces = ["nowhere"]
+        verbs = ["submit", "list"]
+        profiles = ["nothing"]
+        [[authorization.rules]]
+    "#,
+    )
+    .unwrap_err();
+    for key in [
+        "tls.cert_file: needs tls.key_file",
+        "authentication.token_review.audiences",
+        "authentication.token_review.cache_ttl",
+        "authorization.rules[0].users[0]",
+        "authorization.rules[0].namespaces: there is no namespace `nowhere`",
+        "authorization.rules[0].verbs[1]: `list` is none of `submit`, `get`",
+        "authorization.rules[0].profiles: there is no profile `nothing`",
+        "authorization.rules[1]: needs users or groups",
+        "authorization.rules[1].namespaces",
+        "authorization.rules[1].verbs",
+    ] {
+        assert!(error.contains(key), "{key} is not in:\n{error}");
+    }
+    assert!(load("[authentication]\ntoken_file = \"t\"").unwrap_err().contains("authorization.mode"));
+    assert!(load("[authorization]\nmode = \"policy\"").unwrap_err().contains("needs authentication"));
+}

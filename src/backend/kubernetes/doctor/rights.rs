@@ -346,6 +346,45 @@ mod tests {
         assert_eq!(role, expected);
     }
 
+    /// The rules of the Roles and ClusterRoles that the daemon of the plain manifests is bound to.
+    fn granted() -> Vec<(String, String, Vec<String>)> {
+        let manifests = include_str!("../../../../deploy/manifests/longshore.yaml");
+        let documents = manifests.split("\n---\n").filter(|text| !text.trim().is_empty());
+        let mut granted = Vec::new();
+        for document in documents.map(|text| serde_saphyr::from_str::<serde_json::Value>(text).unwrap()) {
+            let is_role = matches!(document["kind"].as_str(), Some("Role" | "ClusterRole"));
+            if !is_role || document["metadata"]["name"].as_str().unwrap().ends_with("-caller") {
+                continue;
+            }
+            let texts = |value: &serde_json::Value| -> Vec<String> {
+                value.as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect()
+            };
+            for rule in document["rules"].as_array().unwrap() {
+                for (group, resource) in texts(&rule["apiGroups"])
+                    .iter()
+                    .flat_map(|g| texts(&rule["resources"]).into_iter().map(move |r| (g.clone(), r)))
+                {
+                    granted.push((group, resource, texts(&rule["verbs"])));
+                }
+            }
+        }
+        granted.sort();
+        granted
+    }
+
+    #[test]
+    fn the_chart_grants_what_is_used_and_nothing_else() {
+        let used = RIGHTS.iter().filter(|rule| rule.need != Need::Canaries);
+        let mut used: Vec<_> = used
+            .map(|rule| {
+                let verbs: Vec<_> = rule.verbs.iter().map(|verb| (*verb).to_owned()).collect();
+                (rule.group.to_owned(), rule.resource.to_owned(), verbs)
+            })
+            .collect();
+        used.sort();
+        assert_eq!(granted(), used);
+    }
+
     #[test]
     fn no_right_stands_twice() {
         let all = RIGHTS.iter().flat_map(|rule| rule.verbs.iter().map(move |verb| (rule.group, rule.resource, verb)));

@@ -112,6 +112,12 @@ limits: {cpu: "1", memory: 128Mi, ephemeral-storage: 64Mi}
 {{- printf "%s://%s:%v" (ternary "http" "https" (eq .Values.tls.mode "plaintext")) (include "longshore.host" .) .Values.service.port -}}
 {{- end -}}
 
+{{/* The same for the Pod of `helm test`, by the variables that the kubelet sets for each Service. */}}
+{{- define "longshore.testServer" -}}
+{{- $variable := include "longshore.fullname" . | upper | replace "-" "_" -}}
+{{- printf "%s://$(%s_SERVICE_HOST):%v" (ternary "http" "https" (eq .Values.tls.mode "plaintext")) $variable .Values.service.port -}}
+{{- end -}}
+
 {{/* Whether the Pod of `helm test` can prove who it is. */}}
 {{- define "longshore.testEnabled" -}}
 {{- if and .Values.test.enabled (or .Values.authentication.tokenReview.enabled .Values.test.tokenSecretName .Values.authentication.insecureNoAuth) -}}

@@ -65,20 +65,21 @@ pub(crate) fn has_control() -> bool {
     std::env::var_os("LONGSHORE_TEST_CONTROL").is_some_and(|path| !path.is_empty())
 }
 
-/// Has the cluster's supervisor do something, such as `restart kube-apiserver`.
+/// Has the cluster's supervisor do something, such as `restart kube-apiserver`; what it says to that.
 ///
 /// # Panics
 /// If it can't.
-pub(crate) async fn control(line: &str) {
+pub(crate) async fn control(line: &str) -> Vec<String> {
     let path = std::env::var_os("LONGSHORE_TEST_CONTROL").expect("LONGSHORE_TEST_CONTROL");
     let mut socket = UnixStream::connect(path).await.expect("the supervisor's socket");
     socket.write_all(format!("{line}\n").as_bytes()).await.expect("the supervisor listens");
+    let mut said = Vec::new();
     let mut answers = BufReader::new(socket).lines();
     while let Some(answer) = within(line, answers.next_line()).await.expect("the supervisor answers") {
         match answer.strip_prefix("error: ") {
             Some(why) => panic!("{line}: {why}"),
-            None if answer == "ok" => return,
-            None => eprintln!("{line}: {answer}"),
+            None if answer == "ok" => return said,
+            None => said.push(answer),
         }
     }
     panic!("{line}: no answer");

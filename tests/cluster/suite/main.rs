@@ -23,6 +23,7 @@ mod case;
 mod cluster;
 mod contract;
 mod external;
+mod installed;
 mod objects;
 mod outage;
 mod outcomes;

@@ -1,0 +1,142 @@
+//! The chart, installed on the cluster: the kubelet probes it, callers show who they are, runs reach
+//! what they may, and nothing is left behind.
+
+mod network;
+mod release;
+
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
+use kube::Api;
+use kube::api::{DeleteParams, ListParams};
+use serde_json::{Value, json};
+
+use crate::cluster;
+use crate::support::wait::until;
+use release::{AUDIENCE, NAME, Release, Told, installed};
+
+/// A data set of the operator's, as a ConfigMap in the namespace of runs.
+fn with_data() -> Value {
+    json!({"config": {
+        "volumes": {"data": {"config_map": "colours"}},
+        "profiles": {"sql": {"defaults": {"volumes": [{"volume": "data", "mount_path": "/data/colours"}]}}},
+    }})
+}
+
+const QUERY: &str = r#"{"dataset":"colours","sql":"select colour from colours order by n desc"}"#;
+const RUN: [&str; 5] = ["run", "--runner", "sql", "--result", "--input"];
+
+#[track_caller]
+fn assert_refused(told: &Told, code: &str) {
+    assert_eq!(told.code, Some(125), "{told:?}");
+    assert!(told.stderr.contains(code), "{told:?}");
+}
+
+#[tokio::test]
+async fn callers_show_who_they_are() {
+    installed("callers", with_data(), async |release| {
+        let daemon = release.daemon().await;
+        let ready = daemon.status.as_ref().and_then(|s| s.container_statuses.as_ref()).is_some_and(|c| c[0].ready);
+        assert!(ready, "the kubelet finds it ready by gRPC: {daemon:?}");
+        let map = json!({"metadata": {"name": "colours"}, "data": {"colours.csv": "colour,n\nred,1\nblue,2\n"}});
+        release.create("", "v1", "configmaps", &release.runs("default"), map).await;
+        release.helm(&["test", NAME, "--timeout", "170s"]).await;
+
+        for account in ["robot", "stranger", "leaver"] {
+            release.account(account).await;
+        }
+        release.let_call("robot", "default").await;
+        release.let_call("leaver", "default").await;
+        let robot = release.token("robot", AUDIENCE).await;
+        let run = [&RUN[..], &[QUERY, "--output", "json"]].concat();
+        let told = release.cli(&robot, &run).await;
+        assert_eq!(told.code, Some(0), "{told:?}");
+        let result: Value = serde_json::from_str(&told.stdout).expect("the result");
+        assert_eq!(result["rows"], json!([["blue"], ["red"]]));
+        let listed = release.cli(&robot, &["ls", "--output", "json"]).await;
+        assert!(listed.stdout.contains(&format!("system:serviceaccount:{}:robot", release.namespace)), "{listed:?}");
+
+        assert_refused(&release.cli("", &run).await, "UNAUTHENTICATED");
+        let foreign = release.token("robot", "somebody-else").await;
+        assert_refused(&release.cli(&foreign, &run).await, "UNAUTHENTICATED");
+        assert_refused(&release.cli(&format!("{robot}x"), &run).await, "UNAUTHENTICATED");
+        if cluster::has_control() {
+            let line = format!("token {} robot {AUDIENCE} -3600", release.namespace);
+            let expired = cluster::control(&line).await.pop().expect("a token");
+            assert_refused(&release.cli(&expired, &run).await, "UNAUTHENTICATED");
+        }
+        // Known, but with no rights: the namespace is not there for them.
+        let stranger = release.token("stranger", AUDIENCE).await;
+        assert_refused(&release.cli(&stranger, &run).await, "NOT_FOUND");
+        let elsewhere = release.cli(&robot, &["ls", "--namespace", "other"]).await;
+        assert_refused(&elsewhere, "NOT_FOUND");
+        let info = release.cli(&robot, &["info"]).await;
+        assert!(info.stdout.contains("default") && !info.stdout.contains("other"), "{info:?}");
+
+        let leaver = release.token("leaver", AUDIENCE).await;
+        assert_eq!(release.cli(&leaver, &["ls"]).await.code, Some(0));
+        release
+            .api::<ServiceAccount>(&release.namespace)
+            .delete("leaver", &DeleteParams::default())
+            .await
+            .expect("delete");
+        until("the token of a deleted account to be refused", async || {
+            let told = release.cli(&leaver, &["ls"]).await;
+            told.stderr.contains("UNAUTHENTICATED").then_some(())
+        })
+        .await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_run_outlives_an_upgrade_and_nothing_outlives_the_release() {
+    installed("upgrade", json!({}), async |release| {
+        release.account("robot").await;
+        release.let_call("robot", "default").await;
+        let robot = release.token("robot", AUDIENCE).await;
+        let script = "echo begun; sleep 20; echo '{\"answer\": 42}' > \"$LONGSHORE_RESULT\"";
+        let image = cluster::busybox();
+        let spec = |script| {
+            let flags = ["run", "--detach", "--image", &image, "--result-rule", "optional"];
+            [&flags[..], &["--", "/bin/sh", "-c", script]].concat()
+        };
+        let told = release.cli(&robot, &spec(script)).await;
+        assert_eq!(told.code, Some(0), "{told:?}");
+        let run = told.stdout.trim().to_owned();
+        let before = release.daemon().await.metadata.uid;
+
+        release.helm_with("upgrade", &json!({"config": {"drain_timeout": "15s"}})).await;
+        assert_ne!(release.daemon().await.metadata.uid, before, "another configuration makes another Pod");
+        let told = release.cli(&robot, &["wait", &run]).await;
+        assert_eq!(told.code, Some(0), "{told:?}");
+        let got = release.cli(&robot, &["get", &run, "--output", "json"]).await;
+        let got: Value = serde_json::from_str(&got.stdout).expect("the run");
+        assert_eq!(got["result"]["json"], json!({"answer": 42}), "{got}");
+
+        // One that is live, one that is over.
+        let live = release.cli(&robot, &spec("sleep 1000")).await;
+        assert_eq!(live.code, Some(0), "{live:?}");
+        release.helm(&["uninstall", NAME, "--wait", "--timeout", "170s"]).await;
+        nothing_is_left(release).await;
+    })
+    .await;
+}
+
+/// No namespace of runs, so no Job and no Pod in it either; and none of the daemon's objects.
+async fn nothing_is_left(release: &Release) {
+    let namespaces: Api<Namespace> = Api::all(release.kube.clone());
+    for name in ["default", "other"] {
+        let name = release.runs(name);
+        until(&format!("namespace {name} to go"), async || match namespaces.get_opt(&name).await {
+            Ok(None) => Some(()),
+            _ => None,
+        })
+        .await;
+    }
+    let jobs: Vec<Job> = release.api::<Job>(&release.namespace).list(&ListParams::default()).await.expect("Jobs").items;
+    assert!(jobs.is_empty(), "{jobs:?}");
+    let accounts = release.api::<ServiceAccount>(&release.namespace).list(&ListParams::default()).await;
+    let mut names: Vec<_> = accounts.expect("accounts").items.into_iter().filter_map(|a| a.metadata.name).collect();
+    names.sort();
+    assert_eq!(names, ["default", "robot"], "accounts");
+}

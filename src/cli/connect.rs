@@ -15,7 +15,7 @@ use tonic::{Code, Request, Response, Status, Streaming};
 use super::credentials::{Bearer, CredentialArgs};
 use super::error::CliError;
 use super::retry::{Backoff, CALL_PATIENCE, is_transient, told_delay};
-use super::{names, text};
+use super::{names, text, values};
 use crate::proto::v1 as pb;
 use crate::proto::v1::run_service_client::RunServiceClient;
 use crate::proto::v1::server_service_client::ServerServiceClient;
@@ -25,6 +25,8 @@ const DEFAULT_NAMESPACE: &str = "default";
 
 /// How long one call may take, if nothing else is said.
 const CALL_LIMIT: Duration = Duration::from_secs(30);
+/// Between two tries to reach a server for the first time.
+const CONNECT_AGAIN: Duration = Duration::from_millis(500);
 /// How long WaitRun is asked to wait, and what it may take on top of that.
 const WAIT_STEP: Duration = Duration::from_secs(30);
 const WAIT_SLACK: Duration = Duration::from_secs(15);
@@ -39,6 +41,10 @@ pub(super) struct ConnectArgs {
     /// Namespace, unless a run is given by its whole name
     #[arg(short, long, env = "LONGSHORE_NAMESPACE", value_name = "NAMESPACE", default_value = DEFAULT_NAMESPACE)]
     pub(super) namespace: String,
+    /// How long to try again while the server cannot be reached at first, such as 30s
+    /// [default: not at all]
+    #[arg(long, env = "LONGSHORE_CONNECT_TIMEOUT", value_name = "DURATION", value_parser = values::local_duration)]
+    connect_timeout: Option<Duration>,
     #[command(flatten)]
     credentials: CredentialArgs,
 }
@@ -47,7 +53,10 @@ impl ConnectArgs {
     /// A client for that server. It connects with the first call.
     pub(super) fn client(&self) -> Result<Client, CliError> {
         // A variable that is set to nothing counts as unset.
-        Client::new(if self.server.is_empty() { DEFAULT_SERVER } else { &self.server }, &self.credentials)
+        let address = if self.server.is_empty() { DEFAULT_SERVER } else { &self.server };
+        let client = Client::new(address, &self.credentials)?;
+        let connect_by = Instant::now().checked_add(self.connect_timeout.unwrap_or_default());
+        Ok(Client { connect_by, ..client })
     }
 
     /// The resource name of the run that was typed.
@@ -75,6 +84,8 @@ pub(super) struct Client {
     address: Arc<str>,
     /// Whether it was ever reached: from then on a refused connection may be a restart.
     reached: Arc<AtomicBool>,
+    /// Until when a server that was never reached is tried again.
+    connect_by: Option<Instant>,
 }
 
 impl Client {
@@ -101,6 +112,7 @@ impl Client {
             servers: ServerServiceClient::with_interceptor(channel, bearer),
             address: url.into(),
             reached: Arc::default(),
+            connect_by: None,
         })
     }
 
@@ -194,6 +206,9 @@ impl Client {
     /// Whether to call again after `status`, and when. The error if not.
     pub(super) fn again(&self, status: Status, backoff: &mut Backoff) -> Result<Duration, CliError> {
         let was_there = self.reached.load(Ordering::Relaxed) || transport_cause(&status).is_none();
+        if !was_there && self.connect_by.is_some_and(|by| Instant::now() < by) {
+            return Ok(CONNECT_AGAIN);
+        }
         let delay = if is_transient(&status) && was_there {
             backoff.after_failure(Instant::now(), told_delay(&status))
         } else {

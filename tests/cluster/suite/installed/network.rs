@@ -18,7 +18,7 @@ async fn listener(release: &Release) -> (String, String) {
     let pod = json!({
         "metadata": {"name": "target", "labels": {"app": "target"}},
         "spec": {"terminationGracePeriodSeconds": 0, "containers": [{
-            "name": "listen", "image": cluster::busybox(), "command": ["/bin/sh", "-c", "nc -lk -p 8080 -e echo hello"],
+            "name": "listen", "image": cluster::busybox(), "command": ["/bin/sh", "-c", "exec nc -ll -p 8080 -e echo hello"],
         }]},
     });
     release.create("", "v1", "pods", &namespace, pod).await;

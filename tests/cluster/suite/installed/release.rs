@@ -213,6 +213,8 @@ impl Release {
         let mut command = longshore(arguments);
         command.env("LONGSHORE_SERVER", format!("https://{address}:{port}"));
         command.env("LONGSHORE_SERVER_NAME", self.host()).env("LONGSHORE_CA_FILE", self.path("ca.crt"));
+        // What is ready is not reachable at once: kube-proxy and the policy controller learn of it later.
+        command.env("LONGSHORE_CONNECT_TIMEOUT", "60s");
         if !token.is_empty() {
             command.env("LONGSHORE_TOKEN", token);
         }

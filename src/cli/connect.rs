@@ -54,6 +54,9 @@ impl ConnectArgs {
     pub(super) fn client(&self) -> Result<Client, CliError> {
         // A variable that is set to nothing counts as unset.
         let address = if self.server.is_empty() { DEFAULT_SERVER } else { &self.server };
+        if !server_url(address)?.starts_with("https://") {
+            self.credentials.check_plaintext(is_loopback(address))?;
+        }
         let client = Client::new(address, &self.credentials)?;
         let connect_by = Instant::now().checked_add(self.connect_timeout.unwrap_or_default());
         Ok(Client { connect_by, ..client })
@@ -269,6 +272,14 @@ fn server_url(address: &str) -> Result<String, CliError> {
     }
 }
 
+/// Whether the server at this address is on this machine.
+fn is_loopback(address: &str) -> bool {
+    let authority = address.split_once("://").map_or(address, |(_, rest)| rest);
+    let host = authority.split('/').next().unwrap_or_default();
+    let host = host.rsplit_once(':').map_or(host, |(host, _)| host).trim_matches(|c| c == '[' || c == ']');
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
 /// An error with its causes.
 fn error_chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
@@ -310,5 +321,11 @@ mod tests {
         assert_eq!(server_url("http://a:1").unwrap(), "http://a:1");
         assert_eq!(server_url("https://a:1").unwrap(), "https://a:1");
         assert!(server_url("unix:///tmp/x").is_err());
+        for local in ["127.0.0.1:7420", "http://localhost:7420/", "http://[::1]:7420", "localhost"] {
+            assert!(is_loopback(local), "{local}");
+        }
+        for remote in ["10.0.0.1:7420", "http://longshore.example:7420", "http://127.0.0.1.example:1"] {
+            assert!(!is_loopback(remote), "{remote}");
+        }
     }
 }

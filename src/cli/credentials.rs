@@ -29,9 +29,32 @@ pub(super) struct CredentialArgs {
     /// Its key (PEM)
     #[arg(long, env = "LONGSHORE_CLIENT_KEY", value_name = "FILE", requires = "client_cert")]
     client_key: Option<PathBuf>,
+    /// Send the token to an http server that is not on this machine
+    #[arg(long, env = "LONGSHORE_INSECURE_PLAINTEXT")]
+    insecure_plaintext: bool,
 }
 
 impl CredentialArgs {
+    /// Refuses what makes no sense without TLS, or would be read by anybody on the way.
+    pub(super) fn check_plaintext(&self, loopback: bool) -> Result<(), CliError> {
+        for (flag, set) in [
+            ("--ca-file", self.ca_file.is_some()),
+            ("--server-name", self.server_name.is_some()),
+            ("--client-cert", self.client_cert.is_some()),
+        ] {
+            if set {
+                return Err(CliError::usage(format!("{flag} needs a server whose URL begins with https://")));
+            }
+        }
+        if !loopback && !self.insecure_plaintext && !matches!(self.bearer(), Bearer::None) {
+            return Err(CliError::usage(
+                "the token would travel in clear: name the server as https://…, or say --insecure-plaintext if \
+                 what is between protects it",
+            ));
+        }
+        Ok(())
+    }
+
     /// TLS towards the server.
     pub(super) fn tls(&self) -> Result<ClientTlsConfig, CliError> {
         let mut tls = ClientTlsConfig::new();

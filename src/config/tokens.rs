@@ -46,14 +46,14 @@ impl TokenFile {
 
     fn parse(text: &str) -> Result<TokenTable, String> {
         let file: Self = toml::from_str(text).map_err(|error| {
-            // Without the line itself: somebody may have typed a token there.
+            // Without any word of it: somebody may have typed a token there.
             let line = error.span().map_or(1, |span| 1 + text.get(..span.start).unwrap_or(text).matches('\n').count());
-            format!("line {line}: {}", error.message())
+            format!("line {line}: expected [[tokens]] with user, groups, sha256 and expire_time")
         })?;
         let mut entries = Vec::new();
         for (index, TokenSection { user, groups, sha256, expire_time }) in file.tokens.into_iter().enumerate() {
             let digest = TokenDigest::parse(&sha256)
-                .ok_or_else(|| format!("tokens[{index}].sha256: `{sha256}` is no SHA-256 in hex (64 digits)"))?;
+                .ok_or_else(|| format!("tokens[{index}].sha256: is no SHA-256 in hex (64 digits)"))?;
             if user.is_empty() {
                 return Err(format!("tokens[{index}].user: is empty"));
             }
@@ -113,6 +113,12 @@ mod tests {
         assert!(TokenFile::parse("").unwrap().is_empty());
         let refused = |text: &str| TokenFile::parse(text).unwrap_err();
         assert!(refused("[[tokens]]\nuser = \"a\"\nsha256 = \"12\"").contains("tokens[0].sha256"));
-        assert!(refused("[[tokens]]\nuser = \"a\"\ntoken = \"12\"").contains("token"));
+        assert!(refused("[[tokens]]\nuser = \"a\"\ntoken = \"12\"").starts_with("line 3: "));
+        for text in
+            ["sha256 = \"longshore_secret\"", "expire_time = \"longshore_secret\"", "groups = \"longshore_secret\""]
+        {
+            let text = format!("[[tokens]]\nuser = \"a\"\n{text}");
+            assert!(!refused(&text).contains("secret"), "a token typed in the wrong place is not told");
+        }
     }
 }

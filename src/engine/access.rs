@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::time::Instant;
 
 use super::{Engine, EngineError};
 use crate::backend::{BackendError, Reviews};
-use crate::domain::access::{Decision, Identity, Policy, Proof, Question, TokenTable, Verb, Workload};
+use crate::domain::access::{Decision, Identity, Policy, Proof, Question, TOKEN_PREFIX, TokenTable, Verb, Workload};
 use crate::domain::name::{NamespaceName, Parent};
 
 mod cache;
@@ -19,13 +19,20 @@ mod metrics;
 #[cfg(test)]
 mod tests;
 
-use cache::{AccessCache, TokenCache};
+use cache::{AccessCache, KnownTokens, TokenCache};
 pub use metrics::AccessMetrics;
 
 /// How long a stream may go on before its caller has to show who they are again.
 const STREAM_MAX: Duration = Duration::from_secs(3600);
-/// Reviews of tokens at once: whoever sends made-up tokens takes no more of the API server than that.
+/// Reviews at once, of rights and of tokens that were good before.
 const REVIEWS_AT_ONCE: usize = 16;
+/// Reviews at once of other tokens: whoever makes up tokens takes no more of the API server than
+/// that, and nothing of those who are known.
+const STRANGERS_AT_ONCE: usize = 8;
+/// How long a stranger waits for their turn.
+const STRANGER_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a token that was good is no stranger.
+const KNOWN_TTL: Duration = Duration::from_secs(3600);
 
 /// How callers are known, and what decides about their rights.
 #[derive(Clone, Debug, Default)]
@@ -105,7 +112,9 @@ pub(super) struct Access {
     reviews: Option<Arc<dyn Reviews>>,
     tokens: TokenCache,
     rights: AccessCache,
+    known: KnownTokens,
     at_once: Semaphore,
+    strangers: Semaphore,
     metrics: AccessMetrics,
 }
 
@@ -153,7 +162,9 @@ impl Access {
             reviews,
             tokens: TokenCache::new(token_ttl.unwrap_or_default()),
             rights: AccessCache::new(rights_ttl),
+            known: KnownTokens::new(KNOWN_TTL),
             at_once: Semaphore::new(REVIEWS_AT_ONCE),
+            strangers: Semaphore::new(STRANGERS_AT_ONCE),
             metrics,
         }
     }
@@ -173,15 +184,32 @@ impl Access {
             }
         }
         match (&authentication.token_review, &self.reviews) {
+            // What looks like ours is nobody else's business.
+            _ if token.starts_with(TOKEN_PREFIX) => Ok(None),
             (Some(TokenReviews { audiences, .. }), Some(reviews)) => {
                 let review = async {
-                    // An error would mean that the semaphore is closed, which it never is.
-                    let _at_once = self.at_once.acquire().await;
-                    reviews.review_token(token, audiences).await
+                    let _turn = self.turn(token).await?;
+                    let found = reviews.review_token(token, audiences).await?;
+                    if found.is_some() {
+                        self.known.add(token).await;
+                    }
+                    Ok(found)
                 };
                 self.tokens.get(token, review).await
             }
             _ => Ok(None),
+        }
+    }
+
+    /// The turn of a token to be reviewed.
+    async fn turn(&self, token: &str) -> Result<Option<SemaphorePermit<'_>>, BackendError> {
+        // An error would mean that a semaphore is closed, which none ever is.
+        if self.known.has(token) {
+            return Ok(self.at_once.acquire().await.ok());
+        }
+        match tokio::time::timeout(STRANGER_PATIENCE, self.strangers.acquire()).await {
+            Ok(turn) => Ok(turn.ok()),
+            Err(_elapsed) => Err(BackendError::Throttled { what: "reviewing a token".to_owned(), retry_after: None }),
         }
     }
 
@@ -190,7 +218,11 @@ impl Access {
             (Authorization::Everything, _) => Ok(Decision { allowed: true, reason: String::new() }),
             (Authorization::Policy(policy), _) => Ok(policy.decide(identity, question)),
             (Authorization::Backend { .. }, Some(reviews)) => {
-                self.rights.get(identity, question, reviews.review_access(identity, question)).await
+                let review = async {
+                    let _at_once = self.at_once.acquire().await;
+                    reviews.review_access(identity, question).await
+                };
+                self.rights.get(identity, question, review).await
             }
             (Authorization::Backend { .. }, None) => {
                 Ok(Decision { allowed: false, reason: "this backend knows no rights".to_owned() })
@@ -274,8 +306,8 @@ impl Engine {
         namespace: &NamespaceName,
         workload: Option<Workload<'_>>,
     ) -> Result<(), EngineError> {
-        self.known(namespace)?;
         let resource = format!("namespaces/{namespace}");
+        self.known_to(caller, verb, namespace, &resource)?;
         match self.decided(caller, Question { verb, namespace, workload }, &resource).await? {
             Ok(()) => Ok(()),
             Err(Refused::Hidden) => Err(EngineError::NamespaceNotFound(namespace.clone())),
@@ -291,14 +323,46 @@ impl Engine {
         name: &crate::domain::name::RunName,
     ) -> Result<(), EngineError> {
         let missing = || EngineError::RunNotFound(name.clone());
-        self.known(&name.namespace).map_err(|_| missing())?;
         let resource = name.to_string();
+        self.known_to(caller, verb, &name.namespace, &resource).map_err(|_| missing())?;
         let question = Question { verb, namespace: &name.namespace, workload: None };
         match self.decided(caller, question, &resource).await? {
             Ok(()) => Ok(()),
             Err(Refused::Hidden) => Err(missing()),
             Err(Refused::Denied) => Err(EngineError::PermissionDenied { verb, resource }),
         }
+    }
+
+    /// Refuses a namespace that is not there; who asks for one is told in the audit as well.
+    fn known_to(
+        &self,
+        caller: &Caller,
+        verb: Verb,
+        namespace: &NamespaceName,
+        resource: &str,
+    ) -> Result<(), EngineError> {
+        let known = self.known(namespace);
+        if known.is_err() && self.inner.access.decides() {
+            self.inner.access.metrics.decided(verb, false);
+            audit(caller, verb, resource, None, false, "there is no such namespace");
+        }
+        known
+    }
+
+    /// Whether the caller may be told of this run, which is there already: it is theirs, or they may
+    /// see it.
+    pub(super) async fn may_be_told(
+        &self,
+        caller: &Caller,
+        namespace: &NamespaceName,
+        submitter: &str,
+    ) -> Result<bool, EngineError> {
+        let access = &self.inner.access;
+        if !access.decides() || caller.identity.user == submitter {
+            return Ok(true);
+        }
+        let question = Question { verb: Verb::Get, namespace, workload: None };
+        Ok(access.decide(&caller.identity, &question).await?.allowed)
     }
 
     async fn decided(
@@ -315,7 +379,8 @@ impl Engine {
         let decision = access.decide(&caller.identity, &question).await?;
         access.metrics.decided(verb, decision.allowed);
         audit(caller, verb, resource, workload, decision.allowed, &decision.reason);
-        if decision.allowed {
+        // Who is let submit or follow need not see more than that. Stopping and deleting is of what one sees.
+        if decision.allowed && !matches!(verb, Verb::Cancel | Verb::Delete) {
             return Ok(Ok(()));
         }
         let seen = match verb {
@@ -325,7 +390,11 @@ impl Engine {
                 access.decide(&caller.identity, &question).await?.allowed
             }
         };
-        Ok(Err(if seen { Refused::Denied } else { Refused::Hidden }))
+        Ok(match (seen, decision.allowed) {
+            (true, true) => Ok(()),
+            (true, false) => Err(Refused::Denied),
+            (false, _) => Err(Refused::Hidden),
+        })
     }
 }
 

@@ -13,6 +13,7 @@ use crate::domain::name::{NamespaceName, RunId, RunName};
 use crate::domain::resolve::{Resolved, resolve};
 use crate::domain::run::Run;
 use crate::domain::spec::RunSpec;
+use crate::domain::syntax::is_dns_label;
 
 impl Engine {
     /// Submits a run; idempotent by its id.
@@ -23,8 +24,25 @@ impl Engine {
     pub async fn submit(&self, caller: &Caller, submit: Submit) -> Result<Submitted, EngineError> {
         let counted = self.inner.metrics.submit();
         let ended = self.try_submit(caller, submit).await;
+        let ended = self.as_told(caller, ended).await;
         counted.end(&ended);
         ended
+    }
+
+    /// Of a run that was there already and is somebody else's, who may not see runs learns only that
+    /// its name is taken.
+    async fn as_told(&self, caller: &Caller, ended: Result<Submitted, EngineError>) -> Result<Submitted, EngineError> {
+        let name = match &ended {
+            Ok(Submitted { run, replayed: true, .. }) => &run.name,
+            Err(EngineError::PayloadMismatch { name, .. }) => name,
+            _ => return ended,
+        };
+        let there = self.inner.table.get(name);
+        let submitter = there.as_ref().map_or("", |observed| observed.facts.submission.submitter.as_str());
+        if self.may_be_told(caller, &name.namespace, submitter).await? {
+            return ended;
+        }
+        Err(EngineError::NameTaken { name: name.clone(), what: "a run that you may not see".to_owned() })
     }
 
     async fn try_submit(&self, caller: &Caller, submit: Submit) -> Result<Submitted, EngineError> {
@@ -101,9 +119,10 @@ impl Engine {
     }
 }
 
-/// What rights are asked for. A spec that names neither profile nor image is refused later.
+/// What rights are asked for. A spec that names neither profile nor image is refused later, and so is
+/// a name that no profile can have: that is no word to ask about, or to put into a log.
 fn workload(spec: &RunSpec) -> Workload<'_> {
-    spec.profile().map_or(Workload::Container, Workload::Profile)
+    spec.profile().filter(|name| is_dns_label(name)).map_or(Workload::Container, Workload::Profile)
 }
 
 fn same_payload(facts: &RunFacts, sent: &PayloadDigest) -> Result<(), EngineError> {

@@ -40,7 +40,7 @@ impl RunService for RunApi {
 
     async fn submit_run(&self, request: Request<v1::SubmitRunRequest>) -> Answer<v1::SubmitRunResponse> {
         let caller = caller(&request);
-        let submit = request::submit(request.into_inner(), self.engine.rules()).map_err(status::invalid)?;
+        let submit = request::submit(request.into_inner()).map_err(status::invalid)?;
         let submitted = self.engine.submit(&caller, submit).await.map_err(status::answer)?;
         note(&submitted.run.name);
         let mut answer = run::submitted(&submitted);

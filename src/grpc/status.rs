@@ -52,7 +52,11 @@ pub(super) fn unauthenticated(error: &AuthenticationError) -> Status {
         AuthenticationError::Unknown => {
             Fault::new(Code::Unauthenticated, ErrorReason::Unauthenticated, error.to_string()).into_status()
         }
-        AuthenticationError::Backend(error) => from_backend(error).into_status(),
+        // Whoever it is is told nothing of what is behind; the log is.
+        AuthenticationError::Backend(_) => {
+            let message = "it cannot be found out now who calls; call again";
+            Fault::new(Code::Unavailable, ErrorReason::BackendUnavailable, message).retry(RETRY_SOON).into_status()
+        }
     }
 }
 

@@ -1,10 +1,12 @@
 //! Serves on a bound listener: limits of the connection, health, reflection, and an end that comes
 //! in bounded time.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{FutureExt, StreamExt};
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic::transport::Server;
@@ -16,7 +18,10 @@ use crate::engine::Engine;
 use crate::proto;
 use crate::runtime::tls::Tls;
 
+mod bounded;
 mod tls;
+
+use bounded::Bounded;
 
 /// Largest message in either direction, in bytes: what clients take by default. Larger things come
 /// in pieces.
@@ -34,6 +39,11 @@ const PENDING_RESETS_MAX: usize = 64;
 const ERROR_RESETS_MAX: usize = 256;
 /// Largest headers of a request, in bytes.
 const HEADERS_MAX: u32 = 16 * 1024;
+/// Connections of one listener at once; further ones wait. Each may hold some tens of kilobytes.
+const CONNECTIONS_MAX: usize = 4096;
+/// After so long a connection takes no new calls, and its client opens another: what was true of it
+/// when it began, such as a client certificate, is asked again.
+const CONNECTION_AGE_MAX: Duration = Duration::from_secs(3600);
 /// Pause after a failed accept: out of file descriptors it fails at once again, for as long.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -92,9 +102,9 @@ pub(super) async fn serve(
         .add_routes(routes);
     let drained = drain.clone().cancelled_owned();
     let serving = match tls {
-        None => Box::pin(router.serve_with_incoming_shutdown(incoming(listener), drained)).left_future(),
+        None => Box::pin(router.serve_with_incoming_shutdown(incoming(listener, room()), drained)).left_future(),
         Some(tls) => {
-            Box::pin(router.serve_with_incoming_shutdown(tls::incoming(listener, tls), drained)).right_future()
+            Box::pin(router.serve_with_incoming_shutdown(tls::incoming(listener, room(), tls), drained)).right_future()
         }
     };
     until_drained(serving, &health, drain, patience).await
@@ -111,7 +121,8 @@ pub(super) async fn serve_health(
     patience: Duration,
 ) -> Result<Served, ServeError> {
     let router = server().add_service(health.service());
-    let serving = Box::pin(router.serve_with_incoming_shutdown(incoming(listener), drain.clone().cancelled_owned()));
+    let serving =
+        Box::pin(router.serve_with_incoming_shutdown(incoming(listener, room()), drain.clone().cancelled_owned()));
     until_drained(serving, &health, drain, patience).await
 }
 
@@ -144,17 +155,29 @@ fn server() -> Server {
         .http2_max_pending_accept_reset_streams(Some(PENDING_RESETS_MAX))
         .http2_max_local_error_reset_streams(Some(ERROR_RESETS_MAX))
         .http2_max_header_list_size(HEADERS_MAX)
+        .max_connection_age(CONNECTION_AGE_MAX)
 }
 
-fn incoming(listener: TcpListener) -> impl futures::Stream<Item = std::io::Result<tokio::net::TcpStream>> {
+/// The connections that one listener may have open.
+fn room() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(CONNECTIONS_MAX))
+}
+
+/// Connections, each once there is room for it.
+fn incoming(listener: TcpListener, room: Arc<Semaphore>) -> impl futures::Stream<Item = std::io::Result<Bounded>> {
     // Here and not at the server, which ignores its own settings for a listener that is given.
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(KEEPALIVE));
-    incoming.then(|accepted| async {
-        if let Err(error) = &accepted {
-            tracing::warn!(%error, "a connection could not be accepted");
-            tokio::time::sleep(ACCEPT_PAUSE).await;
+    incoming.then(move |accepted| {
+        let room = Arc::clone(&room);
+        async move {
+            if let Err(error) = &accepted {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+            let connection = accepted?;
+            let place = room.acquire_owned().await.map_err(std::io::Error::other)?;
+            Ok(Bounded::new(connection, place))
         }
-        accepted
     })
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
 use tokio::sync::watch;
 
@@ -115,9 +115,15 @@ impl TlsFiles {
                 builder.with_client_cert_verifier(verifier.map_err(|error| unusable(error.to_string()))?)
             }
         };
+        let resumes = self.client_ca.is_none();
         let unfit = |source| TlsError::Unfit { cert: self.cert.clone(), key: self.key.clone(), source };
         let mut config = builder.with_single_cert(chain, key).map_err(unfit)?;
         config.alpn_protocols = vec![b"h2".to_vec()];
+        if !resumes {
+            // A session that is resumed brings its client's certificate along unverified.
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+            config.send_tls13_tickets = 0;
+        }
         Ok(config)
     }
 }

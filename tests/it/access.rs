@@ -86,6 +86,10 @@ const POLICY: &str = r#"
     verbs = ["submit", "get"]
     profiles = ["sql"]
     [[authorization.rules]]
+    users = ["writer"]
+    namespaces = ["default"]
+    verbs = ["submit", "cancel"]
+    [[authorization.rules]]
     groups = ["team-a"]
     namespaces = ["*"]
     verbs = ["*"]
@@ -329,6 +333,45 @@ async fn what_one_may_not_see_is_not_there() {
 }
 
 #[tokio::test]
+async fn who_may_write_and_not_read_learns_nothing_of_others() {
+    let guarded = Guarded::start().await;
+    let writer = guarded.clients.client("writer", "nobody");
+    let mut writer = RunServiceClient::new(guarded.certified(&writer));
+    let mut ci = RunServiceClient::new(guarded.channel());
+    let token = guarded.token.as_str();
+    let named =
+        |query: &str| SubmitRunRequest { run_id: "taken".to_owned(), ..submit("namespaces/default", sql(query)) };
+    let run = ci.submit_run(from(token, named("select 1"))).await.expect("ci").into_inner().run.expect("the run");
+
+    // The same payload, and another one: that the name is taken is all that is told.
+    for query in ["select 1", "select 2"] {
+        let refused = writer.submit_run(named(query)).await.unwrap_err();
+        let details = assert_error(&refused, Code::AlreadyExists, ErrorReason::NameTaken);
+        assert!(!format!("{refused:?} {details:?}").contains("sha256"), "{refused:?}");
+    }
+    let cancel = CancelRunRequest { name: run.name.clone(), ..CancelRunRequest::default() };
+    assert_eq!(writer.cancel_run(cancel).await.unwrap_err().code(), Code::NotFound);
+    // One's own is told, and told again.
+    for replayed in [false, true] {
+        let own = SubmitRunRequest { run_id: "own".to_owned(), ..submit("namespaces/default", sql("select 3")) };
+        let answer = writer.submit_run(own).await.expect("their own").into_inner();
+        assert_eq!((answer.replayed, answer.run.expect("the run").submitter.as_str()), (replayed, "writer"));
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_no_profile_can_have_is_neither_asked_about_nor_told() {
+    let guarded = Guarded::start().await;
+    let mut ci = RunServiceClient::new(guarded.channel());
+    let long = "x".repeat(100_000);
+    let refused = ci.submit_run(from(&guarded.token, submit("namespaces/default", runner(&long)))).await.unwrap_err();
+    assert_error(&refused, Code::PermissionDenied, ErrorReason::PermissionDenied);
+    let audit = until("the line", async || Some(guarded.audit()).filter(|lines| !lines.is_empty())).await;
+    assert_eq!(audit[0]["workload"], "container");
+    assert!(!guarded.daemon.output().contains("xxxxx"));
+}
+
+#[tokio::test]
 async fn every_decision_is_a_line_and_no_token_is_in_it() {
     let guarded = Guarded::start().await;
     let mut ci = RunServiceClient::new(guarded.channel());
@@ -420,6 +463,12 @@ async fn the_command_line_shows_who_calls() {
     let refused = guarded.cli(&["info", "--ca-file", wrong.to_str().unwrap()], Some(&guarded.token)).await;
     assert_eq!(refused.code, 125);
     assert!(refused.stderr.contains("certificate"), "{}", refused.stderr);
+    // What would be read by anybody on the way is not sent.
+    let plain = guarded.cli(&["info", "--server", "http://longshore.example:7420"], Some(&guarded.token)).await;
+    assert!(plain.stderr.contains("--ca-file needs a server whose URL begins with https://"), "{}", plain.stderr);
+    let mut command = longshore(["info", "--server", "longshore.example:7420"]);
+    let plain = told(command.env("LONGSHORE_TOKEN", &guarded.token).output().await.unwrap());
+    assert!(plain.stderr.contains("the token would travel in clear"), "{}", plain.stderr);
     let missing = guarded.cli(&["info", "--token-file", "/nowhere/token"], None).await;
     assert!(missing.stderr.contains("--token-file /nowhere/token"), "{}", missing.stderr);
 }

@@ -81,7 +81,12 @@ impl Rule {
             (Some(_), Some(Workload::Container)) => false,
             (Some(profiles), Some(Workload::Profile(name))) => profiles.iter().any(|profile| profile == name),
         };
-        who && what && any(&self.namespaces, question.namespace.as_str()) && self.verbs.contains(&question.verb)
+        // Nobody is somebody, whatever the patterns.
+        !identity.user.is_empty()
+            && who
+            && what
+            && any(&self.namespaces, question.namespace.as_str())
+            && self.verbs.contains(&question.verb)
     }
 }
 

@@ -13,6 +13,8 @@ use super::metadata::{VALUE_RULE, check_node_label};
 use super::{listed, nearest_first};
 
 /// Directories that the container itself or Longshore fills.
+/// What Kubernetes reserves for its own PriorityClasses begins so.
+const SYSTEM_CLASSES: &str = "system-";
 const TAKEN: [&str; 14] = [
     "/tmp",
     "/proc",
@@ -91,6 +93,13 @@ pub(super) fn check_placement(placement: &Placement, at: &str, out: &mut Violati
         check_toleration(toleration, &format!("{at}.placement.tolerations[{i}]"), out);
     }
     if let Some(name) = priority_class_name
+        && name.starts_with(SYSTEM_CLASSES)
+    {
+        out.add(
+            format!("{at}.placement.priority_class_name"),
+            format!("`{}` is for the cluster's own Pods: it would put others off their nodes", shown(name)),
+        );
+    } else if let Some(name) = priority_class_name
         && !is_dns_subdomain(name)
     {
         out.add(

@@ -7,7 +7,7 @@ use std::time::Duration;
 use moka::future::Cache;
 
 use crate::backend::BackendError;
-use crate::domain::access::{Decision, Identity, Question, TokenDigest, Verb, Workload};
+use crate::domain::access::{Decision, Identity, Question, TokenDigest, Verb};
 use crate::domain::name::NamespaceName;
 
 /// Answers kept at most.
@@ -38,13 +38,29 @@ impl TokenCache {
     }
 }
 
-/// What a decision depends on.
+/// What a decision of the backend depends on; it knows no profiles.
 #[derive(Clone, Debug, Hash, PartialEq, Eq)]
 struct Asked {
     identity: Arc<Identity>,
     verb: Verb,
     namespace: NamespaceName,
-    profile: Option<String>,
+}
+
+/// Tokens that were good not long ago.
+pub(super) struct KnownTokens(Cache<[u8; 32], ()>);
+
+impl KnownTokens {
+    pub(super) fn new(ttl: Duration) -> Self {
+        Self(cache(ttl))
+    }
+
+    pub(super) async fn add(&self, token: &str) {
+        self.0.insert(*TokenDigest::of(token).as_bytes(), ()).await;
+    }
+
+    pub(super) fn has(&self, token: &str) -> bool {
+        self.0.contains_key(TokenDigest::of(token).as_bytes())
+    }
 }
 
 /// What callers may do.
@@ -61,15 +77,8 @@ impl AccessCache {
         question: &Question<'_>,
         review: impl Future<Output = Result<Decision, BackendError>>,
     ) -> Result<Decision, BackendError> {
-        let asked = Asked {
-            identity: Arc::clone(identity),
-            verb: question.verb,
-            namespace: question.namespace.clone(),
-            profile: match question.workload {
-                Some(Workload::Profile(profile)) => Some(profile.to_owned()),
-                Some(Workload::Container) | None => None,
-            },
-        };
+        let asked =
+            Asked { identity: Arc::clone(identity), verb: question.verb, namespace: question.namespace.clone() };
         self.0.try_get_with(asked, review).await.map_err(shared)
     }
 }

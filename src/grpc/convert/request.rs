@@ -6,7 +6,7 @@ use super::{At, View, quoted, set, spec};
 use crate::domain::failure::FailureClass;
 use crate::domain::log::LogStream;
 use crate::domain::name::{NamespaceName, Parent, RunId, RunName};
-use crate::domain::resolve::{Rules, resolve};
+
 use crate::domain::run::RunState;
 use crate::domain::selector::LabelSelector;
 use crate::domain::violation::Violations;
@@ -24,7 +24,7 @@ const MAIN_CONTAINER: &str = "run";
 
 /// Reads SubmitRun. Violations that the engine can add its own to travel inside; only a request
 /// that names no namespace or has no spec can't get that far.
-pub(in crate::grpc) fn submit(request: v1::SubmitRunRequest, rules: &Rules) -> Result<Submit, Violations> {
+pub(in crate::grpc) fn submit(request: v1::SubmitRunRequest) -> Result<Submit, Violations> {
     let mut found = Violations::new();
     let mut at = At::new("", &mut found);
     let namespace = at.name("parent", &request.parent, Parent::parse).and_then(|parent| match parent {
@@ -49,10 +49,7 @@ pub(in crate::grpc) fn submit(request: v1::SubmitRunRequest, rules: &Rules) -> R
         return Err(found);
     };
     let spec = spec::from_wire(wire, "spec", &mut found);
-    let Some(namespace) = namespace else {
-        found.extend(resolve(&spec, rules).err().unwrap_or_default());
-        return Err(found);
-    };
+    let Some(namespace) = namespace else { return Err(found) };
     Ok(Submit { namespace, run_id, request_id, spec, violations: found, validate_only: request.validate_only })
 }
 

@@ -3,6 +3,7 @@
 
 use std::convert::Infallible;
 use std::task::{Context, Poll};
+use std::time::SystemTime;
 
 use futures::future::BoxFuture;
 use http::{HeaderMap, Request, Response, header};
@@ -80,7 +81,7 @@ where
 /// The token of a header `authorization: Bearer …`.
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+    Some(token.trim()).filter(|token| scheme.eq_ignore_ascii_case("bearer") && !token.is_empty())
 }
 
 /// Who the client certificate is of, as Kubernetes reads it: its common name is the user, its
@@ -91,7 +92,11 @@ fn certificate<B>(request: &Request<B>) -> Option<Identity> {
 }
 
 fn identity(certificate: &CertificateDer<'_>) -> Option<Identity> {
-    let Certificate { common_name, organizations, .. } = Certificate::from_der(certificate).ok()?;
+    let Certificate { common_name, organizations, not_after } = Certificate::from_der(certificate).ok()?;
+    // It was valid when the connection began, which may be long ago.
+    if not_after <= SystemTime::now() {
+        return None;
+    }
     Some(Identity {
         user: common_name.filter(|name| !name.is_empty())?,
         groups: organizations,
@@ -115,6 +120,7 @@ mod tests {
         assert_eq!(token("bearer  abc ").as_deref(), Some("abc"));
         assert_eq!(token("Basic abc"), None);
         assert_eq!(token("Bearer"), None);
+        assert_eq!(token("Bearer  "), None);
         assert_eq!(bearer(&HeaderMap::new()), None);
     }
 }

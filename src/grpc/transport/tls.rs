@@ -4,37 +4,49 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::bounded::Bounded;
+use crate::runtime::task;
 use crate::runtime::tls::Tls;
 
 /// How long a handshake may take.
-const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
 /// Handshakes at once. Beyond that connections wait to be accepted.
-const HANDSHAKES_AT_ONCE: usize = 256;
+const HANDSHAKES_AT_ONCE: usize = 1024;
 
 /// Connections whose handshake is done. One that fails costs nobody else anything.
-pub(super) fn incoming(listener: TcpListener, tls: Tls) -> impl Stream<Item = std::io::Result<TlsStream<TcpStream>>> {
-    super::incoming(listener)
+pub(super) fn incoming(
+    listener: TcpListener,
+    room: Arc<Semaphore>,
+    tls: Tls,
+) -> impl Stream<Item = std::io::Result<TlsStream<Bounded>>> {
+    super::incoming(listener, room)
         .map(move |accepted| {
             let config = Arc::clone(&tls.borrow());
-            async move { shake(accepted?, TlsAcceptor::from(config)).await }
+            async move {
+                let connection = accepted?;
+                // On a task of its own: its cryptography is not to hold up who accepts.
+                let shaking = task::spawn("tls-handshake", shake(connection, TlsAcceptor::from(config)));
+                shaking.await.unwrap_or_else(|panicked| Err(std::io::Error::other(panicked)))
+            }
         })
         .buffer_unordered(HANDSHAKES_AT_ONCE)
         .filter_map(async |shaken| shaken.ok().map(Ok))
 }
 
-async fn shake(connection: TcpStream, acceptor: TlsAcceptor) -> std::io::Result<TlsStream<TcpStream>> {
-    let peer = connection.peer_addr();
+async fn shake(connection: Bounded, acceptor: TlsAcceptor) -> std::io::Result<TlsStream<Bounded>> {
+    let peer = connection.peer();
     let shaken = match tokio::time::timeout(HANDSHAKE_MAX, acceptor.accept(connection)).await {
         Ok(shaken) => shaken,
         Err(elapsed) => Err(elapsed.into()),
     };
-    if let (Err(error), Ok(peer)) = (&shaken, peer) {
+    if let Err(error) = &shaken {
         // Balancers that look whether a port is open do that all day.
-        tracing::debug!(%error, %peer, "a TLS handshake failed");
+        tracing::debug!(%error, ?peer, "a TLS handshake failed");
     }
     shaken
 }

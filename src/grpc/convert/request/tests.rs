@@ -1,28 +1,6 @@
-use std::collections::BTreeMap;
-
 use super::*;
-use crate::domain::profile::{Capabilities, Limits};
 
 const NAME: &str = "namespaces/default/runs/a";
-
-fn rules() -> Rules {
-    let capabilities = Capabilities {
-        backend: "local",
-        container_workload: false,
-        split_streams: true,
-        stdin_input: true,
-        secret_key_ref: false,
-        placement: false,
-        user: false,
-        resource_limits: false,
-        root_filesystem: false,
-        network_modes: Vec::new(),
-        volumes: false,
-        isolation: "process",
-        notes: Vec::new(),
-    };
-    Rules { limits: Limits::default(), capabilities, profiles: BTreeMap::new(), volumes: BTreeMap::new() }
-}
 
 fn submit_request() -> v1::SubmitRunRequest {
     v1::SubmitRunRequest {
@@ -44,7 +22,7 @@ fn a_submit_carries_its_violations_to_the_engine() {
         validate_only: true,
         ..submit_request()
     };
-    let submit = submit(request, &rules()).unwrap();
+    let submit = submit(request).unwrap();
     assert_eq!(submit.namespace.as_str(), "default");
     assert_eq!(submit.run_id, None);
     assert!(submit.validate_only);
@@ -54,16 +32,16 @@ fn a_submit_carries_its_violations_to_the_engine() {
 #[test]
 fn run_id_and_request_id_exclude_each_other() {
     let both = v1::SubmitRunRequest { run_id: "a".to_owned(), request_id: "b".to_owned(), ..submit_request() };
-    assert_eq!(fields(&submit(both, &rules()).unwrap().violations), ["run_id", "request_id"]);
+    assert_eq!(fields(&submit(both).unwrap().violations), ["run_id", "request_id"]);
 
     let bad = v1::SubmitRunRequest { request_id: "line\nbreak".to_owned(), ..submit_request() };
-    assert_eq!(fields(&submit(bad, &rules()).unwrap().violations), ["request_id"]);
+    assert_eq!(fields(&submit(bad).unwrap().violations), ["request_id"]);
 
     let reserved = v1::SubmitRunRequest { run_id: "q-abc".to_owned(), ..submit_request() };
-    assert_eq!(fields(&submit(reserved, &rules()).unwrap().violations), ["run_id"]);
+    assert_eq!(fields(&submit(reserved).unwrap().violations), ["run_id"]);
 
     let good = v1::SubmitRunRequest { request_id: "order 17".to_owned(), ..submit_request() };
-    let good = submit(good, &rules()).unwrap();
+    let good = submit(good).unwrap();
     assert!(good.violations.is_empty());
     assert_eq!(good.request_id.as_deref(), Some("order 17"));
 }
@@ -71,7 +49,7 @@ fn run_id_and_request_id_exclude_each_other() {
 #[test]
 fn a_submit_without_spec_says_so_and_nothing_that_follows_from_it() {
     let request = v1::SubmitRunRequest { parent: "namespaces/-".to_owned(), spec: None, ..submit_request() };
-    assert_eq!(fields(&submit(request, &rules()).unwrap_err()), ["parent", "spec"]);
+    assert_eq!(fields(&submit(request).unwrap_err()), ["parent", "spec"]);
 }
 
 #[test]

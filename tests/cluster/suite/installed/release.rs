@@ -61,11 +61,17 @@ pub(crate) async fn installed(name: &str, values: Value, test: impl AsyncFnOnce(
 impl Release {
     /// Its namespace with a certificate in it, and nothing installed.
     async fn prepare(name: &str) -> Self {
+        let unique = uuid::Uuid::new_v4().simple().to_string();
+        let words: String = name.replace('_', "-").chars().take(30).collect();
+        Self::in_namespace(format!("li-{words}-{}", &unique[..6])).await
+    }
+
+    /// The same in a namespace of this name.
+    pub(crate) async fn in_namespace(namespace: String) -> Self {
         let hold = Hold::shared().await;
         let kube = cluster::connect().await;
-        let unique = uuid::Uuid::new_v4().simple().to_string();
-        let namespace = format!("li-{}-{}", name.replace('_', "-").chars().take(30).collect::<String>(), &unique[..6]);
-        let release = Self { kube, namespace, dir: TempDir::with_prefix("longshore-release-").unwrap(), _hold: hold };
+        let dir = TempDir::with_prefix("longshore-release-").unwrap();
+        let release = Self { kube, namespace, dir, _hold: hold };
         release.make_namespace(&release.namespace).await;
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -74,7 +80,9 @@ impl Release {
         let issuer = Issuer::new(params, key);
         let key = KeyPair::generate().unwrap();
         let server = CertificateParams::new([release.host()]).unwrap().signed_by(&key, &issuer).unwrap();
-        std::fs::write(release.dir.path().join("ca.crt"), &authority).unwrap();
+        std::fs::write(release.path("ca.crt"), &authority).unwrap();
+        std::fs::write(release.path("tls.crt"), server.pem()).unwrap();
+        std::fs::write(release.path("tls.key"), key.serialize_pem()).unwrap();
         release
             .create(
                 "",
@@ -197,9 +205,10 @@ impl Release {
         self.create("rbac.authorization.k8s.io", "v1", "rolebindings", &self.runs(namespace), binding).await;
     }
 
-    /// A token of this account.
+    /// A token of this account; without audience: one for the API server.
     pub(crate) async fn token(&self, account: &str, audience: &str) -> String {
-        let spec = TokenRequestSpec { audiences: vec![audience.to_owned()], ..TokenRequestSpec::default() };
+        let audiences = Some(audience.to_owned()).filter(|audience| !audience.is_empty()).into_iter().collect();
+        let spec = TokenRequestSpec { audiences, ..TokenRequestSpec::default() };
         let request = TokenRequest { spec, ..TokenRequest::default() };
         let accounts = self.api::<ServiceAccount>(&self.namespace);
         let made = accounts.create_token_request(account, &PostParams::default(), &request).await.expect("a token");

@@ -1,0 +1,60 @@
+//! The plain manifests, installed and removed by the very commands of their README.
+
+use k8s_openapi::api::core::v1::Namespace;
+use kube::Api;
+use kube::api::DeleteParams;
+use tokio::process::Command;
+
+use super::release::{AUDIENCE, Release, tell};
+use crate::cluster;
+use crate::support::wait::until;
+
+/// The first block of commands of a section of the README.
+fn block(section: &str) -> String {
+    let readme = include_str!("../../../../deploy/manifests/README.md");
+    let text = readme.split(&format!("\n## {section}\n")).nth(1).expect("the section");
+    text.split("```text\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a block").to_owned()
+}
+
+/// Runs commands where the release's files are.
+async fn shell(release: &Release, script: &str) {
+    let mut command = Command::new("bash");
+    command.args(["-euo", "pipefail", "-c", script]).current_dir(release.dir.path());
+    command.env("KUBECONFIG", cluster::kubeconfig());
+    let told = tell(command).await;
+    assert_eq!(told.code, Some(0), "{script}\n{}{}", told.stdout, told.stderr);
+}
+
+#[tokio::test]
+async fn the_manifests_come_and_go_by_their_readme() {
+    // They have the names that they have: only one test can use them.
+    let release = Release::in_namespace("longshore".to_owned()).await;
+    let manifests = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/manifests/longshore.yaml");
+    std::fs::copy(manifests, release.path("longshore.yaml")).unwrap();
+    let install = block("Install").replace("registry.example.com/longshore:0.1.0", &cluster::longshore_image());
+    // The namespace is there already, for the certificate's sake.
+    let install = install.replace("kubectl create namespace longshore\n", "");
+    shell(&release, &install).await;
+
+    release.account("me").await;
+    let bind = "kubectl -n longshore-runs create rolebinding me --role=longshore-caller --serviceaccount=longshore:me";
+    shell(&release, bind).await;
+    let token = release.token("me", AUDIENCE).await;
+    let image = cluster::busybox();
+    for (script, flags) in [("exit 0", &["run"][..]), ("sleep 1000", &["run", "--detach"])] {
+        let told = release.cli(&token, &[flags, &["--image", &image, "--", "/bin/sh", "-c", script]].concat()).await;
+        assert_eq!(told.code, Some(0), "{told:?}");
+    }
+
+    shell(&release, &block("Uninstall")).await;
+    let namespaces: Api<Namespace> = Api::all(release.kube.clone());
+    for name in ["longshore-runs", "longshore"] {
+        // The second may be the manifests' or ours.
+        let _ = namespaces.delete(name, &DeleteParams::background()).await;
+        until(&format!("namespace {name} to go"), async || match namespaces.get_opt(name).await {
+            Ok(None) => Some(()),
+            _ => None,
+        })
+        .await;
+    }
+}

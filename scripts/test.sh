@@ -82,17 +82,19 @@ cluster_tests() {
     skip "the suite on the real cluster: $reason"
     return
   fi
-  step "static binary for the cluster's image"
-  make --no-print-directory static
+  step "the image"
+  make --no-print-directory image
   step "real cluster"
   tests/cluster/cluster.sh tools
   # A cluster of its own, so that one that a developer keeps is not disturbed.
   export LONGSHORE_CLUSTER_DIR=${LONGSHORE_CLUSTER_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/longshore/test-cluster}
   tests/cluster/cluster.sh down >/dev/null 2>&1 || true
   trap 'tests/cluster/cluster.sh down >/dev/null 2>&1 || true' EXIT
-  local host
-  host=$(rustc -vV | sed -n 's/^host: //p')
-  tests/cluster/cluster.sh up --longshore "target-static/$host/release/longshore"
+  tests/cluster/cluster.sh up
+  # The very archive that `make image` gives to people.
+  tests/cluster/cluster.sh load target-static/longshore-image.tar
+  LONGSHORE_TEST_IMAGE=$(scripts/image.sh name)
+  export LONGSHORE_TEST_IMAGE
   step "the suite on the real cluster"
   # Built before: nothing leads out of the cluster's network.
   cargo test --locked --test cluster --no-run

@@ -1,8 +1,11 @@
 //! The plain manifests, installed and removed by the very commands of their README.
 
+use std::path::Path;
+
 use k8s_openapi::api::core::v1::Namespace;
 use kube::Api;
 use kube::api::DeleteParams;
+use serde_json::{Value, json};
 use tokio::process::Command;
 
 use super::release::{AUDIENCE, Release, tell};
@@ -25,10 +28,35 @@ async fn shell(release: &Release, script: &str) {
     assert_eq!(told.code, Some(0), "{script}\n{}{}", told.stdout, told.stderr);
 }
 
+/// What the chart makes of each set of values that it is checked with, as the API server judges it.
+async fn every_rendering_is_accepted(release: &Release) {
+    let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("helm/longshore");
+    let mut sets: Vec<_> = std::fs::read_dir(chart.join("ci")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    sets.sort();
+    assert!(sets.len() >= 6, "{sets:?}");
+    for values in sets {
+        let (chart, values) = (chart.to_str().unwrap(), values.to_str().unwrap());
+        let rendered = release.helm(&["template", "longshore", chart, "--no-hooks", "--values", values]).await.stdout;
+        let documents = rendered.split("\n---\n").map(|text| serde_saphyr::from_str::<Value>(text).expect("YAML"));
+        // Kinds of others' operators, which are not here.
+        let known = documents.filter(|d| !matches!(d["kind"].as_str(), None | Some("Certificate" | "ServiceMonitor")));
+        let (namespaces, others): (Vec<_>, Vec<_>) = known.partition(|document| document["kind"] == "Namespace");
+        for (name, items) in [("namespaces.json", &namespaces), ("others.json", &others)] {
+            let list = json!({"apiVersion": "v1", "kind": "List", "items": items});
+            std::fs::write(release.path(name), list.to_string()).unwrap();
+        }
+        // What stands in a namespace is judged only where there is one.
+        let apply = "kubectl apply --server-side --validate=strict -f";
+        shell(release, &format!("{apply} namespaces.json; {apply} others.json --dry-run=server")).await;
+        shell(release, "kubectl delete -f namespaces.json").await;
+    }
+}
+
 #[tokio::test]
 async fn the_manifests_come_and_go_by_their_readme() {
     // They have the names that they have: only one test can use them.
     let release = Release::in_namespace("longshore".to_owned()).await;
+    every_rendering_is_accepted(&release).await;
     let manifests = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/manifests/longshore.yaml");
     std::fs::copy(manifests, release.path("longshore.yaml")).unwrap();
     let install = block("Install").replace("registry.example.com/longshore:0.1.0", &cluster::longshore_image());

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use super::release::{AUDIENCE, Release, installed};
+use super::rights::{configuration, doctor};
 use crate::cluster;
 use crate::support::wait::until;
 
@@ -98,12 +99,20 @@ async fn runs_reach_what_their_mode_says() {
             assert_eq!(none[name], json!(false), "a run under NONE reaches {name}: {none}");
         }
         for name in ["pod", "service"] {
-            assert_eq!(cluster[name], json!(true), "a run under CLUSTER does not reach {name}: {cluster}");
+            assert_eq!(cluster_mode[name], json!(true), "a run under CLUSTER does not reach {name}: {cluster_mode}");
         }
         for name in ["metadata", names[0], names[1]] {
-            assert_eq!(cluster[name], json!(false), "a run under CLUSTER reaches {name}: {cluster}");
+            assert_eq!(cluster_mode[name], json!(false), "a run under CLUSTER reaches {name}: {cluster_mode}");
         }
         answering.abort();
+
+        // The doctor's canaries tell the same, and that the image can be pulled.
+        let flags = ["--canary", "--canary-image", &cluster::longshore_image()];
+        let (told, findings) = doctor(&cluster::kubeconfig(), &configuration(release), &flags).await;
+        for check in ["network-policy", "image"] {
+            let found: Vec<_> = findings.iter().filter(|finding| finding["check"] == check).collect();
+            assert!(!found.is_empty() && found.iter().all(|f| f["status"] == "ok"), "{check}: {found:?} {told:?}");
+        }
     })
     .await;
 }

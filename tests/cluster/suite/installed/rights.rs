@@ -1,7 +1,7 @@
 //! The rights of the daemon: exactly those that it uses, and each told by name if it is missing.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::rbac::v1::{PolicyRule, Role};
 use kube::api::{Patch, PatchParams};
@@ -27,7 +27,7 @@ fn rights_of(rules: &[PolicyRule]) -> BTreeSet<Right> {
     rules.iter().flat_map(of).collect()
 }
 
-/// A kubeconfig of the daemon's own account, and a configuration as it has, but for the files of its Pod.
+/// A kubeconfig of the daemon's own account, and its configuration.
 async fn as_the_daemon(release: &Release) -> (PathBuf, PathBuf) {
     let text = std::fs::read_to_string(cluster::kubeconfig()).expect("the kubeconfig");
     let mut kubeconfig: Value = serde_saphyr::from_str(&text).expect("YAML");
@@ -35,20 +35,30 @@ async fn as_the_daemon(release: &Release) -> (PathBuf, PathBuf) {
     kubeconfig["users"] = json!([{"name": kubeconfig["contexts"][0]["context"]["user"], "user": {"token": token}}]);
     let path = release.path("daemon.kubeconfig");
     std::fs::write(&path, kubeconfig.to_string()).unwrap();
+    (path, configuration(release))
+}
+
+/// The daemon's configuration, but for the files of its Pod.
+pub(super) fn configuration(release: &Release) -> PathBuf {
     let config = release.path("daemon.toml");
     let namespaces = ["default", "other"]
         .map(|name| format!("[namespaces.{name}]\nkubernetes_namespace = \"{}\"\n", release.runs(name)));
-    let access = "[authentication.token_review]\n[authorization]\nmode = \"kubernetes\"\n";
-    std::fs::write(&config, format!("backend = \"kubernetes\"\n{}{access}", namespaces.join(""))).unwrap();
-    (path, config)
+    let image = cluster::longshore_image();
+    let rest = format!(
+        "[authentication.token_review]\n[authorization]\nmode = \"kubernetes\"\n\
+         [kubernetes]\nnetwork_policies = \"installed\"\n[profiles.sql.kubernetes]\nimage = \"{image}\"\n"
+    );
+    std::fs::write(&config, format!("backend = \"kubernetes\"\n{}{rest}", namespaces.join(""))).unwrap();
+    config
 }
 
-async fn doctor(kubeconfig: &PathBuf, config: &PathBuf) -> (Told, Vec<Value>) {
+/// What `longshore doctor` finds.
+pub(super) async fn doctor(kubeconfig: &Path, config: &Path, flags: &[&str]) -> (Told, Vec<Value>) {
     let mut command = longshore(["doctor", "--output", "json", "--kubeconfig"]);
-    command.arg(kubeconfig).arg("--config").arg(config);
+    command.arg(kubeconfig).arg("--config").arg(config).args(flags);
     let told = tell(command).await;
     let report: Value = serde_json::from_str(&told.stdout).unwrap_or_else(|error| panic!("{error}: {told:?}"));
-    let findings = report["findings"].as_array().or_else(|| report.as_array()).expect("findings").clone();
+    let findings = report["findings"].as_array().expect("findings").clone();
     (told, findings)
 }
 
@@ -61,7 +71,7 @@ fn missing(findings: &[Value]) -> Vec<String> {
 async fn doctor_names_each_right_that_is_missing() {
     installed("rights", json!({}), async |release| {
         let (kubeconfig, config) = as_the_daemon(release).await;
-        let (told, findings) = doctor(&kubeconfig, &config).await;
+        let (told, findings) = doctor(&kubeconfig, &config, &[]).await;
         assert_eq!((told.code, missing(&findings)), (Some(0), Vec::new()), "{told:?}");
 
         let namespace = release.runs("default");
@@ -82,7 +92,7 @@ async fn doctor_names_each_right_that_is_missing() {
                 set(release, &namespace, &rules).await;
                 let resource = rule.resources.clone().unwrap_or_default().join("");
                 let named = until(&format!("{verb} {resource} to be missing"), async || {
-                    let (told, findings) = doctor(&kubeconfig, &config).await;
+                    let (told, findings) = doctor(&kubeconfig, &config, &[]).await;
                     let missing = missing(&findings);
                     (!missing.is_empty()).then_some((told.code, missing))
                 })
@@ -104,7 +114,7 @@ async fn set(release: &Release, namespace: &str, rules: &[PolicyRule]) {
 }
 
 /// What the daemon's account did, as the API server's audit has it.
-fn used(release: &Release, log: &PathBuf) -> BTreeSet<Right> {
+fn used(release: &Release, log: &Path) -> BTreeSet<Right> {
     let user = format!("system:serviceaccount:{}:{NAME}", release.namespace);
     let text = std::fs::read_to_string(log).expect("the audit log");
     let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
@@ -166,7 +176,7 @@ async fn the_daemon_uses_what_it_may_and_nothing_else() {
         release.cli(&robot, &["wait", live.trim()]).await;
         cli(&["rm", "whole"]).await;
         let (kubeconfig, config) = as_the_daemon(release).await;
-        doctor(&kubeconfig, &config).await;
+        doctor(&kubeconfig, &config, &[]).await;
 
         let roles = release.api::<Role>(&release.runs("default"));
         let mut granted = rights_of(&roles.get(NAME).await.expect("the Role").rules.expect("rules"));

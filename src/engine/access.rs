@@ -1,7 +1,5 @@
-//! Who calls and what they may do. Every decision is told in one line of the log, target
-//! `longshore::audit`; no token ever is.
+//! Who calls and what they may do: what is asked, and of whom.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,21 +7,19 @@ use jiff::Timestamp;
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::time::Instant;
 
-use super::{Engine, EngineError};
 use crate::backend::{BackendError, Reviews};
-use crate::domain::access::{Decision, Identity, Policy, Proof, Question, TOKEN_PREFIX, TokenTable, Verb, Workload};
-use crate::domain::name::{NamespaceName, Parent};
+use crate::domain::access::{Decision, Identity, Policy, Question, TOKEN_PREFIX, TokenTable};
 
 mod cache;
+mod calls;
 mod metrics;
 #[cfg(test)]
 mod tests;
 
 use cache::{AccessCache, KnownTokens, TokenCache};
+pub(super) use calls::Scope;
 pub use metrics::AccessMetrics;
 
-/// How long a stream may go on before its caller has to show who they are again.
-const STREAM_MAX: Duration = Duration::from_secs(3600);
 /// Reviews at once, of rights and of tokens that were good before.
 const REVIEWS_AT_ONCE: usize = 16;
 /// Reviews at once of other tokens: whoever makes up tokens takes no more of the API server than
@@ -124,30 +120,6 @@ impl std::fmt::Debug for Access {
     }
 }
 
-/// Why something may not be done.
-enum Refused {
-    /// The namespace may not even be seen.
-    Hidden,
-    /// It may be seen.
-    Denied,
-}
-
-/// The namespaces whose runs a listing or watch is about.
-#[derive(Clone, Debug)]
-pub(super) enum Scope {
-    One(NamespaceName),
-    Some(BTreeSet<NamespaceName>),
-}
-
-impl Scope {
-    pub(super) fn contains(&self, namespace: &NamespaceName) -> bool {
-        match self {
-            Self::One(own) => own == namespace,
-            Self::Some(all) => all.contains(namespace),
-        }
-    }
-}
-
 impl Access {
     pub(super) fn new(config: AccessConfig, reviews: Option<Arc<dyn Reviews>>, metrics: AccessMetrics) -> Self {
         let AccessConfig { authentication, authorization } = config;
@@ -235,193 +207,10 @@ impl Access {
     }
 }
 
-impl Engine {
-    /// Finds out who calls.
-    ///
-    /// # Errors
-    /// Credentials that are missing or not known; a backend that can't be asked about them now.
-    pub async fn authenticate(&self, credentials: &Credentials<'_>) -> Result<Caller, AuthenticationError> {
-        let access = &self.inner.access;
-        let Some(authentication) = &access.authentication else { return Ok(Caller::default()) };
-        match access.identify(authentication, credentials).await {
-            Ok(Some(identity)) => {
-                access.metrics.authenticated(identity.proof);
-                Ok(Caller { identity: Arc::new(identity), until: Instant::now().checked_add(STREAM_MAX) })
-            }
-            Ok(None) => {
-                access.metrics.unknown();
-                let sent = match (credentials.token, &credentials.certificate) {
-                    (Some(_), _) => "a token that is not known, not for this server, or expired",
-                    (None, Some(_)) => "a certificate",
-                    (None, None) => "no credentials",
-                };
-                tracing::info!(target: "longshore::audit", verb = "authenticate", allowed = false, reason = sent);
-                Err(AuthenticationError::Unknown)
-            }
-            Err(error) => {
-                access.metrics.undecided();
-                tracing::warn!(%error, "it can't be found out whose a token is");
-                Err(error.into())
-            }
-        }
-    }
-
-    /// Namespaces that the caller may use: those whose runs they may see.
-    ///
-    /// # Errors
-    /// A backend that can't be asked about rights now.
-    pub async fn namespaces(&self, caller: &Caller) -> Result<BTreeSet<NamespaceName>, EngineError> {
-        let access = &self.inner.access;
-        let mut seen = BTreeSet::new();
-        for namespace in &self.inner.namespaces {
-            let question = Question { verb: Verb::Get, namespace, workload: None };
-            if access.decide(&caller.identity, &question).await?.allowed {
-                seen.insert(namespace.clone());
-            }
-        }
-        if access.decides() {
-            access.metrics.decided(Verb::Get, !seen.is_empty());
-            let reason = seen.iter().map(NamespaceName::as_str).collect::<Vec<_>>().join(",");
-            audit(caller, Verb::Get, "namespaces/-", None, !seen.is_empty(), &reason);
-        }
-        Ok(seen)
-    }
-
-    /// The namespaces that are meant by `parent`, as far as the caller may see them.
-    pub(super) async fn scope(&self, caller: &Caller, parent: &Parent) -> Result<Scope, EngineError> {
-        match parent {
-            Parent::All => Ok(Scope::Some(self.namespaces(caller).await?)),
-            Parent::Namespace(namespace) => {
-                self.may_in(caller, Verb::Get, namespace, None).await?;
-                Ok(Scope::One(namespace.clone()))
-            }
-        }
-    }
-
-    /// Refuses what the caller may not do in `namespace`.
-    pub(super) async fn may_in(
-        &self,
-        caller: &Caller,
-        verb: Verb,
-        namespace: &NamespaceName,
-        workload: Option<Workload<'_>>,
-    ) -> Result<(), EngineError> {
-        let resource = format!("namespaces/{namespace}");
-        self.known_to(caller, verb, namespace, &resource)?;
-        match self.decided(caller, Question { verb, namespace, workload }, &resource).await? {
-            Ok(()) => Ok(()),
-            Err(Refused::Hidden) => Err(EngineError::NamespaceNotFound(namespace.clone())),
-            Err(Refused::Denied) => Err(EngineError::PermissionDenied { verb, resource }),
-        }
-    }
-
-    /// Refuses what the caller may not do with this run, whether there is one or not.
-    pub(super) async fn may(
-        &self,
-        caller: &Caller,
-        verb: Verb,
-        name: &crate::domain::name::RunName,
-    ) -> Result<(), EngineError> {
-        let missing = || EngineError::RunNotFound(name.clone());
-        let resource = name.to_string();
-        self.known_to(caller, verb, &name.namespace, &resource).map_err(|_| missing())?;
-        let question = Question { verb, namespace: &name.namespace, workload: None };
-        match self.decided(caller, question, &resource).await? {
-            Ok(()) => Ok(()),
-            Err(Refused::Hidden) => Err(missing()),
-            Err(Refused::Denied) => Err(EngineError::PermissionDenied { verb, resource }),
-        }
-    }
-
-    /// Refuses a namespace that is not there; who asks for one is told in the audit as well.
-    fn known_to(
-        &self,
-        caller: &Caller,
-        verb: Verb,
-        namespace: &NamespaceName,
-        resource: &str,
-    ) -> Result<(), EngineError> {
-        let known = self.known(namespace);
-        if known.is_err() && self.inner.access.decides() {
-            self.inner.access.metrics.decided(verb, false);
-            audit(caller, verb, resource, None, false, "there is no such namespace");
-        }
-        known
-    }
-
-    /// Whether the caller may be told of this run, which is there already: it is theirs, or they may
-    /// see it.
-    pub(super) async fn may_be_told(
-        &self,
-        caller: &Caller,
-        namespace: &NamespaceName,
-        submitter: &str,
-    ) -> Result<bool, EngineError> {
-        let access = &self.inner.access;
-        if !access.decides() || caller.identity.user == submitter {
-            return Ok(true);
-        }
-        let question = Question { verb: Verb::Get, namespace, workload: None };
-        Ok(access.decide(&caller.identity, &question).await?.allowed)
-    }
-
-    async fn decided(
-        &self,
-        caller: &Caller,
-        question: Question<'_>,
-        resource: &str,
-    ) -> Result<Result<(), Refused>, EngineError> {
-        let access = &self.inner.access;
-        if !access.decides() {
-            return Ok(Ok(()));
-        }
-        let Question { verb, namespace, workload } = question;
-        let decision = access.decide(&caller.identity, &question).await?;
-        access.metrics.decided(verb, decision.allowed);
-        audit(caller, verb, resource, workload, decision.allowed, &decision.reason);
-        // Who is let submit or follow need not see more than that. Stopping and deleting is of what one sees.
-        if decision.allowed && !matches!(verb, Verb::Cancel | Verb::Delete) {
-            return Ok(Ok(()));
-        }
-        let seen = match verb {
-            Verb::Get => false,
-            _ => {
-                let question = Question { verb: Verb::Get, namespace, workload: None };
-                access.decide(&caller.identity, &question).await?.allowed
-            }
-        };
-        Ok(match (seen, decision.allowed) {
-            (true, true) => Ok(()),
-            (true, false) => Err(Refused::Denied),
-            (false, _) => Err(Refused::Hidden),
-        })
-    }
-}
-
-fn audit(caller: &Caller, verb: Verb, resource: &str, workload: Option<Workload<'_>>, allowed: bool, reason: &str) {
-    let workload = match workload {
-        None => "",
-        Some(Workload::Container) => "container",
-        Some(Workload::Profile(profile)) => profile,
-    };
-    let Identity { user, proof, .. } = &*caller.identity;
-    let (user, proof, verb) = (user.as_str(), proof.as_str(), verb.as_str());
-    tracing::info!(target: "longshore::audit", user, proof, verb, resource, workload, allowed, reason);
-}
-
 /// Waits until the caller has to show who they are again.
 pub(super) async fn stale(until: Option<Instant>) {
     match until {
         Some(until) => tokio::time::sleep_until(until).await,
         None => std::future::pending().await,
-    }
-}
-
-impl Caller {
-    /// Who calls, where nothing proved it.
-    #[must_use]
-    pub fn unproven(user: &str) -> Self {
-        let identity = Identity { user: user.to_owned(), proof: Proof::None, ..Identity::default() };
-        Self { identity: Arc::new(identity), until: None }
     }
 }

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use async_trait::async_trait;
 
 use super::*;
-use crate::domain::access::{TokenDigest, TokenEntry};
+use crate::domain::access::{Proof, TokenDigest, TokenEntry, Verb};
+use crate::domain::name::NamespaceName;
 
 /// Knows the token `cluster`, of `robot`, who may see everything and nothing else.
 #[derive(Default)]

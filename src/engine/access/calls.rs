@@ -1,0 +1,209 @@
+//! The questions that each call asks: who makes it, and may they. Every decision is told in one line
+//! of the log, target `longshore::audit`; no token ever is.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{AuthenticationError, Caller, Credentials};
+use crate::domain::access::{Decision, Identity, Question, Verb, Workload};
+use crate::domain::name::{NamespaceName, Parent, RunName};
+use crate::engine::{Engine, EngineError};
+
+/// How long a stream may go on before its caller has to show who they are again.
+const STREAM_MAX: Duration = Duration::from_secs(3600);
+
+/// Why something may not be done.
+enum Refused {
+    /// The namespace may not even be seen.
+    Hidden,
+    /// It may be seen.
+    Denied,
+}
+
+/// The namespaces whose runs a listing or watch is about.
+#[derive(Clone, Debug)]
+pub(in crate::engine) enum Scope {
+    One(NamespaceName),
+    Some(BTreeSet<NamespaceName>),
+}
+
+impl Scope {
+    pub(in crate::engine) fn contains(&self, namespace: &NamespaceName) -> bool {
+        match self {
+            Self::One(own) => own == namespace,
+            Self::Some(all) => all.contains(namespace),
+        }
+    }
+}
+
+impl Engine {
+    /// Finds out who calls.
+    ///
+    /// # Errors
+    /// Credentials that are missing or not known; a backend that can't be asked about them now.
+    pub async fn authenticate(&self, credentials: &Credentials<'_>) -> Result<Caller, AuthenticationError> {
+        let access = &self.inner.access;
+        let Some(authentication) = &access.authentication else { return Ok(Caller::default()) };
+        match access.identify(authentication, credentials).await {
+            Ok(Some(identity)) => {
+                access.metrics.authenticated(identity.proof);
+                Ok(Caller { identity: Arc::new(identity), until: Instant::now().checked_add(STREAM_MAX) })
+            }
+            Ok(None) => {
+                access.metrics.unknown();
+                let sent = match credentials.token {
+                    Some(_) => "a token that is not known, not for this server, or expired",
+                    None => "no credentials",
+                };
+                tracing::info!(target: "longshore::audit", verb = "authenticate", allowed = false, reason = sent);
+                Err(AuthenticationError::Unknown)
+            }
+            Err(error) => {
+                access.metrics.undecided();
+                tracing::warn!(%error, "it can't be found out whose a token is");
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Namespaces that the caller may use: those whose runs they may see.
+    ///
+    /// # Errors
+    /// A backend that can't be asked about rights now.
+    pub async fn namespaces(&self, caller: &Caller) -> Result<BTreeSet<NamespaceName>, EngineError> {
+        let access = &self.inner.access;
+        let mut seen = BTreeSet::new();
+        for namespace in &self.inner.namespaces {
+            let question = Question { verb: Verb::Get, namespace, workload: None };
+            if access.decide(&caller.identity, &question).await?.allowed {
+                seen.insert(namespace.clone());
+            }
+        }
+        if access.decides() {
+            access.metrics.decided(Verb::Get, !seen.is_empty());
+            let reason = seen.iter().map(NamespaceName::as_str).collect::<Vec<_>>().join(",");
+            audit(caller, Verb::Get, "namespaces/-", None, !seen.is_empty(), &reason);
+        }
+        Ok(seen)
+    }
+
+    /// The namespaces that are meant by `parent`, as far as the caller may see them.
+    pub(in crate::engine) async fn scope(&self, caller: &Caller, parent: &Parent) -> Result<Scope, EngineError> {
+        match parent {
+            Parent::All => Ok(Scope::Some(self.namespaces(caller).await?)),
+            Parent::Namespace(namespace) => {
+                self.may_in(caller, Verb::Get, namespace, None).await?;
+                Ok(Scope::One(namespace.clone()))
+            }
+        }
+    }
+
+    /// Refuses what the caller may not do in `namespace`.
+    pub(in crate::engine) async fn may_in(
+        &self,
+        caller: &Caller,
+        verb: Verb,
+        namespace: &NamespaceName,
+        workload: Option<Workload<'_>>,
+    ) -> Result<(), EngineError> {
+        let resource = format!("namespaces/{namespace}");
+        self.known_to(caller, verb, namespace, &resource)?;
+        match self.decided(caller, Question { verb, namespace, workload }, &resource).await? {
+            Ok(()) => Ok(()),
+            Err(Refused::Hidden) => Err(EngineError::NamespaceNotFound(namespace.clone())),
+            Err(Refused::Denied) => Err(EngineError::PermissionDenied { verb, resource }),
+        }
+    }
+
+    /// Refuses what the caller may not do with this run, whether there is one or not.
+    pub(in crate::engine) async fn may(&self, caller: &Caller, verb: Verb, name: &RunName) -> Result<(), EngineError> {
+        let missing = || EngineError::RunNotFound(name.clone());
+        let resource = name.to_string();
+        self.known_to(caller, verb, &name.namespace, &resource).map_err(|_| missing())?;
+        let question = Question { verb, namespace: &name.namespace, workload: None };
+        match self.decided(caller, question, &resource).await? {
+            Ok(()) => Ok(()),
+            Err(Refused::Hidden) => Err(missing()),
+            Err(Refused::Denied) => Err(EngineError::PermissionDenied { verb, resource }),
+        }
+    }
+
+    /// Refuses a namespace that is not there; who asks for one is told in the audit as well.
+    fn known_to(
+        &self,
+        caller: &Caller,
+        verb: Verb,
+        namespace: &NamespaceName,
+        resource: &str,
+    ) -> Result<(), EngineError> {
+        let known = self.known(namespace);
+        if known.is_err() && self.inner.access.decides() {
+            self.inner.access.metrics.decided(verb, false);
+            audit(caller, verb, resource, None, false, "there is no such namespace");
+        }
+        known
+    }
+
+    /// Whether the caller may be told of this run, which is there already: it is theirs, or they may
+    /// see it.
+    pub(in crate::engine) async fn may_be_told(
+        &self,
+        caller: &Caller,
+        namespace: &NamespaceName,
+        submitter: &str,
+    ) -> Result<bool, EngineError> {
+        let access = &self.inner.access;
+        if !access.decides() || caller.identity.user == submitter {
+            return Ok(true);
+        }
+        let question = Question { verb: Verb::Get, namespace, workload: None };
+        Ok(access.decide(&caller.identity, &question).await?.allowed)
+    }
+
+    async fn decided(
+        &self,
+        caller: &Caller,
+        question: Question<'_>,
+        resource: &str,
+    ) -> Result<Result<(), Refused>, EngineError> {
+        let access = &self.inner.access;
+        if !access.decides() {
+            return Ok(Ok(()));
+        }
+        let Question { verb, namespace, workload } = question;
+        let mut decision = access.decide(&caller.identity, &question).await?;
+        // Who is let submit or follow need not see more than that. Stopping and deleting is of what one sees.
+        let seen = match verb {
+            Verb::Get => decision.allowed,
+            Verb::Submit | Verb::Logs if decision.allowed => true,
+            Verb::Submit | Verb::Logs | Verb::Cancel | Verb::Delete => {
+                let question = Question { verb: Verb::Get, namespace, workload: None };
+                access.decide(&caller.identity, &question).await?.allowed
+            }
+        };
+        if decision.allowed && !seen {
+            decision = Decision { allowed: false, reason: format!("{}; but runs may not be seen", decision.reason) };
+        }
+        access.metrics.decided(verb, decision.allowed);
+        audit(caller, verb, resource, workload, decision.allowed, &decision.reason);
+        Ok(match (decision.allowed, seen) {
+            (true, _) => Ok(()),
+            (false, true) => Err(Refused::Denied),
+            (false, false) => Err(Refused::Hidden),
+        })
+    }
+}
+
+fn audit(caller: &Caller, verb: Verb, resource: &str, workload: Option<Workload<'_>>, allowed: bool, reason: &str) {
+    let workload = match workload {
+        None => "",
+        Some(Workload::Container) => "container",
+        Some(Workload::Profile(profile)) => profile,
+    };
+    let Identity { user, proof, .. } = &*caller.identity;
+    let (user, proof, verb) = (user.as_str(), proof.as_str(), verb.as_str());
+    tracing::info!(target: "longshore::audit", user, proof, verb, resource, workload, allowed, reason);
+}

@@ -93,8 +93,8 @@ async fn runs_reach_what_their_mode_says() {
             target.0 = name;
         }
         let script = probe(&targets);
-        let (none, cluster) =
-            futures::join!(reached(release, &token, "none", &script), reached(release, &token, "cluster", &script),);
+        let (none, cluster_mode) =
+            futures::join!(reached(release, &token, "none", &script), reached(release, &token, "cluster", &script));
         for name in ["pod", "service", "metadata", names[0], names[1]] {
             assert_eq!(none[name], json!(false), "a run under NONE reaches {name}: {none}");
         }

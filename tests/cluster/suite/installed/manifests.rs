@@ -1,5 +1,6 @@
 //! The plain manifests, installed and removed by the very commands of their README.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use k8s_openapi::api::core::v1::Namespace;
@@ -40,15 +41,30 @@ async fn every_rendering_is_accepted(release: &Release) {
         let documents = rendered.split("\n---\n").map(|text| serde_saphyr::from_str::<Value>(text).expect("YAML"));
         // Kinds of others' operators, which are not here.
         let known = documents.filter(|d| !matches!(d["kind"].as_str(), None | Some("Certificate" | "ServiceMonitor")));
-        let (namespaces, others): (Vec<_>, Vec<_>) = known.partition(|document| document["kind"] == "Namespace");
+        let others: Vec<_> = known.collect();
+        let named: BTreeSet<&str> = others.iter().filter_map(|d| d["metadata"]["namespace"].as_str()).collect();
+        let namespaces: Vec<_> = named
+            .into_iter()
+            .filter(|name| *name != release.namespace)
+            .map(|name| json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}))
+            .collect();
         for (name, items) in [("namespaces.json", &namespaces), ("others.json", &others)] {
             let list = json!({"apiVersion": "v1", "kind": "List", "items": items});
             std::fs::write(release.path(name), list.to_string()).unwrap();
         }
         // What stands in a namespace is judged only where there is one.
-        let apply = "kubectl apply --server-side --validate=strict -f";
-        shell(release, &format!("{apply} namespaces.json; {apply} others.json --dry-run=server")).await;
-        shell(release, "kubectl delete -f namespaces.json").await;
+        let any = !namespaces.is_empty();
+        if any {
+            shell(release, "kubectl create -f namespaces.json").await;
+        }
+        shell(
+            release,
+            "kubectl apply --server-side --force-conflicts --validate=strict --dry-run=server -f others.json",
+        )
+        .await;
+        if any {
+            shell(release, "kubectl delete -f namespaces.json").await;
+        }
     }
 }
 

@@ -18,7 +18,7 @@ mod file;
 mod profiles;
 mod tokens;
 
-pub use access::{Access, Authentication, Authorization, TokenReview};
+pub use access::{Access, Authentication, Authorization};
 pub use args::{BackendChoice, DoctorArgs, InstallationArgs, ReleaseArgs, ServeArgs};
 pub use tokens::{TokenFile, TokenSection};
 

@@ -34,7 +34,7 @@ mod table;
 
 use access::Access;
 pub use access::{
-    AccessConfig, AccessMetrics, Authentication, AuthenticationError, Authorization, Caller, Credentials, TokenReviews,
+    AccessConfig, AccessMetrics, Authentication, AuthenticationError, Authorization, Caller, Credentials,
 };
 use feed::Hub;
 pub use metrics::EngineMetrics;

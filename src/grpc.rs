@@ -33,7 +33,7 @@ mod transport;
 pub use health::{Health, LIVENESS};
 pub use layers::RpcMetrics;
 pub use server::ServerFacts;
-pub use transport::{ServeError, Served};
+pub use transport::{ServeError, Served, serve_health};
 
 /// The gRPC server: everything but the listener.
 #[derive(Clone, Debug)]
@@ -81,18 +81,4 @@ impl GrpcServer {
         );
         transport::serve(routes, surroundings, listener, drain, patience).await
     }
-}
-
-/// Serves `grpc.health.v1` alone and in plaintext, for the kubelet's probes, until `drain` and then
-/// `patience` at most.
-///
-/// # Errors
-/// If the transport fails.
-pub async fn serve_health(
-    health: Health,
-    listener: TcpListener,
-    drain: CancellationToken,
-    patience: Duration,
-) -> Result<Served, ServeError> {
-    transport::serve_health(health, listener, drain, patience).await
 }

@@ -1,17 +1,14 @@
 //! Who may call: refuses what would be open to everybody, and makes of the configuration what the
 //! engine asks.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 
 use anyhow::bail;
-use tokio::sync::watch;
 
 use crate::backend::Backend;
 use crate::config::{self, Access, Config, TokenFile};
-use crate::domain::access::TokenTable;
-use crate::engine::{AccessConfig, Authentication, Authorization, TokenReviews};
-use crate::runtime::files::Snapshot;
+use crate::engine::{AccessConfig, Authentication, Authorization};
+use crate::runtime::files;
 
 /// Refuses to serve beyond loopback what should not be.
 pub(super) fn check_exposure(config: &Config) -> anyhow::Result<()> {
@@ -48,8 +45,6 @@ pub(super) fn configure(access: &Access, backend: &Backend) -> anyhow::Result<Ac
     if token_review.is_some() {
         knows("authentication.token_review")?;
     }
-    let token_review =
-        token_review.clone().map(|config::TokenReview { audiences, cache_ttl }| TokenReviews { audiences, cache_ttl });
     let authorization = match &access.authorization {
         Some(config::Authorization::Policy(policy)) => Authorization::Policy(policy.clone()),
         Some(config::Authorization::Kubernetes { cache_ttl }) => {
@@ -58,25 +53,8 @@ pub(super) fn configure(access: &Access, backend: &Backend) -> anyhow::Result<Ac
         }
         None => bail!("authorization.mode is needed once callers are authenticated"),
     };
+    let follow = |path: PathBuf| files::follow("tokens", vec![path.clone()], move || TokenFile::read(&path));
     let tokens = token_file.clone().map(follow).transpose()?;
-    Ok(AccessConfig { authentication: Some(Authentication { tokens, token_review }), authorization })
-}
-
-fn follow(path: PathBuf) -> anyhow::Result<watch::Receiver<Arc<TokenTable>>> {
-    let snapshot = Snapshot::take(vec![path.clone()]);
-    let (sender, receiver) = watch::channel(Arc::new(read(&path)?));
-    snapshot.on_change("token-file", move || match read(&path) {
-        Ok(table) => {
-            tracing::info!(file = %path.display(), tokens = table.len(), "the file of tokens changed and is read again");
-            sender.send_replace(Arc::new(table));
-        }
-        Err(error) => {
-            tracing::error!(%error, "the file of tokens changed and cannot be used: the tokens before stay in use");
-        }
-    });
-    Ok(receiver)
-}
-
-fn read(path: &Path) -> Result<TokenTable, config::ConfigError> {
-    TokenFile::read(path)
+    let authentication = Authentication { tokens, token_review: token_review.clone() };
+    Ok(AccessConfig { authentication: Some(authentication), authorization })
 }

@@ -106,7 +106,10 @@ impl Client {
             .keep_alive_while_idle(true);
         if url.starts_with("https://") {
             endpoint = endpoint.tls_config(credentials.tls()?).map_err(|error| {
-                CliError::usage(format!("TLS cannot be set up: {}", text::clean(&error_chain(&error))))
+                CliError::usage(format!(
+                    "TLS cannot be set up: {}",
+                    text::clean(&format!("{:#}", anyhow::Error::from(error)))
+                ))
             })?;
         }
         let (channel, bearer) = (endpoint.connect_lazy(), credentials.bearer());
@@ -278,18 +281,6 @@ fn is_loopback(address: &str) -> bool {
     let host = authority.split('/').next().unwrap_or_default();
     let host = host.rsplit_once(':').map_or(host, |(host, _)| host).trim_matches(|c| c == '[' || c == ']');
     host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
-}
-
-/// An error with its causes.
-fn error_chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 /// What the operating system said, if `status` tells that the server was not reached at all.

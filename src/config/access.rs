@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::file::Faults;
-use crate::domain::access::{Pattern, Policy, Rule, Verb};
+use crate::domain::access::{Pattern, Policy, Rule, TokenReviews, Verb};
 use crate::runtime::tls::TlsFiles;
 
 /// How long answers of the cluster about tokens and rights count, unless configured.
@@ -22,16 +22,7 @@ pub struct Authentication {
     /// Hashed static tokens.
     pub token_file: Option<PathBuf>,
     /// Kubernetes is asked about tokens.
-    pub token_review: Option<TokenReview>,
-}
-
-/// How Kubernetes is asked about tokens.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TokenReview {
-    /// A token has to be for one of these.
-    pub audiences: Vec<String>,
-    /// How long an answer counts.
-    pub cache_ttl: Duration,
+    pub token_review: Option<TokenReviews>,
 }
 
 /// What decides about rights.
@@ -143,7 +134,7 @@ impl AuthenticationFile {
                 // A token for any audience is one that somebody else may have been given.
                 faults.add(&format!("{key}.audiences"), "needs at least one audience, such as `longshore`");
             }
-            TokenReview { audiences, cache_ttl: ttl(&format!("{key}.cache_ttl"), cache_ttl.as_deref(), faults) }
+            TokenReviews { audiences, cache_ttl: ttl(&format!("{key}.cache_ttl"), cache_ttl.as_deref(), faults) }
         });
         Authentication { token_file: self.token_file, token_review }
     }

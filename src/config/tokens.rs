@@ -104,7 +104,7 @@ mod tests {
         let text = format!("# kept\n{}\n{}", section.to_toml().unwrap(), section.to_toml().unwrap());
         let table = TokenFile::parse(&text).unwrap();
         assert_eq!(table.len(), 2);
-        let identity = table.identify("secret", "2029-01-01T00:00:00Z".parse().unwrap()).unwrap();
+        let identity = table.identify(TokenDigest::of("secret"), "2029-01-01T00:00:00Z".parse().unwrap()).unwrap();
         assert_eq!((identity.user.as_str(), identity.groups.as_slice()), ("ci \"x\"\n", &["builders".to_owned()][..]));
     }
 

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use super::name::NamespaceName;
 
@@ -96,6 +97,15 @@ impl fmt::Display for Verb {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
+}
+
+/// How a backend is asked about tokens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenReviews {
+    /// A token has to be for one of these.
+    pub audiences: Vec<String>,
+    /// How long an answer counts.
+    pub cache_ttl: Duration,
 }
 
 /// What a submit wants to execute, as far as rights care.

@@ -8,7 +8,9 @@ use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::time::Instant;
 
 use crate::backend::{BackendError, Reviews};
-use crate::domain::access::{Decision, Identity, Policy, Question, TOKEN_PREFIX, TokenTable};
+use crate::domain::access::{
+    Decision, Identity, Policy, Question, TOKEN_PREFIX, TokenDigest, TokenReviews, TokenTable,
+};
 
 mod cache;
 mod calls;
@@ -46,15 +48,6 @@ pub struct Authentication {
     pub tokens: Option<watch::Receiver<Arc<TokenTable>>>,
     /// The backend is asked about tokens.
     pub token_review: Option<TokenReviews>,
-}
-
-/// How the backend is asked about tokens.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TokenReviews {
-    /// A token has to be for one of these.
-    pub audiences: Vec<String>,
-    /// How long an answer counts.
-    pub cache_ttl: Duration,
 }
 
 /// What decides about rights.
@@ -149,9 +142,10 @@ impl Access {
         credentials: &Credentials<'_>,
     ) -> Result<Option<Identity>, BackendError> {
         let Some(token) = credentials.token else { return Ok(credentials.certificate.clone()) };
+        let digest = TokenDigest::of(token);
         if let Some(tokens) = &authentication.tokens {
             let table = Arc::clone(&tokens.borrow());
-            if let Some(identity) = table.identify(token, Timestamp::now()) {
+            if let Some(identity) = table.identify(digest, Timestamp::now()) {
                 return Ok(Some(identity));
             }
         }
@@ -160,21 +154,21 @@ impl Access {
             _ if token.starts_with(TOKEN_PREFIX) => Ok(None),
             (Some(TokenReviews { audiences, .. }), Some(reviews)) => {
                 let review = async {
-                    let _turn = self.turn(token).await?;
+                    let _turn = self.turn(digest).await?;
                     let found = reviews.review_token(token, audiences).await?;
                     if found.is_some() {
-                        self.known.add(token).await;
+                        self.known.add(digest).await;
                     }
                     Ok(found)
                 };
-                self.tokens.get(token, review).await
+                self.tokens.get(digest, review).await
             }
             _ => Ok(None),
         }
     }
 
     /// The turn of a token to be reviewed.
-    async fn turn(&self, token: &str) -> Result<Option<SemaphorePermit<'_>>, BackendError> {
+    async fn turn(&self, token: TokenDigest) -> Result<Option<SemaphorePermit<'_>>, BackendError> {
         // An error would mean that a semaphore is closed, which none ever is.
         if self.known.has(token) {
             return Ok(self.at_once.acquire().await.ok());

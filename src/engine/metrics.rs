@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::{Family, MetricConstructor};
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
@@ -26,13 +26,8 @@ use labels::{Acted, End, Found, Gap, NONE, Outcome, Reader, Stage, State};
 pub(super) use labels::{GapCause, LogReader};
 
 /// Makes the histograms of time in a state: from settling a result (10 ms) to a day.
-#[derive(Clone, Debug)]
-struct StateDurations;
-
-impl MetricConstructor<Histogram> for StateDurations {
-    fn new_metric(&self) -> Histogram {
-        Histogram::new([0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0, 86_400.0])
-    }
+fn state_durations() -> Histogram {
+    Histogram::new([0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0, 86_400.0])
 }
 
 /// What the engine counts. Cheap to clone; the default one is read by nobody.
@@ -47,7 +42,7 @@ struct Inner {
     runs: Family<State, Gauge>,
     holds: Family<Stage, Gauge>,
     finished: Family<End, Counter>,
-    durations: Family<State, Histogram, StateDurations>,
+    durations: Family<State, Histogram, fn() -> Histogram>,
     exit_delay: Histogram,
     results: Family<Found, Counter>,
     actions: Family<Acted, Counter>,
@@ -67,7 +62,7 @@ impl Default for Inner {
             runs: Family::default(),
             holds: Family::default(),
             finished: Family::default(),
-            durations: Family::new_with_constructor(StateDurations),
+            durations: Family::new_with_constructor(state_durations),
             // The API server tells ends in whole seconds: nothing finer than one can be said.
             exit_delay: Histogram::new([1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0, 300.0]),
             results: Family::default(),

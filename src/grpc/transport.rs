@@ -110,11 +110,12 @@ pub(super) async fn serve(
     until_drained(serving, &health, drain, patience).await
 }
 
-/// Serves health alone, in plaintext: the kubelet's probes speak no TLS and have no credentials.
+/// Serves `grpc.health.v1` alone, in plaintext, until `drain` and then `patience` at most: the
+/// kubelet's probes speak no TLS and have no credentials.
 ///
 /// # Errors
 /// If the transport fails.
-pub(super) async fn serve_health(
+pub async fn serve_health(
     health: Health,
     listener: TcpListener,
     drain: CancellationToken,

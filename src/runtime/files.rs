@@ -1,34 +1,66 @@
 //! Files that change while the process lives, as Kubernetes changes those of a mounted Secret: by
 //! swapping a symbolic link far above them. So they are read, not watched.
 
+use std::fmt::Display;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
+use tokio::sync::watch;
 
 use super::task;
 
 /// How often they are looked at. The kubelet takes a minute to bring a change.
 const PERIOD: Duration = Duration::from_secs(5);
 
+/// What `load` makes of the files at `paths`, and of them as they are whenever they have changed, for
+/// as long as the process lives. Of files that can't be used then the log is told, and what they were
+/// before stays.
+///
+/// # Errors
+/// Files that can't be used now.
+pub fn follow<T, E>(
+    name: &'static str,
+    paths: Vec<PathBuf>,
+    load: impl Fn() -> Result<T, E> + Send + 'static,
+) -> Result<watch::Receiver<Arc<T>>, E>
+where
+    T: Send + Sync + 'static,
+    E: Display,
+{
+    // Before they are read, so that no change is missed.
+    let snapshot = Snapshot::take(paths);
+    let (sender, receiver) = watch::channel(Arc::new(load()?));
+    snapshot.on_change(name, move || match load() {
+        Ok(loaded) => {
+            sender.send_replace(Arc::new(loaded));
+            tracing::info!(files = name, "the files changed and are read again");
+        }
+        Err(error) => {
+            tracing::error!(files = name, %error, "the files changed and cannot be used: those before stay in use");
+        }
+    });
+    Ok(receiver)
+}
+
 /// Files as they were at one moment.
 #[derive(Debug)]
-pub struct Snapshot {
+struct Snapshot {
     paths: Vec<PathBuf>,
     digest: [u8; 32],
 }
 
 impl Snapshot {
-    /// Of now: to be taken before the files are read, so that no change is missed.
-    #[must_use]
-    pub fn take(paths: Vec<PathBuf>) -> Self {
+    /// Of now.
+    fn take(paths: Vec<PathBuf>) -> Self {
         let digest = digest(&paths);
         Self { paths, digest }
     }
 
     /// Calls `changed` whenever the content of one of the files is another than it was, for as long
     /// as the process lives. A file that can't be read has no content.
-    pub fn on_change(self, name: &'static str, mut changed: impl FnMut() + Send + 'static) {
+    fn on_change(self, name: &'static str, mut changed: impl FnMut() + Send + 'static) {
         let Self { paths, digest: mut before } = self;
         task::spawn(name, async move {
             loop {

@@ -11,7 +11,7 @@ use rustls::{RootCertStore, ServerConfig};
 use tokio::sync::watch;
 
 use super::certificate::Certificate;
-use super::files::Snapshot;
+use super::files;
 
 /// Which files.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,18 +68,7 @@ impl TlsFiles {
     /// Files that can't be used now.
     pub fn serve(self) -> Result<Tls, TlsError> {
         let paths = [&self.cert, &self.key].into_iter().chain(&self.client_ca).cloned().collect();
-        let snapshot = Snapshot::take(paths);
-        let (sender, receiver) = watch::channel(Arc::new(self.load()?));
-        snapshot.on_change("tls-files", move || match self.load() {
-            Ok(config) => {
-                sender.send_replace(Arc::new(config));
-                tracing::info!(cert = %self.cert.display(), "the TLS files changed and are read again");
-            }
-            Err(error) => {
-                tracing::error!(%error, "the TLS files changed and cannot be used: the ones before stay in use")
-            }
-        });
-        Ok(receiver)
+        files::follow("tls", paths, move || self.load())
     }
 
     /// The certificates in them, the server's own first, each with its file.

@@ -11,7 +11,7 @@ use http::{Method, Request, Response, StatusCode, Uri};
 use jiff::Timestamp;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::{Family, MetricConstructor};
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
@@ -87,13 +87,8 @@ impl WatchEnd {
 }
 
 /// Makes the histograms of calls: from a read (1 ms) to the longest bound of one (30 s).
-#[derive(Clone, Debug)]
-struct CallDurations;
-
-impl MetricConstructor<Histogram> for CallDurations {
-    fn new_metric(&self) -> Histogram {
-        Histogram::new([0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0])
-    }
+fn call_durations() -> Histogram {
+    Histogram::new([0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0])
 }
 
 /// What is counted of the conversation with an API server. Cheap to clone; the default one is read
@@ -101,7 +96,7 @@ impl MetricConstructor<Histogram> for CallDurations {
 #[derive(Clone, Debug)]
 pub struct KubernetesMetrics {
     requests: Family<Answered, Counter>,
-    durations: Family<Asked, Histogram, CallDurations>,
+    durations: Family<Asked, Histogram, fn() -> Histogram>,
     watch_restarts: Family<Restarted, Counter>,
     watch_heard: Family<Watched, Seconds>,
 }
@@ -110,7 +105,7 @@ impl Default for KubernetesMetrics {
     fn default() -> Self {
         Self {
             requests: Family::default(),
-            durations: Family::new_with_constructor(CallDurations),
+            durations: Family::new_with_constructor(call_durations),
             watch_restarts: Family::default(),
             watch_heard: Family::default(),
         }

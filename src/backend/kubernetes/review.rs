@@ -77,39 +77,53 @@ fn identity(status: TokenReviewStatus, audiences: &[String]) -> Option<Identity>
     })
 }
 
-/// What a verb of ours is in Kubernetes: verb, API group, resource, subresource.
-fn attributes(verb: Verb) -> (&'static str, &'static str, &'static str, &'static str) {
+/// What a verb of ours is in Kubernetes: verb, API group, and resource with its subresource.
+fn in_kubernetes(verb: Verb) -> (&'static str, &'static str, &'static str) {
     match verb {
-        Verb::Submit => ("create", "batch", "jobs", ""),
-        Verb::Get => ("get", "batch", "jobs", ""),
-        Verb::Logs => ("get", "", "pods", "log"),
-        Verb::Cancel | Verb::Delete => ("delete", "batch", "jobs", ""),
+        Verb::Submit => ("create", "batch", "jobs"),
+        Verb::Get => ("get", "batch", "jobs"),
+        Verb::Logs => ("get", "", "pods/log"),
+        Verb::Cancel | Verb::Delete => ("delete", "batch", "jobs"),
+    }
+}
+
+/// A right to ask about; `resource` with its subresource, `jobs/status`, and without a namespace: in
+/// the whole cluster.
+pub(super) fn resource_attributes(
+    verb: &str,
+    group: &str,
+    resource: &str,
+    namespace: Option<&str>,
+) -> ResourceAttributes {
+    let (resource, subresource) = match resource.split_once('/') {
+        Some((resource, subresource)) => (resource, Some(subresource.to_owned())),
+        None => (resource, None),
+    };
+    ResourceAttributes {
+        group: Some(group.to_owned()),
+        resource: Some(resource.to_owned()),
+        subresource,
+        verb: Some(verb.to_owned()),
+        namespace: namespace.map(str::to_owned),
+        ..ResourceAttributes::default()
     }
 }
 
 fn spec(identity: &Identity, verb: Verb, namespace: &str) -> SubjectAccessReviewSpec {
-    let (verb, group, resource, subresource) = attributes(verb);
+    let (verb, group, resource) = in_kubernetes(verb);
     let set = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
     SubjectAccessReviewSpec {
         user: set(&identity.user),
         uid: set(&identity.uid),
         groups: Some(identity.groups.clone()),
         extra: Some(identity.extra.clone()),
-        resource_attributes: Some(ResourceAttributes {
-            namespace: Some(namespace.to_owned()),
-            verb: set(verb),
-            group: set(group),
-            resource: set(resource),
-            subresource: set(subresource),
-            ..ResourceAttributes::default()
-        }),
+        resource_attributes: Some(resource_attributes(verb, group, resource, Some(namespace))),
         ..SubjectAccessReviewSpec::default()
     }
 }
 
 fn decision(status: SubjectAccessReviewStatus, verb: Verb, namespace: &str) -> Decision {
-    let (verb, _, resource, subresource) = attributes(verb);
-    let resource = if subresource.is_empty() { resource.to_owned() } else { format!("{resource}/{subresource}") };
+    let (verb, _, resource) = in_kubernetes(verb);
     let asked = format!("{verb} {resource} in {namespace}");
     let said = status.reason.filter(|reason| !reason.is_empty()).or(status.evaluation_error);
     let reason = match said {

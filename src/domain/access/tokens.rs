@@ -10,7 +10,7 @@ use super::{Identity, Proof};
 pub const TOKEN_PREFIX: &str = "longshore_";
 
 /// SHA-256 of a token. Tokens are 256 random bits, so a slow hash would protect nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TokenDigest([u8; 32]);
 
 impl TokenDigest {
@@ -18,12 +18,6 @@ impl TokenDigest {
     #[must_use]
     pub fn of(token: &str) -> Self {
         Self(Sha256::digest(token).into())
-    }
-
-    /// The bytes.
-    #[must_use]
-    pub fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
     }
 
     /// From hex.
@@ -66,11 +60,10 @@ impl TokenTable {
         Self { entries }
     }
 
-    /// Whose `token` is at `now`. Takes the same time whatever the token is: every entry is compared,
+    /// Whose the token with this digest is at `now`. Takes the same time whatever the token is: every entry is compared,
     /// each in constant time.
     #[must_use]
-    pub fn identify(&self, token: &str, now: Timestamp) -> Option<Identity> {
-        let sent = TokenDigest::of(token);
+    pub fn identify(&self, sent: TokenDigest, now: Timestamp) -> Option<Identity> {
         let mut found = None;
         for entry in &self.entries {
             let live = Choice::from(u8::from(entry.expire_time.is_none_or(|end| now < end)));
@@ -121,13 +114,13 @@ mod tests {
         let table = table();
         let before = "2025-12-31T23:59:59Z".parse().unwrap();
         let after = "2026-01-01T00:00:00Z".parse().unwrap();
-        let user = |token: &str, now| table.identify(token, now).map(|identity| identity.user);
+        let user = |token: &str, now| table.identify(TokenDigest::of(token), now).map(|identity| identity.user);
         assert_eq!(user("one", after).as_deref(), Some("ci"));
         assert_eq!(user("two", before).as_deref(), Some("old"));
         assert_eq!(user("two", after), None);
         assert_eq!(user("", after), None);
         assert_eq!(user("three", after), None);
-        assert_eq!(table.identify("one", after).unwrap().proof, Proof::TokenFile);
+        assert_eq!(table.identify(TokenDigest::of("one"), after).unwrap().proof, Proof::TokenFile);
     }
 
     #[test]

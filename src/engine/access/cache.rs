@@ -22,7 +22,7 @@ where
 }
 
 /// Whose tokens are, by their hashes.
-pub(super) struct TokenCache(Cache<[u8; 32], Option<Identity>>);
+pub(super) struct TokenCache(Cache<TokenDigest, Option<Identity>>);
 
 impl TokenCache {
     pub(super) fn new(ttl: Duration) -> Self {
@@ -31,10 +31,10 @@ impl TokenCache {
 
     pub(super) async fn get(
         &self,
-        token: &str,
+        token: TokenDigest,
         review: impl Future<Output = Result<Option<Identity>, BackendError>>,
     ) -> Result<Option<Identity>, BackendError> {
-        self.0.try_get_with(*TokenDigest::of(token).as_bytes(), review).await.map_err(shared)
+        self.0.try_get_with(token, review).await.map_err(shared)
     }
 }
 
@@ -47,19 +47,19 @@ struct Asked {
 }
 
 /// Tokens that were good not long ago.
-pub(super) struct KnownTokens(Cache<[u8; 32], ()>);
+pub(super) struct KnownTokens(Cache<TokenDigest, ()>);
 
 impl KnownTokens {
     pub(super) fn new(ttl: Duration) -> Self {
         Self(cache(ttl))
     }
 
-    pub(super) async fn add(&self, token: &str) {
-        self.0.insert(*TokenDigest::of(token).as_bytes(), ()).await;
+    pub(super) async fn add(&self, token: TokenDigest) {
+        self.0.insert(token, ()).await;
     }
 
-    pub(super) fn has(&self, token: &str) -> bool {
-        self.0.contains_key(TokenDigest::of(token).as_bytes())
+    pub(super) fn has(&self, token: TokenDigest) -> bool {
+        self.0.contains_key(&token)
     }
 }
 

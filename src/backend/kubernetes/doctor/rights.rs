@@ -4,12 +4,13 @@
 use std::fmt;
 
 use futures::future::BoxFuture;
-use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
+use k8s_openapi::api::authorization::v1::{SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
 use kube::Api;
 use kube::api::PostParams;
 
 use super::super::client::Cluster;
 use super::super::error::CallError;
+use super::super::review::resource_attributes;
 use super::check::RIGHTS as CHECK;
 use super::{CALLS, Examination, Extent, all};
 use crate::runtime::finding::Finding;
@@ -152,21 +153,6 @@ impl Rule {
             verbs.iter().map(|verb| format!("\"{verb}\"")).collect::<Vec<_>>().join(", ")
         )
     }
-
-    fn attributes(&self, verb: &str, namespace: Option<&str>) -> ResourceAttributes {
-        let (resource, subresource) = match self.resource.split_once('/') {
-            Some((resource, subresource)) => (resource, Some(subresource.to_owned())),
-            None => (self.resource, None),
-        };
-        ResourceAttributes {
-            group: Some(self.group.to_owned()),
-            resource: Some(resource.to_owned()),
-            subresource,
-            verb: Some(verb.to_owned()),
-            namespace: namespace.map(str::to_owned),
-            ..ResourceAttributes::default()
-        }
-    }
 }
 
 /// One verb on one resource, somewhere: `jobs/status patch in longshore-runs`.
@@ -239,7 +225,8 @@ pub(super) async fn missing_for_canaries(cluster: &Cluster, namespace: &str) -> 
 }
 
 async fn ask(cluster: &Cluster, right: Right<'_>) -> Verdict {
-    let attributes = right.rule.attributes(right.verb, right.namespace);
+    let Right { rule, verb, namespace } = right;
+    let attributes = resource_attributes(verb, rule.group, rule.resource, namespace);
     let spec = SelfSubjectAccessReviewSpec { resource_attributes: Some(attributes), ..Default::default() };
     let review = SelfSubjectAccessReview { spec, ..Default::default() };
     let api: Api<SelfSubjectAccessReview> = Api::all(cluster.client.clone());

@@ -19,7 +19,6 @@ use crate::engine::{Engine, EngineConfig, Readiness};
 use crate::grpc::{self, GrpcServer, Health, Served, ServerFacts};
 use crate::runtime::admin::{self, Ready};
 use crate::runtime::shutdown::Shutdown;
-use crate::runtime::tls::TlsFiles;
 use crate::runtime::{task, telemetry};
 
 mod access;
@@ -101,9 +100,9 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
     if backend.capabilities.backend == "kubernetes" {
         task::spawn("doctor", doctor::at_start(config.clone(), shutdown.drain.clone()));
     }
-    let Metrics { registry, rpc, engine, access: access_metrics } = metrics;
-    let tls = config.access.tls.clone().map(TlsFiles::serve).transpose()?;
-    let access = access::configure(&config.access, &backend)?;
+    let Metrics { registry, rpc, engine, access: access_metrics, files, certificates } = metrics;
+    let tls = config.access.tls.clone().map(|tls| tls.serve(&certificates)).transpose()?;
+    let access = access::configure(&config.access, &backend, &files)?;
     let (ready, admin_ready) = watch::channel(Ready::No("starting".to_owned()));
     let admin_address = match config.admin_listen {
         None => None,
@@ -161,7 +160,7 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
         }
     };
     let server = GrpcServer { engine, facts, health, metrics: rpc, tls };
-    info!(%address, admin = ?admin_address, health = ?health_address, tls = server.tls.is_some(), version = env!("CARGO_PKG_VERSION"), "serving");
+    info!(%address, admin = admin_address.map(display), health = health_address.map(display), tls = server.tls.is_some(), version = env!("CARGO_PKG_VERSION"), "serving");
     let done = task::spawn("grpc", async move { Ok(server.serve(listener, closing, patience).await?) });
     Ok(Running { address, admin_address, health_address, done })
 }

@@ -7,6 +7,8 @@ use prometheus_client::registry::Registry;
 use crate::backend::kubernetes::KubernetesMetrics;
 use crate::engine::{AccessMetrics, EngineMetrics};
 use crate::grpc::RpcMetrics;
+use crate::runtime::files::FileMetrics;
+use crate::runtime::tls::CertificateMetrics;
 
 /// The registry, and what is registered for every backend.
 #[derive(Debug)]
@@ -15,6 +17,8 @@ pub(super) struct Metrics {
     pub(super) rpc: RpcMetrics,
     pub(super) engine: EngineMetrics,
     pub(super) access: AccessMetrics,
+    pub(super) files: FileMetrics,
+    pub(super) certificates: CertificateMetrics,
 }
 
 impl Metrics {
@@ -23,7 +27,9 @@ impl Metrics {
         let rpc = RpcMetrics::new(&mut registry);
         let engine = EngineMetrics::new(&mut registry);
         let access = AccessMetrics::new(&mut registry);
-        Self { registry, rpc, engine, access }
+        let files = FileMetrics::new(&mut registry);
+        let certificates = CertificateMetrics::new(&mut registry, files.clone());
+        Self { registry, rpc, engine, access, files, certificates }
     }
 
     /// What is counted of a cluster; only where there is one.
@@ -75,6 +81,7 @@ mod tests {
         let kubernetes = metrics.kubernetes();
         // A family without a series is not exposed.
         metrics.rpc.touch();
+        metrics.files.touch();
         kubernetes.touch();
         assert_eq!(exposed(&metrics.registry), documented());
     }

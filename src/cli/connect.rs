@@ -227,9 +227,26 @@ impl Client {
     fn error(&self, status: Status) -> CliError {
         let address = self.address.to_string();
         match transport_cause(&status) {
-            Some(cause) if cause.kind() == io::ErrorKind::ConnectionRefused => CliError::NoServer { address },
-            Some(cause) => CliError::Unreachable { address, cause: text::clean(&cause.to_string()) },
-            None => status.into(),
+            Some(TransportCause::Io(cause)) if cause.kind() == io::ErrorKind::ConnectionRefused => {
+                CliError::NoServer { address }
+            }
+            Some(TransportCause::Io(cause)) => {
+                let hint = if speaks_no_tls(cause) {
+                    "does it speak TLS? Without, its address begins with http://"
+                } else {
+                    "is --server or LONGSHORE_SERVER right?"
+                };
+                CliError::Unreachable { address, cause: text::clean(&cause.to_string()), hint }
+            }
+            Some(TransportCause::Protocol) if !self.reached.load(Ordering::Relaxed) => {
+                let hint = if address.starts_with("http://") {
+                    "does it speak TLS? Then its address begins with https://"
+                } else {
+                    "is --server or LONGSHORE_SERVER right?"
+                };
+                CliError::Unreachable { address, cause: "it does not speak gRPC".to_owned(), hint }
+            }
+            Some(TransportCause::Protocol) | None => status.into(),
         }
     }
 
@@ -283,19 +300,30 @@ fn is_loopback(address: &str) -> bool {
     host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
-/// What the operating system said, if `status` tells that the server was not reached at all.
-fn transport_cause(status: &Status) -> Option<&io::Error> {
-    if status.code() != Code::Unavailable {
-        return None;
-    }
-    let mut source: Option<&(dyn Error + 'static)> = status.source();
+/// Why there is no answer of a server in a status.
+enum TransportCause<'a> {
+    /// What the operating system or TLS said.
+    Io(&'a io::Error),
+    /// What answered does not speak HTTP/2, or broke off.
+    Protocol,
+}
+
+/// Why there is no answer, if `status` was made here and not by a server.
+fn transport_cause(status: &Status) -> Option<TransportCause<'_>> {
+    let mut source: Option<&(dyn Error + 'static)> = Some(status.source()?);
     while let Some(error) = source {
         if let Some(cause) = error.downcast_ref::<io::Error>() {
-            return Some(cause);
+            return (status.code() == Code::Unavailable).then_some(TransportCause::Io(cause));
         }
         source = error.source();
     }
-    None
+    matches!(status.code(), Code::Internal | Code::Unknown).then_some(TransportCause::Protocol)
+}
+
+/// Whether what was read in answer to a TLS handshake is no TLS.
+fn speaks_no_tls(cause: &io::Error) -> bool {
+    let tls = cause.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
+    matches!(tls, Some(rustls::Error::InvalidMessage(_)))
 }
 
 fn the_run(run: Option<pb::Run>) -> Result<pb::Run, CliError> {

@@ -29,12 +29,14 @@ pub(super) enum CliError {
         address: String,
     },
     /// The server's machine or port can't be reached.
-    #[error("the Longshore server at {address} cannot be reached: {cause}; is --server or LONGSHORE_SERVER right?")]
+    #[error("the Longshore server at {address} cannot be reached: {cause}; {hint}")]
     Unreachable {
         /// URL that was tried.
         address: String,
         /// What the transport said.
         cause: String,
+        /// What to look at.
+        hint: &'static str,
     },
     /// The server refused or failed.
     #[error("{}", explain_status(.0))]
@@ -89,7 +91,7 @@ fn explain_status(status: &Status) -> String {
     let message = summary(status, &details);
     let _ = write!(text, ": {}", clean_lines(&message));
     if status.code() == Code::Unimplemented && details.error_info().is_none() {
-        text.push_str("the server does not know this call: is it a Longshore server, and not an older one?");
+        text.push_str("\n  the server does not know this call: is it a Longshore server, and not an older one?");
     }
     if status.code() == Code::Unauthenticated {
         text.push_str("\n  show who you are with --token-file, LONGSHORE_TOKEN, or --client-cert and --client-key");

@@ -6,6 +6,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
@@ -14,15 +18,47 @@ use super::task;
 /// How often they are looked at. The kubelet takes a minute to bring a change.
 const PERIOD: Duration = Duration::from_secs(5);
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct FilesLabel {
+    files: &'static str,
+}
+
+/// Metrics of files that are followed. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct FileMetrics {
+    stale: Family<FilesLabel, Gauge>,
+}
+
+impl FileMetrics {
+    /// Registers them; the registry gives the prefix.
+    pub fn new(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        let help = "1 while files have changed to what cannot be used, and those before are in use";
+        registry.register("files_stale", help, metrics.stale.clone());
+        metrics
+    }
+
+    fn stale(&self, files: &'static str) -> Gauge {
+        self.stale.get_or_create_owned(&FilesLabel { files })
+    }
+
+    /// Makes one series, so that all are exposed.
+    #[cfg(test)]
+    pub(crate) fn touch(&self) {
+        self.stale("test");
+    }
+}
+
 /// What `load` makes of the files at `paths`, and of them as they are whenever they have changed, for
-/// as long as the process lives. Of files that can't be used then the log is told, and what they were
-/// before stays.
+/// as long as the process lives. Of files that can't be used then log and metrics tell, and what they
+/// were before stays.
 ///
 /// # Errors
 /// Files that can't be used now.
 pub fn follow<T, E>(
     name: &'static str,
     paths: Vec<PathBuf>,
+    metrics: &FileMetrics,
     load: impl Fn() -> Result<T, E> + Send + 'static,
 ) -> Result<watch::Receiver<Arc<T>>, E>
 where
@@ -32,12 +68,15 @@ where
     // Before they are read, so that no change is missed.
     let snapshot = Snapshot::take(paths);
     let (sender, receiver) = watch::channel(Arc::new(load()?));
+    let stale = metrics.stale(name);
     snapshot.on_change(name, move || match load() {
         Ok(loaded) => {
+            stale.set(0);
             sender.send_replace(Arc::new(loaded));
             tracing::info!(files = name, "the files changed and are read again");
         }
         Err(error) => {
+            stale.set(1);
             tracing::error!(files = name, %error, "the files changed and cannot be used: those before stay in use");
         }
     });
@@ -93,6 +132,33 @@ mod tests {
     use tokio::sync::mpsc;
 
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_can_not_be_used_does_not_replace_what_could() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("number");
+        std::fs::write(&path, "1").unwrap();
+        let metrics = FileMetrics::default();
+        let (sender, mut loads) = mpsc::channel(4);
+        let load = {
+            let path = path.clone();
+            move || {
+                let read = std::fs::read_to_string(&path).unwrap().parse::<u32>();
+                sender.try_send(()).unwrap();
+                read
+            }
+        };
+        let mut followed = follow("test", vec![path.clone()], &metrics, load).unwrap();
+        loads.recv().await.unwrap();
+        let stale = || metrics.stale("test").get();
+        assert_eq!((**followed.borrow(), stale()), (1, 0));
+        std::fs::write(&path, "nonsense").unwrap();
+        loads.recv().await.unwrap();
+        assert_eq!((**followed.borrow(), stale()), (1, 1));
+        std::fs::write(&path, "2").unwrap();
+        followed.changed().await.unwrap();
+        assert_eq!((**followed.borrow(), stale()), (2, 0));
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_change_is_told_once_even_if_it_comes_by_a_link() {

@@ -3,7 +3,10 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::UNIX_EPOCH;
 
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::{Registry, Unit};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
@@ -11,7 +14,7 @@ use rustls::{RootCertStore, ServerConfig};
 use tokio::sync::watch;
 
 use super::certificate::Certificate;
-use super::files;
+use super::files::{self, FileMetrics};
 
 /// Which files.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +29,23 @@ pub struct TlsFiles {
 
 /// What a server needs to speak TLS. Always the last set of files that was good.
 pub type Tls = watch::Receiver<Arc<ServerConfig>>;
+
+/// Metrics of the certificates that are in use. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct CertificateMetrics {
+    expiry: Gauge,
+    files: FileMetrics,
+}
+
+impl CertificateMetrics {
+    /// Registers them beside those of all `files`; the registry gives the prefix.
+    pub fn new(registry: &mut Registry, files: FileMetrics) -> Self {
+        let expiry = Gauge::default();
+        let help = "When the first of the certificates of [tls] expires, since the epoch; 0 without TLS";
+        registry.register_with_unit("tls_certificate_expiry_timestamp", help, Unit::Seconds, expiry.clone());
+        Self { expiry, files }
+    }
+}
 
 /// Why files can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -66,9 +86,16 @@ impl TlsFiles {
     ///
     /// # Errors
     /// Files that can't be used now.
-    pub fn serve(self) -> Result<Tls, TlsError> {
+    pub fn serve(self, metrics: &CertificateMetrics) -> Result<Tls, TlsError> {
         let paths = [&self.cert, &self.key].into_iter().chain(&self.client_ca).cloned().collect();
-        files::follow("tls", paths, move || self.load())
+        let expiry = metrics.expiry.clone();
+        files::follow("tls", paths, &metrics.files, move || {
+            let config = self.load()?;
+            let first = self.certificates()?.into_iter().map(|(_, certificate)| certificate.not_after).min();
+            let since_epoch = first.and_then(|at| at.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
+            expiry.set(i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX));
+            Ok(config)
+        })
     }
 
     /// The certificates in them, the server's own first, each with its file.

@@ -17,7 +17,8 @@ usage: cluster.sh VERB
   images                 list the images that Pods can use
   kubeconfig             print the path of the kubeconfig
   pid                    print the process to join: nsenter -t PID -n CMD
-  tools                  build what exec and shell have beside kubectl: helm
+  tools                  build what exec and shell have beside kubectl: helm, and the CRDs of others
+                         at $LONGSHORE_TEST_CRDS
   build                  only build and install what up needs
 
 The state directory is ${LONGSHORE_CLUSTER_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/longshore/cluster};
@@ -38,6 +39,13 @@ unpacked=(
 )
 # By what is in it, so that a cluster that runs keeps what it was started with.
 tools=$cache/cluster-tools-$(printf '%s\n' "${unpacked[@]}" | sha256sum | cut -c 1-8)
+
+# CustomResourceDefinitions of others that the chart makes objects of, out of their Go modules.
+crds=(
+  github.com/cert-manager/cert-manager@v1.21.2/deploy/crds/cert-manager.io_certificates.yaml
+  github.com/prometheus-operator/prometheus-operator@v0.85.0/example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml
+)
+crd_dir=$cache/crds-$(printf '%s\n' "${crds[@]}" | sha256sum | cut -c 1-8)
 
 say() { printf 'cluster: %s\n' "$*" >&2; }
 die() {
@@ -149,12 +157,29 @@ ctl() {
   "$dir/bin/node" ctl "$dir" "$@"
 }
 
+install_crds() {
+  [ ! -d "$crd_dir" ] || return 0
+  command -v go >/dev/null || die "needs go"
+  mkdir -p "$cache"
+  local new crd module
+  new=$(mktemp -d "$cache/.crds.XXXXXX")
+  for crd in "${crds[@]}"; do
+    [[ $crd =~ ^([^@]+@[^/]+)/(.+)$ ]]
+    module=${BASH_REMATCH[1]}
+    say "fetching $module for a definition of its"
+    # The file is not written to: the module's directory is read-only.
+    install -m 644 -t "$new" "$(cd / && go mod download -json "$module" | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p')/${BASH_REMATCH[2]}"
+  done
+  mv "$new" "$crd_dir"
+}
+
 # in_network CMD...: in the cluster's network, but in the host's file system.
 in_network() {
   local pid helm path=$dir/bin
   pid=$(pid)
   # Nothing leads out of that network, so what is not built yet can't be.
   helm=$("$here/../../scripts/go-tool.sh" --if-built helm) && path+=:$(dirname "$helm")
+  [ ! -d "$crd_dir" ] || export LONGSHORE_TEST_CRDS=$crd_dir
   exec env KUBECONFIG="$dir/kubeconfig" KUBECACHEDIR="$dir/kube-cache" PATH="$path:$PATH" \
     HELM_CACHE_HOME="$dir/kube-cache/helm" HELM_CONFIG_HOME="$dir/kube-cache/helm" \
     HELM_DATA_HOME="$dir/kube-cache/helm" \
@@ -222,7 +247,10 @@ case $verb in
   images) ctl images ;;
   kubeconfig) pid >/dev/null && echo "$dir/kubeconfig" ;;
   pid) pid ;;
-  tools) "$here/../../scripts/go-tool.sh" helm >&2 ;;
+  tools)
+    "$here/../../scripts/go-tool.sh" helm >&2
+    install_crds
+    ;;
   build) prepare ;;
   help | -h | --help) usage ;;
   *) usage >&2 && exit 2 ;;

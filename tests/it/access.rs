@@ -10,7 +10,6 @@ use longshore::proto::v1::{
     CancelRunRequest, ErrorReason, GetRunRequest, GetServerInfoRequest, ListRunnerProfilesRequest, ListRunsRequest,
     StreamLogsRequest, SubmitRunRequest,
 };
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use tonic::{Code, Request, Status};
@@ -21,50 +20,11 @@ use tonic_reflection::pb::v1 as reflection;
 use tonic_types::StatusExt;
 
 use crate::cli_client::{Told, told};
+use crate::support::authority::{Authority, Pair};
 use crate::support::daemon::{Daemon, longshore};
 use crate::support::errors::assert_error;
 use crate::support::spec::{runner, sql};
 use crate::support::wait::{until, within};
-
-/// An authority of certificates.
-struct Authority {
-    issuer: Issuer<'static, KeyPair>,
-    pem: String,
-}
-
-/// A certificate and its key, PEM.
-struct Pair {
-    cert: String,
-    key: String,
-}
-
-impl Authority {
-    fn new() -> Self {
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate().unwrap();
-        let pem = params.self_signed(&key).unwrap().pem();
-        Self { issuer: Issuer::new(params, key), pem }
-    }
-
-    fn issue(&self, mut params: CertificateParams, names: &[(DnType, &str)]) -> Pair {
-        for (kind, name) in names {
-            params.distinguished_name.push(kind.clone(), *name);
-        }
-        let key = KeyPair::generate().unwrap();
-        let cert = params.signed_by(&key, &self.issuer).unwrap().pem();
-        Pair { cert, key: key.serialize_pem() }
-    }
-
-    fn server(&self) -> Pair {
-        self.issue(CertificateParams::new(["localhost".to_owned()]).unwrap(), &[])
-    }
-
-    fn client(&self, user: &str, group: &str) -> Pair {
-        let names = [(DnType::CommonName, user), (DnType::OrganizationName, group)];
-        self.issue(CertificateParams::default(), &names)
-    }
-}
 
 /// A daemon that serves TLS, knows tokens and certificates, and has a policy.
 struct Guarded {
@@ -101,7 +61,7 @@ impl Guarded {
         let dir = TempDir::with_prefix("longshore-access-").unwrap();
         let at = |name: &str| dir.path().join(name);
         let (servers, clients) = (Authority::new(), Authority::new());
-        write_pair(dir.path(), &servers.server());
+        write_pair(dir.path(), &servers.server("localhost"));
         std::fs::write(at("client-ca.crt"), &clients.pem).unwrap();
         let token = create_token(&at("tokens.toml"), "ci");
         let path = |name: &str| toml::Value::from(at(name).to_str().unwrap());
@@ -426,7 +386,7 @@ async fn tokens_and_certificates_change_without_a_restart() {
     assert!(knows(&second).await);
 
     let renewed = Authority::new();
-    write_pair(guarded.dir.path(), &renewed.server());
+    write_pair(guarded.dir.path(), &renewed.server("localhost"));
     until("the new certificate", async || {
         let channel = guarded.endpoint(&renewed.pem, None).connect().await.ok()?;
         let mut server = ServerServiceClient::new(channel);
@@ -470,6 +430,14 @@ async fn the_command_line_shows_who_calls() {
     let mut command = longshore(["info", "--server", "longshore.example:7420"]);
     let plain = told(command.env("LONGSHORE_TOKEN", &guarded.token).output().await.unwrap());
     assert!(plain.stderr.contains("the token would travel in clear"), "{}", plain.stderr);
+    // Neither side's silence about TLS is waited for: what to try instead is told at once.
+    let url = guarded.url().replace("https:", "http:");
+    let mut command = longshore(["info", "--server", &url]);
+    let plain = told(within("the hint", command.env("LONGSHORE_TOKEN", &guarded.token).output()).await.unwrap());
+    assert!(plain.stderr.contains("its address begins with https://"), "{}", plain.stderr);
+    let health = format!("https://localhost:{}", guarded.daemon.health().port());
+    let encrypted = guarded.cli(&["info", "--server", &health], None).await;
+    assert!(encrypted.stderr.contains("its address begins with http://"), "{}", encrypted.stderr);
     let missing = guarded.cli(&["info", "--token-file", "/nowhere/token"], None).await;
     assert!(missing.stderr.contains("--token-file /nowhere/token"), "{}", missing.stderr);
 }

@@ -173,7 +173,7 @@ fn serving(line: &str) -> Option<(SocketAddr, Option<SocketAddr>, Option<SocketA
         return None;
     }
     let address = line.get("address")?.as_str()?.parse().ok()?;
-    // Those that may be off are told as `Some(127.0.0.1:1234)` or `None`.
-    let other = |name: &str| line.get(name)?.as_str()?.strip_prefix("Some(")?.strip_suffix(')')?.parse().ok();
+    // Those that may be off, which then are not told.
+    let other = |name: &str| line.get(name)?.as_str()?.parse().ok();
     Some((address, other("admin"), other("health")))
 }

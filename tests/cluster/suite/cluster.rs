@@ -60,6 +60,11 @@ pub(crate) fn longshore_image() -> String {
     std::env::var("LONGSHORE_TEST_IMAGE").unwrap_or_else(|_| "localhost/longshore:test".to_owned())
 }
 
+/// Directory of CustomResourceDefinitions that may be made and deleted.
+pub(crate) fn crds() -> Option<String> {
+    std::env::var("LONGSHORE_TEST_CRDS").ok().filter(|dir| !dir.is_empty() && has_control())
+}
+
 /// Whether [`control`] can do anything.
 pub(crate) fn has_control() -> bool {
     std::env::var_os("LONGSHORE_TEST_CONTROL").is_some_and(|path| !path.is_empty())

@@ -8,12 +8,13 @@ mod rights;
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
+use k8s_openapi::api::core::v1::{Namespace, Pod, Secret, ServiceAccount};
 use kube::Api;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use kube::api::{DeleteParams, ListParams, LogParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
 use crate::cluster;
+use crate::support::authority::Authority;
 use crate::support::wait::until;
 use release::{AUDIENCE, NAME, Release, Told, installed};
 
@@ -132,6 +133,91 @@ async fn a_run_outlives_an_upgrade_and_nothing_outlives_the_release() {
         // One that is live, one that is over.
         let live = release.cli(&robot, &spec("sleep 1000")).await;
         assert_eq!(live.code, Some(0), "{live:?}");
+        release.helm(&["uninstall", NAME, "--wait", "--timeout", "170s"]).await;
+        nothing_is_left(release).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn certificates_and_static_tokens_under_a_policy() {
+    installed("policy", json!({}), async |release| {
+        let clients = Authority::new();
+        release.secret("client-ca", json!({"ca.crt": clients.pem})).await;
+        let (robot, robots) = release.static_token("robot").await;
+        let (tester, testers) = release.static_token("tester").await;
+        release.secret("tokens", json!({"tokens.toml": format!("{robots}{testers}")})).await;
+        release.secret("test-token", json!({"token": tester})).await;
+        // An upgrade that changes who is known and what decides: the same release, other locks.
+        let values = json!({
+            "authentication": {
+                "tokenReview": {"enabled": false},
+                "clientCertificates": {"caSecretName": "client-ca"},
+                "tokens": {"secretName": "tokens"},
+            },
+            "authorization": {"mode": "policy", "rules": [
+                {"users": ["robot", "tester"], "namespaces": ["default"], "verbs": ["submit", "get", "logs"], "profiles": ["sql"]},
+                {"groups": ["builders"], "namespaces": ["*"], "verbs": ["*"]},
+            ]},
+            "test": {"tokenSecretName": "test-token"},
+        });
+        release.helm_with("upgrade", &values).await;
+        release.helm(&["test", NAME, "--timeout", "170s"]).await;
+
+        let sql = [&RUN[..], &[r#"{"dataset":"shop","sql":"select count(*) as n from orders"}"#]].concat();
+        let told = release.cli(&robot, &sql).await;
+        assert_eq!(told.code, Some(0), "{told:?}");
+        let image = cluster::busybox();
+        let shell = ["run", "--image", &image, "--", "/bin/true"];
+        assert_refused(&release.cli(&robot, &shell).await, "PERMISSION_DENIED");
+        assert_refused(&release.cli(&robot, &["ls", "--namespace", "other"]).await, "NOT_FOUND");
+
+        let certified = async |authority: &Authority, group: &str, arguments: &[&str]| {
+            let pair = authority.client("ann", group);
+            let (cert, key) = (release.path("client.crt"), release.path("client.key"));
+            std::fs::write(&cert, pair.cert).unwrap();
+            std::fs::write(&key, pair.key).unwrap();
+            let flags = ["--client-cert", cert.to_str().unwrap(), "--client-key", key.to_str().unwrap()];
+            let (verb, others) = arguments.split_first().expect("a command");
+            release.cli("", &[&[*verb], &flags[..], others].concat()).await
+        };
+        let told = certified(&clients, "builders", &shell).await;
+        assert_eq!(told.code, Some(0), "{told:?}");
+        let told = certified(&clients, "builders", &["ls", "--namespace", "other"]).await;
+        assert_eq!(told.code, Some(0), "{told:?}");
+        assert_refused(&certified(&clients, "others", &sql).await, "NOT_FOUND");
+        let foreign = certified(&Authority::new(), "builders", &["info"]).await;
+        assert_eq!(foreign.code, Some(125), "{foreign:?}");
+
+        // What the cluster knows counts for nothing here.
+        release.account("robot").await;
+        release.let_call("robot", "default").await;
+        let account = release.token("robot", AUDIENCE).await;
+        assert_refused(&release.cli(&account, &["ls"]).await, "UNAUTHENTICATED");
+
+        let daemon = release.daemon().await.metadata.name.expect("a name");
+        let log = release.api::<Pod>(&release.namespace).logs(&daemon, &LogParams::default()).await.expect("the log");
+        let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let audit: Vec<Value> = lines.filter(|line| line["target"] == "longshore::audit").collect();
+        for (user, proof, reason) in [
+            ("robot", "token_file", "authorization.rules[0]"),
+            ("ann", "client_certificate", "authorization.rules[1]"),
+        ] {
+            let told = audit.iter().any(|line| line["user"] == user && line["proof"] == proof && line["reason"] == reason);
+            assert!(told, "{user}: {audit:?}");
+        }
+        assert!(!log.contains(&robot) && !log.contains(&account), "a token is in the log");
+
+        // Taken out of the Secret, which the kubelet brings in its own time, a token is nobody's.
+        let without = Patch::Merge(json!({"stringData": {"tokens.toml": testers}}));
+        let secrets = release.api::<Secret>(&release.namespace);
+        secrets.patch("tokens", &PatchParams::default(), &without).await.expect("patch the Secret");
+        until("the token to go", async || {
+            let told = release.cli(&robot, &["ls"]).await;
+            told.stderr.contains("UNAUTHENTICATED").then_some(())
+        })
+        .await;
+        assert_eq!(release.cli(&tester, &["ls"]).await.code, Some(0), "the other is still good");
         release.helm(&["uninstall", NAME, "--wait", "--timeout", "170s"]).await;
         nothing_is_left(release).await;
     })

@@ -6,6 +6,7 @@
 //! | `LONGSHORE_TEST_KUBECONFIG` | kubeconfig of the cluster, with the rights of an administrator |
 //! | `LONGSHORE_TEST_BUSYBOX` | image with a shell, default `localhost/busybox:test` |
 //! | `LONGSHORE_TEST_IMAGE` | image with this binary, default `localhost/longshore:test` |
+//! | `LONGSHORE_TEST_CRDS` | directory of CustomResourceDefinitions that are made and deleted; unset: what needs them is left out |
 //! | `LONGSHORE_TEST_CONTROL` | socket that restarts the cluster's parts; unset: nothing is restarted |
 
 #![allow(

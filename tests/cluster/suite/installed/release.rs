@@ -10,12 +10,12 @@ use k8s_openapi::api::core::v1::{Namespace, Pod, Service, ServiceAccount};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::Api;
 use kube::api::{DeleteParams, ListParams, LogParams, PostParams};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::process::Command;
 
 use crate::cluster::{self, Hold};
+use crate::support::authority::Authority;
 use crate::support::daemon::longshore;
 use crate::support::wait::{until, within};
 
@@ -73,28 +73,13 @@ impl Release {
         let dir = TempDir::with_prefix("longshore-release-").unwrap();
         let release = Self { kube, namespace, dir, _hold: hold };
         release.make_namespace(&release.namespace).await;
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate().unwrap();
-        let authority = params.self_signed(&key).unwrap().pem();
-        let issuer = Issuer::new(params, key);
-        let key = KeyPair::generate().unwrap();
-        let server = CertificateParams::new([release.host()]).unwrap().signed_by(&key, &issuer).unwrap();
-        std::fs::write(release.path("ca.crt"), &authority).unwrap();
-        std::fs::write(release.path("tls.crt"), server.pem()).unwrap();
-        std::fs::write(release.path("tls.key"), key.serialize_pem()).unwrap();
-        release
-            .create(
-                "",
-                "v1",
-                "secrets",
-                &release.namespace,
-                json!({
-                    "kind": "Secret", "apiVersion": "v1", "metadata": {"name": "tls"},
-                    "stringData": {"tls.crt": server.pem(), "tls.key": key.serialize_pem(), "ca.crt": authority},
-                }),
-            )
-            .await;
+        let authority = Authority::new();
+        let server = authority.server(&release.host());
+        std::fs::write(release.path("ca.crt"), &authority.pem).unwrap();
+        std::fs::write(release.path("tls.crt"), &server.cert).unwrap();
+        std::fs::write(release.path("tls.key"), &server.key).unwrap();
+        let data = json!({"tls.crt": server.cert, "tls.key": server.key, "ca.crt": authority.pem});
+        release.secret("tls", data).await;
         release
     }
 
@@ -135,6 +120,12 @@ impl Release {
         let request =
             http::Request::post(uri).header("content-type", "application/json").body(object.to_string().into_bytes());
         self.kube.request::<Value>(request.unwrap()).await.unwrap_or_else(|error| panic!("{plural} {object}: {error}"));
+    }
+
+    /// Creates a Secret in the release's namespace.
+    pub(crate) async fn secret(&self, name: &str, data: Value) {
+        let secret = json!({"metadata": {"name": name}, "stringData": data});
+        self.create("", "v1", "secrets", &self.namespace, secret).await;
     }
 
     /// Addresses of the API server: its Service's, and those behind it.
@@ -213,6 +204,14 @@ impl Release {
         let accounts = self.api::<ServiceAccount>(&self.namespace);
         let made = accounts.create_token_request(account, &PostParams::default(), &request).await.expect("a token");
         made.status.expect("a status").token
+    }
+
+    /// A new static token of `user`, and the entry that a file of tokens has of it.
+    pub(crate) async fn static_token(&self, user: &str) -> (String, String) {
+        let file = self.path(&format!("{user}.toml"));
+        let told = tell(longshore(["token", "create", user, "--file", file.to_str().unwrap()])).await;
+        assert_eq!(told.code, Some(0), "{told:?}");
+        (told.stdout.trim().to_owned(), std::fs::read_to_string(file).expect("the entry"))
     }
 
     /// `longshore` as a client of this release.

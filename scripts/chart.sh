@@ -181,6 +181,8 @@ refusals() {
   refused 'namespaces.default is always there' --set namespaces.default=null,namespaces.other.kubernetesNamespace=other
   refused 'test.namespace' --set test.namespace=other
   refused 'is an address of the API server' --set 'networkPolicies.cluster.ipBlocks[0].cidr=192.0.2.10/32'
+  refused 'is an address of the API server' --set 'networkPolicies.apiServerAddresses[0]=2001:0DB8::10' \
+    --set 'networkPolicies.cluster.ipBlocks[0].cidr=2001:db8:0:0::10/128'
   local key
   # Unknown keys, at every depth.
   for key in nonsense image.nonsense tls.certificate.nonsense authentication.tokenReview.nonsense \
@@ -205,6 +207,13 @@ statements() {
     fault "10.96.0.1 is not left out of 10.96.0.0/12"
   grep -A 1 -F 'cidr: 10.244.0.0/16' "$work/cert-manager.yaml" | grep -q -F 'except: ["10.244.9.0/24"]' ||
     fault "10.244.0.0/16 has not the exceptions that it was given, or others"
+  # By what an address means, however it is spelt.
+  grep -A 1 -F 'cidr: 2001:db8::/32' "$work/cert-manager.yaml" | grep -q -F 'except: ["2001:0DB8:0::10/128"]' ||
+    fault "2001:0DB8:0::10 is not left out of 2001:db8::/32"
+  grep -A 1 -F 'cidr: fd00:ec2::/112' "$work/cert-manager.yaml" | grep -q -F 'except: ["fd00:ec2::254/128"]' ||
+    fault "an address of metadata is not left out of fd00:ec2::/112"
+  ! grep -A 1 -F 'cidr: 2001:db8:1::/64' "$work/cert-manager.yaml" | grep -q -F 'except' ||
+    fault "2001:db8:1::/64 has an exception that is not within"
   # No rule without peers, which would allow everything.
   ! grep -A 1 -E '^ +- (to|from):' "$work/client-certificates.yaml" | grep -q 'ports:' ||
     fault "a rule without peers"

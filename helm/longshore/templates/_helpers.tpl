@@ -140,24 +140,29 @@ true
 {{- end }}
 {{- end -}}
 
-{{/* An IPv4 address as a number. */}}
-{{- define "longshore.ipv4" -}}
-{{- $n := 0 -}}
-{{- range splitList "." . -}}{{- $n = add (mul $n 256) (atoi .) -}}{{- end -}}
-{{- $n -}}
+{{/*
+The prefix of a CIDR block as bits, so that every spelling of an IPv6 block is compared by what it
+means. What is no block gives something, and the API server refuses it.
+*/}}
+{{- define "longshore.bits" -}}
+{{- $block := splitList "/" . -}}
+{{- $bits := "" -}}
+{{- if contains ":" (first $block) -}}
+{{- $halves := splitList "::" (first $block) -}}
+{{- $groups := without (splitList ":" (first $halves)) "" -}}
+{{- $rest := without (splitList ":" (rest $halves | join "")) "" -}}
+{{- range until (int (max 0 (sub 8 (add (len $groups) (len $rest))))) -}}{{- $groups = append $groups "0" -}}{{- end -}}
+{{- range concat $groups $rest -}}{{- $bits = printf "%s%016b" $bits (int64 (printf "0x%s" .)) -}}{{- end -}}
+{{- else -}}
+{{- range splitList "." (first $block) -}}{{- $bits = printf "%s%08b" $bits (atoi .) -}}{{- end -}}
+{{- end -}}
+{{- $bits | trunc (last $block | atoi) -}}
 {{- end -}}
 
-{{/* Whether the IPv4 block `outer` has all of `inner`: "true", or nothing. */}}
-{{- define "longshore.ipv4Contains" -}}
-{{- $outer := splitList "/" .outer -}}
-{{- $inner := splitList "/" .inner -}}
-{{- $bits := atoi (index $outer 1) -}}
-{{- if ge (atoi (index $inner 1)) $bits -}}
-{{- $size := 1 -}}
-{{- range until (int (sub 32 $bits)) -}}{{- $size = mul $size 2 -}}{{- end -}}
-{{- if eq (div (include "longshore.ipv4" (index $outer 0) | atoi) $size) (div (include "longshore.ipv4" (index $inner 0) | atoi) $size) -}}
+{{/* Whether the block `outer` has all of `inner`, of the same family: "true", or nothing. */}}
+{{- define "longshore.blockContains" -}}
+{{- if and (eq (contains ":" .outer) (contains ":" .inner)) (hasPrefix (include "longshore.bits" .outer) (include "longshore.bits" .inner)) -}}
 true
-{{- end -}}
 {{- end -}}
 {{- end -}}
 

@@ -193,12 +193,13 @@ refusals() {
     refused "'${key##*.}' not allowed" --set "$key=1"
   done
   refused "value must be one of" --set tls.mode=none
+  refused "value must be one of" --set listenAddress=127.0.0.1
   refused "got string, want integer" --set-string terminationGracePeriodSeconds=30
 }
 
 # What a rendering must say, beyond being valid.
 statements() {
-  local long
+  local long port
   long=$("$helm" template a-release-of-forty-characters-or-so-xxxxx "$chart" --values "$chart/ci/secret.yaml" \
     --namespace a-namespace-of-forty-characters-or-so-xx | sed -n 's/^ *instance = "\(.*\)"$/\1/p')
   [ ${#long} -ge 60 ] && [ ${#long} -le 63 ] || fault "the instance of long names is \`$long\`"
@@ -214,6 +215,12 @@ statements() {
     fault "an address of metadata is not left out of fd00:ec2::/112"
   ! grep -A 1 -F 'cidr: 2001:db8:1::/64' "$work/cert-manager.yaml" | grep -q -F 'except' ||
     fault "2001:db8:1::/64 has an exception that is not within"
+  # All three ports, and the test's URL, where there is no IPv4.
+  for port in 7420 7421 7422; do
+    grep -q -F "listen = \"[::]:$port\"" "$work/client-certificates.yaml" || fault "port $port does not listen on IPv6"
+    grep -q -F "listen = \"0.0.0.0:$port\"" "$work/secret.yaml" || fault "port $port does not listen on IPv4"
+  done
+  grep -q -F -e '- --server=https://$(LONGSHORE_SERVICE_HOST):7420' "$work/secret.yaml" || fault "helm test needs DNS"
   # No rule without peers, which would allow everything.
   ! grep -A 1 -E '^ +- (to|from):' "$work/client-certificates.yaml" | grep -q 'ports:' ||
     fault "a rule without peers"

@@ -48,9 +48,10 @@
 {{- define "longshore.config" -}}
 {{- $auth := .Values.authentication -}}
 {{- $config := deepCopy .Values.config -}}
-{{- $_ := set $config "listen" "0.0.0.0:7420" -}}
-{{- $_ := set $config "admin_listen" "0.0.0.0:7421" -}}
-{{- $_ := set $config "health_listen" "0.0.0.0:7422" -}}
+{{- $any := ternary "[::]" "0.0.0.0" (eq .Values.listenAddress "::") -}}
+{{- $_ := set $config "listen" (printf "%s:7420" $any) -}}
+{{- $_ := set $config "admin_listen" (printf "%s:7421" $any) -}}
+{{- $_ := set $config "health_listen" (printf "%s:7422" $any) -}}
 {{- $_ := set $config "backend" "kubernetes" -}}
 {{- $_ := set $config "instance" (include "longshore.instance" .) -}}
 {{- if eq .Values.tls.mode "plaintext" -}}

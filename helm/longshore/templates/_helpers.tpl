@@ -112,10 +112,18 @@ limits: {cpu: "1", memory: 128Mi, ephemeral-storage: 64Mi}
 {{- printf "%s://%s:%v" (ternary "http" "https" (eq .Values.tls.mode "plaintext")) (include "longshore.host" .) .Values.service.port -}}
 {{- end -}}
 
-{{/* The same for the Pod of `helm test`, by the variables that the kubelet sets for each Service. */}}
+{{/*
+The same for the Pod of `helm test`, by the variables that the kubelet sets for each Service: so it
+does not depend on DNS. Where the Service's address may be IPv6 it does, since the variable has no
+brackets, without which there is no URL.
+*/}}
 {{- define "longshore.testServer" -}}
+{{- if eq .Values.listenAddress "::" -}}
+{{- include "longshore.url" . -}}
+{{- else -}}
 {{- $variable := include "longshore.fullname" . | upper | replace "-" "_" -}}
 {{- printf "%s://$(%s_SERVICE_HOST):%v" (ternary "http" "https" (eq .Values.tls.mode "plaintext")) $variable .Values.service.port -}}
+{{- end -}}
 {{- end -}}
 
 {{/* Whether the Pod of `helm test` can prove who it is. */}}

@@ -179,6 +179,7 @@ refusals() {
   refused "is the release's own" --set namespaces.default.kubernetesNamespace=longshore
   refused 'is taken by namespace' --set namespaces.other.kubernetesNamespace=longshore-runs
   refused 'namespaces.default is always there' --set namespaces.default=null,namespaces.other.kubernetesNamespace=other
+  refused 'test.clientCertSecretName' --set test.clientCertSecretName=me
   refused 'test.namespace' --set test.namespace=other
   refused 'is an address of the API server' --set 'networkPolicies.cluster.ipBlocks[0].cidr=192.0.2.10/32'
   refused 'is an address of the API server' --set 'networkPolicies.apiServerAddresses[0]=2001:0DB8::10' \
@@ -220,7 +221,16 @@ statements() {
     grep -q -F "listen = \"[::]:$port\"" "$work/client-certificates.yaml" || fault "port $port does not listen on IPv6"
     grep -q -F "listen = \"0.0.0.0:$port\"" "$work/secret.yaml" || fault "port $port does not listen on IPv4"
   done
+  grep -q -F -e '- --server=https://a-name-that-is-so-long-that-something-has-to-be.longshore.svc:7420' "$work/client-certificates.yaml" ||
+    fault "helm test on IPv6 does not call the Service by its name"
   grep -q -F -e '- --server=https://$(LONGSHORE_SERVICE_HOST):7420' "$work/secret.yaml" || fault "helm test needs DNS"
+  # `helm test` by a certificate: it, no token, and no right for an account that is not asked about.
+  "$helm" template longshore "$chart" --values "$chart/ci/client-certificates.yaml" --namespace longshore \
+    --show-only templates/tests/submit.yaml >"$work/test"
+  grep -q -F -e '- --client-cert=/etc/longshore/client/tls.crt' "$work/test" &&
+    ! grep -q -E 'token-file|RoleBinding' "$work/test" || fault "helm test has not its certificate, or more"
+  [ "$(grep -c '^ *key: dedicated$' "$work/cert-manager.yaml")" = 3 ] ||
+    fault "daemon, hook and helm test do not tolerate the same"
   # No rule without peers, which would allow everything.
   ! grep -A 1 -E '^ +- (to|from):' "$work/client-certificates.yaml" | grep -q 'ports:' ||
     fault "a rule without peers"

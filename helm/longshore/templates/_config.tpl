@@ -79,7 +79,7 @@
 {{- $authorization := dict "mode" .Values.authorization.mode -}}
 {{- if eq .Values.authorization.mode "policy" -}}
 {{- $rules := .Values.authorization.rules -}}
-{{- if and (include "longshore.testEnabled" .) $auth.tokenReview.enabled -}}
+{{- if eq (include "longshore.testProof" .) "account" -}}
 {{- $user := printf "system:serviceaccount:%s:%s" .Release.Namespace (include "longshore.testAccount" .) -}}
 {{- $rules = append $rules (dict "users" (list $user) "namespaces" (list .Values.test.namespace) "verbs" (list "submit" "get" "logs") "profiles" (list "sql")) -}}
 {{- end -}}

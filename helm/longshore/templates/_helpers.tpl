@@ -126,10 +126,20 @@ brackets, without which there is no URL.
 {{- end -}}
 {{- end -}}
 
-{{/* Whether the Pod of `helm test` can prove who it is. */}}
-{{- define "longshore.testEnabled" -}}
-{{- if and .Values.test.enabled (or .Values.authentication.tokenReview.enabled .Values.test.tokenSecretName .Values.authentication.insecureNoAuth) -}}
-true
+{{/*
+By what the Pod of `helm test` shows who it is: `nothing` (nobody asks), `certificate`, `token` (of a
+Secret) or `account` (its service account's). Empty: it can not, and there is none.
+*/}}
+{{- define "longshore.testProof" -}}
+{{- if not .Values.test.enabled -}}
+{{- else if .Values.authentication.insecureNoAuth -}}
+nothing
+{{- else if .Values.test.clientCertSecretName -}}
+certificate
+{{- else if .Values.test.tokenSecretName -}}
+token
+{{- else if .Values.authentication.tokenReview.enabled -}}
+account
 {{- end -}}
 {{- end -}}
 
@@ -211,6 +221,9 @@ true
 {{- end -}}
 {{- if not (hasKey .Values.namespaces "default") -}}
 {{- fail "namespaces.default is always there: give it another kubernetesNamespace, or leave it as it is" -}}
+{{- end -}}
+{{- if and .Values.test.clientCertSecretName (not $auth.clientCertificates.caSecretName) -}}
+{{- fail "test.clientCertSecretName: certificates count only with authentication.clientCertificates.caSecretName, the authority that signs them" -}}
 {{- end -}}
 {{- if not (hasKey .Values.namespaces .Values.test.namespace) -}}
 {{- fail (printf "test.namespace: `%s` is none of namespaces" .Values.test.namespace) -}}

@@ -181,6 +181,21 @@ refusals() {
   refused 'namespaces.default is always there' --set namespaces.default=null,namespaces.other.kubernetesNamespace=other
   refused 'test.clientCertSecretName' --set test.clientCertSecretName=me
   refused 'test.namespace' --set test.namespace=other
+  refused 'networkPolicies.daemon.metricsReaders' --set metrics.serviceMonitor.enabled=true
+  # What the daemon would refuse at its start.
+  local rules='{"authorization": {"mode": "policy", "rules": [{"users": ["a"], "namespaces": ["*"], "verbs": ["*"]}, '
+  refused 'tokenReview.cacheTTL is above 5m' --set authentication.tokenReview.cacheTTL=301s
+  refused 'authorization.cacheTTL is above 5m' --set 'authorization.cacheTTL=4m 61s'
+  refused 'terminationGracePeriodSeconds must be 5 s longer' --set config.drain_timeout=26s
+  refused 'terminationGracePeriodSeconds must be 5 s longer' --set config.drain_timeout=null,terminationGracePeriodSeconds=24
+  refused 'authorization.rules[1].namespaces: `nowhere` is none of namespaces' \
+    --values <(echo "$rules"'{"users": ["a"], "namespaces": ["default", "nowhere"], "verbs": ["*"]}]}}')
+  refused 'authorization.rules[1].profiles: there is no profile `report`' \
+    --values <(echo "$rules"'{"users": ["a"], "namespaces": ["de*"], "verbs": ["*"], "profiles": ["sql", "report"]}]}}')
+  refused 'authorization.rules[1] needs users or groups' \
+    --values <(echo "$rules"'{"users": [], "namespaces": ["default"], "verbs": ["*"]}]}}')
+  refused 'does not match pattern' \
+    --values <(echo "$rules"'{"users": ["a*b"], "namespaces": ["default"], "verbs": ["*"]}]}}')
   refused 'is an address of the API server' --set 'networkPolicies.cluster.ipBlocks[0].cidr=192.0.2.10/32'
   refused 'is an address of the API server' --set 'networkPolicies.apiServerAddresses[0]=2001:0DB8::10' \
     --set 'networkPolicies.cluster.ipBlocks[0].cidr=2001:db8:0:0::10/128'
@@ -231,6 +246,11 @@ statements() {
     ! grep -q -E 'token-file|RoleBinding' "$work/test" || fault "helm test has not its certificate, or more"
   [ "$(grep -c '^ *key: dedicated$' "$work/cert-manager.yaml")" = 3 ] ||
     fault "daemon, hook and helm test do not tolerate the same"
+  # At their bounds they are taken.
+  render --values "$chart/ci/secret.yaml" --set authentication.tokenReview.cacheTTL=5m,authorization.cacheTTL=300s \
+    --set 'config.drain_timeout=1m 25s,terminationGracePeriodSeconds=90' >"$work/bounds" || fault "refused at the bounds"
+  grep -A 2 -F '[authorization]' "$work/bounds" | grep -q -F 'cache_ttl = "300s"' || fault "no authorization.cache_ttl"
+  ! grep -A 2 -F '[authorization]' "$work/cert-manager.yaml" | grep -q -F cache_ttl || fault "cache_ttl in mode policy"
   # No rule without peers, which would allow everything.
   ! grep -A 1 -E '^ +- (to|from):' "$work/client-certificates.yaml" | grep -q 'ports:' ||
     fault "a rule without peers"

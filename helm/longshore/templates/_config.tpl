@@ -84,6 +84,8 @@
 {{- $rules = append $rules (dict "users" (list $user) "namespaces" (list .Values.test.namespace) "verbs" (list "submit" "get" "logs") "profiles" (list "sql")) -}}
 {{- end -}}
 {{- $_ := set $authorization "rules" $rules -}}
+{{- else -}}
+{{- $_ := set $authorization "cache_ttl" .Values.authorization.cacheTTL -}}
 {{- end -}}
 {{- $_ := set $config "authorization" $authorization -}}
 {{- end -}}

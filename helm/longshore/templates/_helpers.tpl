@@ -184,6 +184,47 @@ true
 {{- end -}}
 {{- end -}}
 
+{{/* A duration of the schema's, such as `1h 30m`, in seconds. */}}
+{{- define "longshore.seconds" -}}
+{{- $seconds := 0 -}}
+{{- range regexFindAll "[0-9]+[hms]" (. | default "") -1 -}}
+{{- $seconds = add $seconds (mul (regexFind "[0-9]+" . | atoi) (get (dict "h" 3600 "m" 60 "s" 1) (regexFind "[hms]" .))) -}}
+{{- end -}}
+{{- $seconds -}}
+{{- end -}}
+
+{{/*
+What the daemon would refuse at its start, and with the strategy Recreate that is after the old one
+has gone.
+*/}}
+{{- define "longshore.validateAccess" -}}
+{{- $auth := .Values.authentication -}}
+{{- $authorization := .Values.authorization -}}
+{{- if and $auth.tokenReview.enabled (gt (include "longshore.seconds" $auth.tokenReview.cacheTTL | atoi) 300) -}}
+{{- fail "authentication.tokenReview.cacheTTL is above 5m: so long a revoked token would still be taken" -}}
+{{- end -}}
+{{- if and (eq $authorization.mode "kubernetes") (gt (include "longshore.seconds" $authorization.cacheTTL | atoi) 300) -}}
+{{- fail "authorization.cacheTTL is above 5m: so long a right that was taken away would still hold" -}}
+{{- end -}}
+{{- $profiles := append (.Values.config.profiles | default dict | keys) "sql" -}}
+{{- range $index, $rule := $authorization.rules -}}
+{{- $key := printf "authorization.rules[%d]" $index -}}
+{{- if not (or $rule.users $rule.groups) -}}
+{{- fail (printf "%s needs users or groups" $key) -}}
+{{- end -}}
+{{- range $rule.namespaces -}}
+{{- if not (or (hasSuffix "*" .) (hasKey $.Values.namespaces .)) -}}
+{{- fail (printf "%s.namespaces: `%s` is none of namespaces" $key .) -}}
+{{- end -}}
+{{- end -}}
+{{- range $rule.profiles -}}
+{{- if not (has . $profiles) -}}
+{{- fail (printf "%s.profiles: there is no profile `%s`" $key .) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{/* What the schema can not say. Each refusal names the key and what to set. */}}
 {{- define "longshore.validate" -}}
 {{- if not .Values.tls.mode -}}
@@ -205,6 +246,14 @@ true
 {{- end -}}
 {{- if and $authenticated (eq .Values.authorization.mode "policy") (not .Values.authorization.rules) -}}
 {{- fail "authorization.mode is `policy`, but authorization.rules has none: nobody may do anything" -}}
+{{- end -}}
+{{- include "longshore.validateAccess" . -}}
+{{- $drain := .Values.config.drain_timeout | default "20s" -}}
+{{- if gt (add (include "longshore.seconds" $drain | atoi) 5) (int64 .Values.terminationGracePeriodSeconds) -}}
+{{- fail (printf "terminationGracePeriodSeconds must be 5 s longer than config.drain_timeout (%s), or calls are cut off that it promises to let end" $drain) -}}
+{{- end -}}
+{{- if and .Values.metrics.serviceMonitor.enabled .Values.networkPolicies.enabled (not .Values.networkPolicies.daemon.metricsReaders) -}}
+{{- fail "networkPolicies.daemon.metricsReaders: metrics.serviceMonitor is enabled, but nobody may reach the metrics: name the Pods of Prometheus, such as [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: monitoring}}}]" -}}
 {{- end -}}
 {{- if and .Values.networkPolicies.enabled (not .Values.networkPolicies.apiServerAddresses) -}}
 {{- fail "networkPolicies.apiServerAddresses: name the addresses of the API server, which runs must not reach: `kubectl -n default get service kubernetes -o jsonpath={.spec.clusterIPs}` and those of `kubectl -n default get endpointslices -l kubernetes.io/service-name=kubernetes`" -}}

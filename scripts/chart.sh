@@ -213,6 +213,46 @@ refusals() {
   refused "got string, want integer" --set-string terminationGracePeriodSeconds=30
 }
 
+# notes NAME VALUES…: what Helm prints after an install. What it says to paste is bash.
+notes() {
+  local name=$1
+  shift
+  "$helm" install longshore "$chart" --namespace longshore --dry-run=client "$@" | sed -n '/^NOTES:$/,$p' >"$work/$name.notes" &&
+    grep -q . "$work/$name.notes" || { fault "$name: no notes"; return; }
+  sed -n 's/^     //p' "$work/$name.notes" | grep -E '^ |^kubectl |^longshore |^\(' >"$work/$name.sh"
+  bash -n "$work/$name.sh" || fault "$name: the commands in the notes are no bash"
+  ! grep -q -E '> token( |$)' "$work/$name.sh" || fault "$name: a token in a file that others may read"
+}
+
+# before NAME FIRST THEN: in the commands of its notes.
+before() {
+  local first then
+  first=$(grep -n -m 1 -F -e "$2" "$work/$1.sh" | cut -d: -f1) || true
+  then=$(grep -n -m 1 -F -e "$3" "$work/$1.sh" | cut -d: -f1) || true
+  [ -n "$first" ] && [ -n "$then" ] && [ "$first" -lt "$then" ] || fault "$1: no \`$2\` before \`$3\` in the notes"
+}
+
+# What a reader is told to do, and of whom.
+notices() {
+  local tokens='tokenReview.enabled=false,authentication.tokens.secretName=tokens'
+  notes tokens --values "$chart/ci/secret.yaml" --set "authentication.$tokens"
+  # Those who are in the file stay in it, and the new one may do something.
+  before tokens 'get secret tokens ' 'token create me'
+  before tokens 'token create me' 'create secret generic tokens '
+  before tokens '--role=longshore-caller --user=me' 'longshore run '
+  grep -q -F 'helm test` has nothing to show who it is' "$work/tokens.notes" || fault "no word of the missing test"
+  notes minimal --values "$chart/ci/minimal-rights.yaml" --set uninstall.releaseRuns=true
+  grep -q -F 'authorization.rules must name its user' "$work/minimal.notes" || fault "no word of the rule"
+  ! grep -q rolebinding "$work/minimal.sh" || fault "a binding in mode policy"
+  grep -q -F 'the account longshore-uninstall too' "$work/minimal.notes" || fault "no word of the hook's rights"
+  notes open --values "$chart/ci/no-auth.yaml" --set tls.mode=secret,tls.secretName=tls
+  before open '> ca.crt' '--ca-file ca.crt'
+  grep -q -F 'kubernetes.io/metadata.name":"gateway' "$work/open.notes" || fault "others are said to connect"
+  notes certificates --values "$chart/ci/client-certificates.yaml"
+  notes secret --values "$chart/ci/secret.yaml"
+  before secret 'port-forward' '--connect-timeout'
+}
+
 # What a rendering must say, beyond being valid.
 statements() {
   local long port
@@ -276,6 +316,7 @@ check() {
     toml "$values" "$work/$name.yaml"
   done
   statements
+  notices
   refusals
   [ "$failures" = 0 ] || { say "$failures failed"; return 1; }
   say "all well: $(find "$chart/ci" -name '*.yaml' | wc -l) sets of values"

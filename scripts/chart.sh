@@ -158,7 +158,7 @@ refused() {
   local sentence=$1
   shift
   if render --values "$chart/ci/secret.yaml" "$@" >/dev/null 2>"$work/refusal"; then
-    fault "not refused: $*"
+    fault "not refused with \"$sentence\": $*"
   elif ! grep -q -F -e "$sentence" "$work/refusal"; then
     cat "$work/refusal" >&2
     fault "refused, but without saying \"$sentence\": $*"

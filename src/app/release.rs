@@ -15,7 +15,7 @@ use crate::runtime::telemetry;
 /// A configuration that can't be used, a cluster that can't be reached; what was released until
 /// then stays released.
 pub async fn release(args: ReleaseArgs) -> anyhow::Result<ExitCode> {
-    let ReleaseArgs { installation, scale_down, delete } = args;
+    let ReleaseArgs { installation, kubernetes_namespaces, scale_down, delete } = args;
     let config = Config::load(&ServeArgs { installation, ..ServeArgs::default() })?;
     telemetry::install(config.log_format);
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -28,10 +28,19 @@ pub async fn release(args: ReleaseArgs) -> anyhow::Result<ExitCode> {
         kubernetes::scale_down(cluster.clone(), namespace, name).await?;
         tracing::info!(%deployment, "the daemon is down");
     }
-    let released = kubernetes::release(cluster, delete).await?;
+    let namespaces = match kubernetes_namespaces {
+        chosen if chosen.is_empty() => config.namespaces.values().cloned().collect(),
+        chosen => chosen,
+    };
+    let released = kubernetes::release(cluster, &namespaces, delete).await?;
     for failure in &released.failures {
         tracing::error!(%failure, "not released");
     }
-    tracing::info!(jobs = released.jobs, deleted = delete, instance = %config.instance, "released");
+    let (jobs, instance, namespaces) = (released.jobs, &config.instance, namespaces.join(", "));
+    tracing::info!(jobs, deleted = delete, %instance, kubernetes_namespaces = namespaces, "released");
+    if !released.other_instances.is_empty() {
+        let others = released.other_instances.into_iter().collect::<Vec<_>>().join(", ");
+        tracing::warn!(others, "none of these Jobs is this instance's; name another with --config or --instance");
+    }
     Ok(if released.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

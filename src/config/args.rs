@@ -95,6 +95,10 @@ pub struct ReleaseArgs {
     #[command(flatten)]
     pub installation: InstallationArgs,
 
+    /// Kubernetes namespace to release, in place of those of the configuration; may be repeated
+    #[arg(long = "kubernetes-namespace", value_name = "NAME")]
+    pub kubernetes_namespaces: Vec<String>,
+
     /// First scale the daemon's Deployment to 0, and wait until its Pods are gone
     #[arg(long, value_name = "NAMESPACE/DEPLOYMENT")]
     pub scale_down: Option<String>,

@@ -1,5 +1,6 @@
 //! Lets go of every Job of an installation, without its daemon: for uninstalling.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -11,6 +12,7 @@ use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use super::KubernetesConfig;
 use super::client::Cluster;
 use super::error::Target;
+use super::names::label;
 use super::runs::{hold_of, release_patch};
 use crate::backend::BackendError;
 
@@ -32,6 +34,8 @@ pub struct Released {
     pub jobs: usize,
     /// What could not be released, and why.
     pub failures: Vec<BackendError>,
+    /// If there was no Job: whose there are instead.
+    pub other_instances: BTreeSet<String>,
 }
 
 /// Scales the daemon's Deployment to 0 and waits until none of its Pods is left: a daemon that is
@@ -68,15 +72,15 @@ pub async fn scale_down(config: KubernetesConfig, namespace: &str, name: &str) -
         .unwrap_or_else(|_| Err(BackendError::Unavailable { what: target.object(), message }))
 }
 
-/// Per Job of the instance one patch sets its TTL and removes our hold; `delete` then deletes it,
+/// Per Job of the instance in these Kubernetes namespaces one patch sets its TTL and removes our hold; `delete` then deletes it,
 /// live ones included. May be repeated. The daemon must be down: it would hold new Jobs.
 ///
 /// # Errors
 /// If the configuration can't be used or Jobs can't be listed.
-pub async fn release(config: KubernetesConfig, delete: bool) -> Result<Released, BackendError> {
+pub async fn release(config: KubernetesConfig, namespaces: &[String], delete: bool) -> Result<Released, BackendError> {
     let cluster = Cluster::connect(config).await?;
     let mut released = Released::default();
-    for (_, namespace) in cluster.namespaces.iter() {
+    for namespace in namespaces {
         let mut params = ListParams::default().labels(&cluster.selector()).limit(PAGE);
         loop {
             let list = cluster.call(cluster.jobs(namespace).list(&params)).await;
@@ -93,7 +97,24 @@ pub async fn release(config: KubernetesConfig, delete: bool) -> Result<Released,
             }
         }
     }
+    if released.jobs == 0 {
+        released.other_instances = instances(&cluster, namespaces).await?;
+    }
     Ok(released)
+}
+
+/// The installations whose Jobs are in these namespaces, as far as a page of each tells.
+async fn instances(cluster: &Cluster, namespaces: &[String]) -> Result<BTreeSet<String>, BackendError> {
+    let any = format!("{}={},{}", label::MANAGED_BY, label::MANAGED_BY_VALUE, label::INSTANCE);
+    let params = ListParams::default().labels(&any).limit(PAGE);
+    let mut found = BTreeSet::new();
+    for namespace in namespaces {
+        let list = cluster.call(cluster.jobs(namespace).list_metadata(&params)).await;
+        let list = list.map_err(|error| error.to_backend(Target::new("list", "Job", namespace, "")))?;
+        let labels = list.items.into_iter().filter_map(|job| job.metadata.labels);
+        found.extend(labels.filter_map(|mut labels| labels.remove(label::INSTANCE)));
+    }
+    Ok(found)
 }
 
 async fn release_job(cluster: &Cluster, namespace: &str, mut job: Job, delete: bool) -> Result<(), BackendError> {

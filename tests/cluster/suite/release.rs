@@ -10,18 +10,15 @@ use crate::support::daemon::longshore;
 use crate::support::spec::UNTIL_TERM;
 use crate::support::wait::{until, within};
 
-async fn release(case: &Case, flags: &[&str]) {
+/// What it says.
+async fn release(case: &Case, instance: &str, flags: &[&str]) -> String {
     let mut args: Vec<OsString> = vec!["release".into(), "--config".into(), case.config().into()];
-    args.extend([
-        "--kubeconfig".into(),
-        cluster::kubeconfig().into(),
-        "--instance".into(),
-        case.instance.clone().into(),
-    ]);
+    args.extend(["--kubeconfig".into(), cluster::kubeconfig().into(), "--instance".into(), instance.into()]);
     args.extend(flags.iter().map(Into::into));
     let output = within("longshore release", longshore(args).output()).await.expect("longshore release");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{said}");
+    said
 }
 
 #[tokio::test]
@@ -33,7 +30,12 @@ async fn release_lets_go_of_every_job() {
         client.run(script("exit 0")).await;
         case.daemon.kill().await;
 
-        release(case, &[]).await;
+        let said = release(case, "another", &["--delete"]).await;
+        assert!(said.contains(&case.instance), "whose Jobs there are instead is told: {said}");
+        let said = release(case, &case.instance, &["--kubernetes-namespace", "default"]).await;
+        assert!(said.contains(r#""jobs":0"#), "{said}");
+        let namespace = case.namespace.clone();
+        release(case, &case.instance, &["--kubernetes-namespace", &namespace]).await;
         let jobs = case.all::<Job>().await;
         assert_eq!(jobs.len(), 2);
         for job in &jobs {
@@ -44,7 +46,7 @@ async fn release_lets_go_of_every_job() {
         let live = case.job(&live).await;
         assert_eq!(live.status.and_then(|status| status.active), Some(1), "what runs goes on");
 
-        release(case, &["--delete"]).await;
+        release(case, &case.instance, &["--delete"]).await;
         until("the Jobs to go", async || case.all::<Job>().await.is_empty().then_some(())).await;
     })
     .await;

@@ -375,7 +375,7 @@ pub enum EngineError {
     #[error("the server is {0}; try again")]
     NotServing(&'static str),
     /// The caller may see it, but not do this.
-    #[error("you may not {verb} in {resource}")]
+    #[error("you may not {} {resource}", .verb.to_do_with())]
     PermissionDenied {
         /// What.
         verb: Verb,
@@ -428,7 +428,7 @@ impl Engine {
         caller: &Caller,
         namespace: &NamespaceName,
     ) -> Result<Vec<(Profile, Option<String>)>, EngineError> {
-        self.may_in(caller, Verb::Get, namespace, None).await?;
+        self.may_get_in(caller, namespace).await?;
         let backend = self.inner.rules.capabilities.backend;
         let offered = |profile: &Profile| (profile.clone(), profile.unavailable_on(backend));
         Ok(self.inner.rules.profiles.values().map(offered).collect())

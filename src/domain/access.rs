@@ -86,6 +86,18 @@ impl Verb {
         }
     }
 
+    /// In a sentence, before what it is done to: `cancel`, `submit to`.
+    #[must_use]
+    pub fn to_do_with(self) -> &'static str {
+        match self {
+            Self::Submit => "submit to",
+            Self::Get => "see",
+            Self::Logs => "read the output of",
+            Self::Cancel => "cancel",
+            Self::Delete => "delete",
+        }
+    }
+
     /// The verb that is written so.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
@@ -111,8 +123,8 @@ pub struct TokenReviews {
 /// What a submit wants to execute, as far as rights care.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Workload<'a> {
-    /// An image of the caller's own choice.
-    Container,
+    /// An image of the caller's own choice, as it was typed.
+    Container(&'a str),
     /// A profile.
     Profile(&'a str),
 }

@@ -6,13 +6,13 @@ use jiff::Timestamp;
 
 use super::{Caller, Engine, EngineError, Submit, Submitted};
 use crate::backend::{Created, Launch};
-use crate::domain::access::{Verb, Workload};
+use crate::domain::access::Workload;
 use crate::domain::digest::PayloadDigest;
 use crate::domain::facts::{RunFacts, Submission};
 use crate::domain::name::{NamespaceName, RunId, RunName};
 use crate::domain::resolve::{Resolved, resolve};
 use crate::domain::run::Run;
-use crate::domain::spec::RunSpec;
+use crate::domain::spec::{self, RunSpec};
 use crate::domain::syntax::is_dns_label;
 
 impl Engine {
@@ -49,7 +49,6 @@ impl Engine {
         if self.inner.drain.is_cancelled() {
             return Err(EngineError::NotServing("draining"));
         }
-        self.may_in(caller, Verb::Submit, &submit.namespace, Some(workload(&submit.spec))).await?;
         let Submit { namespace, run_id, request_id, spec, mut violations, validate_only } = submit;
         let run = run_id.or_else(|| match &request_id {
             None => Some(RunId::from_uuid(uuid::Uuid::now_v7().as_bytes())),
@@ -57,6 +56,8 @@ impl Engine {
                 RunId::from_request_id(&namespace, request_id).map_err(|e| violations.push(e.at("request_id"))).ok()
             }
         });
+        let audited = run.as_ref().filter(|_| !validate_only);
+        self.may_submit(caller, &namespace, audited, workload(&spec)).await?;
         let digest = PayloadDigest::of(&spec);
         if let (Some(run), true, false) = (&run, violations.is_empty(), validate_only) {
             // A replay is answered even where the configuration has changed since.
@@ -122,7 +123,11 @@ impl Engine {
 /// What rights are asked for. A spec that names neither profile nor image is refused later, and so is
 /// a name that no profile can have: that is no word to ask about, or to put into a log.
 fn workload(spec: &RunSpec) -> Workload<'_> {
-    spec.profile().filter(|name| is_dns_label(name)).map_or(Workload::Container, Workload::Profile)
+    match &spec.workload {
+        Some(spec::Workload::Runner { profile }) if is_dns_label(profile) => Workload::Profile(profile),
+        Some(spec::Workload::Container(container)) => Workload::Container(&container.image),
+        Some(spec::Workload::Runner { .. }) | None => Workload::Container(""),
+    }
 }
 
 fn same_payload(facts: &RunFacts, sent: &PayloadDigest) -> Result<(), EngineError> {

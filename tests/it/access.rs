@@ -23,7 +23,7 @@ use crate::cli_client::{Told, told};
 use crate::support::authority::{Authority, Pair};
 use crate::support::daemon::{Daemon, longshore};
 use crate::support::errors::assert_error;
-use crate::support::spec::{runner, sql};
+use crate::support::spec::{container, runner, sql};
 use crate::support::wait::{until, within};
 
 /// A daemon that serves TLS, knows tokens and certificates, and has a policy.
@@ -285,7 +285,7 @@ async fn what_one_may_not_see_is_not_there() {
     let cancel = CancelRunRequest { name: own.name.clone(), ..CancelRunRequest::default() };
     let refused = ci.cancel_run(from(token, cancel)).await.unwrap_err();
     assert_error(&refused, Code::PermissionDenied, ErrorReason::PermissionDenied);
-    assert_eq!(refused.message(), format!("you may not cancel in {}", own.name));
+    assert_eq!(refused.message(), format!("you may not cancel {}", own.name));
     let logs = StreamLogsRequest { name: own.name.clone(), ..StreamLogsRequest::default() };
     let refused = ci.stream_logs(from(token, logs)).await.unwrap_err();
     assert_error(&refused, Code::PermissionDenied, ErrorReason::PermissionDenied);
@@ -328,9 +328,11 @@ async fn a_name_that_no_profile_can_have_is_neither_asked_about_nor_told() {
     let refused = ci.submit_run(from(&guarded.token, submit("namespaces/default", runner(&long)))).await.unwrap_err();
     assert_error(&refused, Code::PermissionDenied, ErrorReason::PermissionDenied);
     let audit = until("the line", async || Some(guarded.audit()).filter(|lines| !lines.is_empty())).await;
-    assert_eq!(audit[0]["workload"], "container");
+    assert_eq!((audit[0].get("profile"), audit[0].get("image")), (None, None));
     assert!(!guarded.daemon.output().contains("xxxxx"));
 }
+
+const NO_RULE: &str = "no rule of the policy allows it";
 
 #[tokio::test]
 async fn every_decision_is_a_line_and_no_token_is_in_it() {
@@ -339,24 +341,39 @@ async fn every_decision_is_a_line_and_no_token_is_in_it() {
     let token = guarded.token.as_str();
     let run = ci.submit_run(from(token, submit("namespaces/default", sql("select 1")))).await.expect("ci").into_inner();
     let name = run.run.expect("the run").name;
+    let image = submit("namespaces/default", container("busybox:1.36", ["true"]));
+    ci.submit_run(from(token, SubmitRunRequest { validate_only: true, ..image })).await.unwrap_err();
     let cancel = CancelRunRequest { name: name.clone(), ..CancelRunRequest::default() };
     ci.cancel_run(from(token, cancel)).await.unwrap_err();
     ci.list_runs(from("longshore_made-up", list("namespaces/default"))).await.unwrap_err();
 
-    let audit = until("three lines", async || Some(guarded.audit()).filter(|lines| lines.len() >= 3)).await;
-    assert_eq!(audit.len(), 3, "{audit:?}");
+    let audit = until("four lines", async || Some(guarded.audit()).filter(|lines| lines.len() >= 4)).await;
+    assert_eq!(audit.len(), 4, "{audit:?}");
     let told = |line: &serde_json::Value| {
-        let words =
-            ["user", "proof", "verb", "resource", "workload"].map(|key| line[key].as_str().unwrap_or("-").to_owned());
-        (words.join(" "), line["allowed"].as_bool().unwrap(), line["reason"].as_str().unwrap().to_owned())
+        let words = ["user", "proof", "verb", "resource", "profile", "image", "allowed", "reason"];
+        words.map(|key| match &line[key] {
+            serde_json::Value::Null => "-".to_owned(),
+            serde_json::Value::String(text) => text.clone(),
+            other => other.to_string(),
+        })
     };
-    let first = ("ci token_file submit namespaces/default sql".to_owned(), true, "authorization.rules[0]".to_owned());
-    assert_eq!(told(&audit[0]), first);
-    let second = told(&audit[1]);
-    assert_eq!((second.0, second.1), (format!("ci token_file cancel {name} "), false));
-    let third = told(&audit[2]);
-    assert_eq!((third.0.as_str(), third.1), ("- - authenticate - -", false));
-    assert_eq!(third.2, "a token that is not known, not for this server, or expired");
+    let lines = [
+        ["ci", "token_file", "submit", &name, "sql", "-", "true", "authorization.rules[0]"],
+        // Nothing comes of it that it could be named by.
+        ["ci", "token_file", "submit", "namespaces/default", "-", "busybox:1.36", "false", NO_RULE],
+        ["ci", "token_file", "cancel", &name, "-", "-", "false", NO_RULE],
+        [
+            "-",
+            "-",
+            "authenticate",
+            "-",
+            "-",
+            "-",
+            "false",
+            "a token that is not known, not for this server, or expired",
+        ],
+    ];
+    assert_eq!([0, 1, 2, 3].map(|at| told(&audit[at])), lines);
     let output = guarded.daemon.output();
     assert!(!output.contains(token) && !output.contains("longshore_made-up"), "a token is in the log");
 }

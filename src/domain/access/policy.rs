@@ -78,7 +78,7 @@ impl Rule {
         let who = any(&self.users, &identity.user) || identity.groups.iter().any(|group| any(&self.groups, group));
         let what = match (&self.profiles, question.workload) {
             (None, _) | (_, None) => true,
-            (Some(_), Some(Workload::Container)) => false,
+            (Some(_), Some(Workload::Container(_))) => false,
             (Some(profiles), Some(Workload::Profile(name))) => profiles.iter().any(|profile| profile == name),
         };
         // Nobody is somebody, whatever the patterns.
@@ -135,14 +135,14 @@ mod tests {
         assert!(!decide(robot, &[], Verb::Submit, "other", sql), "another namespace");
         assert!(!decide(robot, &[], Verb::Cancel, "default", None), "another verb");
         assert!(!decide(robot, &[], Verb::Submit, "default", Some(Workload::Profile("report"))), "another profile");
-        assert!(!decide(robot, &[], Verb::Submit, "default", Some(Workload::Container)), "an image");
+        assert!(!decide(robot, &[], Verb::Submit, "default", Some(Workload::Container("busybox"))), "an image");
         assert!(!decide("system:serviceaccount:cix", &[], Verb::Get, "default", None), "another user");
     }
 
     #[test]
     fn a_group_is_enough_and_is_no_user() {
         assert!(decide("alice", &["x", "team-a"], Verb::Delete, "other", None));
-        assert!(decide("alice", &["team-a"], Verb::Submit, "other", Some(Workload::Container)));
+        assert!(decide("alice", &["team-a"], Verb::Submit, "other", Some(Workload::Container("busybox"))));
         assert!(!decide("team-a", &[], Verb::Get, "default", None), "a user of a group's name");
     }
 

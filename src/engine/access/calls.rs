@@ -9,11 +9,14 @@ use tokio::time::Instant;
 
 use super::{AuthenticationError, Caller, Credentials};
 use crate::domain::access::{Decision, Identity, Question, Verb, Workload};
-use crate::domain::name::{NamespaceName, Parent, RunName};
+use crate::domain::name::{NamespaceName, Parent, RunId, RunName};
 use crate::engine::{Engine, EngineError};
 
 /// How long a stream may go on before its caller has to show who they are again.
 const STREAM_MAX: Duration = Duration::from_secs(3600);
+
+/// Longest image that is told, in bytes.
+const IMAGE_TOLD_MAX: usize = 512;
 
 /// Why something may not be done.
 enum Refused {
@@ -95,26 +98,44 @@ impl Engine {
         match parent {
             Parent::All => Ok(Scope::Some(self.namespaces(caller).await?)),
             Parent::Namespace(namespace) => {
-                self.may_in(caller, Verb::Get, namespace, None).await?;
+                self.may_get_in(caller, namespace).await?;
                 Ok(Scope::One(namespace.clone()))
             }
         }
     }
 
-    /// Refuses what the caller may not do in `namespace`.
-    pub(in crate::engine) async fn may_in(
+    /// Refuses to tell of the runs of `namespace` who may not see them.
+    pub(in crate::engine) async fn may_get_in(
         &self,
         caller: &Caller,
-        verb: Verb,
         namespace: &NamespaceName,
-        workload: Option<Workload<'_>>,
     ) -> Result<(), EngineError> {
-        let resource = format!("namespaces/{namespace}");
-        self.known_to(caller, verb, namespace, &resource)?;
-        match self.decided(caller, Question { verb, namespace, workload }, &resource).await? {
+        let question = Question { verb: Verb::Get, namespace, workload: None };
+        self.may_in(caller, question, &format!("namespaces/{namespace}")).await
+    }
+
+    /// Refuses to submit `workload` who may not; `run` is what would come of it, if anything would.
+    pub(in crate::engine) async fn may_submit(
+        &self,
+        caller: &Caller,
+        namespace: &NamespaceName,
+        run: Option<&RunId>,
+        workload: Workload<'_>,
+    ) -> Result<(), EngineError> {
+        let question = Question { verb: Verb::Submit, namespace, workload: Some(workload) };
+        let run = run.map(|run| format!("/runs/{run}")).unwrap_or_default();
+        self.may_in(caller, question, &format!("namespaces/{namespace}{run}")).await
+    }
+
+    async fn may_in(&self, caller: &Caller, question: Question<'_>, resource: &str) -> Result<(), EngineError> {
+        let Question { verb, namespace, .. } = question;
+        self.known_to(caller, verb, namespace, resource)?;
+        match self.decided(caller, question, resource).await? {
             Ok(()) => Ok(()),
             Err(Refused::Hidden) => Err(EngineError::NamespaceNotFound(namespace.clone())),
-            Err(Refused::Denied) => Err(EngineError::PermissionDenied { verb, resource }),
+            Err(Refused::Denied) => {
+                Err(EngineError::PermissionDenied { verb, resource: format!("namespaces/{namespace}") })
+            }
         }
     }
 
@@ -198,12 +219,17 @@ impl Engine {
 }
 
 fn audit(caller: &Caller, verb: Verb, resource: &str, workload: Option<Workload<'_>>, allowed: bool, reason: &str) {
-    let workload = match workload {
-        None => "",
-        Some(Workload::Container) => "container",
-        Some(Workload::Profile(profile)) => profile,
+    let (profile, image) = match workload {
+        None => (None, None),
+        Some(Workload::Profile(profile)) => (Some(profile), None),
+        Some(Workload::Container(image)) => (None, Some(image).filter(|image| may_be_image(image))),
     };
     let Identity { user, proof, .. } = &*caller.identity;
     let (user, proof, verb) = (user.as_str(), proof.as_str(), verb.as_str());
-    tracing::info!(target: "longshore::audit", user, proof, verb, resource, workload, allowed, reason);
+    tracing::info!(target: "longshore::audit", user, proof, verb, resource, profile, image, allowed, reason);
+}
+
+/// Whether this goes into the log as an image: it is asked about before the spec is judged.
+fn may_be_image(text: &str) -> bool {
+    !text.is_empty() && text.len() <= IMAGE_TOLD_MAX && text.bytes().all(|byte| byte.is_ascii_graphic())
 }

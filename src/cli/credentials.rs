@@ -60,7 +60,8 @@ impl CredentialArgs {
         let mut tls = ClientTlsConfig::new();
         tls = match &self.ca_file {
             Some(path) => tls.ca_certificate(Certificate::from_pem(read("--ca-file", path)?)),
-            None => tls.with_native_roots(),
+            None if has_system_roots() => tls.with_native_roots(),
+            None => tls.with_webpki_roots(),
         };
         if let (Some(cert), Some(key)) = (&self.client_cert, &self.client_key) {
             tls = tls.identity(Identity::from_pem(read("--client-cert", cert)?, read("--client-key", key)?));
@@ -81,6 +82,13 @@ impl CredentialArgs {
                 .map_or(Bearer::None, Bearer::Token),
         }
     }
+}
+
+/// Whether authorities of the system's, or those that somebody named in its place, have to do. An image
+/// of nothing but this binary has none, and trusts Mozilla's.
+fn has_system_roots() -> bool {
+    let named = ["SSL_CERT_FILE", "SSL_CERT_DIR"].iter().any(|name| std::env::var_os(name).is_some());
+    named || !rustls_native_certs::load_native_certs().certs.is_empty()
 }
 
 fn read(flag: &str, path: &Path) -> Result<Vec<u8>, CliError> {

@@ -289,6 +289,16 @@ impl BackendError {
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Conflict(_) | Self::Throttled { .. } | Self::Unavailable { .. } | Self::Io { .. })
     }
+
+    /// As a caller may read it: without the backend's words about our own account and its rights, which
+    /// are for the log.
+    #[must_use]
+    pub fn for_caller(&self) -> String {
+        match self {
+            Self::Denied { what, .. } => format!("{what}: Longshore's own rights are short; its log says which"),
+            other => other.to_string(),
+        }
+    }
 }
 
 /// The namespaces that are configured, and where they live.

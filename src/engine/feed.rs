@@ -9,7 +9,7 @@ use futures::StreamExt;
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::metrics::{EngineMetrics, GapCause, LogReader};
 use super::table::Observed;
@@ -320,21 +320,31 @@ impl Upstream {
                 }
                 Read::Failed(error) if is_final => {
                     failures += 1;
+                    self.failed(&error, failures);
                     if matches!(error, BackendError::NotFound(_)) {
                         return self.lose(GapCause::Gone, &error.to_string());
                     }
                     if failures > TAIL_TRIES {
-                        return self.lose(GapCause::Unreadable, &error.to_string());
+                        return self.lose(GapCause::Unreadable, &error.for_caller());
                     }
                     tokio::time::sleep(backoff(failures)).await;
                 }
                 Read::Failed(error) => {
                     read_out = read_out && !moved;
                     failures += 1;
-                    debug!(run = %self.source.run, %error, "an upstream log read failed; it is opened again");
+                    self.failed(&error, failures);
                     self.pause(failures).await;
                 }
             }
+        }
+    }
+
+    /// Tells the log; loudly, and once, of what nobody but the operator can mend.
+    fn failed(&self, error: &BackendError, failures: u32) {
+        let run = &self.source.run;
+        match error {
+            BackendError::Denied { .. } if failures == 1 => warn!(%run, %error, "output can't be read"),
+            _ => debug!(%run, %error, "an upstream log read failed; it is opened again"),
         }
     }
 

@@ -146,7 +146,7 @@ fn from_engine(error: &EngineError) -> Status {
 }
 
 fn from_backend(error: &BackendError) -> Fault {
-    let message = error.to_string();
+    let message = error.for_caller();
     match error {
         BackendError::NotFound(what) => {
             Fault::new(Code::NotFound, ErrorReason::ResourceNotFound, message).with("object", what)
@@ -168,11 +168,7 @@ fn from_backend(error: &BackendError) -> Fault {
                 .quota(what, words)
                 .retry(RETRY_LATER)
         }
-        // The backend's words name our own account; they are for the log.
-        BackendError::Denied { what, message: _ } => {
-            let message = format!("{what}: Longshore's own rights are short; its log says which");
-            Fault::new(Code::Internal, ErrorReason::Internal, message)
-        }
+        BackendError::Denied { what: _, message: _ } => Fault::new(Code::Internal, ErrorReason::Internal, message),
         BackendError::AdmissionDenied { what, message: _ } => {
             Fault::new(Code::FailedPrecondition, ErrorReason::AdmissionDenied, message).precondition("ADMISSION", what)
         }

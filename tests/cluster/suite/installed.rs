@@ -145,11 +145,11 @@ async fn certificates_and_static_tokens_under_a_policy() {
         let clients = Authority::new();
         release.secret("client-ca", json!({"ca.crt": clients.pem})).await;
         let (robot, robots) = release.static_token("robot").await;
-        let (tester, testers) = release.static_token("tester").await;
+        let (token, testers) = release.static_token("tester").await;
         release.secret("tokens", json!({"tokens.toml": format!("{robots}{testers}")})).await;
-        release.secret("test-token", json!({"token": tester})).await;
+        release.secret("test-token", json!({"token": token})).await;
         // An upgrade that changes who is known and what decides: the same release, other locks.
-        let values = json!({
+        let mut values = json!({
             "authentication": {
                 "tokenReview": {"enabled": false},
                 "clientCertificates": {"caSecretName": "client-ca"},
@@ -161,6 +161,11 @@ async fn certificates_and_static_tokens_under_a_policy() {
             ]},
             "test": {"tokenSecretName": "test-token"},
         });
+        release.helm_with("upgrade", &values).await;
+        release.helm(&["test", NAME, "--timeout", "170s"]).await;
+        let tester = clients.client("tester", "testers");
+        release.secret("test-client", json!({"tls.crt": tester.cert, "tls.key": tester.key})).await;
+        values["test"] = json!({"clientCertSecretName": "test-client"});
         release.helm_with("upgrade", &values).await;
         release.helm(&["test", NAME, "--timeout", "170s"]).await;
 
@@ -217,7 +222,7 @@ async fn certificates_and_static_tokens_under_a_policy() {
             told.stderr.contains("UNAUTHENTICATED").then_some(())
         })
         .await;
-        assert_eq!(release.cli(&tester, &["ls"]).await.code, Some(0), "the other is still good");
+        assert_eq!(release.cli(&token, &["ls"]).await.code, Some(0), "the other is still good");
         release.helm(&["uninstall", NAME, "--wait", "--timeout", "170s"]).await;
         nothing_is_left(release).await;
     })

@@ -73,6 +73,27 @@ async fn reached(release: &Release, token: &str, mode: &str, script: &str) -> Va
     serde_json::from_str(&told.stdout).unwrap_or_else(|error| panic!("{error}: {told:?}"))
 }
 
+/// The same script in a Pod of a namespace that no policy is about.
+async fn reached_without_policies(release: &Release, script: &str) -> Value {
+    let namespace = release.runs("target");
+    let pod = json!({
+        "metadata": {"name": "free"},
+        "spec": {"restartPolicy": "Never", "containers": [{
+            "name": "probe", "image": cluster::busybox(), "command": ["/bin/sh", "-c", script],
+            "env": [{"name": "LONGSHORE_RESULT", "value": "/dev/termination-log"}],
+        }]},
+    });
+    release.create("", "v1", "pods", &namespace, pod).await;
+    let pods = release.api::<Pod>(&namespace);
+    let message = until("the probe to end", async || {
+        let status = pods.get("free").await.ok()?.status?;
+        let ended = status.container_statuses?.first()?.state.clone()?.terminated?;
+        Some(ended.message.unwrap_or_default())
+    })
+    .await;
+    serde_json::from_str(&message).unwrap_or_else(|error| panic!("{error}: {message}"))
+}
+
 #[tokio::test]
 async fn runs_reach_what_their_mode_says() {
     installed("network", json!({}), async |release| {
@@ -95,7 +116,10 @@ async fn runs_reach_what_their_mode_says() {
         let script = probe(&targets);
         let (none, cluster_mode) =
             futures::join!(reached(release, &token, "none", &script), reached(release, &token, "cluster", &script));
+        // Else nothing would be shown by not reaching it.
+        let free = reached_without_policies(release, &script).await;
         for name in ["pod", "service", "metadata", names[0], names[1]] {
+            assert_eq!(free[name], json!(true), "a Pod that no policy is about does not reach {name}: {free}");
             assert_eq!(none[name], json!(false), "a run under NONE reaches {name}: {none}");
         }
         for name in ["pod", "service"] {

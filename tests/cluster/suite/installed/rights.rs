@@ -1,15 +1,18 @@
 //! The rights of the daemon: exactly those that it uses, and each told by name if it is missing.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
-use k8s_openapi::api::rbac::v1::{PolicyRule, Role};
-use kube::api::{Patch, PatchParams};
+use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, PolicyRule, Role};
+use kube::Api;
+use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
 use super::release::{AUDIENCE, NAME, Release, Told, installed, tell};
 use crate::cluster;
-use crate::support::daemon::longshore;
+use crate::support::daemon::{Daemon, longshore};
 use crate::support::wait::until;
 
 /// `jobs/status patch` and the like.
@@ -68,11 +71,15 @@ fn missing(findings: &[Value]) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn doctor_names_each_right_that_is_missing() {
+async fn each_right_that_is_missing_is_named() {
     installed("rights", json!({}), async |release| {
         let (kubeconfig, config) = as_the_daemon(release).await;
         let (told, findings) = doctor(&kubeconfig, &config, &[]).await;
         assert_eq!((told.code, missing(&findings)), (Some(0), Vec::new()), "{told:?}");
+        release.account("robot").await;
+        release.let_call("robot", "default").await;
+        let robot = release.token("robot", AUDIENCE).await;
+        share_a_secret(release).await;
 
         let namespace = release.runs("default");
         let roles = release.api::<Role>(&namespace);
@@ -101,9 +108,40 @@ async fn doctor_names_each_right_that_is_missing() {
                 assert_eq!(named.0, Some(1));
                 let words: Vec<&str> = only.split(|c: char| !c.is_alphanumeric() && c != '/' && c != '-').collect();
                 assert!(words.contains(&verb.as_str()) && words.contains(&resource.as_str()), "{only}");
+                the_error_names(&kubeconfig, &config, &robot, (&resource, verb)).await;
+            }
+        }
+        // What only the doctor reads: it tells what it could not look at, and why.
+        for rule in whole.iter().filter(|rule| !needed(rule)) {
+            let rest: Vec<PolicyRule> = whole.iter().filter(|other| *other != rule).cloned().collect();
+            set(release, &namespace, &rest).await;
+            for resource in rule.resources.clone().unwrap_or_default() {
+                let words = format!("{resource} may not be read with these credentials");
+                until(&words, async || {
+                    let (_, findings) = doctor(&kubeconfig, &config, &[]).await;
+                    findings.iter().any(|f| f["status"] == "skipped" && f["message"] == words.as_str()).then_some(())
+                })
+                .await;
             }
         }
         set(release, &namespace, &whole).await;
+
+        // Of the whole cluster: who calls.
+        let bindings: Api<ClusterRoleBinding> = Api::all(release.kube.clone());
+        let reviews = format!("{}-{NAME}-token-review", release.namespace);
+        bindings.delete(&reviews, &DeleteParams::default()).await.expect("delete the binding");
+        let named = until("tokenreviews to be missing", async || {
+            Some(missing(&doctor(&kubeconfig, &config, &[]).await.1)).filter(|missing| !missing.is_empty())
+        })
+        .await;
+        assert!(named.len() == 1 && named[0].contains("tokenreviews create"), "{named:?}");
+        the_error_names(&kubeconfig, &config, &robot, ("tokenreviews", "create")).await;
+
+        // Without all rights some of their Jobs are held still.
+        let mut command = longshore(["release", "--delete", "--instance", PROBE, "--kubeconfig"]);
+        command.arg(cluster::kubeconfig()).arg("--config").arg(&config);
+        let told = tell(command).await;
+        assert_eq!(told.code, Some(0), "{told:?}");
     })
     .await;
 }
@@ -112,6 +150,84 @@ async fn set(release: &Release, namespace: &str, rules: &[PolicyRule]) {
     let patch = Patch::Merge(json!({ "rules": rules }));
     release.api::<Role>(namespace).patch(NAME, &PatchParams::default(), &patch).await.expect("patch the Role");
 }
+
+/// A Secret that runs may read.
+async fn share_a_secret(release: &Release) {
+    let secret = json!({
+        "metadata": {"name": "shared", "labels": {"longshore.dev/allow-runs": "true"}},
+        "stringData": {"key": "value"},
+    });
+    release.create("", "v1", "secrets", &release.runs("default"), secret).await;
+}
+
+/// Calls for which a daemon needs every right that it has: a dry run; an input, a Secret and a result
+/// beyond the record; a replay; a stop; an end.
+async fn exercise(id: &str, cli: impl AsyncFn(&[&str]) -> Told) {
+    let image = cluster::busybox();
+    let shell = |flags: &[&'static str], script: &'static str| {
+        let flags = flags.iter().map(|flag| (*flag).to_owned());
+        let begin = ["run", "--image", image.as_str()].map(str::to_owned).into_iter();
+        begin.chain(flags).chain(["--", "/bin/sh", "-c", script].map(str::to_owned)).collect::<Vec<_>>()
+    };
+    let call = async |arguments: &[String]| cli(&arguments.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    call(&shell(&["--dry-run"], "true")).await;
+    let big = "head -c 40000 /dev/zero | tr '\\0' x | sed 's/^/{\"big\":\"/; s/$/\"}/' > /tmp/r; cat /tmp/r; sleep 0.5";
+    let mut whole = shell(&["--input", "{}", "--env-secret", "KEY=shared/key", "--result-rule", "optional"], big);
+    whole.splice(1..1, ["--id".to_owned(), id.to_owned()]);
+    call(&whole).await;
+    call(&whole).await;
+    let live = call(&shell(&["--detach"], "sleep 1000")).await.stdout;
+    until("the run to be running", async || {
+        let got: Value = serde_json::from_str(&cli(&["get", live.trim(), "--output", "json"]).await.stdout).ok()?;
+        (got["state"] == "RUN_STATE_RUNNING").then_some(())
+    })
+    .await;
+    cli(&["cancel", live.trim()]).await;
+    cli(&["wait", live.trim()]).await;
+    cli(&["rm", id]).await;
+}
+
+/// The rights without which a call fails at once, and not something that goes on behind it.
+const OF_CALLS: [(&str, &str); 5] =
+    [("jobs", "create"), ("pods", "create"), ("secrets", "create"), ("secrets", "get"), ("jobs", "delete")];
+
+/// A daemon with the rights of the installed one, and runs of its own, names in its log the one that is
+/// missing as it is missed; and the caller is told that it is not theirs.
+async fn the_error_names(kubeconfig: &Path, config: &Path, token: &str, right: (&str, &str)) {
+    let mut args: Vec<OsString> = Vec::new();
+    args.extend(["--backend", "kubernetes", "--listen", "127.0.0.1:0", "--admin-listen", "off"].map(Into::into));
+    args.extend(["--log-format", "json", "--instance", PROBE, "--kubeconfig"].map(Into::into));
+    args.extend([kubeconfig.into(), "--config".into(), config.into()]);
+    let daemon = Daemon::start(args).await;
+    let address = format!("http://{}", daemon.address());
+    let (resource, verb) = right;
+    let words = format!(r#"cannot {verb} resource \"{resource}\""#);
+    let said = Mutex::new(String::new());
+    let cli = async |arguments: &[&str]| {
+        let mut command = longshore(arguments);
+        command.env("LONGSHORE_SERVER", &address).env("LONGSHORE_TOKEN", token);
+        let told = tell(command).await;
+        said.lock().unwrap().push_str(&told.stderr);
+        told
+    };
+    let id = format!("{}-{verb}", resource.replace('/', "-"));
+    let using = async {
+        exercise(&id, &cli).await;
+        std::future::pending::<()>().await;
+    };
+    let what = format!("the log to say `{words}`");
+    let named = until(&what, async || {
+        let told = !OF_CALLS.contains(&right) || said.lock().unwrap().contains("Longshore's own rights are short");
+        (told && daemon.output().contains(&words)).then_some(())
+    });
+    tokio::select! {
+        () = using => {}
+        () = named => {}
+    }
+}
+
+/// The installation of the daemons that lack a right.
+const PROBE: &str = "probe";
 
 /// What the daemon's account did, as the API server's audit has it.
 fn used(release: &Release, log: &Path) -> BTreeSet<Right> {
@@ -144,37 +260,13 @@ async fn the_daemon_uses_what_it_may_and_nothing_else() {
         release.account("robot").await;
         release.let_call("robot", "default").await;
         let robot = release.token("robot", AUDIENCE).await;
-        let secret = json!({
-            "metadata": {"name": "shared", "labels": {"longshore.dev/allow-runs": "true"}},
-            "stringData": {"key": "value"},
-        });
-        release.create("", "v1", "secrets", &release.runs("default"), secret).await;
-        let image = cluster::busybox();
-        let cli = async |arguments: &[&str]| {
+        share_a_secret(release).await;
+        exercise("whole", async |arguments| {
             let told = release.cli(&robot, arguments).await;
-            assert_eq!(told.code, Some(0), "{arguments:?}: {told:?}");
-            told.stdout
-        };
-        let shell = |flags: &'static [&'static str], script: &'static str| {
-            [&["run", "--image", image.as_str()][..], flags, &["--", "/bin/sh", "-c", script][..]].concat()
-        };
-        // A dry run; an input, a Secret and a result beyond the record; a replay; a stop; an end.
-        cli(&shell(&["--dry-run"], "true")).await;
-        let big =
-            "head -c 40000 /dev/zero | tr '\\0' x | sed 's/^/{\"big\":\"/; s/$/\"}/' > /tmp/r; cat /tmp/r; sleep 0.5";
-        let flags: &[&str] =
-            &["--id", "whole", "--input", "{}", "--env-secret", "KEY=shared/key", "--result-rule", "optional"];
-        cli(&shell(flags, big)).await;
-        cli(&shell(flags, big)).await;
-        let live = cli(&shell(&["--detach"], "sleep 1000")).await;
-        until("the run to be running", async || {
-            let got: Value = serde_json::from_str(&cli(&["get", live.trim(), "--output", "json"]).await).ok()?;
-            (got["state"] == "RUN_STATE_RUNNING").then_some(())
+            assert!(told.code == Some(0) || arguments[0] == "wait", "{arguments:?}: {told:?}");
+            told
         })
         .await;
-        cli(&["cancel", live.trim()]).await;
-        release.cli(&robot, &["wait", live.trim()]).await;
-        cli(&["rm", "whole"]).await;
         let (kubeconfig, config) = as_the_daemon(release).await;
         doctor(&kubeconfig, &config, &[]).await;
 

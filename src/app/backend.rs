@@ -75,7 +75,8 @@ async fn this_machine(config: &Config) -> anyhow::Result<Backend> {
 /// How this machine is used.
 pub(super) fn local_config(config: &Config) -> anyhow::Result<LocalConfig> {
     let root = match &config.local.state_dir {
-        Some(dir) => dir.clone(),
+        // One that was typed may begin where it was typed.
+        Some(dir) => std::path::absolute(dir).with_context(|| format!("state directory {}", dir.display()))?,
         None => default_state_dir()?,
     };
     Ok(LocalConfig {

@@ -23,6 +23,9 @@ use crate::proto::v1::server_service_client::ServerServiceClient;
 const DEFAULT_SERVER: &str = "http://127.0.0.1:7420";
 const DEFAULT_NAMESPACE: &str = "default";
 
+/// The hint if there is no better one.
+const LOOK_AT_ADDRESS: &str = "is --server or LONGSHORE_SERVER right?";
+
 /// How long one call may take, if nothing else is said.
 const CALL_LIMIT: Duration = Duration::from_secs(30);
 /// Between two tries to reach a server for the first time.
@@ -233,20 +236,26 @@ impl Client {
             Some(TransportCause::Io(cause)) => {
                 let hint = if speaks_no_tls(cause) {
                     "does it speak TLS? Without, its address begins with http://"
+                } else if hangs_up(cause) {
+                    self.other_hint()
                 } else {
-                    "is --server or LONGSHORE_SERVER right?"
+                    LOOK_AT_ADDRESS
                 };
                 CliError::Unreachable { address, cause: text::clean(&cause.to_string()), hint }
             }
             Some(TransportCause::Protocol) if !self.reached.load(Ordering::Relaxed) => {
-                let hint = if address.starts_with("http://") {
-                    "does it speak TLS? Then its address begins with https://"
-                } else {
-                    "is --server or LONGSHORE_SERVER right?"
-                };
-                CliError::Unreachable { address, cause: "it does not speak gRPC".to_owned(), hint }
+                CliError::Unreachable { address, cause: "it does not speak gRPC".to_owned(), hint: self.other_hint() }
             }
             Some(TransportCause::Protocol) | None => status.into(),
+        }
+    }
+
+    /// What to look at if what listens there does not answer as a server does.
+    fn other_hint(&self) -> &'static str {
+        if self.address.starts_with("http://") {
+            "does it speak TLS? Then its address begins with https://"
+        } else {
+            LOOK_AT_ADDRESS
         }
     }
 
@@ -311,13 +320,22 @@ enum TransportCause<'a> {
 /// Why there is no answer, if `status` was made here and not by a server.
 fn transport_cause(status: &Status) -> Option<TransportCause<'_>> {
     let mut source: Option<&(dyn Error + 'static)> = Some(status.source()?);
+    if matches!(status.code(), Code::Internal | Code::Unknown) {
+        return Some(TransportCause::Protocol);
+    }
     while let Some(error) = source {
         if let Some(cause) = error.downcast_ref::<io::Error>() {
             return (status.code() == Code::Unavailable).then_some(TransportCause::Io(cause));
         }
         source = error.source();
     }
-    matches!(status.code(), Code::Internal | Code::Unknown).then_some(TransportCause::Protocol)
+    None
+}
+
+/// Whether somebody took the connection and then wanted nothing of it.
+fn hangs_up(cause: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    matches!(cause.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
 }
 
 /// Whether what was read in answer to a TLS handshake is no TLS.

@@ -8,9 +8,9 @@ mod rights;
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{Namespace, Pod, Secret, ServiceAccount};
+use k8s_openapi::api::core::v1::{Namespace, PersistentVolume, Pod, Secret, ServiceAccount};
 use kube::Api;
-use kube::api::{DeleteParams, ListParams, LogParams, Patch, PatchParams};
+use kube::api::{DeleteParams, ListParams, LogParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
 use crate::cluster;
@@ -18,18 +18,78 @@ use crate::support::authority::Authority;
 use crate::support::wait::until;
 use release::{AUDIENCE, NAME, Release, Told, installed};
 
-/// A data set of the operator's, as a ConfigMap in the namespace of runs.
-fn with_data() -> Value {
-    json!({"config": {
-        "volumes": {"data": {"config_map": "colours"}},
-        "profiles": {"sql": {"defaults": {
-            "env": {"LONGSHORE_DATA": "/data"},
-            "volumes": [{"volume": "data", "mount_path": "/data/colours"}],
-        }}},
-    }})
+/// Whether a data set may lie on the disk of a node: not in a cluster of somebody's, which has several.
+fn with_claim() -> bool {
+    cluster::has_control()
 }
 
-const QUERY: &str = r#"{"dataset":"colours","sql":"select colour from colours order by n desc"}"#;
+/// Data sets of the operator's in the namespace of runs: a ConfigMap, and a claim.
+fn with_data() -> Value {
+    let mut volumes = json!({"small": {"config_map": "colours"}});
+    let mut mounts = json!([{"volume": "small", "mount_path": "/data/colours"}]);
+    if with_claim() {
+        volumes["large"] = json!({"persistent_volume_claim": "shapes"});
+        mounts.as_array_mut().unwrap().push(json!({"volume": "large", "mount_path": "/data/shapes"}));
+    }
+    let defaults = json!({"env": {"LONGSHORE_DATA": "/data"}, "volumes": mounts});
+    json!({"config": {"volumes": volumes, "profiles": {"sql": {"defaults": defaults}}}})
+}
+
+async fn provide_data(release: &Release) {
+    let map = json!({"metadata": {"name": "colours"}, "data": {"colours.csv": "colour,n\nred,1\nblue,2\n"}});
+    release.create("", "v1", "configmaps", &release.runs("default"), map).await;
+    if with_claim() {
+        provide_claim(release, &release.runs("default")).await;
+    }
+}
+
+async fn provide_claim(release: &Release, runs: &str) {
+    // On the node's disk, where nobody but a Pod that may do more than runs may writes it.
+    let path = format!("/var/lib/{}", release.namespace);
+    let writer = json!({
+        "metadata": {"name": "writer"},
+        "spec": {
+            "restartPolicy": "Never",
+            "containers": [{
+                "name": "write", "image": cluster::busybox(),
+                "command": ["/bin/sh", "-c", "printf 'shape,corners\\nsquare,4\\ntriangle,3\\n' > /disk/shapes.csv"],
+                "volumeMounts": [{"name": "disk", "mountPath": "/disk"}],
+            }],
+            "volumes": [{"name": "disk", "hostPath": {"path": path, "type": "DirectoryOrCreate"}}],
+        },
+    });
+    release.create("", "v1", "pods", &release.namespace, writer).await;
+    let volume: PersistentVolume = serde_json::from_value(json!({
+        "metadata": {"name": release.namespace},
+        "spec": {
+            "capacity": {"storage": "1Mi"}, "accessModes": ["ReadOnlyMany"], "persistentVolumeReclaimPolicy": "Retain",
+            "hostPath": {"path": path}, "claimRef": {"namespace": runs, "name": "shapes"},
+        },
+    }))
+    .expect("a volume");
+    let volumes: Api<PersistentVolume> = Api::all(release.kube.clone());
+    volumes.create(&PostParams::default(), &volume).await.expect("create a volume");
+    let claim = json!({
+        "metadata": {"name": "shapes"},
+        "spec": {
+            "accessModes": ["ReadOnlyMany"], "storageClassName": "", "volumeName": release.namespace,
+            "resources": {"requests": {"storage": "1Mi"}},
+        },
+    });
+    release.create("", "v1", "persistentvolumeclaims", runs, claim).await;
+    let pods = release.api::<Pod>(&release.namespace);
+    until("the data to be written", async || {
+        let phase = pods.get("writer").await.ok()?.status?.phase?;
+        (phase == "Succeeded").then_some(())
+    })
+    .await;
+}
+
+/// A query, and its rows.
+const QUERIES: [(&str, &str); 2] = [
+    (r#"{"dataset":"colours","sql":"select colour from colours order by n desc"}"#, r#"[["blue"],["red"]]"#),
+    (r#"{"dataset":"shapes","sql":"select shape, corners from shapes"}"#, r#"[["square",4],["triangle",3]]"#),
+];
 const RUN: [&str; 5] = ["run", "--runner", "sql", "--result", "--input"];
 
 #[track_caller]
@@ -44,8 +104,7 @@ async fn callers_show_who_they_are() {
         let daemon = release.daemon().await;
         let ready = daemon.status.as_ref().and_then(|s| s.container_statuses.as_ref()).is_some_and(|c| c[0].ready);
         assert!(ready, "the kubelet finds it ready by gRPC: {daemon:?}");
-        let map = json!({"metadata": {"name": "colours"}, "data": {"colours.csv": "colour,n\nred,1\nblue,2\n"}});
-        release.create("", "v1", "configmaps", &release.runs("default"), map).await;
+        provide_data(release).await;
         release.helm(&["test", NAME, "--timeout", "170s"]).await;
 
         for account in ["robot", "stranger", "leaver"] {
@@ -54,11 +113,13 @@ async fn callers_show_who_they_are() {
         release.let_call("robot", "default").await;
         release.let_call("leaver", "default").await;
         let robot = release.token("robot", AUDIENCE).await;
-        let run = [&RUN[..], &[QUERY, "--output", "json"]].concat();
-        let told = release.cli(&robot, &run).await;
-        assert_eq!(told.code, Some(0), "{told:?}");
-        let result: Value = serde_json::from_str(&told.stdout).expect("the result");
-        assert_eq!(result["rows"], json!([["blue"], ["red"]]));
+        for (query, rows) in QUERIES.into_iter().take(if with_claim() { 2 } else { 1 }) {
+            let told = release.cli(&robot, &[&RUN[..], &[query, "--output", "json"]].concat()).await;
+            assert_eq!(told.code, Some(0), "{told:?}");
+            let result: Value = serde_json::from_str(&told.stdout).expect("the result");
+            assert_eq!(result["rows"].to_string(), rows);
+        }
+        let run = [&RUN[..], &[QUERIES[0].0]].concat();
         let listed = release.cli(&robot, &["ls", "--output", "json"]).await;
         assert!(listed.stdout.contains(&format!("system:serviceaccount:{}:robot", release.namespace)), "{listed:?}");
 
@@ -91,6 +152,12 @@ async fn callers_show_who_they_are() {
             told.stderr.contains("UNAUTHENTICATED").then_some(())
         })
         .await;
+
+        // The claim goes with its namespace; the volume is the operator's.
+        if with_claim() {
+            let volumes: Api<PersistentVolume> = Api::all(release.kube.clone());
+            volumes.delete(&release.namespace, &DeleteParams::default()).await.expect("delete the volume");
+        }
 
         // Uninstalled with the daemon at zero replicas, and a run that goes on.
         let image = cluster::busybox();

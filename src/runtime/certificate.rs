@@ -1,4 +1,4 @@
-//! What X.509 certificates say: whose they are, and until when.
+//! What X.509 certificates say: whose they are, from when on and until when.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -12,6 +12,8 @@ pub struct Certificate {
     pub common_name: Option<String>,
     /// The organizations of its subject.
     pub organizations: Vec<String>,
+    /// From when on it is valid.
+    pub not_before: SystemTime,
     /// From when on it is not valid any more.
     pub not_after: SystemTime,
 }
@@ -32,11 +34,15 @@ impl Certificate {
         let text =
             |attribute: &x509_parser::x509::AttributeTypeAndValue<'_>| attribute.as_str().ok().map(str::to_owned);
         // Before 1970 is as good as 1970.
-        let seconds = u64::try_from(parsed.validity().not_after.timestamp()).unwrap_or_default();
+        let time = |at: x509_parser::time::ASN1Time| {
+            UNIX_EPOCH + Duration::from_secs(u64::try_from(at.timestamp()).unwrap_or_default())
+        };
+        let validity = parsed.validity();
         Ok(Self {
             common_name: subject.iter_common_name().find_map(text),
             organizations: subject.iter_organization().filter_map(text).collect(),
-            not_after: UNIX_EPOCH + Duration::from_secs(seconds),
+            not_before: time(validity.not_before),
+            not_after: time(validity.not_after),
         })
     }
 }
@@ -48,18 +54,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_subject_is_read() {
+    fn subject_and_validity_are_read() {
         let mut name = DistinguishedName::new();
         name.push(DnType::OrganizationName, "builders");
         name.push(DnType::CommonName, "ci");
         let mut params = CertificateParams::default();
         params.distinguished_name = name;
+        params.not_before = rcgen::date_time_ymd(1969, 12, 31);
         params.not_after = rcgen::date_time_ymd(2030, 1, 2);
-        let made = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
-        let read = Certificate::from_der(made.der()).unwrap();
+        let read = |params: &CertificateParams| {
+            Certificate::from_der(params.self_signed(&KeyPair::generate().unwrap()).unwrap().der()).unwrap()
+        };
+        let since_epoch = |at: SystemTime| at.duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let early = read(&params);
+        assert_eq!(since_epoch(early.not_before), 0);
+        params.not_before = rcgen::date_time_ymd(2029, 12, 31);
+        let read = read(&params);
         assert_eq!(read.common_name.as_deref(), Some("ci"));
         assert_eq!(read.organizations, ["builders"]);
-        assert_eq!(read.not_after.duration_since(UNIX_EPOCH).unwrap().as_secs(), 1_893_542_400);
+        assert_eq!((since_epoch(read.not_before), since_epoch(read.not_after)), (1_893_369_600, 1_893_542_400));
     }
 
     #[test]

@@ -92,7 +92,7 @@ fn certificate<B>(request: &Request<B>) -> Option<Identity> {
 }
 
 fn identity(certificate: &CertificateDer<'_>) -> Option<Identity> {
-    let Certificate { common_name, organizations, not_after } = Certificate::from_der(certificate).ok()?;
+    let Certificate { common_name, organizations, not_after, .. } = Certificate::from_der(certificate).ok()?;
     // It was valid when the connection began, which may be long ago.
     if not_after <= SystemTime::now() {
         return None;

@@ -95,6 +95,7 @@ fn a_cluster_that_is_not_there() {
     assert!(failed["fix"].as_str().unwrap().contains("--kubeconfig"), "{failed}");
     for check in ["clock", "rights", "namespace", "quota", "network-policy", "image"] {
         assert_eq!(of(&found, check)[0]["status"], "skipped", "{check}");
+        assert!(of(&found, check)[0]["fix"].as_str().unwrap().contains("api-server"), "{check}");
     }
 
     let told = doctor(&["--kubeconfig", "/nonexistent"], &dir);

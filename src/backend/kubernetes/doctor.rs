@@ -114,8 +114,10 @@ fn cut_short(failed: Finding, extent: Extent) -> Vec<Finding> {
     if extent >= Extent::Reads {
         rest.extend([check::QUOTA, check::LIMIT_RANGE, check::NETWORK_POLICY, check::IMAGE]);
     }
-    let skipped =
-        rest.into_iter().map(|check| Finding::skipped(check, "all namespaces", "the API server has to be asked"));
+    let skipped = rest.into_iter().map(|check| {
+        Finding::skipped(check, "all namespaces", "the API server has to be asked")
+            .fix("mend what `api-server` says, then ask again")
+    });
     std::iter::once(failed).chain(skipped).collect()
 }
 

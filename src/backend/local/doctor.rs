@@ -67,7 +67,8 @@ fn judge_program(profile: &Profile, path: &str) -> Finding {
     let subject = format!("profile {}", profile.name);
     let Some(program) = profile.local.as_ref().and_then(|local| local.command.first()) else {
         let why = profile.unavailable_on("local").unwrap_or_else(|| "it has no command".to_owned());
-        return Finding::skipped(PROGRAM, subject, why);
+        let key = profile.missing.clone().unwrap_or_else(|| format!("profiles.{}.local.command", profile.name));
+        return Finding::skipped(PROGRAM, subject, why).fix(format!("set {key}, if it is to be used here"));
     };
     if program == THIS {
         return Finding::ok(PROGRAM, subject, "it is this executable");
@@ -114,6 +115,8 @@ mod tests {
         let missing = judged(&["no-such-program"]);
         assert_eq!(missing.status, Status::Failed);
         assert!(missing.fix.contains("profiles.p.local.command"), "{missing:?}");
-        assert_eq!(judge_program(&Profile::default(), "/bin").status, Status::Skipped);
+        let elsewhere = judge_program(&Profile { name: "p".to_owned(), ..Profile::default() }, "/bin");
+        assert_eq!(elsewhere.status, Status::Skipped);
+        assert!(elsewhere.fix.contains("profiles.p.local.command"), "{elsewhere:?}");
     }
 }

@@ -174,11 +174,16 @@ fn why_waiting(pod: &Pod) -> String {
     }
 }
 
+/// What was not tried to its end.
+fn interrupted(check: &'static str, subject: &str, message: &str) -> Finding {
+    Finding::skipped(check, subject, message).fix("longshore doctor --canary, and let it end by itself")
+}
+
 impl Lost {
     /// The finding of a check whose canary this happened to.
     fn finding(&self, check: &'static str, subject: &str, namespace: &str) -> Finding {
         match self {
-            Self::Stopped => Finding::skipped(check, subject, "interrupted; its canaries were deleted"),
+            Self::Stopped => interrupted(check, subject, "interrupted; its canaries were deleted"),
             Self::Gone => Finding::warning(check, subject, "somebody deleted the canary before it was done")
                 .fix("try again; is there a controller or a policy that deletes Pods without an owner?"),
             Self::TimedOut(pod) => {

@@ -18,7 +18,8 @@ const SUBJECT: &str = "this machine and the API server";
 /// Judges the header `Date` of an answer to a request that was sent and answered at these times of ours.
 pub(super) fn judge(date: Option<&str>, sent: Timestamp, received: Timestamp) -> Finding {
     let Some(date) = date.and_then(|date| jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(date).ok()) else {
-        return Finding::skipped(CLOCK, SUBJECT, "the API server does not tell its time");
+        return Finding::skipped(CLOCK, SUBJECT, "the API server does not tell its time")
+            .fix("something between here and there may take the header `Date` away; ask from within the cluster");
     };
     let (ahead, least) = skew(date, sent, received);
     if least <= WARN {

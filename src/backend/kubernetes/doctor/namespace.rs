@@ -25,7 +25,7 @@ pub(super) async fn examine(cluster: &Cluster, namespace: &str) -> Vec<Finding> 
         }
     };
     if found.metadata.deletion_timestamp.is_some() {
-        return vec![ending(namespace)];
+        return vec![ending(namespace, &cluster.instance)];
     }
     let labels = found.metadata.labels.unwrap_or_default();
     vec![Finding::ok(NAMESPACE, namespace, "it is there"), judge_labels(namespace, &labels)]
@@ -38,10 +38,12 @@ fn missing(namespace: &str) -> Finding {
     ))
 }
 
-fn ending(namespace: &str) -> Finding {
+fn ending(namespace: &str, instance: &str) -> Finding {
     Finding::failed(NAMESPACE, namespace, "it is being deleted, and takes nothing new").fix(format!(
-        "if it does not end, Jobs that are not recorded yet may hold it: `longshore release --delete` lets go of \
-         them. Then: kubectl create namespace {namespace}"
+        "if it does not end, Jobs may hold it whose record only the daemon can write. If that is gone for good, let go \
+         of them, with the same kubeconfig:\n\
+         longshore release --instance {instance} --kubernetes-namespace {namespace} --delete\n\
+         then: kubectl create namespace {namespace}"
     ))
 }
 
@@ -67,6 +69,16 @@ fn judge_labels(namespace: &str, labels: &BTreeMap<String, String>) -> Finding {
 mod tests {
     use super::*;
     use crate::runtime::finding::Status;
+
+    #[test]
+    fn what_holds_a_namespace_is_let_go_by_its_own_instance() {
+        let fix = ending("runs", "longshore.ci").fix;
+        assert!(
+            fix.contains("\nlongshore release --instance longshore.ci --kubernetes-namespace runs --delete\n"),
+            "{fix}"
+        );
+        assert!(fix.ends_with("kubectl create namespace runs"), "{fix}");
+    }
 
     #[test]
     fn labels() {

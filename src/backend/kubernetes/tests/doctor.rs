@@ -208,7 +208,9 @@ async fn a_namespace_that_cannot_take_runs() {
     })
     .await;
     assert_eq!(one(&ending, "namespace").status, Status::Failed);
-    assert!(one(&ending, "namespace").fix.contains("longshore release"));
+    assert!(
+        one(&ending, "namespace").fix.contains("release --instance longshore --kubernetes-namespace longshore-runs")
+    );
     let bare = told(|| Reply::Json(200, json!({"metadata": {"name": NAMESPACE}}))).await;
     assert_eq!(one(&bare, "pod-security").status, Status::Warning);
 }
@@ -394,6 +396,7 @@ async fn whoever_interrupts_leaves_no_canary() {
     let findings = examined(&api, &wanted).await;
     assert_eq!(one(&findings, "network-policy").status, Status::Skipped, "{findings:#?}");
     assert_eq!(one(&findings, "image").status, Status::Skipped, "{findings:#?}");
+    assert!(["network-policy", "image"].iter().all(|check| !one(&findings, check).fix.is_empty()), "{findings:#?}");
     assert_eq!(all_deleted(&api), 1);
 }
 

@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::Pod;
 
 use super::pod::{Canary, container};
-use super::{Cluster, Examination, Finding, Progress, phase, why_waiting, with_pod};
+use super::{Cluster, Examination, Finding, Progress, interrupted, phase, why_waiting, with_pod};
 use crate::backend::kubernetes::doctor::check::IMAGE;
 use crate::domain::profile::{KubernetesProfile, Profile};
 
@@ -35,7 +35,7 @@ pub(super) async fn examine(
         return vec![Finding::skipped(IMAGE, subject, why).fix(format!("set {key}, if it is to be used here"))];
     };
     if wanted.stop.is_cancelled() {
-        return vec![Finding::skipped(IMAGE, subject, "interrupted")];
+        return vec![interrupted(IMAGE, &subject, "interrupted")];
     }
     progress(&format!("pulling the image of profile {} in {namespace}", profile.name));
     // If the image has no such program its container does not start, but then it was pulled all the same.
@@ -99,7 +99,10 @@ fn tell(subject: &str, profile: &str, program: &KubernetesProfile, pull: &Pull) 
 
 fn fix(profile: &str, program: &KubernetesProfile, reason: &str) -> String {
     let image = &program.image;
-    let load = format!("`kind load docker-image {image}`, `k3s ctr images import FILE`, or a registry");
+    let load = format!(
+        "kind, what `make image` wrote: `kind load image-archive target-static/longshore-image.tar`, and what Docker \
+         has: `kind load docker-image {image}`; k3s: `k3s ctr images import FILE`"
+    );
     match reason {
         "InvalidImageName" => format!("profiles.{profile}.kubernetes.image is no image reference: correct it"),
         "ErrImageNeverPull" => format!(
@@ -161,7 +164,14 @@ mod tests {
     fn each_refusal_has_its_fix() {
         let mut program = KubernetesProfile { image: "i:1".to_owned(), ..KubernetesProfile::default() };
         assert!(fix("p", &program, "InvalidImageName").contains("profiles.p.kubernetes.image "));
-        assert!(fix("p", &program, "ErrImageNeverPull").contains("kind load docker-image i:1"));
+        // What `make image` writes is in no Docker: the file is the one that the Makefile names.
+        let makefile = include_str!("../../../../../Makefile");
+        let file = makefile.lines().find_map(|line| line.strip_prefix("IMAGE_FILE ?= ")).unwrap();
+        for reason in ["ErrImageNeverPull", "ErrImagePull"] {
+            let told = fix("p", &program, reason);
+            assert!(told.contains(&format!("`kind load image-archive {file}`")), "{told}");
+            assert!(told.contains("`kind load docker-image i:1`"), "{told}");
+        }
         assert!(fix("p", &program, "ErrImagePull").contains("name a pull Secret"));
         program.image_pull_secrets = vec!["pull".to_owned()];
         assert!(fix("p", &program, "ErrImagePull").contains("(pull) in this namespace"));

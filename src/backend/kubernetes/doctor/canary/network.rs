@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use k8s_openapi::api::core::v1::Pod;
 
 use super::pod::{Canary, container};
-use super::{Cluster, Examination, Finding, Lost, Progress, phase, until, with_pod};
+use super::{Cluster, Examination, Finding, Lost, Progress, interrupted, phase, until, with_pod};
 use crate::backend::kubernetes::doctor::check::NETWORK_POLICY;
 use crate::domain::profile::KubernetesProfile;
 use crate::domain::spec::NetworkMode;
@@ -47,7 +47,7 @@ pub(super) async fn examine(
         ];
     };
     if wanted.stop.is_cancelled() {
-        return vec![Finding::skipped(NETWORK_POLICY, namespace, "interrupted")];
+        return vec![interrupted(NETWORK_POLICY, namespace, "interrupted")];
     }
     progress(&format!("trying NetworkPolicies in {namespace}: a listener"));
     let listener = canary("listen", None, &program, &["listen", "--port", &PORT.to_string()]);

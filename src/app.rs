@@ -97,9 +97,7 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
     for note in &backend.capabilities.notes {
         info!(%note, "isolation");
     }
-    if backend.capabilities.backend == "kubernetes" {
-        task::spawn("doctor", doctor::at_start(config.clone(), shutdown.drain.clone()));
-    }
+    task::spawn("doctor", doctor::at_start(config.clone(), shutdown.drain.clone()));
     let Metrics { registry, rpc, engine, access: access_metrics, files, certificates } = metrics;
     let tls = config.access.tls.clone().map(|tls| tls.serve(&certificates)).transpose()?;
     let access = access::configure(&config.access, &backend, &files)?;

@@ -2,15 +2,17 @@
 
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
 
 use super::backend::{Choice, choose, kubernetes_config, local_config};
 use crate::backend::kubernetes::doctor::{Examination, Extent, examine};
 use crate::backend::local;
 use crate::config::{Authorization, Config, DoctorArgs, ServeArgs};
-use crate::runtime::finding::{Finding, Progress, Status};
+use crate::runtime::finding::{Finding, Progress};
 
 mod certificates;
+mod start;
+
+pub(super) use start::at_start;
 
 const CONFIGURATION: &str = "configuration";
 const BACKEND: &str = "backend";
@@ -52,32 +54,6 @@ pub async fn doctor(args: DoctorArgs, stop: CancellationToken, progress: Progres
         }
     }
     findings
-}
-
-/// The cheap checks of a cluster, once, in the background: whoever starts a daemon is told in its
-/// log what would fail later.
-pub(super) async fn at_start(config: Config, stop: CancellationToken) {
-    let mut findings = certificates(&config);
-    if let Ok((Choice::Cluster { in_cluster }, _)) = choose(&config) {
-        let examination = examination(&config, Extent::Start, stop.clone());
-        let examined = examine(kubernetes_config(&config, in_cluster), &examination, &|_| {});
-        tokio::select! {
-            examined = examined => findings.extend(examined),
-            () = stop.cancelled() => return,
-        }
-    }
-    for Finding { check, subject, status, message, fix } in &findings {
-        // Lines to paste become one: a log line is one line.
-        let fix = fix.split_whitespace().collect::<Vec<_>>().join(" ");
-        match status {
-            Status::Ok | Status::Skipped => {}
-            Status::Warning => warn!(check, %subject, %fix, "{message}"),
-            Status::Failed => error!(check, %subject, %fix, "{message}"),
-        }
-    }
-    if findings.iter().all(|finding| finding.status < Status::Warning) {
-        info!(checks = findings.len(), "self-checks passed");
-    }
 }
 
 fn examination(config: &Config, extent: Extent, stop: CancellationToken) -> Examination {

@@ -103,7 +103,7 @@ fn table(findings: &[Finding], paint: impl Fn(Status, &str) -> String) -> String
     let status_width = widest(&|finding| finding.status.as_str().len(), "STATUS".len());
     let check_width = widest(&|finding| finding.check.len(), "CHECK".len());
     let mut text = format!("{:<status_width$}  {:<check_width$}  FINDING\n", "STATUS", "CHECK");
-    for Finding { check, subject, status, message, fix } in findings {
+    for Finding { check, subject, status, message, fix, unanswered: _ } in findings {
         let word = status.as_str();
         let gap = " ".repeat(status_width - word.width());
         let mut message = clean_lines(message).replace('\n', "\n    ");

@@ -43,11 +43,14 @@ pub struct Finding {
     /// What to do about it, perhaps with lines to paste. Empty if there is nothing to be done.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub fix: String,
+    /// Whether that is only for want of an answer: the same check may tell something else later.
+    #[serde(skip)]
+    pub unanswered: bool,
 }
 
 impl Finding {
     fn new(check: &'static str, subject: impl Into<String>, status: Status, message: impl Into<String>) -> Self {
-        Self { check, subject: subject.into(), status, message: message.into(), fix: String::new() }
+        Self { check, subject: subject.into(), status, message: message.into(), fix: String::new(), unanswered: false }
     }
 
     /// As it should be.
@@ -78,6 +81,18 @@ impl Finding {
     #[must_use]
     pub fn fix(self, fix: impl Into<String>) -> Self {
         Self { fix: fix.into(), ..self }
+    }
+
+    /// For want of an answer.
+    #[must_use]
+    pub fn unanswered(self) -> Self {
+        Self { unanswered: true, ..self }
+    }
+
+    /// No worse than `status`.
+    #[must_use]
+    pub fn at_most(self, status: Status) -> Self {
+        Self { status: self.status.min(status), ..self }
     }
 }
 

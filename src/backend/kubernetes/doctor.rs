@@ -43,9 +43,9 @@ const CALLS: usize = 8;
 /// How far an examination goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Extent {
-    /// What a start can afford: connection, clock, rights and namespaces.
+    /// What a start can afford: everything that only reads. What runs themselves may have used up is a warning.
     Start,
-    /// Everything that changes nothing.
+    /// Everything that changes nothing; of what does, that it was not tried.
     Reads,
     /// That, and Pods that are made and deleted.
     Canaries,
@@ -91,8 +91,13 @@ pub async fn examine(config: KubernetesConfig, wanted: &Examination, progress: P
         // Lists of what is in a namespace that is not there are empty, and say nothing.
         let is_missing = looked_at.iter().any(|finding| finding.status == Status::Failed);
         findings.extend(looked_at);
-        if wanted.extent >= Extent::Reads && !is_missing {
-            findings.extend(quota::examine(&cluster, namespace, &wanted.limits).await);
+        if !is_missing {
+            let quotas = quota::examine(&cluster, namespace, &wanted.limits).await.into_iter();
+            findings.extend(quotas.map(|finding| match wanted.extent {
+                // The runs that a restart finds may be what fills it, and they end.
+                Extent::Start => finding.at_most(Status::Warning),
+                Extent::Reads | Extent::Canaries => finding,
+            }));
             findings.extend(limits::examine(&cluster, namespace, &wanted.limits).await);
         }
     }
@@ -110,15 +115,16 @@ pub async fn examine(config: KubernetesConfig, wanted: &Examination, progress: P
 
 /// What can't be asked when nothing can.
 fn cut_short(failed: Finding, extent: Extent) -> Vec<Finding> {
-    let mut rest = vec![check::CLOCK, check::RIGHTS, check::NAMESPACE, check::POD_SECURITY];
+    let mut rest =
+        vec![check::CLOCK, check::RIGHTS, check::NAMESPACE, check::POD_SECURITY, check::QUOTA, check::LIMIT_RANGE];
     if extent >= Extent::Reads {
-        rest.extend([check::QUOTA, check::LIMIT_RANGE, check::NETWORK_POLICY, check::IMAGE]);
+        rest.extend([check::NETWORK_POLICY, check::IMAGE]);
     }
     let skipped = rest.into_iter().map(|check| {
         Finding::skipped(check, "all namespaces", "the API server has to be asked")
             .fix("mend what `api-server` says, then ask again")
     });
-    std::iter::once(failed).chain(skipped).collect()
+    std::iter::once(failed.unanswered()).chain(skipped).collect()
 }
 
 /// A few at a time, answers in order. Boxed: else the compiler can't tell that the whole is `Send`.
@@ -135,4 +141,5 @@ fn unread(check: &'static str, namespace: &str, rule: &Rule, error: &CallError) 
     }
     Finding::warning(check, namespace, format!("{resource} cannot be read: {}", error.message()))
         .fix("ask again; if it stays, the API server's log tells more")
+        .unanswered()
 }

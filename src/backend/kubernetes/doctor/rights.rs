@@ -262,10 +262,11 @@ fn judge(verdicts: &[(Right<'_>, Verdict)], place: &str, who: &str) -> Vec<Findi
     }
     if let Some((error, count)) = unasked {
         let message = format!("{count} of {} rights could not be asked for: {}", verdicts.len(), error.message());
-        findings.push(Finding::warning(CHECK, place, message).fix(
+        let finding = Finding::warning(CHECK, place, message).fix(
             "every account may ask for its own rights through the ClusterRole system:basic-user: is it bound to \
              system:authenticated?",
-        ));
+        );
+        findings.push(finding.unanswered());
     }
     if findings.is_empty() && !verdicts.is_empty() {
         findings.push(Finding::ok(CHECK, place, format!("all {} that are needed", verdicts.len())));

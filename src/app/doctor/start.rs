@@ -1,0 +1,129 @@
+//! The cheap checks at start, in the background: whoever starts a daemon is told in its log what
+//! would fail later.
+
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use super::{Choice, Config, Extent, Finding, certificates, choose, examination, kubernetes_config};
+use crate::backend::kubernetes::doctor::examine;
+use crate::runtime::finding::Status;
+
+/// Before a cluster that did not answer is asked again; doubled each time.
+const FIRST_PAUSE: Duration = Duration::from_secs(2);
+/// No pause is longer.
+const LONGEST_PAUSE: Duration = Duration::from_mins(5);
+
+/// Certificates, whatever the backend, and what a cluster can be asked at little cost, until it has
+/// answered once. Ends early when `stop` is cancelled.
+pub(in crate::app) async fn at_start(config: Config, stop: CancellationToken) {
+    let mut findings = certificates(&config);
+    findings.iter().for_each(tell);
+    if let Ok((Choice::Cluster { in_cluster }, _)) = choose(&config) {
+        let examination = examination(&config, Extent::Start, stop.clone());
+        let ask = || -> BoxFuture<'_, Vec<Finding>> {
+            Box::pin(examine(kubernetes_config(&config, in_cluster), &examination, &|_| {}))
+        };
+        tokio::select! {
+            answered = until_answered(ask, tell) => findings.extend(answered),
+            () = stop.cancelled() => return,
+        }
+    }
+    let skipped = findings.iter().filter(|finding| finding.status == Status::Skipped).count();
+    let made = findings.len() - skipped;
+    if made > 0 && findings.iter().all(|finding| finding.status < Status::Warning) {
+        info!(checks = made, skipped, "self-checks passed");
+    }
+}
+
+/// Asks until there is an answer to everything, and returns that. Tells each finding, but not again
+/// what was told the time before.
+async fn until_answered<'a>(
+    mut ask: impl FnMut() -> BoxFuture<'a, Vec<Finding>>,
+    mut tell: impl FnMut(&Finding),
+) -> Vec<Finding> {
+    let mut told: Vec<Finding> = Vec::new();
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let findings = ask().await;
+        findings.iter().filter(|finding| !told.contains(finding)).for_each(&mut tell);
+        if !findings.iter().any(|finding| finding.unanswered) {
+            return findings;
+        }
+        if told.is_empty() {
+            info!(longest_pause = ?LONGEST_PAUSE, "the self-checks are repeated until the API server answers");
+        }
+        told = findings;
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// One line in the log, unless all is well.
+fn tell(finding: &Finding) {
+    let Finding { check, subject, status, message, fix, unanswered: _ } = finding;
+    // Lines to paste become one: a log line is one line.
+    let fix = fix.split_whitespace().collect::<Vec<_>>().join(" ");
+    match status {
+        Status::Ok => {}
+        Status::Skipped => info!(check, %subject, %fix, "skipped: {message}"),
+        Status::Warning => warn!(check, %subject, %fix, "{message}"),
+        Status::Failed => error!(check, %subject, %fix, "{message}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// What is told, and when, if the answers are these.
+    async fn asked(answers: Vec<Vec<Finding>>) -> (Vec<Finding>, Vec<(u64, String)>) {
+        let begin = Instant::now();
+        let mut answers = answers.into_iter();
+        let mut told = Vec::new();
+        let ask = || -> BoxFuture<'_, Vec<Finding>> {
+            let answer = answers.next().expect("no further question");
+            Box::pin(async move { answer })
+        };
+        let findings =
+            until_answered(ask, |finding| told.push((begin.elapsed().as_secs(), finding.message.clone()))).await;
+        assert_eq!(answers.count(), 0, "there were more questions");
+        (findings, told)
+    }
+
+    fn away(message: &str) -> Vec<Finding> {
+        vec![Finding::failed("a", "b", message).unanswered(), Finding::skipped("c", "d", "has to be asked")]
+    }
+
+    fn at(seconds: u64, message: &str) -> (u64, String) {
+        (seconds, message.to_owned())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_answers_is_asked_once() {
+        let answer = vec![Finding::ok("a", "b", "fine"), Finding::failed("c", "d", "wrong")];
+        assert_eq!(asked(vec![answer.clone()]).await, (answer, vec![at(0, "fine"), at(0, "wrong")]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_is_away_is_asked_again_and_told_by_what_is_new() {
+        let answer = vec![Finding::failed("c", "d", "not allowed")];
+        let answers = vec![away("refused"), away("refused"), away("503"), answer.clone()];
+        let told = vec![at(0, "refused"), at(0, "has to be asked"), at(6, "503"), at(14, "not allowed")];
+        assert_eq!(asked(answers).await, (answer, told));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pauses_grow_to_a_bound() {
+        let times = |count: usize| (0..count).map(|n| away(&n.to_string()));
+        let (_, told) = asked(times(12).chain([Vec::new()]).collect()).await;
+        let times: Vec<_> =
+            told.iter().filter(|(_, message)| message != "has to be asked").map(|told| told.0).collect();
+        let pauses: Vec<_> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        assert_eq!(pauses, [2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]);
+    }
+}

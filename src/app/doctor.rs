@@ -1,5 +1,7 @@
 //! `longshore doctor`, and the same checks at start: what would keep runs from working.
 
+use std::path::Path;
+
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
@@ -8,6 +10,7 @@ use crate::backend::kubernetes::doctor::{Examination, Extent, examine};
 use crate::backend::local;
 use crate::config::{Authorization, Config, DoctorArgs, ServeArgs};
 use crate::runtime::finding::{Finding, Progress};
+use crate::runtime::tls::TlsFiles;
 
 mod certificates;
 mod start;
@@ -35,9 +38,10 @@ pub async fn doctor(args: DoctorArgs, stop: CancellationToken, progress: Progres
     };
     let mut findings =
         vec![Finding::ok(CONFIGURATION, file, format!("it can be read; instance `{}`", config.instance))];
-    findings.extend(certificates(&config));
+    let chosen = choose(&config);
+    findings.extend(certificates(&config, whose_files(&chosen)));
     let extent = if canary { Extent::Canaries } else { Extent::Reads };
-    match choose(&config) {
+    match chosen {
         Err(error) => findings.push(
             Finding::failed(BACKEND, "choice", format!("{error:#}"))
                 .fix("choose by --backend, or by `backend` and `kubernetes.kubeconfig` in the configuration"),
@@ -79,14 +83,81 @@ async fn this_machine(config: &Config) -> Vec<Finding> {
     }
 }
 
+/// Whose machine this is, as far as files go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Machine {
+    /// The daemon's: it has the files that its configuration names, or does not work.
+    Daemons,
+    /// Perhaps another one, from where its cluster is looked at.
+    Any,
+}
+
+/// Without a cluster, and with the credentials of the Pod that this runs in, the daemon would be
+/// here; by a kubeconfig one looks at a cluster from anywhere.
+fn whose_files(chosen: &anyhow::Result<(Choice, &'static str)>) -> Machine {
+    match chosen {
+        Ok((Choice::Cluster { in_cluster: false }, _)) => Machine::Any,
+        _ => Machine::Daemons,
+    }
+}
+
 /// The certificates that this installation serves with, and those that it knows callers by.
-fn certificates(config: &Config) -> Vec<Finding> {
+fn certificates(config: &Config, machine: Machine) -> Vec<Finding> {
     let Some(tls) = &config.access.tls else { return Vec::new() };
-    match tls.certificates() {
+    let files = std::iter::once(&tls.cert).chain(&tls.client_ca);
+    files.flat_map(|file| certificates_in(tls, file, machine)).collect()
+}
+
+/// Each file by itself, so that none that can't be read hides another.
+fn certificates_in(tls: &TlsFiles, file: &Path, machine: Machine) -> Vec<Finding> {
+    // What can't be told is tried.
+    if machine == Machine::Any && file.try_exists().is_ok_and(|there| !there) {
+        return vec![certificates::not_here(file)];
+    }
+    let alone = TlsFiles { cert: file.to_owned(), key: tls.key.clone(), client_ca: None };
+    match alone.certificates() {
         Ok(found) => certificates::judge(&found, Timestamp::now()),
         Err(error) => vec![
-            Finding::failed(certificates::CHECK, "tls", error.to_string())
+            Finding::failed(certificates::CHECK, file.display().to_string(), error.to_string())
                 .fix("see `tls` in the configuration; on Kubernetes: is the Secret there, and mounted?"),
         ],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::finding::Status;
+
+    #[test]
+    fn a_file_that_is_not_there_is_a_fault_where_the_daemon_would_be() {
+        let dir = tempfile::tempdir().unwrap();
+        let garbage = dir.path().join("ca.crt");
+        std::fs::write(&garbage, "nothing").unwrap();
+        let missing = dir.path().join("tls.crt");
+        let tls = TlsFiles { cert: missing.clone(), key: dir.path().join("tls.key"), client_ca: None };
+        for (file, machine, status) in [
+            (&missing, Machine::Daemons, Status::Failed),
+            (&missing, Machine::Any, Status::Skipped),
+            (&garbage, Machine::Daemons, Status::Failed),
+            (&garbage, Machine::Any, Status::Failed),
+        ] {
+            let findings = certificates_in(&tls, file, machine);
+            let [finding] = &findings[..] else { panic!("{findings:?}") };
+            assert_eq!((finding.status, finding.subject.as_str()), (status, file.to_str().unwrap()), "{machine:?}");
+            assert!(!finding.fix.is_empty());
+        }
+    }
+
+    #[test]
+    fn only_a_kubeconfig_looks_from_elsewhere() {
+        for (choice, machine) in [
+            (Choice::Machine, Machine::Daemons),
+            (Choice::Cluster { in_cluster: true }, Machine::Daemons),
+            (Choice::Cluster { in_cluster: false }, Machine::Any),
+        ] {
+            assert_eq!(whose_files(&Ok((choice, ""))), machine, "{choice:?}");
+        }
+        assert_eq!(whose_files(&Err(anyhow::anyhow!("no choice"))), Machine::Daemons);
     }
 }

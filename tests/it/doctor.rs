@@ -1,9 +1,20 @@
-//! `longshore doctor`: the executable, without a cluster.
+//! `longshore doctor`, and the checks of a start: the executable, without a cluster.
 
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use longshore::runtime::task;
+use rcgen::{CertificateParams, DnType, KeyPair};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::cli_client::{Told, command, told};
+use crate::support::daemon::Daemon;
+use crate::support::wait::until;
 
 fn doctor(arguments: &[&str], dir: &TempDir) -> Told {
     let mut command = command(&[&["doctor"], arguments].concat());
@@ -15,6 +26,46 @@ fn doctor(arguments: &[&str], dir: &TempDir) -> Told {
         .env("HOME", dir.path())
         .env("XDG_STATE_HOME", dir.path().join("state"));
     told(command.output().unwrap())
+}
+
+/// Nobody else gets this port while it is bound, and nobody listens on it yet.
+fn nobody_listens() -> (TcpSocket, SocketAddr) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let address = socket.local_addr().unwrap();
+    (socket, address)
+}
+
+fn kubeconfig(dir: &Path, server: &str) -> PathBuf {
+    let path = dir.join("kubeconfig");
+    let text = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "c",
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+        "clusters": [{"name": "c", "cluster": {"server": server}}],
+        "users": [{"name": "u", "user": {}}],
+    });
+    std::fs::write(&path, text.to_string()).unwrap();
+    path
+}
+
+/// A configuration with TLS; the files are those of `write_certificate`.
+fn configuration(dir: &Path) -> PathBuf {
+    let path = dir.join("longshore.toml");
+    let file = |name: &str| toml::Value::from(dir.join(name).to_str().unwrap());
+    std::fs::write(&path, format!("[tls]\ncert_file = {}\nkey_file = {}\n", file("tls.crt"), file("tls.key"))).unwrap();
+    path
+}
+
+/// A certificate that began and ends so many hours from now, and its key.
+fn write_certificate(dir: &Path, began: u64, ends: u64) {
+    let hours = |hours: u64| Duration::from_secs(hours * 3600);
+    let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+    params.distinguished_name.push(DnType::CommonName, "short-lived");
+    params.not_before = (SystemTime::now() - hours(began)).into();
+    params.not_after = (SystemTime::now() + hours(ends)).into();
+    let key = KeyPair::generate().unwrap();
+    std::fs::write(dir.join("tls.crt"), params.self_signed(&key).unwrap().pem()).unwrap();
+    std::fs::write(dir.join("tls.key"), key.serialize_pem()).unwrap();
 }
 
 fn findings(told: &Told) -> Vec<Value> {
@@ -71,18 +122,8 @@ fn what_is_wrong_here_is_told_with_its_fix() {
 #[test]
 fn a_cluster_that_is_not_there() {
     let dir = tempfile::tempdir().unwrap();
-    // Nobody else gets this port while it is bound, and nobody listens on it.
-    let socket = tokio::net::TcpSocket::new_v4().unwrap();
-    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
-    let address = socket.local_addr().unwrap();
-    let kubeconfig = dir.path().join("kubeconfig");
-    let text = json!({
-        "apiVersion": "v1", "kind": "Config", "current-context": "c",
-        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
-        "clusters": [{"name": "c", "cluster": {"server": format!("https://{address}")}}],
-        "users": [{"name": "u", "user": {}}],
-    });
-    std::fs::write(&kubeconfig, text.to_string()).unwrap();
+    let (socket, address) = nobody_listens();
+    let kubeconfig = kubeconfig(dir.path(), &format!("https://{address}"));
     let told = doctor(&["-o", "json", "--canary", "--kubeconfig", kubeconfig.to_str().unwrap()], &dir);
     assert_eq!(told.code, 1);
     let found = findings(&told);
@@ -97,6 +138,7 @@ fn a_cluster_that_is_not_there() {
         assert_eq!(of(&found, check)[0]["status"], "skipped", "{check}");
         assert!(of(&found, check)[0]["fix"].as_str().unwrap().contains("api-server"), "{check}");
     }
+    drop(socket);
 
     let told = doctor(&["--kubeconfig", "/nonexistent"], &dir);
     assert_eq!(told.code, 1);
@@ -109,4 +151,133 @@ fn wrong_usage_is_not_a_finding() {
     for wrong in [&["--canary-image", "i:1"][..], &["--nonsense"], &["-o", "yaml"]] {
         assert_eq!(doctor(wrong, &dir).code, 125, "{wrong:?}");
     }
+}
+
+#[test]
+fn certificates_are_where_the_daemon_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = configuration(dir.path());
+    let (_socket, address) = nobody_listens();
+    let kubeconfig = kubeconfig(dir.path(), &format!("https://{address}"));
+    let certificate = |arguments: &[&str]| {
+        let told = doctor(&[&["-o", "json", "--config", config.to_str().unwrap()], arguments].concat(), &dir);
+        let findings = findings(&told);
+        let [found] = of(&findings, "certificate")[..] else { panic!("{findings:#?}") };
+        (told.code, found["status"].as_str().unwrap().to_owned(), found["fix"].as_str().unwrap_or_default().to_owned())
+    };
+    let elsewhere = ["--kubeconfig", kubeconfig.to_str().unwrap()];
+    let (_, status, fix) = certificate(&elsewhere);
+    assert_eq!(status, "skipped");
+    assert!(fix.contains("exec deploy/longshore -- longshore doctor") && fix.contains("get secret"), "{fix}");
+    let (code, status, _) = certificate(&["--backend", "local"]);
+    assert_eq!((code, status.as_str()), (1, "failed"), "here it would not start");
+
+    write_certificate(dir.path(), 20, 4);
+    assert_eq!(certificate(&elsewhere).1, "warning");
+    let (code, status, _) = certificate(&["--backend", "local"]);
+    assert_eq!((code, status.as_str()), (0, "warning"));
+}
+
+/// A daemon and its files.
+async fn start(dir: &TempDir, backend: &str, flags: &[&str]) -> Daemon {
+    let state = dir.path().join("state");
+    let mut args = vec!["--backend", backend, "--listen", "127.0.0.1:0", "--admin-listen", "off"];
+    args.extend(["--log-format", "json", "--state-dir", state.to_str().unwrap()]);
+    Daemon::start(args.iter().chain(flags).map(OsString::from)).await
+}
+
+/// The first line of this daemon's log that is looked for, once it is there.
+async fn line(daemon: &Daemon, what: &str, is_it: impl Fn(&Value) -> bool) -> Value {
+    until(what, async || {
+        let output = daemon.output();
+        output.lines().filter_map(|line| serde_json::from_str(line).ok()).find(&is_it)
+    })
+    .await
+}
+
+fn is_passed(line: &Value) -> bool {
+    line["message"] == "self-checks passed"
+}
+
+#[tokio::test]
+async fn a_start_looks_at_the_certificate_on_every_backend() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = configuration(dir.path());
+    let flags = ["--config", config.to_str().unwrap()];
+    write_certificate(dir.path(), 20, 100);
+    let daemon = start(&dir, "local", &flags).await;
+    let passed = line(&daemon, "the checks to pass", is_passed).await;
+    assert_eq!((&passed["checks"], &passed["skipped"]), (&json!(1), &json!(0)));
+    drop(daemon);
+
+    write_certificate(dir.path(), 20, 4);
+    let daemon = start(&dir, "local", &flags).await;
+    let told = line(&daemon, "the certificate's end", |line| line["check"] == "certificate").await;
+    assert_eq!(told["level"], "WARN", "{told}");
+    assert!(told["message"].as_str().unwrap().starts_with("short-lived: valid until"), "{told}");
+}
+
+/// Answers as an API server that knows its version, gives no rights and has nothing else.
+async fn serve_api(mut connection: TcpStream) -> std::io::Result<()> {
+    let mut request = Vec::new();
+    // A byte at a time: the body, if there is one, begins behind the empty line.
+    while !request.ends_with(b"\r\n\r\n") {
+        request.push(connection.read_u8().await?);
+    }
+    let request = String::from_utf8_lossy(&request).to_ascii_lowercase();
+    let length = request.lines().find_map(|line| line.strip_prefix("content-length: "));
+    let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
+    connection.read_exact(&mut body).await?;
+    let (code, answer) = match request.split(' ').nth(1).unwrap_or_default() {
+        "/version" => (
+            200,
+            json!({"major": "1", "minor": "36", "gitVersion": "v1.36.3", "gitCommit": "", "gitTreeState": "",
+                "buildDate": "", "goVersion": "", "compiler": "", "platform": ""}),
+        ),
+        path if path.contains("selfsubjectaccessreviews") => {
+            (201, json!({"metadata": {}, "spec": {}, "status": {"allowed": false}}))
+        }
+        path => {
+            let message = format!("{path} is forbidden");
+            (
+                403,
+                json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": 403,
+                "reason": "Forbidden", "message": message}),
+            )
+        }
+    };
+    let answer = answer.to_string();
+    let length = answer.len();
+    let head = "Content-Type: application/json\r\nConnection: close";
+    let answer = format!("HTTP/1.1 {code} X\r\n{head}\r\nContent-Length: {length}\r\n\r\n{answer}");
+    connection.write_all(answer.as_bytes()).await
+}
+
+#[tokio::test]
+async fn a_start_asks_again_until_the_cluster_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let (socket, address) = nobody_listens();
+    let kubeconfig = kubeconfig(dir.path(), &format!("http://{address}"));
+    let daemon = start(&dir, "kubernetes", &["--kubeconfig", kubeconfig.to_str().unwrap()]).await;
+    let away = line(&daemon, "the cluster to be missed", |line| line["check"] == "api-server").await;
+    assert!(away["message"].as_str().unwrap().contains("connection refused"), "{away}");
+    let skipped = line(&daemon, "what is skipped", |line| line["check"] == "rights").await;
+    assert_eq!(skipped["level"], "INFO", "{skipped}");
+    assert!(skipped["message"].as_str().unwrap().starts_with("skipped: "), "{skipped}");
+
+    let listener = socket.listen(64).unwrap();
+    let serving = task::spawn("api", async move {
+        while let Ok((connection, _)) = listener.accept().await {
+            task::spawn("api-call", serve_api(connection));
+        }
+    });
+    let is_missing = |line: &Value| line["check"] == "rights" && line["subject"] == "jobs create in longshore-runs";
+    let missing = line(&daemon, "rights to be asked", is_missing).await;
+    assert_eq!(missing["level"], "ERROR", "{missing}");
+    // These credentials may not read it, which is an answer.
+    let quota =
+        line(&daemon, "quotas to be asked", |line| line["check"] == "quota" && line["subject"] == "longshore-runs");
+    assert_eq!(quota.await["level"], "INFO");
+    assert!(!daemon.output().contains("self-checks passed"), "{}", daemon.output());
+    serving.abort();
 }

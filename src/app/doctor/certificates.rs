@@ -71,10 +71,20 @@ fn in_words(left: SignedDuration) -> String {
     }
 }
 
+/// For a file of the daemon's that is not where the doctor is.
+pub(super) fn not_here(file: &Path) -> Finding {
+    let name = file.file_name().unwrap_or_default().to_string_lossy().replace('.', "\\.");
+    Finding::skipped(CHECK, file.display().to_string(), "this file is not here, but where the daemon is").fix(format!(
+        "look at it there: kubectl -n NAMESPACE exec deploy/longshore -- longshore doctor\n\
+         or in its Secret: kubectl -n NAMESPACE get secret NAME -o jsonpath='{{.data.{name}}}' | base64 -d | \
+         openssl x509 -noout -subject -dates"
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runtime::finding::Status::{Failed, Ok, Warning};
+    use crate::runtime::finding::Status::{self, Failed, Ok, Warning};
 
     const DAY: i64 = 24;
 
@@ -141,5 +151,13 @@ mod tests {
         assert!(early.fix.contains("clock"), "{early:?}");
         assert_eq!(judged(-1, -2).status, Failed);
         assert!(judged(2, -2).message.contains("expired"));
+    }
+
+    #[test]
+    fn a_file_that_is_elsewhere() {
+        let finding = not_here(Path::new("/etc/longshore/tls/ca.crt"));
+        assert_eq!(finding.status, Status::Skipped);
+        assert!(finding.fix.contains("exec deploy/longshore -- longshore doctor\n"), "{finding:?}");
+        assert!(finding.fix.contains(r"jsonpath='{.data.ca\.crt}'"), "{finding:?}");
     }
 }

@@ -7,7 +7,7 @@ use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::{Choice, Config, Extent, Finding, certificates, choose, examination, kubernetes_config};
+use super::{Choice, Config, Extent, Finding, Machine, certificates, choose, examination, kubernetes_config};
 use crate::backend::kubernetes::doctor::examine;
 use crate::runtime::finding::Status;
 
@@ -19,7 +19,7 @@ const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 /// Certificates, whatever the backend, and what a cluster can be asked at little cost, until it has
 /// answered once. Ends early when `stop` is cancelled.
 pub(in crate::app) async fn at_start(config: Config, stop: CancellationToken) {
-    let mut findings = certificates(&config);
+    let mut findings = certificates(&config, Machine::Daemons);
     findings.iter().for_each(tell);
     if let Ok((Choice::Cluster { in_cluster }, _)) = choose(&config) {
         let examination = examination(&config, Extent::Start, stop.clone());

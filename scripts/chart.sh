@@ -171,6 +171,8 @@ refusals() {
   refused 'name the Secret with certificate and key in tls.secretName' --set tls.secretName=
   refused 'name its issuer in tls.certificate.issuerName' --set tls.mode=certManager
   refused 'image.repository' --set image.repository=
+  refused 'those belong in image.tag and image.digest' --set image.repository=localhost/longshore:0.1.0
+  refused 'those belong in image.tag and image.digest' --set image.repository=localhost/longshore@sha256:0123
   refused 'networkPolicies.apiServerAddresses' --set 'networkPolicies.apiServerAddresses=null'
   refused 'choose at least one of' --set authentication.tokenReview.enabled=false
   refused 'serves everybody' --set authentication.insecureNoAuth=true
@@ -178,6 +180,10 @@ refusals() {
   refused 'nobody may do anything' --set authorization.mode=policy
   refused "is the release's own" --set namespaces.default.kubernetesNamespace=longshore
   refused 'is taken by namespace' --set namespaces.other.kubernetesNamespace=longshore-runs
+  local key
+  for key in Fin_ance 9a finance- a=b "$(printf '%064d' 0 | tr 0 a)"; do
+    refused "namespaces: \`$key\` is no name" --values <(echo '{"namespaces": {"'"$key"'": {"kubernetesNamespace": "finance"}}}')
+  done
   refused 'namespaces.default is always there' --set namespaces.default=null,namespaces.other.kubernetesNamespace=other
   refused 'test.clientCertSecretName' --set test.clientCertSecretName=me
   refused 'test.namespace' --set test.namespace=other
@@ -199,7 +205,12 @@ refusals() {
   refused 'is an address of the API server' --set 'networkPolicies.cluster.ipBlocks[0].cidr=192.0.2.10/32'
   refused 'is an address of the API server' --set 'networkPolicies.apiServerAddresses[0]=2001:0DB8::10' \
     --set 'networkPolicies.cluster.ipBlocks[0].cidr=2001:db8:0:0::10/128'
-  local key
+  # What is no quantity, or would be no string of the file.
+  for key in limits.max_limits.memory limits.default_limits.cpu limits.default_requests.cpu limits.default_tmp_size \
+    profiles.sql.defaults.limits.memory profiles.sql.defaults.requests.memory profiles.sql.defaults.tmp_size; do
+    refused "at '/config/${key//.//}': 'lots' does not match pattern" --set "config.$key=lots"
+    refused "at '/config/${key//.//}': got number, want string" --set "config.$key=2"
+  done
   # Unknown keys, at every depth.
   for key in nonsense image.nonsense tls.certificate.nonsense authentication.tokenReview.nonsense \
     namespaces.default.nonsense networkPolicies.daemon.nonsense networkPolicies.cluster.ipBlocks\[0\].nonsense \
@@ -287,7 +298,9 @@ statements() {
   [ "$(grep -c '^ *key: dedicated$' "$work/cert-manager.yaml")" = 3 ] ||
     fault "daemon, hook and helm test do not tolerate the same"
   # At their bounds they are taken.
-  render --values "$chart/ci/secret.yaml" --set authentication.tokenReview.cacheTTL=5m,authorization.cacheTTL=300s \
+  render --values "$chart/ci/secret.yaml" --set image.repository=registry.example.com:5000/longshore \
+    --set-string config.limits.max_limits.memory=1e9,config.limits.max_limits.cpu=1500000u \
+    --set authentication.tokenReview.cacheTTL=5m,authorization.cacheTTL=300s \
     --set 'config.drain_timeout=1m 25s,terminationGracePeriodSeconds=90' >"$work/bounds" || fault "refused at the bounds"
   grep -A 2 -F '[authorization]' "$work/bounds" | grep -q -F 'cache_ttl = "300s"' || fault "no authorization.cache_ttl"
   ! grep -A 2 -F '[authorization]' "$work/cert-manager.yaml" | grep -q -F cache_ttl || fault "cache_ttl in mode policy"

@@ -230,6 +230,14 @@ has gone.
 {{- if not .Values.tls.mode -}}
 {{- fail "tls.mode must be chosen: `secret` (a certificate that you have), `certManager` (one that cert-manager makes) or `plaintext` (tokens travel in clear)" -}}
 {{- end -}}
+{{- if regexMatch "[:@]" (splitList "/" .Values.image.repository | last) -}}
+{{- fail (printf "image.repository: `%s` has a tag or a digest: those belong in image.tag and image.digest" .Values.image.repository) -}}
+{{- end -}}
+{{- range $name := keys .Values.namespaces | sortAlpha -}}
+{{- if or (gt (len $name) 63) (not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $name)) -}}
+{{- fail (printf "namespaces: `%s` is no name: at most 63 lower-case letters, digits and `-`, a letter first and no `-` last" $name) -}}
+{{- end -}}
+{{- end -}}
 {{- $auth := .Values.authentication -}}
 {{- $authenticated := or $auth.tokenReview.enabled $auth.clientCertificates.caSecretName $auth.tokens.secretName -}}
 {{- if and $auth.insecureNoAuth $authenticated -}}

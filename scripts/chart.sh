@@ -232,7 +232,7 @@ notes() {
     grep -q . "$work/$name.notes" || { fault "$name: no notes"; return; }
   sed -n 's/^     //p' "$work/$name.notes" | grep -E '^ |^kubectl |^longshore |^\(' >"$work/$name.sh"
   bash -n "$work/$name.sh" || fault "$name: the commands in the notes are no bash"
-  ! grep -q -E '> token( |$)' "$work/$name.sh" || fault "$name: a token in a file that others may read"
+  ! grep -q -E '> longshore-token( |$)' "$work/$name.sh" || fault "$name: a token in a file that others may read"
 }
 
 # before NAME FIRST THEN: in the commands of its notes.
@@ -250,14 +250,16 @@ notices() {
   # Those who are in the file stay in it, and the new one may do something.
   before tokens 'get secret tokens ' 'token create me'
   before tokens 'token create me' 'create secret generic tokens '
-  before tokens '--role=longshore-caller --user=me' 'longshore run '
+  # It is there already, and the service account's binding may be too.
+  before tokens 'create secret generic tokens ' 'kubectl replace -f -'
+  before tokens 'create rolebinding me-user --role=longshore-caller --user=me' 'longshore run '
   grep -q -F 'helm test` has nothing to show who it is' "$work/tokens.notes" || fault "no word of the missing test"
   notes minimal --values "$chart/ci/minimal-rights.yaml" --set uninstall.releaseRuns=true
   grep -q -F 'authorization.rules must name its user' "$work/minimal.notes" || fault "no word of the rule"
   ! grep -q rolebinding "$work/minimal.sh" || fault "a binding in mode policy"
   grep -q -F 'the account longshore-uninstall too' "$work/minimal.notes" || fault "no word of the hook's rights"
   notes open --values "$chart/ci/no-auth.yaml" --set tls.mode=secret,tls.secretName=tls
-  before open '> ca.crt' '--ca-file ca.crt'
+  before open '> longshore-ca.crt' '--ca-file longshore-ca.crt'
   grep -q -F 'kubernetes.io/metadata.name":"gateway' "$work/open.notes" || fault "others are said to connect"
   notes certificates --values "$chart/ci/client-certificates.yaml"
   notes secret --values "$chart/ci/secret.yaml"

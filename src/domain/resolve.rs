@@ -69,4 +69,4 @@ pub fn resolve(spec: &RunSpec, rules: &Rules) -> Result<Resolved, Violations> {
 }
 
 #[cfg(test)]
-pub(in crate::domain) mod tests;
+pub(crate) mod tests;

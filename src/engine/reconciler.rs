@@ -29,6 +29,11 @@ use crate::domain::spec::ResultMode;
 use crate::runtime::task;
 
 mod counts;
+mod deleted;
+#[cfg(test)]
+mod tests;
+
+use deleted::Deleted;
 
 /// How many runs are acted on at once.
 const ACTING: usize = 64;
@@ -48,7 +53,7 @@ enum Message {
     /// Facts that were read or created on behalf of a caller.
     Seen(Box<RunFacts>, oneshot::Sender<Arc<Observed>>),
     /// A caller deleted this run.
-    Deleted(RunName, String),
+    Deleted(RunName, String, oneshot::Sender<()>),
     /// What was read as result.
     Result { name: RunName, uid: String, checked: Checked },
 }
@@ -66,10 +71,14 @@ impl Handle {
         Arc::new(Observed::new(fallback, Timestamp::now()))
     }
 
-    /// Tells that the run with this name and uid was deleted.
+    /// Tells that the run with this name and uid was deleted, and waits until nobody is told of it
+    /// any more.
     pub(super) async fn deleted(&self, name: RunName, uid: String) {
+        let (reply, taken) = oneshot::channel();
         // The reconciler ends with the process only.
-        let _ = self.0.send(Message::Deleted(name, uid)).await;
+        if self.0.send(Message::Deleted(name, uid, reply)).await.is_ok() {
+            let _ = taken.await;
+        }
     }
 
     /// Tells what was read as the result of the run with this name and uid.
@@ -100,6 +109,7 @@ pub(super) fn start(
         permits: Arc::new(Semaphore::new(ACTING)),
         ready,
         read: results::Reading::new(hub, handle.clone(), result_deadline, rules),
+        deleted: Deleted::default(),
         metrics,
     };
     task::spawn("reconciler", reconciler.run(inbox));
@@ -139,6 +149,7 @@ struct Reconciler {
     permits: Arc<Semaphore>,
     ready: watch::Sender<Readiness>,
     read: results::Reading,
+    deleted: Deleted,
     metrics: EngineMetrics,
 }
 
@@ -215,10 +226,12 @@ impl Reconciler {
                 };
                 let _ = reply.send(observed);
             }
-            Message::Deleted(name, uid) => {
+            Message::Deleted(name, uid, reply) => {
                 if self.entries.get(&name).is_some_and(|entry| entry.uid == uid) {
                     self.forget(&name);
                 }
+                self.deleted.add(uid, Instant::now());
+                let _ = reply.send(());
             }
             Message::Result { name, uid, checked } => {
                 let Some(entry) = self.entries.get_mut(&name).filter(|entry| entry.uid == uid) else { return };
@@ -232,6 +245,10 @@ impl Reconciler {
     /// Takes facts in: what can't go back stays, then the run is told and acted on.
     fn take_in(&mut self, mut facts: RunFacts) -> Arc<Observed> {
         let name = facts.name.clone();
+        if self.deleted.has(&facts.uid) {
+            // The watch, or a read for a caller, tells of the time before.
+            return Arc::new(Observed::new(facts, Timestamp::now()));
+        }
         if facts.record.is_some() && facts.released && facts.deleted_at.is_some() {
             // Nothing of it is held any more; what is left is clean-up.
             self.forget(&name);

@@ -27,7 +27,7 @@ pub(in crate::domain) fn mount(volume: &str, mount_path: &str, read_only: Option
 }
 
 /// A cluster that can do everything.
-pub(in crate::domain) fn on_kubernetes() -> Rules {
+pub(crate) fn on_kubernetes() -> Rules {
     let sql = Profile {
         name: "sql".to_owned(),
         kubernetes: Some(KubernetesProfile {

@@ -1,0 +1,113 @@
+//! What no real backend can be made to tell at will. The rest through gRPC.
+
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use prometheus_client::registry::Registry;
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::*;
+use crate::backend::{Created, Launch, LogItem, LogOptions, LogSource, Logs, Preview};
+use crate::domain::resolve::tests::on_kubernetes;
+use crate::domain::testing::facts;
+
+/// Tells what a test says, and has nothing.
+struct Scripted(Mutex<Option<mpsc::Receiver<FactsEvent>>>);
+
+fn nothing<T>() -> Result<T, BackendError> {
+    Err(BackendError::NotFound("anything".to_owned()))
+}
+
+#[async_trait]
+impl Runs for Scripted {
+    async fn create(&self, _: &Launch) -> Result<Created, BackendError> {
+        nothing()
+    }
+
+    async fn complete(&self, _: &Launch) -> Result<(), BackendError> {
+        nothing()
+    }
+
+    async fn preview(&self, _: &Launch) -> Result<Preview, BackendError> {
+        nothing()
+    }
+
+    async fn get(&self, _: &RunName) -> Result<Option<RunFacts>, BackendError> {
+        nothing()
+    }
+
+    async fn act(&self, _: &RunName, _: &str, _: &Action) -> Result<(), BackendError> {
+        nothing()
+    }
+
+    async fn read_result(&self, _: &RunName, _: &str) -> Result<Option<Vec<u8>>, BackendError> {
+        nothing()
+    }
+
+    fn watch(&self) -> BoxStream<'static, FactsEvent> {
+        let events = self.0.lock().unwrap().take().expect("it is watched once");
+        Box::pin(ReceiverStream::new(events))
+    }
+}
+
+#[async_trait]
+impl Logs for Scripted {
+    async fn open(
+        &self,
+        _: &LogSource,
+        _: &LogOptions,
+    ) -> Result<BoxStream<'static, Result<LogItem, BackendError>>, BackendError> {
+        nothing()
+    }
+}
+
+fn started() -> (Handle, Arc<Table>, mpsc::Sender<FactsEvent>) {
+    let (tell, events) = mpsc::channel(8);
+    let scripted = Arc::new(Scripted(Mutex::new(Some(events))));
+    let (runs, logs): (Arc<dyn Runs>, Arc<dyn Logs>) = (Arc::<Scripted>::clone(&scripted), scripted);
+    let rules = on_kubernetes();
+    let backend =
+        Backend { capabilities: Arc::new(rules.capabilities.clone()), runs, logs: Arc::clone(&logs), reviews: None };
+    let metrics = EngineMetrics::new(&mut Registry::default());
+    let table = Arc::new(Table::new(metrics.clone()));
+    let hub = Hub::new(logs, metrics.clone());
+    let (handle, _) = start(&backend, Arc::clone(&table), hub, &rules, Duration::from_secs(10), metrics);
+    (handle, table, tell)
+}
+
+fn run(id: &str, uid: &str) -> RunFacts {
+    let name = RunName::parse(&format!("namespaces/default/runs/{id}")).unwrap();
+    RunFacts { name, uid: uid.to_owned(), ..facts() }
+}
+
+fn upsert(facts: RunFacts) -> FactsEvent {
+    FactsEvent::Upsert(Box::new(facts))
+}
+
+async fn told(table: &Table, facts: &RunFacts) {
+    while table.get(&facts.name).is_none_or(|known| known.facts.uid != facts.uid) {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_deleted_run_is_gone_at_once_and_comes_back_as_another_only() {
+    let (handle, table, tell) = started();
+    let (old, other, new) = (run("a", "1"), run("b", "2"), run("a", "3"));
+    tell.send(upsert(old.clone())).await.unwrap();
+    told(&table, &old).await;
+    handle.deleted(old.name.clone(), old.uid.clone()).await;
+    assert!(table.get(&old.name).is_none(), "whoever was told that it is deleted does not see it");
+    // What was on its way is told late, by the watch and by a read.
+    tell.send(upsert(old.clone())).await.unwrap();
+    handle.seen(old.clone()).await;
+    tell.send(upsert(other.clone())).await.unwrap();
+    told(&table, &other).await;
+    assert!(table.get(&old.name).is_none());
+    tell.send(upsert(new.clone())).await.unwrap();
+    told(&table, &new).await;
+    // Of the first, and too late to mean the second.
+    handle.deleted(old.name.clone(), old.uid.clone()).await;
+    told(&table, &new).await;
+}

@@ -30,6 +30,7 @@ mod status;
 mod table;
 mod text;
 mod token;
+mod unreached;
 mod values;
 mod wait;
 

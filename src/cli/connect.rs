@@ -1,8 +1,6 @@
 //! The connection to the server, and its calls with their retries.
 
-use std::error::Error;
 use std::future::Future;
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -12,9 +10,10 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Response, Status, Streaming};
 
-use super::credentials::{Bearer, CredentialArgs};
+use super::credentials::{Bearer, CredentialArgs, Shown};
 use super::error::CliError;
 use super::retry::{Backoff, CALL_PATIENCE, is_transient, told_delay};
+use super::unreached::Unreached;
 use super::{names, text, values};
 use crate::proto::v1 as pb;
 use crate::proto::v1::run_service_client::RunServiceClient;
@@ -22,9 +21,6 @@ use crate::proto::v1::server_service_client::ServerServiceClient;
 
 const DEFAULT_SERVER: &str = "http://127.0.0.1:7420";
 const DEFAULT_NAMESPACE: &str = "default";
-
-/// The hint if there is no better one.
-const LOOK_AT_ADDRESS: &str = "is --server or LONGSHORE_SERVER right?";
 
 /// How long one call may take, if nothing else is said.
 const CALL_LIMIT: Duration = Duration::from_secs(30);
@@ -90,8 +86,12 @@ pub(super) struct Client {
     address: Arc<str>,
     /// Whether it was ever reached: from then on a refused connection may be a restart.
     reached: Arc<AtomicBool>,
+    /// Whether it was told that it does not answer any more.
+    outage_told: Arc<AtomicBool>,
     /// Until when a server that was never reached is tried again.
     connect_by: Option<Instant>,
+    /// What calls show of who makes them.
+    shown: Shown,
 }
 
 impl Client {
@@ -121,7 +121,9 @@ impl Client {
             servers: ServerServiceClient::with_interceptor(channel, bearer),
             address: url.into(),
             reached: Arc::default(),
+            outage_told: Arc::default(),
             connect_by: None,
+            shown: credentials.shown(),
         })
     }
 
@@ -214,8 +216,10 @@ impl Client {
 
     /// Whether to call again after `status`, and when. The error if not.
     pub(super) fn again(&self, status: Status, backoff: &mut Backoff) -> Result<Duration, CliError> {
-        let was_there = self.reached.load(Ordering::Relaxed) || transport_cause(&status).is_none();
-        if !was_there && self.connect_by.is_some_and(|by| Instant::now() < by) {
+        let unreached = Unreached::of(&status);
+        let was_there = self.reached.load(Ordering::Relaxed) || unreached.is_none();
+        let may_come = unreached.is_none_or(|unreached| !unreached.is_final(&self.shown));
+        if !was_there && may_come && self.connect_by.is_some_and(|by| Instant::now() < by) {
             return Ok(CONNECT_AGAIN);
         }
         let delay = if is_transient(&status) && was_there {
@@ -228,35 +232,25 @@ impl Client {
 
     /// `status` as an error of this server.
     fn error(&self, status: Status) -> CliError {
-        let address = self.address.to_string();
-        match transport_cause(&status) {
-            Some(TransportCause::Io(cause)) if cause.kind() == io::ErrorKind::ConnectionRefused => {
-                CliError::NoServer { address }
+        match Unreached::of(&status) {
+            Some(unreached @ Unreached::Io(_)) => unreached.into_error(&self.address, &self.shown),
+            Some(unreached) if !self.reached.load(Ordering::Relaxed) => {
+                unreached.into_error(&self.address, &self.shown)
             }
-            Some(TransportCause::Io(cause)) => {
-                let hint = if speaks_no_tls(cause) {
-                    "does it speak TLS? Without, its address begins with http://"
-                } else if hangs_up(cause) {
-                    self.other_hint()
-                } else {
-                    LOOK_AT_ADDRESS
-                };
-                CliError::Unreachable { address, cause: text::clean(&cause.to_string()), hint }
+            _ if status.code() == Code::Unauthenticated => {
+                CliError::Unauthenticated { status: Box::new(status), hint: self.shown.hint() }
             }
-            Some(TransportCause::Protocol) if !self.reached.load(Ordering::Relaxed) => {
-                CliError::Unreachable { address, cause: "it does not speak gRPC".to_owned(), hint: self.other_hint() }
-            }
-            Some(TransportCause::Protocol) | None => status.into(),
+            _ => status.into(),
         }
     }
 
-    /// What to look at if what listens there does not answer as a server does.
-    fn other_hint(&self) -> &'static str {
-        if self.address.starts_with("http://") {
-            "does it speak TLS? Then its address begins with https://"
-        } else {
-            LOOK_AT_ADDRESS
-        }
+    /// What to tell, once, of calls that have failed for so long that somebody wonders.
+    pub(super) fn outage(&self, backoff: &Backoff) -> Option<String> {
+        let patience = backoff.lasts(Instant::now())?;
+        let told = self.outage_told.swap(true, Ordering::Relaxed);
+        (!told).then(|| {
+            format!("{} does not answer; it is tried again for {} s. Runs go on", self.address, patience.as_secs())
+        })
     }
 
     /// A unary call, repeated with the same message while that may help: every call made so is idempotent.
@@ -280,10 +274,11 @@ impl Client {
     fn noting<T>(&self, answer: Result<T, Status>) -> Result<T, Status> {
         let reached = match &answer {
             Ok(_) => true,
-            Err(status) => transport_cause(status).is_none(),
+            Err(status) => Unreached::of(status).is_none(),
         };
         if reached {
             self.reached.store(true, Ordering::Relaxed);
+            self.outage_told.store(false, Ordering::Relaxed);
         }
         answer
     }
@@ -307,41 +302,6 @@ fn is_loopback(address: &str) -> bool {
     let host = authority.split('/').next().unwrap_or_default();
     let host = host.rsplit_once(':').map_or(host, |(host, _)| host).trim_matches(|c| c == '[' || c == ']');
     host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
-}
-
-/// Why there is no answer of a server in a status.
-enum TransportCause<'a> {
-    /// What the operating system or TLS said.
-    Io(&'a io::Error),
-    /// What answered does not speak HTTP/2, or broke off.
-    Protocol,
-}
-
-/// Why there is no answer, if `status` was made here and not by a server.
-fn transport_cause(status: &Status) -> Option<TransportCause<'_>> {
-    let mut source: Option<&(dyn Error + 'static)> = Some(status.source()?);
-    if matches!(status.code(), Code::Internal | Code::Unknown) {
-        return Some(TransportCause::Protocol);
-    }
-    while let Some(error) = source {
-        if let Some(cause) = error.downcast_ref::<io::Error>() {
-            return (status.code() == Code::Unavailable).then_some(TransportCause::Io(cause));
-        }
-        source = error.source();
-    }
-    None
-}
-
-/// Whether somebody took the connection and then wanted nothing of it.
-fn hangs_up(cause: &io::Error) -> bool {
-    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
-    matches!(cause.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
-}
-
-/// Whether what was read in answer to a TLS handshake is no TLS.
-fn speaks_no_tls(cause: &io::Error) -> bool {
-    let tls = cause.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
-    matches!(tls, Some(rustls::Error::InvalidMessage(_)))
 }
 
 fn the_run(run: Option<pb::Run>) -> Result<pb::Run, CliError> {

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use tonic::metadata::MetadataValue;
 use tonic::service::Interceptor;
 use tonic::transport::{Certificate, ClientTlsConfig, Identity};
@@ -59,17 +61,28 @@ impl CredentialArgs {
     pub(super) fn tls(&self) -> Result<ClientTlsConfig, CliError> {
         let mut tls = ClientTlsConfig::new();
         tls = match &self.ca_file {
-            Some(path) => tls.ca_certificate(Certificate::from_pem(read("--ca-file", path)?)),
+            Some(path) => tls.ca_certificate(Certificate::from_pem(read_certificate("--ca-file", path)?)),
             None if has_system_roots() => tls.with_native_roots(),
             None => tls.with_webpki_roots(),
         };
         if let (Some(cert), Some(key)) = (&self.client_cert, &self.client_key) {
-            tls = tls.identity(Identity::from_pem(read("--client-cert", cert)?, read("--client-key", key)?));
+            tls =
+                tls.identity(Identity::from_pem(read_certificate("--client-cert", cert)?, read("--client-key", key)?));
         }
         Ok(match &self.server_name {
             Some(name) => tls.domain_name(name),
             None => tls,
         })
+    }
+
+    /// What will be shown, for hints.
+    pub(super) fn shown(&self) -> Shown {
+        let token = match self.bearer() {
+            Bearer::None => None,
+            Bearer::Token(_) => Some("LONGSHORE_TOKEN".to_owned()),
+            Bearer::File(path) => Some(path.display().to_string()),
+        };
+        Shown { token, certificate: self.client_cert.is_some(), authority: self.ca_file.is_some() }
     }
 
     /// The token, wherever it comes from.
@@ -93,6 +106,42 @@ fn has_system_roots() -> bool {
 
 fn read(flag: &str, path: &Path) -> Result<Vec<u8>, CliError> {
     std::fs::read(path).map_err(|error| CliError::usage(format!("{flag} {}: {error}", path.display())))
+}
+
+/// A file that has a certificate: what has none would be told as an unknown authority.
+fn read_certificate(flag: &str, path: &Path) -> Result<Vec<u8>, CliError> {
+    let pem = read(flag, path)?;
+    match CertificateDer::pem_slice_iter(&pem).next() {
+        Some(Ok(_)) => Ok(pem),
+        _ => Err(CliError::usage(format!("{flag} {}: it has no certificate in PEM", path.display()))),
+    }
+}
+
+/// What calls show of who makes them, and by what the server is known: for hints.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Shown {
+    /// Where the token is from, if there is one.
+    token: Option<String>,
+    /// Whether a client certificate is shown.
+    pub(super) certificate: bool,
+    /// Whether the server's authority was named.
+    pub(super) authority: bool,
+}
+
+impl Shown {
+    /// What to look at when the server does not know who calls.
+    pub(super) fn hint(&self) -> String {
+        match (&self.token, self.certificate) {
+            (Some(token), certificate) => {
+                let beside = if certificate { "; --client-cert does not count beside it" } else { "" };
+                format!("the token of {token} is wrong, expired, or for another server{beside}")
+            }
+            (None, true) => "the server may not take client certificates, or not this one".to_owned(),
+            (None, false) => {
+                "show who you are with --token-file, LONGSHORE_TOKEN, or --client-cert and --client-key".to_owned()
+            }
+        }
+    }
 }
 
 /// Adds the token to every call.
@@ -122,6 +171,9 @@ impl Interceptor for Bearer {
             Self::File(path) => std::fs::read_to_string(&*path)
                 .map_err(|error| Status::invalid_argument(format!("--token-file {}: {error}", path.display())))?,
         };
+        if token.trim().is_empty() {
+            return Err(Status::invalid_argument("the file of --token-file is empty"));
+        }
         let value = format!("Bearer {}", token.trim());
         let mut value = MetadataValue::try_from(value)
             .map_err(|_| Status::invalid_argument("the token has characters that no token has"))?;

@@ -38,6 +38,14 @@ pub(super) enum CliError {
         /// What to look at.
         hint: &'static str,
     },
+    /// The server does not know who calls.
+    #[error("{}\n  {hint}", explain_status(.status))]
+    Unauthenticated {
+        /// What it said.
+        status: Box<Status>,
+        /// What to look at.
+        hint: String,
+    },
     /// The server refused or failed.
     #[error("{}", explain_status(.0))]
     Api(Box<Status>),
@@ -92,9 +100,6 @@ fn explain_status(status: &Status) -> String {
     let _ = write!(text, ": {}", clean_lines(&message));
     if status.code() == Code::Unimplemented && details.error_info().is_none() {
         text.push_str("\n  the server does not know this call: is it a Longshore server, and not an older one?");
-    }
-    if status.code() == Code::Unauthenticated {
-        text.push_str("\n  show who you are with --token-file, LONGSHORE_TOKEN, or --client-cert and --client-key");
     }
     for (subject, words) in named(&details) {
         // What was cut is in the message too, and whole.

@@ -159,6 +159,7 @@ async fn watch(client: &Client, args: &LsArgs, console: &Console) -> Result<u8, 
                 .after_failure(Instant::now(), None)
                 .ok_or_else(|| CliError::BadAnswer("the watch ends again and again".to_owned()))?,
         };
+        client.outage(&backoff).iter().for_each(|note| console.note(note));
         sleep(delay).await;
     }
 }

@@ -16,6 +16,9 @@ const LONGEST_DELAY: Duration = Duration::from_secs(3);
 /// What a server may ask us to wait at most.
 const LONGEST_TOLD_DELAY: Duration = Duration::from_secs(15);
 
+/// After so long a failure is worth a word.
+const WORTH_A_WORD: Duration = Duration::from_secs(5);
+
 /// Whether the same call may well succeed a moment later.
 ///
 /// A status without Longshore's error details comes from the transport or from something in between.
@@ -50,6 +53,12 @@ impl Backoff {
     /// Something went well: patience and delays start anew.
     pub(super) fn reset(&mut self) {
         *self = Self::new(self.patience);
+    }
+
+    /// The patience, if failures have lasted for long enough to be told.
+    pub(super) fn lasts(&self, now: Instant) -> Option<Duration> {
+        let since = self.failing_since?;
+        (now.checked_duration_since(since)? >= WORTH_A_WORD).then_some(self.patience)
     }
 
     /// How long to wait after a failure at `now`; `None` when patience is over.
@@ -94,6 +103,18 @@ mod tests {
         ] {
             assert!(!is_transient(&status), "{status:?}");
         }
+    }
+
+    #[test]
+    fn what_lasts_is_worth_a_word() {
+        let start = Instant::now();
+        let mut backoff = Backoff::new(FOLLOW_PATIENCE);
+        let at = |seconds| start + Duration::from_secs(seconds);
+        assert_eq!(backoff.lasts(at(60)), None, "nothing failed");
+        backoff.after_failure(start, None);
+        assert_eq!((backoff.lasts(at(4)), backoff.lasts(at(5))), (None, Some(FOLLOW_PATIENCE)));
+        backoff.reset();
+        assert_eq!(backoff.lasts(at(60)), None);
     }
 
     #[test]

@@ -65,6 +65,11 @@ impl<'a> Board<'a> {
         }
     }
 
+    /// Tells something else.
+    pub(super) fn note(&self, line: &str) {
+        self.console.note(line);
+    }
+
     /// Draws the status line anew, so that its time goes on.
     fn draw(&self) {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);

@@ -440,7 +440,7 @@ async fn the_command_line_shows_who_calls() {
     let wrong = guarded.path("wrong.crt");
     let refused = guarded.cli(&["info", "--ca-file", wrong.to_str().unwrap()], Some(&guarded.token)).await;
     assert_eq!(refused.code, 125);
-    assert!(refused.stderr.contains("certificate"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("is --ca-file that of the authority"), "{}", refused.stderr);
     // What would be read by anybody on the way is not sent.
     let plain = guarded.cli(&["info", "--server", "http://longshore.example:7420"], Some(&guarded.token)).await;
     assert!(plain.stderr.contains("--ca-file needs a server whose URL begins with https://"), "{}", plain.stderr);
@@ -455,6 +455,23 @@ async fn the_command_line_shows_who_calls() {
     let health = format!("https://localhost:{}", guarded.daemon.health().port());
     let encrypted = guarded.cli(&["info", "--server", &health], None).await;
     assert!(encrypted.stderr.contains("its address begins with http://"), "{}", encrypted.stderr);
+    // What is wrong is told, not what could be done if nothing had been.
+    let wrong = guarded.cli(&["info"], Some("longshore_wrong")).await;
+    assert!(wrong.stderr.contains("the token of LONGSHORE_TOKEN is wrong"), "{}", wrong.stderr);
+    std::fs::write(&file, "\n").unwrap();
+    let empty = guarded.cli(&["info", "--token-file", file.to_str().unwrap()], None).await;
+    assert!(empty.stderr.contains("the file of --token-file is empty"), "{}", empty.stderr);
+    std::fs::write(&file, "no PEM").unwrap();
+    let no_pem = guarded.cli(&["info", "--ca-file", file.to_str().unwrap()], None).await;
+    assert!(no_pem.stderr.contains("it has no certificate in PEM"), "{}", no_pem.stderr);
+    write_pair(&guarded.path("state"), &Authority::new().client("alice", "team-a"));
+    let foreign = guarded.cli(&flags, None).await;
+    assert!(foreign.stderr.contains("did it refuse --client-cert?"), "{}", foreign.stderr);
+    until("the refusal to be in the audit", async || {
+        let refused = |line: &serde_json::Value| line["reason"].to_string().contains("a client certificate");
+        guarded.audit().iter().any(refused).then_some(())
+    })
+    .await;
     let missing = guarded.cli(&["info", "--token-file", "/nowhere/token"], None).await;
     assert!(missing.stderr.contains("--token-file /nowhere/token"), "{}", missing.stderr);
 }

@@ -79,6 +79,7 @@ pub(in crate::cli) async fn pump(
                 .after_failure(Instant::now(), None)
                 .ok_or_else(|| CliError::BadAnswer("the log stream ends again and again without its end".to_owned()))?,
         };
+        client.outage(&backoff).iter().for_each(|note| printer.console.note(note));
         sleep(delay).await;
     }
     Ok(())

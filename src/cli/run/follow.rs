@@ -154,7 +154,11 @@ pub(in crate::cli) async fn wait_until_over(
                     sleep(Duration::from_millis(500)).await;
                 }
             }
-            Err(status) => sleep(client.again(status, &mut backoff)?).await,
+            Err(status) => {
+                let delay = client.again(status, &mut backoff)?;
+                client.outage(&backoff).iter().for_each(|note| board.note(note));
+                sleep(delay).await;
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! TLS on accepted connections, with the configuration of the moment.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use tracing::field::display;
 
 use super::bounded::Bounded;
 use crate::runtime::task;
@@ -45,8 +47,27 @@ async fn shake(connection: Bounded, acceptor: TlsAcceptor) -> std::io::Result<Tl
         Err(elapsed) => Err(elapsed.into()),
     };
     if let Err(error) = &shaken {
-        // Balancers that look whether a port is open do that all day.
-        tracing::debug!(%error, ?peer, "a TLS handshake failed");
+        failed(error, peer);
     }
     shaken
+}
+
+/// Tells the log. Who shows a certificate that is not taken is nobody that is known.
+fn failed(error: &std::io::Error, peer: Option<SocketAddr>) {
+    let peer = peer.map(display);
+    match error.get_ref().and_then(|error| error.downcast_ref()) {
+        Some(rustls::Error::InvalidCertificate(why)) => {
+            let reason = format!("a client certificate that is not taken: {why}");
+            tracing::info!(target: "longshore::audit", verb = "authenticate", allowed = false, reason, peer);
+        }
+        Some(rustls::Error::AlertReceived(alert)) => {
+            tracing::info!(
+                ?alert,
+                peer,
+                "a client refused the TLS handshake; does it know our certificate's authority?"
+            );
+        }
+        // Balancers that look whether a port is open do that all day.
+        _ => tracing::debug!(%error, peer, "a TLS handshake failed"),
+    }
 }

@@ -375,10 +375,12 @@ pub enum EngineError {
     #[error("the server is {0}; try again")]
     NotServing(&'static str),
     /// The caller may see it, but not do this.
-    #[error("you may not {} {resource}", .verb.to_do_with())]
+    #[error("you may not {action} {resource}")]
     PermissionDenied {
         /// What.
         verb: Verb,
+        /// The same in words.
+        action: String,
         /// A run or a namespace.
         resource: String,
     },

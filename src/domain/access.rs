@@ -86,18 +86,6 @@ impl Verb {
         }
     }
 
-    /// In a sentence, before what it is done to: `cancel`, `submit to`.
-    #[must_use]
-    pub fn to_do_with(self) -> &'static str {
-        match self {
-            Self::Submit => "submit to",
-            Self::Get => "see",
-            Self::Logs => "read the output of",
-            Self::Cancel => "cancel",
-            Self::Delete => "delete",
-        }
-    }
-
     /// The verb that is written so.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
@@ -138,6 +126,22 @@ pub struct Question<'a> {
     pub namespace: &'a NamespaceName,
     /// For a submit: what is to be executed.
     pub workload: Option<Workload<'a>>,
+}
+
+impl Question<'_> {
+    /// What is wanted in words, before what it is wanted of: `cancel`, `submit images of your own to`.
+    #[must_use]
+    pub fn action(&self) -> String {
+        match (self.verb, self.workload) {
+            (Verb::Submit, Some(Workload::Profile(profile))) => format!("submit runs of profile `{profile}` to"),
+            (Verb::Submit, Some(Workload::Container(_))) => "submit images of your own to".to_owned(),
+            (Verb::Submit, None) => "submit to".to_owned(),
+            (Verb::Get, _) => "see".to_owned(),
+            (Verb::Logs, _) => "read the output of".to_owned(),
+            (Verb::Cancel, _) => "cancel".to_owned(),
+            (Verb::Delete, _) => "delete".to_owned(),
+        }
+    }
 }
 
 /// The answer to a [`Question`].

@@ -132,7 +132,7 @@ fn from_engine(error: &EngineError) -> Status {
         EngineError::NotServing(state) => {
             Fault::new(Code::Unavailable, ErrorReason::NotServing, message).with("state", *state).retry(RETRY_SOON)
         }
-        EngineError::PermissionDenied { verb, resource } => {
+        EngineError::PermissionDenied { verb, action: _, resource } => {
             Fault::new(Code::PermissionDenied, ErrorReason::PermissionDenied, message)
                 .with("verb", verb.as_str())
                 .with("resource", resource)

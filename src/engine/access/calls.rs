@@ -133,9 +133,11 @@ impl Engine {
         match self.decided(caller, question, resource).await? {
             Ok(()) => Ok(()),
             Err(Refused::Hidden) => Err(EngineError::NamespaceNotFound(namespace.clone())),
-            Err(Refused::Denied) => {
-                Err(EngineError::PermissionDenied { verb, resource: format!("namespaces/{namespace}") })
-            }
+            Err(Refused::Denied) => Err(EngineError::PermissionDenied {
+                verb,
+                action: question.action(),
+                resource: format!("namespaces/{namespace}"),
+            }),
         }
     }
 
@@ -148,7 +150,7 @@ impl Engine {
         match self.decided(caller, question, &resource).await? {
             Ok(()) => Ok(()),
             Err(Refused::Hidden) => Err(missing()),
-            Err(Refused::Denied) => Err(EngineError::PermissionDenied { verb, resource }),
+            Err(Refused::Denied) => Err(EngineError::PermissionDenied { verb, action: question.action(), resource }),
         }
     }
 

@@ -61,14 +61,14 @@ pub enum TlsError {
         message: String,
     },
     /// They don't fit together.
-    #[error("certificate {} and key {} cannot be used: {source}", .cert.display(), .key.display())]
+    #[error("certificate {} and key {} cannot be used: {message}", .cert.display(), .key.display())]
     Unfit {
         /// The certificate.
         cert: PathBuf,
         /// The key.
         key: PathBuf,
         /// Why.
-        source: rustls::Error,
+        message: String,
     },
     /// The authorities of clients can't be used.
     #[error("client authorities {}: {message}", .path.display())]
@@ -132,7 +132,13 @@ impl TlsFiles {
             }
         };
         let resumes = self.client_ca.is_none();
-        let unfit = |source| TlsError::Unfit { cert: self.cert.clone(), key: self.key.clone(), source };
+        let unfit = |error| {
+            let message = match error {
+                rustls::Error::InconsistentKeys(_) => "the key is not that of the certificate".to_owned(),
+                other => other.to_string(),
+            };
+            TlsError::Unfit { cert: self.cert.clone(), key: self.key.clone(), message }
+        };
         let mut config = builder.with_single_cert(chain, key).map_err(unfit)?;
         config.alpn_protocols = vec![b"h2".to_vec()];
         if !resumes {

@@ -75,6 +75,7 @@ pub struct Examination {
 /// Looks at the cluster that `config` names, with the credentials that it names: findings in the
 /// order of the checks, and never none. `progress` is told which canaries are tried. Every call ends within `config.request_timeout`.
 pub async fn examine(config: KubernetesConfig, wanted: &Examination, progress: Progress<'_>) -> Vec<Finding> {
+    let in_cluster = config.in_cluster;
     let cluster = match Cluster::connect(config).await {
         Ok(cluster) => cluster,
         Err(error) => return cut_short(connection::unusable(&error), wanted.extent),
@@ -106,7 +107,12 @@ pub async fn examine(config: KubernetesConfig, wanted: &Examination, progress: P
         Extent::Reads => findings.extend([check::NETWORK_POLICY, check::IMAGE].map(|check| {
             let finding =
                 Finding::skipped(check, "all namespaces", "not tried: it takes Pods that are made and deleted");
-            finding.fix("longshore doctor --canary")
+            // The daemon's own account may not delete them.
+            finding.fix(if in_cluster {
+                "from outside, with rights of your own: longshore doctor --canary --config FILE --kubeconfig FILE"
+            } else {
+                "longshore doctor --canary"
+            })
         })),
         Extent::Canaries => findings.extend(canary::examine(&cluster, wanted, progress).await),
     }

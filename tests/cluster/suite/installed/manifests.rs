@@ -91,8 +91,6 @@ async fn the_manifests_come_and_go_by_their_readme() {
     let manifests = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/manifests/longshore.yaml");
     std::fs::copy(manifests, release.path("longshore.yaml")).unwrap();
     let install = block("Install").replace("registry.example.com/longshore:0.1.0", &cluster::longshore_image());
-    // The namespace is there already, for the certificate's sake.
-    let install = install.replace("kubectl create namespace longshore\n", "");
     shell(&release, &install).await;
 
     release.account("me").await;

@@ -109,8 +109,14 @@ impl Scanner {
     /// Ends the output.
     pub(super) fn finish(mut self) -> Scanned {
         self.run(true);
-        while self.enclosure.is_some() {
-            self.give_up();
+        loop {
+            if self.enclosure.is_some() {
+                self.give_up();
+            } else if let Some(failure) = self.unended_text() {
+                self.failed(failure);
+            } else {
+                break;
+            }
             self.run(true);
         }
         self.end_unfinished();
@@ -361,6 +367,8 @@ impl Scanner {
             (None, false) => self.syntax.last_text(outer.start).unwrap_or(token),
         };
         let dying = frames.get(..dead).unwrap_or_default();
+        // An object that stands is whole: its last string did not open where it seemed to close.
+        let restart = restart.max(last_child(dying).map_or(0, |child| child.end));
         let members = dying.iter().position(Frame::has_members).filter(|_| self.pos >= self.barred);
         match (members, broken) {
             (Some(first), Some(broken)) => self.enclose(first, dead, restart, broken),
@@ -418,6 +426,18 @@ impl Scanner {
         child.into_iter().for_each(|child| self.keep(child, child));
         self.note(broken);
         self.go_back(pos);
+    }
+
+    /// The string of a list that the output ended in: no more than an end of line does the end of the
+    /// output close it.
+    fn unended_text(&mut self) -> Option<Failure> {
+        let frames = self.syntax.frames();
+        if frames.iter().any(Frame::is_object) {
+            return None;
+        }
+        let dead = frames.len();
+        let token = self.syntax.drop_text()?;
+        Some(Failure { at: self.pos, token, expected: "the end of a string", dead, taken: false })
     }
 
     /// The output ended within a candidate. A list that does not end counts for nothing.

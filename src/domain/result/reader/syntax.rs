@@ -124,6 +124,12 @@ impl Syntax {
         self.last_text.filter(|at| *at > start)
     }
 
+    /// Lets go of the string that is on its way, if there is one: where it began.
+    pub(super) fn drop_text(&mut self) -> Option<u64> {
+        let (_, start) = self.token.take_if(|(token, _)| matches!(token, Token::Text(..)))?;
+        Some(start)
+    }
+
     /// Whether strings stood in single quotes.
     pub(super) fn has_single_quotes(&self) -> bool {
         self.single_quotes

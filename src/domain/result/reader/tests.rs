@@ -134,6 +134,14 @@ fn the_search_finds_the_last_object() {
         ("({'a':1})", Ok("{\"a\":1}")),
         ("done (see {\"a\":1})", Ok("{\"a\":1}")),
         ("f({\"a\":1}, 3)", Ok("{\"a\":1}")),
+        // A quote may have opened where it seemed to close, whatever ends the line.
+        ("(\"{\"\":null}\n", Ok("{\"\":null}")),
+        ("(\"{\"\":null}", Ok("{\"\":null}")),
+        ("[\"it's {\"a\":1}", Ok("{\"a\":1}")),
+        ("[1, \"a", Err(Empty)),
+        // What stands in a list that broke is whole, and is not searched again.
+        ("({\"a\":{}} x", Ok("{\"a\":{}}")),
+        ("[1, {\"a\":{\"b\":{}}, \"c\":[{}]} x", Ok("{\"a\":{\"b\":{}},\"c\":[{}]}")),
         ("'{\"a\": 1}'\n", Err(NotAnObject)),
         ("b'{\"a\": 1}'", Err(NotAnObject)),
         ("said '{\"a\": 1}'", Ok("{\"a\":1}")),
@@ -422,8 +430,13 @@ proptest! {
         }
     }
 
+    // Before it parentheses or quotes, but not both, and after it none: they could make a tuple or a
+    // string of it, or of what is around it.
     #[test]
-    fn a_printed_object_is_found_as_it_is(value in json_object(), pretty: bool, before in "[^{\\[]{0,20}", after in "[^{\\[]{0,20}") {
+    fn a_printed_object_is_found_as_it_is(
+        value in json_object(), pretty: bool,
+        before in prop_oneof!["[^{\\[(]{0,20}", "[^{\\[\"']{0,20}"], after in "[^{\\[)\"']{0,20}",
+    ) {
         let compact = value.to_string();
         let printed = if pretty { serde_json::to_string_pretty(&value).unwrap() } else { compact.clone() };
         let found = object(read(format!("{before}{printed}{after}").as_bytes()));

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures::StreamExt;
+use futures::future::join_all;
 use longshore::backend::local::{self, DEFAULT_PATH, LocalConfig};
 use longshore::backend::{Backend, Created, Launch, LogItem, LogOptions, LogSource};
 use longshore::domain::facts::{AttemptPhase, FactsEvent, MainFacts, RunFacts};
@@ -217,6 +218,24 @@ async fn after_a_break_everything_is_told_again() {
     }
     assert!(told.contains(&FactsEvent::Upsert(Box::new(kept))), "{told:?}");
     assert!(told.contains(&FactsEvent::Gone(removed.name)), "{told:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_that_create_a_run_at_once_one_does_and_the_others_find_it() {
+    let (subject, root) = subject(false).await;
+    let backend = open_without_shims(&root).await;
+    // Often, since whoever looks must look just as it comes.
+    for round in 0..200 {
+        let launch = subject.launch(&format!("r{round}"), "exit 0");
+        let looks = (0..3).map(|_| async {
+            while backend.runs.get(&launch.name).await.expect("it is there whole, or not at all").is_none() {}
+        });
+        let creates = (0..4).map(|_| backend.runs.create(&launch));
+        let (_, created) = tokio::join!(join_all(looks), join_all(creates));
+        let created: Vec<_> = created.into_iter().map(Result::unwrap).collect();
+        assert_eq!(created.iter().filter(|c| matches!(c, Created::New(_))).count(), 1, "{created:?}");
+        assert_eq!(created.iter().filter(|c| matches!(c, Created::Exists(_))).count(), 3, "{created:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -98,12 +98,19 @@ impl Store {
     /// Everything in a run's directory that facts are made of. `None`: there is no such directory.
     pub(super) fn contents(&self, name: &RunName) -> Result<Option<Contents>, BackendError> {
         let dir = self.dir(name);
-        let Some(run) = read_json::<StoredRun>(&dir.join(rundir::SPEC))? else {
-            if dir.is_dir() {
-                let what = dir.display().to_string();
-                return Err(BackendError::Corrupt { what, message: "it holds no file `spec`".to_owned() });
-            }
-            return Ok(None);
+        let spec = dir.join(rundir::SPEC);
+        let run = match read_json::<StoredRun>(&spec)? {
+            Some(run) => run,
+            None if !dir.is_dir() => return Ok(None),
+            // A run comes whole, so one that came between the two looks has it now.
+            None => match read_json(&spec)? {
+                Some(run) => run,
+                None if !dir.is_dir() => return Ok(None),
+                None => {
+                    let what = dir.display().to_string();
+                    return Err(BackendError::Corrupt { what, message: "it holds no file `spec`".to_owned() });
+                }
+            },
         };
         if run.version != rundir::SPEC_VERSION || run.name != *name {
             let message = format!("its spec is of version {} and of {}", run.version, run.name);

@@ -22,7 +22,8 @@ pub(super) enum CliError {
     Usage(String),
     /// Nobody listens there.
     #[error(
-        "no Longshore server at {address}; start one with `longshore serve`, or name one with --server or LONGSHORE_SERVER"
+        "no Longshore server at {address}; start one with `longshore serve`, or name one with --server or LONGSHORE_SERVER; \
+         if a port-forward led there, it has ended"
     )]
     NoServer {
         /// URL that was tried.

@@ -39,7 +39,7 @@ impl Columns {
         let timeline = run.timeline.unwrap_or_default();
         let age = time(timeline.create_time).map(|created| age(time_span(created, now)));
         let ended = time(timeline.finish_time).or_else(|| time(timeline.end_time)).unwrap_or(now);
-        let duration = time(timeline.start_time).map(|started| human(time_span(started, ended)));
+        let duration = time(timeline.start_time).map(|started| lasted(started, ended));
         let (namespace, id) = names::split(&run.name);
         let mut row = vec![
             id.to_owned(),
@@ -54,6 +54,17 @@ impl Columns {
             row.insert(0, namespace.to_owned());
         }
         row
+    }
+}
+
+/// How long it took. Kubernetes tells starts and ends in whole seconds: nothing finer is known then.
+fn lasted(started: Timestamp, ended: Timestamp) -> String {
+    let span = time_span(started, ended);
+    let whole = started.subsec_nanosecond() == 0 && ended.subsec_nanosecond() == 0;
+    match span.as_secs() {
+        0 if whole => "<1 s".to_owned(),
+        seconds @ 1..10 if whole => format!("{seconds} s"),
+        _ => human(span),
     }
 }
 
@@ -89,6 +100,20 @@ mod tests {
 
     fn at(seconds: i64) -> Option<prost_types::Timestamp> {
         Some(prost_types::Timestamp { seconds, nanos: 0 })
+    }
+
+    #[test]
+    fn what_is_known_in_whole_seconds_is_told_so() {
+        let time = |millis| Timestamp::from_millisecond(millis).unwrap();
+        for (from, to, told) in [
+            (110_000, 110_000, "<1 s"),
+            (110_000, 113_000, "3 s"),
+            (110_000, 175_000, "1m05s"),
+            (110_000, 110_400, "0.4 s"),
+            (110_500, 113_000, "2.5 s"),
+        ] {
+            assert_eq!(lasted(time(from), time(to)), told);
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::backend::kubernetes::doctor::{Examination, Extent, examine};
 use crate::backend::local;
 use crate::config::{Authorization, Config, DoctorArgs, ServeArgs};
 use crate::runtime::finding::{Finding, Progress};
-use crate::runtime::tls::TlsFiles;
+use crate::runtime::tls::certificates_in;
 
 mod certificates;
 mod start;
@@ -104,19 +104,17 @@ fn whose_files(chosen: &anyhow::Result<(Choice, &'static str)>) -> Machine {
 /// The certificates that this installation serves with, and those that it knows callers by.
 fn certificates(config: &Config, machine: Machine) -> Vec<Finding> {
     let Some(tls) = &config.access.tls else { return Vec::new() };
-    let files = std::iter::once(&tls.cert).chain(&tls.client_ca);
-    files.flat_map(|file| certificates_in(tls, file, machine)).collect()
+    tls.with_certificates().flat_map(|file| certificates_of(file, machine)).collect()
 }
 
 /// Each file by itself, so that none that can't be read hides another.
-fn certificates_in(tls: &TlsFiles, file: &Path, machine: Machine) -> Vec<Finding> {
+fn certificates_of(file: &Path, machine: Machine) -> Vec<Finding> {
     // What can't be told is tried.
     if machine == Machine::Any && file.try_exists().is_ok_and(|there| !there) {
         return vec![certificates::not_here(file)];
     }
-    let alone = TlsFiles { cert: file.to_owned(), key: tls.key.clone(), client_ca: None };
-    match alone.certificates() {
-        Ok(found) => certificates::judge(&found, Timestamp::now()),
+    match certificates_in(file) {
+        Ok(found) => certificates::judge(file, &found, Timestamp::now()),
         Err(error) => vec![
             Finding::failed(certificates::CHECK, file.display().to_string(), error.to_string())
                 .fix("see `tls` in the configuration; on Kubernetes: is the Secret there, and mounted?"),
@@ -135,14 +133,13 @@ mod tests {
         let garbage = dir.path().join("ca.crt");
         std::fs::write(&garbage, "nothing").unwrap();
         let missing = dir.path().join("tls.crt");
-        let tls = TlsFiles { cert: missing.clone(), key: dir.path().join("tls.key"), client_ca: None };
         for (file, machine, status) in [
             (&missing, Machine::Daemons, Status::Failed),
             (&missing, Machine::Any, Status::Skipped),
             (&garbage, Machine::Daemons, Status::Failed),
             (&garbage, Machine::Any, Status::Failed),
         ] {
-            let findings = certificates_in(&tls, file, machine);
+            let findings = certificates_of(file, machine);
             let [finding] = &findings[..] else { panic!("{findings:?}") };
             assert_eq!((finding.status, finding.subject.as_str()), (status, file.to_str().unwrap()), "{machine:?}");
             assert!(!finding.fix.is_empty());

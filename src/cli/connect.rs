@@ -233,8 +233,7 @@ impl Client {
     /// `status` as an error of this server.
     fn error(&self, status: Status) -> CliError {
         match Unreached::of(&status) {
-            Some(unreached @ Unreached::Io(_)) => unreached.into_error(&self.address, &self.shown),
-            Some(unreached) if !self.reached.load(Ordering::Relaxed) => {
+            Some(unreached) if matches!(unreached, Unreached::Io(_)) || !self.reached.load(Ordering::Relaxed) => {
                 unreached.into_error(&self.address, &self.shown)
             }
             _ if status.code() == Code::Unauthenticated => {

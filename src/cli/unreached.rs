@@ -10,6 +10,7 @@ use super::credentials::Shown;
 use super::error::CliError;
 use super::text;
 
+const PERHAPS_TLS: &str = "does it speak TLS? Then its address begins with https://";
 const LOOK_AT_ADDRESS: &str = "is --server or LONGSHORE_SERVER right?";
 const REFUSED_CERTIFICATE: &str = "did it refuse --client-cert? It must still be valid, and signed by the authority of \
                                    clients that the server was given";
@@ -58,7 +59,7 @@ impl<'a> Unreached<'a> {
             Self::Io(cause) => {
                 let hint = match said_by_tls(cause) {
                     Some(said) => look_at(said, shown),
-                    None if hangs_up(cause) && !https => "does it speak TLS? Then its address begins with https://",
+                    None if hangs_up(cause) && !https => PERHAPS_TLS,
                     None if hangs_up(cause) && shown.certificate => REFUSED_CERTIFICATE,
                     None => LOOK_AT_ADDRESS,
                 };
@@ -66,9 +67,7 @@ impl<'a> Unreached<'a> {
             }
             Self::Protocol => {
                 let (cause, hint) = match (https, shown.certificate) {
-                    (false, _) => {
-                        ("it does not speak gRPC", "does it speak TLS? Then its address begins with https://")
-                    }
+                    (false, _) => ("it does not speak gRPC", PERHAPS_TLS),
                     (true, true) => ("it broke off", REFUSED_CERTIFICATE),
                     (true, false) => ("it does not speak gRPC", LOOK_AT_ADDRESS),
                 };

@@ -91,26 +91,20 @@ impl TlsFiles {
         let expiry = metrics.expiry.clone();
         files::follow("tls", paths, &metrics.files, move || {
             let config = self.load()?;
-            let first = self.certificates()?.into_iter().map(|(_, certificate)| certificate.not_after).min();
-            let since_epoch = first.and_then(|at| at.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
+            let mut ends = Vec::new();
+            for path in self.with_certificates() {
+                ends.extend(certificates_in(path)?.into_iter().map(|certificate| certificate.not_after));
+            }
+            let since_epoch =
+                ends.into_iter().min().and_then(|at| at.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
             expiry.set(i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX));
             Ok(config)
         })
     }
 
-    /// The certificates in them, the server's own first, each with its file.
-    ///
-    /// # Errors
-    /// Files that can't be read.
-    pub fn certificates(&self) -> Result<Vec<(PathBuf, Certificate)>, TlsError> {
-        let mut found = Vec::new();
-        for path in std::iter::once(&self.cert).chain(&self.client_ca) {
-            for der in certificates("certificate", path)? {
-                let read = Certificate::from_der(&der).map_err(|error| file("certificate", path, error.to_string()))?;
-                found.push((path.clone(), read));
-            }
-        }
-        Ok(found)
+    /// Those that have certificates, the server's own first.
+    pub fn with_certificates(&self) -> impl Iterator<Item = &Path> {
+        std::iter::once(&self.cert).chain(&self.client_ca).map(PathBuf::as_path)
     }
 
     fn load(&self) -> Result<ServerConfig, TlsError> {
@@ -148,6 +142,17 @@ impl TlsFiles {
         }
         Ok(config)
     }
+}
+
+/// What the certificates of this file say.
+///
+/// # Errors
+/// A file that can't be read, or has no certificate.
+pub fn certificates_in(path: &Path) -> Result<Vec<Certificate>, TlsError> {
+    let read = |der: CertificateDer<'_>| {
+        Certificate::from_der(&der).map_err(|error| file("certificate", path, error.to_string()))
+    };
+    certificates("certificate", path)?.into_iter().map(read).collect()
 }
 
 fn certificates(what: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {

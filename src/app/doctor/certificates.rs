@@ -1,6 +1,6 @@
 //! How long certificates are still valid.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -28,9 +28,9 @@ impl Little {
     }
 }
 
-/// One finding for each.
-pub(super) fn judge(certificates: &[(PathBuf, Certificate)], now: Timestamp) -> Vec<Finding> {
-    certificates.iter().map(|(file, certificate)| judge_one(file, certificate, now)).collect()
+/// One finding for each in this file.
+pub(super) fn judge(file: &Path, certificates: &[Certificate], now: Timestamp) -> Vec<Finding> {
+    certificates.iter().map(|certificate| judge_one(file, certificate, now)).collect()
 }
 
 fn judge_one(file: &Path, certificate: &Certificate, now: Timestamp) -> Finding {
@@ -100,7 +100,7 @@ mod tests {
             not_before: (now() + SignedDuration::from_mins(began)).into(),
             not_after: (now() + SignedDuration::from_mins(ends)).into(),
         };
-        judge(&[("/tls.crt".into(), certificate)], now()).remove(0)
+        judge(Path::new("/tls.crt"), &[certificate], now()).remove(0)
     }
 
     #[test]

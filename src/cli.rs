@@ -97,7 +97,7 @@ const EXAMPLES: &str = "\
 Examples:
   longshore demo                          see the main job in one command, no cluster needed
   longshore serve                         start a server on this machine
-  longshore run --runner sql --input '{\"dataset\":\"shop\",\"sql\":\"select count(*) from orders\"}'
+  longshore run --runner sql --input '{\"dataset\":\"demo/shop\",\"sql\":\"select count(*) from orders\"}'
   longshore run --image registry.example.com/report:1.4 -- report --month 7
   longshore ls --watch                    runs as they change
   longshore logs -f RUN                   follow a run's output

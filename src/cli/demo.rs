@@ -145,7 +145,7 @@ impl Demo<'_> {
 }
 
 fn request(id: &str, sql: &str) -> pb::SubmitRunRequest {
-    let input = serde_json::json!({ "dataset": "shop", "sql": sql }).to_string();
+    let input = serde_json::json!({ "dataset": "demo/shop", "sql": sql }).to_string();
     let workload = pb::run_spec::Workload::Runner(pb::RunnerWorkload { profile: "sql".to_owned() });
     let spec = pb::RunSpec {
         workload: Some(workload),
@@ -168,7 +168,7 @@ fn commands(address: &str) -> String {
   grpcurl -plaintext -d '{{\"parent\":\"namespaces/default\"}}' {authority} longshore.v1.RunService/ListRuns
 
   longshore run --server {address} --runner sql --result -o table \\
-    --input '{{\"dataset\":\"shop\",\"sql\":\"select country, count(*) as customers from customers group by country\"}}'
+    --input '{{\"dataset\":\"demo/shop\",\"sql\":\"select country, count(*) as customers from customers group by country\"}}'
 
   longshore proto --out proto && pip install grpcio-tools &&
   python3 -m grpc_tools.protoc -I proto --python_out=. --grpc_python_out=. \\

@@ -12,7 +12,7 @@ pub struct RunnerEnv {
     pub input_json: Option<OsString>,
     /// `LONGSHORE_INPUT`: the file that holds the request. It is asked if `input_json` is unset.
     pub input_path: Option<PathBuf>,
-    /// `LONGSHORE_DATA`: a directory with one subdirectory for each data set.
+    /// `LONGSHORE_DATA`: a directory with one subdirectory for each data set. If set, it must be readable.
     pub data: Option<PathBuf>,
     /// `LONGSHORE_FILES`: the read-only directory with the run's files.
     pub files: Option<PathBuf>,

@@ -416,7 +416,7 @@ async fn tokens_and_certificates_change_without_a_restart() {
 #[tokio::test]
 async fn the_command_line_shows_who_calls() {
     let guarded = Guarded::start().await;
-    let query = ["run", "--runner", "sql", "--input", r#"{"dataset":"shop","sql":"select 1 as one"}"#, "--detach"];
+    let query = ["run", "--runner", "sql", "--input", r#"{"dataset":"demo/shop","sql":"select 1 as one"}"#, "--detach"];
     let refused = guarded.cli(&query, None).await;
     assert_eq!(refused.code, 125, "{}", refused.stderr);
     assert!(refused.stderr.contains("UNAUTHENTICATED"), "{}", refused.stderr);

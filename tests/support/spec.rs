@@ -20,7 +20,7 @@ pub(crate) fn runner(profile: &str) -> RunSpec {
 
 /// A run of the built-in profile `sql` over the built-in data set `shop`.
 pub(crate) fn sql(query: &str) -> RunSpec {
-    let request = serde_json::json!({ "dataset": "shop", "sql": query });
+    let request = serde_json::json!({ "dataset": "demo/shop", "sql": query });
     RunSpec { input: Some(json_input(&request.to_string())), ..runner("sql") }
 }
 

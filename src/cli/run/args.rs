@@ -8,7 +8,7 @@ use crate::cli::{exit, values};
 
 const EXAMPLES: &str = "\
 Examples:
-  longshore run --runner sql --input '{\"dataset\":\"shop\",\"sql\":\"select count(*) from orders\"}'
+  longshore run --runner sql --input '{\"dataset\":\"demo/shop\",\"sql\":\"select count(*) from orders\"}'
   longshore run --runner sql --input @query.json --result -o table
   longshore run --image registry.example.com/report:1.4 --memory 256Mi --timeout 10m
   longshore run --image registry.example.com/tools:2 --file fix.sh -e LEVEL=3 \\

@@ -1,4 +1,5 @@
-//! The data sets that are compiled in, so that the SQL runner works where nobody has set anything up.
+//! The sample data sets that are compiled in, so that the SQL runner works where nobody has set anything up.
+//! Their names begin with `demo/`, which no data set of an operator can, so neither is ever taken for the other.
 //! `deploy/examples/README.md` describes them.
 
 /// A data set: its name, and its files by name.
@@ -17,8 +18,8 @@ macro_rules! example {
 /// All of them, by name.
 pub(super) const DATASETS: [BuiltIn; 2] = [
     BuiltIn {
-        name: "shop",
+        name: "demo/shop",
         files: &[example!("shop", "customers.csv"), example!("shop", "orders.csv"), example!("shop", "products.csv")],
     },
-    BuiltIn { name: "support", files: &[example!("support", "agents.csv"), example!("support", "tickets.csv")] },
+    BuiltIn { name: "demo/support", files: &[example!("support", "agents.csv"), example!("support", "tickets.csv")] },
 ];

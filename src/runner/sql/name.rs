@@ -22,7 +22,15 @@ pub(super) fn table_name(file_name: &str) -> Result<String, String> {
     Ok(stem.to_owned())
 }
 
-/// Whether `name` may be a data set: one path component without surprises.
+/// What the names of the built-in data sets begin with.
+pub(super) const DEMO: &str = "demo/";
+
+/// Whether `name` may be a data set, an operator's or a built-in one.
+pub(super) fn is_dataset(name: &str) -> bool {
+    is_dataset_name(name.strip_prefix(DEMO).unwrap_or(name))
+}
+
+/// Whether `name` may be a data set of the operator's: one path component without surprises.
 pub(super) fn is_dataset_name(name: &str) -> bool {
     name.len() <= TABLE_NAME_BYTES
         && name.starts_with(|c: char| c.is_ascii_alphanumeric())
@@ -92,7 +100,11 @@ mod tests {
     #[test]
     fn dataset_names_are_single_components() {
         for good in ["shop", "shop-2025", "2025_q1"] {
-            assert!(is_dataset_name(good), "{good}");
+            assert!(is_dataset_name(good) && is_dataset(good), "{good}");
+        }
+        assert!(is_dataset("demo/shop") && !is_dataset_name("demo/shop"));
+        for bad in ["demo/", "demo/../etc", "demo/demo/shop", "other/shop"] {
+            assert!(!is_dataset(bad), "{bad}");
         }
         for bad in ["", ".", "..", "a/b", "/etc", "-x", "a.b", "a\0b", "é"] {
             assert!(!is_dataset_name(bad), "{bad}");

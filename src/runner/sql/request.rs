@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::RunnerEnv;
 use super::error::{RunError, Violations};
-use super::name::{did_you_mean, is_dataset_name, table_name};
+use super::name::{did_you_mean, is_dataset, table_name};
 
 const FIELDS: [&str; 6] = ["dataset", "files", "sql", "max_rows", "timeout_seconds", "max_output_bytes"];
 const FILE_FIELDS: [&str; 2] = ["name", "path"];
@@ -145,8 +145,8 @@ fn dataset(value: &Value, violations: &mut Violations) -> String {
         violations.add("dataset", format!("must be a string, not {}", kind_of(value)));
         return String::new();
     };
-    if !is_dataset_name(name) {
-        violations.add("dataset", format!("{name:?} is not a data set's name (letters, digits, _ and -, at most 64)"));
+    if !is_dataset(name) {
+        violations.add("dataset", format!("{name:?} is not a data set's name (letters, digits, _ and -, at most 64; the built-in ones begin with demo/)"));
     }
     name.to_owned()
 }

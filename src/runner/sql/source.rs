@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::RunnerEnv;
 use super::builtin::DATASETS;
 use super::error::{RunError, Violations};
-use super::name::{did_you_mean, is_dataset_name, table_name};
+use super::name::{DEMO, did_you_mean, is_dataset_name, table_name};
 use super::request::{DataChoice, FILES, FileRef};
 
 /// The most bytes a CSV file may have.
@@ -47,10 +47,13 @@ impl Content {
 /// Finds the files of `choice`.
 ///
 /// # Errors
-/// [`RunError::Validation`] with every file that is missing, is not a file, is too large or lies elsewhere, or with the
-/// data sets there are.
+/// [`RunError::Validation`] with every file that is missing, is not a file, is too large or lies elsewhere, with the
+/// data sets there are, or with the data directory if it can't be read.
 pub(super) fn resolve(choice: &DataChoice, env: &RunnerEnv) -> Result<Vec<TableSource>, RunError> {
     let mut violations = Violations::default();
+    // Whatever is asked for: a data directory that is not there is a mistake of the operator's, which nobody would
+    // notice if some requests were answered without it.
+    check_data_directory(env, &mut violations);
     let sources = match choice {
         DataChoice::Dataset(name) => dataset(name, env, &mut violations),
         DataChoice::Files(files) => {
@@ -71,6 +74,14 @@ pub(super) fn resolve(choice: &DataChoice, env: &RunnerEnv) -> Result<Vec<TableS
 
 fn source(table: &str, label: &str, path: PathBuf) -> TableSource {
     TableSource { table: table.to_owned(), label: label.to_owned(), content: Content::File(path) }
+}
+
+fn check_data_directory(env: &RunnerEnv, violations: &mut Violations) {
+    let Some(root) = &env.data else { return };
+    if let Err(error) = fs::read_dir(root) {
+        let problem = format!("must be a directory that can be read; {} can't: {error}", root.display());
+        violations.add("LONGSHORE_DATA", problem);
+    }
 }
 
 /// The real path of one of the run's files.
@@ -115,26 +126,31 @@ fn has_parent_step(path: &Path) -> bool {
     path.components().any(|part| part == std::path::Component::ParentDir)
 }
 
-/// The tables of a data set: of the data directory if it is there, else of the one that is compiled in.
+/// The tables of a data set: of one that is compiled in if its name begins with `demo/`, else of the data directory.
 fn dataset(name: &str, env: &RunnerEnv, violations: &mut Violations) -> Vec<TableSource> {
-    if let Some(root) = &env.data {
+    if let Some(found) = DATASETS.iter().find(|dataset| dataset.name == name) {
+        return found.files.iter().filter_map(|(file, text)| built_in(name, file, text)).collect();
+    }
+    if let Some(root) = env.data.as_ref().filter(|_| is_dataset_name(name)) {
         let directory = root.join(name);
         if directory.is_dir() {
             return directory_tables(name, &directory, root, violations);
         }
     }
-    if let Some(found) = DATASETS.iter().find(|dataset| dataset.name == name) {
-        return found.files.iter().filter_map(|(file, text)| built_in(file, text)).collect();
-    }
     let available = available(env);
-    let hint = did_you_mean(name, available.iter().map(String::as_str));
-    violations.add("dataset", format!("there is no data set {name:?}{hint} (available: {})", available.join(", ")));
+    let hint = match DATASETS.iter().find(|dataset| dataset.name.strip_prefix(DEMO) == Some(name)) {
+        Some(demo) => format!("; did you mean {:?}?", demo.name),
+        None => did_you_mean(name, available.iter().map(String::as_str)),
+    };
+    let unset = if env.data.is_none() { "; LONGSHORE_DATA is not set" } else { "" };
+    let names = available.join(", ");
+    violations.add("dataset", format!("there is no data set {name:?}{hint} (available: {names}{unset})"));
     Vec::new()
 }
 
-fn built_in(file: &str, text: &'static str) -> Option<TableSource> {
+fn built_in(dataset: &str, file: &str, text: &'static str) -> Option<TableSource> {
     let table = table_name(file).ok()?;
-    Some(TableSource { table, label: file.to_owned(), content: Content::BuiltIn(text) })
+    Some(TableSource { table, label: format!("{dataset}/{file}"), content: Content::BuiltIn(text) })
 }
 
 fn directory_tables(name: &str, directory: &Path, root: &Path, violations: &mut Violations) -> Vec<TableSource> {

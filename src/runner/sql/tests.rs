@@ -21,7 +21,7 @@ async fn error_type(request: Value) -> String {
 #[tokio::test]
 async fn a_built_in_data_set_answers_without_configuration() {
     let sql = "SELECT category, count(*) AS n FROM products GROUP BY category ORDER BY n DESC, category LIMIT 2;";
-    let (mut result, notes) = ask(json!({"dataset": "shop", "sql": sql}), RunnerEnv::default()).await;
+    let (mut result, notes) = ask(json!({"dataset": "demo/shop", "sql": sql}), RunnerEnv::default()).await;
     result["exec_time_ms"] = json!(0);
     let expected = json!({
         "status": "success", "columns": ["category", "n"], "rows": [["office", 7], ["cables", 4]], "row_count": 2,
@@ -52,13 +52,13 @@ async fn each_fault_has_its_type() {
     let cases = [
         (json!(null), "VALIDATION_ERROR"),
         (json!({"dataset": "nope", "sql": "SELECT 1"}), "VALIDATION_ERROR"),
-        (json!({"dataset": "shop", "sql": "SELECT 1", "limit": 3}), "VALIDATION_ERROR"),
+        (json!({"dataset": "demo/shop", "sql": "SELECT 1", "limit": 3}), "VALIDATION_ERROR"),
         (json!({"files": [{"path": "/etc/passwd"}], "sql": "SELECT 1"}), "VALIDATION_ERROR"),
-        (json!({"dataset": "shop", "sql": "PRAGMA table_info(orders)"}), "SQL_POLICY_VIOLATION"),
-        (json!({"dataset": "shop", "sql": "SELECT 1; DROP TABLE orders"}), "SQL_POLICY_VIOLATION"),
-        (json!({"dataset": "shop", "sql": "SELECT FROM WHERE"}), "SQL_EXECUTION_ERROR"),
-        (json!({"dataset": "shop", "sql": "SELECT * FROM order_items"}), "SQL_EXECUTION_ERROR"),
-        (json!({"dataset": "shop", "sql": "SELECT abs(-9223372036854775808)"}), "SQL_EXECUTION_ERROR"),
+        (json!({"dataset": "demo/shop", "sql": "PRAGMA table_info(orders)"}), "SQL_POLICY_VIOLATION"),
+        (json!({"dataset": "demo/shop", "sql": "SELECT 1; DROP TABLE orders"}), "SQL_POLICY_VIOLATION"),
+        (json!({"dataset": "demo/shop", "sql": "SELECT FROM WHERE"}), "SQL_EXECUTION_ERROR"),
+        (json!({"dataset": "demo/shop", "sql": "SELECT * FROM order_items"}), "SQL_EXECUTION_ERROR"),
+        (json!({"dataset": "demo/shop", "sql": "SELECT abs(-9223372036854775808)"}), "SQL_EXECUTION_ERROR"),
     ];
     for (request, expected) in cases {
         assert_eq!(error_type(request.clone()).await, expected, "{request}");
@@ -68,7 +68,8 @@ async fn each_fault_has_its_type() {
 #[tokio::test]
 async fn an_endless_query_is_a_timeout() {
     let sql = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT max(x) FROM c";
-    let (result, _) = ask(json!({"dataset": "support", "sql": sql, "timeout_seconds": 1}), RunnerEnv::default()).await;
+    let (result, _) =
+        ask(json!({"dataset": "demo/support", "sql": sql, "timeout_seconds": 1}), RunnerEnv::default()).await;
     assert_eq!((&result["status"], &result["error"]["type"]), (&json!("timeout"), &json!("RUNNER_TIMEOUT")));
     assert!(result["exec_time_ms"].as_u64().unwrap() >= 900, "{result}");
 }
@@ -77,14 +78,15 @@ async fn an_endless_query_is_a_timeout() {
 #[tokio::test]
 async fn a_single_endless_step_is_given_up() {
     let sql = "SELECT instr(hex(zeroblob(450000)), hex(zeroblob(225000)) || '1')";
-    let (result, _) = ask(json!({"dataset": "support", "sql": sql, "timeout_seconds": 1}), RunnerEnv::default()).await;
+    let (result, _) =
+        ask(json!({"dataset": "demo/support", "sql": sql, "timeout_seconds": 1}), RunnerEnv::default()).await;
     assert_eq!(result["status"], "timeout", "{result}");
 }
 
 #[tokio::test]
 async fn truncation_is_told_with_its_cause() {
     for (field, value) in [("max_rows", 3), ("max_output_bytes", 2000)] {
-        let request = json!({"dataset": "support", "sql": "SELECT * FROM tickets", field: value});
+        let request = json!({"dataset": "demo/support", "sql": "SELECT * FROM tickets", field: value});
         let (result, notes) = ask(request, RunnerEnv::default()).await;
         assert_eq!(result["truncated"], true);
         assert_eq!(result["row_count"], result["rows"].as_array().unwrap().len());
@@ -124,30 +126,34 @@ async fn the_examples_in_the_readme_run() {
 async fn the_built_in_data_is_awkward_and_typed() {
     let cases = [
         (
-            "shop",
+            "demo/shop",
             "SELECT typeof(customer_id), typeof(zip), typeof(joined_on) FROM customers LIMIT 1",
             json!([["integer", "text", "text"]]),
         ),
         (
-            "shop",
+            "demo/shop",
             "SELECT typeof(quantity), typeof(unit_price), typeof(order_id) FROM orders LIMIT 1",
             json!([["integer", "real", "integer"]]),
         ),
-        ("shop", "SELECT count(*) > 0 FROM customers WHERE zip LIKE '0%'", json!([[1]])),
-        ("shop", "SELECT count(*) > 0 FROM orders WHERE note LIKE '%' || char(10) || '%'", json!([[1]])),
+        ("demo/shop", "SELECT count(*) > 0 FROM customers WHERE zip LIKE '0%'", json!([[1]])),
+        ("demo/shop", "SELECT count(*) > 0 FROM orders WHERE note LIKE '%' || char(10) || '%'", json!([[1]])),
         (
-            "shop",
+            "demo/shop",
             "SELECT count(*) FROM orders LEFT JOIN customers USING (customer_id) LEFT JOIN products USING (product_id) WHERE customers.name IS NULL OR products.name IS NULL",
             json!([[0]]),
         ),
-        ("support", "SELECT count(*) > 0 FROM tickets WHERE agent_id IS NULL", json!([[1]])),
-        ("support", "SELECT count(*) > 0 FROM tickets WHERE subject LIKE '%\"%' AND subject LIKE '%,%'", json!([[1]])),
+        ("demo/support", "SELECT count(*) > 0 FROM tickets WHERE agent_id IS NULL", json!([[1]])),
         (
-            "support",
+            "demo/support",
+            "SELECT count(*) > 0 FROM tickets WHERE subject LIKE '%\"%' AND subject LIKE '%,%'",
+            json!([[1]]),
+        ),
+        (
+            "demo/support",
             "SELECT count(*) FROM tickets LEFT JOIN agents USING (agent_id) WHERE agent_id IS NOT NULL AND name IS NULL",
             json!([[0]]),
         ),
-        ("support", "SELECT count(*) FROM tickets WHERE closed_at < created_at", json!([[0]])),
+        ("demo/support", "SELECT count(*) FROM tickets WHERE closed_at < created_at", json!([[0]])),
     ];
     for (dataset, sql, expected) in cases {
         let (result, _) = ask(json!({"dataset": dataset, "sql": sql}), RunnerEnv::default()).await;
@@ -165,7 +171,7 @@ async fn schemas_say_what_the_runner_does() {
     for (name, property) in input["properties"].as_object().unwrap() {
         let (Some(min), Some(max)) = (property["minimum"].as_u64(), property["maximum"].as_u64()) else { continue };
         for (value, accepted) in [(min - 1, false), (min, true), (max, true), (max + 1, false)] {
-            let json = json!({"dataset": "shop", "sql": "SELECT 1", (name): value}).to_string();
+            let json = json!({"dataset": "demo/shop", "sql": "SELECT 1", (name): value}).to_string();
             let env = RunnerEnv { input_json: Some(json.into()), ..RunnerEnv::default() };
             assert_eq!(request::read(&env).is_ok(), accepted, "{name}: {value}");
         }

@@ -236,7 +236,7 @@ async fn certificates_and_static_tokens_under_a_policy() {
         release.helm_with("upgrade", &values).await;
         release.helm(&["test", NAME, "--timeout", "170s"]).await;
 
-        let sql = [&RUN[..], &[r#"{"dataset":"shop","sql":"select count(*) as n from orders"}"#]].concat();
+        let sql = [&RUN[..], &[r#"{"dataset":"demo/shop","sql":"select count(*) as n from orders"}"#]].concat();
         let told = release.cli(&robot, &sql).await;
         assert_eq!(told.code, Some(0), "{told:?}");
         let image = cluster::busybox();

@@ -9,9 +9,9 @@ fn violations(json: &str) -> String {
 
 #[test]
 fn defaults() {
-    let request = parse(br#"{"dataset": "shop", "sql": "SELECT 1"}"#).unwrap();
+    let request = parse(br#"{"dataset": "demo/shop", "sql": "SELECT 1"}"#).unwrap();
     let expected = SqlRequest {
-        data: DataChoice::Dataset("shop".into()),
+        data: DataChoice::Dataset("demo/shop".into()),
         sql: "SELECT 1".into(),
         max_rows: 200,
         timeout_seconds: 10,

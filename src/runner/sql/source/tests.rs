@@ -121,10 +121,31 @@ fn a_data_set_is_a_directory_of_csv_files() {
 }
 
 #[test]
-fn the_data_directory_comes_before_what_is_built_in() {
+fn built_in_data_is_never_taken_for_the_operators() {
     let world = World::new();
     assert_eq!(world.dataset("shop").unwrap()[0].table, "own");
-    assert!(matches!(world.dataset("support").unwrap()[0].content, Content::BuiltIn(_)));
+    assert!(matches!(world.dataset("demo/shop").unwrap()[0].content, Content::BuiltIn(_)));
+    assert_eq!(
+        world.dataset("support").unwrap_err(),
+        "dataset: there is no data set \"support\"; did you mean \"demo/support\"? \
+         (available: bad, demo/shop, demo/support, empty, sales, shop)"
+    );
+    let unset = resolve(&DataChoice::Dataset("shop".into()), &RunnerEnv::default()).unwrap_err().to_string();
+    assert!(unset.ends_with("(available: demo/shop, demo/support; LONGSHORE_DATA is not set)"), "{unset}");
+}
+
+#[test]
+fn a_data_directory_that_is_set_must_be_there() {
+    let mut world = World::new();
+    for missing in ["nothing", "secret.csv"] {
+        let path = world.root.join(missing);
+        world.env.data = Some(path.clone());
+        for dataset in ["sales", "shop", "demo/shop"] {
+            let text = world.dataset(dataset).unwrap_err();
+            assert!(text.starts_with("LONGSHORE_DATA: must be a directory that can be read"), "{text}");
+            assert!(text.contains(path.to_str().unwrap()), "{text}");
+        }
+    }
 }
 
 #[test]
@@ -132,7 +153,7 @@ fn bad_data_sets_are_explained() {
     let world = World::new();
     assert_eq!(
         world.dataset("sale").unwrap_err(),
-        "dataset: there is no data set \"sale\"; did you mean \"sales\"? (available: bad, empty, sales, shop, support)"
+        "dataset: there is no data set \"sale\"; did you mean \"sales\"? (available: bad, demo/shop, demo/support, empty, sales, shop)"
     );
     assert!(world.dataset("empty").unwrap_err().contains("must have 1 to 64 files *.csv, not 0"));
     let text = world.dataset("bad").unwrap_err();

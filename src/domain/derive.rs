@@ -13,6 +13,7 @@ use super::run::{Attempt, Run, RunState, Timeline, shown_duration};
 use super::spec::ResultMode;
 
 mod outcome;
+mod responsible;
 mod waiting;
 
 pub(crate) use outcome::budget_deadline;

@@ -158,6 +158,10 @@ impl AttemptPhase {
     }
 }
 
+/// [`Terminated::reason`] of a process that the local backend could not execute. Kubernetes has no
+/// word for it: there a container could not be started.
+pub const NOT_EXECUTED: &str = "NotExecuted";
+
 /// Container `run`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MainFacts {
@@ -183,13 +187,13 @@ impl MainFacts {
     }
 
     /// Whether the program ever ran. A container that could not be started
-    /// (`StartError`, `ContainerCannotRun`) did not.
+    /// (`StartError`, `ContainerCannotRun`, [`NOT_EXECUTED`]) did not.
     #[must_use]
     pub fn started(&self) -> bool {
         match self {
             Self::Waiting(_) => false,
             Self::Running { .. } => true,
-            Self::Terminated(end) => !matches!(end.reason.as_str(), "StartError" | "ContainerCannotRun"),
+            Self::Terminated(end) => !matches!(end.reason.as_str(), "StartError" | "ContainerCannotRun" | NOT_EXECUTED),
         }
     }
 }
@@ -201,7 +205,7 @@ pub struct Terminated {
     pub exit_code: i32,
     /// Signal, where the backend tells it apart from the exit code.
     pub signal: Option<i32>,
-    /// `Completed`, `Error`, `OOMKilled`, `StartError`, …
+    /// `Completed`, `Error`, `OOMKilled`, `StartError`, [`NOT_EXECUTED`], …
     pub reason: String,
     /// The termination message: what was written to `$LONGSHORE_RESULT`.
     pub message: Vec<u8>,

@@ -2,7 +2,9 @@
 
 use jiff::Timestamp;
 
-use crate::domain::facts::{AttemptFacts, AttemptPhase, Explanation, JobEnd, MainFacts, RunFacts, Terminated};
+use crate::domain::facts::{
+    AttemptFacts, AttemptPhase, Explanation, JobEnd, MainFacts, NOT_EXECUTED, RunFacts, Terminated,
+};
 use crate::domain::record::Record;
 use crate::domain::run::{Evidence, StopIntent};
 use crate::domain::rundir::{Exit, ExitReason, ProcessIdentity, Released, Started, StoredRun};
@@ -162,7 +164,7 @@ fn job_end(exit: &Exit) -> JobEnd {
 
 fn terminated(exit: &Exit) -> Terminated {
     let reason = match exit.reason {
-        ExitReason::StartError => "StartError",
+        ExitReason::StartError => NOT_EXECUTED,
         _ if exit.exit_code == 0 => "Completed",
         _ => "Error",
     };

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::super::facts::{AttemptFacts, AttemptPhase, Explanation, RunFacts, Terminated};
+use super::super::facts::{AttemptFacts, AttemptPhase, Explanation, NOT_EXECUTED, RunFacts, Terminated};
 use super::super::failure::{Failure, FailureReason};
 use super::super::run::{RunState, StopCause, StopIntent, shown_duration};
-use super::waiting;
+use super::{responsible, waiting};
 
 /// How long before its deadline a program that a signal killed may still have been killed by it.
 const DEADLINE_SLACK: SignedDuration = SignedDuration::from_secs(2);
@@ -37,6 +37,12 @@ pub struct Outcome {
 /// fast"); everything else waits until the Pod is over, which carries the cause.
 #[must_use]
 pub fn conclude(facts: &RunFacts) -> Option<Outcome> {
+    let mut outcome = end(facts)?;
+    outcome.failure = outcome.failure.map(|failure| responsible::assign(failure, &facts.submission));
+    Some(outcome)
+}
+
+fn end(facts: &RunFacts) -> Option<Outcome> {
     let attempt = facts.last_attempt()?;
     if let Some(end) = attempt.main.terminated()
         && is_plain_exit(facts, attempt, end)
@@ -297,11 +303,15 @@ fn disruption(condition: &Explanation) -> Failure {
     Failure::new(reason, format!("{}: {}", condition.reason, condition.message))
 }
 
-/// A container that the runtime could not start.
+/// A container that the runtime could not start, or a process of this machine.
 fn start_error(end: &Terminated) -> Failure {
     let said = String::from_utf8_lossy(&end.message);
     let said = said.trim();
     let detail = if said.is_empty() { end.reason.as_str() } else { said };
+    // A process has no image.
+    if end.reason == NOT_EXECUTED {
+        return Failure::new(FailureReason::ConfigError, format!("the program could not be started: {detail}"));
+    }
     Failure::new(FailureReason::ImageInvalid, format!("the container could not be started: {detail}"))
 }
 

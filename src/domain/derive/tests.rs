@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use super::super::facts::Terminated;
-use super::super::failure::FailureReason as Reason;
+use super::super::facts::{NOT_EXECUTED, Terminated};
+use super::super::failure::{FailureClass, FailureReason as Reason};
 use super::super::result::{FoundResult, ReportedStatus, ResultDialect, ResultError, ResultErrorKind, ResultSource};
 use super::super::run::StopCause;
+use super::super::spec::Workload;
 use super::super::testing::{at, attempt, explained, facts, stop, terminated};
 use super::*;
 
@@ -99,6 +100,7 @@ fn what_the_end_of_the_pod_says() {
             Reason::NodeLost,
         ),
         (failed(ended(Terminated { reason: "StartError".to_owned(), ..terminated(128) })), Reason::ImageInvalid),
+        (failed(ended(Terminated { reason: NOT_EXECUTED.to_owned(), ..terminated(128) })), Reason::ConfigError),
         // Node time 2: killed at 20 by a deadline of 18 s.
         (AttemptFacts { deadline: Some(Duration::from_secs(18)), ..said("DeadlineExceeded", "") }, Reason::RunDeadline),
         (AttemptFacts { status_reason: Some("DeadlineExceeded".to_owned()), ..never_started }, Reason::ImagePull),
@@ -200,6 +202,29 @@ fn a_stop_by_a_clock_is_a_failure_with_its_cause() {
     intent.failure = Some(Reason::ImagePull);
     let run = told(&RunFacts { stop: Some(intent), ..with(gone) });
     assert_eq!((run.state, run.failure.map(|f| f.reason)), (RunState::Failed, Some(Reason::ImagePull)));
+}
+
+#[test]
+fn what_a_profile_names_is_not_the_callers_to_correct() {
+    let refused = |reason: &str, message: &str| {
+        let mut intent = stop(StopCause::StartFailure, 15);
+        intent.failure = Some(Reason::ImagePull);
+        intent.reason = format!("{reason}: {message}");
+        RunFacts { stop: Some(intent), ..with(AttemptFacts { phase: AttemptPhase::Gone, ..attempt() }) }
+    };
+    let unstarted = AttemptFacts {
+        phase: AttemptPhase::Failed,
+        ..ended(Terminated { reason: NOT_EXECUTED.to_owned(), message: b"no `report`".to_vec(), ..terminated(128) })
+    };
+    for mut facts in [refused("ImagePullBackOff", "manifest unknown"), with(unstarted)] {
+        let class = |facts: &RunFacts| told(facts).failure.map(|failure| failure.class);
+        assert_eq!(class(&facts), Some(FailureClass::User));
+        facts.submission.effective.workload = Workload::Runner { profile: "report".to_owned() };
+        assert_eq!(class(&facts), Some(FailureClass::Platform));
+        let (outcome, result) = settle(&facts).unwrap();
+        let record = record(&facts, &outcome, result, at(21));
+        assert_eq!(record.attempts[0].failure.as_ref().map(|failure| failure.class), Some(FailureClass::Platform));
+    }
 }
 
 #[test]

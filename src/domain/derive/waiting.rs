@@ -5,6 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::super::facts::{AttemptFacts, AttemptPhase, Explanation, MainFacts, RunFacts};
 use super::super::failure::{Failure, FailureReason};
 use super::super::run::{RunState, shown_duration};
+use super::responsible::{is_missing_claim, is_refused_image};
 use super::{is_over, spent, started_at};
 
 /// State, word and sentence of an attempt that has not been concluded.
@@ -84,6 +85,7 @@ pub fn known_cause(attempt: &AttemptFacts) -> Option<Failure> {
         }
         "CreateContainerConfigError" if attempt.input_ready => FailureReason::ConfigError,
         "FailedMount" | "FailedAttachVolume" => FailureReason::ConfigError,
+        "Unschedulable" if is_missing_claim(message) => FailureReason::ConfigError,
         "Unschedulable" | "SchedulingGated" => FailureReason::Unschedulable,
         "FailedCreate" if message.contains("exceeded quota") => FailureReason::Quota,
         "FailedCreate" if message.contains("forbidden") || message.contains("denied") => FailureReason::AdmissionDenied,
@@ -113,11 +115,9 @@ pub fn hopeless(
     }
     let explanation = reason(attempt)?;
     let failure = known_cause(attempt)?;
-    let refused = ["not found", "denied", "unauthorized", "forbidden", "no match for platform", "manifest unknown"];
-    let message = explanation.message.to_ascii_lowercase();
     let permanent = match explanation.reason.as_str() {
         "InvalidImageName" | "ErrImageNeverPull" => true,
-        "ImagePullBackOff" | "ErrImagePull" => refused.iter().any(|word| message.contains(word)),
+        "ImagePullBackOff" | "ErrImagePull" => is_refused_image(&explanation.message),
         _ => false,
     };
     if !permanent {

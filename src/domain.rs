@@ -21,6 +21,7 @@ pub mod resolve;
 pub mod result;
 pub mod run;
 pub mod rundir;
+pub mod schema;
 pub mod selector;
 pub mod spec;
 pub mod stored;

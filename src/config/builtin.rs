@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::domain::profile::{InputDelivery, LocalProfile, Profile};
-use crate::domain::result::ResultSchema;
+use crate::domain::schema::JsonSchema;
 use crate::domain::spec::{ResultMode, ResultRule, ResultScan, RunSpec};
 use crate::runner::{SQL_INPUT_SCHEMA, SQL_RESULT_SCHEMA};
 
@@ -30,9 +30,9 @@ fn sql() -> Profile {
             .map(str::to_owned)
             .to_vec(),
         pod_annotations: Vec::new(),
-        input_schema: Some(SQL_INPUT_SCHEMA.to_owned()),
-        // A test holds that it compiles.
-        result_schema: ResultSchema::compile(SQL_RESULT_SCHEMA).ok(),
+        // A test holds that both compile.
+        input_schema: JsonSchema::compile(SQL_INPUT_SCHEMA).ok(),
+        result_schema: JsonSchema::compile(SQL_RESULT_SCHEMA).ok(),
         reports_status: true,
         kubernetes: None,
         local: Some(LocalProfile { command: ["{longshore}", "runner", "sql"].map(str::to_owned).to_vec() }),
@@ -53,7 +53,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_schema_of_the_sql_runner_is_enforced() {
+    fn the_schemas_of_the_sql_runner_are_enforced() {
+        assert_eq!(sql().input_schema.map(|schema| schema.text().to_owned()).as_deref(), Some(SQL_INPUT_SCHEMA));
         assert_eq!(sql().result_schema.map(|schema| schema.text().to_owned()).as_deref(), Some(SQL_RESULT_SCHEMA));
     }
 }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::builtin;
 use super::file::Faults;
 use crate::domain::profile::{InputDelivery, KubernetesProfile, LocalProfile, Profile};
-use crate::domain::result::ResultSchema;
+use crate::domain::schema::JsonSchema;
 use crate::domain::spec::{
     EnvSource, EnvVar, NetworkMode, Placement, Resources, ResultMode, ResultScan, RunSpec, Security, VolumeMount,
 };
@@ -98,11 +98,14 @@ impl ProfileSection {
         set(&mut profile.description, self.description);
         set(&mut profile.overridable, self.overridable);
         set(&mut profile.pod_annotations, self.pod_annotations);
-        profile.input_schema = self.input_schema.or(profile.input_schema);
-        if let Some(text) = self.result_schema {
-            match ResultSchema::compile(&text) {
-                Ok(schema) => profile.result_schema = Some(schema),
-                Err(error) => faults.add(&format!("{key}.result_schema"), error),
+        for (name, text, target) in [
+            ("input_schema", self.input_schema, &mut profile.input_schema),
+            ("result_schema", self.result_schema, &mut profile.result_schema),
+        ] {
+            match text.as_deref().map(JsonSchema::compile) {
+                None => {}
+                Some(Ok(schema)) => *target = Some(schema),
+                Some(Err(error)) => faults.add(&format!("{key}.{name}"), error),
             }
         }
         set(&mut profile.reports_status, self.reports_status);

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::result::{ResultSchema, RunnerContract};
+use super::result::RunnerContract;
+use super::schema::JsonSchema;
 use super::spec::RunSpec;
 
 /// A named template in the server's configuration.
@@ -22,10 +23,10 @@ pub struct Profile {
     pub overridable: Vec<String>,
     /// Keys of the caller's annotations that reach the Pod.
     pub pod_annotations: Vec<String>,
-    /// JSON Schema of the input.
-    pub input_schema: Option<String>,
+    /// JSON Schema of the input; what breaks it is refused at submit.
+    pub input_schema: Option<JsonSchema>,
     /// JSON Schema of the result; an object that breaks it is not told as a result.
-    pub result_schema: Option<ResultSchema>,
+    pub result_schema: Option<JsonSchema>,
     /// Whether the runner says in its result how it went: `status` is `success`, `error` or
     /// `timeout`, and `error` says why (docs/api.md, "What a runner reports").
     pub reports_status: bool,

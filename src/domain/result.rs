@@ -5,11 +5,10 @@ use serde::{Deserialize, Serialize};
 mod contract;
 pub mod reader;
 mod report;
-mod schema;
 
+pub(in crate::domain) use contract::told;
 pub use contract::{Checked, RunnerContract};
 pub use report::{Reported, ReportedStatus};
-pub use schema::{ResultSchema, SchemaError};
 
 /// What a run's result is told as.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -1,13 +1,14 @@
-//! The JSON Schema that a profile gives for its results.
+//! JSON Schemas that a profile gives: for the input that callers send, and for its results.
 
 use std::fmt;
 use std::sync::Arc;
 
+use jsonschema::error::ValidationErrorKind;
 use jsonschema::paths::Location;
 use jsonschema::{PatternOptions, ValidationError, Validator};
 use serde_json::Value;
 
-use super::contract::{deep, told};
+use super::result::told;
 
 /// Longest sentence of the validator that is told, in bytes.
 const SENTENCE_MAX_BYTES: usize = 512;
@@ -15,12 +16,19 @@ const SENTENCE_MAX_BYTES: usize = 512;
 const PATH_MAX_BYTES: usize = 256;
 /// Longest value that is told, in bytes.
 const VALUE_MAX_BYTES: usize = 80;
+/// Most alternatives of `anyOf` and `oneOf` that are told.
+const BRANCHES_MAX: usize = 4;
+/// Most violations that are collected of one document.
+const VIOLATIONS_MAX: usize = 64;
+/// Of a document above this size, in bytes of JSON, only the first violation is looked for: the
+/// validator would hold one for each of its values.
+const COLLECT_MAX_BYTES: usize = 64 * 1024;
 
 /// A JSON Schema, compiled. It names nothing outside itself: no other document is fetched or read.
 /// Patterns are matched in linear time, so they have neither look-around nor back-references.
 /// Cheap to clone; equal if their texts are.
 #[derive(Clone)]
-pub struct ResultSchema {
+pub struct JsonSchema {
     text: Arc<str>,
     validator: Arc<Validator>,
 }
@@ -36,7 +44,7 @@ pub enum SchemaError {
     Schema(String),
 }
 
-impl ResultSchema {
+impl JsonSchema {
     /// Compiles a schema of draft 4, 6, 7, 2019-09 or 2020-12, by its `$schema` (unset: 2020-12).
     ///
     /// # Errors
@@ -60,18 +68,25 @@ impl ResultSchema {
         &self.text
     }
 
-    /// Checks an object, compact JSON. Numbers are compared as 64-bit integers or as doubles.
+    /// Checks a document. Numbers are compared as 64-bit integers or as doubles.
     ///
     /// # Errors
-    /// The first thing that breaks the schema: one sentence of at most about 1 KiB.
-    pub(super) fn check(&self, object: &str) -> Result<(), String> {
-        let object: Value = deep(object)
-            .map_err(|error| format!("the result cannot be checked against its profile's result_schema: {error}"))?;
-        self.validator.validate(&object).map_err(|error| broken(&error))
+    /// The first thing that breaks the schema: where, what and by which rule; at most about 1 KiB.
+    pub(super) fn check(&self, document: &Value) -> Result<(), String> {
+        self.validator.validate(document).map_err(|error| broken(&error))
+    }
+
+    /// All that breaks the schema, as by [`Self::check`], in a document whose JSON has `bytes` bytes;
+    /// of a large one only the first. Empty: it matches.
+    pub(super) fn violations(&self, document: &Value, bytes: usize) -> Vec<String> {
+        if bytes > COLLECT_MAX_BYTES {
+            return self.check(document).err().into_iter().collect();
+        }
+        self.validator.iter_errors(document).take(VIOLATIONS_MAX).map(|error| broken(&error)).collect()
     }
 }
 
-/// What broke the schema, where, and by which rule.
+/// Where the schema is broken, what broke it, and by which rule.
 fn broken(error: &ValidationError<'_>) -> String {
     let value = match error.instance().as_ref() {
         // These would be told whole.
@@ -80,8 +95,22 @@ fn broken(error: &ValidationError<'_>) -> String {
         scalar => told(&scalar.to_string(), VALUE_MAX_BYTES),
     };
     let (place, rule) = (shown_path(error.instance_path()), shown_path(error.schema_path()));
-    let sentence = told(&error.masked_with(value).to_string(), SENTENCE_MAX_BYTES);
-    format!("the result breaks its profile's result_schema {place}: {sentence} (rule {rule})")
+    let mut sentence = told(&error.masked_with(value).to_string(), SENTENCE_MAX_BYTES);
+    if let ValidationErrorKind::AnyOf { context } | ValidationErrorKind::OneOfNotValid { context } = error.kind() {
+        // The keyword alone does not say what would do.
+        let causes = context.iter().filter_map(|branch| branch.first()).take(BRANCHES_MAX).map(cause);
+        sentence = told(&format!("{sentence}: {}", causes.collect::<Vec<_>>().join(", or ")), SENTENCE_MAX_BYTES);
+    }
+    format!("{place}: {sentence} (rule {rule})")
+}
+
+/// Why one of several alternatives does not hold.
+fn cause(error: &ValidationError<'_>) -> String {
+    let sentence = told(&error.masked().to_string(), VALUE_MAX_BYTES);
+    match error.instance_path().as_str() {
+        "" => sentence,
+        _ => format!("{} {sentence}", shown_path(error.instance_path())),
+    }
 }
 
 fn shown_path(path: &Location) -> String {
@@ -91,15 +120,15 @@ fn shown_path(path: &Location) -> String {
     }
 }
 
-impl PartialEq for ResultSchema {
+impl PartialEq for JsonSchema {
     fn eq(&self, other: &Self) -> bool {
         self.text == other.text
     }
 }
 
-impl fmt::Debug for ResultSchema {
+impl fmt::Debug for JsonSchema {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("ResultSchema").field(&self.text).finish()
+        f.debug_tuple("JsonSchema").field(&self.text).finish()
     }
 }
 
@@ -117,10 +146,15 @@ mod tests {
         "additionalProperties": false
     }"#;
 
+    fn value(text: &str) -> Value {
+        serde_json::from_str(text).unwrap()
+    }
+
     #[test]
     fn the_place_and_the_rule_are_told() {
-        let schema = ResultSchema::compile(ROWS).unwrap();
-        assert_eq!(schema.check(r#"{"rows":[[1],[2,123456789012345678901234567890]],"name":"ok"}"#), Ok(()));
+        let schema = JsonSchema::compile(ROWS).unwrap();
+        let fine = r#"{"rows":[[1],[2,123456789012345678901234567890]],"name":"ok"}"#;
+        assert_eq!(schema.check(&value(fine)), Ok(()));
         for (object, place, rule) in [
             (r#"{"rows":[[1],[2,"x"]]}"#, r#"at `/rows/1/1`: "x" is not of type "integer""#, "/items/items/type`"),
             (r#"{"rows":{"a":1}}"#, "at `/rows`: the object is not of type", "`/properties/rows/type`"),
@@ -128,14 +162,21 @@ mod tests {
             (r#"{"rows":[],"x\u001b":1}"#, r"'x\u{1b}' was unexpected", "`/additionalProperties`"),
             (r#"{"rows":[],"name":"A"}"#, "does not match \"^[a-z]+$\"", "/pattern`"),
         ] {
-            let error = schema.check(object).unwrap_err();
+            let error = schema.check(&value(object)).unwrap_err();
             assert!(error.contains(place) && error.contains(rule), "{object}: {error}");
         }
     }
 
     #[test]
+    fn alternatives_say_what_each_lacks() {
+        let schema = JsonSchema::compile(r#"{"oneOf": [{"required": ["a"]}, {"required": ["b"]}]}"#).unwrap();
+        let error = schema.check(&value("{}")).unwrap_err();
+        assert!(error.contains(r#": "a" is a required property, or "b" is a required property (rule"#), "{error}");
+    }
+
+    #[test]
     fn what_is_told_is_bounded() {
-        let schema = ResultSchema::compile(ROWS).unwrap();
+        let schema = JsonSchema::compile(ROWS).unwrap();
         let long = "x".repeat(500_000);
         let unexpected: String = (0..20_000).map(|i| format!(r#","k{i}":0"#)).collect();
         for object in [
@@ -144,24 +185,24 @@ mod tests {
             format!(r#"{{"rows":[],"{long}":1}}"#),
             format!(r#"{{"rows":[]{unexpected}}}"#),
         ] {
-            let error = schema.check(&object).unwrap_err();
+            let error = schema.check(&value(&object)).unwrap_err();
             assert!(error.len() < 1500, "{} bytes", error.len());
         }
     }
 
     #[test]
-    fn a_number_that_is_none_here_is_told() {
-        let error = ResultSchema::compile("{}").unwrap().check(r#"{"n":1e999}"#).unwrap_err();
-        assert!(error.contains("number out of range"), "{error}");
-    }
-
-    #[test]
-    fn objects_as_deep_as_are_read_are_checked() {
-        let tree = r##"{ "type": ["object", "integer"], "additionalProperties": { "$ref": "#" } }"##;
-        let schema = ResultSchema::compile(tree).unwrap();
-        let nested = |leaf: &str| format!("{}{leaf}{}", r#"{"a":"#.repeat(200), "}".repeat(200));
-        assert_eq!(schema.check(&nested("1")), Ok(()));
-        assert!(schema.check(&nested("\"x\"")).unwrap_err().contains("/a/a/a"));
+    fn all_violations_up_to_a_bound() {
+        let schema = JsonSchema::compile(ROWS).unwrap();
+        let all = |text: &str| schema.violations(&value(text), text.len());
+        assert!(all(r#"{"rows":[[1]],"name":"ok"}"#).is_empty());
+        let found = all(r#"{"rows":[["x"],[2,true]],"name":"A","more":1}"#);
+        for place in ["at `/rows/0/0`", "at `/rows/1/1`", "at `/name`", "at the top: Additional properties"] {
+            assert_eq!(found.iter().filter(|text| text.starts_with(place)).count(), 1, "{place}: {found:?}");
+        }
+        assert_eq!(found.len(), 4, "{found:?}");
+        let wrong = |count: usize| format!(r#"{{"rows":[[{}"x"]]}}"#, "\"x\",".repeat(count));
+        assert_eq!(all(&wrong(1000)).len(), VIOLATIONS_MAX);
+        assert_eq!(all(&wrong(100_000)).len(), 1);
     }
 
     #[test]
@@ -177,7 +218,7 @@ mod tests {
             (r#"{"pattern": "(a"}"#, "at `/pattern`: "),
             (r#"{"pattern": "(?=a)b"}"#, "at `/pattern`: "),
         ] {
-            let error = ResultSchema::compile(text).unwrap_err().to_string();
+            let error = JsonSchema::compile(text).unwrap_err().to_string();
             assert!(error.contains(cause) && error.len() < 900, "{text}: {error}");
         }
     }

@@ -35,6 +35,7 @@ pub(super) fn check_request(spec: &RunSpec, profile: Option<&Profile>, rules: &R
     support::check_support(spec, rules, out);
     if let Some(profile) = profile {
         overrides::check_overrides(spec, profile, out);
+        input::check_input_schema(spec, profile, out);
     }
 }
 

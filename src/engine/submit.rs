@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::{Caller, Engine, EngineError, Submit, Submitted};
-use crate::backend::{Created, Launch};
+use crate::backend::{BackendError, Created, Launch};
 use crate::domain::access::Workload;
 use crate::domain::digest::PayloadDigest;
 use crate::domain::facts::{RunFacts, Submission};
@@ -14,6 +14,8 @@ use crate::domain::resolve::{Resolved, resolve};
 use crate::domain::run::Run;
 use crate::domain::spec::{self, RunSpec};
 use crate::domain::syntax::is_dns_label;
+use crate::domain::violation::Violations;
+use crate::runtime::task;
 
 impl Engine {
     /// Submits a run; idempotent by its id.
@@ -69,7 +71,8 @@ impl Engine {
                 }
             }
         }
-        let resolved = match resolve(&spec, &self.inner.rules) {
+        let (spec, resolved) = self.resolve(spec).await?;
+        let resolved = match resolved {
             Ok(resolved) => Some(resolved),
             Err(more) => {
                 if let (Some(run), true, false) = (&run, violations.is_empty(), validate_only)
@@ -86,6 +89,26 @@ impl Engine {
         };
         let launch = launch(RunName { namespace, run }, caller, spec, resolved, digest);
         if validate_only { self.preview(&launch).await } else { self.create(&launch).await }
+    }
+
+    /// Validates and merges. Checking an input against a schema may take a while, so it is not done
+    /// on a thread that serves other callers.
+    async fn resolve(&self, spec: RunSpec) -> Result<(RunSpec, Result<Resolved, Violations>), EngineError> {
+        let profile = spec.profile().and_then(|name| self.inner.rules.profiles.get(name));
+        if spec.input.is_none() || profile.is_none_or(|profile| profile.input_schema.is_none()) {
+            let resolved = resolve(&spec, &self.inner.rules);
+            return Ok((spec, resolved));
+        }
+        let inner = Arc::clone(&self.inner);
+        let checked = task::blocking(move || {
+            let resolved = resolve(&spec, &inner.rules);
+            (spec, resolved)
+        });
+        let failed = |error| {
+            let source = std::io::Error::other(error);
+            EngineError::Backend(BackendError::Io { what: "checking the request".to_owned(), source })
+        };
+        checked.await.map_err(failed)
     }
 
     /// The run of this id, if it has this payload: what would be refused today may have been fine

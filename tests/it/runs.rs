@@ -1,7 +1,9 @@
 //! What only the local backend does, and the built-in runner.
 
 use longshore::proto::v1::input::Content;
-use longshore::proto::v1::{FailureReason, Input, ResultState, RunSpec, RunState, Security, SubmitRunRequest};
+use longshore::proto::v1::{
+    ErrorReason, FailureReason, Input, ResultState, RunSpec, RunState, Security, SubmitRunRequest,
+};
 
 use crate::fixture::{Local, script};
 use crate::support::client::submit_request;
@@ -106,15 +108,30 @@ async fn a_program_gets_no_environment_of_the_daemon() {
 }
 
 #[tokio::test]
-async fn the_sql_runner_reports_bad_input_as_its_result() {
+async fn input_that_breaks_its_profiles_schema_is_refused_by_field() {
     let local = Local::start().await;
     let client = local.client().await;
-    for (input, expected) in [(None, "INVALID_INPUT"), (Some("{\"sql\": 1}"), "VALIDATION_ERROR")] {
-        let run = client.run(RunSpec { input: input.map(json_input), ..runner("sql") }).await;
-        assert_eq!(run.state(), RunState::Failed, "{run:?}");
-        let result: serde_json::Value = serde_json::from_str(&run.result.expect("a result").json).unwrap();
-        assert_eq!(result["error"]["type"], expected, "{result}");
+    let raw = |bytes: &[u8]| Input { content: Some(Content::Raw(bytes.to_vec())) };
+    for (input, fields) in [
+        (None, &["spec.input"][..]),
+        (
+            Some(json_input(r#"{"sql": 1, "max_rows": 0, "dataset": "demo/shop"}"#)),
+            &["spec.input.json", "spec.input.json"],
+        ),
+        (Some(raw(br#"{"dataset": "demo/shop"}"#)), &["spec.input.raw"]),
+        (Some(raw(b"select 1")), &["spec.input.raw"]),
+    ] {
+        for validate_only in [false, true] {
+            let spec = RunSpec { input: input.clone(), ..runner("sql") };
+            let refused = client.try_submit(SubmitRunRequest { validate_only, ..submit_request(spec) }).await;
+            let refused = refused.expect_err("a request that the runner can't use");
+            let violated = crate::support::errors::violated_fields(&refused, ErrorReason::InvalidFields);
+            assert_eq!(violated, fields, "{refused:?}");
+        }
     }
+    let fine = RunSpec { input: Some(raw(br#"{"dataset": "demo/shop", "sql": "select 1 as one"}"#)), ..runner("sql") };
+    let run = client.run(fine).await;
+    assert_eq!(run.state(), RunState::Succeeded, "{run:?}");
 }
 
 #[tokio::test]

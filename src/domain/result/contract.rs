@@ -1,16 +1,17 @@
 //! What a profile says of its results, and what that makes of an object that was read.
 
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
+use super::super::schema::JsonSchema;
 use super::report::{self, Reported};
-use super::schema::ResultSchema;
 use super::{ResultError, ResultErrorKind, ResultOutcome};
 
 /// What a profile says of its results.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RunnerContract {
     /// What an object must match to be a result.
-    pub schema: Option<ResultSchema>,
+    pub schema: Option<JsonSchema>,
     /// Whether the object says how the run went.
     pub reports_status: bool,
 }
@@ -53,7 +54,7 @@ impl RunnerContract {
                 Err(odd) => warning = Some(odd),
             }
         }
-        if let Some(Err(message)) = self.schema.as_ref().map(|schema| schema.check(json)) {
+        if let Some(Err(message)) = self.schema.as_ref().map(|schema| check(schema, json)) {
             let position = found.byte_range.map(|(start, _)| start);
             let error = ResultError { kind: ResultErrorKind::Invalid, message, position };
             return Checked { outcome: ResultOutcome::None(error), reported };
@@ -61,6 +62,13 @@ impl RunnerContract {
         found.warnings.extend(warning);
         Checked { outcome: ResultOutcome::Found(found), reported }
     }
+}
+
+/// Checks an object, compact JSON, against the schema of its profile.
+fn check(schema: &JsonSchema, object: &str) -> Result<(), String> {
+    let object: Value = deep(object)
+        .map_err(|error| format!("the result cannot be checked against its profile's result_schema: {error}"))?;
+    schema.check(&object).map_err(|broken| format!("the result breaks its profile's result_schema {broken}"))
 }
 
 /// Reads compact JSON of the result reader, whose depth is bounded there.
@@ -71,7 +79,7 @@ pub(super) fn deep<T: DeserializeOwned>(json: &str) -> Result<T, serde_json::Err
 }
 
 /// Text of somebody else as it is told: control characters escaped, cut to `max` bytes with a mark.
-pub(super) fn told(text: &str, max: usize) -> String {
+pub(in crate::domain) fn told(text: &str, max: usize) -> String {
     const MARK: &str = "…";
     let mut out = String::new();
     let mut cut = 0;
@@ -120,7 +128,7 @@ mod tests {
 
     #[test]
     fn an_object_that_breaks_the_schema_is_invalid_and_what_it_reports_counts() {
-        let schema = ResultSchema::compile(r#"{"required":["rows"]}"#).unwrap();
+        let schema = JsonSchema::compile(r#"{"required":["rows"]}"#).unwrap();
         let contract = RunnerContract { schema: Some(schema), reports_status: true };
         let checked = contract.check(found(r#"{"status":"error","error":{"type":"T","message":"m"}}"#));
         let info = checked.outcome.to_info();
@@ -132,6 +140,22 @@ mod tests {
 
         let fine = found(r#"{"status":"success","rows":[]}"#);
         assert_eq!(contract.check(fine.clone()), fine.into());
+    }
+
+    #[test]
+    fn a_number_that_is_none_here_is_told() {
+        let error = check(&JsonSchema::compile("{}").unwrap(), r#"{"n":1e999}"#).unwrap_err();
+        assert!(error.contains("number out of range"), "{error}");
+    }
+
+    #[test]
+    fn objects_as_deep_as_are_read_are_checked() {
+        let tree = r##"{ "type": ["object", "integer"], "additionalProperties": { "$ref": "#" } }"##;
+        let schema = JsonSchema::compile(tree).unwrap();
+        let nested = |leaf: &str| format!("{}{leaf}{}", r#"{"a":"#.repeat(200), "}".repeat(200));
+        assert_eq!(check(&schema, &nested("1")), Ok(()));
+        let error = check(&schema, &nested("\"x\"")).unwrap_err();
+        assert!(error.starts_with("the result breaks its profile's result_schema at `/a/a/a"), "{error}");
     }
 
     #[test]

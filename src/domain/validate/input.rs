@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 
 use serde::de::IgnoredAny;
+use serde_json::Value;
 
 use crate::domain::name::shown;
+use crate::domain::profile::Profile;
 use crate::domain::spec::{File, Input, RunSpec};
 use crate::domain::syntax::{FILE_PATH_MAX, is_file_path};
 use crate::domain::violation::Violations;
@@ -35,6 +37,35 @@ pub(super) fn check_input(spec: &RunSpec, max_bytes: usize, out: &mut Violations
         check_files(&spec.files, out);
     }
     check_total(spec, max_bytes, out);
+}
+
+/// Whether the input is what the profile publishes that it takes. No input at all is checked as
+/// `null`.
+pub(super) fn check_input_schema(spec: &RunSpec, profile: &Profile, out: &mut Violations) {
+    let Some(schema) = &profile.input_schema else { return };
+    let name = &profile.name;
+    let see = format!("see `longshore profiles {name}`");
+    let Some(input) = &spec.input else {
+        if schema.check(&Value::Null).is_err() {
+            let what = format!("must be set: profile `{name}` takes a JSON document by its input_schema");
+            out.add("spec.input", format!("{what}; {see}"));
+        }
+        return;
+    };
+    let (field, bytes) = (input_field(input), input.as_bytes());
+    let document: Value = match serde_json::from_slice(bytes) {
+        Ok(document) => document,
+        // That it is none was said by `check_input`.
+        Err(_) if matches!(input, Input::Json(_)) => return,
+        Err(error) => {
+            let what = format!("is no JSON document: {error}; profile `{name}` takes one by its input_schema");
+            return out.add(field, format!("{what}; {see}"));
+        }
+    };
+    for (i, broken) in schema.violations(&document, bytes.len()).into_iter().enumerate() {
+        let see = if i == 0 { format!("; {see}") } else { String::new() };
+        out.add(field, format!("breaks the input_schema of profile `{name}` {broken}{see}"));
+    }
 }
 
 fn check_files(files: &[File], out: &mut Violations) {

@@ -1,7 +1,5 @@
 //! A profile as it stands in the configuration.
 
-use serde::de::IgnoredAny;
-
 use crate::domain::name::shown;
 use crate::domain::profile::{InputDelivery, KubernetesProfile, LocalProfile, Profile};
 use crate::domain::syntax::is_dns_label;
@@ -39,9 +37,6 @@ pub(super) fn check_profile(profile: &Profile, at: &str, out: &mut Violations) {
     }
     for (i, key) in profile.pod_annotations.iter().enumerate() {
         check_annotation_key(key, &format!("{at}.pod_annotations[{i}]"), out);
-    }
-    if let Some(Err(error)) = profile.input_schema.as_deref().map(serde_json::from_str::<IgnoredAny>) {
-        out.add(format!("{at}.input_schema"), format!("is no JSON document: {error}"));
     }
 }
 

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use crate::domain::profile::{InputDelivery, Profile};
 use crate::domain::resolve::tests::{container, env, map, mount, on_kubernetes, on_local, runner, secret_env};
 use crate::domain::resolve::{Rules, resolve};
+use crate::domain::schema::JsonSchema;
 use crate::domain::spec::*;
 use crate::domain::violation::ViolationKind::{self, Invalid, NotSupportedYet, UnsupportedOnBackend};
 
@@ -319,6 +320,48 @@ fn input_and_files() {
             |s| s.files = (0..1000).map(|i| file(&i.to_string())).collect(),
         ],
     );
+}
+
+#[test]
+fn input_against_the_schema_of_its_profile() {
+    let mut rules = on_kubernetes();
+    let schema = r#"{"type": "object", "required": ["n"], "properties": {"n": {"type": "integer"}}}"#;
+    rules.profiles.get_mut("open").unwrap().input_schema = Some(JsonSchema::compile(schema).unwrap());
+    let given = |input: Input| RunSpec { input: Some(input), ..runner("open") };
+    let base = given(Input::Json(r#"{"n": 1}"#.into()));
+    refuse(
+        &base,
+        &rules,
+        Invalid,
+        &[
+            (
+                |s| s.input = Some(Input::Json(r#"{"n": "1"}"#.into())),
+                "spec.input.json",
+                "of profile `open` at `/n`: \"1\" is not of type \"integer\" (rule at `/properties/n/type`); see `longshore profiles open`",
+            ),
+            (
+                |s| s.input = Some(Input::Json("{}".into())),
+                "spec.input.json",
+                "at the top: \"n\" is a required property",
+            ),
+            (|s| s.input = Some(Input::Json("{".into())), "spec.input.json", "is no JSON document"),
+            (
+                |s| s.input = Some(Input::Raw(b"{\"n\": true}".to_vec())),
+                "spec.input.raw",
+                "at `/n`: true is not of type",
+            ),
+            (|s| s.input = Some(Input::Raw(b"n=1".to_vec())), "spec.input.raw", "is no JSON document"),
+            (|s| s.input = Some(Input::Raw(vec![0xff])), "spec.input.raw", "is no JSON document"),
+            (|s| s.input = None, "spec.input", "must be set: profile `open` takes a JSON document"),
+        ],
+    );
+    accept(&base, &rules, &[|s| s.input = Some(Input::Raw(br#"{"n": 2, "more": []}"#.to_vec()))]);
+    let all = "{\"properties\": {\"a\": {\"type\": \"integer\"}, \"b\": {\"type\": \"integer\"}}}";
+    rules.profiles.get_mut("open").unwrap().input_schema = Some(JsonSchema::compile(all).unwrap());
+    let both = resolve(&given(Input::Json(r#"{"a": "x", "b": "y"}"#.into())), &rules).unwrap_err();
+    let fields: Vec<_> = both.as_slice().iter().map(|violation| violation.field.as_str()).collect();
+    assert_eq!(fields, ["spec.input.json"; 2], "{both}");
+    accept(&runner("open"), &rules, &[|s| s.input = None]);
 }
 
 #[test]
@@ -821,7 +864,7 @@ fn a_profile_that_would_lack_something_here_is_refused() {
 #[test]
 fn profiles_as_configured() {
     type Fault = (fn(&mut Profile), &'static str, &'static str);
-    let rows: [Fault; 14] = [
+    let rows: [Fault; 13] = [
         (|p| p.name = "Sql".into(), "profiles.sql", "no name of a profile"),
         (|p| p.input = InputDelivery::Env("A B".into()), "profiles.sql.input", "no name of a variable"),
         (|p| p.input = InputDelivery::Env("LONGSHORE_X".into()), "profiles.sql.input", "Longshore's own"),
@@ -835,7 +878,6 @@ fn profiles_as_configured() {
         (|p| p.overridable.push("run_timeouts".into()), "profiles.sql.overridable[2]", "there are: `run_timeout`"),
         (|p| p.pod_annotations.push("a b".into()), "profiles.sql.pod_annotations[1]", "no annotation key"),
         (|p| p.defaults.env = vec![env("LONGSHORE_RUN", "")], "profiles.sql.defaults.env[0].name", "Longshore's own"),
-        (|p| p.input_schema = Some("{".into()), "profiles.sql.input_schema", "no JSON document"),
         (
             |p| p.defaults.workload = container().workload,
             "profiles.sql.defaults.workload",

@@ -9,7 +9,7 @@ use crate::backend::Logs;
 use crate::domain::facts::{AttemptFacts, AttemptPhase, MainFacts, Terminated};
 use crate::domain::log::{LogGap, LogPiece};
 use crate::domain::profile::Profile;
-use crate::domain::result::ResultSchema;
+use crate::domain::schema::JsonSchema;
 use crate::domain::spec::ResultScan;
 use crate::domain::testing;
 use crate::engine::EngineMetrics;
@@ -177,7 +177,7 @@ async fn an_overdue_output_leaves_the_file() {
 
 /// Contracts of profiles `strict` and `loose`.
 fn contracts() -> Contracts {
-    let schema = ResultSchema::compile(r#"{"required":["rows"]}"#).unwrap();
+    let schema = JsonSchema::compile(r#"{"required":["rows"]}"#).unwrap();
     let profile = |name: &str, result_schema| {
         (name.to_owned(), Profile { name: name.to_owned(), result_schema, ..Profile::default() })
     };
@@ -212,7 +212,7 @@ async fn a_check_that_takes_too_long_is_given_up() {
         { "properties": { "a": { "$ref": "#" } }, "required": ["b"] },
         { "properties": { "a": { "$ref": "#" } }, "required": ["c"] }
     ] }"##;
-    let profile = Profile { result_schema: Some(ResultSchema::compile(twice).unwrap()), ..Profile::default() };
+    let profile = Profile { result_schema: Some(JsonSchema::compile(twice).unwrap()), ..Profile::default() };
     let contracts = Contracts::new(&[("slow".to_owned(), profile)].into(), Duration::from_millis(1));
     let object = format!("{}1{}", r#"{"a":"#.repeat(14), "}".repeat(14));
     let checked = contracts.check(Some("slow"), output(&[line(&object)]).finish(b"")).await;

@@ -83,7 +83,7 @@ fn one(profile: Profile, missing: Option<String>) -> v1::RunnerProfile {
     v1::RunnerProfile {
         name: profile.name,
         description: profile.description,
-        input_schema: profile.input_schema.unwrap_or_default(),
+        input_schema: profile.input_schema.map(|schema| schema.text().to_owned()).unwrap_or_default(),
         result_schema: profile.result_schema.map(|schema| schema.text().to_owned()).unwrap_or_default(),
         overridable: profile.overridable,
         defaults: Some(spec::to_wire(&profile.defaults, View::Full)),

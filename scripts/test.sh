@@ -22,7 +22,7 @@ lints() {
   step "format"
   cargo fmt --check
   step "lints"
-  cargo clippy --locked --all-targets -- -D warnings
+  cargo clippy --locked --workspace --all-targets -- -D warnings
   cargo clippy --locked --test cluster -- -D warnings
   step "the domain alone"
   cargo check --locked --no-default-features
@@ -36,7 +36,7 @@ lints() {
 
 local_tests() {
   step "unit and property tests"
-  cargo test --locked --lib
+  cargo test --locked --workspace --lib
   reader_tests
   step "tests through gRPC and the command line, on the local backend"
   command -v bwrap >/dev/null || skip "isolation on the local backend: needs bubblewrap"
@@ -107,7 +107,7 @@ case $what in
   fast)
     lints
     step "unit and property tests"
-    cargo test --locked --lib
+    cargo test --locked --workspace --lib
     ;;
   cluster) cluster_tests ;;
   all)

@@ -33,6 +33,7 @@ mod restart;
 mod runners;
 mod runs;
 mod service;
+mod sql;
 #[path = "../support/support.rs"]
 #[allow(dead_code, reason = "shared with the suite for clusters")]
 mod support;

@@ -63,7 +63,11 @@ impl Database {
             .disable_statement_logging();
         let mut connection = SqliteConnection::connect_with(&options).await.map_err(internal)?;
         let clock = deadline.clone();
-        connection.lock_handle().await.map_err(internal)?.set_progress_handler(STEPS_PER_LOOK, move || clock.keep_on());
+        let mut handle = connection.lock_handle().await.map_err(internal)?;
+        handle.set_progress_handler(STEPS_PER_LOOK, move || clock.keep_on());
+        longshore_sqlite::refuse_quoted_texts(&mut handle)
+            .map_err(|error| RunError::Internal(format!("SQLite: {error}")))?;
+        drop(handle);
         Ok(Self { connection, tables: Vec::new(), deadline })
     }
 

@@ -23,10 +23,56 @@ pub(super) fn explain(message: &str, tables: &[Table]) -> String {
         let shapes: Vec<String> =
             tables.iter().map(|table| format!("{}({})", table.name, table.columns.join(", "))).collect();
         format!("{near} (columns: {})", shapes.join(", "))
+    } else if let Some(name) = message.strip_prefix("no such function: ").filter(|name| needs_a_flag(name)) {
+        format!(
+            "; this build of Longshore lacks {name}(): SQLite was built without the flags that .cargo/config.toml in \
+             Longshore's repository sets (LIBSQLITE3_FLAGS), so build it from within the repository"
+        )
     } else {
         String::new()
     };
     shorten(format!("{message}{hint}"), HINT_BYTES)
+}
+
+/// Whether SQLite has this function only if it was built with SQLITE_ENABLE_MATH_FUNCTIONS or
+/// SQLITE_ENABLE_PERCENTILE.
+fn needs_a_flag(name: &str) -> bool {
+    const FLAGGED: [&str; 33] = [
+        "acos",
+        "acosh",
+        "asin",
+        "asinh",
+        "atan",
+        "atan2",
+        "atanh",
+        "ceil",
+        "ceiling",
+        "cos",
+        "cosh",
+        "degrees",
+        "exp",
+        "floor",
+        "ln",
+        "log",
+        "log10",
+        "log2",
+        "median",
+        "mod",
+        "percentile",
+        "percentile_cont",
+        "percentile_disc",
+        "pi",
+        "pow",
+        "power",
+        "radians",
+        "sin",
+        "sinh",
+        "sqrt",
+        "tan",
+        "tanh",
+        "trunc",
+    ];
+    FLAGGED.iter().any(|flagged| name.eq_ignore_ascii_case(flagged))
 }
 
 /// The last part of `a.b`, without what SQLite adds after it.
@@ -54,6 +100,13 @@ mod tests {
                 "no such column: o.staus; did you mean \"status\"? (columns: orders(id, status), customers(id, name))",
             ),
             ("near \"FROM\": syntax error", "near \"FROM\": syntax error"),
+            (
+                "no such function: sqrt",
+                "no such function: sqrt; this build of Longshore lacks sqrt(): SQLite was built without the flags that \
+                 .cargo/config.toml in Longshore's repository sets (LIBSQLITE3_FLAGS), so build it from within the \
+                 repository",
+            ),
+            ("no such function: foo", "no such function: foo"),
         ];
         for (message, explained) in cases {
             assert_eq!(explain(message, &tables), explained);

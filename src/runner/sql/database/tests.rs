@@ -109,6 +109,11 @@ async fn mistakes_are_explained() {
             "SELECT o.staus FROM orders o",
             "no such column: o.staus; did you mean \"status\"? (columns: orders(id, status))",
         ),
+        (
+            "SELECT \"staus\", count(*) FROM orders GROUP BY 1",
+            "no such column: \"staus\" - should this be a string literal in single-quotes?; did you mean \"status\"? \
+             (columns: orders(id, status))",
+        ),
         ("SELECT load_extension('x')", "not authorized"),
         ("SELECT readfile('/etc/passwd')", "no such function: readfile"),
     ];

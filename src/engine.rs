@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::backend::{Backend, BackendError, Preview};
 use crate::domain::access::Verb;
 use crate::domain::failure::FailureClass;
-use crate::domain::log::{LogGap, LogPiece, LogStream};
+use crate::domain::log::{LogGap, LogPiece, LogStream, LogTruncationCause};
 use crate::domain::name::{NamespaceName, Parent, RunId, RunName};
 use crate::domain::profile::Profile;
 use crate::domain::resolve::Rules;
@@ -129,9 +129,9 @@ pub struct RunFilter {
     /// Labels.
     pub labels: LabelSelector,
     /// Created at or after.
-    pub create_time_from: Option<Timestamp>,
+    pub from_create_time: Option<Timestamp>,
     /// Created before.
-    pub create_time_to: Option<Timestamp>,
+    pub to_create_time: Option<Timestamp>,
     /// Profile.
     pub profile: Option<String>,
     /// Class of the failure.
@@ -165,14 +165,28 @@ pub struct RunPage {
 pub enum WatchEvent {
     /// There, new or changed.
     Run(Arc<Run>),
-    /// Gone, or ceased to match.
-    Deleted(RunName),
+    /// A run that was sent before and does not belong to this watch any more.
+    Removed {
+        /// The run as last known; as it is now, if it only ceased to match.
+        run: Arc<Run>,
+        /// Why.
+        cause: RemovalCause,
+    },
     /// All that was there has been told.
     Synced,
     /// Nothing new.
     Heartbeat,
     /// Call again.
     Reconnect(ReconnectReason),
+}
+
+/// Why a run left a watch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RemovalCause {
+    /// It is gone with its record.
+    Deleted,
+    /// It is there but no longer matches.
+    Unmatched,
 }
 
 /// Why a stream has to be opened again.
@@ -269,7 +283,9 @@ pub enum LogEvent {
         /// Attempt.
         attempt: u32,
         /// Why.
-        cause: String,
+        cause: LogTruncationCause,
+        /// The same in a sentence.
+        message: String,
     },
     /// Nothing new.
     Heartbeat {

@@ -131,8 +131,14 @@ impl Client {
         self.call(CALL_LIMIT, request, |mut client, request| async move { client.runs.submit_run(request).await }).await
     }
 
+    /// The run with all that is known of it.
     pub(super) async fn get(&self, name: &str) -> Result<pb::Run, CliError> {
-        let request = pb::GetRunRequest { name: name.to_owned(), view: pb::RunView::Full.into() };
+        self.get_in(name, pb::RunView::Full).await
+    }
+
+    /// The run in this view.
+    pub(super) async fn get_in(&self, name: &str, view: pb::RunView) -> Result<pb::Run, CliError> {
+        let request = pb::GetRunRequest { name: name.to_owned(), view: view.into() };
         let answer = self
             .call(CALL_LIMIT, request, |mut client, request| async move { client.runs.get_run(request).await })
             .await?;

@@ -126,12 +126,12 @@ impl Demo<'_> {
     /// Whether it failed as the user's fault, with the runner's own words.
     async fn tell_failure(&self, run: &pb::Run) -> Result<bool, CliError> {
         let Some(failure) = &run.failure else { return Ok(false) };
-        self.say(&format!("Who has to act:     {}", class_name(failure.class))).await?;
+        self.say(&format!("Who has to act:     {}", class_name(failure.failure_class))).await?;
         self.say(&format!("What happened:      {}", reason_name(failure.reason))).await?;
         self.say(&format!("In a sentence:      {}", clean(&failure.message))).await?;
         let told = result::read(&self.client, run).await?.as_deref().and_then(result::told_error);
         self.say(&format!("The runner's words: {}", told.as_deref().unwrap_or("none"))).await?;
-        let is_users = failure.class() == pb::FailureClass::User;
+        let is_users = failure.failure_class() == pb::FailureClass::User;
         Ok(run.state() == pb::RunState::Failed && is_users && told.is_some())
     }
 

@@ -76,6 +76,11 @@ impl CliError {
         }
     }
 
+    /// Whether the server says that there is no such resource.
+    pub(super) fn is_not_found(&self) -> bool {
+        matches!(self, Self::Api(status) if status.code() == Code::NotFound)
+    }
+
     pub(super) fn exit_code(&self) -> u8 {
         match self {
             Self::Output(cause) if cause.kind() == io::ErrorKind::BrokenPipe => exit::READER_LEFT,

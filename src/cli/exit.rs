@@ -67,7 +67,7 @@ fn code_of_failed(run: &Run) -> u8 {
         | R::Lost
         | R::Internal => INFRA,
         // A reason that a newer server gives: the class still tells who has to act.
-        R::Unspecified => match failure.class() {
+        R::Unspecified => match failure.failure_class() {
             FailureClass::User => own_code(run).unwrap_or(LONGSHORE),
             FailureClass::Infra | FailureClass::Platform | FailureClass::Policy => INFRA,
             FailureClass::Unspecified => LONGSHORE,
@@ -90,7 +90,8 @@ mod tests {
     use crate::proto::v1::Failure;
 
     fn failed(reason: FailureReason, class: FailureClass, exit_code: Option<i32>, signal: Option<i32>) -> Run {
-        let failure = Failure { class: class.into(), reason: reason.into(), exit_code, signal, ..Default::default() };
+        let failure =
+            Failure { failure_class: class.into(), reason: reason.into(), exit_code, signal, ..Default::default() };
         Run { state: RunState::Failed.into(), failure: Some(failure), ..Default::default() }
     }
 

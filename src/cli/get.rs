@@ -150,7 +150,7 @@ fn describe_attempt(attempt: &pb::Attempt, now: Timestamp, page: &mut Page) {
     page.field("Node", &attempt.node);
     page.field("Uid", &attempt.uid);
     page.field("Started", &time(attempt.start_time).map(|at| moment(at, now)).unwrap_or_default());
-    page.field("Ended", &time(attempt.end_time).map(|at| moment(at, now)).unwrap_or_default());
+    page.field("Ended", &time(attempt.finish_time).map(|at| moment(at, now)).unwrap_or_default());
     page.field("Exit code", &attempt.exit_code.map(|code| code.to_string()).unwrap_or_default());
     page.field("Signal", &attempt.signal.map(|signal| signal.to_string()).unwrap_or_default());
     if let Some(failure) = &attempt.failure {
@@ -158,7 +158,7 @@ fn describe_attempt(attempt: &pb::Attempt, now: Timestamp, page: &mut Page) {
     }
     for evidence in &attempt.evidence {
         let times = if evidence.count > 1 { format!(" ({} times)", evidence.count) } else { String::new() };
-        let at = time(evidence.time).map(|at| format!("{} ago ", age(time_span(at, now)))).unwrap_or_default();
+        let at = time(evidence.report_time).map(|at| format!("{} ago ", age(time_span(at, now)))).unwrap_or_default();
         page.line(&format!("- {at}{}: {}{times}", evidence.reason, evidence.message));
     }
 }
@@ -220,7 +220,7 @@ impl Page {
 
     fn failure(&mut self, failure: &pb::Failure) {
         self.field("Reason", &reason_name(failure.reason));
-        self.field("Class", &class_name(failure.class));
+        self.field("Class", &class_name(failure.failure_class));
         self.field("Message", &failure.message);
         self.field("Exit code", &failure.exit_code.map(|code| code.to_string()).unwrap_or_default());
         self.field("Signal", &failure.signal.map(|signal| signal.to_string()).unwrap_or_default());
@@ -239,7 +239,7 @@ mod tests {
     #[test]
     fn a_failed_run_described() {
         let failure = pb::Failure {
-            class: pb::FailureClass::User.into(),
+            failure_class: pb::FailureClass::User.into(),
             reason: pb::FailureReason::OomKilled.into(),
             message: "used more than 64Mi\x1b[2J".into(),
             exit_code: Some(137),
@@ -256,7 +256,7 @@ mod tests {
                 job: "run-a".into(),
                 failure: Some(failure),
                 evidence: vec![pb::Evidence {
-                    time: at(4),
+                    report_time: at(4),
                     reason: "OOMKilling".into(),
                     message: "out of memory".into(),
                     count: 2,

@@ -43,7 +43,11 @@ fn take_objects(value: &mut Value, name: &str) -> Vec<String> {
     let results: Vec<&mut Value> = match name {
         "Result" => vec![value],
         "Run" => value.get_mut("result").into_iter().collect(),
-        "SubmitRunResponse" | "WatchRunsResponse" => value.pointer_mut("/run/result").into_iter().collect(),
+        "SubmitRunResponse" => value.pointer_mut("/run/result").into_iter().collect(),
+        "WatchRunsResponse" => {
+            let place = if value.get("removed").is_some() { "/removed/run/result" } else { "/run/result" };
+            value.pointer_mut(place).into_iter().collect()
+        }
         "ListRunsResponse" => {
             let runs = value.get_mut("runs").and_then(Value::as_array_mut);
             runs.into_iter().flatten().filter_map(|run| run.get_mut("result")).collect()

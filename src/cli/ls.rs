@@ -8,14 +8,14 @@ use clap::ValueEnum;
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep};
 
-use self::rows::{Columns, deleted_row};
+use self::rows::Columns;
 use super::connect::{Client, ConnectArgs};
 use super::console::Console;
 use super::error::CliError;
 use super::json::{Layout, to_json};
 use super::output::OutputArgs;
 use super::retry::{Backoff, FOLLOW_PATIENCE};
-use super::table::{Frame, render, render_with, widths};
+use super::table::{CELL_MAX, Frame, render, render_with, widths};
 use super::values;
 use crate::proto::v1 as pb;
 use crate::proto::v1::watch_runs_response::Event;
@@ -27,6 +27,8 @@ Examples:
   longshore ls -A --watch                      every namespace, as it changes
   longshore ls --limit 0 -o json               everything, for a program";
 
+/// Of how many runs that left a watch while it was cut the server is asked what became of them.
+const LOOKED_UP_MAX: usize = 100;
 /// The most runs that one page has.
 const PAGE_MAX: u32 = 500;
 
@@ -142,7 +144,12 @@ async fn watch(client: &Client, args: &LsArgs, console: &Console) -> Result<u8, 
                 match stream.message().await {
                     Ok(Some(answer)) => {
                         backoff.reset();
-                        let text = view.take(&answer, console.out_width())?;
+                        let mut text = view.take(&answer, console.out_width())?;
+                        if matches!(answer.event, Some(Event::Synced(_))) {
+                            for removed in look_up(client, view.missing()).await {
+                                text.push_str(&view.removed(&removed)?);
+                            }
+                        }
                         console.out(text.as_bytes()).await?;
                     }
                     Ok(None) => break,
@@ -164,6 +171,23 @@ async fn watch(client: &Client, args: &LsArgs, console: &Console) -> Result<u8, 
     }
 }
 
+/// What became of runs that left a watch while it was cut.
+async fn look_up(client: &Client, names: Vec<String>) -> Vec<pb::RunRemoved> {
+    let mut removed = Vec::with_capacity(names.len());
+    for (index, name) in names.into_iter().enumerate() {
+        let (cause, run) = match index {
+            LOOKED_UP_MAX.. => (pb::RunRemovalCause::Unspecified, None),
+            _ => match client.get_in(&name, pb::RunView::Basic).await {
+                Ok(run) => (pb::RunRemovalCause::Unmatched, Some(run)),
+                Err(error) if error.is_not_found() => (pb::RunRemovalCause::Deleted, None),
+                Err(_) => (pb::RunRemovalCause::Unspecified, None),
+            },
+        };
+        removed.push(pb::RunRemoved { name, cause: cause.into(), run });
+    }
+    removed
+}
+
 /// What a watch has shown: after a cut the server tells all again, and only what changed is shown again.
 #[derive(Debug)]
 struct WatchView {
@@ -182,7 +206,7 @@ impl WatchView {
         Self { columns, json, known, before_cut, first: Some(Vec::new()), widths: Vec::new() }
     }
 
-    /// A stream begins; what it does not tell until `synced` is gone.
+    /// A stream begins; what is not sent until `synced` does not belong to it any more.
     fn reopened(&mut self) {
         self.before_cut = self.known.keys().cloned().collect();
     }
@@ -198,23 +222,36 @@ impl WatchView {
                 }
                 self.show(run, answer)
             }
-            Some(Event::Deleted(deleted)) => {
-                self.before_cut.remove(&deleted.name);
-                if self.known.remove(&deleted.name).is_none() {
-                    return Ok(String::new());
-                }
-                self.show_deleted(&deleted.name)
-            }
-            Some(Event::Synced(_)) => {
-                let mut text = self.show_first(width);
-                for name in std::mem::take(&mut self.before_cut) {
-                    self.known.remove(&name);
-                    text.push_str(&self.show_deleted(&name)?);
-                }
-                Ok(text)
-            }
+            Some(Event::Removed(removed)) => self.removed(removed),
+            Some(Event::Synced(_)) => Ok(self.show_first(width)),
             _ => Ok(String::new()),
         }
+    }
+
+    /// At `synced`: what was shown before the cut and was not sent again, by name.
+    fn missing(&mut self) -> Vec<String> {
+        let mut names: Vec<String> = std::mem::take(&mut self.before_cut).into_iter().collect();
+        names.sort();
+        names
+    }
+
+    /// What to print for a run that does not belong to the watch any more: nothing if it was not shown.
+    fn removed(&mut self, removed: &pb::RunRemoved) -> Result<String, CliError> {
+        self.before_cut.remove(&removed.name);
+        if self.known.remove(&removed.name).is_none() {
+            return Ok(String::new());
+        }
+        if self.json {
+            let event = Event::Removed(removed.clone());
+            return to_json(&pb::WatchRunsResponse { event: Some(event) }, "WatchRunsResponse", Layout::Line);
+        }
+        if let Some(first) = &mut self.first {
+            first.retain(|run| run.name != removed.name);
+            return Ok(String::new());
+        }
+        let mut table = self.columns.table(&[], Timestamp::now());
+        table.rows.push(self.columns.removed_row(removed, Timestamp::now()));
+        Ok(render_with(&table, Frame::Open, &self.widths, false))
     }
 
     fn show(&mut self, run: &pb::Run, answer: &pb::WatchRunsResponse) -> Result<String, CliError> {
@@ -226,16 +263,6 @@ impl WatchView {
             return Ok(String::new());
         }
         let table = self.columns.table(std::slice::from_ref(run), Timestamp::now());
-        Ok(render_with(&table, Frame::Open, &self.widths, false))
-    }
-
-    fn show_deleted(&self, name: &str) -> Result<String, CliError> {
-        if self.json {
-            let event = Event::Deleted(pb::RunDeleted { name: name.to_owned() });
-            return to_json(&pb::WatchRunsResponse { event: Some(event) }, "WatchRunsResponse", Layout::Line);
-        }
-        let mut table = self.columns.table(&[], Timestamp::now());
-        table.rows.push(deleted_row(self.columns, name));
         Ok(render_with(&table, Frame::Open, &self.widths, false))
     }
 
@@ -254,6 +281,12 @@ impl WatchView {
         for (own, least) in self.widths.iter_mut().zip(self.columns.least_widths()) {
             *own = (*own).max(least);
         }
+        if let Some((last, others)) = self.widths.split_last_mut() {
+            // Nothing follows the last column, so what comes later may take the rest of the line.
+            let taken: usize = others.iter().map(|column| column + 2).sum();
+            let rest = width.map_or(CELL_MAX, |width| width.saturating_sub(taken).min(CELL_MAX));
+            *last = (*last).max(rest);
+        }
         render_with(&table, Frame::Open, &self.widths, true)
     }
 }
@@ -271,7 +304,7 @@ impl LsArgs {
         pb::RunFilter {
             states: self.state.iter().map(|state| i32::from(state.wire())).collect(),
             label_selector: self.selector.clone(),
-            create_time_from: self.since.map(values::wire_time),
+            from_create_time: self.since.map(values::wire_time),
             profile: self.profile.clone(),
             ..Default::default()
         }
@@ -325,9 +358,41 @@ mod tests {
 
         view.reopened();
         assert_eq!(take(&mut view, run("a", "2")), "", "nothing new");
-        let gone = take(&mut view, synced());
-        assert!(gone.starts_with("b  ") && gone.contains("DELETED"), "{gone}");
         assert_eq!(take(&mut view, synced()), "");
+        assert_eq!(view.missing(), ["namespaces/default/runs/b"], "to be looked up");
+        let gone = view.removed(&removed("b", pb::RunRemovalCause::Deleted, pb::RunState::Running)).unwrap();
+        assert!(gone.starts_with("b  ") && gone.contains("DELETED"), "{gone}");
+        assert_eq!(view.missing(), Vec::<String>::new());
+    }
+
+    fn removed(id: &str, cause: pb::RunRemovalCause, state: pb::RunState) -> pb::RunRemoved {
+        let name = format!("namespaces/default/runs/{id}");
+        let run = pb::Run { name: name.clone(), state: state.into(), ..Default::default() };
+        pb::RunRemoved { name, cause: cause.into(), run: Some(run) }
+    }
+
+    #[test]
+    fn what_left_the_watch_is_shown_once_and_as_what_it_is() {
+        use pb::RunRemovalCause as Cause;
+        let mut view = WatchView::new(Columns { with_namespace: false }, false);
+        for id in ["a", "b", "c", "d", "e"] {
+            view.take(&run(id, "1"), None).unwrap();
+        }
+        assert_eq!(view.removed(&removed("e", Cause::Unmatched, pb::RunState::Failed)).unwrap(), "");
+        let table = view.take(&synced(), None).unwrap();
+        assert!(!table.contains("\ne "), "it left before the list was shown: {table}");
+        let mut take = |id, cause, state| {
+            let event = Some(Event::Removed(removed(id, cause, state)));
+            view.take(&pb::WatchRunsResponse { event }, None).unwrap()
+        };
+        let unmatched = take("a", Cause::Unmatched, pb::RunState::Succeeded);
+        assert!(unmatched.contains("SUCCEEDED") && unmatched.contains("no longer matches"), "{unmatched}");
+        let archived = take("b", Cause::Archived, pb::RunState::Succeeded);
+        assert!(archived.contains("ARCHIVED") && !archived.contains("SUCCEEDED"), "{archived}");
+        assert!(take("c", Cause::Deleted, pb::RunState::Failed).contains("DELETED"));
+        assert!(take("d", Cause::Unspecified, pb::RunState::Failed).contains("GONE"));
+        assert_eq!(take("a", Cause::Deleted, pb::RunState::Succeeded), "", "it is not in the list");
+        assert_eq!(take("x", Cause::Deleted, pb::RunState::Succeeded), "", "it never was");
     }
 
     #[test]
@@ -336,5 +401,9 @@ mod tests {
         let line = view.take(&run("a", "1"), None).unwrap();
         assert!(line.starts_with("{\"run\":{") && line.ends_with("}\n"), "{line}");
         assert_eq!(view.take(&synced(), None).unwrap(), "");
+        let gone = view.removed(&removed("a", pb::RunRemovalCause::Unmatched, pb::RunState::Failed)).unwrap();
+        assert!(gone.starts_with(
+            r#"{"removed":{"name":"namespaces/default/runs/a","cause":"RUN_REMOVAL_CAUSE_UNMATCHED","run":{"#
+        ));
     }
 }

@@ -240,7 +240,7 @@ mod tests {
             error: Some(pb::ResultError {
                 kind: pb::ResultErrorKind::Truncated.into(),
                 message: "it ends within a string".into(),
-                position: None,
+                offset: None,
             }),
             ..Default::default()
         };

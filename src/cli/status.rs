@@ -143,7 +143,7 @@ fn watch_of_one(run: &pb::Run) -> Option<pb::WatchRunsRequest> {
         to.nanos -= 1_000_000_000;
         to.seconds = to.seconds.checked_add(1)?;
     }
-    let filter = pb::RunFilter { create_time_from: Some(from), create_time_to: Some(to), ..Default::default() };
+    let filter = pb::RunFilter { from_create_time: Some(from), to_create_time: Some(to), ..Default::default() };
     Some(pb::WatchRunsRequest {
         parent: names::parent(namespace),
         filter: Some(filter),
@@ -194,7 +194,7 @@ pub(super) fn outcome_line(run: &pb::Run, console: &Console) -> String {
 fn outcome_details(run: &pb::Run) -> String {
     let mut line = String::new();
     if let Some(failure) = &run.failure {
-        line.push_str(&format!(" {} ({})", reason_name(failure.reason), class_name(failure.class)));
+        line.push_str(&format!(" {} ({})", reason_name(failure.reason), class_name(failure.failure_class)));
         if !failure.message.is_empty() {
             line.push_str(&format!(": {}", clean(&failure.message)));
         }
@@ -254,7 +254,7 @@ mod tests {
         done.state = pb::RunState::Failed.into();
         done.exit_code = Some(137);
         done.failure = Some(pb::Failure {
-            class: pb::FailureClass::User.into(),
+            failure_class: pb::FailureClass::User.into(),
             reason: pb::FailureReason::OomKilled.into(),
             message: "used more than its limit of 64Mi".into(),
             exit_code: Some(137),
@@ -278,7 +278,7 @@ mod tests {
         let request = watch_of_one(&one).unwrap();
         assert_eq!(request.parent, "namespaces/default");
         let filter = request.filter.unwrap();
-        assert_eq!((filter.create_time_from, filter.create_time_to), (at(7, 999_500_000), at(8, 500_000)));
+        assert_eq!((filter.from_create_time, filter.to_create_time), (at(7, 999_500_000), at(8, 500_000)));
         one.timeline = Some(pb::Timeline { create_time: at(i64::MAX, i32::MAX), ..Default::default() });
         assert_eq!(watch_of_one(&one), None, "a broken time is no panic");
     }

@@ -6,7 +6,7 @@ use unicode_width::UnicodeWidthStr;
 use super::text::{clean, clip};
 
 /// The most columns that one cell takes.
-const CELL_MAX: usize = 80;
+pub(super) const CELL_MAX: usize = 80;
 /// What a cell is not made narrower than.
 const CELL_MIN: usize = 6;
 

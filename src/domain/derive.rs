@@ -167,7 +167,7 @@ fn told(
 /// A time for the end of a run whose program never ran, that is the same on every look.
 fn latest_time(facts: &RunFacts) -> Option<Timestamp> {
     let job_end = facts.last_attempt().and_then(|a| a.job_end.as_ref()).and_then(|e| e.time);
-    let stop = facts.stop.as_ref().map(|s| s.time);
+    let stop = facts.stop.as_ref().map(|s| s.request_time);
     job_end.max(stop)
 }
 
@@ -253,7 +253,7 @@ fn attempts(facts: &RunFacts, outcome: Option<&Outcome>) -> Vec<Attempt> {
             node: attempt.node.clone(),
             create_time: attempt.create_time,
             start_time: started_at(attempt),
-            end_time: end.and_then(|t| t.finished_at),
+            finish_time: end.and_then(|t| t.finished_at),
             exit_code: end.map(|t| t.exit_code),
             signal: end.and_then(outcome::signal),
             failure: outcome.filter(|_| index + 1 == last).and_then(|o| o.failure.clone()),

@@ -230,8 +230,8 @@ fn encode_placement(Placement { node_selector, tolerations, priority_class_name 
         .field("priority_class_name", priority_class_name.as_ref(), |out, name| out.text(name))
 }
 
-fn encode_toleration(out: Encoder, Toleration { key, operator, value, effect }: &Toleration) -> Encoder {
-    out.text(key).text(operator).text(value).text(effect)
+fn encode_toleration(out: Encoder, Toleration { key, match_operator, value, effect }: &Toleration) -> Encoder {
+    out.text(key).text(match_operator).text(value).text(effect)
 }
 
 fn encode_result(ResultRule { mode, scan }: &ResultRule) -> Encoder {

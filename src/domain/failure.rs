@@ -8,7 +8,7 @@ pub struct Failure {
     /// What happened.
     pub reason: FailureReason,
     /// Who has to act.
-    pub class: FailureClass,
+    pub failure_class: FailureClass,
     /// One or two sentences for people.
     pub message: String,
     /// Exit code of the program (128 + signal if a signal ended it), if known.
@@ -23,7 +23,7 @@ impl Failure {
     /// A failure for `reason`, with the class that goes with it.
     #[must_use]
     pub fn new(reason: FailureReason, message: impl Into<String>) -> Self {
-        Self { reason, class: reason.class(), message: message.into(), exit_code: None, signal: None }
+        Self { reason, failure_class: reason.class(), message: message.into(), exit_code: None, signal: None }
     }
 
     /// The same, with how the program ended.
@@ -37,7 +37,7 @@ impl Failure {
     /// Whether the same request may succeed when submitted again unchanged.
     #[must_use]
     pub fn retryable(&self) -> bool {
-        self.class == FailureClass::Infra
+        self.failure_class == FailureClass::Infra
             || matches!(self.reason, FailureReason::Unschedulable | FailureReason::Quota | FailureReason::QueueDeadline)
     }
 }

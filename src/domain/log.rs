@@ -106,9 +106,37 @@ pub const CHECK_START: u32 = 0;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogGap {
     /// Time of the last line before it.
-    pub time_from: Option<Timestamp>,
+    pub from_time: Option<Timestamp>,
     /// Time of the first line after it.
-    pub time_to: Option<Timestamp>,
+    pub to_time: Option<Timestamp>,
     /// Why.
-    pub cause: String,
+    pub cause: LogGapCause,
+    /// The same in a sentence for people, with what is known besides.
+    pub message: String,
+}
+
+/// Why bytes of an output can't be had any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogGapCause {
+    /// The place where reading had stopped is not in the log any more: rotated away.
+    Rotated,
+    /// The log is another one at the place where reading had stopped.
+    Changed,
+    /// What held the log was deleted, and the log with it.
+    Deleted,
+    /// It could not be read, however often that was tried.
+    Unreadable,
+    /// It never reached the log's disk.
+    NotWritten,
+    /// Nobody read it while the program ran, so what stood before the first line may have been rotated away.
+    NotFollowed,
+}
+
+/// Why the start of an output was left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogTruncationCause {
+    /// Fewer lines were asked for than there are.
+    TailLines,
+    /// The lines that were asked for are more bytes than are held for a tail.
+    TailBytes,
 }

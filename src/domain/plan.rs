@@ -177,7 +177,7 @@ fn watch_clocks(facts: &RunFacts, attempt: &AttemptFacts, now: Timestamp) -> Pla
             cause: StopCause::External,
             reason: "its Job was deleted".to_owned(),
             actor: "external".to_owned(),
-            time,
+            request_time: time,
             failure: None,
         }));
     }
@@ -205,7 +205,7 @@ fn stop_for(cause: StopCause, failure: super::failure::Failure, now: Timestamp) 
         cause,
         reason: failure.message,
         actor: "longshore".to_owned(),
-        time: now,
+        request_time: now,
         failure: Some(failure.reason),
     }))
 }

@@ -152,7 +152,7 @@ pub struct Attempt {
     pub start_time: Option<Timestamp>,
     /// When the program ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub end_time: Option<Timestamp>,
+    pub finish_time: Option<Timestamp>,
     /// Exit code (128 + signal if a signal ended it).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
@@ -170,8 +170,8 @@ pub struct Attempt {
 /// Something the cluster said.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Evidence {
-    /// When, or when last.
-    pub time: Option<Timestamp>,
+    /// When it said so, or when last.
+    pub report_time: Option<Timestamp>,
     /// In one word.
     pub reason: String,
     /// In a sentence.
@@ -189,8 +189,8 @@ pub struct StopIntent {
     pub reason: String,
     /// Who asked.
     pub actor: String,
-    /// When.
-    pub time: Timestamp,
+    /// When it was asked for.
+    pub request_time: Timestamp,
     /// For a stop that is a failure: which.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<super::failure::FailureReason>,

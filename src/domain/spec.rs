@@ -294,7 +294,7 @@ pub struct Toleration {
     /// Taint key.
     pub key: String,
     /// `Equal` or `Exists`.
-    pub operator: String,
+    pub match_operator: String,
     /// Taint value.
     pub value: String,
     /// `NoSchedule`, `PreferNoSchedule`, `NoExecute`.

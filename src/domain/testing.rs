@@ -114,5 +114,11 @@ pub(crate) fn explained(reason: &str, message: &str) -> Option<Explanation> {
 }
 
 pub(crate) fn stop(cause: StopCause, seconds: i64) -> StopIntent {
-    StopIntent { cause, reason: "enough".to_owned(), actor: "alice".to_owned(), time: at(seconds), failure: None }
+    StopIntent {
+        cause,
+        reason: "enough".to_owned(),
+        actor: "alice".to_owned(),
+        request_time: at(seconds),
+        failure: None,
+    }
 }

@@ -11,11 +11,11 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use super::metrics::{EngineMetrics, GapCause, LogReader};
+use super::metrics::{EngineMetrics, LogReader};
 use super::table::Observed;
 use crate::backend::{BackendError, LogItem, LogOptions, LogSource, Logs};
 use crate::domain::facts::{AttemptFacts, AttemptPhase};
-use crate::domain::log::{LogGap, LogPosition};
+use crate::domain::log::{LogGap, LogGapCause, LogPosition};
 use crate::runtime::task;
 
 /// Bytes that a ring keeps for its subscribers.
@@ -296,7 +296,7 @@ impl Upstream {
         loop {
             let (before, began) = (self.position, Instant::now());
             let stage = match self.stage() {
-                None => return self.lose(GapCause::Gone, "the run is gone, and its output with it"),
+                None => return self.lose(LogGapCause::Deleted, "the run is gone, and its output with it"),
                 Some(Stage::NotStarted) => {
                     self.wait_for_change().await;
                     continue;
@@ -322,10 +322,10 @@ impl Upstream {
                     failures += 1;
                     self.failed(&error, failures);
                     if matches!(error, BackendError::NotFound(_)) {
-                        return self.lose(GapCause::Gone, &error.to_string());
+                        return self.lose(LogGapCause::Deleted, &error.to_string());
                     }
                     if failures > TAIL_TRIES {
-                        return self.lose(GapCause::Unreadable, &error.for_caller());
+                        return self.lose(LogGapCause::Unreadable, &error.for_caller());
                     }
                     tokio::time::sleep(backoff(failures)).await;
                 }
@@ -459,10 +459,11 @@ impl Upstream {
         }
     }
 
-    fn lose(self, cause: GapCause, why: &str) {
+    fn lose(self, cause: LogGapCause, why: &str) {
         let Some(feed) = self.feed.upgrade() else { return };
         self.metrics.gap(LogReader::Feed, cause);
-        let gap = LogGap { time_from: self.position.map(|p| p.time), time_to: None, cause: why.to_owned() };
+        let from_time = self.position.map(|p| p.time);
+        let gap = LogGap { from_time, to_time: None, cause, message: why.to_owned() };
         feed.push(&mut vec![LogItem::Gap(gap)]);
         feed.finish(FeedEnd::Lost(why.to_owned()));
     }

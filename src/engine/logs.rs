@@ -12,7 +12,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::access::stale;
 use super::feed::{FeedEnd, Hub, Taken, Tally};
-use super::metrics::{GapCause, LogReader};
+use super::metrics::LogReader;
 use super::results::source_of;
 use super::table::Observed;
 use super::{
@@ -22,7 +22,9 @@ use crate::backend::{BackendError, LogItem, LogOptions, LogSource};
 use crate::domain::access::Verb;
 use crate::domain::cursor::LogCursor;
 use crate::domain::facts::AttemptFacts;
-use crate::domain::log::{CHECK_START, LogGap, LogPiece, LogPosition, LogStream, check};
+use crate::domain::log::{
+    CHECK_START, LogGap, LogGapCause, LogPiece, LogPosition, LogStream, LogTruncationCause, check,
+};
 use crate::domain::violation::{Violation, Violations};
 use crate::runtime::task;
 
@@ -360,8 +362,8 @@ impl Streamer {
             }
         }
         if let Some(tail) = tail {
-            if let Some(cause) = tail.cut() {
-                self.send(LogEvent::Truncated { attempt: self.attempt, cause }).await?;
+            if let Some((cause, message)) = tail.cut() {
+                self.send(LogEvent::Truncated { attempt: self.attempt, cause, message }).await?;
             }
             let last = tail.last;
             self.items(tail.gaps).await?;
@@ -441,9 +443,10 @@ impl Streamer {
         Ok(())
     }
 
-    async fn gone(&mut self, cause: String) -> Result<(), Stop> {
-        self.hub.metrics().gap(LogReader::Caller, GapCause::Gone);
-        let gap = LogGap { time_from: self.position.map(|p| p.time), time_to: None, cause };
+    async fn gone(&mut self, message: String) -> Result<(), Stop> {
+        let cause = LogGapCause::Deleted;
+        self.hub.metrics().gap(LogReader::Caller, cause);
+        let gap = LogGap { from_time: self.position.map(|p| p.time), to_time: None, cause, message };
         self.send(LogEvent::Gap { attempt: self.attempt, gap }).await
     }
 
@@ -510,16 +513,9 @@ struct LastLines {
     items: VecDeque<LogItem>,
     seen: u64,
     bytes: usize,
-    dropped: Option<Cut>,
+    dropped: Option<LogTruncationCause>,
     last: Option<LogPosition>,
     gaps: Vec<LogItem>,
-}
-
-/// Why lines were left out.
-#[derive(Clone, Copy)]
-enum Cut {
-    Asked,
-    Size,
 }
 
 impl LastLines {
@@ -544,14 +540,21 @@ impl LastLines {
             let Some(LogItem::Piece(first)) = self.items.pop_front() else { return };
             self.seen -= u64::from(first.ends_line);
             self.bytes -= first.data.len() + LINE_BYTES;
-            self.dropped = Some(if self.bytes > TAIL_BYTES { Cut::Size } else { Cut::Asked });
+            self.dropped = Some(if self.bytes > TAIL_BYTES {
+                LogTruncationCause::TailBytes
+            } else {
+                LogTruncationCause::TailLines
+            });
         }
     }
 
-    fn cut(&self) -> Option<String> {
-        self.dropped.map(|cut| match cut {
-            Cut::Asked => format!("only the last {} lines were asked for", self.lines),
-            Cut::Size => format!("no more than the last {TAIL_BYTES} bytes are kept for a tail"),
+    /// Why the start was left out, if it was: the cause, and the same in a sentence.
+    fn cut(&self) -> Option<(LogTruncationCause, String)> {
+        self.dropped.map(|cause| match cause {
+            LogTruncationCause::TailLines => (cause, format!("only the last {} lines were asked for", self.lines)),
+            LogTruncationCause::TailBytes => {
+                (cause, format!("no more than the last {TAIL_BYTES} bytes are kept for a tail"))
+            }
         })
     }
 }

@@ -15,6 +15,7 @@ use prometheus_client::registry::{Registry, Unit};
 use super::table::Observed;
 use super::{EngineError, Submitted};
 use crate::backend::{BackendError, LogItem};
+use crate::domain::log::LogGapCause;
 use crate::domain::plan::Action;
 use crate::domain::run::{Run, RunState};
 
@@ -22,8 +23,8 @@ mod labels;
 #[cfg(test)]
 mod tests;
 
+pub(super) use labels::LogReader;
 use labels::{Acted, End, Found, Gap, NONE, Outcome, Reader, Stage, State};
-pub(super) use labels::{GapCause, LogReader};
 
 /// Makes the histograms of time in a state: from settling a result (10 ms) to a day.
 fn state_durations() -> Histogram {
@@ -119,7 +120,7 @@ impl EngineMetrics {
     /// A run became terminal.
     pub(super) fn finished(&self, run: &Run) {
         let (class, reason) = match &run.failure {
-            Some(failure) => (labels::class(failure.class), failure.reason.as_str()),
+            Some(failure) => (labels::class(failure.failure_class), failure.reason.as_str()),
             None => (NONE, NONE),
         };
         self.inner.finished.get_or_create(&End { state: run.state.as_str(), class, reason }).inc();
@@ -158,15 +159,15 @@ impl EngineMetrics {
         for item in items {
             match item {
                 LogItem::Piece(piece) => bytes += piece.data.len() as u64,
-                LogItem::Gap(_) => self.gap(reader, GapCause::Missing),
+                LogItem::Gap(gap) => self.gap(reader, gap.cause),
             }
         }
         self.inner.read_bytes.get_or_create(&Reader { reader: reader.as_str() }).inc_by(bytes);
     }
 
     /// `reader` found output to be lost.
-    pub(super) fn gap(&self, reader: LogReader, cause: GapCause) {
-        self.inner.gaps.get_or_create(&Gap { reader: reader.as_str(), cause: cause.as_str() }).inc();
+    pub(super) fn gap(&self, reader: LogReader, cause: LogGapCause) {
+        self.inner.gaps.get_or_create(&Gap { reader: reader.as_str(), cause: labels::gap_cause(cause) }).inc();
     }
 
     /// A caller was given this much output.
@@ -276,7 +277,7 @@ impl Inner {
         }
         for reader in LogReader::ALL.map(LogReader::as_str) {
             drop(self.read_bytes.get_or_create(&Reader { reader }));
-            for cause in GapCause::ALL.map(GapCause::as_str) {
+            for cause in labels::GAP_CAUSES.map(labels::gap_cause) {
                 drop(self.gaps.get_or_create(&Gap { reader, cause }));
             }
         }

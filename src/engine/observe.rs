@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::access::{Scope, stale};
 use super::table::{Change, Observed, OrderKey};
-use super::{Caller, Engine, EngineError, List, ReconnectReason, RunFilter, RunPage, WatchEvent};
+use super::{Caller, Engine, EngineError, List, ReconnectReason, RemovalCause, RunFilter, RunPage, WatchEvent};
 use crate::domain::access::Verb;
 use crate::domain::name::{Parent, RunName};
 use crate::domain::page::{self, PageKey};
@@ -132,15 +132,15 @@ impl Engine {
 }
 
 fn matches(run: &Run, scope: &Scope, filter: &RunFilter) -> bool {
-    let RunFilter { states, labels, create_time_from, create_time_to, profile, failure_class } = filter;
+    let RunFilter { states, labels, from_create_time, to_create_time, profile, failure_class } = filter;
     let created = run.timeline.create_time;
     scope.contains(&run.name.namespace)
         && (states.is_empty() || states.contains(&run.state))
         && labels.matches(&run.effective.labels)
-        && create_time_from.is_none_or(|from| created.is_some_and(|at| at >= from))
-        && create_time_to.is_none_or(|to| created.is_some_and(|at| at < to))
+        && from_create_time.is_none_or(|from| created.is_some_and(|at| at >= from))
+        && to_create_time.is_none_or(|to| created.is_some_and(|at| at < to))
         && profile.as_deref().is_none_or(|profile| run.spec.profile() == Some(profile))
-        && failure_class.is_none_or(|class| run.failure.as_ref().is_some_and(|f| f.class == class))
+        && failure_class.is_none_or(|class| run.failure.as_ref().is_some_and(|f| f.failure_class == class))
 }
 
 /// What a page token is bound to.
@@ -204,10 +204,13 @@ impl Watcher {
                 self.shown.insert(run.name.clone());
                 Some(WatchEvent::Run(run))
             }
-            // Gone, or ceased to match.
-            Change::Upsert(run) | Change::Deleted(run) => {
-                self.shown.remove(&run.name).then(|| WatchEvent::Deleted(run.name.clone()))
-            }
+            Change::Upsert(run) => self.removed(run, RemovalCause::Unmatched),
+            Change::Deleted(run) => self.removed(run, RemovalCause::Deleted),
         }
+    }
+
+    /// Only of a run that was sent before.
+    fn removed(&mut self, run: Arc<Run>, cause: RemovalCause) -> Option<WatchEvent> {
+        self.shown.remove(&run.name).then_some(WatchEvent::Removed { run, cause })
     }
 }

@@ -198,7 +198,7 @@ impl Output {
             // The kubelet's own words are not the program's output.
             LogItem::Piece(piece) if piece.is_unstamped() => {}
             LogItem::Piece(piece) => self.reader.push(piece.stream, &piece.data),
-            LogItem::Gap(gap) => self.skip(&gap.cause),
+            LogItem::Gap(gap) => self.skip(&gap.message),
         }
     }
 

@@ -45,7 +45,7 @@ impl Engine {
             cause: StopCause::Cancel,
             reason,
             actor: caller.identity.user.clone(),
-            time: Timestamp::now(),
+            request_time: Timestamp::now(),
             failure: None,
         };
         let runs = &self.inner.backend.runs;

@@ -171,7 +171,7 @@ fn a_caret_stands_below_what_is_wrong() {
         let told = read_both(&["-o", "json"], text.as_bytes());
         assert_eq!(told.code, 1, "{text:?}");
         let answer: Value = serde_json::from_slice(&told.stdout).unwrap();
-        let position: usize = answer["error"]["position"].as_str().unwrap().parse().unwrap();
+        let position: usize = answer["error"]["offset"].as_str().unwrap().parse().unwrap();
         assert!(position < text.trim_end().len(), "{answer}");
 
         let before = &text[..position];
@@ -207,7 +207,7 @@ fn json_is_what_a_run_would_tell() {
     assert_eq!(found["state"], "RESULT_STATE_FOUND");
     assert_eq!(found["source"], "RESULT_SOURCE_SCAN");
     assert_eq!(found["dialect"], "RESULT_DIALECT_JSON_WITH_NAN");
-    assert_eq!(found["byteRange"], json!({ "start": "2", "end": "22" }));
+    assert_eq!(found["byteRange"], json!({ "startOffset": "2", "endOffset": "22" }));
     assert_eq!(found["json"], json!({ "a": null, "n": 1.0 }));
     assert_eq!(found["warnings"].as_array().map(Vec::len), Some(1));
     assert_eq!(told.stderr, "", "the warning is told once");

@@ -1,7 +1,7 @@
 //! Going down in order.
 
 use longshore::proto::v1::watch_runs_response::Event;
-use longshore::proto::v1::{LogReconnectReason, RunState, WatchRunsRequest};
+use longshore::proto::v1::{ReconnectReason, RunState, WatchRunsRequest};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
@@ -24,14 +24,14 @@ async fn streams_are_told_to_reconnect_and_the_process_ends() {
     local.daemon.terminate();
 
     let first = log.rest().await;
-    assert_eq!(first.closing, Some(Closing::Reconnect(LogReconnectReason::Draining)));
+    assert_eq!(first.closing, Some(Closing::Reconnect(ReconnectReason::Draining)));
     assert_eq!(first.text(), "1\n");
     let mut last = None;
     while let Some(answer) = within("the watch to end", events.message()).await.expect("WatchRuns") {
         last = answer.event;
     }
     let Some(Event::Reconnect(reconnect)) = last else { panic!("it says how it ends: {last:?}") };
-    assert_eq!(reconnect.reason(), LogReconnectReason::Draining);
+    assert_eq!(reconnect.reason(), ReconnectReason::Draining);
     let status = local.daemon.ended().await;
     assert!(status.success(), "{status:?}");
     // The kernel closed what the process left open.

@@ -275,7 +275,7 @@ pub(crate) fn run(state: pb::RunState) -> pb::Run {
 /// A run that failed.
 pub(crate) fn failed(class: pb::FailureClass, reason: pb::FailureReason, exit_code: i32, message: &str) -> pb::Run {
     let failure = pb::Failure {
-        class: class.into(),
+        failure_class: class.into(),
         reason: reason.into(),
         message: message.to_owned(),
         exit_code: Some(exit_code),
@@ -309,11 +309,11 @@ pub(crate) fn output(stream: pb::LogStream, data: &[u8], cursor: &str) -> Event 
 
 /// The end of a finished run's output.
 pub(crate) fn end() -> Event {
-    Event::End(pb::LogEnd { cursor: "end".to_owned(), reason: pb::LogEndReason::RunFinished.into() })
+    Event::Ended(pb::LogEnded { cursor: "end".to_owned(), reason: pb::LogEndReason::RunFinished.into() })
 }
 
 /// The server ends the stream in order.
 pub(crate) fn reconnect(cursor: &str) -> Event {
-    let reason = pb::LogReconnectReason::Draining.into();
+    let reason = pb::ReconnectReason::Draining.into();
     Event::Reconnect(pb::LogReconnect { cursor: cursor.to_owned(), reason })
 }

@@ -1,16 +1,21 @@
-//! Pages, filters and selectors.
+//! Pages, filters and selectors, and what a filtered watch reports.
 
 use std::collections::HashMap;
 
+use longshore::proto::v1::watch_runs_response::Event;
 use longshore::proto::v1::{
-    ErrorReason, FailureClass, ListRunsRequest, ListRunsResponse, Run, RunFilter, RunSpec, RunState, RunView,
+    ErrorReason, FailureClass, ListRunsRequest, ListRunsResponse, Run, RunFilter, RunRemovalCause, RunSpec, RunState,
+    RunView, WatchRunsRequest,
 };
+use tokio::io::AsyncBufReadExt;
 use tonic::Status;
 
 use crate::fixture::{Local, script};
 use crate::support::client::{Client, DEFAULT};
+use crate::support::daemon::LONGSHORE;
 use crate::support::errors::violated_fields;
 use crate::support::spec::sql;
+use crate::support::wait::within;
 
 async fn list(client: &Client, request: ListRunsRequest) -> Result<ListRunsResponse, Status> {
     client.runs.clone().list_runs(request).await.map(tonic::Response::into_inner)
@@ -101,8 +106,8 @@ async fn filters_and_selectors_choose() {
         (RunFilter { profile: "sql".to_owned(), ..RunFilter::default() }, vec![query]),
         (
             RunFilter {
-                create_time_from: runs[7 - 3].timeline.and_then(|t| t.create_time),
-                create_time_to: runs[7 - 5].timeline.and_then(|t| t.create_time),
+                from_create_time: runs[7 - 3].timeline.and_then(|t| t.create_time),
+                to_create_time: runs[7 - 5].timeline.and_then(|t| t.create_time),
                 ..RunFilter::default()
             },
             of(&[4, 3]),
@@ -130,4 +135,99 @@ async fn full_has_what_basic_leaves_out() {
     assert_eq!(basic.result.expect("a result").json, "");
     assert!(full.result.expect("a result").json.contains("\"one\""));
     assert_eq!(basic.etag, full.etag);
+}
+
+#[tokio::test]
+async fn a_run_that_leaves_the_filter_is_reported_as_unmatched_and_not_as_deleted() {
+    let local = Local::start().await;
+    let client = local.client().await;
+    let name = client.submit(script("mark runs; gate end")).await.name;
+    local.marked("runs").await;
+    client.wait_until(&name, "running", |run| run.state() == RunState::Running).await;
+    let live = vec![RunState::Running.into()];
+    let filter = RunFilter { states: live, ..RunFilter::default() };
+    let mut events = client
+        .watch(WatchRunsRequest { parent: DEFAULT.to_owned(), filter: Some(filter), ..WatchRunsRequest::default() })
+        .await;
+    let mut next = async || within("the next watch event", events.message()).await.expect("WatchRuns").expect("open");
+    let Some(Event::Run(run)) = next().await.event else { panic!("what is there comes first") };
+    assert_eq!(run.name, name);
+    assert!(matches!(next().await.event, Some(Event::Synced(_))));
+    local.open("end");
+    let removed = loop {
+        match next().await.event {
+            Some(Event::Removed(removed)) => break removed,
+            Some(Event::Run(run)) => assert_eq!(run.state(), RunState::Running, "only what matches"),
+            _ => {}
+        }
+    };
+    assert_eq!((&removed.name, removed.cause()), (&name, RunRemovalCause::Unmatched));
+    let run = removed.run.expect("the run as it is now");
+    assert!(run.state() != RunState::Running && run.effective_spec.is_none(), "{run:?}");
+    // What became of it later is not this watch's business: the next event is about another run.
+    client.wait_settled(&name).await;
+    client.delete(&name).await.expect("DeleteRun");
+    let other = client.submit(script("gate never")).await.name;
+    loop {
+        match next().await.event {
+            Some(Event::Run(run)) => break assert_eq!(run.name, other),
+            Some(Event::Removed(removed)) => panic!("reported a second time: {removed:?}"),
+            _ => {}
+        }
+    }
+    local.finish().await;
+}
+
+#[tokio::test]
+async fn ls_watch_shows_what_became_of_a_run_that_leaves_the_list() {
+    let local = Local::start().await;
+    let client = local.client().await;
+    let name = client.submit(script("mark runs; gate end; exit 3")).await.name;
+    local.marked("runs").await;
+    client.wait_until(&name, "running", |run| run.state() == RunState::Running).await;
+    let url = format!("http://{}", local.daemon.address());
+    let watch = |more: &[&str]| {
+        let mut command = tokio::process::Command::new(LONGSHORE);
+        command.args(["ls", "--watch", "--server", &url]).args(more).kill_on_drop(true);
+        let mut child = command.stdout(std::process::Stdio::piped()).spawn().expect("longshore");
+        let lines = tokio::io::BufReader::new(child.stdout.take().expect("piped")).lines();
+        (child, lines)
+    };
+    let id = name.rsplit('/').next().expect("an id");
+    let (_running, mut running) = watch(&["--state", "running"]);
+    let (_json, mut json) = watch(&["--state", "running", "-o", "json"]);
+    let (_all, mut all) = watch(&[]);
+    for lines in [&mut running, &mut all] {
+        until_line(lines, |line| line.starts_with(id) && line.contains("RUNNING")).await;
+    }
+    until_line(&mut json, |line| line.starts_with("{\"run\":")).await;
+
+    local.open("end");
+    let left = until_line(&mut running, |line| line.starts_with(id) && !line.contains("RUNNING")).await;
+    assert!(left.contains("no longer matches") && !left.contains("DELETED"), "{left}");
+    let left = until_line(&mut json, |line| line.starts_with("{\"removed\":")).await;
+    let left: serde_json::Value = serde_json::from_str(&left).expect("JSON");
+    assert_eq!(left["removed"]["cause"], "RUN_REMOVAL_CAUSE_UNMATCHED");
+    assert_eq!(left["removed"]["run"]["name"], name);
+    until_line(&mut all, |line| line.starts_with(id) && line.contains("FAILED")).await;
+
+    client.wait_settled(&name).await;
+    client.delete(&name).await.expect("DeleteRun");
+    let gone = until_line(&mut all, |line| line.starts_with(id) && !line.contains("FAILED")).await;
+    assert!(gone.contains("DELETED") && gone.contains("NONZERO_EXIT"), "as last known: {gone}");
+}
+
+type Lines = tokio::io::Lines<tokio::io::BufReader<tokio::process::ChildStdout>>;
+
+/// The next line that is wanted.
+async fn until_line(lines: &mut Lines, wanted: impl Fn(&str) -> bool) -> String {
+    within("a line of `ls --watch`", async {
+        loop {
+            let line = lines.next_line().await.expect("stdout").expect("it goes on");
+            if wanted(&line) {
+                return line;
+            }
+        }
+    })
+    .await
 }

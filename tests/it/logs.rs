@@ -100,8 +100,8 @@ async fn since_leaves_out_what_was_before() {
     stream.until("old\n").await;
     local.open("go");
     let log = stream.rest().await;
-    let since = log.entries[1].time;
-    let log = client.read_logs(StreamLogsRequest { start: since.map(Start::Since), ..follow(&name) }).await;
+    let since = log.entries[1].receive_time;
+    let log = client.read_logs(StreamLogsRequest { start: since.map(Start::SinceTime), ..follow(&name) }).await;
     assert_eq!(log.text(), "new\n");
     assert_eq!(log.closing, Some(Closing::End(LogEndReason::RunFinished)));
 }

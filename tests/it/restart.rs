@@ -162,7 +162,7 @@ async fn a_result_whose_output_was_lost_is_unavailable() {
         assert_eq!(result.state(), ResultState::Unavailable, "{result:?}");
         if reason == Some(FailureReason::ResultUnavailable) {
             let failure = run.failure.as_ref().expect("a failure");
-            assert_eq!((failure.class(), failure.retryable), (FailureClass::Infra, true));
+            assert_eq!((failure.failure_class(), failure.retryable), (FailureClass::Infra, true));
         }
     }
 }

@@ -144,8 +144,8 @@ impl Client {
                             let goes_on = !is_terminal(&run) || run.expire_time.is_none();
                             assert!(goes_on, "{name} ended before it was {what}: {last}");
                         }
-                        Some(Event::Deleted(gone)) => {
-                            assert_ne!(gone.name, name, "deleted before it was {what}: {last}")
+                        Some(Event::Removed(gone)) => {
+                            assert_ne!(gone.name, name, "removed before it was {what}: {last}")
                         }
                         _ => {}
                     }

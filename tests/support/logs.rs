@@ -3,7 +3,7 @@
 use longshore::proto::v1::stream_logs_request::Start;
 use longshore::proto::v1::stream_logs_response::Event;
 use longshore::proto::v1::{
-    LogAttemptEnded, LogEndReason, LogEntry, LogGap, LogReconnectReason, LogStream, LogTruncated, StreamLogsRequest,
+    LogAttemptEnded, LogEndReason, LogEntry, LogGap, LogStream, LogTruncated, ReconnectReason, StreamLogsRequest,
     StreamLogsResponse,
 };
 use tonic::{Status, Streaming};
@@ -14,7 +14,7 @@ use super::wait::within;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Closing {
     End(LogEndReason),
-    Reconnect(LogReconnectReason),
+    Reconnect(ReconnectReason),
 }
 
 /// What was told so far.
@@ -56,7 +56,7 @@ impl Log {
                 self.closing = Some(Closing::Reconnect(reconnect.reason()));
                 self.cursor = reconnect.cursor;
             }
-            Event::End(end) => {
+            Event::Ended(end) => {
                 self.closing = Some(Closing::End(end.reason()));
                 self.cursor = end.cursor;
             }

@@ -138,7 +138,7 @@ impl Contents {
         if self.stand() != Stand::Lost {
             return Vec::new();
         }
-        vec![Evidence { time: None, reason: LOST.to_owned(), message: LOST_MESSAGE.to_owned(), count: 1 }]
+        vec![Evidence { report_time: None, reason: LOST.to_owned(), message: LOST_MESSAGE.to_owned(), count: 1 }]
     }
 }
 

@@ -16,7 +16,7 @@ use super::facts::{Contents, Stand};
 use super::inotify::Ear;
 use super::{Local, blocking};
 use crate::backend::{BackendError, LogItem, LogOptions, LogSource};
-use crate::domain::log::{CriSplitter, LogGap, LogPiece, Resume, Resumed};
+use crate::domain::log::{CriSplitter, LogGap, LogGapCause, LogPiece, Resume, Resumed};
 use crate::domain::rundir;
 
 mod seek;
@@ -243,8 +243,9 @@ impl Reader {
         let Some(tail) = self.tail.take().filter(|tail| tail.complete) else { return };
         let short = tail.bytes.is_some_and(|bytes| bytes > self.offset) || dropped > 0;
         let cut = short.then(|| "the machine went down before the log's end was on its disk".to_owned());
-        if let Some(cause) = tail.missing.or(cut) {
-            let gap = LogGap { time_from: self.last_time, time_to: None, cause };
+        if let Some(message) = tail.missing.or(cut) {
+            let cause = LogGapCause::NotWritten;
+            let gap = LogGap { from_time: self.last_time, to_time: None, cause, message };
             self.ready.push_back(Ok(LogItem::Gap(gap)));
         }
     }

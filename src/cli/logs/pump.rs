@@ -182,7 +182,7 @@ impl<'a> Printer<'a> {
         let slot = usize::try_from(entry.stream).ok().and_then(|stream| self.within_line.get_mut(stream));
         let was_within_line = slot.map(|slot| std::mem::replace(slot, entry.partial));
         if was_within_line != Some(true) {
-            let shown = time(entry.time).map_or_else(|| "-".to_owned(), |time| format!("{time:.9}"));
+            let shown = time(entry.receive_time).map_or_else(|| "-".to_owned(), |time| format!("{time:.9}"));
             bytes.extend_from_slice(shown.as_bytes());
             bytes.push(b' ');
         }
@@ -203,10 +203,10 @@ impl<'a> Printer<'a> {
 /// `output is missing from … to … (1024 bytes): …`
 fn gap_line(gap: &pb::LogGap) -> String {
     let at = |wire| time(wire).map(|time| time.to_string());
-    let from = at(gap.time_from).unwrap_or_else(|| "the start".to_owned());
-    let to = at(gap.time_to).unwrap_or_else(|| "the end".to_owned());
+    let from = at(gap.from_time).unwrap_or_else(|| "the start".to_owned());
+    let to = at(gap.to_time).unwrap_or_else(|| "the end".to_owned());
     let bytes = gap.bytes.map(|bytes| format!(" ({bytes} bytes)")).unwrap_or_default();
-    format!("longshore: output is missing from {from} to {to}{bytes}: {}", clean(&gap.cause))
+    format!("longshore: output is missing from {from} to {to}{bytes}: {}", clean(&gap.message))
 }
 
 #[cfg(test)]
@@ -217,10 +217,11 @@ mod tests {
     fn gaps_say_what_is_known() {
         let gap = pb::LogGap {
             attempt: 1,
-            time_from: None,
-            time_to: Some(prost_types::Timestamp { seconds: 0, nanos: 0 }),
+            from_time: None,
+            to_time: Some(prost_types::Timestamp { seconds: 0, nanos: 0 }),
             bytes: Some(7),
-            cause: "rotated away".into(),
+            cause: pb::LogGapCause::Rotated.into(),
+            message: "rotated away".into(),
         };
         assert_eq!(
             gap_line(&gap),

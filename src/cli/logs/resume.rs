@@ -74,7 +74,7 @@ impl Resume {
                 self.go_to(&reconnect.cursor);
                 Step::Reopen
             }
-            Event::End(end) => {
+            Event::Ended(end) => {
                 self.go_to(&end.cursor);
                 // With `follow` only the run's end is the end.
                 let early = self.asked.follow && end.reason() == pb::LogEndReason::CaughtUp;
@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn a_follow_ends_with_the_run_only() {
-        let end = |reason: pb::LogEndReason| Event::End(pb::LogEnd { cursor: "z".into(), reason: reason.into() });
+        let end = |reason: pb::LogEndReason| Event::Ended(pb::LogEnded { cursor: "z".into(), reason: reason.into() });
         let mut follow = Resume::new(asked());
         assert_eq!(follow.step(&end(pb::LogEndReason::CaughtUp)), Step::Reopen);
         assert_eq!(follow.step(&end(pb::LogEndReason::RunFinished)), Step::End);

@@ -55,6 +55,28 @@ impl Columns {
         }
         row
     }
+
+    /// The row of a run that left the watch: what it was last, and what became of it. One that only ceased to match
+    /// keeps its state, since that is mostly why.
+    pub(super) fn removed_row(self, removed: &pb::RunRemoved, now: Timestamp) -> Vec<String> {
+        let nothing_known = || pb::Run { name: removed.name.clone(), ..Default::default() };
+        let mut row = self.row(&removed.run.clone().unwrap_or_else(nothing_known), now);
+        let state = match removed.cause() {
+            pb::RunRemovalCause::Unmatched => {
+                if let Some(reason) = row.last_mut() {
+                    *reason = format!("{reason} (no longer matches)").trim_start().to_owned();
+                }
+                return row;
+            }
+            pb::RunRemovalCause::Deleted => "DELETED",
+            pb::RunRemovalCause::Archived => "ARCHIVED",
+            pb::RunRemovalCause::Unspecified => "GONE",
+        };
+        if let Some(cell) = row.get_mut(if self.with_namespace { 2 } else { 1 }) {
+            state.clone_into(cell);
+        }
+        row
+    }
 }
 
 /// How long it took. Kubernetes tells starts and ends in whole seconds: nothing finer is known then.
@@ -66,15 +88,6 @@ fn lasted(started: Timestamp, ended: Timestamp) -> String {
         seconds @ 1..10 if whole => format!("{seconds} s"),
         _ => human(span),
     }
-}
-
-/// The row of a run that is gone.
-pub(super) fn deleted_row(columns: Columns, name: &str) -> Vec<String> {
-    let mut row = columns.row(&pb::Run { name: name.to_owned(), ..Default::default() }, Timestamp::UNIX_EPOCH);
-    if let Some(state) = row.get_mut(if columns.with_namespace { 2 } else { 1 }) {
-        "DELETED".clone_into(state);
-    }
-    row
 }
 
 /// The profile, or the image.

@@ -159,14 +159,15 @@ fn wire(outcome: ResultOutcome) -> pb::Result {
         wire.sha256 = found.sha256;
         wire.source = wire_source(found.source).into();
         wire.dialect = wire_dialect(found.dialect).into();
-        wire.byte_range = found.byte_range.map(|(start, end)| pb::ByteRange { start: signed(start), end: signed(end) });
+        wire.byte_range =
+            found.byte_range.map(|(start, end)| pb::ByteRange { start_offset: signed(start), end_offset: signed(end) });
         wire.warnings = found.warnings;
         wire.json = found.json.unwrap_or_default();
     }
     wire.error = info.error.map(|error| pb::ResultError {
         kind: wire_kind(error.kind).into(),
         message: error.message,
-        position: error.position.map(signed),
+        offset: error.position.map(signed),
     });
     wire
 }

@@ -116,8 +116,8 @@ fn is_at_deadline(facts: &RunFacts, attempt: &AttemptFacts, end: &Terminated) ->
 /// are taken to be the same.
 fn ended_before_stop(attempt: &AttemptFacts, end: &Terminated, stop: &StopIntent) -> bool {
     let earlier = end.finished_at.is_some_and(|finished| match finished.subsec_nanosecond() {
-        0 => finished.as_second() < stop.time.as_second(),
-        _ => finished < stop.time,
+        0 => finished.as_second() < stop.request_time.as_second(),
+        _ => finished < stop.request_time,
     });
     let untouched = attempt.status_reason.is_none() && attempt.disruption.is_none() && attempt.deleted_at.is_none();
     earlier || (untouched && attempt.phase == AttemptPhase::Succeeded)

@@ -36,15 +36,17 @@ pub(super) fn is_missing_claim(message: &str) -> bool {
 pub(super) fn assign(mut failure: Failure, submission: &Submission) -> Failure {
     let by_profile = matches!(submission.effective.workload, Workload::Runner { .. });
     let whose_program = if by_profile { FailureClass::Platform } else { FailureClass::User };
-    failure.class = match failure.reason {
+    failure.failure_class = match failure.reason {
         FailureReason::ImagePull if is_refused_image(&failure.message) => whose_program,
         FailureReason::ImageInvalid => whose_program,
         // A class that is not the reason's own was chosen by what is known better.
-        FailureReason::ConfigError if failure.class != FailureReason::ConfigError.class() => failure.class,
+        FailureReason::ConfigError if failure.failure_class != FailureReason::ConfigError.class() => {
+            failure.failure_class
+        }
         FailureReason::ConfigError if names_secret_of(&submission.spec, &failure.message) => FailureClass::User,
         FailureReason::ConfigError if is_about_volume(&failure.message) => FailureClass::Platform,
         FailureReason::ConfigError => whose_program,
-        _ => failure.class,
+        _ => failure.failure_class,
     };
     failure
 }
@@ -105,11 +107,11 @@ mod tests {
         ] {
             for (submission, class) in [(&image, by_caller), (&profile, by_profile)] {
                 let failure = assign(Failure::new(reason, message), submission);
-                assert_eq!(failure.class, class, "{message}: {:?}", submission.effective.workload);
+                assert_eq!(failure.failure_class, class, "{message}: {:?}", submission.effective.workload);
                 assert!(class == Infra || reason == Unschedulable || !failure.retryable(), "{message}");
             }
         }
-        let known = Failure { class: Infra, ..Failure::new(ConfigError, "the API server is away") };
-        assert_eq!(assign(known, &profile).class, Infra);
+        let known = Failure { failure_class: Infra, ..Failure::new(ConfigError, "the API server is away") };
+        assert_eq!(assign(known, &profile).failure_class, Infra);
     }
 }

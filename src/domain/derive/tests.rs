@@ -217,13 +217,16 @@ fn what_a_profile_names_is_not_the_callers_to_correct() {
         ..ended(Terminated { reason: NOT_EXECUTED.to_owned(), message: b"no `report`".to_vec(), ..terminated(128) })
     };
     for mut facts in [refused("ImagePullBackOff", "manifest unknown"), with(unstarted)] {
-        let class = |facts: &RunFacts| told(facts).failure.map(|failure| failure.class);
+        let class = |facts: &RunFacts| told(facts).failure.map(|failure| failure.failure_class);
         assert_eq!(class(&facts), Some(FailureClass::User));
         facts.submission.effective.workload = Workload::Runner { profile: "report".to_owned() };
         assert_eq!(class(&facts), Some(FailureClass::Platform));
         let (outcome, result) = settle(&facts).unwrap();
         let record = record(&facts, &outcome, result, at(21));
-        assert_eq!(record.attempts[0].failure.as_ref().map(|failure| failure.class), Some(FailureClass::Platform));
+        assert_eq!(
+            record.attempts[0].failure.as_ref().map(|failure| failure.failure_class),
+            Some(FailureClass::Platform)
+        );
     }
 }
 

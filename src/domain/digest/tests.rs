@@ -43,7 +43,7 @@ fn full() -> RunSpec {
             node_selector: map(&[("disk", "ssd")]),
             tolerations: vec![Toleration {
                 key: "k".to_owned(),
-                operator: "Exists".to_owned(),
+                match_operator: "Exists".to_owned(),
                 ..Toleration::default()
             }],
             priority_class_name: Some("low".to_owned()),

@@ -5,7 +5,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{CHECK_START, LogGap, LogPiece, LogPosition, UNSTAMPED, check};
+use super::{CHECK_START, LogGap, LogGapCause, LogPiece, LogPosition, UNSTAMPED, check};
 
 #[cfg(test)]
 mod tests;
@@ -79,7 +79,7 @@ impl Resume {
             State::InLine { offset, check } if self.is_wanted(&piece) => self.in_line(piece, offset, check, out),
             // The line came to its end. If the whole of it was wanted, this is what comes after.
             State::InLine { .. } if self.wants_whole_line() => self.pass(piece, out),
-            State::InLine { .. } => self.lose("the line where reading had stopped is shorter now", Some(piece), out),
+            State::InLine { .. } => self.lose(SHORTER, Some(piece), out),
             State::SkippingLine if self.is_wanted(&piece) => Resumed::Found,
             State::SkippingLine => self.pass(piece, out),
         }
@@ -152,7 +152,7 @@ impl Resume {
             return Resumed::Searching;
         }
         if offset < self.position.offset || state != self.position.check {
-            let lost = self.lose("the line where reading had stopped is another now", None, out);
+            let lost = self.lose(ANOTHER, None, out);
             self.state = State::SkippingLine;
             return lost;
         }
@@ -165,17 +165,23 @@ impl Resume {
     }
 
     /// Gives the position up, with the first piece that comes after the gap, if there is one.
-    fn lose(&mut self, cause: &str, piece: Option<LogPiece>, out: &mut Vec<LogPiece>) -> Resumed {
+    fn lose(&mut self, (cause, message): Lost, piece: Option<LogPiece>, out: &mut Vec<LogPiece>) -> Resumed {
         self.state = State::Passing;
         let after = out.len();
         out.append(&mut self.held);
         out.extend(piece);
         Resumed::Lost(LogGap {
-            time_from: Some(self.position.time),
-            time_to: out.get(after).map(|piece| piece.time),
-            cause: cause.to_owned(),
+            from_time: Some(self.position.time),
+            to_time: out.get(after).map(|piece| piece.time),
+            cause,
+            message: message.to_owned(),
         })
     }
 }
 
-const NOT_THERE: &str = "the log does not hold the line any more where reading had stopped";
+/// Why a position is given up, and the same in a sentence.
+type Lost = (LogGapCause, &'static str);
+
+const NOT_THERE: Lost = (LogGapCause::Rotated, "the log does not hold the line any more where reading had stopped");
+const SHORTER: Lost = (LogGapCause::Changed, "the line where reading had stopped is shorter now");
+const ANOTHER: Lost = (LogGapCause::Changed, "the line where reading had stopped is another now");

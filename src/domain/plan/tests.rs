@@ -31,7 +31,7 @@ fn nothing_is_done_before_the_intent_is_written() {
     assert_eq!((intent.cause, intent.failure), (StopCause::StartDeadline, Some(FailureReason::StartDeadline)));
     let external = RunFacts { deleted_at: Some(at(7)), ..with(running()) };
     let Action::WriteStop(intent) = only(plan(&external, at(8))) else { panic!("no intent") };
-    assert_eq!((intent.cause, intent.actor.as_str(), intent.time), (StopCause::External, "external", at(7)));
+    assert_eq!((intent.cause, intent.actor.as_str(), intent.request_time), (StopCause::External, "external", at(7)));
 }
 
 #[test]

@@ -26,11 +26,11 @@ fn attempt(number: u32, text: &str) -> Attempt {
         node: Some("n".repeat(253)),
         create_time: Some(at(0)),
         start_time: Some(at(1)),
-        end_time: Some(at(2)),
+        finish_time: Some(at(2)),
         exit_code: Some(1),
         signal: None,
         failure: Some(Failure::new(FailureReason::NonzeroExit, text)),
-        evidence: vec![Evidence { time: None, reason: "R".to_owned(), message: "m".repeat(1024), count: 1 }; 20],
+        evidence: vec![Evidence { report_time: None, reason: "R".to_owned(), message: "m".repeat(1024), count: 1 }; 20],
     }
 }
 

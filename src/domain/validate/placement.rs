@@ -110,23 +110,26 @@ pub(super) fn check_placement(placement: &Placement, at: &str, out: &mut Violati
 }
 
 fn check_toleration(toleration: &Toleration, at: &str, out: &mut Violations) {
-    let Toleration { key, operator, value, effect } = toleration;
+    let Toleration { key, match_operator, value, effect } = toleration;
     if !key.is_empty() && !is_label_key(key) {
         out.add(format!("{at}.key"), format!("`{}` is no key of a taint", shown(key)));
     }
-    match operator.as_str() {
+    match match_operator.as_str() {
         "Exists" if !value.is_empty() => {
-            out.add(format!("{at}.value"), "must be empty with operator `Exists`, which compares no values");
+            out.add(format!("{at}.value"), "must be empty with match_operator `Exists`, which compares no values");
         }
         "Exists" => {}
         "" | "Equal" if key.is_empty() => {
-            out.add(format!("{at}.operator"), "must be `Exists` if the key is empty, which stands for every taint");
+            out.add(
+                format!("{at}.match_operator"),
+                "must be `Exists` if the key is empty, which stands for every taint",
+            );
         }
         "" | "Equal" if !is_label_value(value) => {
             out.add(format!("{at}.value"), format!("`{}` is no value of a taint: {VALUE_RULE}", shown(value)));
         }
         "" | "Equal" => {}
-        other => out.add(format!("{at}.operator"), format!("`{}` is neither `Equal` nor `Exists`", shown(other))),
+        other => out.add(format!("{at}.match_operator"), format!("`{}` is neither `Equal` nor `Exists`", shown(other))),
     }
     if !effect.is_empty() && !EFFECTS.contains(&effect.as_str()) {
         let known = listed(EFFECTS);

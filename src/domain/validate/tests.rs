@@ -54,9 +54,9 @@ fn files(paths: &[&str]) -> Vec<File> {
     paths.iter().map(|path| file(path)).collect()
 }
 
-fn tolerate(key: &str, operator: &str, value: &str, effect: &str) -> Vec<Toleration> {
-    let [key, operator, value, effect] = [key, operator, value, effect].map(str::to_owned);
-    vec![Toleration { key, operator, value, effect }]
+fn tolerate(key: &str, match_operator: &str, value: &str, effect: &str) -> Vec<Toleration> {
+    let [key, match_operator, value, effect] = [key, match_operator, value, effect].map(str::to_owned);
+    vec![Toleration { key, match_operator, value, effect }]
 }
 
 const LIMIT: usize = 131_071;
@@ -665,12 +665,12 @@ fn placement() {
             ),
             (
                 |s| s.placement.tolerations = tolerate("", "", "", ""),
-                "spec.placement.tolerations[0].operator",
+                "spec.placement.tolerations[0].match_operator",
                 "must be `Exists` if the key is empty",
             ),
             (
                 |s| s.placement.tolerations = tolerate("", "Equal", "", ""),
-                "spec.placement.tolerations[0].operator",
+                "spec.placement.tolerations[0].match_operator",
                 "must be `Exists`",
             ),
             (
@@ -690,7 +690,7 @@ fn placement() {
             ),
             (
                 |s| s.placement.tolerations = tolerate("a", "exists", "", ""),
-                "spec.placement.tolerations[0].operator",
+                "spec.placement.tolerations[0].match_operator",
                 "neither `Equal` nor `Exists`",
             ),
             (

@@ -5,6 +5,7 @@ use prometheus_client::encoding::EncodeLabelSet;
 
 use crate::backend::BackendError;
 use crate::domain::failure::{FailureClass, FailureReason};
+use crate::domain::log::LogGapCause;
 use crate::domain::plan::Action;
 use crate::domain::result::{ResultSource, ResultState};
 use crate::domain::run::RunState;
@@ -82,26 +83,23 @@ impl LogReader {
     }
 }
 
-/// Why output can't be had any more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::engine) enum GapCause {
-    /// The log is there without it: rotated away, or never written.
-    Missing,
-    /// What held the log is gone, and the log with it.
-    Gone,
-    /// It could not be read, however often that was tried.
-    Unreadable,
-}
+pub(super) const GAP_CAUSES: [LogGapCause; 6] = [
+    LogGapCause::Rotated,
+    LogGapCause::Changed,
+    LogGapCause::Deleted,
+    LogGapCause::Unreadable,
+    LogGapCause::NotWritten,
+    LogGapCause::NotFollowed,
+];
 
-impl GapCause {
-    pub(super) const ALL: [Self; 3] = [Self::Missing, Self::Gone, Self::Unreadable];
-
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Self::Missing => "missing",
-            Self::Gone => "gone",
-            Self::Unreadable => "unreadable",
-        }
+pub(super) fn gap_cause(cause: LogGapCause) -> &'static str {
+    match cause {
+        LogGapCause::Rotated => "rotated",
+        LogGapCause::Changed => "changed",
+        LogGapCause::Deleted => "deleted",
+        LogGapCause::Unreadable => "unreadable",
+        LogGapCause::NotWritten => "not_written",
+        LogGapCause::NotFollowed => "not_followed",
     }
 }
 

@@ -5,7 +5,7 @@ use crate::backend::LogItem;
 use crate::domain::derive;
 use crate::domain::facts::{AttemptPhase, MainFacts, RunFacts};
 use crate::domain::failure::{Failure, FailureReason};
-use crate::domain::log::{LogGap, LogPiece};
+use crate::domain::log::{LogGap, LogGapCause, LogPiece};
 use crate::domain::name::{NamespaceName, RunName};
 use crate::domain::result::{ResultError, ResultErrorKind, ResultOutcome};
 use crate::domain::testing::{at, facts, terminated};
@@ -210,15 +210,22 @@ fn output_is_counted_in_bytes_and_its_loss_by_who_found_it() {
             check: 0,
         })
     };
-    let gap = || LogItem::Gap(LogGap { time_from: None, time_to: None, cause: "rotated away".to_owned() });
+    let gap = || {
+        LogItem::Gap(LogGap {
+            from_time: None,
+            to_time: None,
+            cause: LogGapCause::Rotated,
+            message: "rotated away".to_owned(),
+        })
+    };
     exposed.metrics.read(LogReader::Feed, &[piece("four"), gap(), piece("12345")]);
     exposed.metrics.read(LogReader::Feed, &[piece("!")]);
     exposed.metrics.read(LogReader::Result, &[]);
-    exposed.metrics.gap(LogReader::Caller, GapCause::Gone);
+    exposed.metrics.gap(LogReader::Caller, LogGapCause::Deleted);
     exposed.metrics.sent(7);
     exposed.are("log_read_bytes_total", &[r#"{reader="feed"} 10"#]);
     exposed.are("log_sent_bytes_total", &[" 7"]);
-    let gaps = [r#"{reader="caller",cause="gone"} 1"#, r#"{reader="feed",cause="missing"} 1"#];
+    let gaps = [r#"{reader="caller",cause="deleted"} 1"#, r#"{reader="feed",cause="rotated"} 1"#];
     exposed.are("log_gaps_total", &gaps);
 
     let (one, other) = (exposed.metrics.follower(), exposed.metrics.follower());

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::*;
 use crate::backend::Logs;
 use crate::domain::facts::{AttemptFacts, AttemptPhase, MainFacts, Terminated};
-use crate::domain::log::{LogGap, LogPiece};
+use crate::domain::log::{LogGap, LogGapCause, LogPiece};
 use crate::domain::profile::Profile;
 use crate::domain::schema::JsonSchema;
 use crate::domain::spec::ResultScan;
@@ -39,7 +39,12 @@ fn line(text: &str) -> LogItem {
 }
 
 fn gap() -> LogItem {
-    LogItem::Gap(LogGap { time_from: None, time_to: None, cause: "it was rotated away".to_owned() })
+    LogItem::Gap(LogGap {
+        from_time: None,
+        to_time: None,
+        cause: LogGapCause::Rotated,
+        message: "it was rotated away".to_owned(),
+    })
 }
 
 /// The output of these items, read to its end.

@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use jiff::Timestamp;
 
 use super::{int32, int64, wire_time};
-use crate::domain::log::{LogGap, LogPiece, LogStream};
+use crate::domain::log::{LogGap, LogGapCause, LogPiece, LogStream, LogTruncationCause};
 use crate::engine::{LogEndReason, LogEvent, LogQuery, LogStart, ReconnectReason};
 use crate::grpc::streams::Encode;
 use crate::proto::v1;
@@ -76,7 +76,7 @@ impl LogEncoder {
             attempt: int32(attempt),
             container: self.container.clone(),
             stream: stream.into(),
-            time: Some(wire_time(time)),
+            receive_time: Some(wire_time(time)),
             partial,
             kind: v1::LogEntryKind::Output.into(),
             ..v1::LogEntry::default()
@@ -138,9 +138,11 @@ impl Encode for LogEncoder {
             }
             LogEvent::AttemptEnded { attempt, exit_code, whole } => Some(attempt_ended(attempt, exit_code, whole)),
             LogEvent::Gap { attempt, gap } => Some(gap_event(attempt, gap)),
-            LogEvent::Truncated { attempt, cause } => {
-                Some(Event::Truncated(v1::LogTruncated { attempt: int32(attempt), cause }))
-            }
+            LogEvent::Truncated { attempt, cause, message } => Some(Event::Truncated(v1::LogTruncated {
+                attempt: int32(attempt),
+                cause: truncation_cause(cause).into(),
+                message,
+            })),
             LogEvent::Heartbeat { cursor } => {
                 self.cursor.clone_from(&cursor);
                 Some(Event::Heartbeat(v1::LogHeartbeat { cursor }))
@@ -152,7 +154,7 @@ impl Encode for LogEncoder {
             }
             LogEvent::End { cursor, reason } => {
                 let reason = end_reason(reason).into();
-                out.push_back(response(Event::End(v1::LogEnd { cursor, reason })));
+                out.push_back(response(Event::Ended(v1::LogEnded { cursor, reason })));
                 return ControlFlow::Break(());
             }
         };
@@ -194,20 +196,39 @@ fn attempt_ended(attempt: u32, exit_code: Option<i32>, whole: Option<(u64, u64, 
 fn gap_event(attempt: u32, gap: LogGap) -> Event {
     Event::Gap(v1::LogGap {
         attempt: int32(attempt),
-        time_from: gap.time_from.map(wire_time),
-        time_to: gap.time_to.map(wire_time),
+        from_time: gap.from_time.map(wire_time),
+        to_time: gap.to_time.map(wire_time),
         // The domain never knows how many.
         bytes: None,
-        cause: gap.cause,
+        cause: gap_cause(gap.cause).into(),
+        message: gap.message,
     })
 }
 
+fn gap_cause(cause: LogGapCause) -> v1::LogGapCause {
+    match cause {
+        LogGapCause::Rotated => v1::LogGapCause::Rotated,
+        LogGapCause::Changed => v1::LogGapCause::Changed,
+        LogGapCause::Deleted => v1::LogGapCause::Deleted,
+        LogGapCause::Unreadable => v1::LogGapCause::Unreadable,
+        LogGapCause::NotWritten => v1::LogGapCause::NotWritten,
+        LogGapCause::NotFollowed => v1::LogGapCause::NotFollowed,
+    }
+}
+
+fn truncation_cause(cause: LogTruncationCause) -> v1::LogTruncationCause {
+    match cause {
+        LogTruncationCause::TailLines => v1::LogTruncationCause::TailLines,
+        LogTruncationCause::TailBytes => v1::LogTruncationCause::TailBytes,
+    }
+}
+
 /// Why a stream has to be opened again.
-pub(super) fn reconnect_reason(reason: ReconnectReason) -> v1::LogReconnectReason {
+pub(super) fn reconnect_reason(reason: ReconnectReason) -> v1::ReconnectReason {
     match reason {
-        ReconnectReason::Draining => v1::LogReconnectReason::Draining,
-        ReconnectReason::Slow => v1::LogReconnectReason::Slow,
-        ReconnectReason::MaxAge => v1::LogReconnectReason::MaxAge,
+        ReconnectReason::Draining => v1::ReconnectReason::Draining,
+        ReconnectReason::Slow => v1::ReconnectReason::Slow,
+        ReconnectReason::MaxAge => v1::ReconnectReason::MaxAge,
     }
 }
 

@@ -181,8 +181,8 @@ fn filter(filter: Option<v1::RunFilter>, found: &mut Violations) -> RunFilter {
     RunFilter {
         states,
         labels,
-        create_time_from: at.timestamp("create_time_from", filter.create_time_from),
-        create_time_to: at.timestamp("create_time_to", filter.create_time_to),
+        from_create_time: at.timestamp("from_create_time", filter.from_create_time),
+        to_create_time: at.timestamp("to_create_time", filter.to_create_time),
         profile: set(filter.profile),
         failure_class: at.enumeration("failure_class", filter.failure_class).and_then(|class| match class {
             v1::FailureClass::Unspecified => None,
@@ -236,7 +236,7 @@ fn log_start(at: &mut At<'_>, start: Option<v1::stream_logs_request::Start>) -> 
         None => None,
         Some(Wire::Cursor(cursor)) => set(cursor).map(LogStart::Cursor),
         Some(Wire::TailLines(lines)) => at.not_negative("tail_lines", lines).map(LogStart::Tail),
-        Some(Wire::Since(time)) => at.timestamp("since", Some(time)).map(LogStart::Since),
+        Some(Wire::SinceTime(time)) => at.timestamp("since_time", Some(time)).map(LogStart::Since),
     };
     start.unwrap_or(LogStart::Beginning)
 }

@@ -100,7 +100,7 @@ fn attempt(run: &RunName, attempt: &Attempt, view: View) -> v1::Attempt {
         node: attempt.node.clone().unwrap_or_default(),
         create_time: attempt.create_time.map(wire_time),
         start_time: attempt.start_time.map(wire_time),
-        end_time: attempt.end_time.map(wire_time),
+        finish_time: attempt.finish_time.map(wire_time),
         exit_code: attempt.exit_code,
         signal: attempt.signal,
         failure: attempt.failure.as_ref().map(failure),
@@ -110,7 +110,7 @@ fn attempt(run: &RunName, attempt: &Attempt, view: View) -> v1::Attempt {
 
 fn evidence(evidence: &Evidence) -> v1::Evidence {
     v1::Evidence {
-        time: evidence.time.map(wire_time),
+        report_time: evidence.report_time.map(wire_time),
         reason: evidence.reason.clone(),
         message: evidence.message.clone(),
         count: int32(evidence.count),
@@ -130,19 +130,19 @@ fn stop(stop: &StopIntent) -> v1::Stop {
         cause: cause.into(),
         reason: stop.reason.clone(),
         actor: stop.actor.clone(),
-        time: Some(wire_time(stop.time)),
+        request_time: Some(wire_time(stop.request_time)),
     }
 }
 
 fn failure(failure: &Failure) -> v1::Failure {
-    let class = match failure.class {
+    let failure_class = match failure.failure_class {
         FailureClass::User => v1::FailureClass::User,
         FailureClass::Infra => v1::FailureClass::Infra,
         FailureClass::Platform => v1::FailureClass::Platform,
         FailureClass::Policy => v1::FailureClass::Policy,
     };
     v1::Failure {
-        class: class.into(),
+        failure_class: failure_class.into(),
         reason: failure_reason(failure.reason).into(),
         message: failure.message.clone(),
         exit_code: failure.exit_code,
@@ -231,7 +231,9 @@ fn found_result(found: &FoundResult, view: View) -> v1::Result {
         sha256: found.sha256.clone(),
         source: source.into(),
         dialect: dialect.into(),
-        byte_range: found.byte_range.map(|(start, end)| v1::ByteRange { start: int64(start), end: int64(end) }),
+        byte_range: found
+            .byte_range
+            .map(|(start, end)| v1::ByteRange { start_offset: int64(start), end_offset: int64(end) }),
         warnings: found.warnings.clone(),
         error: None,
     }
@@ -246,7 +248,7 @@ fn result_error(error: &ResultError) -> v1::ResultError {
         ResultErrorKind::TooLarge => v1::ResultErrorKind::TooLarge,
         ResultErrorKind::TooDeep => v1::ResultErrorKind::TooDeep,
     };
-    v1::ResultError { kind: kind.into(), message: error.message.clone(), position: error.position.map(int64) }
+    v1::ResultError { kind: kind.into(), message: error.message.clone(), offset: error.position.map(int64) }
 }
 
 #[cfg(test)]

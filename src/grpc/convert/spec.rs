@@ -96,8 +96,12 @@ fn volume_from(mount: v1::VolumeMount) -> VolumeMount {
 }
 
 fn placement_from(placement: v1::Placement) -> Placement {
-    let toleration =
-        |t: v1::Toleration| Toleration { key: t.key, operator: t.operator, value: t.value, effect: t.effect };
+    let toleration = |t: v1::Toleration| Toleration {
+        key: t.key,
+        match_operator: t.match_operator,
+        value: t.value,
+        effect: t.effect,
+    };
     Placement {
         node_selector: placement.node_selector.into_iter().collect(),
         tolerations: placement.tolerations.into_iter().map(toleration).collect(),
@@ -222,7 +226,7 @@ fn volume_to(mount: &VolumeMount) -> v1::VolumeMount {
 fn placement_to(placement: &Placement) -> v1::Placement {
     let toleration = |t: &Toleration| v1::Toleration {
         key: t.key.clone(),
-        operator: t.operator.clone(),
+        match_operator: t.match_operator.clone(),
         value: t.value.clone(),
         effect: t.effect.clone(),
     };

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::ops::ControlFlow;
 
 use super::{View, log::reconnect_reason, run};
-use crate::engine::{ReconnectReason, WatchEvent};
+use crate::engine::{ReconnectReason, RemovalCause, WatchEvent};
 use crate::grpc::streams::Encode;
 use crate::proto::v1;
 
@@ -28,7 +28,11 @@ impl Encode for WatchEncoder {
         use v1::watch_runs_response::Event;
         let event = match event {
             WatchEvent::Run(run) => Event::Run(run::to_wire(&run, self.view)),
-            WatchEvent::Deleted(name) => Event::Deleted(v1::RunDeleted { name: name.to_string() }),
+            WatchEvent::Removed { run, cause } => Event::Removed(v1::RunRemoved {
+                name: run.name.to_string(),
+                cause: removal_cause(cause).into(),
+                run: Some(run::to_wire(&run, self.view)),
+            }),
             WatchEvent::Synced => Event::Synced(v1::WatchSynced {}),
             WatchEvent::Heartbeat => Event::Heartbeat(v1::WatchHeartbeat {}),
             WatchEvent::Reconnect(reason) => {
@@ -44,5 +48,12 @@ impl Encode for WatchEncoder {
         let reason = reconnect_reason(reason).into();
         let event = v1::watch_runs_response::Event::Reconnect(v1::WatchReconnect { reason });
         out.push_back(v1::WatchRunsResponse { event: Some(event) });
+    }
+}
+
+fn removal_cause(cause: RemovalCause) -> v1::RunRemovalCause {
+    match cause {
+        RemovalCause::Deleted => v1::RunRemovalCause::Deleted,
+        RemovalCause::Unmatched => v1::RunRemovalCause::Unmatched,
     }
 }

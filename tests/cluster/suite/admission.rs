@@ -76,7 +76,11 @@ async fn a_used_up_quota_is_told_as_such() {
         assert_eq!(run.state(), RunState::Pending, "{run:?}");
         let run = client.wait_terminal(&run.name).await;
         let failure = run.failure.as_ref().expect("a failure");
-        assert_eq!((failure.reason(), failure.class()), (FailureReason::Quota, FailureClass::Policy), "{run:?}");
+        assert_eq!(
+            (failure.reason(), failure.failure_class()),
+            (FailureReason::Quota, FailureClass::Policy),
+            "{run:?}"
+        );
         assert!(failure.retryable);
     })
     .await;

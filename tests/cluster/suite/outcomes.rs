@@ -44,7 +44,7 @@ async fn too_much_memory_is_told_as_such() {
         let run = case.client().await.run(spec).await;
         assert_eq!((run.state(), reason(&run)), (RunState::Failed, Some(FailureReason::OomKilled)), "{run:?}");
         let failure = run.failure.as_ref().expect("a failure");
-        assert_eq!((failure.class(), run.exit_code), (FailureClass::User, Some(137)), "{run:?}");
+        assert_eq!((failure.failure_class(), run.exit_code), (FailureClass::User, Some(137)), "{run:?}");
     })
     .await;
 }
@@ -57,7 +57,7 @@ async fn a_missing_image_is_told_as_such() {
         let run = client.run(spec).await;
         assert_eq!((run.state(), reason(&run)), (RunState::Failed, Some(FailureReason::ImagePull)), "{run:?}");
         let failure = run.failure.as_ref().expect("a failure");
-        assert_eq!((failure.class(), failure.retryable), (FailureClass::Infra, true));
+        assert_eq!((failure.failure_class(), failure.retryable), (FailureClass::Infra, true));
         assert!(failure.message.contains("127.0.0.1:1/missing:1"), "{}", failure.message);
         assert_eq!(run.stop.as_ref().map(|stop| stop.cause()), Some(StopCause::StartDeadline));
         assert_eq!(run.exit_code, None, "it never ran");
@@ -85,7 +85,7 @@ async fn no_node_that_fits_is_told_as_such() {
         let spec = RunSpec { start_timeout: seconds(4), placement: nowhere(), ..script("exit 0") };
         let run = case.client().await.run(spec).await;
         assert_eq!((run.state(), reason(&run)), (RunState::Failed, Some(FailureReason::Unschedulable)), "{run:?}");
-        assert_eq!(run.failure.as_ref().map(|failure| failure.class()), Some(FailureClass::Policy));
+        assert_eq!(run.failure.as_ref().map(|failure| failure.failure_class()), Some(FailureClass::Policy));
     })
     .await;
 }

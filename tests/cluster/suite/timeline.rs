@@ -144,7 +144,7 @@ async fn measure(case: &Case, number: usize) -> Vec<(&'static str, f64)> {
                 while let Ok(Some(answer)) = log.message().await {
                     match answer.event {
                         Some(LogEvent::Entries(_)) => tell("first log byte at the client").await,
-                        Some(LogEvent::End(_)) => tell("end of the log at the client").await,
+                        Some(LogEvent::Ended(_)) => tell("end of the log at the client").await,
                         _ => {}
                     }
                 }

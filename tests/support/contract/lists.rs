@@ -2,8 +2,8 @@
 
 use longshore::proto::v1::watch_runs_response::Event;
 use longshore::proto::v1::{
-    GetServerInfoRequest, ListRunnerProfilesRequest, ListRunsRequest, RunFilter, RunSpec, RunState, WaitRunRequest,
-    WatchRunsRequest,
+    GetServerInfoRequest, ListRunnerProfilesRequest, ListRunsRequest, RunFilter, RunRemovalCause, RunSpec, RunState,
+    WaitRunRequest, WatchRunsRequest,
 };
 
 use super::Subject;
@@ -51,7 +51,10 @@ pub(crate) async fn a_list_and_a_watch_tell_of_runs(subject: &Subject) {
     client.delete(&second.name).await.expect("DeleteRun");
     loop {
         match next().await.event {
-            Some(Event::Deleted(gone)) => break assert_eq!(gone.name, second.name),
+            Some(Event::Removed(gone)) => {
+                assert_eq!((&gone.name, gone.cause()), (&second.name, RunRemovalCause::Deleted));
+                break assert_eq!(gone.run.map(|run| run.state()), Some(RunState::Cancelled), "as last known");
+            }
             Some(Event::Run(run)) => assert!(crate::support::client::is_terminal(&run), "{run:?}"),
             _ => {}
         }

@@ -32,7 +32,7 @@ pub(crate) async fn exit_zero_tells_everything(subject: &Subject) {
     assert_eq!(ended.sha256, data_encoding::HEXLOWER.encode(&Sha256::digest(expected)));
     for entry in &log.entries {
         assert_eq!((entry.attempt, entry.container.as_str(), entry.partial), (1, "run", false), "{entry:?}");
-        assert!(entry.time.is_some());
+        assert!(entry.receive_time.is_some());
     }
 }
 
@@ -63,7 +63,7 @@ pub(crate) async fn a_nonzero_exit_is_the_users_failure(subject: &Subject) {
     assert_eq!((run.state(), run.exit_code), (RunState::Failed, Some(7)), "{run:?}");
     let failure = run.failure.as_ref().expect("a failure");
     assert_eq!(failure.reason(), FailureReason::NonzeroExit);
-    assert_eq!(failure.class(), FailureClass::User);
+    assert_eq!(failure.failure_class(), FailureClass::User);
     assert_eq!((failure.exit_code, failure.signal, failure.retryable), (Some(7), None, false));
     let log = subject.client.logs(&run.name).await;
     log.assert_complete();
@@ -77,7 +77,7 @@ pub(crate) async fn the_run_clock_keeps_exit_code_and_logs(subject: &Subject) {
     let run = subject.client.run(RunSpec { run_timeout: seconds(2), ..subject.script(UNTIL_TERM) }).await;
     let failure = run.failure.as_ref().unwrap_or_else(|| panic!("{run:?}"));
     assert_eq!((run.state(), failure.reason()), (RunState::Failed, FailureReason::RunDeadline), "{run:?}");
-    assert_eq!(failure.class(), FailureClass::Policy);
+    assert_eq!(failure.failure_class(), FailureClass::Policy);
     assert_eq!(run.exit_code, Some(3), "{run:?}");
     let log = subject.client.logs(&run.name).await;
     log.assert_complete();

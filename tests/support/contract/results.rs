@@ -48,7 +48,8 @@ pub(crate) async fn a_printed_object_is_found(subject: &Subject) {
     assert_eq!(result.json, r#"{"ok":true,"why":null,"s":"it is {"}"#);
     let range = result.byte_range.expect("where it stood");
     let log = subject.client.logs(&run.name).await.text();
-    let text = &log[usize::try_from(range.start).expect("start")..usize::try_from(range.end).expect("end")];
+    let text =
+        &log[usize::try_from(range.start_offset).expect("start")..usize::try_from(range.end_offset).expect("end")];
     assert!(text.starts_with("{\"ok\"") && text.ends_with('}'), "{text:?}");
 }
 
@@ -129,7 +130,10 @@ pub(crate) async fn what_a_runner_reports_is_why_it_failed(subject: &Subject) {
             let script = format!("printf %s '{object}' > \"$LONGSHORE_RESULT\"; exit {code}");
             let (run, result) = report(subject, mode, &script).await;
             let failure = run.failure.as_ref().unwrap_or_else(|| panic!("{run:?}"));
-            assert_eq!((failure.reason(), failure.class()), (FailureReason::RunnerReported, FailureClass::User));
+            assert_eq!(
+                (failure.reason(), failure.failure_class()),
+                (FailureReason::RunnerReported, FailureClass::User)
+            );
             assert_eq!((failure.exit_code, run.exit_code, run.state()), (Some(code), Some(code), RunState::Failed));
             assert_eq!((failure.message.as_str(), run.message.as_str()), (message, message));
             assert_eq!((result.state(), result.json.as_str()), (ResultState::Found, object), "{result:?}");

@@ -22,7 +22,7 @@ pub(crate) async fn a_cancel_keeps_the_first_reason_and_the_last_line(subject: &
     let stop = run.stop.as_ref().expect("the stop");
     assert_eq!((stop.cause(), stop.reason.as_str()), (StopCause::Cancel, "first"));
     assert_eq!(stop.actor, "", "nobody is authenticated");
-    assert!(stop.time.is_some());
+    assert!(stop.request_time.is_some());
     let log = log.rest().await;
     log.assert_complete();
     assert_eq!(log.text(), "ready\nbye\n");

@@ -97,12 +97,12 @@ fn failed_creates(events: &[EventFact]) -> impl Iterator<Item = &EventFact> {
 pub(super) fn evidence(events: &[EventFact], waiting: Option<&Explanation>) -> Vec<Evidence> {
     let mut evidence: Vec<Evidence> = events.iter().filter(|event| !is_failed_create(event)).map(told).collect();
     evidence.extend(failed_creates_together(events));
-    evidence.sort_by_key(|entry| entry.time);
+    evidence.sort_by_key(|entry| entry.report_time);
     if let Some(waiting) = waiting {
         let told = |entry: &Evidence| entry.reason == waiting.reason && entry.message == waiting.message;
         if !evidence.iter().any(told) {
             let Explanation { reason, message, time } = waiting.clone();
-            evidence.push(Evidence { time, reason, message, count: 1 });
+            evidence.push(Evidence { report_time: time, reason, message, count: 1 });
         }
     }
     evidence.drain(..evidence.len().saturating_sub(EVIDENCE_MAX));
@@ -111,7 +111,7 @@ pub(super) fn evidence(events: &[EventFact], waiting: Option<&Explanation>) -> V
 
 fn told(event: &EventFact) -> Evidence {
     let EventFact { about: _, reason, message, time, count } = event.clone();
-    Evidence { time, reason, message, count }
+    Evidence { report_time: time, reason, message, count }
 }
 
 fn is_failed_create(event: &EventFact) -> bool {

@@ -78,7 +78,7 @@ fn intent_record_and_expiry_come_back() {
         cause: StopCause::StartDeadline,
         reason: "took too long".to_owned(),
         actor: "longshore".to_owned(),
-        time: at(5),
+        request_time: at(5),
         failure: Some(FailureReason::ImagePull),
     };
     let record = Record {

@@ -105,7 +105,7 @@ fn toleration(given: &spec::Toleration) -> Toleration {
     let set = |text: &String| (!text.is_empty()).then(|| text.clone());
     Toleration {
         key: set(&given.key),
-        operator: set(&given.operator),
+        operator: set(&given.match_operator),
         value: set(&given.value),
         effect: set(&given.effect),
         toleration_seconds: None,

@@ -122,7 +122,7 @@ fn toleration() -> impl Strategy<Value = Toleration> {
     let operator = prop_oneof![Just("Equal"), Just("Exists"), Just("")];
     ("[a-z]{0,5}", operator, "[a-z]{0,5}").prop_map(|(key, operator, value)| Toleration {
         key,
-        operator: operator.to_owned(),
+        match_operator: operator.to_owned(),
         value,
         effect: String::new(),
     })

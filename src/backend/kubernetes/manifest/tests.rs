@@ -62,7 +62,7 @@ fn everything() -> (Launch, ManifestContext) {
             node_selector: map(&[("disk", "ssd")]),
             tolerations: vec![Toleration {
                 key: "dedicated".to_owned(),
-                operator: "Equal".to_owned(),
+                match_operator: "Equal".to_owned(),
                 value: "batch".to_owned(),
                 effect: "NoSchedule".to_owned(),
             }],

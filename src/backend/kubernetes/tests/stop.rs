@@ -26,7 +26,7 @@ fn stop() -> Action {
         cause: StopCause::Cancel,
         reason,
         actor,
-        time: Timestamp::UNIX_EPOCH,
+        request_time: Timestamp::UNIX_EPOCH,
         failure: None,
     })
 }

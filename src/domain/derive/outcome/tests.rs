@@ -72,7 +72,7 @@ fn exit_before_a_cancel_is_the_programs_own() {
         (ordered(over(failed, precise(20_300))), 20_900, own),
         (ordered(over(failed, precise(20_950))), 20_900, cancelled),
     ] {
-        let intent = StopIntent { time: at_millis(stop_millis), ..stop(StopCause::Cancel, 0) };
+        let intent = StopIntent { request_time: at_millis(stop_millis), ..stop(StopCause::Cancel, 0) };
         let facts = RunFacts { stop: Some(intent), ..with(attempt) };
         assert_eq!(end_of(&facts), expected, "{facts:?}");
     }
@@ -156,7 +156,7 @@ fn failed_pod_whose_program_never_started() {
         (attempt(), FailureReason::Lost, FailureClass::Infra, "without a word"),
     ] {
         let failure = conclude(&with(failed(attempt))).unwrap().failure.unwrap();
-        assert_eq!((failure.reason, failure.class), (reason, class), "{failure:?}");
+        assert_eq!((failure.reason, failure.failure_class), (reason, class), "{failure:?}");
         assert!(failure.message.contains(words), "{failure:?}");
     }
 }

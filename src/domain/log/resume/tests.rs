@@ -122,8 +122,8 @@ proptest! {
         let again = cut(&rendered(&lines, None, false), size);
         let (gap, rest) = read_on(position, again.clone());
         let gap = gap.unwrap();
-        prop_assert_eq!(gap.time_from, Some(at(nanos)));
-        prop_assert_eq!(gap.time_to, again.first().map(|piece| piece.time));
+        prop_assert_eq!(gap.from_time, Some(at(nanos)));
+        prop_assert_eq!(gap.to_time, again.first().map(|piece| piece.time));
         prop_assert_eq!(rest, again);
     }
 }
@@ -166,7 +166,7 @@ fn a_line_that_changed_is_a_gap() {
     let mut changed = lines.clone();
     changed[1].1[7] = b'y';
     let (gap, rest) = read_on(position, cut(&rendered(&changed, None, false), 100));
-    assert_eq!(gap.unwrap().time_from, Some(at(2)));
+    assert_eq!(gap.unwrap().from_time, Some(at(2)));
     assert_eq!(joined(&rest), b"three\n");
 
     changed[1].1.truncate(10);
@@ -185,7 +185,7 @@ fn a_following_read_does_not_search_for_ever() {
     let Resumed::Lost(gap) = resume.push(pieces.next().unwrap(), &mut out) else {
         panic!("the position can't come any more");
     };
-    assert_eq!((gap.time_from, gap.time_to), (Some(at(0)), Some(at(1_000_000_000))));
+    assert_eq!((gap.from_time, gap.to_time), (Some(at(0)), Some(at(1_000_000_000))));
     assert_eq!(joined(&out), b"a\nb\n");
 
     let much: Vec<Line> = (1..40).map(|nanos| (nanos, vec![b'x'; PIECE_MAX_BYTES - 1])).collect();

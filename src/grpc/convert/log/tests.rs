@@ -61,7 +61,7 @@ fn bytes_are_passed_on_as_they_are() {
     assert_eq!((entry.data.as_ref(), entry.text.as_str(), entry.partial), (&raw[..], "", false));
     assert_eq!((entry.stream(), entry.kind()), (v1::LogStream::Stderr, v1::LogEntryKind::Output));
     assert_eq!((entry.attempt, entry.container.as_str()), (1, "run"));
-    assert_eq!(entry.time.unwrap().seconds, 7);
+    assert_eq!(entry.receive_time.unwrap().seconds, 7);
 }
 
 #[test]
@@ -107,17 +107,17 @@ fn a_stream_ends_in_end_or_reconnect_with_a_cursor() {
     log.reconnect(ReconnectReason::Draining, &mut out);
     let Some(Event::Reconnect(reconnect)) = out.pop_front().unwrap().event else { panic!() };
     assert_eq!(reconnect.cursor, "asked");
-    assert_eq!(reconnect.reason(), v1::LogReconnectReason::Draining);
+    assert_eq!(reconnect.reason(), v1::ReconnectReason::Draining);
 
     let end = LogEvent::End { cursor: "z".to_owned(), reason: LogEndReason::CaughtUp };
     assert_eq!(log.encode(end, &mut out), ControlFlow::Break(()));
-    let Some(Event::End(end)) = out.pop_front().unwrap().event else { panic!() };
+    let Some(Event::Ended(end)) = out.pop_front().unwrap().event else { panic!() };
     assert_eq!((end.cursor.as_str(), end.reason()), ("z", v1::LogEndReason::CaughtUp));
 
     let slow = LogEvent::Reconnect { cursor: "y".to_owned(), reason: ReconnectReason::Slow };
     assert_eq!(log.encode(slow, &mut out), ControlFlow::Break(()));
     let Some(Event::Reconnect(slow)) = out.pop_front().unwrap().event else { panic!() };
-    assert_eq!((slow.cursor.as_str(), slow.reason()), ("y", v1::LogReconnectReason::Slow));
+    assert_eq!((slow.cursor.as_str(), slow.reason()), ("y", v1::ReconnectReason::Slow));
 }
 
 proptest! {

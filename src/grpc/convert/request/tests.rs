@@ -72,7 +72,7 @@ fn a_list_is_told_all_that_is_wrong() {
         parent: "namespaces".to_owned(),
         filter: Some(v1::RunFilter {
             states: vec![4, 0, 99],
-            create_time_from: Some(prost_types::Timestamp { seconds: i64::MAX, nanos: 0 }),
+            from_create_time: Some(prost_types::Timestamp { seconds: i64::MAX, nanos: 0 }),
             failure_class: 9,
             ..v1::RunFilter::default()
         }),
@@ -87,7 +87,7 @@ fn a_list_is_told_all_that_is_wrong() {
             "page_size",
             "filter.states[1]",
             "filter.states[2]",
-            "filter.create_time_from",
+            "filter.from_create_time",
             "filter.failure_class"
         ]
     );

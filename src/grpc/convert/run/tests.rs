@@ -48,11 +48,11 @@ fn failed_attempt() -> Attempt {
         node: Some("n1".to_owned()),
         create_time: time(1),
         start_time: time(2),
-        end_time: time(3),
+        finish_time: time(3),
         exit_code: Some(137),
         signal: Some(9),
         failure: Some(Failure::new(FailureReason::OomKilled, "too much").with_exit(Some(137), Some(9))),
-        evidence: vec![Evidence { time: time(3), reason: "OOM".to_owned(), message: "m".to_owned(), count: 2 }],
+        evidence: vec![Evidence { report_time: time(3), reason: "OOM".to_owned(), message: "m".to_owned(), count: 2 }],
     }
 }
 
@@ -83,7 +83,7 @@ fn run(id: &str, json: &str) -> Run {
             cause: StopCause::Cancel,
             reason: "r".to_owned(),
             actor: "me".to_owned(),
-            time: time(3).unwrap(),
+            request_time: time(3).unwrap(),
             failure: None,
         }),
         submitter: "me".to_owned(),
@@ -106,10 +106,10 @@ fn a_full_run_tells_everything() {
     assert_eq!((attempt.exit_code, attempt.signal), (Some(137), Some(9)));
     assert_eq!(attempt.evidence[0].count, 2);
     let failure = attempt.failure.as_ref().unwrap();
-    assert_eq!((failure.reason(), failure.class()), (v1::FailureReason::OomKilled, v1::FailureClass::User));
+    assert_eq!((failure.reason(), failure.failure_class()), (v1::FailureReason::OomKilled, v1::FailureClass::User));
     let result = wire.result.unwrap();
     assert_eq!((result.state(), result.json.as_str()), (v1::ResultState::Found, "{}"));
-    assert_eq!(result.byte_range, Some(v1::ByteRange { start: 10, end: 20 }));
+    assert_eq!(result.byte_range, Some(v1::ByteRange { start_offset: 10, end_offset: 20 }));
     assert_eq!(wire.stop.unwrap().cause(), v1::StopCause::Cancel);
     assert_eq!(wire.expire_time.unwrap().seconds, 100);
 }

@@ -49,7 +49,7 @@ fn everything() -> RunSpec {
             node_selector: strings(&[("disk", "ssd")]),
             tolerations: vec![Toleration {
                 key: "k".to_owned(),
-                operator: "Equal".to_owned(),
+                match_operator: "Equal".to_owned(),
                 value: "v".to_owned(),
                 effect: "NoSchedule".to_owned(),
             }],

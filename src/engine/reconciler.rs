@@ -198,8 +198,14 @@ impl Reconciler {
             FactsEvent::Gone(name) => self.forget(&name),
             FactsEvent::Synced => {
                 self.metrics.synced(true);
-                if self.ready.send_replace(Readiness::Ready) != Readiness::Ready {
-                    info!(runs = self.entries.len(), "all runs are known");
+                match self.ready.send_replace(Readiness::Ready) {
+                    Readiness::Ready => {}
+                    Readiness::Starting => {
+                        let finished = self.table.finished();
+                        let live = self.entries.len().saturating_sub(finished);
+                        info!(live, finished, "adopted {live} live runs, {finished} finished");
+                    }
+                    Readiness::Broken(_) => info!(runs = self.entries.len(), "the backend can be watched again"),
                 }
             }
             FactsEvent::Broken(why) => {
@@ -289,7 +295,13 @@ impl Reconciler {
             return Arc::clone(known);
         }
         if known.as_ref().is_none_or(|known| known.run.state != observed.run.state) {
-            info!(run = %name, state = observed.run.state.as_str(), message = %observed.run.message, "run");
+            let state = observed.run.state.as_str();
+            // What is found at the start is counted in one line.
+            if *self.ready.borrow() == Readiness::Starting {
+                debug!(run = %name, state, message = %observed.run.message, "run");
+            } else {
+                info!(run = %name, state, message = %observed.run.message, "run");
+            }
             self.count_state(known.as_deref(), &observed);
         }
         self.count_exit(known.as_deref(), &observed);

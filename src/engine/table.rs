@@ -79,6 +79,11 @@ impl Table {
         self.read().runs.get(name).map(watch::Sender::subscribe)
     }
 
+    /// How many runs are over.
+    pub(super) fn finished(&self) -> usize {
+        self.read().runs.values().filter(|row| row.borrow().run.state.is_terminal()).count()
+    }
+
     /// Runs in order, beginning just after `after`; `visit` says when it is enough.
     pub(super) fn page(&self, after: Option<&OrderKey>, mut visit: impl FnMut(&Arc<Observed>) -> bool) {
         use std::ops::Bound::{Excluded, Unbounded};

@@ -25,12 +25,16 @@ async fn finished_runs_are_told_as_before() {
     let report = client.submit(reporter(ResultMode::Required, report)).await;
     let report = client.get(&client.wait_settled(&report.name).await.name).await;
     assert_eq!(report.failure.as_ref().map(|f| f.reason()), Some(FailureReason::RunnerReported), "{report:?}");
-    let log = client.logs(&failed.name).await;
+    let output = client.logs(&failed.name).await;
 
     local.daemon.kill().await;
     local.daemon.revive().await;
 
     let client = local.client().await;
+    let log = local.daemon.output();
+    let second = log.rsplit("\"backend\":").next().unwrap_or_default();
+    assert_eq!(second.matches("adopted 0 live runs, 3 finished").count(), 1, "{second}");
+    assert!(!second.contains(&failed.name), "no line for each run: {second}");
     for before in [&failed, &query, &report] {
         let mut after = client.get(&before.name).await;
         assert_eq!(after.etag, before.etag, "{after:?} was {before:?}");
@@ -39,8 +43,8 @@ async fn finished_runs_are_told_as_before() {
         assert_eq!(&after, before);
     }
     let again = client.logs(&failed.name).await;
-    assert_eq!((again.text(), again.ended), (log.text(), log.ended));
-    let from_cursor = client.read_logs(resumed(&follow(&failed.name), &log.cursor)).await;
+    assert_eq!((again.text(), again.ended), (output.text(), output.ended));
+    let from_cursor = client.read_logs(resumed(&follow(&failed.name), &output.cursor)).await;
     assert_eq!(from_cursor.text(), "");
     let replay = client.submit_as("kept", spec).await.expect("SubmitRun");
     assert_eq!((replay.replayed, replay.run.map(|run| run.uid)), (true, Some(failed.uid)));

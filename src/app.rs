@@ -12,9 +12,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
-use crate::config::{Config, ConfigError, ServeArgs};
+use crate::config::{Config, ServeArgs};
 use crate::domain::resolve::Rules;
-use crate::domain::validate::{check_limits, check_profile};
 use crate::engine::{Engine, EngineConfig, Readiness};
 use crate::grpc::{self, GrpcServer, Health, Served, ServerFacts};
 use crate::runtime::admin::{self, Ready};
@@ -114,7 +113,7 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
     // Streams end and submits are refused a little after readiness goes: endpoints need time.
     let closing = tokio_util::sync::CancellationToken::new();
     let engine = Engine::start(EngineConfig {
-        rules: rules(&config, &backend)?,
+        rules: rules(&config, &backend),
         namespaces: config.namespaces.keys().cloned().collect(),
         backend,
         drain: closing.clone(),
@@ -171,22 +170,14 @@ async fn bind(wanted: SocketAddr, what: &str, flag: &str) -> anyhow::Result<(Tcp
     Ok((listener, address))
 }
 
-/// What specs are judged by; it is judged itself, since a submit checks only what its caller set.
-fn rules(config: &Config, backend: &crate::backend::Backend) -> Result<Rules, ConfigError> {
-    let rules = Rules {
+/// What specs are judged by.
+fn rules(config: &Config, backend: &crate::backend::Backend) -> Rules {
+    Rules {
         limits: config.limits.clone(),
         capabilities: (*backend.capabilities).clone(),
         profiles: config.profiles.clone(),
         volumes: config.volumes.clone(),
-    };
-    let mut faults = check_limits(&rules.limits, "limits");
-    for (name, profile) in &rules.profiles {
-        faults.extend(check_profile(profile, &format!("profiles.{name}"), &rules));
     }
-    if faults.is_empty() {
-        return Ok(rules);
-    }
-    Err(ConfigError::Invalid(faults.into_iter().map(|v| format!("{}: {}", v.field, v.description)).collect()))
 }
 
 /// Tells the engine's readiness to health and admin; returns once the engine has failed.

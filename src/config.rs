@@ -17,10 +17,13 @@ mod builtin;
 mod file;
 mod profiles;
 mod tokens;
+mod typed;
 
 pub use access::{Access, Authentication, Authorization};
 pub use args::{BackendChoice, DoctorArgs, InstallationArgs, ReleaseArgs, ServeArgs};
 pub use tokens::{TokenFile, TokenSection};
+pub use typed::ConfigFault;
+use typed::Typed;
 
 /// A sample with every key, its default and its meaning: what `longshore serve --print-config` prints.
 pub const SAMPLE: &str = include_str!("config/sample.toml");
@@ -88,38 +91,62 @@ pub struct LocalSection {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file can't be read.
-    #[error("cannot read the configuration {}: {source}", .path.display())]
+    #[error("cannot read {}: {cause}", .path.display())]
     Read {
         /// Which.
         path: PathBuf,
-        /// Why.
-        source: std::io::Error,
+        /// Why. Part of the sentence, so no source besides.
+        cause: std::io::Error,
     },
-    /// The file is not TOML, or has keys that there are not.
-    #[error("the configuration {} cannot be used: {message}", .path.display())]
-    Parse {
+    /// A file of tokens can't be used.
+    #[error("{} cannot be used: {message}", .path.display())]
+    Tokens {
         /// Which.
         path: PathBuf,
-        /// Where and why, with the nearest known key.
+        /// Where and why, without a word of what is typed there.
         message: String,
     },
-    /// Values that can't be used, all at once.
-    #[error("the configuration cannot be used:\n{}", .0.iter().map(|m| format!("  {m}")).collect::<Vec<_>>().join("\n"))]
-    Invalid(Vec<String>),
+    /// Keys that there are not and values that can't be used, all at once.
+    #[error("{}", listed(.path.as_deref(), .faults))]
+    Invalid {
+        /// The file; `None`: there is none, so the flags are at fault.
+        path: Option<PathBuf>,
+        /// What is wrong, by line.
+        faults: Vec<ConfigFault>,
+    },
+}
+
+/// One line for each fault, which an editor can follow: `FILE:LINE: KEY: what is wrong`.
+fn listed(path: Option<&Path>, faults: &[ConfigFault]) -> String {
+    let file = path.map(|path| path.display().to_string());
+    let mut text = match &file {
+        Some(file) => format!("the configuration {file} cannot be used:"),
+        None => "the configuration cannot be used:".to_owned(),
+    };
+    for fault in faults {
+        let place = match (&file, fault.line) {
+            (Some(file), Some(line)) => format!("{file}:{line}: "),
+            _ => String::new(),
+        };
+        text.push_str(&format!("\n  {place}{fault}"));
+    }
+    text
 }
 
 impl Config {
     /// Reads the file that `args` name, if they name one, and lays the flags over it.
     ///
     /// # Errors
-    /// Unreadable file, unknown keys (with the nearest known one), values that can't be used (all
-    /// of them at once).
+    /// Unreadable file; unknown keys (with the nearest known one) and values that can't be used, all
+    /// of them at once.
     pub fn load(args: &ServeArgs) -> Result<Self, ConfigError> {
-        let file = match &args.installation.config {
-            Some(path) => read(path)?,
-            None => file::ConfigFile::default(),
+        let text = match &args.installation.config {
+            Some(path) => {
+                std::fs::read_to_string(path).map_err(|cause| ConfigError::Read { path: path.clone(), cause })?
+            }
+            None => String::new(),
         };
-        file.resolve(args)
+        Self::from_text(&text, args)
     }
 
     /// The configuration of an empty file without flags.
@@ -127,13 +154,23 @@ impl Config {
     /// # Errors
     /// Never in practice: the defaults are tested.
     pub fn defaults() -> Result<Self, ConfigError> {
-        file::ConfigFile::default().resolve(&ServeArgs::default())
+        Self::from_text("", &ServeArgs::default())
     }
-}
 
-fn read(path: &Path) -> Result<file::ConfigFile, ConfigError> {
-    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-    file::parse(&text).map_err(|message| ConfigError::Parse { path: path.to_owned(), message })
+    /// `text` is that of the file which `args` name.
+    fn from_text(text: &str, args: &ServeArgs) -> Result<Self, ConfigError> {
+        let mut typed = Typed::read(text);
+        // Of what is not TOML nothing more can be said.
+        let more = match typed.is_toml.then(|| std::mem::take(&mut typed.file).resolve(args)) {
+            Some(Ok(config)) if typed.faults.is_empty() => return Ok(config),
+            Some(Err(faults)) => faults.into_iter().filter_map(|(key, what)| typed.fault_at(key, what)).collect(),
+            Some(Ok(_)) | None => Vec::new(),
+        };
+        let mut faults = typed.faults;
+        faults.extend(more);
+        faults.sort_by_key(|fault| fault.line.unwrap_or(usize::MAX));
+        Err(ConfigError::Invalid { path: args.installation.config.clone(), faults })
+    }
 }
 
 #[cfg(test)]

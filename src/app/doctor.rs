@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::backend::{Choice, choose, kubernetes_config, local_config};
 use crate::backend::kubernetes::doctor::{Examination, Extent, examine};
 use crate::backend::local;
-use crate::config::{Authorization, Config, DoctorArgs, ServeArgs};
+use crate::config::{Authorization, Config, ConfigError, ConfigFault, DoctorArgs, ServeArgs};
 use crate::runtime::finding::{Finding, Progress};
 use crate::runtime::tls::certificates_in;
 
@@ -31,10 +31,7 @@ pub async fn doctor(args: DoctorArgs, stop: CancellationToken, progress: Progres
     };
     let config = match Config::load(&ServeArgs { installation, backend, state_dir, ..ServeArgs::default() }) {
         Ok(config) => config,
-        Err(error) => {
-            let fix = "`longshore serve --print-config` prints every key with its default and its meaning";
-            return vec![Finding::failed(CONFIGURATION, file, error.to_string()).fix(fix)];
-        }
+        Err(error) => return configuration(&file, &error),
     };
     let mut findings =
         vec![Finding::ok(CONFIGURATION, file, format!("it can be read; instance `{}`", config.instance))];
@@ -60,6 +57,26 @@ pub async fn doctor(args: DoctorArgs, stop: CancellationToken, progress: Progres
     findings
 }
 
+/// A finding for each thing that is wrong with the configuration.
+fn configuration(file: &str, error: &ConfigError) -> Vec<Finding> {
+    let fix = "`longshore serve --print-config` prints every key with its default and its meaning";
+    let failed = |subject: String, message: String| Finding::failed(CONFIGURATION, subject, message);
+    let mut findings = match error {
+        ConfigError::Invalid { faults, .. } => {
+            let place = |fault: &ConfigFault| match fault.line {
+                Some(line) => format!("{file}:{line}"),
+                None => file.to_owned(),
+            };
+            faults.iter().map(|fault| failed(place(fault), fault.to_string())).collect()
+        }
+        ConfigError::Read { .. } | ConfigError::Tokens { .. } => vec![failed(file.to_owned(), error.to_string())],
+    };
+    if let Some(last) = findings.pop() {
+        findings.push(last.fix(fix));
+    }
+    findings
+}
+
 fn examination(config: &Config, extent: Extent, stop: CancellationToken) -> Examination {
     Examination {
         extent,
@@ -75,7 +92,7 @@ fn examination(config: &Config, extent: Extent, stop: CancellationToken) -> Exam
 
 async fn this_machine(config: &Config) -> Vec<Finding> {
     match local_config(config) {
-        Ok(local) => local::doctor::examine(&local, &config.profiles).await,
+        Ok(local) => local::doctor::examine(&local, &config.profiles, &config.limits).await,
         Err(error) => vec![
             Finding::failed("state-directory", "none", format!("{error:#}"))
                 .fix("name a directory with --state-dir or `local.state_dir`"),

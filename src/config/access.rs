@@ -185,7 +185,7 @@ impl RuleFile {
             ("*", _) => Verb::ALL.to_vec(),
             (_, Some(verb)) => vec![verb],
             (_, None) => {
-                faults.add(&format!("{key}.verbs[{at}]"), format!("`{text}` is none of {}, `*`", verbs_in_words()));
+                faults.add(&format!("{key}.verbs[{at}]"), format!("`{text}` is not one of {}, `*`", verbs_in_words()));
                 Vec::new()
             }
         });

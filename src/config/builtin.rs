@@ -35,7 +35,10 @@ fn sql() -> Profile {
         result_schema: JsonSchema::compile(SQL_RESULT_SCHEMA).ok(),
         reports_status: true,
         kubernetes: None,
-        local: Some(LocalProfile { command: ["{longshore}", "runner", "sql"].map(str::to_owned).to_vec() }),
+        local: Some(LocalProfile {
+            command: ["{longshore}", "runner", "sql"].map(str::to_owned).to_vec(),
+            ..LocalProfile::default()
+        }),
         missing: Some("profiles.sql.kubernetes.image".to_owned()),
     }
 }

@@ -2,17 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
 
 use super::access::{self, Access, AuthenticationFile, Authorization, AuthorizationFile, TlsFile};
 use super::profiles::ProfileSection;
-use super::{BackendChoice, Config, ConfigError, KubernetesSection, LocalSection, ServeArgs, builtin};
+use super::{BackendChoice, Config, KubernetesSection, LocalSection, ServeArgs, builtin};
 use crate::domain::name::NamespaceName;
-use crate::domain::profile::{Limits, Profile, Volume};
+use crate::domain::profile::{Capabilities, Limits, Profile, Volume};
 use crate::domain::quantity::Quantity;
+use crate::domain::resolve::Rules;
+use crate::domain::validate::{check_limits, check_profile};
+use crate::domain::violation::{Violation, Violations};
 use crate::runtime::telemetry::LogFormat;
 
 /// The file as typed.
@@ -91,33 +94,25 @@ struct LimitsSection {
     max_result_bytes: Option<usize>,
 }
 
-/// Reads the text; an unknown key is told with the nearest known one.
-pub(super) fn parse(text: &str) -> Result<ConfigFile, String> {
-    toml::from_str(text).map_err(|error| {
-        let message = error.to_string();
-        match nearest(error.message()) {
-            Some(nearest) => format!("{}\ndid you mean `{nearest}`?", message.trim_end()),
-            None => message.trim_end().to_owned(),
-        }
-    })
-}
-
-/// The known key nearest to the unknown one that serde's message names with all known ones.
-fn nearest(message: &str) -> Option<String> {
-    let rest = message.strip_prefix("unknown field `")?;
-    let (unknown, known) = rest.split_once('`')?;
-    let known = known.split('`').skip(1).step_by(2);
-    let close = known.map(|key| (strsim::jaro_winkler(unknown, key), key));
-    close.filter(|(score, _)| *score > 0.7).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, key)| key.to_owned())
-}
-
 /// Collects what is wrong, so that all of it is told at once.
 #[derive(Debug, Default)]
-pub(super) struct Faults(Vec<String>);
+pub(super) struct Faults(Vec<(String, String)>);
 
 impl Faults {
+    /// Adds what is wrong with the value of a key. Of one key only the first is kept: what follows
+    /// has the same cause.
     pub(super) fn add(&mut self, key: &str, what: impl std::fmt::Display) {
-        self.0.push(format!("{key}: {what}"));
+        if self.0.iter().all(|(other, _)| other != key) {
+            self.0.push((key.to_owned(), what.to_string()));
+        }
+    }
+
+    /// Adds what the domain found, under the keys of the file.
+    fn extend(&mut self, violations: Violations) {
+        for Violation { field, description, .. } in violations {
+            let key = field.replace(".defaults.resources.", ".defaults.").replace(".defaults.placement.", ".defaults.");
+            self.add(&key, description);
+        }
     }
 
     /// A duration such as `90s`, `5m`, `1h30m`, in whole seconds.
@@ -126,7 +121,7 @@ impl Faults {
         match parsed {
             Some(duration) if duration.subsec_nanos() == 0 => Some(duration),
             _ => {
-                self.add(key, format!("`{text}` is no duration in whole seconds, such as `90s`, `5m` or `1h 30m`"));
+                self.add(key, format!("`{text}` is not a duration in whole seconds, such as `90s`, `5m` or `1h 30m`"));
                 None
             }
         }
@@ -136,7 +131,7 @@ impl Faults {
         let found = choices.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
         if found.is_none() {
             let names: Vec<_> = choices.iter().map(|(name, _)| format!("`{name}`")).collect();
-            self.add(key, format!("`{text}` is none of {}", names.join(", ")));
+            self.add(key, format!("`{text}` is not one of {}", names.join(", ")));
         }
         found
     }
@@ -152,22 +147,25 @@ impl Faults {
 
 impl ConfigFile {
     /// What it means, with the flags over it.
-    pub(super) fn resolve(self, args: &ServeArgs) -> Result<Config, ConfigError> {
+    ///
+    /// # Errors
+    /// What can't be used: keys, or flags, and why.
+    pub(super) fn resolve(self, args: &ServeArgs) -> Result<Config, Vec<(String, String)>> {
         let mut faults = Faults::default();
         let listen =
             args.listen.or(self.listen).unwrap_or_else(|| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7420));
         let own_admin = Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7421));
-        let admin_listen = args.admin_listen.as_deref().or(self.admin_listen.as_deref());
-        let admin_listen = address("admin_listen", admin_listen, own_admin, &mut faults);
-        let health_listen = args.health_listen.as_deref().or(self.health_listen.as_deref());
-        let health_listen = address("health_listen", health_listen, None, &mut faults);
+        let (key, admin_listen) = flag_or_key("admin_listen", &args.admin_listen, &self.admin_listen);
+        let admin_listen = address(&key, admin_listen, own_admin, &mut faults);
+        let (key, health_listen) = flag_or_key("health_listen", &args.health_listen, &self.health_listen);
+        let health_listen = address(&key, health_listen, None, &mut faults);
         let backend = self.backend.as_deref().and_then(|text| {
             use BackendChoice::{Auto, Kubernetes, Local};
             faults.choice("backend", text, &[("auto", Auto), ("kubernetes", Kubernetes), ("local", Local)])
         });
         let formats = [("auto", LogFormat::Auto), ("text", LogFormat::Text), ("json", LogFormat::Json)];
-        let log_format = args.log_format.as_deref().or(self.log_format.as_deref());
-        let log_format = log_format.and_then(|text| faults.choice("log_format", text, &formats)).unwrap_or_default();
+        let (key, log_format) = flag_or_key("log_format", &args.log_format, &self.log_format);
+        let log_format = log_format.and_then(|text| faults.choice(&key, text, &formats)).unwrap_or_default();
         let mut duration = |key: &str, text: &Option<String>, default: u64| {
             let parsed = text.as_deref().and_then(|text| faults.duration(key, text));
             parsed.unwrap_or_else(|| Duration::from_secs(default))
@@ -176,23 +174,27 @@ impl ConfigFile {
         let result_deadline = duration("result_deadline", &self.result_deadline, 10);
         let instance = args.installation.instance.clone().or(self.instance).unwrap_or_else(|| "longshore".to_owned());
         if !crate::domain::syntax::is_label_value(&instance) || instance.is_empty() {
-            faults
-                .add("instance", format!("`{instance}` is no label value: 1 to 63 letters, digits, `-`, `_` and `.`"));
+            let rule = "1 to 63 letters, digits, `-`, `_` and `.`";
+            faults.add("instance", format!("`{instance}` is not a valid label value: {rule}"));
         }
         let namespaces = namespaces(self.namespaces, &mut faults);
         let kubernetes = kubernetes(self.kubernetes, args, &mut faults);
         let local = local(self.local, args, &mut faults);
         let limits = self.limits.resolve(&mut faults);
-        let volumes = self.volumes.into_iter().map(|(name, section)| (name, section.into())).collect();
+        let volumes: BTreeMap<String, Volume> =
+            self.volumes.into_iter().map(|(name, section)| (name, section.into())).collect();
         let access = access::resolve(self.tls, self.authentication, self.authorization, &mut faults);
+        let dir = args.installation.config.as_deref().and_then(|file| std::path::absolute(file).ok());
+        let dir = dir.as_deref().and_then(Path::parent);
         let mut profiles = builtin::profiles();
         for (name, section) in self.profiles {
-            let profile = section.over(profiles.remove(&name), &name, &mut faults);
+            let profile = section.over(profiles.remove(&name), &name, dir, &mut faults);
             profiles.insert(name, profile);
         }
         check_policy(&access, &namespaces, &profiles, &mut faults);
+        check_values(&limits, &volumes, &profiles, &mut faults);
         if !faults.0.is_empty() {
-            return Err(ConfigError::Invalid(faults.0));
+            return Err(faults.0);
         }
         Ok(Config {
             listen,
@@ -216,6 +218,34 @@ impl ConfigFile {
     }
 }
 
+/// The value of a flag, else that of its key in the file; and what it is called there.
+fn flag_or_key<'a>(key: &str, flag: &'a Option<String>, value: &'a Option<String>) -> (String, Option<&'a str>) {
+    match flag {
+        Some(flag) => (format!("--{}", key.replace('_', "-")), Some(flag)),
+        None => (key.to_owned(), value.as_deref()),
+    }
+}
+
+/// Limits and profiles are judged by the rules of a request: a submit checks only what its caller set.
+fn check_values(
+    limits: &Limits,
+    volumes: &BTreeMap<String, Volume>,
+    profiles: &BTreeMap<String, Profile>,
+    faults: &mut Faults,
+) {
+    faults.extend(check_limits(limits, "limits"));
+    let rules = Rules {
+        limits: limits.clone(),
+        // None of these checks asks what a backend can do.
+        capabilities: Capabilities::default(),
+        profiles: BTreeMap::new(),
+        volumes: volumes.clone(),
+    };
+    for (name, profile) in profiles {
+        faults.extend(check_profile(profile, &format!("profiles.{name}"), &rules));
+    }
+}
+
 /// An address, or `off`.
 fn address(key: &str, text: Option<&str>, default: Option<SocketAddr>, faults: &mut Faults) -> Option<SocketAddr> {
     match text {
@@ -224,7 +254,7 @@ fn address(key: &str, text: Option<&str>, default: Option<SocketAddr>, faults: &
         Some(text) => match text.parse() {
             Ok(address) => Some(address),
             Err(_) => {
-                faults.add(key, format!("`{text}` is no address such as 127.0.0.1:7421, nor `off`"));
+                faults.add(key, format!("`{text}` is neither an address such as 127.0.0.1:7421 nor `off`"));
                 None
             }
         },
@@ -256,8 +286,10 @@ fn namespaces(sections: BTreeMap<String, NamespaceSection>, faults: &mut Faults)
             Ok(parsed) => {
                 let target = section.kubernetes_namespace.unwrap_or_else(|| format!("longshore-{name}"));
                 if !crate::domain::syntax::is_dns_label(&target) {
-                    faults
-                        .add(&format!("namespaces.{name}.kubernetes_namespace"), format!("`{target}` is no DNS label"));
+                    faults.add(
+                        &format!("namespaces.{name}.kubernetes_namespace"),
+                        format!("`{target}` is not a DNS label"),
+                    );
                 }
                 namespaces.insert(parsed, target);
             }

@@ -1,6 +1,7 @@
 //! Profiles as typed, and how they become [`Profile`]s.
 
 use std::collections::BTreeMap;
+use std::path::{Component, Path, PathBuf};
 
 use serde::Deserialize;
 
@@ -43,6 +44,7 @@ struct KubernetesPart {
 #[serde(default, deny_unknown_fields)]
 struct LocalPart {
     command: Vec<String>,
+    mounts: Vec<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -86,11 +88,12 @@ struct VolumePart {
 }
 
 impl ProfileSection {
-    /// The profile `name`: this over `base`.
-    pub(super) fn over(self, base: Option<Profile>, name: &str, faults: &mut Faults) -> Profile {
+    /// The profile `name`: this over `base`. `dir`: the directory of the file, which relative paths
+    /// begin at.
+    pub(super) fn over(self, base: Option<Profile>, name: &str, dir: Option<&Path>, faults: &mut Faults) -> Profile {
         let key = format!("profiles.{name}");
         if !crate::domain::syntax::is_dns_label(name) {
-            faults.add(&key, "is no DNS label: lower-case letters, digits and `-`");
+            faults.add(&key, "is not a DNS label: lower-case letters, digits and `-`");
         }
         let is_new = base.is_none();
         let mut profile = base.unwrap_or_default();
@@ -116,10 +119,7 @@ impl ProfileSection {
             profile.kubernetes = Some(part.resolve(&format!("{key}.kubernetes"), name, faults));
         }
         if let Some(part) = self.local {
-            if part.command.is_empty() {
-                faults.add(&format!("{key}.local.command"), "is empty; name the program and its arguments");
-            }
-            profile.local = Some(LocalProfile { command: part.command });
+            profile.local = Some(part.resolve(&format!("{key}.local"), dir, faults));
         }
         if is_new && profile.kubernetes.is_none() && profile.local.is_none() {
             faults.add(&key, "has neither a `kubernetes` nor a `local` part, so nothing can run it");
@@ -142,11 +142,58 @@ fn input(key: &str, text: &str, faults: &mut Faults) -> Option<InputDelivery> {
         _ => match text.strip_prefix("env:") {
             Some(name) if crate::domain::syntax::is_env_name(name) => Some(InputDelivery::Env(name.to_owned())),
             _ => {
-                faults.add(key, format!("`{text}` is none of `file`, `stdin`, `env:NAME`"));
+                faults.add(key, format!("`{text}` is not one of `file`, `stdin`, `env:NAME`"));
                 None
             }
         },
     }
+}
+
+impl LocalPart {
+    fn resolve(mut self, key: &str, dir: Option<&Path>, faults: &mut Faults) -> LocalProfile {
+        match self.command.first_mut() {
+            None => faults.add(&format!("{key}.command"), "is empty; name the program and its arguments"),
+            // A bare name is looked for in the run's PATH.
+            Some(program) if program.contains('/') => {
+                place(program, &format!("{key}.command[0]"), dir, faults);
+            }
+            Some(_) => {}
+        }
+        for (i, path) in self.mounts.iter_mut().enumerate() {
+            place(path, &format!("{key}.mounts[{i}]"), dir, faults);
+        }
+        LocalProfile { command: self.command, mounts: self.mounts }
+    }
+}
+
+/// Makes a relative path begin at `dir`.
+fn place(path: &mut String, key: &str, dir: Option<&Path>, faults: &mut Faults) {
+    if path.starts_with(['~', '$']) {
+        return faults.add(key, format!("`{path}`: `~` and variables are not expanded here; write the absolute path"));
+    }
+    if Path::new(path.as_str()).is_absolute() {
+        return;
+    }
+    let joined = dir.map(|dir| plain(&dir.join(path.as_str())));
+    match joined.as_deref().map(Path::to_str) {
+        Some(Some(joined)) => joined.clone_into(path),
+        _ => faults
+            .add(key, format!("`{path}` is relative to a directory that has no UTF-8 name; write the absolute path")),
+    }
+}
+
+/// The path without `.` and `..`.
+fn plain(path: &Path) -> PathBuf {
+    let mut out = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            // The root is its own parent.
+            Component::ParentDir => drop(out.pop()),
+            part => out.push(part),
+        }
+    }
+    out
 }
 
 impl KubernetesPart {

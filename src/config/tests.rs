@@ -1,8 +1,12 @@
 use super::*;
 
+fn at(path: &str) -> ServeArgs {
+    let installation = InstallationArgs { config: Some(path.into()), ..InstallationArgs::default() };
+    ServeArgs { installation, ..ServeArgs::default() }
+}
+
 fn load(text: &str) -> Result<Config, String> {
-    let file = file::parse(text)?;
-    file.resolve(&ServeArgs::default()).map_err(|e| e.to_string())
+    Config::from_text(text, &at("/etc/longshore/longshore.toml")).map_err(|e| e.to_string())
 }
 
 #[test]
@@ -30,15 +34,80 @@ fn every_commented_key_of_the_sample_is_a_key() {
 }
 
 #[test]
-fn unknown_keys_are_told_with_the_nearest_known_one() {
-    for (text, nearest) in [
-        ("lisen = \"127.0.0.1:1\"", "listen"),
-        ("[limits]\nmax_run_timout = \"1h\"", "max_run_timeout"),
-        ("[profiles.x.kubernetes]\nimag = \"i\"", "image"),
-    ] {
-        let error = load(text).unwrap_err();
-        assert!(error.contains(&format!("did you mean `{nearest}`?")), "{error}");
+fn every_fault_has_its_line_and_stands_once() {
+    let error = load(
+        r#"lisen = "127.0.0.1:1"
+drain_timeout = "soon"
+[limits]
+max_run_timout = "1h"
+max_user = true
+[profiles.x.kubernetes]
+imag = "i"
+[profiles.y.kubernetes]
+command = ["a"]
+[profiles.z.local]
+comand = ["a"]
+[profiles.v.local]
+command = ["a"]
+[profiles.v.defaults]
+run_timeout = "0s"
+limits = { memory = "lots" }
+"#,
+    )
+    .unwrap_err();
+    let lines: Vec<&str> = error.lines().collect();
+    let place = |line: usize| format!("  /etc/longshore/longshore.toml:{line}: ");
+    let begins = [
+        "the configuration /etc/longshore/longshore.toml cannot be used:".to_owned(),
+        place(1) + "lisen: is not a key here; did you mean `listen`?",
+        place(2) + "drain_timeout: `soon` is not a duration",
+        place(4) + "limits.max_run_timout: is not a key here; did you mean `max_run_timeout`?",
+        place(5) + "limits.max_user: invalid type",
+        place(7) + "profiles.x.kubernetes.imag: is not a key here; did you mean `image`?",
+        place(8) + "profiles.y.kubernetes.image: is not set",
+        place(11) + "profiles.z.local.comand: is not a key here; did you mean `command`?",
+        place(15) + "profiles.v.defaults.run_timeout: ",
+        place(16) + "profiles.v.defaults.limits",
+    ];
+    assert_eq!(lines.len(), begins.len(), "{error}");
+    for (line, begin) in lines.iter().zip(begins) {
+        assert!(line.starts_with(&begin), "{line} is not {begin}");
     }
+}
+
+#[test]
+fn paths_of_a_local_profile_begin_at_the_file() {
+    let local = |text: &str| load(text).map(|config| config.profiles["p"].local.clone().unwrap());
+    for (typed, meant) in [
+        ("bin/run.sh", "/etc/longshore/bin/run.sh"),
+        ("./run.sh", "/etc/longshore/run.sh"),
+        ("../../srv/run.sh", "/srv/run.sh"),
+        ("/srv/run.sh", "/srv/run.sh"),
+        ("run.sh", "run.sh"),
+        ("{longshore}", "{longshore}"),
+    ] {
+        let text = format!("[profiles.p.local]\ncommand = [{typed:?}, \"a/b\"]\nmounts = [\"venv\", \"/srv\"]");
+        let local = local(&text).unwrap();
+        assert_eq!(local.command, [meant, "a/b"], "{typed}");
+        assert_eq!(local.mounts, ["/etc/longshore/venv", "/srv"]);
+    }
+    for (text, key) in [
+        ("command = [\"~/run.sh\"]", "profiles.p.local.command[0]: `~/run.sh`: `~` and variables are not expanded"),
+        ("command = [\"$HOME/run.sh\"]", "profiles.p.local.command[0]: `$HOME/run.sh`"),
+        ("command = [\"a\"]\nmounts = [\"~\"]", "profiles.p.local.mounts[0]: `~`"),
+        ("command = [\"a\"]\nmounts = [\"../..\"]", "profiles.p.local.mounts[0]: `/` is the sandbox's own"),
+        ("command = [\"a\"]\nmounts = [\"/etc\"]", "profiles.p.local.mounts[0]: `/etc` is the sandbox's own"),
+    ] {
+        let error = local(&format!("[profiles.p.local]\n{text}")).unwrap_err();
+        assert!(error.contains(key), "{error}");
+    }
+}
+
+#[test]
+fn a_flag_at_fault_is_called_by_its_name() {
+    let args = ServeArgs { log_format: Some("xml".to_owned()), ..at("c.toml") };
+    let error = Config::from_text("log_format = \"json\"\n", &args).unwrap_err().to_string();
+    assert_eq!(error.lines().nth(1), Some("  --log-format: `xml` is not one of `auto`, `text`, `json`"), "{error}");
 }
 
 #[test]
@@ -78,7 +147,7 @@ fn all_faults_are_told_at_once() {
 #[test]
 fn flags_win_over_the_file() {
     let args = ServeArgs { listen: Some(([127, 0, 0, 1], 9).into()), ..ServeArgs::default() };
-    let config = file::parse("listen = \"127.0.0.1:8\"").unwrap().resolve(&args).unwrap();
+    let config = Config::from_text("listen = \"127.0.0.1:8\"", &args).unwrap();
     assert_eq!(config.listen.port(), 9);
 }
 
@@ -93,7 +162,7 @@ fn what_a_profile_says_of_its_results() {
     let full = profile("reports_status = true\nresult_schema = '{\"required\": [\"rows\"]}'").unwrap();
     assert!(full.reports_status);
     assert_eq!(full.result_schema.as_ref().map(|schema| schema.text()), Some("{\"required\": [\"rows\"]}"));
-    for (schema, cause) in [("{", "is no JSON document"), ("{\"type\": \"strng\"}", "at `/type`")] {
+    for (schema, cause) in [("{", "is not a JSON document"), ("{\"type\": \"strng\"}", "at `/type`")] {
         let error = profile(&format!("result_schema = '{schema}'")).unwrap_err();
         assert!(error.contains("profiles.report.result_schema: ") && error.contains(cause), "{error}");
     }
@@ -145,7 +214,7 @@ fn who_may_call_is_checked_as_a_whole() {
         "authentication.token_review.cache_ttl",
         "authorization.rules[0].users[0]",
         "authorization.rules[0].namespaces: there is no namespace `nowhere`",
-        "authorization.rules[0].verbs[1]: `list` is none of `submit`, `get`",
+        "authorization.rules[0].verbs[1]: `list` is not one of `submit`, `get`",
         "authorization.rules[0].profiles: there is no profile `nothing`",
         "authorization.rules[1]: needs users or groups",
         "authorization.rules[1].namespaces",

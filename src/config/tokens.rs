@@ -37,11 +37,11 @@ impl TokenFile {
     /// Reads the file.
     ///
     /// # Errors
-    /// A file that can't be read, is no TOML, or has what is no token.
+    /// A file that can't be read, is not TOML, or has something that is not a token.
     pub fn read(path: &Path) -> Result<TokenTable, ConfigError> {
-        let unreadable = |source| ConfigError::Read { path: path.to_owned(), source };
+        let unreadable = |cause| ConfigError::Read { path: path.to_owned(), cause };
         let text = std::fs::read_to_string(path).map_err(unreadable)?;
-        Self::parse(&text).map_err(|message| ConfigError::Parse { path: path.to_owned(), message })
+        Self::parse(&text).map_err(|message| ConfigError::Tokens { path: path.to_owned(), message })
     }
 
     fn parse(text: &str) -> Result<TokenTable, String> {
@@ -53,7 +53,7 @@ impl TokenFile {
         let mut entries = Vec::new();
         for (index, TokenSection { user, groups, sha256, expire_time }) in file.tokens.into_iter().enumerate() {
             let digest = TokenDigest::parse(&sha256)
-                .ok_or_else(|| format!("tokens[{index}].sha256: is no SHA-256 in hex (64 digits)"))?;
+                .ok_or_else(|| format!("tokens[{index}].sha256: is not a SHA-256 in hex (64 digits)"))?;
             if user.is_empty() {
                 return Err(format!("tokens[{index}].user: is empty"));
             }

@@ -98,6 +98,9 @@ pub struct KubernetesProfile {
 pub struct LocalProfile {
     /// Program and arguments. `{longshore}` as the program stands for this executable.
     pub command: Vec<String>,
+    /// Absolute paths of this machine that the sandbox shows read-only at the same place, beside the
+    /// system and the files that `command` names.
+    pub mounts: Vec<String>,
 }
 
 /// How a program is executed.
@@ -203,7 +206,7 @@ impl Default for Limits {
 }
 
 /// What a backend can do; what it can't is refused at submit.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Capabilities {
     /// `kubernetes` or `local`.
     pub backend: &'static str,

@@ -37,10 +37,10 @@ pub struct JsonSchema {
 #[derive(Debug, thiserror::Error)]
 pub enum SchemaError {
     /// Not JSON.
-    #[error("is no JSON document: {0}")]
+    #[error("is not a JSON document: {0}")]
     Json(#[from] serde_json::Error),
     /// Not a schema that can be compiled; the sentence says where and why.
-    #[error("is no JSON Schema that can be enforced: {0}")]
+    #[error("is not a JSON Schema that can be enforced: {0}")]
     Schema(String),
 }
 
@@ -208,8 +208,8 @@ mod tests {
     #[test]
     fn what_is_no_schema_is_refused_with_its_cause() {
         for (text, cause) in [
-            ("{", "is no JSON document: EOF"),
-            ("7", "is no JSON Schema"),
+            ("{", "is not a JSON document: EOF"),
+            ("7", "is not a JSON Schema"),
             (r#"{"type": "strng"}"#, "at `/type`: "),
             (r#"{"properties": {"a": {"minimum": "x"}}}"#, "at `/properties/a/minimum`: "),
             (r#"{"$ref": "https://example.com/other.json"}"#, "https://example.com/other.json"),

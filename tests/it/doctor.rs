@@ -16,7 +16,7 @@ use crate::cli_client::{Told, command, told};
 use crate::support::daemon::Daemon;
 use crate::support::wait::until;
 
-fn doctor(arguments: &[&str], dir: &TempDir) -> Told {
+pub(crate) fn doctor(arguments: &[&str], dir: &TempDir) -> Told {
     let mut command = command(&[&["doctor"], arguments].concat());
     for variable in ["CONFIG", "KUBECONFIG", "CONTEXT", "INSTANCE", "BACKEND", "STATE_DIR"] {
         command.env_remove(format!("LONGSHORE_{variable}"));
@@ -68,7 +68,7 @@ fn write_certificate(dir: &Path, began: u64, ends: u64) {
     std::fs::write(dir.join("tls.key"), key.serialize_pem()).unwrap();
 }
 
-fn findings(told: &Told) -> Vec<Value> {
+pub(crate) fn findings(told: &Told) -> Vec<Value> {
     let report: Value = serde_json::from_slice(&told.stdout).unwrap();
     report["findings"].as_array().unwrap().clone()
 }
@@ -103,7 +103,8 @@ fn what_is_wrong_here_is_told_with_its_fix() {
     let told = doctor(&["--config", file.to_str().unwrap()], &dir);
     assert_eq!(told.code, 1);
     assert!(
-        told.stdout().contains("profile report: `no-such-program-at-all` is not on this machine\n    fix: "),
+        told.stdout().contains("profile report: the program `no-such-program-at-all` is not found: ")
+            && told.stdout().contains("\n    fix: install it, or "),
         "{}",
         told.stdout()
     );
@@ -117,6 +118,16 @@ fn what_is_wrong_here_is_told_with_its_fix() {
         (1, &json!("configuration"), &json!("failed"))
     );
     assert!(findings[0]["message"].as_str().unwrap().contains("did you mean `listen`"), "{findings:#?}");
+    assert_eq!(findings[0]["subject"], format!("{}:1", file.display()));
+
+    std::fs::write(&file, "lissten = 3\n[limits]\nmax_user = \"x\"\ndefault_retention = \"soon\"\n").unwrap();
+    let told = doctor(&["--config", file.to_str().unwrap()], &dir);
+    let table = told.stdout();
+    for (line, key) in [(1, "lissten"), (3, "limits.max_user"), (4, "limits.default_retention")] {
+        let place = format!("{}:{line}: {key}: ", file.display());
+        assert_eq!(table.matches(&place).count(), 1, "{place}: {table}");
+    }
+    assert_eq!(told.stdout().matches("fix: ").count(), 1, "{table}");
 }
 
 #[test]

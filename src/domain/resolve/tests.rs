@@ -35,7 +35,10 @@ pub(crate) fn on_kubernetes() -> Rules {
             args: vec!["sql".to_owned()],
             ..KubernetesProfile::default()
         }),
-        local: Some(LocalProfile { command: vec!["{longshore}".to_owned(), "sql".to_owned()] }),
+        local: Some(LocalProfile {
+            command: vec!["{longshore}".to_owned(), "sql".to_owned()],
+            ..LocalProfile::default()
+        }),
         overridable: vec!["run_timeout".to_owned(), "resources.limits".to_owned()],
         pod_annotations: vec!["example.com/team".to_owned()],
         ..Profile::default()

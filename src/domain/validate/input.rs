@@ -28,7 +28,10 @@ pub(super) fn check_input(spec: &RunSpec, max_bytes: usize, out: &mut Violations
     if let Some(Input::Json(text)) = &spec.input
         && let Err(error) = serde_json::from_str::<IgnoredAny>(text)
     {
-        out.add("spec.input.json", format!("is no JSON document: {error}; send what is not meant to be JSON as `raw`"));
+        out.add(
+            "spec.input.json",
+            format!("is not a JSON document: {error}; send what is not meant to be JSON as `raw`"),
+        );
     }
     if spec.files.len() > FILES_MAX {
         let count = spec.files.len();
@@ -58,7 +61,7 @@ pub(super) fn check_input_schema(spec: &RunSpec, profile: &Profile, out: &mut Vi
         // That it is none was said by `check_input`.
         Err(_) if matches!(input, Input::Json(_)) => return,
         Err(error) => {
-            let what = format!("is no JSON document: {error}; profile `{name}` takes one by its input_schema");
+            let what = format!("is not a JSON document: {error}; profile `{name}` takes one by its input_schema");
             return out.add(field, format!("{what}; {see}"));
         }
     };

@@ -36,6 +36,12 @@ const TAKEN: [&str; 14] = [
 const TAKEN_BELOW: [&str; 4] = ["/proc/", "/sys/", "/longshore/", "/run/longshore/"];
 const EFFECTS: [&str; 3] = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
 
+/// Whether nothing can be mounted at this absolute path.
+pub(super) fn is_taken(path: &str) -> bool {
+    let path = path.trim_end_matches('/');
+    path.is_empty() || TAKEN.contains(&path) || TAKEN_BELOW.iter().any(|taken| path.starts_with(taken))
+}
+
 pub(super) fn check_volumes(mounts: &[VolumeMount], at: &str, rules: &Rules, out: &mut Violations) {
     let mut paths = BTreeSet::new();
     for (i, mount) in mounts.iter().enumerate() {
@@ -49,7 +55,7 @@ pub(super) fn check_volumes(mounts: &[VolumeMount], at: &str, rules: &Rules, out
         if !is_absolute_path(&mount.mount_path) || mount.mount_path.contains(':') {
             let rule = "absolute, without `:`, empty, `.` or `..` parts and control characters";
             out.add(field, format!("`{}` is no path to mount at: {rule}", shown(&mount.mount_path)));
-        } else if path.is_empty() || TAKEN.contains(&path) || TAKEN_BELOW.iter().any(|taken| path.starts_with(taken)) {
+        } else if is_taken(path) {
             let taken = listed(["/"].into_iter().chain(TAKEN));
             let path = shown(&mount.mount_path);
             out.add(

@@ -2,12 +2,13 @@
 
 use crate::domain::name::shown;
 use crate::domain::profile::{InputDelivery, KubernetesProfile, LocalProfile, Profile};
-use crate::domain::syntax::is_dns_label;
+use crate::domain::syntax::{is_absolute_path, is_dns_label};
 use crate::domain::violation::Violations;
 
 use super::environment::{check_arguments, check_name};
 use super::metadata::check_annotation_key;
 use super::overrides::{ALWAYS, OVERRIDABLE};
+use super::placement::is_taken;
 use super::workload::{check_command, check_image, check_working_dir};
 use super::{listed, nearest_first};
 
@@ -49,12 +50,26 @@ fn check_programs(profile: &Profile, at: &str, out: &mut Violations) {
         check_arguments(args, &format!("{at}.args"), max, out);
         check_working_dir(working_dir.as_deref(), &format!("{at}.working_dir"), out);
     }
-    if let Some(LocalProfile { command }) = &profile.local {
+    if let Some(LocalProfile { command, mounts }) = &profile.local {
         let field = format!("{at}.local.command");
         if command.is_empty() {
             out.add(&field, "must be set: the program and its arguments");
         }
         check_command(command, &field, max, out);
+        for (i, path) in mounts.iter().enumerate() {
+            check_mount(path, &format!("{at}.local.mounts[{i}]"), out);
+        }
+    }
+}
+
+/// What the sandbox shows of this machine: not what it makes itself, nor more than a directory of one's own.
+fn check_mount(path: &str, field: &str, out: &mut Violations) {
+    if !is_absolute_path(path) {
+        let rule = "an absolute path without empty, `.` or `..` parts and control characters";
+        out.add(field, format!("`{}` is not a path that can be mounted: {rule}", shown(path)));
+    } else if is_taken(path) {
+        let path = shown(path);
+        out.add(field, format!("`{path}` is the sandbox's own or shown already; name a directory of your own"));
     }
 }
 

@@ -344,14 +344,14 @@ fn input_against_the_schema_of_its_profile() {
                 "spec.input.json",
                 "at the top: \"n\" is a required property",
             ),
-            (|s| s.input = Some(Input::Json("{".into())), "spec.input.json", "is no JSON document"),
+            (|s| s.input = Some(Input::Json("{".into())), "spec.input.json", "is not a JSON document"),
             (
                 |s| s.input = Some(Input::Raw(b"{\"n\": true}".to_vec())),
                 "spec.input.raw",
                 "at `/n`: true is not of type",
             ),
-            (|s| s.input = Some(Input::Raw(b"n=1".to_vec())), "spec.input.raw", "is no JSON document"),
-            (|s| s.input = Some(Input::Raw(vec![0xff])), "spec.input.raw", "is no JSON document"),
+            (|s| s.input = Some(Input::Raw(b"n=1".to_vec())), "spec.input.raw", "is not a JSON document"),
+            (|s| s.input = Some(Input::Raw(vec![0xff])), "spec.input.raw", "is not a JSON document"),
             (|s| s.input = None, "spec.input", "must be set: profile `open` takes a JSON document"),
         ],
     );

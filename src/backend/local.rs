@@ -28,7 +28,9 @@ mod inotify;
 mod launch;
 mod logs;
 mod process;
+mod program;
 mod sandbox;
+mod sight;
 mod watch;
 
 use directory::{Made, Store};

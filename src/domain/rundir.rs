@@ -3,6 +3,7 @@
 //! The daemon (backend `local`) and the shim share nothing else. A file is there whole or not at
 //! all: each is written under another name and then renamed or linked.
 
+use std::ffi::{OsStr, OsString};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -91,6 +92,9 @@ pub struct Execution {
     /// Whether the input is given on standard input.
     #[serde(default)]
     pub input_stdin: bool,
+    /// What was found wrong with the program as the run was created.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<StartFault>,
     /// From the program's start.
     pub run_timeout: Duration,
     /// Between SIGTERM and SIGKILL.
@@ -99,6 +103,28 @@ pub struct Execution {
     /// are made theirs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<(u32, u32)>,
+}
+
+/// Options of the sandbox beside [`Execution::sandbox`]: where it reports, and the whole environment
+/// of the program.
+pub fn sandbox_environment<'a>(
+    status_fd: &str,
+    env: impl IntoIterator<Item = (&'a OsStr, &'a OsStr)>,
+) -> Vec<OsString> {
+    let mut list: Vec<OsString> = ["--json-status-fd", status_fd, "--clearenv"].map(OsString::from).to_vec();
+    for (name, value) in env {
+        list.extend([OsStr::new("--setenv"), name, value].map(OsStr::to_owned));
+    }
+    list
+}
+
+/// Why a program can't be started, in words that say what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StartFault {
+    /// What is wrong and the way out, in a sentence without its full stop.
+    pub message: String,
+    /// Whether it is not even tried. Else this explains a start that failed.
+    pub certain: bool,
 }
 
 /// Identity of a process of this machine, over pid reuse and reboots.

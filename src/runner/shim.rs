@@ -14,7 +14,8 @@ use jiff::Timestamp;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use crate::domain::rundir::{self, Exit, ExitReason, Started, StoredRun};
+use crate::domain::name::shown;
+use crate::domain::rundir::{self, Execution, Exit, ExitReason, Started, StoredRun};
 
 mod child;
 mod files;
@@ -160,10 +161,14 @@ impl Orders {
 
 async fn execute(dir: &Path, run: &StoredRun, orders: &mut Orders) -> Result<Exit, ShimError> {
     let started_at = Timestamp::now();
+    let fault = run.execution.fault.as_ref();
+    if let Some(fault) = fault.filter(|fault| fault.certain) {
+        return Ok(start_error(started_at, fault.message.clone(), None));
+    }
     files::write_json(dir, rundir::STARTED, &Started { time: started_at })?;
     let (mut child, mut output) = match child::start(dir, &run.execution) {
         Ok(started) => started,
-        Err(error) => return Ok(start_error(started_at, error.to_string(), None)),
+        Err(error) => return Ok(start_error(started_at, why_not(&run.execution, &error.to_string()), None)),
     };
     // By this the daemon ends the program should this process be killed; no reason to end it now.
     if let Some(identity) = child.identity() {
@@ -174,10 +179,12 @@ async fn execute(dir: &Path, run: &StoredRun, orders: &mut Orders) -> Result<Exi
     child::end_leftovers().await;
     let drained = timeout(DRAIN, output.run()).await.is_ok();
     let end = output.finish();
-    if let Ended::NotExecuted = ended {
-        return Ok(start_error(started_at, end.error_head.trim().to_owned(), Some(&end)));
-    }
     let (exit_code, signal) = ended.code_and_signal();
+    // What stands between us and the program (`setpriv`, `env`) ends so if it is not there.
+    let blamed = fault.is_some() && matches!(exit_code, 126 | 127);
+    if blamed || matches!(ended, Ended::NotExecuted) {
+        return Ok(start_error(started_at, why_not(&run.execution, end.error_head.trim()), Some(&end)));
+    }
     let reason = match exit_code {
         _ if deadline_exceeded => ExitReason::DeadlineExceeded,
         0 => ExitReason::Completed,
@@ -196,7 +203,16 @@ async fn execute(dir: &Path, run: &StoredRun, orders: &mut Orders) -> Result<Exi
     })
 }
 
-/// What a container that can't be started is told as by Kubernetes: `StartError`, exit code 128.
+/// Why the program was not started: what was found wrong with it, else what was said of the try.
+fn why_not(execution: &Execution, said: &str) -> String {
+    match (&execution.fault, execution.argv.first()) {
+        (Some(fault), _) => fault.message.clone(),
+        (None, Some(program)) => format!("the program `{}` cannot be executed: {said}", shown(program)),
+        (None, None) => said.to_owned(),
+    }
+}
+
+/// Exit code 128, as Kubernetes reports a container that can't be started.
 fn start_error(started_at: Timestamp, message: String, output: Option<&output::End>) -> Exit {
     Exit {
         reason: ExitReason::StartError,

@@ -4,7 +4,7 @@
 //! the local backend; `127.0.0.1:7420` becomes that server's address. `needs=NAME` skips the block, by name, where there
 //! is no such program (`needs=python-MODULE`: no such Python module). A block ```` ```text output ```` after it is what
 //! it prints on stdout. ```` ```LANGUAGE file=NAME ```` is written to that file. Every ```` ```toml ```` block is a
-//! configuration that loads.
+//! configuration that loads; ```` ```toml serve ```` is that of the page's server, in the directory of its document.
 
 #![allow(clippy::print_stderr, reason = "tells what is skipped")]
 
@@ -84,12 +84,16 @@ struct Server {
 }
 
 impl Server {
-    fn start(state: &Path) -> Self {
-        let mut process = Command::new(env!("CARGO_BIN_EXE_longshore"))
+    fn start(state: &Path, config: Option<&Path>) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_longshore"));
+        command.env_remove("LONGSHORE_CONFIG");
+        if let Some(config) = config {
+            command.env("LONGSHORE_CONFIG", config);
+        }
+        let mut process = command
             .args(["serve", "--backend", "local", "--listen", "127.0.0.1:0", "--admin-listen", "off"])
             .args(["--log-format", "json", "--state-dir"])
             .arg(state)
-            .env_remove("LONGSHORE_CONFIG")
             .env("RUST_LOG", "longshore::app=info,error")
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
@@ -154,7 +158,12 @@ fn run_page(page: &str, blocks: &[Block]) -> usize {
     let dir = tempfile::tempdir().unwrap();
     let work = dir.path().join("work");
     std::fs::create_dir(&work).unwrap();
-    let server = Server::start(&dir.path().join("state"));
+    let config = blocks.iter().find(|block| block.is(["toml", "serve"])).map(|block| {
+        let path = work.join("longshore.toml");
+        std::fs::write(&path, &block.text).unwrap();
+        path
+    });
+    let server = Server::start(&dir.path().join("state"), config.as_deref());
     let mut ran = 0;
     for (index, block) in blocks.iter().enumerate() {
         if let Some(file) = block.value("file") {

@@ -43,7 +43,7 @@ async fn subject(sandbox: bool) -> (Subject, PathBuf) {
     let backend = open(&root, sandbox).await;
     let program = |script: &str| {
         let command = ["sh", "-c", script].map(str::to_owned).to_vec();
-        Program::Process(LocalProfile { command })
+        Program::Process(LocalProfile { command, ..LocalProfile::default() })
     };
     let namespace = NamespaceName::default_namespace();
     (Subject { backend, namespace, suffix: String::new(), program, _guard: Box::new(dir) }, root)

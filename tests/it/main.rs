@@ -29,6 +29,7 @@ mod listing;
 mod local;
 mod logs;
 mod metrics;
+mod programs;
 mod restart;
 mod runners;
 mod runs;

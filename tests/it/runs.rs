@@ -146,6 +146,9 @@ async fn a_preview_makes_nothing_and_takes_no_key() {
     let preview = client.try_submit(request.clone()).await.expect("SubmitRun");
     let run = preview.run.expect("the run as it would be");
     assert!(preview.manifest.contains("/bin/sh") && !preview.manifest.contains("hush"), "{}", preview.manifest);
+    let manifest: serde_json::Value = serde_json::from_str(&preview.manifest).unwrap();
+    assert_eq!(manifest["shim"][1], "shim", "{manifest}");
+    assert_eq!(manifest["command"][0], "/bin/sh", "{manifest}");
     let verdicts: Vec<_> = preview.verdicts.iter().map(|v| (v.kind.as_str(), v.accepted)).collect();
     assert_eq!(verdicts, [("Process", true)]);
     assert_eq!(run.uid, "");

@@ -5,28 +5,37 @@ use std::path::Path;
 
 use rustix::fs::{Access, access};
 
-use super::launch::find_program;
-use super::sandbox::Sandbox;
+use super::launch::{Launcher, tmp_bytes};
+use super::program::{Fault, Look};
+use super::sandbox::{Sandbox, View};
 use super::{LocalConfig, inotify::Bell};
-use crate::domain::profile::Profile;
+use crate::domain::profile::{Limits, Profile, Volume};
 use crate::runtime::finding::Finding;
 
 const STATE: &str = "state-directory";
 const SANDBOX: &str = "sandbox";
 const INOTIFY: &str = "inotify";
 const PROGRAM: &str = "program";
-/// What stands for this executable in a profile's command.
-const THIS: &str = "{longshore}";
+const VOLUME: &str = "volume";
 
 /// Looks at this machine: findings in the order of the checks, and never none.
-pub async fn examine(config: &LocalConfig, profiles: &BTreeMap<String, Profile>) -> Vec<Finding> {
-    let mut findings = vec![judge_state(&config.root), judge_sandbox(config).await];
+pub async fn examine(config: &LocalConfig, profiles: &BTreeMap<String, Profile>, limits: &Limits) -> Vec<Finding> {
+    let (isolation, sandbox) = judge_sandbox(config).await;
+    let mut findings = vec![judge_state(&config.root), isolation];
     findings.push(match Bell::hang() {
         Ok(_) => Finding::ok(INOTIFY, "this user", "output is followed as it is written"),
         Err(error) => Finding::warning(INOTIFY, "this user", format!("not to be had, so output is polled: {error}"))
             .fix("raise fs.inotify.max_user_instances: sysctl fs.inotify.max_user_instances=1024"),
     });
-    findings.extend(profiles.values().map(|profile| judge_program(profile, &config.path)));
+    findings.extend(config.volumes.iter().filter_map(|(name, volume)| judge_volume(name, volume)));
+    let launcher = Launcher {
+        executable: config.executable.to_string_lossy().into_owned(),
+        path: config.path.clone(),
+        state: config.root.to_string_lossy().into_owned(),
+        sandbox,
+        volumes: config.volumes.clone(),
+    };
+    findings.extend(profiles.values().flat_map(|profile| judge_profile(&launcher, profile, limits)));
     findings
 }
 
@@ -39,7 +48,7 @@ fn judge_state(root: &Path) -> Finding {
     }
     let there = root.ancestors().find(|path| path.exists()).unwrap_or(root);
     if !there.is_dir() {
-        return Finding::failed(STATE, subject, format!("{} is no directory", there.display())).fix(fix);
+        return Finding::failed(STATE, subject, format!("{} is not a directory", there.display())).fix(fix);
     }
     match access(there, Access::WRITE_OK | Access::EXEC_OK) {
         Ok(()) if there == root => Finding::ok(STATE, subject, "it can be written"),
@@ -50,34 +59,79 @@ fn judge_state(root: &Path) -> Finding {
     }
 }
 
-async fn judge_sandbox(config: &LocalConfig) -> Finding {
+async fn judge_sandbox(config: &LocalConfig) -> (Finding, Option<Sandbox>) {
     if !config.sandbox {
-        return Finding::warning(SANDBOX, "bubblewrap", "the configuration says that runs are not isolated")
-            .fix("local.bwrap = \"auto\"");
+        let finding = Finding::warning(SANDBOX, "bubblewrap", "the configuration says that runs are not isolated");
+        return (finding.fix("local.bwrap = \"auto\""), None);
     }
     match Sandbox::probe(&config.path).await {
-        Ok(sandbox) => Finding::ok(SANDBOX, "bubblewrap", format!("{} works: runs are isolated", sandbox.bwrap)),
-        Err(why) => Finding::warning(SANDBOX, "bubblewrap", format!("runs are not isolated: {why}"))
-            .fix("install bubblewrap, and let this user make user namespaces (sysctl kernel.unprivileged_userns_clone=1, \
-                  kernel.apparmor_restrict_unprivileged_userns=0); or serve only people whom this user's files may be shown to"),
+        Ok(sandbox) => {
+            let message = format!("{} works: runs are isolated", sandbox.bwrap);
+            (Finding::ok(SANDBOX, "bubblewrap", message), Some(sandbox))
+        }
+        Err(why) => {
+            let fix = "install bubblewrap (apt install bubblewrap, dnf install bubblewrap), and let this user make user \
+                namespaces (sysctl kernel.unprivileged_userns_clone=1, kernel.apparmor_restrict_unprivileged_userns=0); \
+                or serve only people to whom this user's files may be shown";
+            (Finding::warning(SANDBOX, "bubblewrap", format!("runs are not isolated: {why}")).fix(fix), None)
+        }
     }
 }
 
-fn judge_program(profile: &Profile, path: &str) -> Finding {
+fn judge_volume(name: &str, volume: &Volume) -> Option<Finding> {
+    let path = volume.local_path.as_deref()?;
+    let subject = format!("volume {name}");
+    Some(match Path::new(path).exists() {
+        true => Finding::ok(VOLUME, subject, format!("{path} is there")),
+        false => Finding::failed(VOLUME, subject, format!("there is no `{path}` on this machine"))
+            .fix(format!("create it, or correct `volumes.{name}.local_path`")),
+    })
+}
+
+/// Looks for the program of a profile as a run of it would: in its sandbox, with its mounts, its
+/// `$PATH` and its user.
+fn judge_profile(launcher: &Launcher, profile: &Profile, limits: &Limits) -> Vec<Finding> {
     let subject = format!("profile {}", profile.name);
-    let Some(program) = profile.local.as_ref().and_then(|local| local.command.first()) else {
+    let local = profile.local.as_ref().and_then(|local| Some((local, launcher.argv(local)?)));
+    let Some((local, argv)) = local else {
         let why = profile.unavailable_on("local").unwrap_or_else(|| "it has no command".to_owned());
         let key = profile.missing.clone().unwrap_or_else(|| format!("profiles.{}.local.command", profile.name));
-        return Finding::skipped(PROGRAM, subject, why).fix(format!("set {key}, if it is to be used here"));
+        return vec![Finding::skipped(PROGRAM, subject, why).fix(format!("set {key}, if it is to be used here"))];
     };
-    if program == THIS {
-        return Finding::ok(PROGRAM, subject, "it is this executable");
+    let defaults = &profile.defaults;
+    let (mut volumes, visible) = launcher.shown(local, &argv);
+    match launcher.mounts(&defaults.volumes) {
+        Ok(more) => volumes.extend(more),
+        Err(why) => {
+            let fix = "set it, or take the volume out of the profile's defaults";
+            return vec![Finding::failed(PROGRAM, subject, why).fix(fix)];
+        }
     }
-    match find_program(program, path) {
-        Some(found) => Finding::ok(PROGRAM, subject, format!("it is {}", found.display())),
-        None => Finding::failed(PROGRAM, subject, format!("`{program}` is not on this machine"))
-            .fix(format!("install it, or set profiles.{}.local.command; PATH is {path}", profile.name)),
-    }
+    let size = defaults.tmp_size.as_deref().unwrap_or(&limits.default_tmp_size);
+    let view = View {
+        dir: "/",
+        state: &launcher.state,
+        hostname: "doctor",
+        user: defaults.security.run_as_user.unwrap_or(limits.default_user),
+        group: defaults.security.run_as_group.unwrap_or(limits.default_user),
+        read_only_root: true,
+        // One that can't be read is refused with the configuration.
+        tmp_bytes: tmp_bytes(size).ok().flatten(),
+        visible,
+        volumes,
+        ..View::default()
+    };
+    let sight = launcher.sight(&view);
+    let look = Look { sight: &sight, path: launcher.path_in(&defaults.env), profile: &profile.name };
+    let (program, arguments) = argv.split_first().map_or(("", &[][..]), |(program, rest)| (program.as_str(), rest));
+    let mut findings = vec![match look.program(program) {
+        Err(Fault { what, fix, .. }) => return vec![Finding::failed(PROGRAM, subject, what).fix(fix)],
+        Ok(_) if program == launcher.executable => Finding::ok(PROGRAM, subject.clone(), "it is this executable"),
+        Ok(path) => Finding::ok(PROGRAM, subject.clone(), format!("it is {}", path.display())),
+    }];
+    let faults = arguments.iter().filter_map(|argument| look.argument(argument));
+    findings.extend(faults.map(|Fault { what, fix, .. }| Finding::warning(PROGRAM, subject.clone(), what).fix(fix)));
+    findings
 }
 
 #[cfg(test)]
@@ -103,20 +157,43 @@ mod tests {
         assert!(!missing.exists(), "nothing is made");
     }
 
+    fn launcher() -> Launcher {
+        Launcher {
+            executable: "/proc/self/exe".to_owned(),
+            path: "/bin:/usr/bin".to_owned(),
+            state: "/state".to_owned(),
+            sandbox: None,
+            volumes: BTreeMap::new(),
+        }
+    }
+
     #[test]
     fn programs_of_profiles() {
         let judged = |command: &[&str]| {
-            let local = LocalProfile { command: command.iter().map(|&word| word.to_owned()).collect() };
+            let command = command.iter().map(|&word| word.to_owned()).collect();
+            let local = LocalProfile { command, mounts: Vec::new() };
             let profile = Profile { name: "p".to_owned(), local: Some(local), ..Profile::default() };
-            judge_program(&profile, "/bin:/usr/bin")
+            judge_profile(&launcher(), &profile, &Limits::default())
         };
-        assert_eq!(judged(&["{longshore}", "runner"]).status, Status::Ok);
-        assert_eq!(judged(&["sh", "-c"]).status, Status::Ok);
+        let statuses = |command: &[&str]| judged(command).iter().map(|finding| finding.status).collect::<Vec<_>>();
+        assert_eq!(statuses(&["{longshore}", "runner"]), [Status::Ok]);
+        assert_eq!(statuses(&["sh", "-c", "echo a.py"]), [Status::Ok]);
+        assert_eq!(statuses(&["sh", "run.sh", "/no/such.py"]), [Status::Ok, Status::Warning, Status::Warning]);
         let missing = judged(&["no-such-program"]);
-        assert_eq!(missing.status, Status::Failed);
-        assert!(missing.fix.contains("profiles.p.local.command"), "{missing:?}");
-        let elsewhere = judge_program(&Profile { name: "p".to_owned(), ..Profile::default() }, "/bin");
-        assert_eq!(elsewhere.status, Status::Skipped);
-        assert!(elsewhere.fix.contains("profiles.p.local.command"), "{elsewhere:?}");
+        assert_eq!((missing.len(), missing[0].status), (1, Status::Failed));
+        assert!(missing[0].fix.contains("profiles.p.local.command"), "{missing:?}");
+        let elsewhere = Profile { name: "p".to_owned(), ..Profile::default() };
+        let elsewhere = judge_profile(&launcher(), &elsewhere, &Limits::default());
+        assert_eq!(elsewhere[0].status, Status::Skipped);
+        assert!(elsewhere[0].fix.contains("profiles.p.local.command"), "{elsewhere:?}");
+    }
+
+    #[test]
+    fn directories_of_volumes() {
+        let volume = |path: &str| Volume { local_path: Some(path.to_owned()), ..Volume::default() };
+        assert_eq!(judge_volume("v", &volume("/")).unwrap().status, Status::Ok);
+        let missing = judge_volume("v", &volume("/no/such")).unwrap();
+        assert!(missing.status == Status::Failed && missing.fix.contains("volumes.v.local_path"), "{missing:?}");
+        assert_eq!(judge_volume("v", &Volume::default()), None);
     }
 }

@@ -238,6 +238,7 @@ pub(super) mod tests {
                 env: Vec::new(),
                 input_env: None,
                 input_stdin: false,
+                fault: None,
                 run_timeout: Duration::from_secs(60),
                 termination_grace: Duration::from_secs(1),
             },

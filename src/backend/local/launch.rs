@@ -1,6 +1,7 @@
 //! From a launch to what the shim executes; and the shim's start.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,12 +9,14 @@ use std::process::Stdio;
 
 use serde_json::json;
 
+use super::program::{Fault, Look};
 use super::sandbox::{Mount, OWN, Sandbox, View};
+use super::sight::Sight;
 use crate::backend::{BackendError, Launch, Preview, Verdict};
-use crate::domain::profile::{InputDelivery, Program, Volume};
-use crate::domain::quantity::Quantity;
+use crate::domain::profile::{InputDelivery, LocalProfile, Program, Volume};
+use crate::domain::quantity::{Quantity, QuantityError};
 use crate::domain::rundir::{self, Execution, SPEC_VERSION, StoredRun};
-use crate::domain::spec::{EnvSource, NetworkMode, ResultMode};
+use crate::domain::spec::{EnvSource, EnvVar, NetworkMode, ResultMode, VolumeMount, Workload};
 
 /// What stands for this executable in a profile's command.
 const OWN_EXECUTABLE: &str = "{longshore}";
@@ -51,28 +54,18 @@ impl Launcher {
             return Err(rejected("an image can't be executed by backend `local`".to_owned()));
         };
         let dir = dir.to_str().ok_or_else(|| rejected("its directory has no UTF-8 name".to_owned()))?;
-        let mut argv = program.command.clone();
-        let first = argv.first_mut().ok_or_else(|| rejected("its profile has no command".to_owned()))?;
-        if first == OWN_EXECUTABLE {
-            first.clone_from(&self.executable);
-        }
+        let mut argv = self.argv(program).ok_or_else(|| rejected("its profile has no command".to_owned()))?;
         let effective = &launch.submission.effective;
-        let sandbox = match &self.sandbox {
-            Some(sandbox) => Some(sandbox.command(&self.view(sandbox, launch, dir, &argv).map_err(rejected)?)),
-            None => None,
+        let view = self.view(launch, program, dir, &argv).map_err(rejected)?;
+        let profile = match &effective.workload {
+            Workload::Runner { profile } => profile,
+            Workload::Container(_) => "",
         };
-        // A program that is not there is left to the sandbox, which tells that it was never executed.
-        if let Some(sandbox) = &self.sandbox
-            && argv.first().is_some_and(|program| find_program(program, &self.path).is_some())
-        {
+        let fault = self.find(&view, &argv, self.path_in(&effective.env), profile).err();
+        let sandbox = self.sandbox.as_ref().map(|sandbox| sandbox.command(&view));
+        if let Some(sandbox) = &self.sandbox {
             argv.splice(..0, sandbox.dropped(effective.run_as_user, effective.run_as_group));
         }
-        let is_dropped = self.sandbox.as_ref().is_some_and(|sandbox| sandbox.setpriv.is_some());
-        let ids = (u32::try_from(effective.run_as_user), u32::try_from(effective.run_as_group));
-        let owner = match ids {
-            (Ok(user), Ok(group)) if is_dropped => Some((user, group)),
-            _ => None,
-        };
         let (input_env, input_stdin) = match &launch.input_delivery {
             InputDelivery::File => (None, false),
             InputDelivery::Env(name) => (launch.input.is_some().then(|| name.clone()), false),
@@ -82,31 +75,77 @@ impl Launcher {
             sandbox,
             env: self.env(launch, dir).map_err(rejected)?,
             argv,
-            owner,
+            owner: self.owner(&view),
             input_env,
             input_stdin,
+            fault: fault.map(|fault| fault.for_shim()),
             run_timeout: effective.run_timeout,
             termination_grace: effective.termination_grace,
         })
     }
 
+    /// Program and arguments; `None`: the profile has none.
+    pub(super) fn argv(&self, program: &LocalProfile) -> Option<Vec<String>> {
+        let mut argv = program.command.clone();
+        let first = argv.first_mut()?;
+        if first == OWN_EXECUTABLE {
+            first.clone_from(&self.executable);
+        }
+        Some(argv)
+    }
+
+    /// `$PATH` of a run with these variables.
+    pub(super) fn path_in<'a>(&'a self, env: &'a [EnvVar]) -> &'a str {
+        let set = env.iter().rev().find(|variable| variable.name == "PATH");
+        match set.map(|variable| &variable.source) {
+            Some(EnvSource::Value(path)) => path,
+            Some(EnvSource::SecretKeyRef { .. }) | None => &self.path,
+        }
+    }
+
+    /// User and group of the program, where we are root and it is not.
+    fn owner(&self, view: &View<'_>) -> Option<(u32, u32)> {
+        self.sandbox.as_ref()?.setpriv.as_ref()?;
+        Some((u32::try_from(view.user).ok()?, u32::try_from(view.group).ok()?))
+    }
+
+    /// What a run with this view sees.
+    pub(super) fn sight(&self, view: &View<'_>) -> Sight {
+        match &self.sandbox {
+            Some(sandbox) => Sight::of_sandbox(&sandbox.command(view), self.owner(view)),
+            None => Sight::of_machine(Path::new(view.dir).join(rundir::WORK)),
+        }
+    }
+
+    /// Where the program of `argv` is for a run with this view and this `$PATH`.
+    fn find(&self, view: &View<'_>, argv: &[String], path: &str, profile: &str) -> Result<PathBuf, Fault> {
+        let program = argv.first().map_or("", String::as_str);
+        Look { sight: &self.sight(view), path, profile }.program(program)
+    }
+
+    /// What the sandbox shows of the machine for this command, beside the system: what its profile
+    /// mounts, and the files that it names, which the program needs.
+    pub(super) fn shown(&self, program: &LocalProfile, argv: &[String]) -> (Vec<Mount>, Vec<String>) {
+        let mount = |path: &String| Mount { source: path.clone(), target: path.clone(), read_only: true };
+        let visible = argv.iter().filter(|path| Path::new(path).is_absolute() && Path::new(path).is_file());
+        (program.mounts.iter().map(mount).collect(), visible.cloned().collect())
+    }
+
     fn view<'a>(
         &'a self,
-        sandbox: &Sandbox,
         launch: &'a Launch,
+        program: &LocalProfile,
         dir: &'a str,
         argv: &[String],
     ) -> Result<View<'a>, String> {
         let effective = &launch.submission.effective;
-        let tmp_bytes = match effective.tmp_size.as_deref().map(Quantity::parse) {
+        let tmp_bytes = match effective.tmp_size.as_deref().map(tmp_bytes) {
             None => None,
-            Some(Ok(size)) => u64::try_from(size.units()).ok().filter(|bytes| *bytes > 0),
+            Some(Ok(bytes)) => bytes,
             Some(Err(error)) => return Err(format!("tmp_size {error}")),
         };
-        // The operator named these files in the profile, so the program needs them.
-        let visible = |path: &&String| {
-            Path::new(path).is_absolute() && Path::new(path).is_file() && !sandbox.sees(Path::new(path))
-        };
+        let (mut volumes, visible) = self.shown(program, argv);
+        volumes.extend(self.mounts(&effective.volumes)?);
         Ok(View {
             dir,
             state: &self.state,
@@ -118,20 +157,20 @@ impl Launcher {
             tmp_bytes,
             input: launch.input.is_some() && launch.input_delivery == InputDelivery::File,
             files: !launch.files.is_empty(),
-            visible: argv.iter().filter(visible).cloned().collect(),
-            volumes: self.mounts(launch)?,
+            visible,
+            volumes,
         })
     }
 
-    fn mounts(&self, launch: &Launch) -> Result<Vec<Mount>, String> {
-        let mount = |wanted: &crate::domain::spec::VolumeMount| {
+    pub(super) fn mounts(&self, volumes: &[VolumeMount]) -> Result<Vec<Mount>, String> {
+        let mount = |wanted: &VolumeMount| {
             let volume = self.volumes.get(&wanted.volume);
             let source = volume.and_then(|volume| volume.local_path.clone());
             let source = source.ok_or_else(|| format!("volume `{}` has no `local_path`", wanted.volume))?;
             let read_only = volume.is_some_and(|volume| volume.read_only) || wanted.read_only == Some(true);
             Ok(Mount { source, target: wanted.mount_path.clone(), read_only })
         };
-        launch.submission.effective.volumes.iter().map(mount).collect()
+        volumes.iter().map(mount).collect()
     }
 
     /// The whole environment; what stands later wins.
@@ -194,9 +233,17 @@ impl Launcher {
     /// What would be executed.
     pub(super) fn preview(&self, launch: &Launch, dir: &Path) -> Result<Preview, BackendError> {
         let execution = self.execution(launch, dir)?;
-        let program = execution.argv.first().cloned().unwrap_or_default();
-        let mut command = execution.sandbox.unwrap_or_default();
-        if !command.is_empty() {
+        let verdict = self.verdict(launch, &execution);
+        let size = launch.input.as_ref().map_or(0, |input| input.as_bytes().len());
+        let mut command = Vec::new();
+        if let Some(sandbox) = &execution.sandbox {
+            let given = format!("<the input, {size} bytes>");
+            let variables = execution.env.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+            let variables = variables.chain(execution.input_env.iter().map(|name| (name.as_str(), given.as_str())));
+            let env = variables.map(|(name, value)| (OsStr::new(name), OsStr::new(value)));
+            command.extend(sandbox.iter().cloned());
+            let rest = rundir::sandbox_environment("<fd>", env);
+            command.extend(rest.iter().map(|option| option.to_string_lossy().into_owned()));
             command.push("--".to_owned());
         }
         command.extend(execution.argv);
@@ -211,6 +258,8 @@ impl Launcher {
             "name": launch.name.to_string(),
             "directory": dir.display().to_string(),
             "isolation": if self.sandbox.is_some() { "bwrap" } else { "process" },
+            // What the daemon starts, which in its turn starts what stands below.
+            "shim": [&self.executable, "shim", &dir.display().to_string()],
             "command": command,
             "env": execution.env.into_iter().collect::<BTreeMap<_, _>>(),
             "input": input,
@@ -221,16 +270,26 @@ impl Launcher {
         // JSON is YAML.
         let manifest = serde_json::to_string_pretty(&manifest)
             .map_err(|error| BackendError::Corrupt { what: "the preview".to_owned(), message: error.to_string() })?;
-        Ok(Preview { manifest, verdicts: vec![self.verdict(&program)] })
+        Ok(Preview { manifest, verdicts: vec![verdict] })
     }
 
-    fn verdict(&self, program: &str) -> Verdict {
-        let (accepted, message) = match super::find_program(program, &self.path) {
-            Some(path) => (true, format!("`{}` would be executed", path.display())),
-            None => (false, format!("there is no program `{}`", crate::domain::name::shown(program))),
+    fn verdict(&self, launch: &Launch, execution: &Execution) -> Verdict {
+        let (accepted, message) = match (&execution.fault, &launch.program) {
+            (Some(fault), _) => (false, format!("the program would not be started: {}", fault.message)),
+            (None, Program::Process(program)) => {
+                let program = self.argv(program).and_then(|argv| argv.into_iter().next()).unwrap_or_default();
+                (true, format!("`{}` would be executed", crate::domain::name::shown(&program)))
+            }
+            (None, Program::Container(_)) => (false, "an image cannot be executed".to_owned()),
         };
         Verdict { kind: "Process", accepted, message }
     }
+}
+
+/// Size of `/tmp` in bytes; `None`: there is none.
+pub(super) fn tmp_bytes(text: &str) -> Result<Option<u64>, QuantityError> {
+    let size = Quantity::parse(text)?;
+    Ok(u64::try_from(size.units()).ok().filter(|bytes| *bytes > 0))
 }
 
 /// The executable file that `program` stands for: a path, or a name to be looked for in `path`.
@@ -247,14 +306,13 @@ pub(super) fn find_program(program: &str, path: &str) -> Option<PathBuf> {
 mod tests {
     use super::*;
     use crate::backend::local::facts::tests::{effective, submission};
-    use crate::backend::local::sandbox::SystemPath;
+    use crate::backend::local::sandbox::system_paths;
     use crate::domain::facts::Submission;
     use crate::domain::name::RunName;
-    use crate::domain::profile::LocalProfile;
     use crate::domain::spec::{EffectiveSpec, EnvVar, File, Input, VolumeMount};
 
     fn launcher(sandboxed: bool) -> Launcher {
-        let system = vec![SystemPath::Directory("/usr".to_owned())];
+        let system = system_paths();
         let sandbox = Sandbox { bwrap: "/usr/bin/bwrap".to_owned(), setpriv: None, system, sized_tmp: true };
         Launcher {
             executable: "/opt/longshore".to_owned(),
@@ -269,7 +327,10 @@ mod tests {
         Launch {
             name: RunName::parse("namespaces/default/runs/a").unwrap(),
             submission: submission(),
-            program: Program::Process(LocalProfile { command: command.iter().map(|s| (*s).to_owned()).collect() }),
+            program: Program::Process(LocalProfile {
+                command: command.iter().map(|s| (*s).to_owned()).collect(),
+                mounts: Vec::new(),
+            }),
             input_delivery: InputDelivery::File,
             input: Some(Input::Json("{\"secret\":1}".to_owned())),
             files: vec![File { path: "a/b".to_owned(), mode: None, content: b"private".to_vec() }],
@@ -319,8 +380,49 @@ mod tests {
         assert!(!preview.manifest.contains("secret") && !preview.manifest.contains("private"));
         assert!(preview.manifest.contains("a/b"));
         assert!(!preview.verdicts[0].accepted);
+        assert!(preview.verdicts[0].message.contains("in any directory of PATH"), "{:?}", preview.verdicts);
         let preview = launcher(true).preview(&launch(&["true"]), Path::new("/d")).unwrap();
-        assert!(preview.verdicts[0].accepted);
+        assert!(preview.verdicts[0].accepted, "{:?}", preview.verdicts);
+    }
+
+    #[test]
+    fn a_preview_shows_the_command_that_is_executed() {
+        let launch = Launch { input_delivery: InputDelivery::Env("QUERY".to_owned()), ..launch(&["echo", "a b"]) };
+        let preview = |sandboxed: bool| {
+            let manifest = launcher(sandboxed).preview(&launch, Path::new("/d")).unwrap().manifest;
+            serde_json::from_str::<serde_json::Value>(&manifest).unwrap()
+        };
+        let manifest = preview(true);
+        assert_eq!(manifest["shim"], json!(["/opt/longshore", "shim", "/d"]));
+        let command: Vec<&str> = manifest["command"].as_array().unwrap().iter().map(|o| o.as_str().unwrap()).collect();
+        let execution = launcher(true).execution(&launch, Path::new("/d")).unwrap();
+        let sandbox = execution.sandbox.unwrap();
+        assert_eq!(command[..sandbox.len()], sandbox);
+        assert!(command.ends_with(&["--", "echo", "a b"]), "{command:?}");
+        let has = |wanted: &[&str]| command.windows(wanted.len()).any(|options| options == wanted);
+        assert!(has(&["--clearenv"]) && has(&["--setenv", "PATH", "/usr/bin:/bin"]), "{command:?}");
+        assert!(has(&["--setenv", "QUERY", "<the input, 12 bytes>"]), "{command:?}");
+        assert_eq!(preview(false)["command"], json!(["echo", "a b"]));
+    }
+
+    #[test]
+    fn a_fault_goes_with_the_run() {
+        let execution = launcher(true).execution(&launch(&["no-such-program"]), Path::new("/d")).unwrap();
+        let fault = execution.fault.unwrap();
+        assert!(fault.message.contains("no-such-program") && fault.message.contains("profiles.sh.local"), "{fault:?}");
+        assert!(!fault.certain);
+        assert_eq!(launcher(true).execution(&launch(&["true"]), Path::new("/d")).unwrap().fault, None);
+    }
+
+    #[test]
+    fn the_program_never_keeps_the_rights_of_root() {
+        let mut launcher = launcher(true);
+        launcher.sandbox.as_mut().unwrap().setpriv = Some("/usr/bin/setpriv".to_owned());
+        // One that is found in the sandbox only, too.
+        for program in ["true", "/data/no-such-program"] {
+            let execution = launcher.execution(&launch(&[program]), Path::new("/d")).unwrap();
+            assert_eq!(execution.argv[0], "/usr/bin/setpriv", "{program}");
+        }
     }
 
     #[test]

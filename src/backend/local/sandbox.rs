@@ -90,9 +90,9 @@ pub(super) struct View<'a> {
     pub(super) input: bool,
     /// Whether there are files.
     pub(super) files: bool,
-    /// Further files that are visible, read-only, where they are.
+    /// Files that the command names, read-only, where they are.
     pub(super) visible: Vec<String>,
-    /// Volumes.
+    /// Volumes, and what the profile mounts.
     pub(super) volumes: Vec<Mount>,
 }
 
@@ -151,20 +151,30 @@ impl Sandbox {
     pub(super) fn command(&self, view: &View<'_>) -> Vec<String> {
         let mut list = vec![self.bwrap.clone()];
         list.extend(self.base(view));
-        let hidden = |path: &SystemPath| match path {
-            SystemPath::Directory(path) => Path::new(view.state).starts_with(path),
-            SystemPath::Link { .. } => false,
-        };
-        if self.system.iter().any(hidden) {
-            push(&mut list, &["--tmpfs", view.state]);
-        }
-        for path in &view.visible {
-            self.open_way(&mut list, path);
-            push(&mut list, &["--ro-bind", path, path]);
+        let mut bound: Vec<(&str, &str)> = Vec::new();
+        for path in &self.system {
+            if let SystemPath::Directory(path) = path {
+                bound.push((path, path));
+            }
         }
         for Mount { source, target, read_only } in &view.volumes {
             self.open_way(&mut list, target);
             push(&mut list, &[if *read_only { "--ro-bind" } else { "--bind" }, source, target]);
+            bound.push((source, target));
+        }
+        // What is mounted may have the state directory in it, with the runs of others.
+        for (source, target) in &bound {
+            if let Ok(below) = Path::new(view.state).strip_prefix(source)
+                && let Some(hidden) = Path::new(target).join(below).to_str()
+            {
+                push(&mut list, &["--tmpfs", hidden.trim_end_matches('/')]);
+            }
+        }
+        let is_there =
+            |path: &str| bound.iter().any(|(source, target)| source == target && Path::new(path).starts_with(target));
+        for path in view.visible.iter().filter(|path| !is_there(path)) {
+            self.open_way(&mut list, path);
+            push(&mut list, &["--ro-bind", path, path]);
         }
         self.open_way(&mut list, &format!("{OWN}/result"));
         let mut own = |option: &str, name: &str| {
@@ -231,7 +241,10 @@ impl Sandbox {
         }
         let above: Vec<&Path> = Path::new(path).ancestors().skip(1).filter(|dir| dir.parent().is_some()).collect();
         for dir in above.into_iter().rev().filter(|dir| !self.sees(dir)).filter_map(Path::to_str) {
-            push(list, &["--perms", "0755", "--dir", dir]);
+            let is_made = list.windows(2).any(|pair| pair == ["--dir", dir]);
+            if !is_made {
+                push(list, &["--perms", "0755", "--dir", dir]);
+            }
         }
     }
 
@@ -248,8 +261,8 @@ impl Sandbox {
         list
     }
 
-    /// Whether the program at `path` is seen without anything being done for it.
-    pub(super) fn sees(&self, path: &Path) -> bool {
+    /// Whether `path` is in the system's directories.
+    fn sees(&self, path: &Path) -> bool {
         self.system.iter().any(|system| match system {
             SystemPath::Directory(system) | SystemPath::Link { path: system, .. } => path.starts_with(system),
         })
@@ -260,7 +273,8 @@ fn push(list: &mut Vec<String>, options: &[&str]) {
     list.extend(options.iter().map(|option| (*option).to_owned()));
 }
 
-fn system_paths() -> Vec<SystemPath> {
+/// The system's directories, as they are on this machine.
+pub(super) fn system_paths() -> Vec<SystemPath> {
     SYSTEM.iter().filter_map(|path| system_path(path)).collect()
 }
 
@@ -360,6 +374,30 @@ mod tests {
     fn the_state_directory_is_hidden_where_the_system_would_show_it() {
         let list = sandbox().command(&View { state: "/usr/local/state", ..view() });
         assert!(has(&list, &["--tmpfs", "/usr/local/state"]));
+    }
+
+    #[test]
+    fn the_state_directory_is_hidden_in_what_is_mounted() {
+        let mount = |source: &str, target: &str| Mount {
+            source: source.to_owned(),
+            target: target.to_owned(),
+            read_only: true,
+        };
+        let volumes =
+            vec![mount("/home/me", "/home/me"), mount("/home/me/.local", "/data"), mount("/home/you", "/you")];
+        let list = sandbox().command(&View { state: "/home/me/.local/state/longshore", volumes, ..view() });
+        let hidden: Vec<_> = list.windows(2).filter(|pair| pair[0] == "--tmpfs").map(|pair| pair[1].as_str()).collect();
+        assert_eq!(hidden, ["/tmp", "/home/me/.local/state/longshore", "/data/state/longshore"]);
+    }
+
+    #[test]
+    fn a_file_is_bound_by_itself_unless_its_directory_is() {
+        let visible = vec!["/srv/app/run.py".to_owned(), "/opt/tool".to_owned()];
+        let mount = Mount { source: "/srv/app".to_owned(), target: "/srv/app".to_owned(), read_only: true };
+        let list = sandbox().command(&View { visible: visible.clone(), volumes: vec![mount], ..view() });
+        assert!(!has(&list, &["--ro-bind", "/srv/app/run.py"]) && has(&list, &["--ro-bind", "/srv/app", "/srv/app"]));
+        assert!(has(&list, &["--ro-bind", "/opt/tool", "/opt/tool"]));
+        assert!(has(&sandbox().command(&View { visible, ..view() }), &["--ro-bind", "/srv/app/run.py"]));
     }
 
     #[test]

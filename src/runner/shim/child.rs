@@ -131,12 +131,8 @@ fn sandboxed(
     let (status_read, status_write) =
         rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC | rustix::pipe::PipeFlags::NONBLOCK)?;
     let mut list: Vec<OsString> = options.iter().map(OsString::from).collect();
-    list.push("--json-status-fd".into());
-    list.push(status_write.as_raw_fd().to_string().into());
-    list.push("--clearenv".into());
-    for (name, value) in env {
-        list.extend(["--setenv".into(), name, value]);
-    }
+    let env = env.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str()));
+    list.extend(rundir::sandbox_environment(&status_write.as_raw_fd().to_string(), env));
     let mut memory = File::from(rustix::fs::memfd_create("options", rustix::fs::MemfdFlags::CLOEXEC)?);
     memory.write_all(&joined(&list)?)?;
     memory.rewind()?;

@@ -1,8 +1,9 @@
 //! The command line: one file a verb, nearly all of them clients of the gRPC API.
 //!
-//! May name proto, config and runtime; `result` the domain's reader of results too. What only the composition root can do (serve, demo, doctor, release, the runners) comes
+//! May name proto, config and runtime; `result` the domain's reader of results too, and `run` and `names` its ids. What only the composition root can do (serve, demo, doctor, release, the runners) comes
 //! in as a [`Daemon`]. The program's output goes to stdout, what Longshore says to stderr.
 
+mod address;
 mod cancel;
 mod completion;
 mod connect;
@@ -12,8 +13,11 @@ mod demo;
 mod doctor;
 mod error;
 mod exit;
+mod find;
+mod flags;
 mod get;
 mod info;
+mod internal;
 mod interrupt;
 mod json;
 mod logs;
@@ -31,19 +35,24 @@ mod table;
 mod text;
 mod token;
 mod unreached;
+mod usage;
 mod values;
+mod version;
 mod wait;
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use async_trait::async_trait;
-use clap::{Parser, Subcommand};
+use clap::{FromArgMatches, Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
 
 use self::console::Console;
 use self::error::CliError;
+pub use self::internal::Canary;
+use self::internal::{Internal, Runner};
 use crate::config::{DoctorArgs, ReleaseArgs, SAMPLE, ServeArgs};
 use crate::runtime::finding::{Finding, Progress};
 
@@ -127,20 +136,25 @@ enum Command {
     /// Start a server
     Serve(ServeArgs),
     /// Submit a run, follow it, and exit as its program did
+    #[command(visible_aliases = ["submit"])]
     Run(Box<run::RunArgs>),
     /// Print a run's output
     Logs(logs::LogsArgs),
     /// List runs
+    #[command(visible_aliases = ["ps", "list"])]
     Ls(ls::LsArgs),
     /// Describe a run
+    #[command(visible_aliases = ["describe", "status"])]
     Get(get::GetArgs),
     /// Wait until runs are over, and exit as `run` would
     Wait(wait::WaitArgs),
     /// Stop runs
+    #[command(visible_aliases = ["stop"])]
     Cancel(cancel::CancelArgs),
     /// Read the result out of any text, as the server does
     Result(result::ResultArgs),
     /// Delete finished runs with their logs and records
+    #[command(visible_aliases = ["delete"])]
     Rm(rm::RmArgs),
     /// List the runner profiles that may be used
     Profiles(profiles::ProfilesArgs),
@@ -159,79 +173,64 @@ enum Command {
     Proto(proto::ProtoArgs),
     /// Print a completion script for a shell
     Completion(completion::CompletionArgs),
-    /// Longshore's own runners, for use inside a run
-    #[command(subcommand, hide = true)]
-    Runner(Runner),
-    /// Start and reap the process of a local run
-    #[command(hide = true)]
-    Shim {
-        /// Directory of the run
-        directory: PathBuf,
-    },
+    /// Print the version of this command
+    Version(version::VersionArgs),
 }
 
-#[derive(Clone, Debug, Subcommand)]
-enum Runner {
-    /// SQL over CSV files
-    Sql,
-    /// One of the Pods of `doctor --canary`
-    #[command(subcommand)]
-    Canary(Canary),
+impl Command {
+    /// Whether it is more than a client.
+    fn is_served_here(&self) -> bool {
+        matches!(self, Self::Serve(_) | Self::Demo(_) | Self::Doctor(_) | Self::Release(_))
+    }
 }
 
-/// What a Pod of `longshore doctor --canary` does.
-#[derive(Clone, Debug, Subcommand)]
-pub enum Canary {
-    /// Greet whoever connects
-    Listen {
-        /// Port
-        #[arg(long)]
-        port: u16,
-    },
-    /// Call a listener; exit 0 if the last call got through, 1 if not
-    Connect {
-        /// Its address
-        address: SocketAddr,
-        /// How long to call
-        #[arg(long, default_value = "10")]
-        seconds: u64,
-    },
+/// What the arguments of this process ask for.
+enum Asked {
+    Verb(Box<Command>),
+    Internal(Internal),
 }
 
 /// Does what the arguments of this process ask for.
 pub fn main(daemon: &dyn Daemon) -> ExitCode {
-    let command = match Cli::try_parse() {
-        Ok(cli) => cli.command,
-        Err(error) => return explain(&error),
+    let asked = match parse(&std::env::args_os().collect::<Vec<_>>()) {
+        Ok(Asked::Internal(Internal::Shim { directory })) => return daemon.shim(directory),
+        Ok(asked) => asked,
+        Err(error) => return usage::explain(error),
     };
-    if let Command::Shim { directory } = command {
-        return daemon.shim(directory);
-    }
     let console = Console::of_process();
-    let runtime = match runtime(&command) {
+    let runtime = match runtime(&asked) {
         Ok(runtime) => runtime,
         Err(error) => return finish(&console, Err(CliError::Other(error.into()))),
     };
-    let outcome = runtime.block_on(dispatch(command, daemon, &console));
+    let outcome = runtime.block_on(async {
+        match asked {
+            Asked::Verb(command) => dispatch(*command, daemon, &console).await,
+            Asked::Internal(Internal::Shim { directory }) => Ok(daemon.shim(directory)),
+            Asked::Internal(Internal::Runner(Runner::Sql)) => Ok(daemon.runner_sql().await),
+            Asked::Internal(Internal::Runner(Runner::Canary(canary))) => Ok(daemon.canary(canary).await),
+        }
+    });
     let code = finish(&console, outcome);
     // Not awaited: a write to a stdout that nobody reads must not hold the process.
     runtime.shutdown_background();
     code
 }
 
-/// Help and version are an answer; anything else is wrong usage.
-fn explain(error: &clap::Error) -> ExitCode {
-    // Whoever asked may have closed the stream: nothing is left to be done then.
-    let _ = error.print();
-    if error.use_stderr() { ExitCode::from(exit::LONGSHORE) } else { ExitCode::SUCCESS }
+/// What `arguments`, the program's name first, ask for.
+fn parse(arguments: &[OsString]) -> Result<Asked, clap::Error> {
+    if let Some(internal) = internal::parse(arguments) {
+        return internal.map(Asked::Internal);
+    }
+    let mut command = usage::command();
+    let matches = command.try_get_matches_from_mut(arguments)?;
+    let cli = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
+    Ok(Asked::Verb(Box::new(cli.command)))
 }
 
-fn runtime(command: &Command) -> std::io::Result<tokio::runtime::Runtime> {
-    let mut builder = match command {
-        Command::Serve(_) | Command::Demo(_) | Command::Doctor(_) | Command::Release(_) | Command::Runner(_) => {
-            tokio::runtime::Builder::new_multi_thread()
-        }
-        _ => tokio::runtime::Builder::new_current_thread(),
+fn runtime(asked: &Asked) -> std::io::Result<tokio::runtime::Runtime> {
+    let mut builder = match asked {
+        Asked::Verb(command) if !command.is_served_here() => tokio::runtime::Builder::new_current_thread(),
+        Asked::Verb(_) | Asked::Internal(_) => tokio::runtime::Builder::new_multi_thread(),
     };
     builder.enable_all().build()
 }
@@ -245,9 +244,6 @@ async fn dispatch(command: Command, daemon: &dyn Daemon, console: &Console) -> R
         Command::Serve(args) => return Ok(daemon.serve(args).await?),
         Command::Release(args) => return Ok(daemon.release(args).await?),
         Command::Doctor(verb) => Box::pin(doctor::doctor(verb, daemon, console)).await?,
-        Command::Runner(Runner::Canary(canary)) => return Ok(daemon.canary(canary).await),
-        Command::Runner(Runner::Sql) => return Ok(daemon.runner_sql().await),
-        Command::Shim { directory } => return Ok(daemon.shim(directory)),
         Command::Token(command) => token::token(&command, console).await?,
         Command::Run(args) => Box::pin(run::run(*args, console)).await?,
         Command::Logs(args) => logs::logs(args, console).await?,
@@ -262,6 +258,7 @@ async fn dispatch(command: Command, daemon: &dyn Daemon, console: &Console) -> R
         Command::Demo(args) => Box::pin(demo::demo(args, daemon, console)).await?,
         Command::Proto(args) => proto::proto(&args, console).await?,
         Command::Completion(args) => completion::completion(&args, console).await?,
+        Command::Version(args) => version::version(&args, console).await?,
     };
     Ok(ExitCode::from(code))
 }

@@ -217,6 +217,8 @@ pub struct LogQuery {
     pub start: LogStart,
     /// End after this many bytes.
     pub limit_bytes: Option<u64>,
+    /// Whether lines that carry the result are neither sent nor counted.
+    pub skip_result_lines: bool,
 }
 
 /// Which attempts' output is read.

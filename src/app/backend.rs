@@ -34,7 +34,7 @@ pub(super) async fn connect(config: &Config, metrics: &mut Metrics) -> anyhow::R
 pub(super) fn choose(config: &Config) -> anyhow::Result<(Choice, &'static str)> {
     let explicit = config.kubernetes.kubeconfig.is_some();
     // What every Pod finds in its environment, and nothing else has.
-    let in_cluster = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
+    let in_cluster = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some_and(|host| !host.is_empty());
     match config.backend {
         BackendChoice::Auto if explicit => Ok((Choice::Cluster { in_cluster: false }, "a kubeconfig is configured")),
         BackendChoice::Auto if in_cluster => Ok((Choice::Cluster { in_cluster: true }, "this runs in a cluster")),
@@ -82,7 +82,10 @@ pub(super) fn local_config(config: &Config) -> anyhow::Result<LocalConfig> {
     Ok(LocalConfig {
         root,
         executable: std::env::current_exe().context("cannot find this executable")?,
-        path: std::env::var("PATH").unwrap_or_else(|_| local::DEFAULT_PATH.to_owned()),
+        path: std::env::var("PATH")
+            .ok()
+            .filter(|path| !path.is_empty())
+            .unwrap_or_else(|| local::DEFAULT_PATH.to_owned()),
         volumes: config.volumes.clone(),
         sandbox: !config.local.no_bwrap,
     })

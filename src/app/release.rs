@@ -19,7 +19,8 @@ pub async fn release(args: ReleaseArgs) -> anyhow::Result<ExitCode> {
     let config = Config::load(&ServeArgs { installation, ..ServeArgs::default() })?;
     telemetry::install(config.log_format);
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let in_cluster = config.kubernetes.kubeconfig.is_none() && std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
+    let in_cluster = config.kubernetes.kubeconfig.is_none()
+        && std::env::var_os("KUBERNETES_SERVICE_HOST").is_some_and(|host| !host.is_empty());
     let cluster = super::backend::kubernetes_config(&config, in_cluster);
     if let Some(deployment) = scale_down {
         let Some((namespace, name)) = deployment.split_once('/') else {

@@ -3,15 +3,22 @@
 use super::connect::ConnectArgs;
 use super::console::Console;
 use super::error::CliError;
-use super::names;
+use super::json::{Layout, to_json};
+use super::output::OutputArgs;
 use super::run::wait_until_over;
 use super::status::{Board, outcome_line};
 use super::text::{clean, is_terminal, state_name};
+use super::{find, names};
 
 const EXAMPLES: &str = "\
 Examples:
   longshore cancel nightly-7 --reason 'wrong month'
-  longshore cancel --wait a b c";
+  longshore cancel --wait a b c           until they have stopped
+
+The program gets SIGTERM, and SIGKILL after its grace. Of a run that is over nothing changes. Of an \
+id its start or its end is enough on a terminal, where you are asked first.
+
+Exit codes: 0 all were asked to stop, or were over; 125 not all.";
 
 /// Arguments of `longshore cancel`.
 #[derive(Debug, clap::Args)]
@@ -27,6 +34,8 @@ pub(super) struct CancelArgs {
     #[arg(long)]
     wait: bool,
     #[command(flatten)]
+    output: OutputArgs,
+    #[command(flatten)]
     connect: ConnectArgs,
 }
 
@@ -35,29 +44,38 @@ pub(super) async fn cancel(args: CancelArgs, console: &Console) -> Result<u8, Cl
     let client = args.connect.client()?;
     let names: Vec<String> = args.runs.iter().map(|typed| args.connect.run_name(typed)).collect::<Result<_, _>>()?;
     let mut failures = Failures::default();
-    let mut stopping = Vec::new();
+    let (mut stopping, mut over, mut asked) = (Vec::new(), Vec::new(), Vec::new());
     for name in &names {
-        match client.cancel(name, &args.reason).await {
+        let cancel = async |name: &str| client.cancel(name, &args.reason).await;
+        match find::with_confirmed_run(&client, name, "cancel", console, cancel).await {
             Err(error) => failures.add(error, console),
-            Ok(run) if args.wait && !is_terminal(run.state) => stopping.push(name),
-            Ok(run) if is_terminal(run.state) => {
-                console.note(&format!("{}: {}", shown(name), outcome_line(&run, console)));
+            Ok((name, run)) if args.wait && !is_terminal(run.state) => stopping.push(name),
+            Ok((_, run)) if is_terminal(run.state) => over.push(run),
+            Ok((name, run)) => {
+                console.note(&format!("run {}: {}", clean(names::typed(&name)), state_name(run.state)));
+                asked.push(run);
             }
-            Ok(run) => console.note(&format!("{}: {}", shown(name), state_name(run.state))),
         }
     }
+    over.iter().for_each(|run| console.note(&outcome_line(run, console)));
     for name in stopping {
         let board = Board::new(console, true);
-        match wait_until_over(&client, name, &board).await {
+        match wait_until_over(&client, &name, &board).await {
             Err(error) => failures.add(error, console),
-            Ok(run) => console.note(&format!("{}: {}", shown(name), outcome_line(&run, console))),
+            Ok(run) => {
+                console.note(&outcome_line(&run, console));
+                over.push(run);
+            }
+        }
+    }
+    if args.output.is_json() {
+        asked.extend(over);
+        for run in &asked {
+            let layout = if args.runs.len() == 1 { Layout::Pretty } else { Layout::Line };
+            console.out(to_json(run, "Run", layout)?.as_bytes()).await?;
         }
     }
     failures.result()
-}
-
-fn shown(name: &str) -> String {
-    clean(names::typed(name))
 }
 
 /// Failures among several runs: all but the last are told as they come.

@@ -1,11 +1,10 @@
 //! `longshore completion`: completion scripts.
 
-use clap::CommandFactory;
 use clap_complete::Shell;
 
-use super::Cli;
 use super::console::Console;
 use super::error::CliError;
+use super::usage;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -23,7 +22,7 @@ pub(super) struct CompletionArgs {
 
 pub(super) async fn completion(args: &CompletionArgs, console: &Console) -> Result<u8, CliError> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "longshore", &mut script);
+    clap_complete::generate(args.shell, &mut usage::command(), "longshore", &mut script);
     console.out(&script).await?;
     Ok(0)
 }

@@ -5,16 +5,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use clap::builder::NonEmptyStringValueParser;
 use tokio::time::{Instant, sleep};
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Response, Status, Streaming};
 
+use super::address::ServerAddress;
 use super::credentials::{Bearer, CredentialArgs, Shown};
 use super::error::CliError;
 use super::retry::{Backoff, CALL_PATIENCE, is_transient, told_delay};
 use super::unreached::Unreached;
-use super::{names, text, values};
+use super::{flags, names, text, values};
 use crate::proto::v1 as pb;
 use crate::proto::v1::run_service_client::RunServiceClient;
 use crate::proto::v1::server_service_client::ServerServiceClient;
@@ -34,11 +36,12 @@ const WAIT_SLACK: Duration = Duration::from_secs(15);
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Server")]
 pub(super) struct ConnectArgs {
-    /// Address of the server
+    /// Address of the server: a URL, or HOST[:PORT]; without a port 7420, behind https:// 443
     #[arg(long, env = "LONGSHORE_SERVER", value_name = "URL", default_value = DEFAULT_SERVER)]
     pub(super) server: String,
     /// Namespace, unless a run is given by its whole name
     #[arg(short, long, env = "LONGSHORE_NAMESPACE", value_name = "NAMESPACE", default_value = DEFAULT_NAMESPACE)]
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
     pub(super) namespace: String,
     /// How long to try again while the server cannot be reached at first, such as 30s
     /// [default: not at all]
@@ -51,27 +54,22 @@ pub(super) struct ConnectArgs {
 impl ConnectArgs {
     /// A client for that server. It connects with the first call.
     pub(super) fn client(&self) -> Result<Client, CliError> {
-        // A variable that is set to nothing counts as unset.
-        let address = if self.server.is_empty() { DEFAULT_SERVER } else { &self.server };
-        if !server_url(address)?.starts_with("https://") {
-            self.credentials.check_plaintext(is_loopback(address))?;
+        let address = ServerAddress::parse(&self.server).map_err(CliError::Usage)?;
+        if !address.is_tls {
+            self.credentials.check_plaintext(address.is_loopback)?;
         }
-        let client = Client::new(address, &self.credentials)?;
+        let client = Client::at(address, &self.credentials)?;
         let connect_by = Instant::now().checked_add(self.connect_timeout.unwrap_or_default());
         Ok(Client { connect_by, ..client })
     }
 
     /// The resource name of the run that was typed.
     pub(super) fn run_name(&self, text: &str) -> Result<String, CliError> {
-        names::run_name(self.namespace(), text)
+        names::run_name(&self.namespace, text)
     }
 
     pub(super) fn parent(&self) -> String {
-        names::parent(self.namespace())
-    }
-
-    fn namespace(&self) -> &str {
-        if self.namespace.is_empty() { DEFAULT_NAMESPACE } else { &self.namespace }
+        names::parent(&self.namespace)
     }
 }
 
@@ -97,17 +95,19 @@ pub(super) struct Client {
 impl Client {
     /// A client for the server at `address`: a URL, or `host:port`.
     pub(super) fn new(address: &str, credentials: &CredentialArgs) -> Result<Self, CliError> {
-        let url = server_url(address)?;
+        Self::at(ServerAddress::parse(address).map_err(CliError::Usage)?, credentials)
+    }
+
+    fn at(address: ServerAddress, credentials: &CredentialArgs) -> Result<Self, CliError> {
+        let ServerAddress { url, is_tls, is_loopback: _ } = address;
         let mut endpoint = Endpoint::from_shared(url.clone())
-            .map_err(|_| {
-                CliError::usage(format!("`{}` is no server address: expected {DEFAULT_SERVER}", text::clean(address)))
-            })?
+            .map_err(|_| CliError::usage(format!("`{url}` is not a server address")))?
             .connect_timeout(Duration::from_secs(5))
             // A follow may be silent for long: dead connections must be noticed, and balancers kept awake.
             .http2_keep_alive_interval(Duration::from_secs(20))
             .keep_alive_timeout(Duration::from_secs(10))
             .keep_alive_while_idle(true);
-        if url.starts_with("https://") {
+        if is_tls {
             endpoint = endpoint.tls_config(credentials.tls()?).map_err(|error| {
                 CliError::usage(format!(
                     "TLS cannot be set up: {}",
@@ -245,7 +245,7 @@ impl Client {
             _ if status.code() == Code::Unauthenticated => {
                 CliError::Unauthenticated { status: Box::new(status), hint: self.shown.hint() }
             }
-            _ => status.into(),
+            _ => CliError::from(status).in_flags(flags::of_simple_verbs, &[]),
         }
     }
 
@@ -289,45 +289,6 @@ impl Client {
     }
 }
 
-/// `address` as a URL. A bare `host:port` is spoken to without TLS, as `http://` is.
-fn server_url(address: &str) -> Result<String, CliError> {
-    match address.split_once("://") {
-        None => Ok(format!("http://{address}")),
-        Some(("http" | "https", _)) => Ok(address.to_owned()),
-        Some((scheme, _)) => Err(CliError::usage(format!(
-            "`{}` servers are not supported: expected an address such as {DEFAULT_SERVER}",
-            text::clean(scheme)
-        ))),
-    }
-}
-
-/// Whether the server at this address is on this machine.
-fn is_loopback(address: &str) -> bool {
-    let authority = address.split_once("://").map_or(address, |(_, rest)| rest);
-    let host = authority.split('/').next().unwrap_or_default();
-    let host = host.rsplit_once(':').map_or(host, |(host, _)| host).trim_matches(|c| c == '[' || c == ']');
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
-}
-
 fn the_run(run: Option<pb::Run>) -> Result<pb::Run, CliError> {
     run.ok_or_else(|| CliError::BadAnswer("it has no run".to_owned()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses() {
-        assert_eq!(server_url("127.0.0.1:7420").unwrap(), "http://127.0.0.1:7420");
-        assert_eq!(server_url("http://a:1").unwrap(), "http://a:1");
-        assert_eq!(server_url("https://a:1").unwrap(), "https://a:1");
-        assert!(server_url("unix:///tmp/x").is_err());
-        for local in ["127.0.0.1:7420", "http://localhost:7420/", "http://[::1]:7420", "localhost"] {
-            assert!(is_loopback(local), "{local}");
-        }
-        for remote in ["10.0.0.1:7420", "http://longshore.example:7420", "http://127.0.0.1.example:1"] {
-            assert!(!is_loopback(remote), "{remote}");
-        }
-    }
 }

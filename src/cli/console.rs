@@ -28,6 +28,8 @@ pub(super) struct Console {
     out_color: bool,
     err_terminal: bool,
     err_color: bool,
+    /// Whether somebody can answer: stdin and stderr are a terminal.
+    can_ask: bool,
 }
 
 type Writer = Box<dyn AsyncWrite + Send + Unpin>;
@@ -58,7 +60,18 @@ impl Console {
             out_color: color && out_terminal,
             err_terminal,
             err_color: color && err_terminal,
+            can_ask: io::stdin().is_terminal() && io::stderr().is_terminal(),
         }
+    }
+
+    /// Whether there is somebody to be asked.
+    pub(super) fn can_ask(&self) -> bool {
+        self.can_ask
+    }
+
+    /// Asks something on stderr; the answer is typed behind it.
+    pub(super) fn prompt(&self, question: &str) {
+        self.screen().print(question);
     }
 
     /// Whether a status line can be shown.
@@ -178,6 +191,13 @@ impl Screen {
         let start = if std::mem::take(&mut self.mid_line) { "\n" } else { "" };
         self.put(&format!("{start}{line}\n"));
         self.redraw();
+    }
+
+    /// Writes text that ends within a line, where no status line is.
+    fn print(&mut self, text: &str) {
+        self.erase();
+        let start = if std::mem::take(&mut self.mid_line) { "\n" } else { "" };
+        self.put(&format!("{start}{text}"));
     }
 
     fn redraw(&mut self) {

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use clap::builder::BoolishValueParser;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use tonic::metadata::MetadataValue;
@@ -32,7 +33,7 @@ pub(super) struct CredentialArgs {
     #[arg(long, env = "LONGSHORE_CLIENT_KEY", value_name = "FILE", requires = "client_cert")]
     client_key: Option<PathBuf>,
     /// Send the token to an http server that is not on this machine
-    #[arg(long, env = "LONGSHORE_INSECURE_PLAINTEXT")]
+    #[arg(long, env = "LONGSHORE_INSECURE_PLAINTEXT", value_parser = BoolishValueParser::new())]
     insecure_plaintext: bool,
 }
 
@@ -100,7 +101,9 @@ impl CredentialArgs {
 /// Whether authorities of the system's, or those that somebody named in its place, have to do. An image
 /// of nothing but this binary has none, and trusts Mozilla's.
 fn has_system_roots() -> bool {
-    let named = ["SSL_CERT_FILE", "SSL_CERT_DIR"].iter().any(|name| std::env::var_os(name).is_some());
+    let named = ["SSL_CERT_FILE", "SSL_CERT_DIR"]
+        .iter()
+        .any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()));
     named || !rustls_native_certs::load_native_certs().certs.is_empty()
 }
 

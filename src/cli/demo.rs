@@ -10,10 +10,11 @@ use super::interrupt::Interrupts;
 use super::json::{Layout, to_json};
 use super::logs::Show;
 use super::run::{Followed, Following, Submitted, follow, submit};
-use super::status::outcome_line;
+use super::status::outcome_in_short;
 use super::table::{Frame, render};
 use super::text::{class_name, clean, reason_name};
 use super::{Daemon, DemoOptions, DemoServer, exit, names, result};
+use crate::config::socket_address;
 use crate::proto::v1 as pb;
 
 const EXAMPLES: &str = "\
@@ -38,7 +39,7 @@ pub(super) struct DemoArgs {
     #[arg(long)]
     keep: bool,
     /// Where the server listens; port 0 is any free one
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0", value_parser = socket_address)]
     listen: SocketAddr,
 }
 
@@ -76,11 +77,15 @@ impl Demo<'_> {
             .await?;
 
         self.title("\n1. Submit a run over gRPC: SQL over example data, by the runner profile `sql`.").await?;
-        let Some(good) = self.run("demo-revenue", GOOD_SQL, interrupts).await? else { return Ok(exit::CANCELLED) };
+        let shown = Some(Show::OnlyStderr);
+        let Some(good) = self.run("demo-revenue", GOOD_SQL, shown, interrupts).await? else {
+            return Ok(exit::CANCELLED);
+        };
         let as_told = self.tell_success(&good).await?;
 
         self.title("\n2. Submit one that must fail, and see who has to act on it.").await?;
-        let Some(bad) = self.run("demo-typo", BAD_SQL, interrupts).await? else { return Ok(exit::CANCELLED) };
+        // Its output would say what the failure says.
+        let Some(bad) = self.run("demo-typo", BAD_SQL, None, interrupts).await? else { return Ok(exit::CANCELLED) };
         let as_told = self.tell_failure(&bad).await? && as_told;
 
         if keep {
@@ -95,17 +100,23 @@ impl Demo<'_> {
     }
 
     /// Submits, follows and returns the terminal run; nothing if it was left by a second Ctrl-C.
-    async fn run(&self, id: &str, sql: &str, interrupts: &mut Interrupts) -> Result<Option<pb::Run>, CliError> {
+    async fn run(
+        &self,
+        id: &str,
+        sql: &str,
+        show: Option<Show>,
+        interrupts: &mut Interrupts,
+    ) -> Result<Option<pb::Run>, CliError> {
         let request = request(id, sql);
         let text = to_json(&request, "SubmitRunRequest", Layout::Pretty)?;
         self.console.out(format!("longshore.v1.RunService/SubmitRun {text}").as_bytes()).await?;
         let submitted = submit(self.client.submit(request), interrupts, self.console).await?;
         let Submitted::Yes { answer, interrupted } = submitted else { return Ok(None) };
         let run = answer.run.ok_or_else(|| CliError::BadAnswer("it has no run".to_owned()))?;
-        let following = Following { show: Some(Show::OnlyStderr), quiet: false, cancel_at_once: interrupted };
+        let following = Following { show, quiet: false, cancel_at_once: interrupted };
         match follow(&self.client, &run, &following, interrupts, self.console).await? {
             Followed::Over(run) => {
-                self.console.note(&outcome_line(&run, self.console));
+                self.console.note(&outcome_in_short(&run, self.console));
                 Ok(Some(*run))
             }
             Followed::Left(_) => Ok(None),
@@ -126,11 +137,10 @@ impl Demo<'_> {
     /// Whether it failed as the user's fault, with the runner's own words.
     async fn tell_failure(&self, run: &pb::Run) -> Result<bool, CliError> {
         let Some(failure) = &run.failure else { return Ok(false) };
-        self.say(&format!("Who has to act:     {}", class_name(failure.failure_class))).await?;
-        self.say(&format!("What happened:      {}", reason_name(failure.reason))).await?;
-        self.say(&format!("In a sentence:      {}", clean(&failure.message))).await?;
+        self.say(&format!("Who has to act: {}", class_name(failure.failure_class))).await?;
+        self.say(&format!("What happened:  {}", reason_name(failure.reason))).await?;
+        self.say(&format!("In a sentence:  {}", clean(&failure.message))).await?;
         let told = result::read(&self.client, run).await?.as_deref().and_then(result::told_error);
-        self.say(&format!("The runner's words: {}", told.as_deref().unwrap_or("none"))).await?;
         let is_users = failure.failure_class() == pb::FailureClass::User;
         Ok(run.state() == pb::RunState::Failed && is_users && told.is_some())
     }

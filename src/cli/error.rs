@@ -7,12 +7,15 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use super::exit;
+use super::flags::in_words_of_flags;
 use super::text::{clean, clean_lines, human};
 
 use crate::proto::code_name;
 
 /// Key of an error's metadata: how many violations there are.
 const VIOLATIONS: &str = "violations";
+/// What an error names as the type of a run.
+const RUN_RESOURCE: &str = "longshore.dev/Run";
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +23,9 @@ pub(super) enum CliError {
     /// The arguments can't be meant so.
     #[error("{0}")]
     Usage(String),
+    /// No run's id is, begins or ends so.
+    #[error("there is no run `{}`, and none whose id begins or ends so", clean(.0))]
+    NoRun(String),
     /// Nobody listens there.
     #[error(
         "no Longshore server at {address}; start one with `longshore serve`, or name one with --server or LONGSHORE_SERVER; \
@@ -64,6 +70,31 @@ pub(super) enum CliError {
 impl CliError {
     pub(super) fn usage(text: impl Into<String>) -> Self {
         Self::Usage(text.into())
+    }
+
+    /// The same, with the server's fields named by the arguments that were typed for them; see [`in_words_of_flags`].
+    pub(super) fn in_flags(self, typed: impl Fn(&str) -> Option<String>, words: &[(&str, &str)]) -> Self {
+        match self {
+            Self::Api(status) => Self::Api(Box::new(in_words_of_flags(*status, typed, words))),
+            other => other,
+        }
+    }
+
+    /// There is no run of this name: what can be told without asking, since it is no run's name.
+    pub(super) fn no_run(name: &str) -> Self {
+        Self::NoRun(name.to_owned())
+    }
+
+    /// Whether the server says that there is no such run.
+    pub(super) fn is_run_not_found(&self) -> bool {
+        let Self::Api(status) = self else { return matches!(self, Self::NoRun(_)) };
+        let resource = status.get_details_resource_info();
+        status.code() == Code::NotFound && resource.is_some_and(|resource| resource.resource_type == RUN_RESOURCE)
+    }
+
+    /// Whether what was to be made has a name that something else has.
+    pub(super) fn is_already_there(&self) -> bool {
+        matches!(self, Self::Api(status) if status.code() == Code::AlreadyExists)
     }
 
     /// What to tell; `None` if whoever read stdout has left, which is no error of ours.
@@ -172,7 +203,7 @@ mod tests {
         assert_eq!(
             told(Code::InvalidArgument, "spec.env[0].name: is no C identifier; spec.run_timeout: is …", details),
             "INVALID_ARGUMENT/INVALID_FIELDS: 3 fields are wrong\n  spec.env[0].name: is no C identifier\\u{1b}[2J\n  \
-             spec.run_timeout: is negative\n  and 1 more\n  a: b\n  trying again makes sense, after 2.0 s"
+             spec.run_timeout: is negative\n  and 1 more\n  a: b\n  trying again makes sense, after 2 s"
         );
     }
 

@@ -9,9 +9,9 @@ use super::console::{Console, Paint};
 use super::error::CliError;
 use super::json::{Layout, to_json};
 use super::output::OutputArgs;
-use super::result;
 use super::table::{self, Frame};
 use super::text::{age, class_name, clean, clip, duration, enum_name, reason_name, state_name, time, time_span};
+use super::{find, result};
 use crate::proto::v1 as pb;
 use crate::proto::v1::run_spec::Workload;
 
@@ -19,7 +19,8 @@ const EXAMPLES: &str = "\
 Examples:
   longshore get nightly-7
   longshore get -o json namespaces/team/runs/nightly-7
-  longshore get -o json nightly-7 | jq .result.json.total";
+  longshore get -o json nightly-7 | jq .result.json.total
+  longshore get 7q3k             the start or the end of an id is enough, where only one run has it";
 
 /// The most characters of a result that are shown.
 const RESULT_SHOWN: usize = 2_000;
@@ -40,7 +41,8 @@ pub(super) struct GetArgs {
 
 pub(super) async fn get(args: GetArgs, console: &Console) -> Result<u8, CliError> {
     let client = args.connect.client()?;
-    let mut run = client.get(&args.connect.run_name(&args.run)?).await?;
+    let name = args.connect.run_name(&args.run)?;
+    let (_, mut run) = find::with_run(&client, &name, console, async |name: &str| client.get(name).await).await?;
     let text = if args.output.is_json() {
         if let Err(error) = complete(&client, &mut run).await {
             let why = error.explain().unwrap_or_default();
@@ -69,7 +71,9 @@ fn describe(run: &pb::Run, now: Timestamp, width: Option<usize>, title: impl Fn(
     page.field("Name", &run.name);
     page.field("State", &state_name(run.state));
     page.field("Waiting", &run.waiting_reason);
-    page.field("Message", &run.message);
+    // Of a failed run that is the failure's own.
+    let is_told_below = run.failure.as_ref().is_some_and(|failure| failure.message.contains(&run.message));
+    page.field("Message", if is_told_below { "" } else { &run.message });
     describe_spec(run, &mut page);
     page.field("Exit code", &run.exit_code.map(|code| code.to_string()).unwrap_or_default());
     if let Some(stop) = &run.stop {
@@ -89,7 +93,7 @@ fn describe(run: &pb::Run, now: Timestamp, width: Option<usize>, title: impl Fn(
     }
     for attempt in &run.attempts {
         page.section(&title(&format!("Attempt {}", attempt.number)));
-        describe_attempt(attempt, now, &mut page);
+        describe_attempt(attempt, run.failure.as_ref(), now, &mut page);
     }
     if let Some(found) = &run.result {
         page.section(&title("Result"));
@@ -97,7 +101,14 @@ fn describe(run: &pb::Run, now: Timestamp, width: Option<usize>, title: impl Fn(
         for warning in &found.warnings {
             page.line(&format!("warning: {warning}"));
         }
-        page.result(&found.json, width);
+        let reported = result::told_error(&found.json);
+        let is_told_above =
+            |words: &String| run.failure.as_ref().is_some_and(|failure| clean(&failure.message).contains(words));
+        if reported.as_ref().is_some_and(is_told_above) {
+            page.line("it reports the failure above: -o json has all of it");
+        } else {
+            page.result(&found.json, width);
+        }
     }
     page.text
 }
@@ -144,7 +155,8 @@ fn describe_timeline(timeline: &pb::Timeline, now: Timestamp, page: &mut Page) {
     }
 }
 
-fn describe_attempt(attempt: &pb::Attempt, now: Timestamp, page: &mut Page) {
+/// Its failure only where that is not the run's, which is told already.
+fn describe_attempt(attempt: &pb::Attempt, told: Option<&pb::Failure>, now: Timestamp, page: &mut Page) {
     page.field("Job", &attempt.job);
     page.field("Pod", &attempt.pod);
     page.field("Node", &attempt.node);
@@ -153,7 +165,7 @@ fn describe_attempt(attempt: &pb::Attempt, now: Timestamp, page: &mut Page) {
     page.field("Ended", &time(attempt.finish_time).map(|at| moment(at, now)).unwrap_or_default());
     page.field("Exit code", &attempt.exit_code.map(|code| code.to_string()).unwrap_or_default());
     page.field("Signal", &attempt.signal.map(|signal| signal.to_string()).unwrap_or_default());
-    if let Some(failure) = &attempt.failure {
+    if let Some(failure) = attempt.failure.as_ref().filter(|failure| Some(*failure) != told) {
         page.failure(failure);
     }
     for evidence in &attempt.evidence {

@@ -2,14 +2,16 @@
 
 mod pump;
 mod resume;
+mod silence;
 
 use clap::ValueEnum;
 use jiff::Timestamp;
 
+use self::silence::Asked;
 use super::connect::ConnectArgs;
 use super::console::Console;
 use super::error::CliError;
-use super::values;
+use super::{find, values};
 use crate::proto::v1 as pb;
 use crate::proto::v1::stream_logs_request::{AttemptSelector, Start};
 
@@ -17,14 +19,17 @@ pub(super) use self::pump::{Printer, Show, pump};
 
 const EXAMPLES: &str = "\
 Examples:
-  longshore logs q-3kq…                  all there is
+  longshore logs 7q3k                    all there is; the start or the end of an id is enough
   longshore logs -f --tail 20 nightly    the last 20 lines, and what comes until the run is over
   longshore logs --since 10m -t nightly  the last ten minutes, with times
   longshore logs -o json nightly         each event of the stream as a line of JSON
 
 A stream that is cut is opened again where it broke off: no line is lost or printed twice. What \
-the server itself has lost is told on stderr. Where the backend tells stdout and stderr apart, so \
-does this.";
+the server itself has lost is told on stderr, and so is why there is no output. Where the backend \
+tells stdout and stderr apart, so does this.
+
+Exit codes: 0 all that was asked for is printed, whatever became of the run (`longshore wait` tells \
+that); 125 not; 141 whoever read stdout has left.";
 
 /// Arguments of `longshore logs`.
 #[derive(Debug, clap::Args)]
@@ -36,7 +41,7 @@ pub(super) struct LogsArgs {
     #[arg(short, long)]
     follow: bool,
     /// Attempt, from 1 [default: the latest]
-    #[arg(long, value_name = "N", conflicts_with = "all_attempts")]
+    #[arg(long, value_name = "N", conflicts_with = "all_attempts", value_parser = values::attempt)]
     attempt: Option<i32>,
     /// All attempts, oldest first
     #[arg(long)]
@@ -47,9 +52,9 @@ pub(super) struct LogsArgs {
     /// Only this stream, where the backend tells them apart
     #[arg(long, value_enum, value_name = "STREAM")]
     stream: Option<Stream>,
-    /// Begin at most this many lines before the end
-    #[arg(long, value_name = "LINES", conflicts_with = "since")]
-    tail: Option<i64>,
+    /// Begin at most this many lines before the end; lines that are not printed do not count
+    #[arg(long, value_name = "LINES", conflicts_with = "since", value_parser = values::count)]
+    tail: Option<u32>,
     /// Begin this long ago (10m), or at this time (2026-01-31T12:00:00Z)
     #[arg(long, value_name = "TIME", value_parser = values::since)]
     since: Option<Timestamp>,
@@ -59,9 +64,9 @@ pub(super) struct LogsArgs {
     /// Print the lines that carry the result too, behind their marker (see `longshore run --result`)
     #[arg(long)]
     results: bool,
-    /// End after this many bytes
-    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(i64).range(1..))]
-    limit_bytes: Option<i64>,
+    /// End after this many bytes, such as 65536, 64Ki or 4Mi
+    #[arg(long, value_name = "BYTES", value_parser = values::bytes)]
+    limit_bytes: Option<usize>,
     /// How to print: the output as it is, or each event as a line of JSON
     #[arg(short, long, value_enum, value_name = "FORMAT", default_value = "raw")]
     output: LogOutput,
@@ -90,11 +95,37 @@ pub(super) async fn logs(args: LogsArgs, console: &Console) -> Result<u8, CliErr
         LogOutput::Raw => Show::Streams,
     };
     let mut printer = Printer::new(console, show).with_results(args.results);
-    pump(&client, request, &mut printer).await?;
+    let mut name = request.name.clone();
+    match pump(&client, request.clone(), &mut printer).await {
+        // Not if it was there: then it was deleted meanwhile.
+        Err(error) if error.is_run_not_found() && !printer.has_begun() => {
+            name = find::instead(&client, &name, error, console).await?;
+            pump(&client, pb::StreamLogsRequest { name: name.clone(), ..request }, &mut printer).await?;
+        }
+        ended => ended?,
+    }
+    if !printer.has_printed() {
+        // Nothing but a courtesy: what the output was is known.
+        if let Ok(run) = client.get(&name).await {
+            console.note(&silence::explain(&run, &args.asked()));
+        }
+    }
     Ok(0)
 }
 
 impl LogsArgs {
+    /// What keeps lines from being printed that are there.
+    fn asked(&self) -> Asked {
+        let only = [
+            self.tail.filter(|lines| *lines == 0).map(|_| "--tail 0"),
+            self.since.map(|_| "--since"),
+            self.stream.map(|_| "--stream"),
+            self.container.as_ref().map(|_| "--container"),
+            self.attempt.map(|_| "--attempt"),
+        ];
+        Asked { only: only.into_iter().flatten().collect(), results: self.results, follow: self.follow }
+    }
+
     fn request(&self) -> Result<pb::StreamLogsRequest, CliError> {
         let attempt_selector = match self.attempt {
             Some(number) => Some(AttemptSelector::Attempt(number)),
@@ -102,7 +133,7 @@ impl LogsArgs {
             None => None,
         };
         let start = match (self.tail, self.since) {
-            (Some(lines), _) => Some(Start::TailLines(lines)),
+            (Some(lines), _) => Some(Start::TailLines(lines.into())),
             (None, Some(time)) => Some(Start::SinceTime(values::wire_time(time))),
             (None, None) => None,
         };
@@ -119,7 +150,9 @@ impl LogsArgs {
             follow: self.follow,
             start,
             format: pb::LogFormat::Bytes.into(),
-            limit_bytes: self.limit_bytes.unwrap_or_default(),
+            limit_bytes: self.limit_bytes.map_or(0, |bytes| i64::try_from(bytes).unwrap_or(i64::MAX)),
+            // Lines that are not printed must not count.
+            skip_result_lines: !self.results && self.output == LogOutput::Raw,
         })
     }
 }

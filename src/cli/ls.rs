@@ -52,7 +52,7 @@ pub(super) struct LsArgs {
     #[arg(short = 'A', long)]
     all_namespaces: bool,
     /// At most this many, newest first; 0 for all
-    #[arg(long, value_name = "N", default_value = "100")]
+    #[arg(long, value_name = "N", default_value = "100", value_parser = values::count)]
     limit: u32,
     /// Go on telling what changes
     #[arg(short, long, conflicts_with = "limit")]

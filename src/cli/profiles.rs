@@ -51,6 +51,8 @@ pub(super) async fn profiles(args: ProfilesArgs, console: &Console) -> Result<u8
 
 fn table(profiles: &[pb::RunnerProfile]) -> Cells {
     let mut cells = Cells::new(&["NAME", "AVAILABLE", "DESCRIPTION"]);
+    cells.never_cut(&["NAME"]);
+    cells.cut_first(&["DESCRIPTION"]);
     cells.rows = profiles
         .iter()
         .map(|profile| vec![profile.name.clone(), available(profile), profile.description.clone()])

@@ -107,7 +107,7 @@ pub(super) fn as_table(json: &str) -> Option<Cells> {
         }
         cells.push(row.into_iter().map(cell).collect());
     }
-    Some(Cells { header, rows: cells, right })
+    Some(Cells { header, rows: cells, right, ..Cells::default() })
 }
 
 /// How much there is of a result that was found: `6 rows` if it is a table at hand, else its size.

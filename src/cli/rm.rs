@@ -4,8 +4,8 @@ use super::cancel::Failures;
 use super::connect::ConnectArgs;
 use super::console::Console;
 use super::error::CliError;
-use super::names;
 use super::text::clean;
+use super::{find, names};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -13,7 +13,10 @@ Examples:
   longshore rm -f a b c            fine if some are gone already
 
 With a run go its logs, its record and its idempotency key: the same request would run again. A \
-live run is refused: cancel it first (longshore cancel --wait).";
+live run is refused: cancel it first (longshore cancel --wait). Of an id its start or its end is \
+enough on a terminal, where you are asked first; with -f ids are whole.
+
+Exit codes: 0 all are gone; 125 not all.";
 
 /// Arguments of `longshore rm`.
 #[derive(Debug, clap::Args)]
@@ -34,9 +37,10 @@ pub(super) async fn rm(args: RmArgs, console: &Console) -> Result<u8, CliError> 
     let names: Vec<String> = args.runs.iter().map(|typed| args.connect.run_name(typed)).collect::<Result<_, _>>()?;
     let mut failures = Failures::default();
     for name in &names {
-        match client.delete(name, args.allow_missing).await {
+        let delete = async |name: &str| client.delete(name, args.allow_missing).await;
+        match find::with_confirmed_run(&client, name, "rm", console, delete).await {
             Err(error) => failures.add(error, console),
-            Ok(()) => console.note(&format!("{}: deleted", clean(names::typed(name)))),
+            Ok((name, ())) => console.note(&format!("run {}: deleted", clean(names::typed(&name)))),
         }
     }
     failures.result()

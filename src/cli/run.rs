@@ -1,6 +1,7 @@
 //! `longshore run`: submits a run, follows it, and exits as its program did.
 
 mod args;
+mod flags;
 mod follow;
 mod spec;
 
@@ -23,16 +24,22 @@ use crate::proto::v1 as pb;
 
 pub(super) async fn run(args: RunArgs, console: &Console) -> Result<u8, CliError> {
     let client = args.connect.client()?;
+    if args.result && args.workload.looks_for_no_result() {
+        return Err(CliError::usage(
+            "--result prints the result, but --result-rule none looks for none; leave one out",
+        ));
+    }
     let request = spec::request(&args)?;
     if args.dry_run {
-        return dry_run(&client, request, args.output, console).await;
+        return dry_run(&client, &args, request, console).await;
     }
     let mut interrupts = Interrupts::listen().map_err(anyhow::Error::from)?;
     let key = request_key(&request);
-    let (answer, interrupted) = match submit(client.submit(request), &mut interrupts, console).await? {
+    let (answer, interrupted) = match submit(submit_drawn(&client, &args, request), &mut interrupts, console).await? {
         Submitted::Yes { answer, interrupted } => (answer, interrupted),
         Submitted::Left(code) => {
-            console.note(&format!("left; the run may have been submitted: {key}"));
+            console
+                .note(&format!("left before the server answered; it may have the run, then with {key}: longshore ls"));
             return Ok(code);
         }
     };
@@ -51,12 +58,38 @@ pub(super) async fn run(args: RunArgs, console: &Console) -> Result<u8, CliError
 }
 
 impl RunArgs {
+    /// Whether the run's id is generated here.
+    fn draws_id(&self) -> bool {
+        self.identity.id.is_none() && self.identity.request_id.is_none()
+    }
+
     /// What is shown of the program's output; `None` for nothing.
     fn show(&self) -> Option<Show> {
         match (self.result, self.output) {
             (true, _) => self.verbose.then_some(Show::AllOnStderr),
             (false, Some(OutputFormat::Json)) => Some(Show::AllOnStderr),
             (false, _) => Some(Show::Streams),
+        }
+    }
+}
+
+/// How often an id is generated before it is given up.
+const DRAWS_MAX: u32 = 5;
+
+/// Submits. An id that was generated here and is taken is another run's: it is drawn again.
+async fn submit_drawn(
+    client: &Client,
+    args: &RunArgs,
+    mut request: pb::SubmitRunRequest,
+) -> Result<pb::SubmitRunResponse, CliError> {
+    let mut draws = 1;
+    loop {
+        match client.submit(request.clone()).await {
+            Err(error) if args.draws_id() && draws < DRAWS_MAX && error.is_already_there() => {
+                draws += 1;
+                request.run_id = spec::draw();
+            }
+            answer => return answer.map_err(|error| error.in_flags(|field| args.typed(field), &flags::WORDS)),
         }
     }
 }
@@ -110,12 +143,12 @@ async fn detach(run: &pb::Run, output: Option<OutputFormat>, console: &Console) 
 
 async fn dry_run(
     client: &Client,
+    args: &RunArgs,
     request: pb::SubmitRunRequest,
-    output: Option<OutputFormat>,
     console: &Console,
 ) -> Result<u8, CliError> {
-    let answer = client.submit(request).await?;
-    let text = match output {
+    let answer = submit_drawn(client, args, request).await?;
+    let text = match args.output {
         Some(OutputFormat::Json) => to_json(&answer, "SubmitRunResponse", Layout::Pretty)?,
         _ if answer.manifest.is_empty() || answer.manifest.ends_with('\n') => answer.manifest.clone(),
         _ => format!("{}\n", answer.manifest),
@@ -129,12 +162,22 @@ async fn dry_run(
     Ok(if answer.verdicts.iter().all(|verdict| verdict.accepted) { 0 } else { exit::LONGSHORE })
 }
 
-/// Tells how the run ended, and prints what was asked for.
+/// Tells how the run ended, and prints what was asked for. The last line names the run.
 async fn tell_end(client: &Client, run: &pb::Run, args: &RunArgs, console: &Console) -> Result<u8, CliError> {
-    let mut code = exit::code_of(run);
+    let code = exit::code_of(run);
+    let printed = print_end(client, run, args, console).await;
+    let code = match &printed {
+        Ok(false) if code == 0 => exit::RESULT,
+        _ => code,
+    };
     if !args.quiet || code != 0 {
         console.note(&outcome_line(run, console));
     }
+    printed.map(|_| code)
+}
+
+/// Whether what was asked for is there.
+async fn print_end(client: &Client, run: &pb::Run, args: &RunArgs, console: &Console) -> Result<bool, CliError> {
     if let Some(result) = &run.result {
         for warning in result.warnings.iter().filter(|_| !args.quiet) {
             console.note(&format!("result: {}", clean(warning)));
@@ -144,23 +187,20 @@ async fn tell_end(client: &Client, run: &pb::Run, args: &RunArgs, console: &Cons
         }
     }
     if args.result {
-        match result::read(client, run).await? {
-            Some(json) => result::print(&json, args.output, console).await?,
-            None => {
-                let why = run.result.as_ref().map_or_else(|| "result: none was looked for".to_owned(), result::summary);
-                console.note(&why);
-                if code == 0 {
-                    code = exit::RESULT;
-                }
-            }
-        }
+        let Some(json) = result::read(client, run).await? else {
+            let why = run.result.as_ref().map_or_else(|| "result: none was looked for".to_owned(), result::summary);
+            console.note(&why);
+            return Ok(false);
+        };
+        result::print(&json, args.output, console).await?;
     } else if args.output == Some(OutputFormat::Json) {
         console.out(to_json(run, "Run", Layout::Pretty)?.as_bytes()).await?;
     } else if !args.quiet
         && console.is_watched()
         && let Some(result) = run.result.as_ref().filter(|result| result.state() == pb::ResultState::Found)
     {
-        console.note(&format!("result: {}; --result prints it", result::extent(result)));
+        let id = clean(names::typed(&run.name));
+        console.note(&format!("result: {}; `longshore get {id}` shows it", result::extent(result)));
     }
-    Ok(code)
+    Ok(true)
 }

@@ -173,7 +173,8 @@ fn change_line(run: &pb::Run) -> String {
     line
 }
 
-fn why(run: &pb::Run) -> String {
+/// Why it is where it is, in the words of the platform.
+pub(super) fn why(run: &pb::Run) -> String {
     match (clean(&run.waiting_reason), clean(&run.message)) {
         (reason, message) if reason.is_empty() || message.contains(&reason) => message,
         (reason, message) if message.is_empty() => reason,
@@ -181,22 +182,38 @@ fn why(run: &pb::Run) -> String {
     }
 }
 
-/// How a terminal run ended, in a line: `FAILED OOM_KILLED (USER): …, exit code 137, after 1.2 s`.
+/// How a terminal run ended, in a line: `run a: FAILED OOM_KILLED (USER): …; exit code 137 in 1.2 s`.
 pub(super) fn outcome_line(run: &pb::Run, console: &Console) -> String {
+    format!("run {}: {}{}", clean(names::typed(&run.name)), state_word(run, console), outcome_details(run))
+}
+
+/// The state in its colour.
+fn state_word(run: &pb::Run, console: &Console) -> String {
     let color = match run.state() {
         pb::RunState::Succeeded => Paint::Green,
         pb::RunState::Failed => Paint::Red,
         _ => Paint::Yellow,
     };
-    format!("{}{}", console.paint_err(&state_name(run.state), color), outcome_details(run))
+    console.paint_err(&state_name(run.state), color)
 }
 
-fn outcome_details(run: &pb::Run) -> String {
+/// What comes behind the state of a terminal run: ` OOM_KILLED (USER): …; exit code 137 in 1.2 s`.
+pub(super) fn outcome_details(run: &pb::Run) -> String {
+    let message = run.failure.as_ref().map_or("", |failure| failure.message.as_str());
+    details(run, message)
+}
+
+/// The same without its sentence, for where that is told beside it.
+pub(super) fn outcome_in_short(run: &pb::Run, console: &Console) -> String {
+    format!("run {}: {}{}", clean(names::typed(&run.name)), state_word(run, console), details(run, ""))
+}
+
+fn details(run: &pb::Run, message: &str) -> String {
     let mut line = String::new();
     if let Some(failure) = &run.failure {
         line.push_str(&format!(" {} ({})", reason_name(failure.reason), class_name(failure.failure_class)));
-        if !failure.message.is_empty() {
-            line.push_str(&format!(": {}", clean(&failure.message)));
+        if !message.is_empty() {
+            line.push_str(&format!(": {}", clean(message)));
         }
     }
     if let Some(stop) = run.stop.as_ref().filter(|_| run.state() == pb::RunState::Cancelled) {

@@ -9,6 +9,8 @@ use super::text::{clean, clip};
 pub(super) const CELL_MAX: usize = 80;
 /// What a cell is not made narrower than.
 const CELL_MIN: usize = 6;
+/// What a cell of a column that is cut first is not made narrower than.
+const FIRST_CUT_MIN: usize = 3;
 
 /// What a table shows. Every row has as many cells as the header.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,6 +19,10 @@ pub(super) struct Cells {
     pub(super) rows: Vec<Vec<String>>,
     /// Columns of numbers.
     pub(super) right: Vec<bool>,
+    /// Columns that are never cut, since what they show is to be copied; then the table may be wider than it should.
+    pub(super) whole: Vec<bool>,
+    /// Columns that are cut before any other.
+    pub(super) first_cut: Vec<bool>,
 }
 
 /// How a table looks.
@@ -34,7 +40,27 @@ impl Cells {
             header: header.iter().map(|&text| text.to_owned()).collect(),
             rows: Vec::new(),
             right: vec![false; header.len()],
+            whole: vec![false; header.len()],
+            first_cut: vec![false; header.len()],
         }
+    }
+
+    /// Columns of these names are never cut.
+    pub(super) fn never_cut(&mut self, names: &[&str]) {
+        self.whole = self.header.iter().map(|name| names.contains(&name.as_str())).collect();
+    }
+
+    /// Columns of these names are cut before any other.
+    pub(super) fn cut_first(&mut self, names: &[&str]) {
+        self.first_cut = self.header.iter().map(|name| names.contains(&name.as_str())).collect();
+    }
+
+    fn is_whole(&self, column: usize) -> bool {
+        self.whole.get(column) == Some(&true)
+    }
+
+    fn is_first_cut(&self, column: usize) -> bool {
+        self.first_cut.get(column) == Some(&true)
     }
 }
 
@@ -52,8 +78,14 @@ pub(super) fn render_with(cells: &Cells, frame: Frame, widths: &[usize], with_he
         Frame::Open => presets::NOTHING,
         Frame::Boxed => presets::UTF8_FULL_CONDENSED,
     });
+    let is_whole = |column: usize| cells.is_whole(column);
     let cut = |row: &Vec<String>| -> Vec<String> {
-        row.iter().zip(widths).map(|(cell, width)| clip(&clean(cell), *width)).collect()
+        let cells = row.iter().zip(widths).enumerate();
+        let fitted = cells.map(|(column, (cell, width))| match is_whole(column) {
+            true => clean(cell),
+            false => clip(&clean(cell), *width),
+        });
+        fitted.collect()
     };
     if with_header {
         table.set_header(cut(&cells.header));
@@ -80,7 +112,8 @@ pub(super) fn widths(cells: &Cells, frame: Frame, width: Option<usize>) -> Vec<u
         .map(|index| {
             let all = std::iter::once(&cells.header).chain(&cells.rows);
             let widest = all.filter_map(|row| row.get(index)).map(|cell| clean(cell).width()).max();
-            widest.unwrap_or(0).min(CELL_MAX)
+            let most = if cells.is_whole(index) { usize::MAX } else { CELL_MAX };
+            widest.unwrap_or(0).min(most)
         })
         .collect();
     let Some(width) = width else { return widths };
@@ -89,13 +122,20 @@ pub(super) fn widths(cells: &Cells, frame: Frame, width: Option<usize>) -> Vec<u
         Frame::Boxed => 3 * widths.len() + 1,
     };
     let budget = width.saturating_sub(lines);
-    while widths.iter().sum::<usize>() > budget {
-        match widths.iter_mut().max() {
-            Some(widest) if *widest > CELL_MIN => *widest -= 1,
+    narrow(&mut widths, budget, FIRST_CUT_MIN, |column| cells.is_first_cut(column));
+    narrow(&mut widths, budget, CELL_MIN, |column| !cells.is_whole(column) && !cells.is_first_cut(column));
+    widths
+}
+
+/// Takes from the widest of those columns that `may_be_cut`, until all fit or none is wider than `least`.
+fn narrow(widths: &mut [usize], budget: usize, least: usize, may_be_cut: impl Fn(usize) -> bool) {
+    while widths.iter().fold(0_usize, |sum, width| sum.saturating_add(*width)) > budget {
+        let columns = widths.iter_mut().enumerate().filter(|(column, _)| may_be_cut(*column));
+        match columns.map(|(_, width)| width).max() {
+            Some(widest) if *widest > least => *widest -= 1,
             _ => break,
         }
     }
-    widths
 }
 
 #[cfg(test)]
@@ -148,6 +188,24 @@ mod tests {
         // More columns than fit: nothing is left out, and nothing panics.
         let many = Cells::new(&["column"; 50]);
         assert!(!render(&many, Frame::Boxed, Some(20)).is_empty());
+    }
+
+    #[test]
+    fn some_columns_are_cut_first_and_some_never() {
+        let mut cells = Cells::new(&["NAME", "STATE", "WORKLOAD", "REASON"]);
+        cells.never_cut(&["NAME"]);
+        cells.cut_first(&["WORKLOAD", "REASON"]);
+        let name = "n".repeat(34);
+        cells.rows = vec![vec![name.clone(), "CANCELLING".into(), "w".repeat(60), "r".repeat(20)]];
+        let text = render(&cells, Frame::Open, Some(60));
+        assert!(text.contains(&name) && text.contains("CANCELLING"), "{text}");
+        assert!(text.lines().all(|line| line.width() <= 60), "{text}");
+        let narrow = render(&cells, Frame::Open, Some(20));
+        assert!(narrow.contains(&name), "too narrow for the name: {narrow}");
+        let widths = widths(&cells, Frame::Open, Some(60));
+        cells.rows[0][0] = "m".repeat(48);
+        let later = render_with(&cells, Frame::Open, &widths, false);
+        assert!(later.contains(&"m".repeat(48)), "a longer name that comes later: {later}");
     }
 
     #[test]

@@ -50,15 +50,19 @@ pub(super) fn clip(text: &str, width: usize) -> String {
     out
 }
 
-/// A time span, to be read at a glance: `0.4 s`, `12 s`, `3m05s`, `2h07m`, `5d03h`.
+/// A time span, to be read at a glance: `0.4 s`, `12 s`, `3m05s`, `2h`, `7d`, `5d03h`. Parts that are zero are left out.
 pub(super) fn human(span: Duration) -> String {
     let seconds = span.as_secs();
+    let parts = |large: u64, unit: char, small: u64, small_unit: char| match small {
+        0 => format!("{large}{unit}"),
+        _ => format!("{large}{unit}{small:02}{small_unit}"),
+    };
     match seconds {
-        0..10 => format!("{:.1} s", span.as_secs_f64()),
-        10..60 => format!("{seconds} s"),
-        60..3_600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
-        3_600..86_400 => format!("{}h{:02}m", seconds / 3_600, seconds % 3_600 / 60),
-        _ => format!("{}d{:02}h", seconds / 86_400, seconds % 86_400 / 3_600),
+        0..10 if span.subsec_millis() >= 50 => format!("{:.1} s", span.as_secs_f64()),
+        0..60 => format!("{seconds} s"),
+        60..3_600 => parts(seconds / 60, 'm', seconds % 60, 's'),
+        3_600..86_400 => parts(seconds / 3_600, 'h', seconds % 3_600 / 60, 'm'),
+        _ => parts(seconds / 86_400, 'd', seconds % 86_400 / 3_600, 'h'),
     }
 }
 
@@ -160,7 +164,22 @@ mod tests {
 
     #[test]
     fn spans_at_a_glance() {
-        let table = [(0.44, "0.4 s"), (9.94, "9.9 s"), (59.9, "59 s"), (185.0, "3m05s"), (7620.0, "2h07m")];
+        let table = [
+            (0.0, "0 s"),
+            (0.02, "0 s"),
+            (0.44, "0.4 s"),
+            (5.0, "5 s"),
+            (9.94, "9.9 s"),
+            (59.9, "59 s"),
+            (60.0, "1m"),
+            (185.0, "3m05s"),
+            (3600.0, "1h"),
+            (3601.0, "1h"),
+            (7620.0, "2h07m"),
+            (86_400.0, "1d"),
+            (604_800.0, "7d"),
+            (615_600.0, "7d03h"),
+        ];
         for (seconds, wanted) in table {
             assert_eq!(human(Duration::from_secs_f64(seconds)), wanted);
         }
@@ -175,7 +194,7 @@ mod tests {
         assert_eq!(time(wire(i64::MAX, 0)), None);
         assert_eq!(span(wire(10, 0), wire(5, 0)), Some(Duration::ZERO));
         assert_eq!(span(wire(5, 0), wire(6, 500_000_000)), Some(Duration::from_millis(1500)));
-        assert_eq!(duration(&prost_types::Duration { seconds: -3, nanos: -7 }), "0.0 s");
+        assert_eq!(duration(&prost_types::Duration { seconds: -3, nanos: -7 }), "0 s");
     }
 
     #[test]

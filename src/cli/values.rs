@@ -24,10 +24,45 @@ pub(super) fn duration(text: &str) -> Result<prost_types::Duration, String> {
     Ok(prost_types::Duration { seconds: span.as_secs(), nanos: span.subsec_nanos() })
 }
 
+/// A clock of a run, with the words in which it was given.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Clock {
+    typed: String,
+    pub(super) wire: prost_types::Duration,
+}
+
+impl Clock {
+    /// Reads it; see [`duration`].
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        Ok(Self { typed: text.to_owned(), wire: duration(text)? })
+    }
+
+    /// As it was typed.
+    pub(super) fn typed(&self) -> &str {
+        &self.typed
+    }
+}
+
 /// As [`duration`], for a clock of our own.
 pub(super) fn local_duration(text: &str) -> Result<std::time::Duration, String> {
     let wire = duration(text)?;
-    std::time::Duration::try_from(wire).map_err(|_| "too long".to_owned())
+    std::time::Duration::try_from(wire).map_err(|_| "longer than this machine can measure".to_owned())
+}
+
+/// How many lines or runs: a whole number, 0 or more.
+pub(super) fn count(text: &str) -> Result<u32, String> {
+    let wrong = || format!("expected a whole number from 0 to {}", u32::MAX);
+    if text.bytes().all(|b| b.is_ascii_digit()) { text.parse().map_err(|_| wrong()) } else { Err(wrong()) }
+}
+
+/// Number of an attempt: 1 or more.
+pub(super) fn attempt(text: &str) -> Result<i32, String> {
+    text.parse().ok().filter(|number| *number > 0).ok_or_else(|| "expected the number of an attempt, from 1".to_owned())
+}
+
+/// Numeric id of a user or group. Which ids are allowed, the server says.
+pub(super) fn numeric_id(text: &str) -> Result<i64, String> {
+    text.parse().map_err(|_| "expected a numeric id such as 1000; names are not known in the run".to_owned())
 }
 
 /// A point in time: how long ago (`10m`), or when (`2026-01-31T12:00:00Z`).
@@ -37,7 +72,7 @@ pub(super) fn since(text: &str) -> Result<Timestamp, String> {
     }
     let ago = local_duration(text)
         .map_err(|_| "expected how long ago, such as 10m, or when, such as 2026-01-31T12:00:00Z".to_owned())?;
-    Timestamp::now().checked_sub(ago).map_err(|_| "that long ago there was nothing".to_owned())
+    Timestamp::now().checked_sub(ago).map_err(|_| "too long ago".to_owned())
 }
 
 /// A time as the wire has it.
@@ -55,7 +90,7 @@ pub(super) fn wire_time(time: Timestamp) -> prost_types::Timestamp {
 pub(super) fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        _ => Err("expected key=value".to_owned()),
+        _ => Err("expected KEY=VALUE".to_owned()),
     }
 }
 
@@ -66,7 +101,10 @@ pub(super) fn bytes(text: &str) -> Result<usize, String> {
     let (number, unit) = unit.unwrap_or((text, 1));
     let number: usize =
         number.parse().map_err(|_| "expected a number of bytes such as 65536, 64Ki or 4Mi".to_owned())?;
-    number.checked_mul(unit).filter(|bytes| *bytes > 0).ok_or_else(|| "no size to work with".to_owned())
+    number
+        .checked_mul(unit)
+        .filter(|bytes| *bytes > 0)
+        .ok_or_else(|| "expected a size above 0 that this machine can hold".to_owned())
 }
 
 /// The bytes that an argument stands for: `-` is stdin, `@path` a file, anything else the bytes themselves.
@@ -149,6 +187,18 @@ mod tests {
         assert!(since("yesterday").is_err());
         let early: Timestamp = "1969-12-31T23:59:59.5Z".parse().unwrap();
         assert_eq!(wire_time(early), prost_types::Timestamp { seconds: -1, nanos: 500_000_000 });
+    }
+
+    #[test]
+    fn numbers() {
+        assert_eq!((count("0"), count("4294967295")), (Ok(0), Ok(u32::MAX)));
+        assert_eq!((attempt("1"), numeric_id("-1")), (Ok(1), Ok(-1)));
+        for wrong in ["", "x", "-1", "+1", "1.5", "4294967296", "1 "] {
+            let error = count(wrong).unwrap_err();
+            assert!(error.starts_with("expected "), "{wrong}: {error}");
+        }
+        assert!(attempt("0").is_err() && attempt("first").is_err());
+        assert!(numeric_id("alice").is_err() && numeric_id("99999999999999999999").is_err());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::output::OutputArgs;
 use super::run::wait_until_over;
 use super::status::{Board, outcome_line};
 use super::text::clean;
-use super::{exit, names, values};
+use super::{exit, find, names, values};
 use crate::proto::v1 as pb;
 
 const EXAMPLES: &str = "\
@@ -49,10 +49,10 @@ pub(super) async fn wait(args: WaitArgs, console: &Console) -> Result<u8, CliErr
         let board = Board::new(console, false);
         let waiting = async {
             // Told first, so that a run that is long over costs one call.
-            let run = client.get(name).await?;
+            let (name, run) = find::with_run(&client, name, console, async |name: &str| client.get(name).await).await?;
             board.update(&run);
             tokio::select! {
-                run = wait_until_over(&client, name, &board) => run,
+                run = wait_until_over(&client, &name, &board) => run,
                 () = Box::pin(board.follow(&client, &run)) => std::future::pending().await,
             }
         };
@@ -74,12 +74,7 @@ pub(super) async fn wait(args: WaitArgs, console: &Console) -> Result<u8, CliErr
 }
 
 async fn tell(run: &pb::Run, args: &WaitArgs, console: &Console) -> Result<(), CliError> {
-    let outcome = outcome_line(run, console);
-    if args.runs.len() == 1 {
-        console.note(&outcome);
-    } else {
-        console.note(&format!("{}: {outcome}", clean(names::typed(&run.name))));
-    }
+    console.note(&outcome_line(run, console));
     if args.output.is_json() {
         // One line for each, if there are several.
         let layout = if args.runs.len() == 1 { Layout::Pretty } else { Layout::Line };

@@ -3,7 +3,32 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
+
+const SERVE_EXAMPLES: &str = "\
+Examples:
+  longshore serve                                 on this machine, for this machine alone
+  longshore serve --backend kubernetes --kubeconfig ~/.kube/config
+                                                  runs become Jobs of that cluster
+  longshore serve --config longshore.toml         namespaces, profiles, limits, TLS, who may call
+  longshore serve --print-config > longshore.toml a file with every key and its default
+  longshore serve --listen 127.0.0.1:0 --admin-listen off --state-dir /tmp/longshore
+                                                  beside another one; its log says the port
+
+It serves until SIGTERM or Ctrl-C, then lets open calls end; live runs are left alone, and are found \
+again at the next start. Flags win over variables, and these over the file. RUST_LOG=debug says more.
+
+Exit codes: 0 stopped on request, 1 stopped by a second signal before its calls had ended, 125 wrong \
+usage, or it could not start.";
+
+/// An IP address and a port, such as `127.0.0.1:7420` or `[::1]:7420`; port 0 is any free one.
+///
+/// # Errors
+/// What is expected instead.
+pub fn socket_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "expected an IP address and a port, such as 127.0.0.1:7420 or [::1]:7420".to_owned())
+}
 
 /// Flags that name an installation: its configuration file, and its cluster.
 #[derive(Args, Clone, Debug, Default)]
@@ -28,13 +53,14 @@ pub struct InstallationArgs {
 
 /// Flags of `longshore serve`. They win over the configuration file.
 #[derive(Args, Clone, Debug, Default)]
+#[command(after_help = SERVE_EXAMPLES)]
 pub struct ServeArgs {
     /// Which installation.
     #[command(flatten)]
     pub installation: InstallationArgs,
 
     /// Address to serve gRPC on [default: 127.0.0.1:7420]
-    #[arg(long, env = "LONGSHORE_LISTEN", value_name = "ADDR")]
+    #[arg(long, env = "LONGSHORE_LISTEN", value_name = "ADDR", value_parser = socket_address)]
     pub listen: Option<SocketAddr>,
 
     /// Address to serve /livez, /readyz and /metrics on; "off" for nowhere [default: 127.0.0.1:7421]
@@ -59,11 +85,11 @@ pub struct ServeArgs {
     pub state_dir: Option<PathBuf>,
 
     /// Serve beyond loopback although nobody is authenticated
-    #[arg(long, env = "LONGSHORE_INSECURE_NO_AUTH")]
+    #[arg(long, env = "LONGSHORE_INSECURE_NO_AUTH", value_parser = BoolishValueParser::new())]
     pub insecure_no_auth: bool,
 
     /// Serve beyond loopback without TLS: tokens travel in clear
-    #[arg(long, env = "LONGSHORE_INSECURE_PLAINTEXT")]
+    #[arg(long, env = "LONGSHORE_INSECURE_PLAINTEXT", value_parser = BoolishValueParser::new())]
     pub insecure_plaintext: bool,
 
     /// Print a configuration file with every key, its default and its meaning, and exit

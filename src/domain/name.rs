@@ -9,6 +9,8 @@ use super::violation::Violation;
 
 /// Longest run id: with the Job's prefix and a Pod's suffix it stays within a DNS label of 63.
 pub const RUN_ID_MAX: usize = 48;
+/// Characters of a generated id behind its prefix: 80 bits.
+const GENERATED_CHARACTERS: usize = 16;
 /// Longest request id.
 pub const REQUEST_ID_MAX: usize = 128;
 
@@ -68,12 +70,11 @@ impl RunId {
         if well_formed { Ok(Self(text.to_owned())) } else { Err(NameError::RunId(shown(text))) }
     }
 
-    /// As [`RunId::parse`], for an id that a caller chose: the prefixes `q-` and `u-` are refused.
+    /// As [`RunId::parse`], for an id that a caller sends: the prefixes `q-` and `u-` are refused. An id in the form
+    /// of [`RunId::from_uuid`] passes: a client that generates it by itself may repeat its call safely.
     pub fn parse_chosen(text: &str) -> Result<Self, NameError> {
-        if text.starts_with("q-") || text.starts_with("u-") {
-            return Err(NameError::ReservedRunId(shown(text)));
-        }
-        Self::parse(text)
+        let is_reserved = text.starts_with("q-") || text.starts_with("u-") && !is_generated(text);
+        if is_reserved { Err(NameError::ReservedRunId(shown(text))) } else { Self::parse(text) }
     }
 
     /// The id of the run that `request_id` stands for: `q-` and base32 of the first 160 bits of a
@@ -93,10 +94,13 @@ impl RunId {
         Ok(Self(format!("q-{text}")))
     }
 
-    /// The id made of a generated UUIDv7 (16 bytes), which sorts by time.
+    /// The id made of a generated UUIDv7: `u-` and 16 base32 characters (0-9, a-v) of its 48 bits of milliseconds and
+    /// its last 32 random bits. It sorts by time. Two may be equal, if rarely: draw again where the id is taken.
     #[must_use]
     pub fn from_uuid(uuid: &[u8; 16]) -> Self {
-        Self(format!("u-{}", data_encoding::HEXLOWER.encode(uuid)))
+        let [t0, t1, t2, t3, t4, t5, .., r0, r1, r2, r3] = *uuid;
+        let bits = [t0, t1, t2, t3, t4, t5, r0, r1, r2, r3];
+        Self(format!("u-{}", data_encoding::BASE32HEX_NOPAD.encode(&bits).to_ascii_lowercase()))
     }
 
     /// The bare id.
@@ -122,6 +126,12 @@ impl fmt::Debug for RunId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// Whether `text` has the form of a generated id.
+fn is_generated(text: &str) -> bool {
+    let drawn = text.strip_prefix("u-").unwrap_or_default().as_bytes();
+    drawn.len() == GENERATED_CHARACTERS && drawn.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'v'))
 }
 
 /// Resource name of a run: `namespaces/{namespace}/runs/{run}`.
@@ -198,27 +208,27 @@ impl Parent {
 pub enum NameError {
     /// Not a DNS label.
     #[error(
-        "`{0}` is no namespace name: 1 to 63 lower-case letters, digits and `-`, starting and ending with a letter or digit"
+        "`{0}` is not a valid namespace name: expected 1 to 63 lower-case letters, digits and `-`, starting and ending with a letter or digit"
     )]
     Namespace(String),
     /// Not a run id.
     #[error(
-        "`{0}` is no run id: 1 to {RUN_ID_MAX} lower-case letters, digits and `-`, starting with a letter and not ending with `-`"
+        "`{0}` is not a valid run id: expected 1 to {RUN_ID_MAX} lower-case letters, digits and `-`, starting with a letter and not ending with `-`"
     )]
     RunId(String),
     /// A prefix that only Longshore gives.
     #[error(
-        "`{0}` cannot be chosen: the prefixes `q-` (derived from request_id) and `u-` (generated) are reserved; choose another id, or send request_id instead"
+        "`{0}` cannot be chosen: ids that begin with `q-` follow from a request_id, ids that begin with `u-` are generated; choose another id"
     )]
     ReservedRunId(String),
     /// Not a request id.
-    #[error("`{0}` is no request id: 1 to {REQUEST_ID_MAX} printable ASCII characters")]
+    #[error("`{0}` is not a valid request id: expected 1 to {REQUEST_ID_MAX} printable ASCII characters")]
     RequestId(String),
     /// Not a run's resource name.
-    #[error("`{0}` is no name of a run: expected `namespaces/{{namespace}}/runs/{{run}}`")]
+    #[error("`{0}` is not the name of a run: expected `namespaces/{{namespace}}/runs/{{run}}`")]
     RunName(String),
     /// Not a parent.
-    #[error("`{0}` is no parent: expected `namespaces/{{namespace}}`")]
+    #[error("`{0}` is not a valid parent: expected `namespaces/{{namespace}}`")]
     Parent(String),
 }
 
@@ -256,10 +266,28 @@ mod tests {
 
     #[test]
     fn reserved_prefixes_cannot_be_chosen_but_can_be_read() {
-        for id in ["q-abc", "u-abc"] {
-            assert!(RunId::parse_chosen(id).is_err());
-            assert!(RunId::parse(id).is_ok());
+        for id in ["q-abc", "u-abc", "u-0123456789abcdef0", "u-0123456789abcdew", "q-0123456789abcdef"] {
+            assert!(RunId::parse_chosen(id).is_err(), "{id}");
+            assert!(RunId::parse(id).is_ok(), "{id}");
         }
+    }
+
+    #[test]
+    fn generated_ids_are_short_and_sort_by_time() {
+        let id = |millis: u64, random: u8| {
+            let mut uuid = [random; 16];
+            uuid[..6].copy_from_slice(&millis.to_be_bytes()[2..]);
+            RunId::from_uuid(&uuid)
+        };
+        let moments = [0, 1, 31, 32, 1_700_000_000_000, 1_700_000_000_001, (1 << 48) - 1];
+        let ids: Vec<RunId> =
+            moments.iter().zip([9, 0, 255, 3, 255, 0, 7]).map(|(at, random)| id(*at, random)).collect();
+        assert!(ids.is_sorted(), "{ids:?}");
+        for id in &ids {
+            assert_eq!(id.as_str().len(), 18);
+            assert_eq!(RunId::parse_chosen(id.as_str()).as_ref(), Ok(id), "a client may generate it");
+        }
+        assert_ne!(id(7, 1), id(7, 2));
     }
 
     #[test]

@@ -347,7 +347,10 @@ impl Streamer {
         };
         let mut chunks = opened.ready_chunks(32);
         let mut tail = match (&self.query.start, self.position) {
-            (LogStart::Tail(lines), None) => Some(LastLines::new(*lines)),
+            (LogStart::Tail(lines), None) => {
+                let skipped = self.query.skip_result_lines.then(|| self.marker.clone());
+                Some(LastLines::new(*lines, skipped))
+            }
             _ => None,
         };
         while let Some(chunk) = chunks.next().await {
@@ -406,7 +409,12 @@ impl Streamer {
     async fn pieces(&mut self, pieces: Vec<LogPiece>) -> Result<(), Stop> {
         let mut shown = Vec::with_capacity(pieces.len());
         for mut piece in pieces {
-            let asked_for = is_asked_for(&self.query, &piece);
+            if piece.offset == 0 && is_marked(&piece.data, &self.marker) != self.marked {
+                self.shown(std::mem::take(&mut shown)).await?;
+                self.marked = !self.marked;
+            }
+            let skipped = self.marked && self.query.skip_result_lines;
+            let asked_for = !skipped && is_asked_for(&self.query, &piece);
             match &mut self.left {
                 Some(left) if asked_for => {
                     if (piece.data.len() as u64) > *left {
@@ -415,10 +423,6 @@ impl Streamer {
                     *left -= piece.data.len() as u64;
                 }
                 _ => {}
-            }
-            if piece.offset == 0 && is_marked(&piece.data, &self.marker) != self.marked {
-                self.shown(std::mem::take(&mut shown)).await?;
-                self.marked = !self.marked;
             }
             self.position = Some(piece.end());
             if asked_for {
@@ -514,13 +518,27 @@ struct LastLines {
     seen: u64,
     bytes: usize,
     dropped: Option<LogTruncationCause>,
+    /// What lines begin with that do not count.
+    skipped: Option<String>,
+    /// Whether the present line is such a one.
+    skipping: bool,
     last: Option<LogPosition>,
     gaps: Vec<LogItem>,
 }
 
 impl LastLines {
-    fn new(lines: u64) -> Self {
-        Self { lines, items: VecDeque::new(), seen: 0, bytes: 0, dropped: None, last: None, gaps: Vec::new() }
+    fn new(lines: u64, skipped: Option<String>) -> Self {
+        Self {
+            lines,
+            items: VecDeque::new(),
+            seen: 0,
+            bytes: 0,
+            dropped: None,
+            skipped,
+            skipping: false,
+            last: None,
+            gaps: Vec::new(),
+        }
     }
 
     fn push(&mut self, item: LogItem, query: &LogQuery) {
@@ -530,7 +548,10 @@ impl LastLines {
             LogItem::Gap(_) => return self.gaps.push(item),
         };
         self.last = Some(piece.end());
-        if !is_asked_for(query, piece) {
+        if piece.offset == 0 {
+            self.skipping = self.skipped.as_ref().is_some_and(|marker| is_marked(&piece.data, marker));
+        }
+        if self.skipping || !is_asked_for(query, piece) {
             return;
         }
         self.seen += u64::from(piece.ends_line);

@@ -17,6 +17,9 @@ use crate::domain::syntax::is_dns_label;
 use crate::domain::violation::Violations;
 use crate::runtime::task;
 
+/// How often an id is generated before it is given up.
+const DRAWS_MAX: u32 = 5;
+
 impl Engine {
     /// Submits a run; idempotent by its id.
     ///
@@ -52,8 +55,9 @@ impl Engine {
             return Err(EngineError::NotServing("draining"));
         }
         let Submit { namespace, run_id, request_id, spec, mut violations, validate_only } = submit;
+        let is_drawn = run_id.is_none() && request_id.is_none();
         let run = run_id.or_else(|| match &request_id {
-            None => Some(RunId::from_uuid(uuid::Uuid::now_v7().as_bytes())),
+            None => Some(draw()),
             Some(request_id) => {
                 RunId::from_request_id(&namespace, request_id).map_err(|e| violations.push(e.at("request_id"))).ok()
             }
@@ -88,7 +92,34 @@ impl Engine {
             return Err(EngineError::Invalid(violations));
         };
         let launch = launch(RunName { namespace, run }, caller, spec, resolved, digest);
-        if validate_only { self.preview(&launch).await } else { self.create(&launch).await }
+        match (validate_only, is_drawn) {
+            (true, _) => self.preview(&launch).await,
+            (false, false) => self.create(&launch).await,
+            (false, true) => self.create_drawn(caller, launch).await,
+        }
+    }
+
+    /// Creates a run whose id was generated here: whatever has that id already is another's, so it is drawn again.
+    async fn create_drawn(&self, caller: &Caller, mut launch: Launch) -> Result<Submitted, EngineError> {
+        let mut draws = 1;
+        loop {
+            let taken = match self.inner.backend.runs.create(&launch).await? {
+                Created::New(facts) => {
+                    let observed = self.inner.reconciler.seen(*facts).await;
+                    return Ok(Submitted { run: Arc::clone(&observed.run), replayed: false, preview: None });
+                }
+                Created::Exists(_) => "another run".to_owned(),
+                Created::Taken { what } => what,
+            };
+            if draws == DRAWS_MAX {
+                return Err(EngineError::NameTaken { name: launch.name, what: taken });
+            }
+            draws += 1;
+            launch.name.run = draw();
+            // The decision is the same; the log names the run that comes of it.
+            let workload = workload(&launch.submission.spec);
+            self.may_submit(caller, &launch.name.namespace, Some(&launch.name.run), workload).await?;
+        }
     }
 
     /// Validates and merges. Checking an input against a schema may take a while, so it is not done
@@ -141,6 +172,11 @@ impl Engine {
             Created::Taken { what } => Err(EngineError::NameTaken { name: launch.name.clone(), what }),
         }
     }
+}
+
+/// A new id.
+fn draw() -> RunId {
+    RunId::from_uuid(uuid::Uuid::now_v7().as_bytes())
 }
 
 /// What rights are asked for. A spec that names neither profile nor image is refused later, and so is

@@ -23,7 +23,9 @@ const DEFAULT_FILTER: &str = "warn,longshore=info,kube_client=off";
 
 /// Installs the process's subscriber. Does nothing if there is one.
 pub fn install(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
+    let asked = std::env::var(EnvFilter::DEFAULT_ENV).ok().filter(|directives| !directives.is_empty());
+    let filter = asked.and_then(|directives| EnvFilter::try_new(directives).ok());
+    let filter = filter.unwrap_or_else(|| EnvFilter::new(DEFAULT_FILTER));
     let terminal = std::io::stderr().is_terminal();
     let writer = BoxMakeWriter::new(std::io::stderr);
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
@@ -36,7 +38,7 @@ pub fn install(format: LogFormat) {
     let _ = if json {
         builder.json().flatten_event(true).with_current_span(true).with_span_list(false).try_init()
     } else {
-        let colours = terminal && std::env::var_os("NO_COLOR").is_none();
+        let colours = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         builder.compact().with_ansi(colours).try_init()
     };
 }

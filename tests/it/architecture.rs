@@ -17,8 +17,9 @@ const MAY_NAME: [(&str, &[&str]); 10] = [
     ("cli", &["proto", "config", "runtime", "domain"]),
 ];
 
-/// Modules of which only some parts may be named: the reader of results, and a word of its rule.
-const ONLY: [(&str, &str, &[&str]); 1] = [("cli", "domain", &["domain::result", "domain::spec::ResultScan"])];
+/// Modules of which only some parts may be named: the reader of results with a word of its rule, and ids of runs.
+const ONLY: [(&str, &str, &[&str]); 1] =
+    [("cli", "domain", &["domain::result", "domain::spec::ResultScan", "domain::name::RunId"])];
 
 fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(dir).unwrap() {

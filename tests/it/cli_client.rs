@@ -190,7 +190,7 @@ fn a_submit_is_repeated_with_the_same_key() {
     assert_eq!(told.code, 0, "{}", told.stderr);
     let seen = server.seen();
     assert_eq!(seen.submits.len(), 3);
-    assert!(!seen.submits[0].request_id.is_empty());
+    assert!(seen.submits[0].run_id.starts_with("u-") && seen.submits[0].request_id.is_empty(), "{:?}", seen.submits[0]);
     assert!(seen.submits.iter().all(|submit| *submit == seen.submits[0]));
 }
 
@@ -207,8 +207,8 @@ fn a_refusal_names_every_field() {
     assert_eq!((told.code, told.stdout()), (125, ""));
     assert_eq!(
         told.stderr,
-        "error: INVALID_ARGUMENT/INVALID_FIELDS: 2 fields are wrong\n  spec.env[0].name: `1A` is no C identifier\n  \
-         spec.run_timeout: at most 24 h\n"
+        "error: INVALID_ARGUMENT/INVALID_FIELDS: 2 fields are wrong\n  --env: `1A` is no C identifier\n  \
+         --timeout: at most 24 h\n"
     );
     assert_eq!(server.seen().submits.len(), 1, "what is refused is not asked again");
 }

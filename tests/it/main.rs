@@ -15,6 +15,7 @@ mod access;
 mod architecture;
 mod cli_client;
 mod cli_result;
+mod cli_runs;
 mod contract;
 mod data;
 mod demo;

@@ -40,6 +40,10 @@ pub(in crate::cli) struct Printer<'a> {
     results: bool,
     /// Streams that are within a line, by number.
     within_line: [bool; 3],
+    /// Whether the server has told anything.
+    begun: bool,
+    /// Whether output was printed, or that it is gone.
+    printed: bool,
     /// When something was printed last; nothing while it is being printed.
     progress: Rc<Cell<Option<Instant>>>,
 }
@@ -99,6 +103,8 @@ async fn read(
         };
         // An event that a newer server sends is not for us.
         let Some(event) = &answer.event else { continue };
+        printer.begun = true;
+        printer.printed |= matches!(event, Event::Gap(_));
         let step = resume.step(event);
         if step == Step::Show || (printer.show == Show::Json && step == Step::End) {
             printer.print(&answer).await?;
@@ -114,7 +120,7 @@ async fn read(
 impl<'a> Printer<'a> {
     pub(in crate::cli) fn new(console: &'a Console, show: Show) -> Self {
         let progress = Rc::new(Cell::new(Some(Instant::now())));
-        Self { console, show, results: false, within_line: [false; 3], progress }
+        Self { console, show, results: false, within_line: [false; 3], begun: false, printed: false, progress }
     }
 
     /// The same, but lines that carry the result are shown too if `results`; else only JSON has them.
@@ -127,6 +133,16 @@ impl<'a> Printer<'a> {
         Rc::clone(&self.progress)
     }
 
+    /// Whether the server has told anything of this run.
+    pub(in crate::cli) fn has_begun(&self) -> bool {
+        self.begun
+    }
+
+    /// Whether there was output, or word of output that is gone.
+    pub(in crate::cli) fn has_printed(&self) -> bool {
+        self.printed
+    }
+
     async fn print(&mut self, answer: &pb::StreamLogsResponse) -> Result<(), CliError> {
         self.progress.set(None);
         let printed = self.print_event(answer).await;
@@ -136,6 +152,7 @@ impl<'a> Printer<'a> {
 
     async fn print_event(&mut self, answer: &pb::StreamLogsResponse) -> Result<(), CliError> {
         if self.show == Show::Json {
+            self.printed |= matches!(answer.event, Some(Event::Entries(_)));
             return self.console.out(to_json(answer, "StreamLogsResponse", Layout::Line)?.as_bytes()).await;
         }
         match &answer.event {
@@ -161,6 +178,7 @@ impl<'a> Printer<'a> {
                 bytes.clear();
                 target = next;
             }
+            self.printed = true;
             if self.show == Show::Timestamps {
                 self.push_time(entry, &mut bytes);
             }

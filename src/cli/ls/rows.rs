@@ -25,6 +25,9 @@ impl Columns {
         if let Some(exit) = header.iter().position(|name| *name == "EXIT") {
             cells.right[exit] = true;
         }
+        // A name is there to be copied; what a run is, and why, `get` tells in full.
+        cells.never_cut(&["NAMESPACE", "NAME"]);
+        cells.cut_first(&["WORKLOAD", "REASON"]);
         cells.rows = runs.iter().map(|run| self.row(run, now)).collect();
         cells
     }

@@ -4,6 +4,7 @@ use clap::{ArgGroup, ValueEnum};
 
 use crate::cli::connect::ConnectArgs;
 use crate::cli::output::OutputFormat;
+use crate::cli::values::Clock;
 use crate::cli::{exit, values};
 
 const EXAMPLES: &str = "\
@@ -36,7 +37,8 @@ pub(in crate::cli) struct RunArgs {
     /// Only check: print what would be made, and what the cluster says to it
     #[arg(long, help_heading = "Following", conflicts_with = "result")]
     pub(super) dry_run: bool,
-    /// Print only the result object on stdout (with -o table: its columns and rows)
+    /// Print only the result object on stdout (with -o table: its columns and rows). For an image, the
+    /// last object that it prints counts, unless --result-rule or --result-scan says otherwise
     #[arg(long, help_heading = "Following")]
     pub(super) result: bool,
     /// json: print the final run on stdout, and the program's output on stderr
@@ -98,6 +100,10 @@ pub(in crate::cli) struct WorkloadArgs {
     /// What is expected as a result [default: the profile's, else none]
     #[arg(long, value_enum, value_name = "RULE")]
     pub(super) result_rule: Option<ResultRule>,
+    /// What of the output counts as a result that is given neither by file nor by marker [default:
+    /// the profile's; for an image off, or last-object with --result]
+    #[arg(long, value_enum, value_name = "SCAN")]
+    pub(super) result_scan: Option<ResultScan>,
 }
 
 /// Resources, clocks and rights.
@@ -123,24 +129,24 @@ pub(super) struct LimitArgs {
     #[arg(long, value_name = "QUANTITY")]
     pub(super) tmp_size: Option<String>,
     /// How long the program may run, such as 10m
-    #[arg(long, value_name = "DURATION", value_parser = values::duration)]
-    pub(super) timeout: Option<prost_types::Duration>,
+    #[arg(long, visible_alias = "run-timeout", value_name = "DURATION", value_parser = Clock::parse)]
+    pub(super) timeout: Option<Clock>,
     /// How long it may take until the program has started
-    #[arg(long, value_name = "DURATION", value_parser = values::duration)]
-    pub(super) start_timeout: Option<prost_types::Duration>,
+    #[arg(long, value_name = "DURATION", value_parser = Clock::parse)]
+    pub(super) start_timeout: Option<Clock>,
     /// Time between SIGTERM and SIGKILL
-    #[arg(long, value_name = "DURATION", value_parser = values::duration)]
-    pub(super) grace: Option<prost_types::Duration>,
+    #[arg(long, value_name = "DURATION", value_parser = Clock::parse)]
+    pub(super) grace: Option<Clock>,
     /// How long the run is kept once it is over
-    #[arg(long, value_name = "DURATION", value_parser = values::duration)]
-    pub(super) retention: Option<prost_types::Duration>,
+    #[arg(long, value_name = "DURATION", value_parser = Clock::parse)]
+    pub(super) retention: Option<Clock>,
     /// Numeric user, not 0
-    #[arg(long, value_name = "UID")]
+    #[arg(long, value_name = "UID", value_parser = values::numeric_id, allow_negative_numbers = true)]
     pub(super) user: Option<i64>,
     /// Numeric group, not 0
-    #[arg(long, value_name = "GID")]
+    #[arg(long, value_name = "GID", value_parser = values::numeric_id, allow_negative_numbers = true)]
     pub(super) group: Option<i64>,
-    /// What it may reach: nothing; DNS and public addresses; these and the cluster
+    /// What it may reach [default: the profile's, else none]
     #[arg(long, value_enum, value_name = "MODE")]
     pub(super) network: Option<Network>,
 }
@@ -152,7 +158,7 @@ pub(super) struct IdentityArgs {
     /// Id of the run. Submitting the same again is the same run
     #[arg(long, value_name = "ID", conflicts_with = "request_id")]
     pub(super) id: Option<String>,
-    /// Key of this request, from which the id follows [default: a new one]
+    /// Key of this request, from which the id follows. Without --id and --request-id the id is generated
     #[arg(long, value_name = "KEY")]
     pub(super) request_id: Option<String>,
     /// Label. Repeatable
@@ -165,14 +171,35 @@ pub(super) struct IdentityArgs {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum ResultRule {
+    /// None is looked for
     None,
+    /// It is looked for; without one the run may succeed all the same
     Optional,
+    /// Without a usable one the run fails
     Required,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum ResultScan {
+    /// Nothing: only the result file and marked lines count
+    Off,
+    /// The last complete JSON object or Python dict that the program prints
+    LastObject,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Network {
+    /// Nothing
     None,
+    /// DNS and public addresses
     Egress,
+    /// These, and Pods and Services of the cluster
     Cluster,
+}
+
+impl WorkloadArgs {
+    /// Whether no result is looked for, since that was said.
+    pub(super) fn looks_for_no_result(&self) -> bool {
+        self.result_rule == Some(ResultRule::None)
+    }
 }

@@ -2,6 +2,7 @@
 //!
 //! A stream's end is never a run's end: only WaitRun's terminal state is.
 
+use std::cell::Cell;
 use std::future::{Future, pending};
 use std::pin::{Pin, pin};
 use std::time::Duration;
@@ -54,14 +55,15 @@ pub(in crate::cli) async fn follow(
 ) -> Result<Followed, CliError> {
     let board = Board::new(console, how.quiet);
     board.update(run);
+    let stop = Cell::new(Stop::NotAsked);
     let followed = tokio::select! {
         run = Box::pin(to_the_end(client, run, how.show, &board, console)) => run.map(|run| Followed::Over(Box::new(run))),
-        code = obey(client, run, how, interrupts, console) => Ok(Followed::Left(code)),
+        code = obey(client, run, how, &stop, interrupts, console) => Ok(Followed::Left(code)),
         () = Box::pin(board.follow(client, run)) => pending().await,
     };
     board.clear();
     if matches!(followed, Ok(Followed::Left(_)) | Err(_)) && !board.is_over() {
-        tell_how_to_follow(&run.name, console);
+        console.note(&what_becomes_of(&run.name, stop.get()));
     }
     followed
 }
@@ -80,6 +82,7 @@ async fn to_the_end(
         attempt_selector: Some(pb::stream_logs_request::AttemptSelector::AllAttempts(true)),
         follow: true,
         format: pb::LogFormat::Bytes.into(),
+        skip_result_lines: true,
         ..Default::default()
     };
     let mut printer = Printer::new(console, show);
@@ -163,31 +166,78 @@ pub(in crate::cli) async fn wait_until_over(
     }
 }
 
+/// What has come of the wish to stop a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stop {
+    NotAsked,
+    /// It was sent; the server has not answered yet.
+    Sent,
+    Accepted,
+    Refused,
+}
+
 /// The first signal cancels the run. Returns at the second, with its exit code.
-async fn obey(client: &Client, run: &pb::Run, how: &Following, interrupts: &mut Interrupts, console: &Console) -> u8 {
+async fn obey(
+    client: &Client,
+    run: &pb::Run,
+    how: &Following,
+    stop: &Cell<Stop>,
+    interrupts: &mut Interrupts,
+    console: &Console,
+) -> u8 {
     if !how.cancel_at_once {
         interrupts.next().await;
     }
-    console.note(&format!("cancelling run {}; once more to leave it", clean(names::typed(&run.name))));
+    let name = clean(names::typed(&run.name));
+    console.note(&format!("cancelling run {name}, and waiting for its end; once more to leave without waiting"));
+    stop.set(Stop::Sent);
     let mut cancel: Pin<Box<dyn Future<Output = Result<pb::Run, CliError>> + '_>> =
         Box::pin(client.cancel(&run.name, INTERRUPTED));
-    let mut cancelled = false;
     loop {
         tokio::select! {
-            result = &mut cancel, if !cancelled => {
-                cancelled = true;
-                if let Err(error) = result {
+            result = &mut cancel, if stop.get() == Stop::Sent => match result {
+                Ok(_) => stop.set(Stop::Accepted),
+                Err(error) => {
+                    stop.set(Stop::Refused);
                     console.error(&format!("it could not be cancelled: {}", error.explain().unwrap_or_default()));
                 }
-            }
+            },
             code = interrupts.next() => return code,
         }
     }
 }
 
-fn tell_how_to_follow(name: &str, console: &Console) {
+/// What is told of a run that is left before its end.
+fn what_becomes_of(name: &str, stop: Stop) -> String {
     let typed = clean(names::typed(name));
-    console.note(&format!(
-        "run {typed} goes on without this command:\n  longshore logs -f {typed}\n  longshore wait {typed}\n  longshore cancel {typed}"
-    ));
+    match stop {
+        Stop::Accepted => format!(
+            "the cancel was sent, and the server stops run {typed} without this command: SIGTERM, and SIGKILL after its \
+             grace; how it ends:\n  longshore wait {typed}\n  longshore logs -f {typed}"
+        ),
+        Stop::Sent => format!(
+            "the cancel of run {typed} was sent, but the server has not answered yet; whether it is stopped:\n  \
+             longshore get {typed}\n  longshore cancel {typed}"
+        ),
+        Stop::NotAsked | Stop::Refused => format!(
+            "run {typed} goes on without this command:\n  longshore logs -f {typed}\n  longshore wait {typed}\n  \
+             longshore cancel {typed}"
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_leaves_learns_what_becomes_of_the_run() {
+        let told = |stop| what_becomes_of("namespaces/default/runs/a", stop);
+        assert!(told(Stop::Accepted).starts_with("the cancel was sent, and the server stops run a"));
+        assert!(told(Stop::Sent).contains("has not answered yet") && told(Stop::Sent).contains("longshore cancel a"));
+        for goes_on in [Stop::NotAsked, Stop::Refused] {
+            assert!(told(goes_on).starts_with("run a goes on without this command"));
+        }
+        assert!([Stop::Accepted, Stop::NotAsked].iter().all(|stop| told(*stop).contains("longshore logs -f a")));
+    }
 }

@@ -5,18 +5,20 @@ use std::ffi::OsString;
 use std::io;
 
 use crate::cli::error::CliError;
-use crate::cli::run::args::{LimitArgs, Network, ResultRule, RunArgs, WorkloadArgs};
-use crate::cli::values;
+use crate::cli::run::args::{LimitArgs, Network, ResultRule, ResultScan, RunArgs, WorkloadArgs};
+use crate::cli::values::{self, Clock};
+use crate::domain::name::RunId;
 use crate::proto::v1 as pb;
 use crate::proto::v1::run_spec::Workload;
 
-/// The request that `args` stand for. Without an id it gets a new request id, so that trying again is safe.
+/// The request that `args` stand for. Without an id it gets a new one, as the server generates
+/// them, so that trying again is safe.
 pub(super) fn request(args: &RunArgs) -> Result<pb::SubmitRunRequest, CliError> {
     let identity = &args.identity;
     let (run_id, request_id) = match (&identity.id, &identity.request_id) {
         (Some(id), _) => (id.clone(), String::new()),
         (None, Some(key)) => (String::new(), key.clone()),
-        (None, None) => (String::new(), uuid::Uuid::now_v7().to_string()),
+        (None, None) => (draw(), String::new()),
     };
     Ok(pb::SubmitRunRequest {
         parent: args.connect.parent(),
@@ -25,6 +27,11 @@ pub(super) fn request(args: &RunArgs) -> Result<pb::SubmitRunRequest, CliError> 
         spec: Some(spec(args, |name| std::env::var_os(name))?),
         validate_only: args.dry_run,
     })
+}
+
+/// A new id, as the server generates them.
+pub(super) fn draw() -> String {
+    RunId::from_uuid(uuid::Uuid::now_v7().as_bytes()).to_string()
 }
 
 fn spec(args: &RunArgs, own_env: impl Fn(&str) -> Option<OsString>) -> Result<pb::RunSpec, CliError> {
@@ -36,15 +43,15 @@ fn spec(args: &RunArgs, own_env: impl Fn(&str) -> Option<OsString>) -> Result<pb
         files: workload.file.iter().map(|typed| values::file(typed)).collect::<Result<_, _>>()?,
         resources: resources(limits),
         security: security(limits),
-        start_timeout: limits.start_timeout,
-        run_timeout: limits.timeout,
-        termination_grace: limits.grace,
-        retention: limits.retention,
+        start_timeout: wire(&limits.start_timeout),
+        run_timeout: wire(&limits.timeout),
+        termination_grace: wire(&limits.grace),
+        retention: wire(&limits.retention),
         volumes: workload.volume.iter().map(|typed| volume(typed)).collect::<Result<_, _>>()?,
         network_mode: network(limits.network).into(),
         labels: identity.label.iter().cloned().collect(),
         annotations: identity.annotation.iter().cloned().collect(),
-        result: workload.result_rule.map(rule),
+        result: rule(args),
         tmp_size: limits.tmp_size.clone(),
         ..Default::default()
     })
@@ -140,13 +147,32 @@ fn network(mode: Option<Network>) -> pb::NetworkMode {
     }
 }
 
-fn rule(rule: ResultRule) -> pb::ResultRule {
-    let mode = match rule {
-        ResultRule::None => pb::ResultMode::None,
-        ResultRule::Optional => pb::ResultMode::Optional,
-        ResultRule::Required => pb::ResultMode::Required,
+fn wire(clock: &Option<Clock>) -> Option<prost_types::Duration> {
+    clock.as_ref().map(|clock| clock.wire)
+}
+
+/// What was said of the result. Who asks for the result of an image wants one that is printed to count: unlike a
+/// profile, an image has no rule of its own.
+fn rule(args: &RunArgs) -> Option<pb::ResultRule> {
+    let WorkloadArgs { image, result_rule, result_scan, .. } = &args.workload;
+    let is_asked_of_an_image = args.result && image.is_some();
+    if result_rule.is_none() && result_scan.is_none() && !is_asked_of_an_image {
+        return None;
+    }
+    let mode = match result_rule {
+        Some(ResultRule::None) => pb::ResultMode::None,
+        Some(ResultRule::Optional) => pb::ResultMode::Optional,
+        Some(ResultRule::Required) => pb::ResultMode::Required,
+        None if is_asked_of_an_image => pb::ResultMode::Optional,
+        None => pb::ResultMode::Unspecified,
     };
-    pb::ResultRule { mode: mode.into(), scan: pb::ResultScan::Unspecified.into() }
+    let scan = match result_scan {
+        Some(ResultScan::Off) => pb::ResultScan::Off,
+        Some(ResultScan::LastObject) => pb::ResultScan::LastObject,
+        None if is_asked_of_an_image => pb::ResultScan::LastObject,
+        None => pb::ResultScan::Unspecified,
+    };
+    Some(pb::ResultRule { mode: mode.into(), scan: scan.into() })
 }
 
 #[cfg(test)]
@@ -247,6 +273,23 @@ mod tests {
         assert_eq!(spec.tmp_size.as_deref(), Some("0"));
         assert_eq!(spec.volumes[0].read_only, Some(true));
         assert_eq!(spec.labels["app"], "x");
+    }
+
+    #[test]
+    fn a_result_that_is_asked_of_an_image_may_be_printed() {
+        let rule = |words: &[&str]| typed(words).unwrap().result.map(|rule| (rule.mode(), rule.scan()));
+        let (last, unset) = (pb::ResultScan::LastObject, pb::ResultScan::Unspecified);
+        assert_eq!(rule(&["--image", "i"]), None);
+        assert_eq!(rule(&["--image", "i", "--result"]), Some((pb::ResultMode::Optional, last)));
+        assert_eq!(rule(&["--runner", "sql", "--result"]), None, "a profile has its own rule");
+        let off = ["--image", "i", "--result", "--result-scan", "off"];
+        assert_eq!(rule(&off), Some((pb::ResultMode::Optional, pb::ResultScan::Off)));
+        let required = ["--image", "i", "--result", "--result-rule", "required"];
+        assert_eq!(rule(&required), Some((pb::ResultMode::Required, last)));
+        let scanned = ["--runner", "sql", "--result-scan", "last-object"];
+        assert_eq!(rule(&scanned), Some((pb::ResultMode::Unspecified, last)));
+        let ruled = ["--runner", "sql", "--result-rule", "required"];
+        assert_eq!(rule(&ruled), Some((pb::ResultMode::Required, unset)));
     }
 
     #[test]

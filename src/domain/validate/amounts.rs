@@ -108,8 +108,20 @@ pub(super) fn check_clocks(spec: &RunSpec, at: &str, limits: &Limits, out: &mut 
         if seconds < least {
             out.add(format!("{at}.{name}"), format!("must be at least {least} s; leave it unset for the default"));
         } else if seconds > most {
-            out.add(format!("{at}.{name}"), format!("is {seconds} s; this server allows at most {most} s"));
+            out.add(format!("{at}.{name}"), format!("is longer than this server allows: at most {}", in_units(most)));
         }
+    }
+}
+
+/// Seconds as people type them: `90s`, `1h30m`, `24h`, `7d`.
+fn in_units(seconds: u64) -> String {
+    let (days, hours, minutes, rest) = (seconds / 86_400, seconds % 86_400 / 3_600, seconds % 3_600 / 60, seconds % 60);
+    match (days, hours, minutes, rest) {
+        (2.., 0, 0, 0) => format!("{days}d"),
+        (_, _, 0, 0) if seconds >= 3_600 => format!("{}h", seconds / 3_600),
+        (_, _, _, 0) if seconds >= 3_600 => format!("{}h{minutes}m", seconds / 3_600),
+        (0, 0, 1.., 0) => format!("{minutes}m"),
+        _ => format!("{seconds}s"),
     }
 }
 
@@ -142,5 +154,26 @@ pub(super) fn check_limits(limits: &Limits, at: &str, out: &mut Violations) {
     let (min, max, user) = (limits.min_user, limits.max_user, limits.default_user);
     if !(min..=max).contains(&user) {
         out.add(format!("{at}.default_user"), format!("{user} is not within min_user and max_user, {min} to {max}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::in_units;
+
+    #[test]
+    fn seconds_as_people_type_them() {
+        for (seconds, wanted) in [
+            (0, "0s"),
+            (90, "90s"),
+            (600, "10m"),
+            (5_400, "1h30m"),
+            (86_400, "24h"),
+            (604_800, "7d"),
+            (90_000, "25h"),
+            (3_601, "3601s"),
+        ] {
+            assert_eq!(in_units(seconds), wanted);
+        }
     }
 }

@@ -110,7 +110,10 @@ pub(in crate::grpc) fn stream_logs(request: v1::StreamLogsRequest) -> Result<(Lo
     let limit_bytes = at.not_negative("limit_bytes", request.limit_bytes).filter(|limit| *limit != 0);
     let container = set(request.container).unwrap_or_else(|| MAIN_CONTAINER.to_owned());
     let follow = request.follow;
-    all(name, found).map(|name| (LogQuery { name, attempts, container, stream, follow, start, limit_bytes }, format))
+    let skip_result_lines = request.skip_result_lines;
+    all(name, found).map(|name| {
+        (LogQuery { name, attempts, container, stream, follow, start, limit_bytes, skip_result_lines }, format)
+    })
 }
 
 /// Reads ReadResult.

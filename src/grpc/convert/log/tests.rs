@@ -14,6 +14,7 @@ fn encoder(format: v1::LogFormat) -> LogEncoder {
         follow: true,
         start: LogStart::Cursor("asked".to_owned()),
         limit_bytes: None,
+        skip_result_lines: false,
     };
     LogEncoder::new(&query, format)
 }

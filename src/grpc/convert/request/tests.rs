@@ -54,9 +54,11 @@ fn a_submit_without_spec_says_so_and_nothing_that_follows_from_it() {
 
 #[test]
 fn names_are_judged_at_their_field() {
-    for (name, says) in
-        [("", "is required"), ("a", "is no name of a run"), ("namespaces/A/runs/a", "no namespace name")]
-    {
+    for (name, says) in [
+        ("", "is required"),
+        ("a", "is not the name of a run"),
+        ("namespaces/A/runs/a", "is not a valid namespace name"),
+    ] {
         let found = get(&v1::GetRunRequest { name: name.to_owned(), view: 0 }).unwrap_err();
         assert_eq!(fields(&found), ["name"]);
         assert!(found.to_string().contains(says), "{found}");
@@ -137,6 +139,7 @@ fn log_queries_have_defaults_and_their_own_violations() {
         stream: 2,
         format: 2,
         limit_bytes: 5,
+        skip_result_lines: true,
         container: "side".to_owned(),
         follow: true,
         ..request.clone()
@@ -145,6 +148,7 @@ fn log_queries_have_defaults_and_their_own_violations() {
     assert_eq!(format, v1::LogFormat::Text);
     assert_eq!((query.attempts, query.start), (AttemptSelector::Number(2), LogStart::Tail(0)));
     assert_eq!((query.stream, query.limit_bytes, query.follow), (Some(LogStream::Stderr), Some(5), true));
+    assert!(query.skip_result_lines);
 
     let wrong = v1::StreamLogsRequest {
         name: String::new(),

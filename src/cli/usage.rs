@@ -1,0 +1,131 @@
+//! What the command line accepts, beyond what clap derives: an empty variable counts as unset, and a tip proposes
+//! nothing that could do harm to somebody who only mistyped a word.
+
+use std::process::ExitCode;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Arg, Command, CommandFactory};
+
+use super::{Cli, exit};
+
+/// Verbs that stop or delete something. A tip names them only for a typo of themselves.
+const DESTRUCTIVE: [&str; 3] = ["cancel", "rm", "release"];
+/// The most verbs that a tip names.
+const TIPS_MAX: usize = 3;
+
+/// The command line as people see it, read with this process's environment.
+pub(super) fn command() -> Command {
+    without_empty_variables(Cli::command())
+}
+
+/// Variables that are set to nothing count as unset, as in `LONGSHORE_TOKEN_FILE= longshore ls`.
+fn without_empty_variables(command: Command) -> Command {
+    let is_empty = |arg: &Arg| arg.get_env().is_some_and(|name| std::env::var_os(name).is_some_and(|v| v.is_empty()));
+    command
+        .mut_args(|arg| if is_empty(&arg) { arg.env(None::<&'static str>) } else { arg })
+        .mut_subcommands(without_empty_variables)
+}
+
+/// Help and version are an answer; anything else is wrong usage.
+pub(super) fn explain(mut error: clap::Error) -> ExitCode {
+    if error.kind() == ErrorKind::InvalidSubcommand {
+        let typed = match error.get(ContextKind::InvalidSubcommand) {
+            Some(ContextValue::String(typed)) => typed.clone(),
+            _ => String::new(),
+        };
+        error.remove(ContextKind::SuggestedSubcommand);
+        let tips = tips(&typed, &Cli::command());
+        if !tips.is_empty() {
+            error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(tips));
+        }
+    }
+    // Whoever asked may have closed the stream: nothing is left to be done then.
+    let _ = error.print();
+    if error.use_stderr() { ExitCode::from(exit::LONGSHORE) } else { ExitCode::SUCCESS }
+}
+
+/// Verbs of `command` that may have been meant by `typed`, the nearest last, as clap prints them.
+fn tips(typed: &str, command: &Command) -> Vec<String> {
+    // The cost grows with the length, and no verb is longer.
+    if typed.is_empty() || typed.chars().count() > 24 {
+        return Vec::new();
+    }
+    let typed = typed.to_ascii_lowercase();
+    let allowed = (typed.chars().count() / 3).max(1);
+    let (mut harmless, mut destructive) = (Vec::new(), Vec::new());
+    for verb in command.get_subcommands().filter(|verb| !verb.is_hide_set()) {
+        let is_destructive = DESTRUCTIVE.contains(&verb.get_name());
+        for name in std::iter::once(verb.get_name()).chain(verb.get_visible_aliases()) {
+            let distance = strsim::damerau_levenshtein(&typed, name);
+            let is_start = typed.len() > 1 && name.starts_with(&typed);
+            if is_destructive {
+                // Short words are near to everything, and nobody releases an installation by a tip.
+                if name.len() >= 6 && distance == 1 && name != "release" {
+                    destructive.push((distance, name.to_owned()));
+                }
+            } else if distance <= allowed || is_start {
+                harmless.push((distance, name.to_owned()));
+            }
+        }
+    }
+    let mut tips = if harmless.is_empty() { destructive } else { harmless };
+    tips.sort();
+    tips.truncate(TIPS_MAX);
+    tips.into_iter().rev().map(|(_, name)| name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tip_names_what_was_meant() {
+        let last = |typed: &str| tips(typed, &Cli::command()).pop();
+        for (typed, meant) in [
+            ("lgos", "logs"),
+            ("rnu", "run"),
+            ("statsu", "status"),
+            ("comp", "completion"),
+            ("Describe", "describe"),
+            ("resutl", "result"),
+            ("cancle", "cancel"),
+            ("delet", "delete"),
+        ] {
+            assert_eq!(last(typed).as_deref(), Some(meant), "{typed}");
+        }
+    }
+
+    #[test]
+    fn no_tip_is_destructive_or_hidden_for_a_harmless_typo() {
+        let command = Cli::command();
+        let harmful: Vec<String> = command
+            .get_subcommands()
+            .filter(|verb| verb.is_hide_set() || DESTRUCTIVE.contains(&verb.get_name()))
+            .flat_map(|verb| std::iter::once(verb.get_name()).chain(verb.get_all_aliases()))
+            .map(str::to_owned)
+            .collect();
+        assert!(harmful.len() >= 5, "{harmful:?}");
+        let harmless: Vec<&str> = command
+            .get_subcommands()
+            .flat_map(|verb| std::iter::once(verb.get_name()).chain(verb.get_visible_aliases()))
+            .filter(|name| !harmful.iter().any(|other| other == name))
+            .collect();
+        let letters = ('a'..='z').map(String::from);
+        let mut typos: Vec<String> = letters.clone().collect();
+        typos.extend(
+            ["start", "step", "drop", "releases", "relase", "delete-all", "r", "rs", "rmi", "kill"].map(String::from),
+        );
+        for name in harmless {
+            for (at, _) in name.char_indices() {
+                let (before, after) = name.split_at(at);
+                typos.extend(letters.clone().map(|letter| format!("{before}{letter}{after}")));
+                typos.extend(letters.clone().map(|letter| format!("{before}{letter}{}", &after[1..])));
+                typos.push(format!("{before}{}", &after[1..]));
+            }
+        }
+        for typo in typos.iter().filter(|typo| !harmful.contains(typo)) {
+            let tips = tips(typo, &command);
+            assert!(!tips.iter().any(|tip| harmful.contains(tip)), "{typo}: {tips:?}");
+        }
+    }
+}

@@ -78,17 +78,22 @@ pub(super) async fn with_confirmed_run<T>(
     Ok((run.name, answer))
 }
 
-/// Calls with the name as it is, if it can be one.
-async fn exactly<T>(name: &str, call: &mut impl AsyncFnMut(&str) -> Result<T, CliError>) -> Result<T, CliError> {
+/// Whether `name` can be a run's as it is. If not, that it is missing where its id may be the end of one, since that may
+/// begin with a digit as no id does.
+pub(super) fn check(name: &str) -> Result<(), CliError> {
     let id = names::split(name).1;
+    let may_be_part = !id.is_empty() && id.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'));
     match RunId::parse(id) {
-        Ok(_) => call(name).await,
-        // The end of an id may begin with a digit, which no id does.
-        Err(_) if !id.is_empty() && id.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-')) => {
-            Err(CliError::no_run(name))
-        }
+        Ok(_) => Ok(()),
+        Err(_) if may_be_part => Err(CliError::no_run(name)),
         Err(error) => Err(CliError::usage(format!("RUN: {error}"))),
     }
+}
+
+/// Calls with the name as it is, if it can be one.
+async fn exactly<T>(name: &str, call: &mut impl AsyncFnMut(&str) -> Result<T, CliError>) -> Result<T, CliError> {
+    check(name)?;
+    call(name).await
 }
 
 /// The only run whose id begins or ends so; `missing` if there is none.

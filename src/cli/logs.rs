@@ -96,7 +96,11 @@ pub(super) async fn logs(args: LogsArgs, console: &Console) -> Result<u8, CliErr
     };
     let mut printer = Printer::new(console, show).with_results(args.results);
     let mut name = request.name.clone();
-    match pump(&client, request.clone(), &mut printer).await {
+    let printed = match find::check(&name) {
+        Ok(()) => pump(&client, request.clone(), &mut printer).await,
+        Err(error) => Err(error),
+    };
+    match printed {
         // Not if it was there: then it was deleted meanwhile.
         Err(error) if error.is_run_not_found() && !printer.has_begun() => {
             name = find::instead(&client, &name, error, console).await?;

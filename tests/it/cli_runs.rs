@@ -223,17 +223,14 @@ async fn errors_name_the_argument_that_was_typed() {
         assert!(told.err.contains(wanted), "{arguments:?}: {told:?}");
         assert!(!told.err.contains("spec.") && !told.err.contains("secret\n"), "{arguments:?}: {told:?}");
     }
-    let both = ask(&local, &[&run[..], &["--timeout", "9999h", "--memory", "x"]].concat()).await;
+    let both = ask(&local, &[&run[..], &["--timeout", "9999h", "--grace", "9h"]].concat()).await;
     assert!(both.err.contains("2 fields are wrong\n"), "{both:?}");
     let selector = ask(&local, &["ls", "-l", "a in b"]).await;
     assert!(selector.code == Some(125) && selector.err.contains("--selector: "), "{selector:?}");
-    let listed = local
-        .client()
-        .await
-        .runs
-        .clone()
-        .list_runs(ListRunsRequest { parent: "namespaces/default".into(), ..Default::default() });
-    assert!(listed.await.unwrap().into_inner().runs.is_empty(), "nothing was submitted");
+    let mut runs = local.client().await.runs.clone();
+    let request = ListRunsRequest { parent: "namespaces/default".into(), ..Default::default() };
+    let listed = runs.list_runs(request).await.unwrap().into_inner().runs;
+    assert!(listed.is_empty(), "nothing was submitted");
 }
 
 #[tokio::test]
@@ -362,7 +359,7 @@ async fn other_systems_names_of_the_verbs_work_and_hidden_verbs_stay_hidden() {
     assert_eq!(ask(&local, &["version"]).await.out, format!("longshore {}\n", env!("CARGO_PKG_VERSION")));
 
     let help = ask(&local, &["help"]).await.out;
-    assert!(help.contains("[aliases: delete]") && !help.contains("shim"), "{help}");
+    assert!(help.contains("[alias: delete]") && !help.contains("shim"), "{help}");
     for shell in ["bash", "zsh", "fish"] {
         let script = ask(&local, &["completion", shell]).await.out;
         assert!(script.contains("cancel") && !script.contains("shim") && !script.contains("canary-pod"), "{shell}");

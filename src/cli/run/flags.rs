@@ -87,7 +87,13 @@ impl RunArgs {
                 Some("ephemeral-storage") if limits.storage.is_some() => Some("--storage"),
                 _ => None,
             };
-            return Some(own.map_or_else(|| with_value("--limit", key(rest)), str::to_owned));
+            if let Some(own) = own {
+                return Some(own.to_owned());
+            }
+            return Some(match key(rest) {
+                Some(resource) => with_value("--limit", Some(resource)),
+                None => self.limit_flags().join(", "),
+            });
         }
         let nth = |path: &str| Some(key(below(field, path)?).and_then(|index| index.parse::<usize>().ok()));
         if let Some(index) = nth("spec.env") {
@@ -109,6 +115,18 @@ impl RunArgs {
             }
         }
         None
+    }
+
+    /// All that was typed of limits.
+    fn limit_flags(&self) -> Vec<&'static str> {
+        let limits = &self.limits;
+        let typed = [
+            ("--cpu", limits.cpu.is_some()),
+            ("--memory", limits.memory.is_some()),
+            ("--storage", limits.storage.is_some()),
+            ("--limit", !limits.limit.is_empty()),
+        ];
+        typed.into_iter().filter_map(|(flag, is_typed)| is_typed.then_some(flag)).collect()
     }
 
     /// Under which of its two names the clock of the program was given.
@@ -179,6 +197,7 @@ mod tests {
             ("spec.volumes[0].mount_path", Some("--volume v:/v")),
             ("spec.resources.limits[\"cpu\"]", Some("--cpu")),
             ("spec.resources.limits[\"memory\"]", Some("--limit memory")),
+            ("spec.resources.limits", Some("--cpu, --limit")),
             ("spec.resources.requests[\"cpu\"]", Some("--request cpu")),
             ("spec.run_timeout", Some("--timeout 25h")),
             ("spec.termination_grace", Some("--grace 1h30m")),

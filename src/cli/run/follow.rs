@@ -216,8 +216,8 @@ fn what_becomes_of(name: &str, stop: Stop) -> String {
              grace; how it ends:\n  longshore wait {typed}\n  longshore logs -f {typed}"
         ),
         Stop::Sent => format!(
-            "the cancel of run {typed} was sent, but the server has not answered yet; whether it is stopped:\n  \
-             longshore get {typed}\n  longshore cancel {typed}"
+            "the cancel was sent, but the server has not answered it yet: run {typed} may go on:\n  \
+             longshore logs -f {typed}\n  longshore get {typed}\n  longshore cancel {typed}"
         ),
         Stop::NotAsked | Stop::Refused => format!(
             "run {typed} goes on without this command:\n  longshore logs -f {typed}\n  longshore wait {typed}\n  \
@@ -234,10 +234,14 @@ mod tests {
     fn who_leaves_learns_what_becomes_of_the_run() {
         let told = |stop| what_becomes_of("namespaces/default/runs/a", stop);
         assert!(told(Stop::Accepted).starts_with("the cancel was sent, and the server stops run a"));
-        assert!(told(Stop::Sent).contains("has not answered yet") && told(Stop::Sent).contains("longshore cancel a"));
+        assert!(
+            told(Stop::Sent).contains("has not answered it yet") && told(Stop::Sent).contains("longshore cancel a")
+        );
         for goes_on in [Stop::NotAsked, Stop::Refused] {
             assert!(told(goes_on).starts_with("run a goes on without this command"));
         }
-        assert!([Stop::Accepted, Stop::NotAsked].iter().all(|stop| told(*stop).contains("longshore logs -f a")));
+        assert!(
+            [Stop::Accepted, Stop::Sent, Stop::NotAsked].iter().all(|stop| told(*stop).contains("longshore logs -f a"))
+        );
     }
 }

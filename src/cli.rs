@@ -167,7 +167,7 @@ enum Command {
     /// Give the Jobs of an installation free, without its daemon
     Release(ReleaseArgs),
     /// Make static tokens for a server
-    #[command(subcommand)]
+    #[command(subcommand, after_help = token::EXAMPLES)]
     Token(token::TokenCommand),
     /// Write the API's proto files
     Proto(proto::ProtoArgs),

@@ -20,7 +20,7 @@ mod tokens;
 mod typed;
 
 pub use access::{Access, Authentication, Authorization};
-pub use args::{BackendChoice, DoctorArgs, InstallationArgs, ReleaseArgs, ServeArgs, socket_address};
+pub use args::{BackendChoice, DoctorArgs, InstallationArgs, ReleaseArgs, ServeArgs, socket_address, switch};
 pub use tokens::{TokenFile, TokenSection};
 pub use typed::ConfigFault;
 use typed::Typed;

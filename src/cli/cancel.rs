@@ -24,7 +24,7 @@ Exit codes: 0 all were asked to stop, or were over; 125 not all.";
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct CancelArgs {
-    /// The runs: their ids or whole names
+    /// The runs: their ids, the start or end of one, or their whole names
     #[arg(required = true, value_name = "RUN")]
     runs: Vec<String>,
     /// Why, for whoever looks at the run later

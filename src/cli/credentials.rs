@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::builder::BoolishValueParser;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use tonic::metadata::MetadataValue;
@@ -11,6 +10,7 @@ use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 use tonic::{Request, Status};
 
 use super::error::CliError;
+use crate::config::switch;
 
 /// Flags.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -33,7 +33,7 @@ pub(super) struct CredentialArgs {
     #[arg(long, env = "LONGSHORE_CLIENT_KEY", value_name = "FILE", requires = "client_cert")]
     client_key: Option<PathBuf>,
     /// Send the token to an http server that is not on this machine
-    #[arg(long, env = "LONGSHORE_INSECURE_PLAINTEXT", value_parser = BoolishValueParser::new())]
+    #[arg(long, env = "LONGSHORE_INSECURE_PLAINTEXT", value_parser = switch)]
     insecure_plaintext: bool,
 }
 

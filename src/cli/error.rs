@@ -101,15 +101,10 @@ impl CliError {
     pub(super) fn explain(&self) -> Option<String> {
         match self {
             Self::Output(cause) if cause.kind() == io::ErrorKind::BrokenPipe => None,
-            Self::Output(cause) => Some(format!("{self}: {cause}")),
-            Self::Other(error) => Some(format!("{error:#}")),
-            other => Some(other.to_string()),
+            Self::Output(cause) => Some(without_os_error(&format!("{self}: {cause}"))),
+            Self::Other(error) => Some(without_os_error(&chain(error))),
+            other => Some(without_os_error(&other.to_string())),
         }
-    }
-
-    /// Whether the server says that there is no such resource.
-    pub(super) fn is_not_found(&self) -> bool {
-        matches!(self, Self::Api(status) if status.code() == Code::NotFound)
     }
 
     pub(super) fn exit_code(&self) -> u8 {
@@ -124,6 +119,32 @@ impl From<Status> for CliError {
     fn from(status: Status) -> Self {
         Self::Api(Box::new(status))
     }
+}
+
+/// An error with its causes, each once: many name their cause in their own words already.
+fn chain(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.ends_with(&cause) {
+            let _ = write!(text, ": {cause}");
+        }
+    }
+    text
+}
+
+/// The text without the numbers that Rust puts behind what the operating system says: `(os error 2)`.
+fn without_os_error(text: &str) -> String {
+    let mut parts = text.split(" (os error ");
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        match part.split_once(')') {
+            Some((number, rest)) if number.bytes().all(|b| b.is_ascii_digit()) => out.push_str(rest),
+            _ => out.push_str(&format!(" (os error {part}")),
+        }
+    }
+    out
 }
 
 /// `CODE/REASON: message`, and on a line of its own each detail that is not in the message already.
@@ -229,6 +250,17 @@ mod tests {
             "FAILED_PRECONDITION/NAMESPACE_NOT_READY: the namespace is not there; create it:\n  \
              kubectl create namespace a\n  kubectl label\\u{7}"
         );
+    }
+
+    #[test]
+    fn numbers_of_the_operating_system_are_left_out() {
+        assert_eq!(without_os_error("a: no such file (os error 2); b (os error 13)"), "a: no such file; b");
+        assert_eq!(without_os_error("(os error x) (os error"), "(os error x) (os error");
+        let named =
+            anyhow::Error::new(io::Error::from_raw_os_error(2)).context("a: No such file or directory (os error 2)");
+        assert_eq!(CliError::Other(named).explain().unwrap(), "a: No such file or directory", "a cause is told once");
+        let missing = CliError::Other(io::Error::from_raw_os_error(2).into()).explain().unwrap();
+        assert_eq!(missing, "No such file or directory");
     }
 
     #[test]

@@ -81,7 +81,11 @@ pub(super) async fn with_confirmed_run<T>(
 /// Whether `name` can be a run's as it is. If not, that it is missing where its id may be the end of one, since that may
 /// begin with a digit as no id does.
 pub(super) fn check(name: &str) -> Result<(), CliError> {
-    let id = names::split(name).1;
+    let (namespace, id) = names::split(name);
+    if namespace == "-" {
+        // In all namespaces there is no exact name, but perhaps one run.
+        return Err(CliError::no_run(name));
+    }
     let may_be_part = !id.is_empty() && id.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'));
     match RunId::parse(id) {
         Ok(_) => Ok(()),

@@ -66,7 +66,7 @@ pub(super) fn of_simple_verbs(field: &str) -> Option<String> {
         "parent" => "--namespace",
         "filter.label_selector" => "--selector",
         "filter.profile" => "--profile",
-        "filter.create_time_from" | "since" => "--since",
+        "filter.create_time_from" | "since_time" => "--since",
         "page_size" => "--limit",
         "container" => "--container",
         "stream" => "--stream",

@@ -31,7 +31,7 @@ const ROWS_SHOWN: usize = 20;
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct GetArgs {
-    /// The run: its id or whole name
+    /// The run: its id, the start or end of one, or its whole name
     run: String,
     #[command(flatten)]
     output: OutputArgs,

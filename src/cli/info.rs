@@ -10,8 +10,16 @@ use super::output::OutputArgs;
 use super::text::{clean, duration, size};
 use crate::proto::v1 as pb;
 
+const EXAMPLES: &str = "\
+Examples:
+  longshore info                       version, backend, isolation, limits
+  longshore info -o json | jq .limits
+
+It is also the quickest way to see whether a server answers, and knows you.";
+
 /// Arguments of `longshore info`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct InfoArgs {
     #[command(flatten)]
     output: OutputArgs,

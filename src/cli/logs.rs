@@ -35,7 +35,7 @@ that); 125 not; 141 whoever read stdout has left.";
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct LogsArgs {
-    /// The run: its id or whole name
+    /// The run: its id, the start or end of one, or its whole name
     run: String,
     /// Go on until the run is over
     #[arg(short, long)]

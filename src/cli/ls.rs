@@ -179,7 +179,7 @@ async fn look_up(client: &Client, names: Vec<String>) -> Vec<pb::RunRemoved> {
             LOOKED_UP_MAX.. => (pb::RunRemovalCause::Unspecified, None),
             _ => match client.get_in(&name, pb::RunView::Basic).await {
                 Ok(run) => (pb::RunRemovalCause::Unmatched, Some(run)),
-                Err(error) if error.is_not_found() => (pb::RunRemovalCause::Deleted, None),
+                Err(error) if error.is_run_not_found() => (pb::RunRemovalCause::Deleted, None),
                 Err(_) => (pb::RunRemovalCause::Unspecified, None),
             },
         };

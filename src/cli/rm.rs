@@ -22,7 +22,7 @@ Exit codes: 0 all are gone; 125 not all.";
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct RmArgs {
-    /// The runs: their ids or whole names
+    /// The runs: their ids, the start or end of one, or their whole names
     #[arg(required = true, value_name = "RUN")]
     runs: Vec<String>,
     /// Fine if there is no such run
@@ -40,7 +40,11 @@ pub(super) async fn rm(args: RmArgs, console: &Console) -> Result<u8, CliError> 
         let delete = async |name: &str| client.delete(name, args.allow_missing).await;
         match find::with_confirmed_run(&client, name, "rm", console, delete).await {
             Err(error) => failures.add(error, console),
-            Ok((name, ())) => console.note(&format!("run {}: deleted", clean(names::typed(&name)))),
+            // Whether it was there, the server does not say then.
+            Ok((name, ())) => {
+                let word = if args.allow_missing { "gone" } else { "deleted" };
+                console.note(&format!("run {}: {word}", clean(names::typed(&name))));
+            }
         }
     }
     failures.result()

@@ -12,7 +12,7 @@ use super::error::CliError;
 use super::values;
 use crate::config::TokenSection;
 
-const EXAMPLES: &str = "\
+pub(super) const EXAMPLES: &str = "\
 Examples:
   longshore token create ci --group builders --file tokens.toml
       prints the token, and adds its hash to tokens.toml
@@ -53,12 +53,15 @@ pub(super) async fn token(command: &TokenCommand, console: &Console) -> Result<u
     }
     let expire_time = match expires {
         None => None,
+        Some(lifetime) if lifetime.as_secs() == 0 => {
+            return Err(CliError::usage("--expires: the token would never be good; expected at least 1s"));
+        }
         Some(lifetime) => {
             let end = Timestamp::now().checked_add(*lifetime);
             // Whole seconds, as everywhere.
             Some(
                 end.and_then(|end| Timestamp::from_second(end.as_second()))
-                    .map_err(|_| CliError::usage("--expires is too far away"))?,
+                    .map_err(|_| CliError::usage("--expires: too far in the future"))?,
             )
         }
     };

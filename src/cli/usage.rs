@@ -1,6 +1,7 @@
 //! What the command line accepts, beyond what clap derives: an empty variable counts as unset, and a tip proposes
 //! nothing that could do harm to somebody who only mistyped a word.
 
+use std::ffi::{OsStr, OsString};
 use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -39,9 +40,32 @@ pub(super) fn explain(mut error: clap::Error) -> ExitCode {
             error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(tips));
         }
     }
+    if let Some(variable) = variable_of(&error, &Cli::command(), std::env::args_os()) {
+        let tip = format!("the value comes from the variable {variable}");
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+    }
     // Whoever asked may have closed the stream: nothing is left to be done then.
     let _ = error.print();
     if error.use_stderr() { ExitCode::from(exit::LONGSHORE) } else { ExitCode::SUCCESS }
+}
+
+/// The variable that the value is from which `error` is about; nothing if it was typed.
+fn variable_of(error: &clap::Error, command: &Command, mut typed: impl Iterator<Item = OsString>) -> Option<String> {
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    let (flag, value) = (text(ContextKind::InvalidArg)?, text(ContextKind::InvalidValue)?);
+    let flag = flag.split(' ').next()?;
+    if typed.any(|word| word.to_str().is_some_and(|word| word.split('=').next() == Some(flag))) {
+        return None;
+    }
+    let long = flag.strip_prefix("--")?;
+    let holds_it = |name: &OsStr| std::env::var_os(name).is_some_and(|held| held == value);
+    let mut arguments = command.get_subcommands().flat_map(Command::get_arguments);
+    let variable =
+        arguments.find(|arg| arg.get_long() == Some(long) && arg.get_env().is_some_and(holds_it))?.get_env()?;
+    variable.to_str().map(str::to_owned)
 }
 
 /// Verbs of `command` that may have been meant by `typed`, the nearest last, as clap prints them.

@@ -24,7 +24,7 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES, after_long_help = examples_and_exit_codes())]
 pub(super) struct WaitArgs {
-    /// The runs: their ids or whole names
+    /// The runs: their ids, the start or end of one, or their whole names
     #[arg(required = true, value_name = "RUN")]
     runs: Vec<String>,
     /// How long to wait for all of them at most; then the exit code is 124, and they go on

@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 
 const SERVE_EXAMPLES: &str = "\
@@ -22,12 +21,34 @@ again at the next start. Flags win over variables, and these over the file. RUST
 Exit codes: 0 stopped on request, 1 stopped by a second signal before its calls had ended, 125 wrong \
 usage, or it could not start.";
 
+const RELEASE_EXAMPLES: &str = "\
+Examples:
+  longshore release --kubeconfig ~/.kube/config --config longshore.toml
+  longshore release --scale-down longshore/longshore     ends the daemon first
+  longshore release --delete                             deletes the Jobs too, live ones included
+
+Without --kubeconfig: the cluster that this runs in, else $KUBECONFIG or ~/.kube/config.
+
+Exit codes: 0 all were let go of, 1 not all, 125 wrong usage, or the cluster cannot be reached.";
+
 /// An IP address and a port, such as `127.0.0.1:7420` or `[::1]:7420`; port 0 is any free one.
 ///
 /// # Errors
 /// What is expected instead.
 pub fn socket_address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| "expected an IP address and a port, such as 127.0.0.1:7420 or [::1]:7420".to_owned())
+}
+
+/// What a variable holds that stands for a flag.
+///
+/// # Errors
+/// What is expected instead.
+pub fn switch(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" => Ok(true),
+        "false" | "0" | "no" | "off" => Ok(false),
+        _ => Err("expected true or false".to_owned()),
+    }
 }
 
 /// Flags that name an installation: its configuration file, and its cluster.
@@ -85,11 +106,11 @@ pub struct ServeArgs {
     pub state_dir: Option<PathBuf>,
 
     /// Serve beyond loopback although nobody is authenticated
-    #[arg(long, env = "LONGSHORE_INSECURE_NO_AUTH", value_parser = BoolishValueParser::new())]
+    #[arg(long, env = "LONGSHORE_INSECURE_NO_AUTH", value_parser = switch)]
     pub insecure_no_auth: bool,
 
     /// Serve beyond loopback without TLS: tokens travel in clear
-    #[arg(long, env = "LONGSHORE_INSECURE_PLAINTEXT", value_parser = BoolishValueParser::new())]
+    #[arg(long, env = "LONGSHORE_INSECURE_PLAINTEXT", value_parser = switch)]
     pub insecure_plaintext: bool,
 
     /// Print a configuration file with every key, its default and its meaning, and exit
@@ -115,7 +136,7 @@ pub enum BackendChoice {
 
 /// Flags of `longshore release`.
 #[derive(Args, Clone, Debug, Default)]
-#[command(after_help = "Without --kubeconfig: the cluster that this runs in, else $KUBECONFIG or ~/.kube/config.")]
+#[command(after_help = RELEASE_EXAMPLES)]
 pub struct ReleaseArgs {
     /// Which installation.
     #[command(flatten)]

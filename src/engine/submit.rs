@@ -239,3 +239,6 @@ fn would_be(launch: &Launch) -> Run {
     };
     crate::domain::derive::derive(&facts, launch.submission.create_time)
 }
+
+#[cfg(test)]
+mod tests;

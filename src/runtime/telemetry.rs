@@ -38,7 +38,8 @@ pub fn install(format: LogFormat) {
     let _ = if json {
         builder.json().flatten_event(true).with_current_span(true).with_span_list(false).try_init()
     } else {
-        let colours = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let colours = terminal && !dumb && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         builder.compact().with_ansi(colours).try_init()
     };
 }

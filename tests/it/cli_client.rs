@@ -407,9 +407,37 @@ fn wait_and_get_tell_of_the_same_run() {
     let fate = failed(FailureClass::Policy, FailureReason::RunDeadline, 143, "ran longer than 5 s");
     let server = FakeServer::start(fate, Script::default());
     assert_eq!(ask(&server, &["wait", "demo"]).code, 124);
+    assert!(server.seen().lists.is_empty(), "a whole id costs no list");
     let told = ask(&server, &["get", NAME]);
     assert_eq!(told.code, 0);
     assert!(told.stdout().contains("RUN_DEADLINE"), "{}", told.stdout());
+}
+
+#[test]
+fn an_id_is_looked_for_in_one_bounded_list() {
+    let there = pb::Run { name: "namespaces/default/runs/demo-7".to_owned(), ..run(RunState::Succeeded) };
+    // There is more, and it is not asked for.
+    let page = pb::ListRunsResponse { runs: vec![there], next_page_token: "more".to_owned() };
+    let script = Script { missing: vec![NAME.to_owned()], pages: VecDeque::from([page]), ..Script::default() };
+    let server = FakeServer::start(run(RunState::Succeeded), script);
+    let told = ask(&server, &["get", "demo"]);
+    assert_eq!((told.code, told.stderr.as_str()), (0, "run demo-7\n"));
+    assert_eq!(server.seen().lists.iter().map(|list| list.page_size).collect::<Vec<_>>(), [500]);
+}
+
+#[test]
+fn a_generated_id_that_is_taken_is_drawn_again() {
+    let taken = || Status::already_exists("another run has it");
+    let script = Script { submit_failures: VecDeque::from([taken(), taken()]), ..whole("") };
+    let server = FakeServer::start(run(RunState::Succeeded), script);
+    assert_eq!(ask(&server, &RUN_SQL).code, 0);
+    let ids: std::collections::BTreeSet<_> = server.seen().submits.iter().map(|submit| submit.run_id.clone()).collect();
+    assert_eq!(ids.len(), 3, "{ids:?}");
+
+    let script = Script { submit_failures: VecDeque::from([taken()]), ..whole("") };
+    let server = FakeServer::start(run(RunState::Succeeded), script);
+    let chosen = ask(&server, &["run", "--id", "mine", "--runner", "sql"]);
+    assert_eq!((chosen.code, server.seen().submits.len()), (125, 1), "{}", chosen.stderr);
 }
 
 #[test]
@@ -419,7 +447,7 @@ fn rm_tells_what_went_wrong_and_goes_on() {
     let told = ask(&server, &["rm", "-f", "a", "b"]);
     assert_eq!(told.code, 125);
     assert!(told.stderr.contains("FAILED_PRECONDITION: it is live"), "{}", told.stderr);
-    assert!(told.stderr.contains("b: deleted"), "{}", told.stderr);
+    assert!(told.stderr.contains("b: gone"), "{}", told.stderr);
     assert!(server.seen().deletes.iter().all(|delete| delete.allow_missing));
 }
 

@@ -154,6 +154,14 @@ async fn generated_ids_are_short_and_the_last_line_names_the_run() {
 }
 
 #[tokio::test]
+async fn only_a_terminal_gets_colours() {
+    let local = Local::start().await;
+    let run = ["run", "--runner", "sh", "-e", "SCRIPT=exit 0"];
+    assert!(ask_on_terminal(&local, &run, "").await.out.contains("\x1b[32mSUCCEEDED\x1b[0m"));
+    assert!(!ask(&local, &run).await.err.contains('\x1b'));
+}
+
+#[tokio::test]
 async fn a_tail_counts_the_lines_that_are_printed() {
     let local = Local::start().await;
     let client = local.client().await;
@@ -313,6 +321,12 @@ async fn an_empty_variable_is_an_unset_one() {
     }
     let told: Told = within("the list", command.output()).await.unwrap().into();
     assert_eq!((told.code, told.err.as_str()), (Some(0), "no runs\n"), "{told:?}");
+
+    let mut command = longshore(["ls", "--server", &server]);
+    let told: Told =
+        within("the list", command.env("LONGSHORE_CONNECT_TIMEOUT", "soon").output()).await.unwrap().into();
+    assert_eq!(told.code, Some(125), "{told:?}");
+    assert!(told.err.contains("comes from the variable LONGSHORE_CONNECT_TIMEOUT"), "{told:?}");
 
     // The daemon gets as far as its state directory, whose path is a file's.
     let file = dir.path().join("file");

@@ -1,6 +1,6 @@
 //! A server that plays a script, for tests of the client: it answers as it is told and remembers what it was asked.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -12,7 +12,8 @@ use longshore::proto::v1::run_service_server::{RunService, RunServiceServer};
 use longshore::proto::v1::stream_logs_response::Event;
 use tokio::sync::{oneshot, watch};
 use tokio_stream::wrappers::TcpListenerStream;
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
+use tonic_types::{ErrorDetails, StatusExt};
 
 /// Long enough for the slowest machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -63,6 +64,8 @@ pub(crate) struct Script {
     /// Streams of the result, each the pieces and an error at its end.
     pub(crate) results: VecDeque<(Vec<pb::ReadResultResponse>, Option<Status>)>,
     pub(crate) delete_failure: Option<Status>,
+    /// Names of runs that GetRun does not find.
+    pub(crate) missing: Vec<String>,
 }
 
 pub(crate) struct FakeServer {
@@ -177,7 +180,13 @@ impl RunService for Service {
         Ok(Response::new(answer.unwrap_or_else(plain)))
     }
 
-    async fn get_run(&self, _: Request<pb::GetRunRequest>) -> Result<Response<pb::GetRunResponse>, Status> {
+    async fn get_run(&self, request: Request<pb::GetRunRequest>) -> Result<Response<pb::GetRunResponse>, Status> {
+        let name = request.into_inner().name;
+        if self.script().missing.contains(&name) {
+            let mut details = ErrorDetails::with_error_info("RESOURCE_NOT_FOUND", "longshore.dev", HashMap::new());
+            details.set_resource_info("longshore.dev/Run", name, "", "");
+            return Err(Status::with_error_details(Code::NotFound, "there is no such run", details));
+        }
         Ok(Response::new(pb::GetRunResponse { run: Some(self.run()) }))
     }
 

@@ -113,6 +113,7 @@ fn reason(run: &pb::Run) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::table::{Frame, render};
 
     fn at(seconds: i64) -> Option<prost_types::Timestamp> {
         Some(prost_types::Timestamp { seconds, nanos: 0 })
@@ -156,6 +157,33 @@ mod tests {
         assert_eq!(cells.rows[0], ["team", "a", "FAILED", "5m", "1m05s", "sql", "1", "NONZERO_EXIT"]);
         assert_eq!(cells.header.len(), cells.right.len());
         assert_eq!(Columns { with_namespace: true }.least_widths().count(), cells.header.len());
+    }
+
+    #[test]
+    fn a_name_is_never_cut() {
+        let run = |id: &str, profile: &str| pb::Run {
+            name: format!("namespaces/default/runs/{id}"),
+            state: pb::RunState::Cancelling.into(),
+            spec: Some(pb::RunSpec {
+                workload: Some(Workload::Runner(pb::RunnerWorkload { profile: profile.into() })),
+                ..Default::default()
+            }),
+            waiting_reason: "ContainerCreating".into(),
+            ..Default::default()
+        };
+        for (id, width) in
+            [("q-ryp56owhzvljgflotuctukmqre2v6bum", 80), ("a-name-of-48-characters-which-is-the-longest-one", 80)]
+        {
+            let text = render(
+                &Columns { with_namespace: false }.table(&[run(id, "a-profile-of-a-long-name")], Timestamp::UNIX_EPOCH),
+                Frame::Open,
+                Some(width),
+            );
+            assert!(text.contains(id), "{text}");
+            if id.len() < 40 {
+                assert!(text.lines().all(|line| line.chars().count() <= width), "{text}");
+            }
+        }
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub(super) fn check_input(spec: &RunSpec, max_bytes: usize, out: &mut Violations
     {
         out.add(
             "spec.input.json",
-            format!("is not a JSON document: {error}; send what is not meant to be JSON as `raw`"),
+            format!("is not a JSON document: {}; send what is not meant to be JSON as `raw`", json_fault(&error)),
         );
     }
     if spec.files.len() > FILES_MAX {
@@ -40,6 +40,14 @@ pub(super) fn check_input(spec: &RunSpec, max_bytes: usize, out: &mut Violations
         check_files(&spec.files, out);
     }
     check_total(spec, max_bytes, out);
+}
+
+/// What is wrong with a JSON document, and where, in words of JSON.
+pub(super) fn json_fault(error: &serde_json::Error) -> String {
+    if error.is_eof() {
+        return format!("it ends early, at line {}, column {}", error.line(), error.column());
+    }
+    error.to_string().replace("expected ident", "expected `true`, `false` or `null`")
 }
 
 /// Whether the input is what the profile publishes that it takes. No input at all is checked as

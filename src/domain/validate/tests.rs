@@ -344,7 +344,7 @@ fn input_against_the_schema_of_its_profile() {
                 "spec.input.json",
                 "at the top: \"n\" is a required property",
             ),
-            (|s| s.input = Some(Input::Json("{".into())), "spec.input.json", "is not a JSON document"),
+            (|s| s.input = Some(Input::Json("{".into())), "spec.input.json", "is not a JSON document: it ends early"),
             (
                 |s| s.input = Some(Input::Raw(b"{\"n\": true}".to_vec())),
                 "spec.input.raw",

@@ -275,7 +275,7 @@ fn input_and_files() {
         Invalid,
         &[
             (|s| s.input = Some(Input::Json("{\n \"a\": }".into())), "spec.input.json", "at line 2 column 7"),
-            (|s| s.input = Some(Input::Json("".into())), "spec.input.json", "EOF"),
+            (|s| s.input = Some(Input::Json("".into())), "spec.input.json", "it ends early"),
             (|s| s.input = Some(Input::Json("{} {}".into())), "spec.input.json", "trailing characters"),
             (
                 |s| s.input = Some(Input::Raw(vec![0; 921_601])),

@@ -12,6 +12,7 @@
     reason = "a test fails by panicking, and exports nothing"
 )]
 
+mod cases;
 mod compare;
 mod corpus;
 mod differential;

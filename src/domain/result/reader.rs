@@ -7,23 +7,26 @@ use crate::domain::log::LogStream;
 use crate::domain::spec::ResultScan;
 
 mod compact;
+mod encoding;
 mod lex;
 mod lone;
 mod marked;
 mod offsets;
 mod python;
 mod scan;
+mod search;
 mod syntax;
 #[cfg(test)]
 mod tests;
 mod whole;
 
 use compact::compact;
-use lone::LoneText;
+pub use encoding::Decoder;
 use marked::Marks;
 use python::{Unreadable, rewrite};
-use scan::{Last, Object, Scanned, Scanner};
-use whole::{is_value, read_whole, trimmed};
+use scan::Object;
+use search::Search;
+use whole::{read_whole, trimmed};
 
 /// The size at which Kubernetes cuts a result file (termination message), in bytes.
 pub const FILE_MAX_BYTES: usize = 4096;
@@ -35,9 +38,6 @@ pub const PART_MAX_BYTES: usize = 6144;
 pub const MAX_DEPTH: usize = 200;
 /// How much text is shown with an error.
 const SHOWN_BYTES: usize = 32;
-/// How much of the output is kept to tell whether it is nothing but some other value.
-const OPENING_MAX_BYTES: usize = 4096;
-
 /// What is looked for, and its bounds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReaderRule {
@@ -86,32 +86,18 @@ pub struct ResultReader {
     rule: ReaderRule,
     marks: Marks,
     search: Option<Search>,
-    /// Bytes of output that were fed.
+    decoder: Decoder,
+    /// Bytes of output that were fed; those that are searched, once they turn out to be UTF-16, count
+    /// as UTF-8.
     position: u64,
-}
-
-/// The search of an output.
-#[derive(Debug)]
-struct Search {
-    scanner: Scanner,
-    lone: LoneText,
-    /// The first bytes.
-    opening: Vec<u8>,
-    /// Whether these are not all.
-    more: bool,
 }
 
 impl ResultReader {
     /// A reader that was fed nothing yet.
     #[must_use]
     pub fn new(rule: ReaderRule) -> Self {
-        let search = (rule.scan == ResultScan::LastObject).then(|| Search {
-            scanner: Scanner::new(&rule, 0),
-            lone: LoneText::default(),
-            opening: Vec::new(),
-            more: false,
-        });
-        Self { marks: Marks::new(&rule), rule, search, position: 0 }
+        let search = (rule.scan == ResultScan::LastObject).then(|| Search::new(&rule));
+        Self { marks: Marks::new(&rule), rule, search, decoder: Decoder::default(), position: 0 }
     }
 
     /// A reader that also tells what else might have been the result, which takes memory for each.
@@ -119,7 +105,7 @@ impl ResultReader {
     pub fn explaining(rule: ReaderRule) -> Self {
         let mut reader = Self::new(rule);
         if let Some(search) = &mut reader.search {
-            search.scanner.take_notes();
+            search.take_notes();
         }
         reader
     }
@@ -127,20 +113,37 @@ impl ResultReader {
     /// Feeds the next bytes of the attempt's output, in order. Those of stderr count for byte ranges
     /// but are not searched; `None` says that the backend does not tell the streams apart.
     pub fn push(&mut self, stream: Option<LogStream>, data: &[u8]) {
-        let len = data.len() as u64;
         if stream == Some(LogStream::Stderr) {
-            if let Some(search) = &mut self.search {
-                search.scanner.pass_over(len);
+            let len = data.len() as u64;
+            if !self.decoder.is_utf16() {
+                // What waits to be told apart came before.
+                self.end_decoder();
             }
+            if let Some(search) = &mut self.search {
+                search.pass_over(len);
+            }
+            self.position += len;
         } else {
-            self.marks.push(data, self.position);
-            // What is marked decides, whatever it is.
-            self.search.take_if(|_| self.marks.any());
-            if let Some(search) = &mut self.search {
-                search.push(data);
-            }
+            let mut decoder = std::mem::take(&mut self.decoder);
+            decoder.push(data, |text| self.read(text));
+            self.decoder = decoder;
         }
-        self.position += len;
+    }
+
+    fn end_decoder(&mut self) {
+        let mut decoder = std::mem::take(&mut self.decoder);
+        decoder.finish(|text| self.read(text));
+        self.decoder = decoder;
+    }
+
+    fn read(&mut self, text: &[u8]) {
+        self.marks.push(text, self.position);
+        // What is marked decides, whatever it is.
+        self.search.take_if(|_| self.marks.any());
+        if let Some(search) = &mut self.search {
+            search.push(text);
+        }
+        self.position += text.len() as u64;
     }
 
     /// Ends the output. `file` is what the result file holds; empty or blank: there is none.
@@ -154,8 +157,10 @@ impl ResultReader {
 
     /// Ends the output, and tells every candidate in the order of their places, if it is explaining.
     #[must_use]
-    pub fn finish_explained(self, file: &[u8]) -> (ResultOutcome, Vec<Candidate>) {
-        let Self { rule, marks, search, position: _ } = self;
+    pub fn finish_explained(mut self, file: &[u8]) -> (ResultOutcome, Vec<Candidate>) {
+        self.end_decoder();
+        let is_utf16 = self.decoder.is_utf16();
+        let Self { rule, marks, search, .. } = self;
         let mut cut = None;
         if !trimmed(file).1.is_empty() {
             match read_whole(file, &rule, 0, ResultSource::File) {
@@ -166,64 +171,31 @@ impl ResultReader {
                 }
             }
         }
-        if let Some(read) = marks.finish(&rule) {
+        let (read, candidates) = if let Some(read) = marks.finish(&rule) {
             let at = read.as_ref().err().and_then(|error| error.position).unwrap_or_default();
             let candidate = only_candidate(&read, ResultSource::MarkedLine, (at, at));
-            return (outcome(read), vec![candidate]);
-        }
-        if let Some(error) = cut {
-            return (ResultOutcome::None(error), Vec::new());
-        }
-        let Some(search) = search else {
+            (read, vec![candidate])
+        } else if let Some(error) = cut {
+            (Err(error), Vec::new())
+        } else if let Some(search) = search {
+            search.finish(&rule)
+        } else {
             let message = "there is neither a result file nor a marked line".to_owned();
-            let error = ResultError { kind: ResultErrorKind::Empty, message, position: None };
-            return (ResultOutcome::None(error), Vec::new());
+            (Err(ResultError { kind: ResultErrorKind::Empty, message, position: None }), Vec::new())
         };
-        let (read, candidates) = search.finish(&rule);
-        (outcome(read), candidates)
+        (outcome(if is_utf16 { without_places(read) } else { read }), candidates)
     }
 }
 
-impl Search {
-    fn push(&mut self, data: &[u8]) {
-        self.scanner.push(data);
-        self.lone.push(data);
-        let room = OPENING_MAX_BYTES - self.opening.len();
-        self.opening.extend(data.iter().take(room));
-        self.more |= data.len() > room;
-    }
-
-    fn finish(self, rule: &ReaderRule) -> (Result<FoundResult, ResultError>, Vec<Candidate>) {
-        let Self { scanner, lone, opening, more } = self;
-        let lone = lone.finish();
-        let mut scanned = scanner.finish();
-        let mut candidates = scanned.notes.take().map_or_else(Vec::new, scan::Notes::into_candidates);
-        if lone {
-            for candidate in &mut candidates {
-                "in a string: the whole output is one".clone_into(&mut candidate.verdict);
-            }
-            return (Err(not_an_object("the output is a string, and not an object")), candidates);
-        }
-        let is_value = !more && is_value(trimmed(&opening).1, rule);
-        let range = match &scanned.last {
-            Last::Object(object) => Some(object.range),
-            _ => None,
-        };
-        let read = self::scanned(scanned, rule, is_value);
-        let won =
-            candidates.iter_mut().rev().find(|candidate| range == candidate.end.map(|end| (candidate.start, end)));
-        if let Some(candidate) = won {
-            candidate.won = read.is_ok();
-            candidate.verdict = verdict(&read);
-        }
-        (read, candidates)
-    }
-}
-
-fn verdict(read: &Result<FoundResult, ResultError>) -> String {
+/// What was read of a text in UTF-16, whose bytes were not counted.
+fn without_places(read: Result<FoundResult, ResultError>) -> Result<FoundResult, ResultError> {
     match read {
-        Ok(_) => "the last complete object: the result".to_owned(),
-        Err(error) => format!("the last complete object, but {}", error.message),
+        Ok(found) => Ok(FoundResult { byte_range: None, ..found }),
+        Err(ResultError { position: None, kind, message }) => Err(ResultError { position: None, kind, message }),
+        Err(ResultError { kind, message, .. }) => {
+            let message = format!("{message} (in UTF-16; the bytes are those of the same text in UTF-8)");
+            Err(ResultError { kind, message, position: None })
+        }
     }
 }
 
@@ -252,39 +224,16 @@ fn file_cut() -> ResultError {
     }
 }
 
-fn not_an_object(message: &str) -> ResultError {
-    ResultError { kind: ResultErrorKind::NotAnObject, message: message.to_owned(), position: None }
-}
-
-/// What the search found. `is_value`: the whole output is some value.
-fn scanned(scanned: Scanned, rule: &ReaderRule, is_value: bool) -> Result<FoundResult, ResultError> {
-    let Scanned { last, broken, only_another, notes: _ } = scanned;
-    match last {
-        Last::Object(object) => {
-            let (range, enclosed) = (object.range, object.enclosed);
-            let mut found = found(object, rule, ResultSource::Scan)?;
-            if enclosed {
-                found.warnings.push("the object stood within something that can't be read".to_owned());
-            }
-            // Braces alone are often no object at all; with a key, it was probably meant as one.
-            if let Some(broken) = broken.filter(|broken| broken.members && (broken.open || broken.at >= range.1)) {
-                found.warnings.push(format!("a later or surrounding object is left out: {}", broken.message()));
-            }
-            Ok(found)
+/// Text as it is shown in a sentence: what is no UTF-8 replaced, control characters escaped.
+fn shown(text: &[u8]) -> String {
+    let mut shown = String::new();
+    for char in String::from_utf8_lossy(text).chars() {
+        match char.is_control() {
+            true => shown.extend(char.escape_default()),
+            false => shown.push(char),
         }
-        Last::Unreadable(error) => Err(error),
-        Last::None if only_another.is_some() || is_value => {
-            Err(not_an_object("the output is a value, but not an object"))
-        }
-        Last::None => Err(broken.map_or_else(
-            || ResultError {
-                kind: ResultErrorKind::Empty,
-                message: "there is no object in the output".to_owned(),
-                position: None,
-            },
-            |broken| broken.error(),
-        )),
     }
+    shown
 }
 
 /// Makes a result of an object that the scanner accepted.
@@ -317,8 +266,7 @@ fn found(object: Object, rule: &ReaderRule, source: ResultSource) -> Result<Foun
 /// An object that is complete, but holds what can't be a result.
 fn python_error(raw: &[u8], at: usize, what: &str, start: u64) -> ResultError {
     let position = start + at as u64;
-    let shown = raw.get(at..).unwrap_or_default();
-    let shown = shown.get(..SHOWN_BYTES).unwrap_or(shown).escape_ascii();
+    let shown = shown(raw.get(at..).map_or(&[], |rest| rest.get(..SHOWN_BYTES).unwrap_or(rest)));
     ResultError {
         kind: ResultErrorKind::Invalid,
         message: format!("the Python literal that begins at byte {start} holds {what}, at byte {position}: `{shown}`"),

@@ -3,6 +3,8 @@
 
 use memchr::memchr2;
 
+use super::lex::{Taken, color};
+
 mod duplicates;
 
 pub(super) use duplicates::unique;
@@ -16,6 +18,8 @@ pub(super) struct Changes {
     pub(super) not_utf8: u64,
     /// Escapes of half a surrogate pair; U+FFFD now.
     pub(super) surrogates: u64,
+    /// Escapes that neither JSON nor Python's `repr` writes, but Python reads.
+    pub(super) odd_escapes: u64,
     /// Members with the key of an earlier one.
     pub(super) duplicates: u64,
 }
@@ -27,6 +31,11 @@ impl Changes {
             (self.nans, "numbers that JSON does not have (NaN, Infinity) became null"),
             (self.not_utf8, "sequences of bytes that are not UTF-8 became U+FFFD"),
             (self.surrogates, "escapes of half a surrogate pair became U+FFFD"),
+            (
+                self.odd_escapes,
+                "escapes that JSON does not have and Python's repr() does not write, such as `\\a`, were read as \
+                 Python reads them: a backslash may have been meant",
+            ),
             (self.duplicates, "members had the key of an earlier one; the last value of each key was taken"),
         ];
         counted.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect()
@@ -92,6 +101,12 @@ impl Compactor<'_> {
                     let len = rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n')).count();
                     self.replace(at, len, "");
                     len
+                }
+                0x1b => {
+                    let (Taken::End(len) | Taken::More(len) | Taken::Broken(len)) =
+                        color(bytes.get(at..).unwrap_or_default());
+                    self.replace(at, len.max(1), "");
+                    len.max(1)
                 }
                 b'N' => self.null(at, "NaN", changes),
                 b'I' => self.null(at, "Infinity", changes),

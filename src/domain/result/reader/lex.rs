@@ -1,11 +1,13 @@
 //! The words that JSON and Python literals are made of: strings, numbers, names. Knows nothing of
 //! what stands around them. Strings and numbers can be taken in parts, since they have no bounds.
 
+mod color;
 mod name;
 mod number;
 mod text;
 
-pub(super) use name::{Call, Constant, Name, angle, call_before, may_become, name, name_byte, undecided};
+pub(super) use color::{color, color_end};
+pub(super) use name::{Call, Constant, Name, angle, angle_constant, call_before, may_become, name, name_byte, undecided};
 pub(super) use number::{Number, NumberKind, short_number};
 pub(super) use text::{Prefix, Text, plain_len, short_text};
 

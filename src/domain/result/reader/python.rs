@@ -7,12 +7,13 @@
 
 use super::compact::{Changes, unique};
 use super::lex::{
-    Call, Constant, In, Name, Number, NumberKind, Prefix, Taken, Text, angle, name, short_number, short_text, space,
+    Call, Constant, In, Name, Number, NumberKind, Prefix, Taken, Text, angle, angle_constant, color, name, short_number, short_text, space,
 };
 
 mod calls;
 mod numbers;
 mod strings;
+mod times;
 
 use calls::Argument;
 
@@ -118,6 +119,8 @@ struct Writer {
     after_text: bool,
     /// The sign after a real part, before an imaginary one.
     after_sign: Option<u8>,
+    /// Where an integer stands in what is written that was a negative zero: as a real part it is one.
+    negative_zero: Option<usize>,
     changes: Changes,
     dropped: bool,
 }
@@ -133,6 +136,7 @@ impl Writer {
             sign: None,
             after_text: false,
             after_sign: None,
+            negative_zero: None,
             changes: Changes::default(),
             dropped: false,
         }
@@ -156,6 +160,10 @@ impl Writer {
         if space(byte).is_some() {
             return Ok(rest.iter().take_while(|byte| space(**byte).is_some()).count());
         }
+        if byte == 0x1b {
+            let (Taken::End(len) | Taken::More(len) | Taken::Broken(len)) = color(rest);
+            return Ok(len);
+        }
         self.after_text = false;
         match byte {
             b'{' | b'[' | b'(' => self.open(byte),
@@ -163,7 +171,7 @@ impl Writer {
             b',' => self.comma()?,
             b':' => self.colon()?,
             b'+' | b'-' => self.take_sign(byte),
-            b'<' => return Ok(self.angle(rest)),
+            b'<' => return self.angle(rest),
             b'0'..=b'9' => return self.number(rest),
             b'.' if rest.get(1) != Some(&b'.') => return self.number(rest),
             _ => return self.word(rest),
@@ -365,13 +373,16 @@ impl Writer {
         }
     }
 
-    /// `<class 'int'>`: nothing is written of it.
-    fn angle(&mut self, rest: &[u8]) -> usize {
+    /// `<NA>`; or `<class 'int'>`, of which nothing is written.
+    fn angle(&mut self, rest: &[u8]) -> Result<usize, Unreadable> {
+        if let Some((constant, len @ 1..)) = angle_constant(rest) {
+            return self.constant(constant).map(|()| len);
+        }
         if let Some(frame) = self.frames.last_mut() {
             frame.value = Some(Value::Constant);
         }
         let (Taken::End(len) | Taken::Broken(len) | Taken::More(len)) = angle(rest);
-        len
+        Ok(len)
     }
 
     fn word(&mut self, rest: &[u8]) -> Result<usize, Unreadable> {
@@ -394,7 +405,8 @@ impl Writer {
 
     fn constant(&mut self, constant: Constant) -> Result<(), Unreadable> {
         let (text, value) = match constant {
-            Constant::Null => ("null", Value::Constant),
+            Constant::Null | Constant::Missing => ("null", Value::Constant),
+            Constant::Type => ("", Value::Constant),
             Constant::True => ("true", Value::Constant),
             Constant::False => ("false", Value::Constant),
             Constant::Nan | Constant::Infinite => {
@@ -447,7 +459,11 @@ impl Writer {
 
     /// Writes the sign of a negative number; an integer that is zero has none.
     fn minus(&mut self, zero: bool) {
-        self.out.extend((self.sign == Some(b'-') && !zero).then_some(b'-'));
+        let negative = self.sign == Some(b'-');
+        self.out.extend((negative && !zero).then_some(b'-'));
+        if negative && zero {
+            self.negative_zero = Some(self.out.len());
+        }
     }
 
     /// The imaginary part of a complex number, after its real part or alone.
@@ -457,6 +473,7 @@ impl Writer {
         text.push(b'"');
         if let Some(sign) = self.after_sign.take() {
             text.push(b'(');
+            text.extend((self.negative_zero == Some(item)).then_some(b'-'));
             text.extend(self.out.split_off(item.min(self.out.len())).into_iter().filter(|byte| *byte != DROPPED));
             text.push(sign);
         }

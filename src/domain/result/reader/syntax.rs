@@ -6,7 +6,7 @@
 //! the caller is told, and decides what becomes of it.
 
 use super::lex::{
-    Constant, In, Name, Number, NumberKind, Prefix, Taken, Text, angle, may_become, name, short_number, short_text,
+    Constant, In, Name, Number, NumberKind, Prefix, Taken, Text, angle, angle_constant, color, may_become, name, short_number, short_text,
     space, undecided,
 };
 use super::offsets::Offsets;
@@ -33,7 +33,7 @@ pub(super) struct Syntax {
     too_deep_at: Option<u64>,
     /// The string or number that is on its way, and where it began.
     token: Option<(Token, u64)>,
-    /// Just after the opening quote of the last string.
+    /// Just after the opening quote of the last string, or of the first of those that are side by side.
     last_text: Option<u64>,
     /// Whether there was a string in single quotes.
     single_quotes: bool,
@@ -210,6 +210,15 @@ impl Syntax {
             b'.' if rest.len() == 1 => Step::More(0),
             b'.' if rest.get(1) != Some(&b'.') => self.open_number(pos),
             b'<' if self.top().takes_angle() => self.angle(rest, pos),
+            b'<' => self.angle_constant(rest, pos),
+            0x1b => match color(rest) {
+                Taken::End(len) => {
+                    self.loose = true;
+                    Step::On(len)
+                }
+                Taken::More(_) => Step::More(0),
+                Taken::Broken(_) => self.judge(pos, 1, In::NONE, |_, _| ()),
+            },
             b'.' | b'_' | b'a'..=b'z' | b'A'..=b'Z' => self.word(rest, pos, end, offsets),
             _ => match space(byte) {
                 Some(valid) => self.judge(pos, 1, valid, |_, _| ()),
@@ -225,8 +234,13 @@ impl Syntax {
             b'{' | b'[' | b'(' => self.deep += 1,
             b'}' | b']' | b')' => self.deep -= 1,
             _ => {
-                let brackets = |byte: &u8| matches!(byte, b'{' | b'[' | b'(' | b'}' | b']' | b')' | b'"' | b'\'');
-                return Step::On(rest.iter().take_while(|byte| !brackets(byte)).count());
+                match color(rest) {
+                    Taken::End(len) => return Step::On(len),
+                    Taken::More(_) if byte == 0x1b && !end => return Step::More(0),
+                    Taken::More(_) | Taken::Broken(_) => {}
+                }
+                let brackets = |byte: &u8| matches!(byte, 0x1b | b'{' | b'[' | b'(' | b'}' | b']' | b')' | b'"' | b'\'');
+                return Step::On(rest.iter().skip(1).take_while(|byte| !brackets(byte)).count() + 1);
             }
         }
         if self.deep == 0 {
@@ -328,7 +342,10 @@ impl Syntax {
         }
         self.judged(start, pos + len as u64, len, text.valid, |syntax, _| {
             syntax.loose |= text.has_surrogates;
-            syntax.last_text = Some(content);
+            // Strings side by side are one: if a quote opened where it seemed to close, it was the first.
+            if !syntax.top().is_after_text() {
+                syntax.last_text = Some(content);
+            }
             syntax.value(Last::Text);
         })
     }
@@ -358,7 +375,10 @@ impl Syntax {
             return Step::More(0);
         }
         match name(rest) {
-            Some((Name::Constant(constant), len, valid)) => {
+            Some((Name::Constant(Constant::Type), len, _)) if self.top().takes_type() => {
+                self.judge(pos, len, In::PYTHON, |syntax, _| syntax.value(Last::Other))
+            }
+            Some((Name::Constant(constant), len, valid)) if constant != Constant::Type => {
                 let valid = valid.and(self.top().constant(pos, constant == Constant::Infinite));
                 self.judge(pos, len, valid, |syntax, _| {
                     syntax.loose |= matches!(constant, Constant::Nan | Constant::Infinite);
@@ -377,7 +397,19 @@ impl Syntax {
                     }
                 })
             }
+            Some((Name::Constant(_), ..)) | None => self.judge(pos, 1, In::NONE, |_, _| ()),
+        }
+    }
+
+    /// `<NA>` and the like.
+    fn angle_constant(&mut self, rest: &[u8], pos: u64) -> Step {
+        match angle_constant(rest) {
+            Some((_, 0)) => Step::More(0),
             None => self.judge(pos, 1, In::NONE, |_, _| ()),
+            Some((_, len)) => {
+                let valid = In::PYTHON.and(self.top().constant(pos, false));
+                self.judge(pos, len, valid, |syntax, _| syntax.value(Last::Other))
+            }
         }
     }
 

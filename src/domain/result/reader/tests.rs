@@ -1,8 +1,11 @@
 use proptest::prelude::*;
 use serde_json::Value;
 
+use super::scan::Scanner;
 use super::*;
 
+mod evidence;
+mod fragments;
 mod parts;
 mod python;
 
@@ -223,7 +226,7 @@ fn errors_show_the_place() {
     assert_eq!(error.position, Some(14));
     assert_eq!(
         error.message,
-        "the object that begins at byte 6 can't be read at byte 14: expected a value at the end of `{\\\"key\\\": o`"
+        "the object that begins at byte 6 can't be read at byte 14: expected a value, found `oops` after `{\"key\": `"
     );
 }
 
@@ -376,6 +379,15 @@ fn fragment() -> impl Strategy<Value = Vec<u8>> {
         "1_0.5j",
         "OrderedDict([(",
         "xxxxxxxxxxxxxxxx",
+        "\u{1b}[1m",
+        "\u{1b}[",
+        "{}",
+        "<NA>",
+        "array([",
+        "\" \"",
+        "x f(",
+        "\u{ff}\u{fe}",
+        "oops",
     ]);
     prop_oneof![
         20 => known.prop_map(|text| text.as_bytes().to_vec()),
@@ -485,6 +497,13 @@ fn hostile_output_is_linear() {
         "{\"\\",
         "-",
         "{\"[[[[[[[[\" ",
+        "[\"{\" \"{\" ",
+        "[\"{\"b\": {",
+        "f({} ",
+        "{} ",
+        "[\"a\" 'b' ",
+        "\u{1b}[1m",
+        "{a: {\"b\": 1}, ",
     ] {
         let input = pattern.repeat(LEN / pattern.len());
         let mut scanner = Scanner::new(&ReaderRule { max_bytes: LEN / 4, ..rule() }, 0);

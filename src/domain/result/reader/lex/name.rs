@@ -24,8 +24,12 @@ pub(in super::super) enum Constant {
     Infinite,
     /// `...`
     Ellipsis,
-    /// `datetime.timezone.utc`
+    /// `datetime.timezone.utc`, `<UTC>`
     Utc,
+    /// A value that is missing: `NaT`, `<NA>`.
+    Missing,
+    /// The name of a NumPy type, such as `float32`: only as the `dtype` of an array.
+    Type,
 }
 
 /// What prints itself as a call and can be read.
@@ -47,6 +51,22 @@ pub(in super::super) enum Call {
     Named,
     /// Gives the value in it: `np.float64(1.5)`.
     Scalar,
+    /// Gives the number that is a string in it: `np.longdouble('1.5')`.
+    LongDouble,
+    /// Gives an array, or the value in it: `array([1, 2], dtype=int32)`, `array('i', [1, 2])`.
+    Array,
+    /// Gives the string of `isoformat()`: `Timestamp('2026-01-02 00:00:00+0100', tz='Europe/Paris')`.
+    Timestamp,
+    /// Gives seconds: `Timedelta('1 days 02:00:00')`.
+    PandasDelta,
+    /// Gives the string in it: `np.datetime64('2026-01-02')`.
+    DateTime64,
+    /// Gives seconds: `np.timedelta64(5,'m')`.
+    TimeDelta64,
+    /// Gives its name: `zoneinfo.ZoneInfo(key='UTC')`.
+    ZoneInfo,
+    /// Gives `UTC`: `tzutc()`.
+    TzUtc,
     Date,
     Time,
     DateTime,
@@ -74,10 +94,17 @@ impl Call {
             b"datetime.datetime" => Self::DateTime,
             b"datetime.timedelta" => Self::TimeDelta,
             b"datetime.timezone" => Self::TimeZone,
-            b"np.float16" | b"np.float32" | b"np.float64" | b"np.longdouble" | b"np.int8" | b"np.int16"
-            | b"np.int32" | b"np.int64" | b"np.uint8" | b"np.uint16" | b"np.uint32" | b"np.uint64" | b"np.str_" => {
-                Self::Scalar
-            }
+            b"np.float16" | b"np.float32" | b"np.float64" | b"np.int8" | b"np.int16" | b"np.int32" | b"np.int64"
+            | b"np.uint8" | b"np.uint16" | b"np.uint32" | b"np.uint64" | b"np.longlong" | b"np.ulonglong"
+            | b"np.complex64" | b"np.complex128" | b"np.str_" => Self::Scalar,
+            b"np.longdouble" => Self::LongDouble,
+            b"np.datetime64" => Self::DateTime64,
+            b"np.timedelta64" => Self::TimeDelta64,
+            b"array" => Self::Array,
+            b"Timestamp" => Self::Timestamp,
+            b"Timedelta" => Self::PandasDelta,
+            b"zoneinfo.ZoneInfo" => Self::ZoneInfo,
+            b"tzutc" => Self::TzUtc,
             _ => return None,
         })
     }
@@ -108,6 +135,10 @@ pub(in super::super) fn name(bytes: &[u8]) -> Option<(Name, usize, In)> {
         b"inf" => return constant(Constant::Infinite, In::PYTHON),
         b"..." => return constant(Constant::Ellipsis, In::PYTHON),
         b"datetime.timezone.utc" => return constant(Constant::Utc, In::PYTHON),
+        b"NaT" => return constant(Constant::Missing, In::PYTHON),
+        b"bool" | b"object" | b"int8" | b"int16" | b"int32" | b"int64" | b"uint8" | b"uint16" | b"uint32"
+        | b"uint64" | b"float16" | b"float32" | b"float64" | b"float128" | b"longdouble" | b"complex64"
+        | b"complex128" => return constant(Constant::Type, In::PYTHON),
         _ => {}
     }
     match bytes.get(len) {
@@ -138,6 +169,17 @@ pub(in super::super) fn undecided(bytes: &[u8]) -> bool {
     len == bytes.len() && len < NAME_MAX_BYTES
 }
 
+/// A value in angle brackets: the constant, and how many bytes it takes; no bytes if more have to
+/// tell. `None`: it is another, or none.
+pub(in super::super) fn angle_constant(bytes: &[u8]) -> Option<(Constant, usize)> {
+    let known = [(b"<NA>".as_slice(), Constant::Missing), (b"<UTC>".as_slice(), Constant::Utc)];
+    known.into_iter().find_map(|(text, constant)| match bytes.starts_with(text) {
+        true => Some((constant, text.len())),
+        false if text.starts_with(bytes) => Some((constant, 0)),
+        false => None,
+    })
+}
+
 /// Longest `<class 'int'>`, in bytes.
 const ANGLE_MAX_BYTES: usize = 256;
 
@@ -165,7 +207,7 @@ pub(in super::super) fn may_become(bytes: &[u8]) -> bool {
 }
 
 /// Names with a meaning, or their first letters.
-const NAMES: [&str; 31] = [
+const NAMES: [&str; 42] = [
     "true",
     "false",
     "null",
@@ -180,10 +222,14 @@ const NAMES: [&str; 31] = [
     "np.True_",
     "np.False_",
     "np.float",
-    "np.longdouble",
+    "np.long",
     "np.int",
     "np.uint",
+    "np.ulonglong",
+    "np.complex",
     "np.str_",
+    "np.datetime64",
+    "np.timedelta64",
     "OrderedDict",
     "Counter",
     "mappingproxy",
@@ -197,6 +243,13 @@ const NAMES: [&str; 31] = [
     "WindowsPath",
     "PurePosixPath",
     "datetime.",
+    "NaT",
+    "array",
+    "Timestamp",
+    "Timedelta",
+    "PureWindowsPath",
+    "zoneinfo.ZoneInfo",
+    "tzutc",
 ];
 
 /// The call whose name `bytes` ends with.

@@ -6,15 +6,19 @@
 //! | `set()`, `frozenset({…})`, `deque([…])`, `deque([…], maxlen=3)` | the array |
 //! | `Decimal('1.50')` | the number, digits as they are; `NaN` and `Infinity`: null |
 //! | `UUID('…')`, `PosixPath('…')` | the string |
-//! | `np.float64(1.5)`, `np.int64(3)`, `np.str_('a')` | the value in it |
+//! | `np.float64(1.5)`, `np.int64(3)`, `np.str_('a')`, `np.longdouble('1.5')` | the value in it |
+//! | `array([1, 2])`, `array([1, 2], dtype=int32)`, `array('i', [1, 2])` | the array |
+//! | `np.datetime64('…')` | the string; `NaT`: null |
+//! | `np.timedelta64(5,'m')`, `Timedelta('1 days 02:00:00')` | the number of seconds |
+//! | `Timestamp('2026-01-02 00:00:00+0100', tz='…')` | the string of `isoformat()` |
 //! | `datetime.date(…)`, `datetime.time(…)`, `datetime.datetime(…)` | the string of `isoformat()` |
 //! | `datetime.timedelta(days=1, seconds=2)` | the number of seconds |
-//! | `datetime.timezone.utc`, `datetime.timezone(datetime.timedelta(…))` | `UTC`, `UTC+01:00` |
+//! | `datetime.timezone.utc`, `datetime.timezone(datetime.timedelta(…))`, `zoneinfo.ZoneInfo(key='…')`, `tzutc()` | `UTC`, `UTC+01:00`, the name |
 
 use jiff::civil::{Date, Time};
 
 use super::super::lex::Call;
-use super::{Frame, Unreadable, Value, Writer};
+use super::{Frame, Unreadable, Value, Writer, times};
 
 /// Most arguments of a call.
 pub(super) const MOST_ARGUMENTS: usize = 9;
@@ -31,10 +35,12 @@ pub(super) struct Argument {
 
 /// The keywords that are known.
 pub(super) fn keyword(name: &[u8]) -> Option<&'static str> {
-    ["tzinfo", "fold", "days", "seconds", "microseconds", "maxlen"].into_iter().find(|known| known.as_bytes() == name)
+    const KNOWN: [&str; 11] =
+        ["tzinfo", "fold", "days", "seconds", "microseconds", "maxlen", "key", "tz", "freq", "dtype", "shape"];
+    KNOWN.into_iter().find(|known| known.as_bytes() == name)
 }
 
-const WRONG: &str = "a call with other arguments than it prints";
+const WRONG: &str = "a call with arguments that cannot be read";
 
 impl Writer {
     /// Writes what a call stands for in the place of its arguments.
@@ -66,13 +72,49 @@ impl Writer {
             {
                 return Ok(*value);
             }
-            (Call::Decimal, [only]) if only.is(Value::Text) => {
+            (Call::LongDouble, [only]) if matches!(only.value, Value::Integer | Value::Number) => return Ok(only.value),
+            (Call::Decimal | Call::LongDouble, [only]) if only.is(Value::Text) => {
                 let json = self.decimal(*only).ok_or(wrong)?;
                 (json, Value::Number)
             }
+            (Call::Array, _) => return self.array(frame, arguments).ok_or(wrong),
+            (Call::Timestamp, [only, rest @ ..])
+                if only.is(Value::Text) && rest.iter().all(|argument| matches!(argument.name, Some("tz" | "freq"))) =>
+            {
+                let text = times::timestamp(self.content(*only)).ok_or(wrong)?;
+                (format!("\"{text}\""), Value::Text)
+            }
+            (Call::PandasDelta, [only]) if only.is(Value::Text) => {
+                (times::pandas_delta(self.content(*only)).ok_or(wrong)?, Value::Number)
+            }
+            (Call::DateTime64, [only, ..]) if only.is(Value::Text) && self.content(*only) == "NaT" => {
+                ("null".to_owned(), Value::Constant)
+            }
+            (Call::DateTime64, [only]) if only.is(Value::Text) => return Ok(Value::Text),
+            (Call::TimeDelta64, [count, unit]) if unit.is(Value::Text) => {
+                let json = if count.is(Value::Text) && self.content(*count) == "NaT" {
+                    "null".to_owned()
+                } else {
+                    self.time_delta64(*count, *unit).ok_or(wrong)?
+                };
+                (json, Value::Number)
+            }
+            (Call::ZoneInfo, [only]) if only.value == Value::Text && matches!(only.name, None | Some("key")) => {
+                if !times::is_utc(self.content(*only)) {
+                    return Ok(Value::Text);
+                }
+                ("\"UTC\"".to_owned(), Value::Text)
+            }
+            (Call::TzUtc, []) => ("\"UTC\"".to_owned(), Value::Text),
             (Call::TimeDelta, _) => (self.time_delta(arguments).ok_or(wrong)?, Value::Number),
             (Call::TimeZone, [offset]) => (self.time_zone(*offset).ok_or(wrong)?, Value::Text),
-            (Call::Date | Call::Time | Call::DateTime, _) => (self.moment(call, arguments).ok_or(wrong)?, Value::Text),
+            (Call::Date | Call::Time | Call::DateTime, _) => {
+                let zone = arguments.iter().find(|argument| argument.name == Some("tzinfo"));
+                if zone.is_some_and(|zone| zone.value == Value::Text && !self.content(*zone).starts_with("UTC")) {
+                    return Err(Unreadable::At(frame.at, "a time in a time zone other than UTC or a fixed offset"));
+                }
+                (self.moment(call, arguments).ok_or(wrong)?, Value::Text)
+            }
             _ => return Err(wrong),
         };
         self.out.truncate(frame.open);
@@ -90,10 +132,48 @@ impl Writer {
         self.out.get(argument.start..argument.end).and_then(|text| str::from_utf8(text).ok()).unwrap_or_default()
     }
 
+    /// The text of a string that has no escapes.
+    fn content(&self, argument: Argument) -> &str {
+        self.written(argument).trim_matches('"')
+    }
+
+    /// What `array(…)` of NumPy stands for, its type and shape apart, or that of the module `array`.
+    fn array(&mut self, frame: &Frame, arguments: &[Argument]) -> Option<Value> {
+        let named = arguments.iter().position(|argument| argument.name.is_some()).unwrap_or(arguments.len());
+        let (values, named) = arguments.split_at_checked(named)?;
+        if !named.iter().all(|argument| matches!(argument.name, Some("dtype" | "shape"))) {
+            return None;
+        }
+        let (kept, value) = match values {
+            [list] if matches!(list.value, Value::Array { .. }) => (list, Value::Array { hashable: false }),
+            // The module's array has the type of its items first.
+            [code] if named.is_empty() && code.value == Value::Text && self.content(*code).len() == 1 => {
+                self.out.truncate(frame.open);
+                self.out.extend_from_slice(b"[]");
+                return Some(Value::Array { hashable: false });
+            }
+            // One without dimensions.
+            [value] if value.value != Value::Object => (value, value.value),
+            [code, list] if code.value == Value::Text && matches!(list.value, Value::Array { .. }) => {
+                (list, Value::Array { hashable: false })
+            }
+            [code, text] if code.value == Value::Text && text.value == Value::Text => (text, Value::Text),
+            _ => return None,
+        };
+        self.keep(frame, *kept);
+        Some(value)
+    }
+
+    fn time_delta64(&self, count: Argument, unit: Argument) -> Option<String> {
+        let nanoseconds = times::unit_nanoseconds(self.content(unit))?;
+        let sum = i128::from(self.integer(&count)?).checked_mul(nanoseconds)?;
+        Some(times::seconds(sum, 9))
+    }
+
     fn decimal(&mut self, argument: Argument) -> Option<String> {
         let text = self.written(argument).trim_matches('"').to_owned();
         let digits = text.strip_prefix('-').unwrap_or(&text);
-        if matches!(digits, "NaN" | "sNaN" | "Infinity") {
+        if matches!(digits, "NaN" | "sNaN" | "Infinity" | "nan" | "inf") {
             self.changes.nans += 1;
             return Some("null".to_owned());
         }
@@ -131,10 +211,7 @@ impl Writer {
     fn time_delta(&self, arguments: &[Argument]) -> Option<String> {
         // `timedelta(0)` is how none is printed.
         let sum = self.microseconds(arguments)?;
-        let (sign, sum) = (if sum < 0 { "-" } else { "" }, sum.unsigned_abs());
-        let (seconds, fraction) = (sum / 1_000_000, sum % 1_000_000);
-        let text = format!("{sign}{seconds}.{fraction:06}");
-        Some(text.trim_end_matches('0').trim_end_matches('.').to_owned())
+        Some(times::seconds(sum.into(), 6))
     }
 
     fn time_zone(&self, offset: Argument) -> Option<String> {

@@ -34,7 +34,11 @@ pub(super) fn write(
                 out.extend_from_slice(b"\\\\");
                 1
             }
-            Some(b'\\') => escape(rest, out, changes).map_err(|what| Unreadable::At(at, what))?,
+            Some(b'\\') => {
+                let len = escape(rest, out, changes).map_err(|what| Unreadable::At(at, what))?;
+                changes.odd_escapes += u64::from(is_odd(rest));
+                len
+            }
             // In quotes of three, every end of a line is one line feed.
             Some(b'\r') => {
                 out.extend_from_slice(b"\\n");
@@ -84,6 +88,16 @@ fn escape(rest: &[u8], out: &mut Vec<u8>, changes: &mut Changes) -> Result<usize
     };
     push_char(char::from(plain), out);
     Ok(2)
+}
+
+/// Whether no `repr` writes the escape that `rest` begins with. What JSON has too is one that programs
+/// write, and so is `\'`.
+fn is_odd(rest: &[u8]) -> bool {
+    match rest.get(1) {
+        Some(b'\\' | b'\'' | b'"' | b'n' | b'r' | b't' | b'u' | b'U') => false,
+        Some(b'x') => matches!(code(rest, 2, 2, 16), 0x20..0x7f),
+        _ => true,
+    }
 }
 
 fn hex(rest: &[u8], digits: usize, out: &mut Vec<u8>, changes: &mut Changes) -> usize {

@@ -1,6 +1,7 @@
 //! What a search finds.
 
-use super::super::{Candidate, ResultError, ResultErrorKind, ResultSource, SHOWN_BYTES};
+use super::super::{Candidate, ResultError, ResultErrorKind, ResultSource, SHOWN_BYTES, shown};
+use super::Evidence;
 
 /// The last thing that may be a result.
 #[derive(Debug, Default)]
@@ -19,6 +20,8 @@ pub(in super::super) enum Last {
 pub(in super::super) struct Object {
     /// Its text.
     pub(in super::super) raw: Vec<u8>,
+    /// Where it begins among the searched bytes.
+    pub(super) pos: u64,
     /// Bytes of the output.
     pub(in super::super) range: (u64, u64),
     /// Bytes of the output that the value takes which it is, parentheses around it included.
@@ -27,8 +30,23 @@ pub(in super::super) struct Object {
     pub(in super::super) json: bool,
     /// Whether as JSON it is known to be compact, but for duplicates and what is no UTF-8.
     pub(in super::super) compact: bool,
-    /// Whether what comes next says that it stood within something: a closing bracket.
+    /// What its place says.
+    pub(in super::super) evidence: Evidence,
+    /// Whether what stands before it may come before a member's value.
+    pub(super) inner: bool,
+    /// Whether it may be a part of something else: that broke, or what stands around it says so.
     pub(in super::super) enclosed: bool,
+    /// The last object before it that is alone on its lines: bytes of the output.
+    pub(in super::super) earlier: Option<(u64, u64)>,
+}
+
+/// A complete value that is no object.
+#[derive(Clone, Copy, Debug)]
+pub(in super::super) struct Other {
+    /// Bytes of the output.
+    pub(in super::super) range: (u64, u64),
+    /// Whether its lines have nothing else.
+    pub(in super::super) alone: bool,
 }
 
 /// An object that began and is none.
@@ -43,8 +61,34 @@ pub(in super::super) struct Broken {
     /// Where it began.
     pub(super) from: u64,
     pub(super) expected: &'static str,
-    pub(super) shown: [u8; SHOWN_BYTES],
-    pub(super) shown_len: usize,
+    /// The last of what stands before it.
+    pub(super) before: Shown,
+    /// The word that can't stand there.
+    pub(super) found: Shown,
+}
+
+/// A short text to show.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Shown {
+    bytes: [u8; SHOWN_BYTES],
+    len: usize,
+}
+
+impl Shown {
+    /// The first bytes of `text`.
+    pub(super) fn new(text: &[u8]) -> Self {
+        let mut bytes = [0; SHOWN_BYTES];
+        bytes.iter_mut().zip(text).for_each(|(to, from)| *to = *from);
+        Self { bytes, len: text.len().min(SHOWN_BYTES) }
+    }
+
+    /// In code quotes, after `word`; nothing if there is nothing.
+    fn after(&self, word: &str) -> String {
+        match self.bytes.get(..self.len) {
+            None | Some([]) => String::new(),
+            Some(bytes) => format!("{word} `{}`", shown(bytes)),
+        }
+    }
 }
 
 /// What was found.
@@ -54,13 +98,39 @@ pub(in super::super) struct Scanned {
     pub(in super::super) last: Last,
     /// The last object that is none, rather one with a key than one without.
     pub(in super::super) broken: Option<Broken>,
-    /// The last value that is no object, if there was nothing but such.
-    pub(in super::super) only_another: Option<(u64, u64)>,
+    /// The last complete value that is no object.
+    pub(in super::super) other: Option<Other>,
+    /// Whether there is anything but such values and white space.
+    pub(in super::super) beside: bool,
+    /// A later object than the last that counts, left out for its place.
+    pub(in super::super) later: Option<(u64, u64)>,
     /// Every candidate, if that was asked for.
     pub(in super::super) notes: Option<Notes>,
 }
 
+impl Scanned {
+    /// The value that is no object, if there is nothing else.
+    pub(in super::super) fn only_other(&self) -> Option<(u64, u64)> {
+        self.other.filter(|_| !self.beside).map(|other| other.range)
+    }
+}
+
 impl Last {
+    /// Where the object begins among the searched bytes.
+    pub(super) fn pos(&self) -> Option<u64> {
+        match self {
+            Self::Object(object) => Some(object.pos),
+            Self::None | Self::Unreadable(_) => None,
+        }
+    }
+
+    /// The object may be a part of something else.
+    pub(super) fn enclose(&mut self) {
+        if let Self::Object(object) = self {
+            object.enclosed = true;
+        }
+    }
+
     /// Bytes that are held.
     #[cfg(test)]
     pub(super) fn held(&self) -> usize {
@@ -97,10 +167,9 @@ impl Notes {
 impl Broken {
     /// One sentence.
     pub(in super::super) fn message(&self) -> String {
-        let shown = self.shown.get(..self.shown_len).unwrap_or_default().escape_ascii();
-        let Self { at, from, expected, .. } = self;
-        let text = if self.shown_len == 0 { String::new() } else { format!(" at the end of `{shown}`") };
-        format!("the object that begins at byte {from} can't be read at byte {at}: expected {expected}{text}")
+        let Self { at, from, expected, before, found, .. } = self;
+        let (found, before) = (found.after(", found"), before.after(" after"));
+        format!("the object that begins at byte {from} can't be read at byte {at}: expected {expected}{found}{before}")
     }
 
     /// The same as an error.

@@ -178,9 +178,14 @@ impl Frame {
             true => In::NONE,
             false if key => In::BOTH,
             // Strings side by side are one.
-            false if self.last == Last::Text && matches!(self.state, State::Key | State::After) => In::PYTHON,
+            false if self.is_after_text() => In::PYTHON,
             false => self.place(),
         }
+    }
+
+    /// Whether a string came last, which another one now would be part of.
+    pub(super) fn is_after_text(&self) -> bool {
+        self.last == Last::Text && matches!(self.state, State::Key | State::After)
     }
 
     /// Where a number may follow that begins at `start`.
@@ -239,6 +244,11 @@ impl Frame {
     /// Whether `<class 'int'>` may follow.
     pub(super) fn takes_angle(&self) -> bool {
         self.kind == Kind::Call(Call::DefaultDict) && self.state == State::First && self.sign.is_none()
+    }
+
+    /// Whether the name of a type may follow: as `dtype=` of an array, or another of its arguments.
+    pub(super) fn takes_type(&self) -> bool {
+        self.kind == Kind::Call(Call::Array) && self.state == State::Value && self.sign.is_none()
     }
 
     /// Where a comma may follow.

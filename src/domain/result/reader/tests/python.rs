@@ -171,6 +171,80 @@ fn a_few_calls_are_read() {
 }
 
 #[test]
+fn what_numpy_and_pandas_print_is_read() {
+    check(&[
+        (
+            "{'x': np.longdouble('1.5'), 'y': np.longdouble('nan'), 'z': np.longdouble('-inf'), 'u': np.longdouble('1e+40')}",
+            Ok(r#"{"x":1.5,"y":null,"z":null,"u":1e+40}"#),
+        ),
+        ("{'z': (-0-2.5j), 'y': -2.5j, 'x': (-0+1j), 'w': -0}", Ok(r#"{"z":"(-0-2.5j)","y":"-2.5j","x":"(-0+1j)","w":0}"#)),
+        ("{'z': np.complex128(1+2j)}", Ok(r#"{"z":"(1+2j)"}"#)),
+        (
+            "{'a': Timestamp('2026-01-01 00:00:00'), 'b': Timestamp('2026-01-01 01:00:00+0100', tz='Europe/Paris')}",
+            Ok(r#"{"a":"2026-01-01T00:00:00","b":"2026-01-01T01:00:00+01:00"}"#),
+        ),
+        ("{'a': NaT, 'b': <NA>, 'c': [<NA>, 1]}", Ok(r#"{"a":null,"b":null,"c":[null,1]}"#)),
+        ("{'a': Timedelta('1 days 02:00:00'), 'b': Timedelta('-1 days +23:59:59.5')}", Ok(r#"{"a":93600,"b":-0.5}"#)),
+        ("{'q': array([1.2, 2.]), 'r': array([[1, 2],\n       [3, 4]])}", Ok(r#"{"q":[1.2,2.0],"r":[[1,2],[3,4]]}"#)),
+        (
+            "{'a': array([], dtype=float64), 'b': array(['x'], dtype='<U1'), 'c': array(5), 'd': array(True)}",
+            Ok(r#"{"a":[],"b":["x"],"c":5,"d":true}"#),
+        ),
+        ("{'a': array([], shape=(0, 3), dtype=int32), 'b': array([None], dtype=object)}", Ok(r#"{"a":[],"b":[null]}"#)),
+        ("{'a': array('x', dtype='<U1'), 'b': array([nan, 1.])}", Ok(r#"{"a":"x","b":[null,1.0]}"#)),
+        ("{'a': array('i', [1, 2]), 'b': array('d'), 'c': array('u', 'xy')}", Ok(r#"{"a":[1,2],"b":[],"c":"xy"}"#)),
+        ("{'a': np.datetime64('2026-01-02'), 'b': np.datetime64('NaT')}", Ok(r#"{"a":"2026-01-02","b":null}"#)),
+        ("{'a': np.timedelta64(90,'m'), 'b': np.timedelta64('NaT','ns')}", Ok(r#"{"a":5400,"b":null}"#)),
+        (
+            "{'a': datetime.datetime(2026, 9, 9, 8, 0, tzinfo=<UTC>), 'b': datetime.datetime(2026, 9, 9, 8, 0, \
+             tzinfo=zoneinfo.ZoneInfo(key='UTC')), 'c': datetime.time(8, 0, tzinfo=tzutc())}",
+            Ok(r#"{"a":"2026-09-09T08:00:00+00:00","b":"2026-09-09T08:00:00+00:00","c":"08:00:00+00:00"}"#),
+        ),
+        ("{'a': zoneinfo.ZoneInfo(key='Etc/UTC'), 'b': <UTC>}", Ok(r#"{"a":"UTC","b":"UTC"}"#)),
+        ("{'a': array([1, ..., 3])}", Err(Invalid)),
+        ("{'a': array([1], dtype=x)}", Err(Invalid)),
+        ("{'a': float32}", Err(Invalid)),
+        ("{'a': array({1})}", Ok(r#"{"a":[1]}"#)),
+        ("{'a': array({})}", Err(Invalid)),
+        ("{'a': array(1, 2)}", Err(Invalid)),
+        ("{array([1]): 2}", Err(Invalid)),
+        ("{'a': Timestamp('soon')}", Err(Invalid)),
+        ("{'a': Timedelta('soon')}", Err(Invalid)),
+        ("{'a': np.timedelta64(1,'M')}", Err(Invalid)),
+        ("{'a': np.longdouble('x')}", Err(Invalid)),
+        ("{'a': <NAT>}", Err(Invalid)),
+        ("{<NA>: 1}", Ok(r#"{"null":1}"#)),
+        ("{'a': <NA", Err(Truncated)),
+        ("{'a': Timest", Err(Truncated)),
+    ]);
+    let zone = error(read(b"{'a': datetime.datetime(2026, 1, 2, 3, 4, tzinfo=zoneinfo.ZoneInfo(key='Europe/Berlin'))}"));
+    assert!(zone.message.contains("a time zone other than UTC"), "{}", zone.message);
+}
+
+#[test]
+fn escapes_that_no_repr_writes_are_warned_of() {
+    for (output, odd) in [
+        (r#"{"path": "C:\\abc\\new", "n": 2}"#, false),
+        (r#"{"path": "C:\\abc\\new", "n": None}"#, false),
+        (r#"{"path": "C:\abc\new", "n": 2}"#, true),
+        (r"{'path': 'C:\bin'}", true),
+        (r"{'path': '\d+'}", true),
+        (r"{'path': '\101'}", true),
+        (r"{'path': '\x41'}", true),
+        (r"{'path': '\N{BULLET}'}", true),
+        ("{'path': 'a\\\nb'}", true),
+        (r"{'path': r'\d'}", false),
+        (r#"{'path': '\x00\x1b\xa0\n\r\t\\\'\"\u2028\U0010ffff'}"#, false),
+    ] {
+        let warnings = object(read(output.as_bytes())).warnings;
+        assert_eq!(warnings.iter().any(|warning| warning.contains("a backslash may have been meant")), odd, "{output}");
+    }
+    let json = ReaderRule { dialects: Dialects::Json, ..rule() };
+    let error = error(read_with(json, br#"{"path": "C:\abc"}"#, b""));
+    assert!(error.message.contains(r"an escape that is known, found `\abc"), "{}", error.message);
+}
+
+#[test]
 fn a_dialect_can_be_asked_for() {
     for (dialects, output, expected) in [
         (Dialects::Json, "{'a':1}\n{\"b\":1}\n{\"c\":1,}", Ok("{\"b\":1}")),

@@ -11,7 +11,7 @@ use crate::cli_client::{Told, command, told};
 
 /// What Python, a terminal and a person leave around a result.
 const LOG: &str = "\u{feff}loading… 10%\rloading… 100%\r\n\
-    {\"step\": 1}\n\
+    step: {\"step\": 1}\n\
     \x1b[32mINFO\x1b[0m use {braces} as you like\n\
     total: {\"orders\": 123456789012345678901234567890, \"revenue\": 26480.50,\n  \"cities\": [\"Kraków\", {}]} in 3 s\n\
     bye\n";

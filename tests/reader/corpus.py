@@ -6,13 +6,19 @@ The same seed gives the same corpus on the same Python. A line: `text` (base64),
 made), `verdict`, `dialect`, `detail` (the compact JSON, or why there is none).
 """
 
+import array
 import base64
+import collections
+import datetime
+import decimal
 import json
+import pathlib
 import pprint
 import random
 import sys
+import uuid
 
-from judge import judge
+from judge import judge, zoneinfo
 
 SPECIAL = [
     "'", '"', "\\", "\n", "\r", "\t", "\0", "\x1b", "\x7f", "\x85", "\xa0", "é", "ß", "漢", "\u2028", "\ufeff",
@@ -169,7 +175,7 @@ class Text:
             return self.python_number() if self.python else self.json_number()
         if self.python:
             if roll < 0.78:
-                return self.rng.choice(["nan", "inf", "-inf", "...", "b''", "set()", "-True", "true", "null", "NaN", "x"])
+                return self.rng.choice(["nan", "inf", "-inf", "NaT", "...", "b''", "set()", "-True", "true", "null", "NaN", "x"])
             return self.rng.choice(["None", "True", "False", "()", "[]", "{}"])
         if roll < 0.78:
             return self.rng.choice(["NaN", "Infinity", "-Infinity", "nan", "True", "None", "-NaN"])
@@ -244,6 +250,45 @@ def pretty(rng):
     return pprint.pformat(value, indent=rng.choice([1, 2]), width=width, compact=compact, sort_dicts=False)
 
 
+def zone(rng):
+    zones = [None, datetime.timezone.utc, datetime.timezone(datetime.timedelta(seconds=rng.randrange(-86399, 86400)))]
+    try:
+        zones += [zoneinfo.ZoneInfo("UTC"), zoneinfo.ZoneInfo("Europe/Paris")]
+    except Exception:
+        # A machine without a database of time zones.
+        pass
+    return rng.choice(zones)
+
+
+def called(rng):
+    """A value that the standard library prints as a call."""
+    micros = rng.choice([0, 0, 7, 500_000, 999_999])
+    day = datetime.date(rng.randrange(1, 10_000), rng.randrange(1, 13), rng.randrange(1, 29))
+    time = datetime.time(rng.randrange(24), rng.randrange(60), rng.choice([0, 30, 59]), micros, zone(rng), fold=rng.randrange(2))
+    text = Values(rng, python=True).text().replace("\ud800", "").replace("\udfff", "").replace("\0", "")
+    return rng.choice([
+        lambda: day,
+        lambda: time,
+        lambda: datetime.datetime.combine(day, time),
+        lambda: datetime.timedelta(rng.randrange(-9, 9), rng.randrange(86_400), micros),
+        lambda: zone(rng),
+        lambda: decimal.Decimal(rng.choice(["1.50", "-0", "1E+3", "NaN", "-Infinity", "123456789012345678901234567890.5"])),
+        lambda: uuid.UUID(int=rng.randrange(2**128)),
+        lambda: pathlib.PurePosixPath(text or "."),
+        lambda: array.array(rng.choice("bhilq"), [rng.randrange(-99, 99) for _ in range(rng.randrange(4))]),
+        lambda: array.array("d", [rng.choice([0.5, -1.0, 1e300])] * rng.randrange(3)),
+        lambda: collections.OrderedDict((str(n), called(rng)) for n in range(rng.randrange(3))),
+        lambda: collections.Counter("abracadabra"[: rng.randrange(11)]),
+        lambda: collections.deque([called(rng)], maxlen=rng.choice([None, 3])),
+        lambda: frozenset(range(rng.randrange(3))),
+        lambda: complex(rng.choice([-0.0, 0.0, -1.0, 2.5]), rng.choice([-0.0, 1.0, -2.5])),
+    ])()
+
+
+def calls(rng):
+    return repr({key: called(rng) for key in "abcd"[: rng.randrange(1, 5)]})
+
+
 def deep(rng):
     depth = rng.randrange(20, 60)
     kinds = rng.choice([[("[", "]")], [('{"a":', "}")], [("[", "]"), ('{"a":', "}")], [("(", ",)"), ("{'a':", "}")]])
@@ -261,6 +306,7 @@ MAKERS = {
     "python.pprint": pretty,
     "python.text": lambda rng: Text(rng, python=True).whole(),
     "deep": deep,
+    "python.calls": calls,
 }
 
 
@@ -286,7 +332,7 @@ def mutated(rng, data):
 def main():
     seed, cases = int(sys.argv[1]), int(sys.argv[2])
     rng = random.Random(seed)
-    weights = [6, 6, 8, 4, 12, 1]
+    weights = [6, 6, 8, 4, 12, 1, 4]
     for _ in range(cases):
         group = rng.choices(list(MAKERS), weights)[0]
         data = MAKERS[group](rng).encode("utf-8", "surrogatepass")

@@ -6,19 +6,47 @@ and the place of duplicate keys are kept. Where Longshore has a rule of its own,
 "rule" in a comment.
 """
 
+import array
 import ast
+import collections
+import datetime
 import decimal
 import io
 import json
+import pathlib
 import re
 import sys
 import tokenize
+import uuid
 import warnings
 
 sys.setrecursionlimit(10_000)
 if hasattr(sys, "set_int_max_str_digits"):
     sys.set_int_max_str_digits(0)
 warnings.simplefilter("ignore")
+
+try:
+    import zoneinfo
+except ImportError:
+    zoneinfo = None
+
+# What prints itself as a call, and is read by a rule of Longshore's.
+CALLED = {
+    "array": array.array,
+    "Counter": collections.Counter,
+    "datetime": datetime,
+    "Decimal": decimal.Decimal,
+    "defaultdict": collections.defaultdict,
+    "deque": collections.deque,
+    "frozenset": frozenset,
+    "inf": float("inf"),
+    "nan": float("nan"),
+    "OrderedDict": collections.OrderedDict,
+    "PurePosixPath": pathlib.PurePosixPath,
+    "set": set,
+    "UUID": uuid.UUID,
+    "zoneinfo": zoneinfo,
+}
 
 SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -87,6 +115,39 @@ def key_text(key):
     if isinstance(key, str):
         return key
     return emit(key)
+
+
+def plain(value):
+    """A value of the standard library in the form that JSON has for it."""
+    if value is None or isinstance(value, bool):
+        return words(value)
+    if isinstance(value, int):
+        return Number(value)
+    if isinstance(value, float):
+        return Number(repr(value)) if value - value == 0 else NULL
+    if isinstance(value, decimal.Decimal):
+        return Number(value) if value.is_finite() else NULL
+    if isinstance(value, (datetime.datetime, datetime.time)) and value.tzinfo is not None:
+        zone = value.tzinfo
+        if not isinstance(zone, datetime.timezone) and getattr(zone, "key", None) != "UTC":
+            raise Ruled("a time zone other than UTC or a fixed offset")
+        return value.isoformat()
+    if isinstance(value, (datetime.date, datetime.time)):
+        return value.isoformat()
+    if isinstance(value, datetime.timedelta):
+        micros = value // datetime.timedelta(microseconds=1)
+        return Number(decimal.Decimal(micros).scaleb(-6).normalize().__format__("f"))
+    if isinstance(value, (datetime.tzinfo, uuid.UUID, pathlib.PurePath)):
+        return str(value)
+    if isinstance(value, array.array) and value.typecode == "u":
+        return value.tounicode()
+    if isinstance(value, dict):
+        return Pairs((plain(key), plain(member)) for key, member in value.items())
+    if isinstance(value, (list, tuple, set, frozenset, collections.deque, array.array)):
+        return [plain(element) for element in value]
+    if isinstance(value, str):
+        return value
+    raise Undecided(type(value).__name__)
 
 
 class Json:
@@ -189,15 +250,30 @@ class Literal:
         if isinstance(node, ast.Call):
             if re.fullmatch(r"set\s*\(\s*\)", self.source(node)):
                 return []
-            raise Undecided("a call")
-        if isinstance(node, ast.Name) and node.id in ("nan", "inf"):
+            return self.called(node)
+        if isinstance(node, ast.Name) and node.id in ("nan", "inf", "NaT"):
             self.names = True
             return NULL
+        if isinstance(node, ast.Attribute) and self.source(node) == "datetime.timezone.utc":
+            self.names = True
+            return "UTC"
         if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Add, ast.Sub)):
             return self.complex(node)
         if isinstance(node, ast.UnaryOp):
             return self.signed(node)
         raise Refused(type(node).__name__)
+
+    def called(self, node):
+        """Rule: what the standard library prints as a call is what it prints for people, as far as JSON goes."""
+        try:
+            value = eval(compile(ast.Expression(node), "", "eval"), {"__builtins__": {}, **CALLED})
+            printed = repr(value)
+        except Exception as error:
+            raise Undecided(f"a call: {error}") from error
+        if printed != self.source(node):
+            raise Undecided("a call that is not printed so")
+        self.names = True
+        return plain(value)
 
     def hashable(self, node):
         if isinstance(node, (ast.List, ast.Dict, ast.Set, ast.Call)):

@@ -114,7 +114,8 @@ impl Decoder {
             units.pop_if(|unit| matches!(unit, 0xd800..0xdc00));
         }
         self.held.drain(..units.len() * 2);
-        let mut text: String = char::decode_utf16(units).map(|char| char.unwrap_or(char::REPLACEMENT_CHARACTER)).collect();
+        let mut text: String =
+            char::decode_utf16(units).map(|char| char.unwrap_or(char::REPLACEMENT_CHARACTER)).collect();
         if end && !std::mem::take(&mut self.held).is_empty() {
             text.push(char::REPLACEMENT_CHARACTER);
         }

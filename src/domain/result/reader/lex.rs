@@ -7,7 +7,9 @@ mod number;
 mod text;
 
 pub(super) use color::{color, color_end};
-pub(super) use name::{Call, Constant, Name, angle, angle_constant, call_before, may_become, name, name_byte, undecided};
+pub(super) use name::{
+    Call, Constant, Name, angle, angle_constant, call_before, may_become, name, name_byte, undecided,
+};
 pub(super) use number::{Number, NumberKind, short_number};
 pub(super) use text::{Prefix, Text, plain_len, short_text};
 

@@ -7,7 +7,8 @@
 
 use super::compact::{Changes, unique};
 use super::lex::{
-    Call, Constant, In, Name, Number, NumberKind, Prefix, Taken, Text, angle, angle_constant, color, name, short_number, short_text, space,
+    Call, Constant, In, Name, Number, NumberKind, Prefix, Taken, Text, angle, angle_constant, color, name,
+    short_number, short_text, space,
 };
 
 mod calls;

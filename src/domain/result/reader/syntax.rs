@@ -6,8 +6,8 @@
 //! the caller is told, and decides what becomes of it.
 
 use super::lex::{
-    Constant, In, Name, Number, NumberKind, Prefix, Taken, Text, angle, angle_constant, color, may_become, name, short_number, short_text,
-    space, undecided,
+    Constant, In, Name, Number, NumberKind, Prefix, Taken, Text, angle, angle_constant, color, may_become, name,
+    short_number, short_text, space, undecided,
 };
 use super::offsets::Offsets;
 
@@ -239,7 +239,8 @@ impl Syntax {
                     Taken::More(_) if byte == 0x1b && !end => return Step::More(0),
                     Taken::More(_) | Taken::Broken(_) => {}
                 }
-                let brackets = |byte: &u8| matches!(byte, 0x1b | b'{' | b'[' | b'(' | b'}' | b']' | b')' | b'"' | b'\'');
+                let brackets =
+                    |byte: &u8| matches!(byte, 0x1b | b'{' | b'[' | b'(' | b'}' | b']' | b')' | b'"' | b'\'');
                 return Step::On(rest.iter().skip(1).take_while(|byte| !brackets(byte)).count() + 1);
             }
         }

@@ -4,7 +4,9 @@
 use super::encoding::{decoded, is_gzip};
 use super::lex::{Taken, color, color_end};
 use super::scan::{Last, Scanned, Scanner};
-use super::{FoundResult, ReaderRule, ResultError, ResultErrorKind, ResultSource, SHOWN_BYTES, found, shown, without_places};
+use super::{
+    FoundResult, ReaderRule, ResultError, ResultErrorKind, ResultSource, SHOWN_BYTES, found, shown, without_places,
+};
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 

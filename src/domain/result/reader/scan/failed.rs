@@ -22,7 +22,9 @@ impl Scanner {
                 self.last = Last::Unreadable(error);
                 self.right = None;
             }
-            broken.into_iter().for_each(|broken| self.note(Broken { before: Shown::default(), found: Shown::default(), ..broken }));
+            broken
+                .into_iter()
+                .for_each(|broken| self.note(Broken { before: Shown::default(), found: Shown::default(), ..broken }));
             self.syntax.clear();
             self.sealed = None;
             self.go_back(good);

@@ -135,7 +135,8 @@ fn the_whole_word_that_cannot_stand_there_is_shown() {
 
 #[test]
 fn utf_16_is_read_and_gzip_is_named() {
-    let utf16 = |text: &str| -> Vec<u8> { format!("\u{feff}{text}").encode_utf16().flat_map(u16::to_le_bytes).collect() };
+    let utf16 =
+        |text: &str| -> Vec<u8> { format!("\u{feff}{text}").encode_utf16().flat_map(u16::to_le_bytes).collect() };
     let found = object(read(&utf16("los\r\n{\"a\": \"straße\"}\r\n")));
     assert_eq!((found.json.as_deref(), found.byte_range), (Some("{\"a\":\"straße\"}"), None));
     assert_eq!(told(&read(&utf16(&format!("x\n{MARKER}{{\"a\": 1}}\r\n")))), Ok("{\"a\":1}"));

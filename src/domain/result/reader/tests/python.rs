@@ -177,7 +177,10 @@ fn what_numpy_and_pandas_print_is_read() {
             "{'x': np.longdouble('1.5'), 'y': np.longdouble('nan'), 'z': np.longdouble('-inf'), 'u': np.longdouble('1e+40')}",
             Ok(r#"{"x":1.5,"y":null,"z":null,"u":1e+40}"#),
         ),
-        ("{'z': (-0-2.5j), 'y': -2.5j, 'x': (-0+1j), 'w': -0}", Ok(r#"{"z":"(-0-2.5j)","y":"-2.5j","x":"(-0+1j)","w":0}"#)),
+        (
+            "{'z': (-0-2.5j), 'y': -2.5j, 'x': (-0+1j), 'w': -0}",
+            Ok(r#"{"z":"(-0-2.5j)","y":"-2.5j","x":"(-0+1j)","w":0}"#),
+        ),
         ("{'z': np.complex128(1+2j)}", Ok(r#"{"z":"(1+2j)"}"#)),
         (
             "{'a': Timestamp('2026-01-01 00:00:00'), 'b': Timestamp('2026-01-01 01:00:00+0100', tz='Europe/Paris')}",
@@ -217,7 +220,8 @@ fn what_numpy_and_pandas_print_is_read() {
         ("{'a': <NA", Err(Truncated)),
         ("{'a': Timest", Err(Truncated)),
     ]);
-    let zone = error(read(b"{'a': datetime.datetime(2026, 1, 2, 3, 4, tzinfo=zoneinfo.ZoneInfo(key='Europe/Berlin'))}"));
+    let zone =
+        error(read(b"{'a': datetime.datetime(2026, 1, 2, 3, 4, tzinfo=zoneinfo.ZoneInfo(key='Europe/Berlin'))}"));
     assert!(zone.message.contains("a time zone other than UTC"), "{}", zone.message);
 }
 

@@ -6,7 +6,7 @@ HOST    := $(shell rustc -vV | sed -n 's/^host: //p')
 STATIC  := target-static/$(HOST)/release/longshore
 IMAGE_FILE ?= target-static/longshore-image.tar
 
-.PHONY: help setup build release demo test check test-cluster fuzz bench-reader timeline static image chart manifests cluster-up cluster-down cluster-shell clean
+.PHONY: help setup build release demo test check test-cluster fuzz bench-reader bench-sql timeline static image chart manifests cluster-up cluster-down cluster-shell clean
 
 help: ## Lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  \1  /p' $(MAKEFILE_LIST) | column -t -l 2
@@ -38,6 +38,10 @@ fuzz: setup ## Fuzzes the result reader: FUZZ_SECONDS=60 a target, by default 20
 bench-reader: ## Speed of the result reader beside its peers, and the memory that it holds
 	cargo bench --locked --no-default-features --bench result_reader
 	cargo test --locked --release --no-default-features --test reader_memory -- --nocapture
+
+bench-sql: ## CPU time of the SQL runner beside DuckDB's, where there is one (pip install duckdb-cli)
+	cargo build --locked --release
+	python3 scripts/bench-sql.py target/release/longshore target/bench-sql
 
 timeline: cluster-up ## Prints the timeline of a run on the test cluster, beside kubectl's
 	cargo test --locked --test cluster --no-run

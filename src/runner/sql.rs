@@ -1,21 +1,28 @@
 //! `longshore runner sql`: SQL over CSV files, in an SQLite database in memory.
 //!
 //! The story of a request: read and check it ([`request`]), let only one reading statement through ([`policy`]), find
-//! its files ([`source`]), load them and ask ([`database`]), tell the result ([`result`]). The time limit covers all of
-//! it, loading included, and `exec_time_ms` is measured likewise.
+//! its files ([`source`]), load those that it mentions ([`mentions`], [`content`], [`csv_file`], [`database`]), put the
+//! statement in words by which SQLite does not mislead ([`rewrite`], [`functions`]), ask, and tell the result
+//! ([`result`]) with what is to be known of it ([`warning`]). The time limit covers all of it, loading included, and
+//! `exec_time_ms` is measured likewise.
 
 mod builtin;
+mod content;
 mod csv_file;
 mod database;
 mod deadline;
 mod error;
+mod functions;
 mod hint;
+mod mentions;
 mod name;
 mod policy;
 mod request;
 mod result;
+mod rewrite;
 mod source;
 mod value;
+mod warning;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -70,17 +77,29 @@ async fn load_and_query(
     deadline: &Deadline,
     notes: &mut (dyn Write + Send),
 ) -> Result<Answer, RunError> {
-    let sql = policy::one_query(&request.sql).await?;
-    let sources = source::resolve(&request.data, env)?;
-    let mut database = Database::open(deadline.clone()).await?;
-    for source in &sources {
+    let query = policy::one_query(&request.sql).await?;
+    let sources = source::resolve(&request.data, env, &query.mentions)?;
+    let known = sources.iter().map(|source| source.table.clone()).collect();
+    let mut database = Database::open(deadline.clone(), known).await?;
+    let (mut columns, mut warnings) = (Vec::new(), Vec::new());
+    for source in sources.iter().filter(|source| query.mentions.table(&source.table)) {
         let start = Instant::now();
-        let loaded = database.load(source).await?;
-        let (rows, columns, ms) = (loaded.rows, loaded.columns.len(), start.elapsed().as_millis());
-        note(notes, format_args!("loaded {} ({rows} rows, {columns} columns) in {ms} ms", source.table));
+        let loaded = database.load(source, &query.mentions, request.csv).await?;
+        let (rows, used, all) = (loaded.rows, loaded.columns.len(), loaded.file_columns);
+        let ms = start.elapsed().as_millis();
+        note(notes, format_args!("loaded {} ({rows} rows, {used} of {all} columns) in {ms} ms", source.table));
+        columns.extend(loaded.columns);
+        warnings.extend(loaded.warnings);
+    }
+    let adapted = rewrite::adapt(&query.sql, columns).await?;
+    warnings.extend(adapted.warnings);
+    let warnings = warning::bounded(warnings);
+    for warning in &warnings {
+        note(notes, format_args!("warning: {}", warning.message()));
     }
     let start = Instant::now();
-    let answer = database.query(&sql, Limits { rows: request.max_rows, bytes: request.max_output_bytes }).await?;
+    let limits = Limits { rows: request.max_rows, bytes: request.max_output_bytes };
+    let answer = database.query(&query.sql, adapted.sql.as_deref(), warnings, limits).await?;
     let (rows, columns, ms) = (answer.rows.len(), answer.columns.len(), start.elapsed().as_millis());
     let cut = match answer.truncated {
         true if rows == request.max_rows => "; there are more (max_rows)",

@@ -1,19 +1,19 @@
 //! The SQLite database of one request: in memory, filled from CSV, then read only.
 
-use std::sync::Arc;
+mod load;
 
 use futures::TryStreamExt;
 use serde_json::Value;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteRow};
-use sqlx::{AssertSqlSafe, Column, ConnectOptions, Connection, Either, Executor, SqlSafeStr, SqlStr, Statement};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteRow, SqliteStatement};
+use sqlx::{AssertSqlSafe, Column, ConnectOptions, Connection, Either, Executor, SqlSafeStr, Statement, TypeInfo};
 
-use super::csv_file::{Cell, ColumnType, CsvError, Rows, Survey, survey};
 use super::deadline::Deadline;
-use super::error::{RunError, Violations};
+use super::error::RunError;
+use super::functions;
 use super::hint::{Table, explain};
 use super::result::Answer;
-use super::source::TableSource;
 use super::value::{json_bytes, row_to_json};
+use super::warning::Warning;
 
 /// What tables and query may use together, in bytes. SQLite counts it for the whole process.
 const MEMORY_BYTES: u64 = 256 * 1024 * 1024;
@@ -22,13 +22,11 @@ const MEMORY_BYTES: u64 = 256 * 1024 * 1024;
 /// worth.
 const STEPS_PER_LOOK: i32 = 1000;
 
-/// At most this many values go into one INSERT; SQLite allows 32,766.
-const VALUES_PER_INSERT: usize = 4096;
-
 /// What the result object has beside columns and rows, in bytes, generously.
 const ENVELOPE_BYTES: usize = 200;
 
-const OUT_OF_MEMORY: &str = "7";
+/// SQLite's code.
+const OUT_OF_MEMORY: i32 = 7;
 
 /// How much a query may return.
 #[derive(Debug, Clone, Copy)]
@@ -42,18 +40,22 @@ pub(super) struct Limits {
 #[derive(Debug)]
 pub(super) struct Database {
     connection: SqliteConnection,
-    tables: Vec<Table>,
+    /// The names of all tables there are, loaded or not.
+    known: Vec<String>,
+    loaded: Vec<Table>,
     deadline: Deadline,
 }
 
 impl Database {
-    /// An empty database.
+    /// An empty database. `known` are the tables that could be loaded.
     ///
     /// # Errors
     /// [`RunError::Internal`].
-    pub(super) async fn open(deadline: Deadline) -> Result<Self, RunError> {
+    pub(super) async fn open(deadline: Deadline, known: Vec<String>) -> Result<Self, RunError> {
         let options = SqliteConnectOptions::new()
             .in_memory(true)
+            // Nothing is rolled back: a request that fails to load ends.
+            .journal_mode(SqliteJournalMode::Off)
             // The root file system may be read-only, so what a sort can't hold stays in memory too.
             .pragma("temp_store", "MEMORY")
             .pragma("trusted_schema", "OFF")
@@ -66,58 +68,10 @@ impl Database {
         let mut handle = connection.lock_handle().await.map_err(internal)?;
         handle.set_progress_handler(STEPS_PER_LOOK, move || clock.keep_on());
         longshore_sqlite::refuse_quoted_texts(&mut handle)
+            .and_then(|()| functions::add_all(&mut handle))
             .map_err(|error| RunError::Internal(format!("SQLite: {error}")))?;
         drop(handle);
-        Ok(Self { connection, tables: Vec::new(), deadline })
-    }
-
-    /// Makes a table of `source` and returns what it has.
-    ///
-    /// # Errors
-    /// [`RunError::Validation`] if the file is not proper CSV, [`RunError::Execution`] if it doesn't fit in memory,
-    /// [`RunError::Timeout`].
-    pub(super) async fn load(&mut self, source: &TableSource) -> Result<Survey, RunError> {
-        let bad_csv = |error: CsvError| {
-            let mut violations = Violations::default();
-            violations.add(source.label.clone(), error.to_string());
-            RunError::Validation(violations)
-        };
-        let open = || source.content.open().map_err(|error| bad_csv(error.into()));
-        let survey = survey(open()?, || self.deadline.keep_on()).map_err(bad_csv)?;
-        self.deadline.check()?;
-
-        self.run(create_table(&source.table, &survey.columns)).await?;
-        let mut rows = Rows::new(open()?).map_err(bad_csv)?;
-        let columns = survey.columns.len();
-        let rows_per_insert = (VALUES_PER_INSERT / columns.max(1)).max(1);
-        let insert = |rows| AssertSqlSafe(Arc::new(insert_into(&source.table, columns, rows))).into_sql_str();
-        let full_insert = insert(rows_per_insert);
-        loop {
-            let (values, count) = next_values(&mut rows, &survey.columns, rows_per_insert).map_err(bad_csv)?;
-            if count == 0 {
-                break;
-            }
-            let statement = if count == rows_per_insert { full_insert.clone() } else { insert(count) };
-            self.insert(statement, values).await?;
-        }
-        let names = survey.columns.iter().map(|(name, _)| name.clone()).collect();
-        self.tables.push(Table { name: source.table.clone(), columns: names });
-        Ok(survey)
-    }
-
-    async fn insert(&mut self, statement: SqlStr, values: Vec<OwnedCell>) -> Result<(), RunError> {
-        self.deadline.check()?;
-        let mut query = sqlx::query(statement);
-        for value in values {
-            query = match value {
-                OwnedCell::Null => query.bind(None::<i64>),
-                OwnedCell::Integer(number) => query.bind(number),
-                OwnedCell::Real(number) => query.bind(number),
-                OwnedCell::Text(text) => query.bind(text),
-            };
-        }
-        let done = query.execute(&mut self.connection).await;
-        done.map(drop).map_err(|error| self.explained(error))
+        Ok(Self { connection, known, loaded: Vec::new(), deadline })
     }
 
     async fn run(&mut self, sql: String) -> Result<(), RunError> {
@@ -125,23 +79,41 @@ impl Database {
         done.map(drop).map_err(|error| self.explained(error))
     }
 
-    /// Runs `sql`, one query without a semicolon, within `limits`. No statement can write from here on.
+    /// Runs `sql`, one query without a semicolon, within `limits`; or what stands for it (see [`super::rewrite`]). No
+    /// statement can write from here on.
     ///
     /// # Errors
     /// [`RunError::Execution`], [`RunError::Policy`] or [`RunError::Timeout`].
-    pub(super) async fn query(&mut self, sql: &str, limits: Limits) -> Result<Answer, RunError> {
+    pub(super) async fn query(
+        &mut self,
+        sql: &str,
+        adapted: Option<&str>,
+        warnings: Vec<Warning>,
+        limits: Limits,
+    ) -> Result<Answer, RunError> {
         self.run("PRAGMA query_only = ON".to_owned()).await?;
-        let columns = self.columns_of(sql).await?;
-        let mut room = limits.bytes.saturating_sub(ENVELOPE_BYTES + json_bytes(&columns));
-        if room == 0 {
-            return Err(RunError::Execution("the names of the result's columns alone exceed max_output_bytes".into()));
+        let Shape { mut columns, booleans } = self.shape_of(adapted.unwrap_or(sql)).await?;
+        if adapted.is_some() {
+            // Columns without a name of their own are called by the words of the user.
+            let prepared = self.connection.prepare(AssertSqlSafe(sql.to_owned()).into_sql_str()).await;
+            let own = prepared.map(|prepared| names_of(&prepared)).unwrap_or_default();
+            if own.len() == columns.len() {
+                columns = own;
+            }
         }
-        let mut answer = Answer { columns, ..Answer::default() };
+        let sql = adapted.unwrap_or(sql);
+        let mut room = limits.bytes.saturating_sub(ENVELOPE_BYTES + json_bytes(&columns) + json_bytes(&warnings));
+        if room == 0 {
+            return Err(RunError::Execution(
+                "the names of the result's columns, and warnings, alone exceed max_output_bytes".into(),
+            ));
+        }
+        let mut answer = Answer { columns, warnings, ..Answer::default() };
         let statement = AssertSqlSafe(sql.to_owned());
         let mut found = sqlx::query(statement).fetch(&mut self.connection);
         let outcome: Result<(), sqlx::Error> = async {
             while let Some(row) = found.try_next().await? {
-                let fits = answer.rows.len() < limits.rows && take_row(&row, &mut answer.rows, &mut room)?;
+                let fits = answer.rows.len() < limits.rows && take_row(&row, &booleans, &mut answer.rows, &mut room)?;
                 if !fits {
                     answer.truncated = true;
                     break;
@@ -164,8 +136,8 @@ impl Database {
         self.connection.ping().await.map_err(|error| self.explained(error))
     }
 
-    /// The names of the query's columns. Nothing is run for it.
-    async fn columns_of(&mut self, sql: &str) -> Result<Vec<String>, RunError> {
+    /// What columns the query has. Nothing is run for it.
+    async fn shape_of(&mut self, sql: &str) -> Result<Shape, RunError> {
         let prepared = self.connection.prepare(AssertSqlSafe(sql.to_owned()).into_sql_str()).await;
         let prepared = prepared.map_err(|error| self.explained(error))?;
         if !matches!(prepared.parameters(), None | Some(Either::Right(0))) {
@@ -181,7 +153,9 @@ impl Database {
             }
             other => other,
         })?;
-        Ok(prepared.columns().iter().map(|column| column.name().to_owned()).collect())
+        // SQLite knows the declared type of what is a column of a table and nothing else.
+        let booleans = prepared.columns().iter().map(|column| column.type_info().name() == "BOOLEAN").collect();
+        Ok(Shape { columns: names_of(&prepared), booleans })
     }
 
     fn explained(&self, error: sqlx::Error) -> RunError {
@@ -189,13 +163,24 @@ impl Database {
             return self.deadline.error();
         }
         match error {
-            sqlx::Error::Database(error) if error.code().as_deref() == Some(OUT_OF_MEMORY) => out_of_memory(),
-            sqlx::Error::Database(error) => RunError::Execution(explain(error.message(), &self.tables)),
+            sqlx::Error::Database(error) if error.code().as_deref() == Some("7") => out_of_memory(),
+            sqlx::Error::Database(error) => RunError::Execution(explain(error.message(), &self.known, &self.loaded)),
             // What makes the driver's thread end is a value that it has no memory left to copy.
             sqlx::Error::WorkerCrashed => out_of_memory(),
             other => internal(other),
         }
     }
+}
+
+/// The columns of a query.
+struct Shape {
+    columns: Vec<String>,
+    /// Which of them are boolean columns of a table, so that 1 and 0 are shown as true and false.
+    booleans: Vec<bool>,
+}
+
+fn names_of(prepared: &SqliteStatement) -> Vec<String> {
+    prepared.columns().iter().map(|column| column.name().to_owned()).collect()
 }
 
 fn out_of_memory() -> RunError {
@@ -208,60 +193,17 @@ fn internal(error: sqlx::Error) -> RunError {
 }
 
 /// Adds `row` if it fits in what is left of `room`.
-fn take_row(row: &SqliteRow, rows: &mut Vec<Vec<Value>>, room: &mut usize) -> Result<bool, sqlx::Error> {
-    let Some(row) = row_to_json(row, *room)? else { return Ok(false) };
+fn take_row(
+    row: &SqliteRow,
+    booleans: &[bool],
+    rows: &mut Vec<Vec<Value>>,
+    room: &mut usize,
+) -> Result<bool, sqlx::Error> {
+    let Some(row) = row_to_json(row, booleans, *room)? else { return Ok(false) };
     let Some(left) = room.checked_sub(json_bytes(&row) + 1) else { return Ok(false) };
     *room = left;
     rows.push(row);
     Ok(true)
-}
-
-#[derive(Debug)]
-enum OwnedCell {
-    Null,
-    Integer(i64),
-    Real(f64),
-    Text(String),
-}
-
-impl From<Cell<'_>> for OwnedCell {
-    fn from(cell: Cell<'_>) -> Self {
-        match cell {
-            Cell::Null => Self::Null,
-            Cell::Integer(number) => Self::Integer(number),
-            Cell::Real(number) => Self::Real(number),
-            Cell::Text(text) => Self::Text(text.to_owned()),
-        }
-    }
-}
-
-/// The values of at most `count` more rows, and how many rows that are.
-fn next_values<R: std::io::Read>(
-    rows: &mut Rows<R>,
-    columns: &[(String, ColumnType)],
-    count: usize,
-) -> Result<(Vec<OwnedCell>, usize), CsvError> {
-    let mut values = Vec::with_capacity(count * columns.len());
-    for taken in 0..count {
-        let Some(record) = rows.next()? else { return Ok((values, taken)) };
-        values.extend(record.iter().zip(columns).map(|(field, (_, column))| Cell::new(field, *column).into()));
-    }
-    Ok((values, count))
-}
-
-fn create_table(table: &str, columns: &[(String, ColumnType)]) -> String {
-    let columns: Vec<String> =
-        columns.iter().map(|(name, column)| format!("{} {}", quoted(name), column.sql())).collect();
-    format!("CREATE TABLE {} ({})", quoted(table), columns.join(", "))
-}
-
-fn insert_into(table: &str, columns: usize, rows: usize) -> String {
-    let row = format!("({})", vec!["?"; columns].join(","));
-    format!("INSERT INTO {} VALUES {}", quoted(table), vec![row.as_str(); rows].join(","))
-}
-
-fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 #[cfg(test)]

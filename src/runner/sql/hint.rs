@@ -5,7 +5,7 @@ use super::name::did_you_mean;
 
 const HINT_BYTES: usize = 1200;
 
-/// A table that was loaded.
+/// A table that was loaded, with all columns of its file.
 #[derive(Debug)]
 pub(super) struct Table {
     pub(super) name: String,
@@ -13,10 +13,12 @@ pub(super) struct Table {
 }
 
 /// `message` of SQLite, with a hint where there is one.
-pub(super) fn explain(message: &str, tables: &[Table]) -> String {
+///
+/// `known` has the names of all tables there are, `tables` those that the statement uses.
+pub(super) fn explain(message: &str, known: &[String], tables: &[Table]) -> String {
     let hint = if let Some(name) = message.strip_prefix("no such table: ") {
-        let names: Vec<&str> = tables.iter().map(|table| table.name.as_str()).collect();
-        format!("{} (tables: {})", did_you_mean(unqualified(name), names.iter().copied()), names.join(", "))
+        let near = did_you_mean(unqualified(name), known.iter().map(String::as_str));
+        format!("{near} (tables: {})", known.join(", "))
     } else if let Some(name) = message.strip_prefix("no such column: ") {
         let columns = tables.iter().flat_map(|table| table.columns.iter().map(String::as_str));
         let near = did_you_mean(unqualified(name), columns);
@@ -28,10 +30,45 @@ pub(super) fn explain(message: &str, tables: &[Table]) -> String {
             "; this build of Longshore lacks {name}(): SQLite was built without the flags that .cargo/config.toml in \
              Longshore's repository sets (LIBSQLITE3_FLAGS), so build it from within the repository"
         )
+    } else if let Some(name) = message.strip_prefix("no such function: ") {
+        equivalent(name).map(|way| format!("; SQLite has {way}")).unwrap_or_default()
     } else {
         String::new()
     };
     shorten(format!("{message}{hint}"), HINT_BYTES)
+}
+
+/// What SQLite's SQL has for a function of other systems.
+fn equivalent(name: &str) -> Option<&'static str> {
+    Some(match name.to_ascii_lowercase().as_str() {
+        "now" | "getdate" | "sysdate" | "localtimestamp" => "datetime('now')",
+        "curdate" | "today" => "date('now')",
+        "to_char" | "date_format" | "format_date" => "strftime('%Y-%m', x)",
+        "to_date" | "str_to_date" | "strptime" | "to_timestamp" => "substr() and || to build YYYY-MM-DD",
+        "datediff" | "date_diff" | "timestampdiff" => {
+            "the difference of two dates in days: b - a, or julianday(b) - julianday(a)"
+        }
+        "dateadd" | "date_add" | "date_sub" => "date(x, '+7 days')",
+        "weekday" | "dayofweek" => "date_part('dow', x)",
+        "len" | "char_length" | "character_length" => "length(x)",
+        "left" => "substr(x, 1, n)",
+        "right" => "substr(x, -n)",
+        "position" | "strpos" | "charindex" | "locate" => "instr(text, part)",
+        "split_part" => "substr() with instr(), or regexp_extract(text, pattern, group)",
+        "nvl" | "isnull" => "ifnull(x, y)",
+        "if" => "iif(condition, x, y)",
+        "greatest" => "max(x, y)",
+        "least" => "min(x, y)",
+        "array_agg" | "list" | "collect_list" => "json_group_array(x)",
+        "listagg" => "group_concat(x, ', ')",
+        "bool_and" | "every" => "min(x)",
+        "bool_or" => "max(x)",
+        "approx_count_distinct" => "count(DISTINCT x)",
+        "safe_divide" => "x / nullif(y, 0)",
+        "lpad" | "rpad" => "printf('%5s', x)",
+        "initcap" => "upper(substr(x, 1, 1)) || lower(substr(x, 2))",
+        _ => return None,
+    })
 }
 
 /// Whether SQLite has this function only if it was built with SQLITE_ENABLE_MATH_FUNCTIONS or
@@ -93,8 +130,11 @@ mod tests {
         };
         let tables = [table("orders", &["id", "status"]), table("customers", &["id", "name"])];
         let cases = [
-            ("no such table: order", "no such table: order; did you mean \"orders\"? (tables: orders, customers)"),
-            ("no such table: zzz", "no such table: zzz (tables: orders, customers)"),
+            (
+                "no such table: order",
+                "no such table: order; did you mean \"orders\"? (tables: orders, customers, never_used)",
+            ),
+            ("no such table: zzz", "no such table: zzz (tables: orders, customers, never_used)"),
             (
                 "no such column: o.staus",
                 "no such column: o.staus; did you mean \"status\"? (columns: orders(id, status), customers(id, name))",
@@ -107,9 +147,11 @@ mod tests {
                  repository",
             ),
             ("no such function: foo", "no such function: foo"),
+            ("no such function: NVL", "no such function: NVL; SQLite has ifnull(x, y)"),
         ];
+        let known = ["orders".to_owned(), "customers".to_owned(), "never_used".to_owned()];
         for (message, explained) in cases {
-            assert_eq!(explain(message, &tables), explained);
+            assert_eq!(explain(message, &known, &tables), explained);
         }
     }
 }

@@ -3,12 +3,13 @@
 /// The most bytes a table name may have.
 const TABLE_NAME_BYTES: usize = 64;
 
-/// The table that a file called `file_name` becomes: its name without the extension.
+/// The table that a file called `file_name` becomes: its name without the extension, `.gz` apart.
 ///
 /// # Errors
 /// The rest of a sentence that begins with the field, if that is no usable table name.
 pub(super) fn table_name(file_name: &str) -> Result<String, String> {
-    let stem = file_name.rsplit_once('.').map_or(file_name, |(stem, _)| stem);
+    let name = file_name.strip_suffix(".gz").unwrap_or(file_name);
+    let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
     let head = stem.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
     let tail = stem.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
     if !head || !tail || stem.len() > TABLE_NAME_BYTES {
@@ -73,9 +74,13 @@ mod tests {
 
     #[test]
     fn table_names() {
-        for (file, table) in
-            [("orders.csv", "orders"), ("orders", "orders"), ("_x9.CSV", "_x9"), ("Orders.txt", "Orders")]
-        {
+        for (file, table) in [
+            ("orders.csv", "orders"),
+            ("orders", "orders"),
+            ("_x9.CSV", "_x9"),
+            ("Orders.txt", "Orders"),
+            ("a.csv.gz", "a"),
+        ] {
             assert_eq!(table_name(file).as_deref(), Ok(table));
         }
         let long = "x".repeat(65);

@@ -13,34 +13,61 @@ use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 use tokio::sync::oneshot;
 
 use super::error::{RunError, shorten};
+use super::mentions::Mentions;
 use super::name::is_pragma;
 
 /// How deep expressions and subqueries may nest.
 const DEPTH: usize = 200;
 
 /// A chain such as `1+1+…` becomes a tree as deep as it is long, and the tree is walked and freed by recursion. With
-/// SQL of at most 64 KiB this is some 2 KiB of stack for each level. Only what is used of it becomes real memory.
-const STACK_BYTES: usize = 64 * 1024 * 1024;
+/// SQL of at most 64 KiB this is some 8 KiB of stack for each level. Only what is used of it becomes real memory.
+const STACK_BYTES: usize = 256 * 1024 * 1024;
 
-/// The one statement in `sql`, without its semicolon and what follows it.
-///
-/// Works on a thread of its own, for its stack, and so that a time limit may leave it behind.
+/// A statement that may run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct OneQuery {
+    /// The statement, without its semicolon and what follows it.
+    pub(super) sql: String,
+    pub(super) mentions: Mentions,
+}
+
+/// The one statement in `sql`.
 ///
 /// # Errors
 /// [`RunError::Policy`] if `sql` is anything but one statement that reads, [`RunError::Execution`] if it has a syntax
 /// error.
-pub(super) async fn one_query(sql: &str) -> Result<String, RunError> {
-    let (answer, answered) = oneshot::channel();
+pub(super) async fn one_query(sql: &str) -> Result<OneQuery, RunError> {
     let text = sql.to_owned();
+    on_deep_stack(move || check(&text).map(|(sql, mentions)| OneQuery { sql: sql.to_owned(), mentions })).await
+}
+
+/// Does work on a syntax tree on a thread of its own, for its stack, and so that a time limit may leave it behind.
+///
+/// # Errors
+/// Those of `work`, or [`RunError::Internal`].
+pub(super) async fn on_deep_stack<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, RunError> + Send + 'static,
+) -> Result<T, RunError> {
+    let (answer, answered) = oneshot::channel();
     std::thread::Builder::new()
         .name("sql-policy".into())
         .stack_size(STACK_BYTES)
-        .spawn(move || answer.send(check(&text).map(str::to_owned)))
+        .spawn(move || answer.send(work()))
         .map_err(|error| RunError::Internal(format!("no thread to check the SQL: {error}")))?;
     answered.await.unwrap_or_else(|_| Err(RunError::Internal("the SQL check ended without a verdict".into())))
 }
 
-fn check(sql: &str) -> Result<&str, RunError> {
+/// The syntax tree of a statement that was let through; to be used within [`on_deep_stack`].
+///
+/// # Errors
+/// [`RunError::Internal`], since it was read before.
+pub(super) fn parse_query(sql: &str) -> Result<Statement, RunError> {
+    let parser = Parser::new(&SQLiteDialect {}).with_recursion_limit(DEPTH);
+    let parsed = parser.try_with_sql(sql).and_then(|mut parser| parser.parse_statement());
+    parsed.map_err(|error| RunError::Internal(format!("the SQL could not be read again: {error}")))
+}
+
+fn check(sql: &str) -> Result<(&str, Mentions), RunError> {
     let dialect = SQLiteDialect {};
     let mut tokens = Tokenizer::new(&dialect, sql)
         .tokenize_with_location()
@@ -48,6 +75,7 @@ fn check(sql: &str) -> Result<&str, RunError> {
     begins_with_query(&tokens)?;
     let statement = cut_at_semicolon(sql, &mut tokens)?;
 
+    let mentions = Mentions::of(&tokens);
     let mut parser = Parser::new(&dialect).with_recursion_limit(DEPTH).with_tokens_with_locations(tokens);
     let parsed = parser.parse_statement().map_err(syntax_error)?;
     let next = parser.next_token();
@@ -56,7 +84,7 @@ fn check(sql: &str) -> Result<&str, RunError> {
         return Err(RunError::Execution(format!("syntax error: expected the end of the statement, found {what}{at}")));
     }
     match parsed.visit(&mut OnlyReads) {
-        ControlFlow::Continue(()) => Ok(statement),
+        ControlFlow::Continue(()) => Ok((statement, mentions)),
         ControlFlow::Break(problem) => Err(RunError::Policy(problem.into())),
     }
 }
@@ -74,7 +102,7 @@ fn is_blank(token: &Token) -> bool {
 
 fn begins_with_query(tokens: &[TokenWithSpan]) -> Result<(), RunError> {
     let refused = |what: String| Err(RunError::Policy(format!("{what}; only SELECT and WITH … SELECT may run")));
-    match tokens.iter().map(|token| &token.token).find(|token| !is_blank(token)) {
+    match tokens.iter().map(|token| &token.token).find(|token| !is_blank(token) && **token != Token::LParen) {
         None => refused("there is no statement".into()),
         Some(Token::Word(word))
             if word.quote_style.is_none()

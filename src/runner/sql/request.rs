@@ -9,10 +9,12 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use super::RunnerEnv;
+use super::csv_file::{CsvOptions, is_delimiter};
 use super::error::{RunError, Violations};
 use super::name::{did_you_mean, is_dataset, table_name};
 
-const FIELDS: [&str; 6] = ["dataset", "files", "sql", "max_rows", "timeout_seconds", "max_output_bytes"];
+const FIELDS: [&str; 8] =
+    ["dataset", "files", "sql", "delimiter", "header", "max_rows", "timeout_seconds", "max_output_bytes"];
 const FILE_FIELDS: [&str; 2] = ["name", "path"];
 
 /// A request may have this many bytes (a run's input can't be larger either).
@@ -39,6 +41,8 @@ const MAX_OUTPUT_BYTES: Bounded =
 pub(super) struct SqlRequest {
     pub(super) data: DataChoice,
     pub(super) sql: String,
+    /// How the files are written.
+    pub(super) csv: CsvOptions,
     /// The most rows to return.
     pub(super) max_rows: usize,
     /// The limit for everything from reading the request to the last row, in seconds.
@@ -105,12 +109,14 @@ fn parse(bytes: &[u8]) -> Result<SqlRequest, RunError> {
     refuse_unknown(&fields, &FIELDS, "", &mut violations);
     let data = data_choice(&fields, &mut violations);
     let sql = sql(&fields, &mut violations);
+    let csv = csv_options(&fields, &mut violations);
     let [max_rows, timeout_seconds, max_output_bytes] =
         [MAX_ROWS, TIMEOUT_SECONDS, MAX_OUTPUT_BYTES].map(|field| field.read(&fields, &mut violations));
     violations.into_result()?;
     Ok(SqlRequest {
         data,
         sql,
+        csv,
         max_rows: usize::try_from(max_rows).unwrap_or(usize::MAX),
         timeout_seconds,
         max_output_bytes: usize::try_from(max_output_bytes).unwrap_or(usize::MAX),
@@ -220,6 +226,26 @@ fn sql(fields: &Map<String, Value>, violations: &mut Violations) -> String {
     };
     violations.add("sql", problem);
     String::new()
+}
+
+fn csv_options(fields: &Map<String, Value>, violations: &mut Violations) -> CsvOptions {
+    let delimiter = set(fields, "delimiter").and_then(|value| match value.as_str().map(str::as_bytes) {
+        Some([byte]) if is_delimiter(*byte) => Some(*byte),
+        _ => {
+            let problem =
+                "must be one character that separates fields: a tab, a blank or ASCII punctuation, but no quote";
+            violations.add("delimiter", problem);
+            None
+        }
+    });
+    let header = set(fields, "header").and_then(|value| {
+        if !value.is_boolean() {
+            let problem = format!("must be true or false (whether the first line has names), not {}", kind_of(value));
+            violations.add("header", problem);
+        }
+        value.as_bool()
+    });
+    CsvOptions { delimiter, header }
 }
 
 impl Bounded {

@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::error::RunError;
+use super::warning::Warning;
 
 /// The rows a query gave.
 #[derive(Debug, Default)]
@@ -14,6 +15,7 @@ pub(super) struct Answer {
     pub(super) rows: Vec<Vec<Value>>,
     /// Whether there were more rows than `rows`.
     pub(super) truncated: bool,
+    pub(super) warnings: Vec<Warning>,
 }
 
 /// The result object; its fields are described in `sql_result.schema.json`.
@@ -25,6 +27,7 @@ pub(super) struct SqlResult {
     row_count: usize,
     truncated: bool,
     exec_time_ms: u64,
+    warnings: Vec<Warning>,
     error: Option<ErrorBody>,
 }
 
@@ -60,6 +63,7 @@ impl SqlResult {
             rows: answer.rows,
             truncated: answer.truncated,
             exec_time_ms: u64::try_from(spent.as_millis()).unwrap_or(u64::MAX),
+            warnings: answer.warnings,
             error,
         }
     }
@@ -74,7 +78,7 @@ impl SqlResult {
             // Strings, numbers, lists and nulls always serialise; this keeps the contract if that ever changes.
             let message = Value::from(error.to_string());
             format!(
-                r#"{{"status":"error","columns":[],"rows":[],"row_count":0,"truncated":false,"exec_time_ms":0,"error":{{"type":"RUNNER_INTERNAL_ERROR","message":{message}}}}}"#
+                r#"{{"status":"error","columns":[],"rows":[],"row_count":0,"truncated":false,"exec_time_ms":0,"warnings":[],"error":{{"type":"RUNNER_INTERNAL_ERROR","message":{message}}}}}"#
             )
         })
     }
@@ -86,14 +90,19 @@ mod tests {
 
     #[test]
     fn every_field_is_always_there() {
-        let answer = Answer { columns: vec!["n".into()], rows: vec![vec![Value::from(1)]], truncated: true };
+        let answer = Answer {
+            columns: vec!["n".into()],
+            rows: vec![vec![Value::from(1)]],
+            truncated: true,
+            warnings: Vec::new(),
+        };
         assert_eq!(
             SqlResult::new(Ok(answer), Duration::from_millis(7)).to_json(),
-            r#"{"status":"success","columns":["n"],"rows":[[1]],"row_count":1,"truncated":true,"exec_time_ms":7,"error":null}"#
+            r#"{"status":"success","columns":["n"],"rows":[[1]],"row_count":1,"truncated":true,"exec_time_ms":7,"warnings":[],"error":null}"#
         );
         assert_eq!(
             SqlResult::new(Err(RunError::Timeout { seconds: 1 }), Duration::from_secs(1)).to_json(),
-            r#"{"status":"timeout","columns":[],"rows":[],"row_count":0,"truncated":false,"exec_time_ms":1000,"error":{"type":"RUNNER_TIMEOUT","message":"not finished within timeout_seconds = 1; loading the data counts"}}"#
+            r#"{"status":"timeout","columns":[],"rows":[],"row_count":0,"truncated":false,"exec_time_ms":1000,"warnings":[],"error":{"type":"RUNNER_TIMEOUT","message":"not finished within timeout_seconds = 1; loading the data counts"}}"#
         );
     }
 }

@@ -1,18 +1,17 @@
 //! From what a request names to the files that hold its tables. Nothing outside the run's files and the data directory
 //! is opened.
 
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::RunnerEnv;
 use super::builtin::DATASETS;
+use super::content::{Content, FILE_BYTES};
 use super::error::{RunError, Violations};
+use super::mentions::Mentions;
 use super::name::{DEMO, did_you_mean, is_dataset_name, table_name};
 use super::request::{DataChoice, FILES, FileRef};
-
-/// The most bytes a CSV file may have.
-const FILE_BYTES: u64 = 256 * 1024 * 1024;
 
 /// One table to be, and where its rows are.
 #[derive(Debug, Clone)]
@@ -24,38 +23,18 @@ pub(super) struct TableSource {
     pub(super) content: Content,
 }
 
-/// CSV text, compiled in or in a file.
-#[derive(Debug, Clone)]
-pub(super) enum Content {
-    BuiltIn(&'static str),
-    File(PathBuf),
-}
-
-impl Content {
-    /// Opens it at its beginning.
-    ///
-    /// # Errors
-    /// Those of the file system.
-    pub(super) fn open(&self) -> io::Result<Box<dyn Read + Send>> {
-        Ok(match self {
-            Self::BuiltIn(text) => Box::new(text.as_bytes()),
-            Self::File(path) => Box::new(File::open(path)?.take(FILE_BYTES)),
-        })
-    }
-}
-
-/// Finds the files of `choice`.
+/// Finds the files of `choice`. In a data set what the statement does not mention may be broken.
 ///
 /// # Errors
 /// [`RunError::Validation`] with every file that is missing, is not a file, is too large or lies elsewhere, with the
 /// data sets there are, or with the data directory if it can't be read.
-pub(super) fn resolve(choice: &DataChoice, env: &RunnerEnv) -> Result<Vec<TableSource>, RunError> {
+pub(super) fn resolve(choice: &DataChoice, env: &RunnerEnv, mentions: &Mentions) -> Result<Vec<TableSource>, RunError> {
     let mut violations = Violations::default();
     // Whatever is asked for: a data directory that is not there is a mistake of the operator's, which nobody would
     // notice if some requests were answered without it.
     check_data_directory(env, &mut violations);
     let sources = match choice {
-        DataChoice::Dataset(name) => dataset(name, env, &mut violations),
+        DataChoice::Dataset(name) => dataset(name, env, mentions, &mut violations),
         DataChoice::Files(files) => {
             let resolved = files.iter().enumerate().map(|(index, file)| (index, file, run_file(file, env)));
             let mut sources = Vec::with_capacity(files.len());
@@ -127,14 +106,14 @@ fn has_parent_step(path: &Path) -> bool {
 }
 
 /// The tables of a data set: of one that is compiled in if its name begins with `demo/`, else of the data directory.
-fn dataset(name: &str, env: &RunnerEnv, violations: &mut Violations) -> Vec<TableSource> {
+fn dataset(name: &str, env: &RunnerEnv, mentions: &Mentions, violations: &mut Violations) -> Vec<TableSource> {
     if let Some(found) = DATASETS.iter().find(|dataset| dataset.name == name) {
         return found.files.iter().filter_map(|(file, text)| built_in(name, file, text)).collect();
     }
     if let Some(root) = env.data.as_ref().filter(|_| is_dataset_name(name)) {
         let directory = root.join(name);
         if directory.is_dir() {
-            return directory_tables(name, &directory, root, violations);
+            return directory_tables(name, &directory, root, mentions, violations);
         }
     }
     let available = available(env);
@@ -153,8 +132,14 @@ fn built_in(dataset: &str, file: &str, text: &'static str) -> Option<TableSource
     Some(TableSource { table, label: format!("{dataset}/{file}"), content: Content::BuiltIn(text) })
 }
 
-fn directory_tables(name: &str, directory: &Path, root: &Path, violations: &mut Violations) -> Vec<TableSource> {
-    let files = match csv_files(directory) {
+fn directory_tables(
+    name: &str,
+    directory: &Path,
+    root: &Path,
+    mentions: &Mentions,
+    violations: &mut Violations,
+) -> Vec<TableSource> {
+    let files = match data_files(directory) {
         Ok(files) => files,
         Err(error) => {
             violations.add("dataset", format!("{name:?} can't be read: {error}"));
@@ -162,37 +147,53 @@ fn directory_tables(name: &str, directory: &Path, root: &Path, violations: &mut 
         }
     };
     if files.is_empty() || files.len() > FILES {
-        violations.add("dataset", format!("{name:?} must have 1 to {FILES} files *.csv, not {}", files.len()));
+        violations.add(
+            "dataset",
+            format!(
+                "{name:?} must have 1 to {FILES} files (*.csv, *.tsv, *.json, *.jsonl, each also *.gz), not {}",
+                files.len()
+            ),
+        );
         return Vec::new();
     }
     let mut sources: Vec<TableSource> = Vec::with_capacity(files.len());
     for file in files {
         let label = format!("{name}/{file}");
-        let checked = table_name(&file).and_then(|table| Ok((table, within(&directory.join(&file), &[root], &label)?)));
-        match checked {
-            Ok((table, _)) if sources.iter().any(|other| other.table.eq_ignore_ascii_case(&table)) => {
+        // A name that can't be a table's can't be mentioned either.
+        let Ok(table) = table_name(&file) else { continue };
+        let twice = sources.iter().any(|other| other.table.eq_ignore_ascii_case(&table));
+        let path = within(&directory.join(&file), &[root], &label);
+        match path {
+            _ if twice && mentions.table(&table) => {
                 violations.add("dataset", format!("{label:?}: table {table:?} is there twice"));
             }
-            Ok((table, path)) => sources.push(source(&table, &label, path)),
-            Err(problem) => violations.add("dataset", format!("{label:?}: {problem}")),
+            _ if twice => {}
+            Ok(path) => sources.push(source(&table, &label, path)),
+            Err(problem) if mentions.table(&table) => violations.add("dataset", format!("{label:?}: {problem}")),
+            Err(_) => {}
         }
     }
     sources
 }
 
-/// The names of the files `*.csv` that are not hidden, sorted.
-fn csv_files(directory: &Path) -> io::Result<Vec<String>> {
+/// The names of the files that can be tables and are not hidden, sorted.
+fn data_files(directory: &Path) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();
-        let is_csv = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"));
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        if is_csv && !name.starts_with('.') && !path.is_dir() {
+        if is_data_file(&name) && !name.starts_with('.') && !path.is_dir() {
             names.push(name);
         }
     }
     names.sort_unstable();
     Ok(names)
+}
+
+fn is_data_file(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let extension = name.strip_suffix(".gz").unwrap_or(&name).rsplit_once('.').map_or("", |(_, extension)| extension);
+    matches!(extension, "csv" | "tsv" | "json" | "jsonl" | "ndjson")
 }
 
 /// The names of all data sets, sorted.

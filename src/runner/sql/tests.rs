@@ -25,10 +25,10 @@ async fn a_built_in_data_set_answers_without_configuration() {
     result["exec_time_ms"] = json!(0);
     let expected = json!({
         "status": "success", "columns": ["category", "n"], "rows": [["office", 7], ["cables", 4]], "row_count": 2,
-        "truncated": false, "exec_time_ms": 0, "error": null,
+        "truncated": false, "exec_time_ms": 0, "warnings": [], "error": null,
     });
     assert_eq!(result, expected);
-    assert!(notes.contains("loaded orders (480 rows, 11 columns) in "), "{notes}");
+    assert!(notes.contains("loaded products (40 rows, 1 of 7 columns) in ") && !notes.contains("orders"), "{notes}");
     assert!(notes.contains("query: 2 rows, 2 columns in "), "{notes}");
 }
 
@@ -181,4 +181,36 @@ async fn schemas_say_what_the_runner_does() {
     let keys: Vec<&String> = result.as_object().unwrap().keys().collect();
     assert_eq!(keys, schema["properties"].as_object().unwrap().keys().collect::<Vec<_>>());
     assert_eq!(json!(keys), schema["required"]);
+}
+
+/// Statements that once gave a silently wrong answer, by what they were read from.
+#[tokio::test]
+async fn cases_from_elsewhere() {
+    let cases: Value = serde_json::from_str(include_str!("../../../tests/cases/sql.json")).unwrap();
+    let mut wrong = Vec::new();
+    for case in cases.as_array().unwrap() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = case["file"].as_str().unwrap();
+        let bytes = match case["input"]["text"].as_str() {
+            Some(text) => text.as_bytes().to_vec(),
+            None => data_encoding::BASE64.decode(case["input"]["base64"].as_str().unwrap().as_bytes()).unwrap(),
+        };
+        std::fs::write(dir.path().join(file), bytes).unwrap();
+        let env = RunnerEnv { files: Some(dir.path().to_owned()), ..RunnerEnv::default() };
+        let (result, _) = ask(json!({"files": [{"path": file}], "sql": case["sql"]}), env).await;
+        let warned = result["warnings"].as_array().is_some_and(|warnings| !warnings.is_empty());
+        let message = result["error"]["message"].as_str().unwrap_or_default();
+        let same = result["rows"] == case["expect"];
+        let right = match (case["expect"].as_str(), case["warned"].as_bool()) {
+            (Some("error"), _) => {
+                result["status"] == "error" && message.contains(case["says"].as_str().unwrap_or_default())
+            }
+            (_, Some(true)) => warned && result["status"] == "success",
+            _ => same,
+        };
+        if !right {
+            wrong.push(format!("{} ({}): {result}", case["id"], case["kind"]));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

@@ -11,15 +11,19 @@ use sqlx::{Decode, Row, Sqlite, TypeInfo, ValueRef};
 /// The row's values, or none if one of them alone has more than `room` bytes.
 ///
 /// INTEGER is an integer with all its digits, REAL a number (an infinite one is null), TEXT a string (bytes that are
-/// not UTF-8 are replaced by U+FFFD), BLOB a string of lower-case hexadecimal digits.
+/// not UTF-8 are replaced by U+FFFD), BLOB a string of lower-case hexadecimal digits. In a column that `booleans` says is
+/// boolean, INTEGER is true or false.
 ///
 /// # Errors
 /// Those of sqlx, which the query's own values don't cause.
-pub(super) fn row_to_json(row: &SqliteRow, room: usize) -> Result<Option<Vec<Value>>, sqlx::Error> {
+pub(super) fn row_to_json(row: &SqliteRow, booleans: &[bool], room: usize) -> Result<Option<Vec<Value>>, sqlx::Error> {
     let mut values = Vec::with_capacity(row.len());
     for index in 0..row.len() {
         let Some(value) = to_json(row.try_get_raw(index)?, room).map_err(sqlx::Error::Decode)? else { return Ok(None) };
-        values.push(value);
+        values.push(match value.as_i64() {
+            Some(number) if booleans.get(index) == Some(&true) => Value::Bool(number != 0),
+            _ => value,
+        });
     }
     Ok(Some(values))
 }

@@ -3,17 +3,32 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::super::source::Content;
+use super::super::content::Content;
+use super::super::csv_file::CsvOptions;
+use super::super::mentions::Mentions;
+use super::super::policy;
+use super::super::source::TableSource;
 use super::*;
 
 const LIMITS: Limits = Limits { rows: 100, bytes: 100_000 };
 
 async fn database(seconds: u64, files: &[(&str, &'static str)]) -> Database {
-    let mut database = Database::open(Deadline::new(Instant::now(), seconds)).await.unwrap();
+    let known = files.iter().map(|(table, _)| (*table).to_owned()).collect();
+    let mut database = Database::open(Deadline::new(Instant::now(), seconds), known).await.unwrap();
     for (table, text) in files {
-        database.load(&source(table, text)).await.unwrap();
+        database.load(&source(table, text), &everything().await, CsvOptions::default()).await.unwrap();
     }
     database
+}
+
+async fn everything() -> Mentions {
+    policy::one_query("SELECT * FROM sqlite_schema").await.unwrap().mentions
+}
+
+impl Database {
+    async fn ask(&mut self, sql: &str, limits: Limits) -> Result<Answer, RunError> {
+        self.query(sql, None, Vec::new(), limits).await
+    }
 }
 
 fn source(table: &str, text: &'static str) -> TableSource {
@@ -22,7 +37,7 @@ fn source(table: &str, text: &'static str) -> TableSource {
 
 async fn rows(sql: &str) -> Value {
     let mut database = database(60, &[("t", "i,r,s\n1,1.5,x\n9007199254740993,,y\n,2,\"it's \"\"q\"\"\"\n")]).await;
-    json!(database.query(sql, LIMITS).await.unwrap().rows)
+    json!(database.ask(sql, LIMITS).await.unwrap().rows)
 }
 
 #[tokio::test]
@@ -47,7 +62,7 @@ async fn values_keep_their_types() {
 #[tokio::test]
 async fn columns_are_named_even_without_rows_and_may_repeat() {
     let mut database = database(60, &[("t", "a b,\"c\"\"d\",select\n1,2,3\n")]).await;
-    let answer = database.query("SELECT *, 1 AS x, 2 AS x FROM t WHERE 0", LIMITS).await.unwrap();
+    let answer = database.ask("SELECT *, 1 AS x, 2 AS x FROM t WHERE 0", LIMITS).await.unwrap();
     assert_eq!(answer.columns, ["a b", "c\"d", "select", "x", "x"]);
 }
 
@@ -56,16 +71,16 @@ async fn limits_cut_and_say_so() {
     let many = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c LIMIT 10) SELECT x, 'four' FROM c";
     let mut database = database(60, &[]).await;
     for (max, truncated) in [(9, true), (10, false), (11, false)] {
-        let answer = database.query(many, Limits { rows: max, ..LIMITS }).await.unwrap();
+        let answer = database.ask(many, Limits { rows: max, ..LIMITS }).await.unwrap();
         assert_eq!((answer.rows.len(), answer.truncated), (max.min(10), truncated), "{max}");
     }
     let tight = Limits { bytes: ENVELOPE_BYTES + 60, ..LIMITS };
-    let answer = database.query(many, tight).await.unwrap();
+    let answer = database.ask(many, tight).await.unwrap();
     assert!(answer.truncated && (1..10).contains(&answer.rows.len()), "{} rows", answer.rows.len());
-    let one_large = database.query("SELECT zeroblob(1000000)", LIMITS).await.unwrap();
+    let one_large = database.ask("SELECT zeroblob(1000000)", LIMITS).await.unwrap();
     assert!(one_large.truncated && one_large.rows.is_empty());
     let no_room = Limits { bytes: ENVELOPE_BYTES + 3, ..LIMITS };
-    assert_eq!(database.query(many, no_room).await.unwrap_err().kind(), "SQL_EXECUTION_ERROR");
+    assert_eq!(database.ask(many, no_room).await.unwrap_err().kind(), "SQL_EXECUTION_ERROR");
 }
 
 #[tokio::test]
@@ -73,7 +88,7 @@ async fn the_byte_limit_holds_for_the_whole_object() {
     let mut database = database(60, &[]).await;
     let sql = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c LIMIT 2000) SELECT x, hex(randomblob(x % 50)), '\"\n' FROM c";
     for bytes in [1024, 5000, 20_000] {
-        let answer = database.query(sql, Limits { rows: 1000, bytes }).await.unwrap();
+        let answer = database.ask(sql, Limits { rows: 1000, bytes }).await.unwrap();
         assert!(answer.truncated);
         let object = super::super::result::SqlResult::new(Ok(answer), Duration::from_secs(60)).to_json();
         assert!(object.len() <= bytes && object.len() + 400 > bytes, "{} of {bytes}", object.len());
@@ -83,7 +98,7 @@ async fn the_byte_limit_holds_for_the_whole_object() {
 #[tokio::test]
 async fn nothing_can_be_written_after_loading() {
     let mut database = database(60, &[("t", "a\n1\n")]).await;
-    database.query("SELECT 1", LIMITS).await.unwrap();
+    database.ask("SELECT 1", LIMITS).await.unwrap();
     for sql in ["DELETE FROM t", "CREATE TABLE u (a)", "INSERT INTO t VALUES (2)"] {
         assert!(database.run(sql.to_owned()).await.is_err(), "{sql}");
     }
@@ -96,7 +111,7 @@ async fn what_sqlite_does_not_read_as_one_query_is_refused() {
     for sql in
         ["SELECT 1; SELECT 2", "ATTACH ':memory:' AS x", "PRAGMA query_only", "DELETE FROM t", "EXPLAIN SELECT 1"]
     {
-        assert_eq!(database.query(sql, LIMITS).await.unwrap_err().kind(), "SQL_POLICY_VIOLATION", "{sql}");
+        assert_eq!(database.ask(sql, LIMITS).await.unwrap_err().kind(), "SQL_POLICY_VIOLATION", "{sql}");
     }
 }
 
@@ -118,11 +133,11 @@ async fn mistakes_are_explained() {
         ("SELECT readfile('/etc/passwd')", "no such function: readfile"),
     ];
     for (sql, expected) in cases {
-        let error = database.query(sql, LIMITS).await.unwrap_err();
+        let error = database.ask(sql, LIMITS).await.unwrap_err();
         assert_eq!((error.kind(), error.to_string().as_str()), ("SQL_EXECUTION_ERROR", expected), "{sql}");
     }
     for sql in ["SELECT ?", "SELECT ?7", "SELECT :id", "SELECT $id", "SELECT @id"] {
-        let error = database.query(sql, LIMITS).await.unwrap_err();
+        let error = database.ask(sql, LIMITS).await.unwrap_err();
         assert!(error.to_string().starts_with("the SQL has parameters"), "{sql}: {error}");
     }
 }
@@ -134,7 +149,7 @@ async fn too_much_memory_is_an_error_and_never_fewer_rows() {
     // limit of a request is for.
     for sql in ["SELECT hex(zeroblob(200000000))", "SELECT zeroblob(140000000)"] {
         let mut database = database(60, &[]).await;
-        match tokio::time::timeout(std::time::Duration::from_secs(20), database.query(sql, LIMITS)).await {
+        match tokio::time::timeout(std::time::Duration::from_secs(20), database.ask(sql, LIMITS)).await {
             Ok(answer) => assert_eq!(answer.unwrap_err().kind(), "SQL_EXECUTION_ERROR", "{sql}"),
             // Dropping it would wait for that thread.
             Err(_) => std::mem::forget(database),
@@ -145,9 +160,10 @@ async fn too_much_memory_is_an_error_and_never_fewer_rows() {
 #[tokio::test]
 async fn a_bad_file_is_named_with_its_line() {
     let mut database = database(60, &[]).await;
-    let error = database.load(&source("t", "a,b\n1,2\n3\n")).await.unwrap_err();
+    let error =
+        database.load(&source("t", "a,b\n1,2\n3\n"), &everything().await, CsvOptions::default()).await.unwrap_err();
     assert_eq!(error.kind(), "VALIDATION_ERROR");
-    assert_eq!(error.to_string(), "t.csv: line 3: 1 fields, but the header has 2");
+    assert!(error.to_string().starts_with("t.csv: line 3: 1 fields, but the header has 2"), "{error}");
 }
 
 #[tokio::test]
@@ -159,15 +175,55 @@ async fn wide_and_long_tables_are_loaded_whole() {
         Box::leak(format!("n\n{}", (0..10_000).map(|n| format!("{n}\n")).collect::<String>()).into_boxed_str());
     let mut database = database(60, &[("wide", wide), ("long", long)]).await;
     let sql = "SELECT (SELECT sum(c1499) FROM wide), count(*), sum(n), max(n) FROM long";
-    assert_eq!(json!(database.query(sql, LIMITS).await.unwrap().rows), json!([[4497, 10_000, 49_995_000, 9999]]));
+    assert_eq!(json!(database.ask(sql, LIMITS).await.unwrap().rows), json!([[4497, 10_000, 49_995_000, 9999]]));
 }
 
 #[tokio::test]
 async fn the_deadline_ends_loading_and_queries() {
     let endless = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c";
     let mut running = database(1, &[]).await;
-    assert_eq!(running.query(endless, LIMITS).await.unwrap_err().kind(), "RUNNER_TIMEOUT");
+    assert_eq!(running.ask(endless, LIMITS).await.unwrap_err().kind(), "RUNNER_TIMEOUT");
 
-    let mut late = Database::open(Deadline::new(Instant::now(), 0)).await.unwrap();
-    assert_eq!(late.load(&source("t", "a\n1\n")).await.unwrap_err().kind(), "RUNNER_TIMEOUT");
+    let mut late = Database::open(Deadline::new(Instant::now(), 0), Vec::new()).await.unwrap();
+    let error = late.load(&source("t", "a\n1\n"), &everything().await, CsvOptions::default()).await.unwrap_err();
+    assert_eq!(error.kind(), "RUNNER_TIMEOUT");
+}
+
+#[tokio::test]
+async fn a_wrong_guess_from_the_first_rows_is_made_good() {
+    let mut text = "a,b,c,d\n".to_owned();
+    for n in 0..3000 {
+        text.push_str(&format!("{n},{n},NA,1.5\n"));
+    }
+    text.push_str("0.5,x,7,1.50\n");
+    let text: &'static str = Box::leak(text.into_boxed_str());
+    let mut database = database(60, &[("t", text)]).await;
+    let sql = "SELECT typeof(a), typeof(b), typeof(c), d, count(*) FROM t GROUP BY 1, 2, 3, 4 ORDER BY 5";
+    let expected = json!([["real", "text", "integer", "1.50", 1], ["real", "text", "null", "1.5", 3000]]);
+    assert_eq!(json!(database.ask(sql, LIMITS).await.unwrap().rows), expected);
+}
+
+#[tokio::test]
+async fn only_the_columns_that_are_mentioned_are_loaded() {
+    let mut database = Database::open(Deadline::new(Instant::now(), 60), vec!["t".into()]).await.unwrap();
+    let sql = "SELECT sum(b), count(*) FROM t";
+    let mentions = policy::one_query(sql).await.unwrap().mentions;
+    let loaded = database.load(&source("t", "a,b,c\n1,2,x\n3,4,y\n"), &mentions, CsvOptions::default()).await.unwrap();
+    assert_eq!((loaded.rows, loaded.columns.len(), loaded.file_columns), (2, 1, 3));
+    assert_eq!(json!(database.ask(sql, LIMITS).await.unwrap().rows), json!([[6, 2]]));
+    let error = database.ask("SELECT d FROM t", LIMITS).await.unwrap_err().to_string();
+    assert!(error.ends_with("(columns: t(a, b, c))"), "{error}");
+}
+
+#[tokio::test]
+async fn a_boolean_column_is_shown_as_such() {
+    let mut database = database(60, &[("t", "id,active\n1,true\n2,False\n3,\n")]).await;
+    for (sql, expected) in [
+        ("SELECT active FROM t", json!([[true], [false], [null]])),
+        ("SELECT active, count(*) FROM t WHERE active GROUP BY active", json!([[true, 1]])),
+        ("SELECT sum(active), max(active), active = 1 FROM t", json!([[1, 1, 1]])),
+        ("SELECT a FROM (SELECT active AS a FROM t) WHERE NOT a", json!([[false]])),
+    ] {
+        assert_eq!(json!(database.ask(sql, LIMITS).await.unwrap().rows), expected, "{sql}");
+    }
 }

@@ -13,6 +13,7 @@ fn defaults() {
     let expected = SqlRequest {
         data: DataChoice::Dataset("demo/shop".into()),
         sql: "SELECT 1".into(),
+        csv: CsvOptions::default(),
         max_rows: 200,
         timeout_seconds: 10,
         max_output_bytes: 786_432,
@@ -29,6 +30,12 @@ fn null_is_unset_and_whole_floats_are_whole_numbers() {
     let file = FileRef { table: "Orders".into(), path: "a/Orders.csv".into() };
     assert_eq!(request.data, DataChoice::Files(vec![file]));
     assert_eq!((request.max_rows, request.timeout_seconds), (10, 60));
+}
+
+#[test]
+fn how_the_files_are_written_can_be_said() {
+    let request = parse(br#"{"dataset": "a", "sql": "S", "delimiter": "\t", "header": false}"#).unwrap();
+    assert_eq!(request.csv, CsvOptions { delimiter: Some(b'\t'), header: Some(false) });
 }
 
 #[test]
@@ -75,6 +82,13 @@ fn single_violations() {
             "files[1]: table \"A\" is there twice, from \"a.csv\" and \"b/A.csv\"",
         ),
         (r#"{"sql": "a\u0000b", "dataset": "a"}"#, "sql: holds a NUL character"),
+        (
+            r#"{"sql": "S", "dataset": "a", "delimiter": ";;"}"#,
+            "delimiter: must be one character that separates fields",
+        ),
+        (r#"{"sql": "S", "dataset": "a", "delimiter": "\""}"#, "delimiter: must be one character"),
+        (r#"{"sql": "S", "dataset": "a", "delimiter": 7}"#, "delimiter: must be one character"),
+        (r#"{"sql": "S", "dataset": "a", "header": "no"}"#, "header: must be true or false"),
         (r#"{"sql": null, "dataset": "a"}"#, "sql: is required"),
         (r#"{"sql": 1, "dataset": "a"}"#, "sql: must be a string, not a number"),
         (r#"{"sql": "S", "dataset": "a", "max_rows": -1}"#, "max_rows: must be a whole number from 1 to 1000, not -1"),

@@ -1,0 +1,280 @@
+//! A file becomes a table: its columns that the statement may use, in one pass as a rule.
+//!
+//! The types of the columns are guessed from the first rows. Then all rows are inserted while the types are checked
+//! against every value; only if a guess was wrong is the table made again, with the types that are then known.
+
+use std::io::Read;
+
+use longshore_sqlite::{Insert, SqliteError, Value};
+
+use super::super::content::Text;
+use super::super::csv_file::{ColumnType, CsvError, CsvFile, CsvOptions, Shape, Tally};
+use super::super::error::{RunError, Violations};
+use super::super::hint::Table;
+use super::super::mentions::Mentions;
+use super::super::rewrite::LoadedColumn;
+use super::super::source::TableSource;
+use super::super::warning::Warning;
+use super::{Database, internal};
+
+/// The types are guessed from so many rows.
+const GUESS_ROWS: u64 = 1000;
+
+/// The clock is looked at after so many rows.
+const ROWS_PER_LOOK: u64 = 1024;
+
+/// What became of a file.
+#[derive(Debug)]
+pub(in super::super) struct Loaded {
+    pub(in super::super) rows: u64,
+    /// The columns that were loaded.
+    pub(in super::super) columns: Vec<LoadedColumn>,
+    /// How many columns the file has.
+    pub(in super::super) file_columns: usize,
+    pub(in super::super) warnings: Vec<Warning>,
+}
+
+/// A column that the statement may use.
+struct Used {
+    /// Its place in a record.
+    place: usize,
+    name: String,
+    tally: Tally,
+    /// JSON says that it has texts.
+    is_text: bool,
+}
+
+impl Used {
+    fn column_type(&self, comma_groups: bool) -> ColumnType {
+        if self.is_text { ColumnType::Text } else { self.tally.column_type(comma_groups) }
+    }
+}
+
+/// Why a pass over a file ended before its end.
+enum Stop {
+    Csv(CsvError),
+    Sqlite(SqliteError),
+    Late,
+}
+
+impl From<CsvError> for Stop {
+    fn from(error: CsvError) -> Self {
+        Self::Csv(error)
+    }
+}
+
+impl Database {
+    /// Makes a table of `source` with the columns that `mentions` names.
+    ///
+    /// # Errors
+    /// [`RunError::Validation`] if the file is not proper CSV, [`RunError::Execution`] if it doesn't fit in memory,
+    /// [`RunError::Timeout`].
+    pub(in super::super) async fn load(
+        &mut self,
+        source: &TableSource,
+        mentions: &Mentions,
+        options: CsvOptions,
+    ) -> Result<Loaded, RunError> {
+        let label = &source.label;
+        let bad_csv = |error: CsvError| {
+            let mut violations = Violations::default();
+            violations.add(label.clone(), error.to_string());
+            RunError::Validation(violations)
+        };
+        self.deadline.check()?;
+        let text = Text::new(&source.content, options.is_unset()).map_err(bad_csv)?;
+        let options = if text.is_json() { CsvOptions { delimiter: Some(b','), header: Some(true) } } else { options };
+        let open =
+            || text.open().map_err(CsvError::from).and_then(|input| CsvFile::open(input, options)).map_err(bad_csv);
+
+        let mut sample = open()?;
+        let all_columns = sample.columns.clone();
+        let (comma_groups, guesses) = (sample.comma_groups, std::mem::take(&mut sample.guesses));
+        let mut used = used_columns(&all_columns, mentions, &text);
+        // A fault in the first rows is met again, and told then.
+        let _ = pass_over(&mut sample, &mut used, GUESS_ROWS, None, || self.deadline.keep_on());
+        drop(sample);
+        let guess: Vec<ColumnType> = used.iter().map(|column| column.column_type(comma_groups)).collect();
+        for column in &mut used {
+            column.tally = Tally::default();
+        }
+
+        self.create(&source.table, &used, &guess, &all_columns).await?;
+        let first = self.fill(&source.table, &mut open()?, &mut used, &guess, true).await?;
+        let (rows, fits) = first.map_err(|stop| self.stopped(stop, bad_csv))?;
+        let types: Vec<ColumnType> = used.iter().map(|column| column.column_type(comma_groups)).collect();
+        if !fits || types != guess {
+            self.run(format!("DROP TABLE {}", quoted(&source.table))).await?;
+            self.create(&source.table, &used, &types, &all_columns).await?;
+            let second = self.fill(&source.table, &mut open()?, &mut used, &types, false).await?;
+            if second.map_err(|stop| self.stopped(stop, bad_csv))? != (rows, true) {
+                return Err(RunError::Internal(format!("{} changed while it was read", source.label)));
+            }
+        }
+
+        let mut warnings: Vec<Warning> =
+            guesses.into_iter().map(|guess| Warning::general(format!("{}: {guess}", source.label))).collect();
+        let mut columns = Vec::with_capacity(used.len());
+        for (column, column_type) in used.iter().zip(types) {
+            let warning = column.tally.warning(&source.table, &column.name, comma_groups).filter(|_| !column.is_text);
+            columns.push(LoadedColumn {
+                table: source.table.clone(),
+                name: column.name.clone(),
+                column: column_type,
+                reported: warning.is_some(),
+            });
+            warnings.extend(warning);
+        }
+        let file_columns = all_columns.len();
+        self.loaded.push(Table { name: source.table.clone(), columns: all_columns });
+        Ok(Loaded { rows, columns, file_columns, warnings })
+    }
+
+    /// Makes the table. One that no column of is used has one all the same, since it has rows.
+    async fn create(
+        &mut self,
+        table: &str,
+        used: &[Used],
+        types: &[ColumnType],
+        all: &[String],
+    ) -> Result<(), RunError> {
+        let mut columns: Vec<String> =
+            used.iter().zip(types).map(|(column, sql)| format!("{} {}", quoted(&column.name), sql.sql())).collect();
+        if columns.is_empty() {
+            columns.extend(all.first().map(|name| quoted(name)));
+        }
+        self.run(format!("CREATE TABLE {} ({})", quoted(table), columns.join(", "))).await
+    }
+
+    /// Inserts all rows, by the types given. With `check` every value is also taken into account for the column's true
+    /// type; then it is inserted only as long as all fit. Returns the number of rows, and whether all fitted.
+    async fn fill<R: Read>(
+        &mut self,
+        table: &str,
+        file: &mut CsvFile<R>,
+        used: &mut [Used],
+        types: &[ColumnType],
+        check: bool,
+    ) -> Result<Result<(u64, bool), Stop>, RunError> {
+        self.run("BEGIN".to_owned()).await?;
+        let deadline = self.deadline.clone();
+        let mut handle = self.connection.lock_handle().await.map_err(internal)?;
+        let values = vec!["?"; used.len().max(1)].join(",");
+        let statement = format!("INSERT INTO {} VALUES ({values})", quoted(table));
+        let done = match Insert::prepare(&mut handle, &statement) {
+            Ok(mut insert) => {
+                let target = Target { insert: &mut insert, types, check };
+                pass_over(file, used, u64::MAX, Some(target), || deadline.keep_on())
+            }
+            Err(error) => Err(Stop::Sqlite(error)),
+        };
+        drop(handle);
+        if done.is_ok() {
+            self.run("COMMIT".to_owned()).await?;
+        }
+        Ok(done)
+    }
+
+    fn stopped(&self, stop: Stop, bad_csv: impl FnOnce(CsvError) -> RunError) -> RunError {
+        match stop {
+            Stop::Late => self.deadline.error(),
+            Stop::Csv(error) => bad_csv(error),
+            Stop::Sqlite(_) if self.deadline.stopped_work() => self.deadline.error(),
+            Stop::Sqlite(error) if error.code == super::OUT_OF_MEMORY => super::out_of_memory(),
+            Stop::Sqlite(error) => RunError::Internal(format!("SQLite: {error}")),
+        }
+    }
+}
+
+/// Where rows go.
+struct Target<'a, 'h> {
+    insert: &'a mut Insert<'h>,
+    types: &'a [ColumnType],
+    check: bool,
+}
+
+/// Goes over at most `most` rows. Without a target values are only taken into account.
+fn pass_over<R: Read>(
+    file: &mut CsvFile<R>,
+    used: &mut [Used],
+    most: u64,
+    mut target: Option<Target<'_, '_>>,
+    keep_on: impl Fn() -> bool,
+) -> Result<(u64, bool), Stop> {
+    let mut rows = 0;
+    let mut fits = true;
+    while rows < most && file.advance()? {
+        rows += 1;
+        if rows % ROWS_PER_LOOK == 0 && !keep_on() {
+            return Err(Stop::Late);
+        }
+        let (records, line) = (&file.records, file.records.line());
+        // SQLite has room for as many columns as a file may have; a row's values are few, and short-lived.
+        let mut values: Vec<Value<'_>> = Vec::with_capacity(used.len().max(1));
+        for (index, column) in used.iter_mut().enumerate() {
+            let field = records.field(column.place);
+            let shape = Shape::of(field);
+            let Some(target) = &target else {
+                column.tally.see(shape, field, line);
+                continue;
+            };
+            if target.check {
+                column.tally.see(shape, field, line);
+            }
+            let column_type = target.types.get(index).copied().unwrap_or(ColumnType::Text);
+            match cell(shape, field, column_type) {
+                Some(value) => values.push(value),
+                None if column_type == ColumnType::Text => {
+                    return Err(CsvError::NotUtf8 { line, field: column.place + 1 }.into());
+                }
+                // With true types this happens only if the file changes meanwhile.
+                None => {
+                    fits = false;
+                    values.push(Value::Null);
+                }
+            }
+        }
+        if used.is_empty() {
+            values.push(Value::Null);
+        }
+        if let Some(target) = target.as_mut().filter(|_| fits) {
+            target.insert.row(&values).map_err(Stop::Sqlite)?;
+        }
+    }
+    Ok((rows, fits))
+}
+
+/// The value of a field in a column of this type, if it has one.
+fn cell(shape: Shape, field: &[u8], column: ColumnType) -> Option<Value<'_>> {
+    if shape == Shape::Empty {
+        return Some(Value::Null);
+    }
+    Some(match (column, shape) {
+        (ColumnType::Text, _) => Value::Text(std::str::from_utf8(field).ok()?),
+        (_, Shape::Missing) => Value::Null,
+        (ColumnType::Date, Shape::Date | Shape::DateTime(_)) => {
+            Value::Text(std::str::from_utf8(field.trim_ascii()).ok()?)
+        }
+        (ColumnType::Boolean, Shape::Boolean(truth)) => Value::Integer(i64::from(truth)),
+        (ColumnType::Integer, Shape::Integer(number) | Shape::GroupedInteger(number)) => Value::Integer(number),
+        #[expect(clippy::cast_precision_loss, reason = "`Tally` makes such columns TEXT")]
+        (ColumnType::Real, Shape::Integer(number) | Shape::GroupedInteger(number)) => Value::Real(number as f64),
+        (ColumnType::Real, Shape::Real { value, .. } | Shape::GroupedReal(value)) => Value::Real(value),
+        _ => return None,
+    })
+}
+
+fn used_columns(all: &[String], mentions: &Mentions, text: &Text) -> Vec<Used> {
+    let used = all.iter().enumerate().filter(|(_, name)| mentions.column(name));
+    used.map(|(place, name)| Used {
+        place,
+        name: name.clone(),
+        tally: Tally::default(),
+        is_text: text.strings.contains(name),
+    })
+    .collect()
+}
+
+pub(super) fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}

@@ -5,45 +5,56 @@
 
 use jiff::Timestamp;
 
-use super::facts::{AttemptFacts, AttemptPhase, MainFacts, RunFacts};
+use super::facts::{AttemptFacts, MainFacts, RunFacts, Terminated};
 use super::failure::{Failure, FailureReason};
 use super::record::Record;
 use super::result::{Reported, ResultInfo, ResultOutcome, ResultState};
 use super::run::{Attempt, Run, RunState, Timeline, shown_duration};
 use super::spec::ResultMode;
 
+mod due;
 mod outcome;
+mod platform;
 mod responsible;
 mod waiting;
 
+pub(crate) use due::look_again;
 pub(crate) use outcome::budget_deadline;
-pub use outcome::{Outcome, conclude};
+pub use outcome::{Outcome, WHOLE_SECOND, conclude};
 pub(crate) use waiting::start_deadline;
 pub use waiting::{hopeless, known_cause};
 
-/// What is told of the run that these facts are of. `now` is used for the time spent waiting and
-/// for nothing that decides.
+/// What is told of the run that these facts are of. `now` is used for the time spent waiting, and to
+/// bound what is waited for.
+///
+/// A run is terminal only once its record stands: what is concluded without one can still be
+/// concluded otherwise, after a crash or by another server, and the first record decides.
 #[must_use]
 pub fn derive(facts: &RunFacts, now: Timestamp) -> Run {
-    match &facts.record {
-        Some(record) => from_record(facts, record),
-        None => from_observation(facts, now),
+    if let Some(record) = &facts.record {
+        return from_record(facts, record);
     }
+    let mut run = from_observation(facts, now);
+    // What an operator has to know first.
+    for note in [&facts.trouble, &facts.damage].into_iter().flatten() {
+        run.message = format!("{note}; {}", run.message);
+    }
+    run
 }
 
 /// Whether the program of the last attempt has ended, and its result has to be read now.
 #[must_use]
-pub fn result_is_due(facts: &RunFacts) -> bool {
+pub fn result_is_due(facts: &RunFacts, now: Timestamp) -> bool {
     facts.record.is_none()
         && facts.result.is_none()
         && facts.submission.effective.result_mode != ResultMode::None
-        && conclude(facts).is_some_and(|outcome| outcome.ran)
+        && conclude(facts, now).is_some_and(|outcome| outcome.ran)
 }
 
 /// Outcome and result, once both are final; `None` before.
 #[must_use]
-pub fn settle(facts: &RunFacts) -> Option<(Outcome, Option<ResultInfo>)> {
-    let mut outcome = conclude(facts)?;
+pub fn settle(facts: &RunFacts, now: Timestamp) -> Option<(Outcome, Option<ResultInfo>)> {
+    let mut outcome = conclude(facts, now)?;
     let mode = facts.submission.effective.result_mode;
     if mode == ResultMode::None {
         return Some((outcome, None));
@@ -127,48 +138,23 @@ fn from_record(facts: &RunFacts, record: &Record) -> Run {
 }
 
 fn from_observation(facts: &RunFacts, now: Timestamp) -> Run {
-    let concluded = conclude(facts);
-    let waits_for_record = facts.submission.effective.result_mode != ResultMode::None;
-    match (&concluded, settle(facts)) {
-        // Without a result there is nothing to keep before the end is told: the facts alone say it.
-        (Some(outcome), Some((settled, result))) if !waits_for_record => {
-            told(facts, outcome, Some(&settled), result, settled.state, settled.message.clone())
-        }
-        (Some(outcome), _) => {
-            let message = "the program has ended; its result is being read".to_owned();
-            told(facts, outcome, None, Some(ResultInfo::pending()), RunState::Finishing, message)
-        }
-        (None, _) => live(facts, now),
-    }
-}
-
-fn told(
-    facts: &RunFacts,
-    outcome: &Outcome,
-    settled: Option<&Outcome>,
-    result: Option<ResultInfo>,
-    state: RunState,
-    message: String,
-) -> Run {
-    let end = settled.and_then(|_| outcome.finish_time.or_else(|| latest_time(facts)));
+    let Some(outcome) = conclude(facts, now) else { return live(facts, now) };
+    let message = match settle(facts, now) {
+        Some(_) if outcome.ran => "the program has ended; how it did is being recorded",
+        Some(_) => "nothing of it runs; how it ended is being recorded",
+        None => "the program has ended; its result is being read",
+    };
+    let result = (facts.submission.effective.result_mode != ResultMode::None).then(ResultInfo::pending);
     Run {
-        state,
-        message,
-        timeline: timeline(facts, Some(outcome), end),
-        attempts: attempts(facts, settled),
-        failure: settled.and_then(|s| s.failure.clone()),
+        state: RunState::Finishing,
+        message: message.to_owned(),
+        timeline: timeline(facts, Some(&outcome), None),
+        attempts: attempts(facts, None),
         result,
         exit_code: outcome.exit_code,
         stop: facts.stop.clone(),
         ..skeleton(facts)
     }
-}
-
-/// A time for the end of a run whose program never ran, that is the same on every look.
-fn latest_time(facts: &RunFacts) -> Option<Timestamp> {
-    let job_end = facts.last_attempt().and_then(|a| a.job_end.as_ref()).and_then(|e| e.time);
-    let stop = facts.stop.as_ref().map(|s| s.request_time);
-    job_end.max(stop)
 }
 
 fn live(facts: &RunFacts, now: Timestamp) -> Run {
@@ -179,7 +165,7 @@ fn live(facts: &RunFacts, now: Timestamp) -> Run {
         Some(attempt) => waiting::explain(facts, attempt, now),
     };
     let result = (facts.submission.effective.result_mode != ResultMode::None).then(ResultInfo::pending);
-    let ended = attempt.and_then(|a| a.main.terminated());
+    let ended = attempt.filter(|a| a.main.started()).and_then(|a| a.main.terminated());
     Run {
         state,
         waiting_reason: word,
@@ -187,7 +173,7 @@ fn live(facts: &RunFacts, now: Timestamp) -> Run {
         timeline: timeline(facts, None, None),
         attempts: attempts(facts, None),
         result,
-        exit_code: ended.map(|t| t.exit_code),
+        exit_code: ended.and_then(Terminated::code),
         stop: facts.stop.clone(),
         ..base
     }
@@ -213,6 +199,7 @@ fn skeleton(facts: &RunFacts) -> Run {
         submitter: submission.submitter.clone(),
         payload_digest: submission.digest.sha256.clone(),
         expire_time: None,
+        delete_time: facts.deleted_at,
     }
 }
 
@@ -254,7 +241,11 @@ fn attempts(facts: &RunFacts, outcome: Option<&Outcome>) -> Vec<Attempt> {
             create_time: attempt.create_time,
             start_time: started_at(attempt),
             finish_time: end.and_then(|t| t.finished_at),
-            exit_code: end.map(|t| t.exit_code),
+            exit_code: match end {
+                Some(end) => end.code(),
+                // A Job that is complete has an exit code though its Pod is gone.
+                None => outcome.filter(|_| index + 1 == last).and_then(|o| o.exit_code),
+            },
             signal: end.and_then(outcome::signal),
             failure: outcome.filter(|_| index + 1 == last).and_then(|o| o.failure.clone()),
             evidence: attempt.evidence.clone(),
@@ -267,19 +258,6 @@ fn attempts(facts: &RunFacts, outcome: Option<&Outcome>) -> Vec<Attempt> {
 fn spent(since: Option<Timestamp>, now: Timestamp) -> Option<String> {
     let seconds = since.map(|since| now.duration_since(since).as_secs()).filter(|s| *s > 0)?;
     Some(shown_duration(std::time::Duration::from_secs(seconds.unsigned_abs())))
-}
-
-/// Whether nothing of the attempt runs or will run, and all that is needed to tell why is there.
-///
-/// Pod and Job come from two watches without an order: of a Pod that is gone the Job's condition
-/// says why, so it is waited for, unless we stopped the run and know why. Its controller sets it
-/// within seconds; a Job that is being deleted is stopped by an intent of its own.
-fn is_over(facts: &RunFacts, attempt: &AttemptFacts) -> bool {
-    match attempt.phase {
-        AttemptPhase::Gone => attempt.job_end.is_some() || facts.stop.is_some(),
-        AttemptPhase::Absent => attempt.job_end.as_ref().is_some_and(|end| end.final_),
-        phase => phase.is_over(),
-    }
 }
 
 #[cfg(test)]

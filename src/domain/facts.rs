@@ -3,6 +3,7 @@
 //! A backend fills this from what it sees (Job, Pod and Events; or a run directory) and nothing
 //! else; [`super::derive`] and [`super::plan`] decide from it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -12,7 +13,13 @@ use super::name::RunName;
 use super::record::Record;
 use super::result::{Reported, ResultOutcome};
 use super::run::{Evidence, StopIntent};
-use super::spec::{EffectiveSpec, RunSpec};
+use super::spec::{
+    ContainerWorkload, EffectiveSpec, NetworkMode, Placement, Resources, ResultMode, ResultScan, RunSpec, Workload,
+};
+
+mod remember;
+
+pub use remember::{Remembered, SUSPENDED, remember};
 
 /// What is observed of one run.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,6 +38,10 @@ pub struct RunFacts {
     pub released: bool,
     /// Whether a queue holds it back.
     pub suspended: bool,
+    /// What of it was changed by somebody else and can't be read: the rest goes on without.
+    pub damage: Option<String>,
+    /// What keeps the stop or the record from being written. Backends leave it `None`.
+    pub trouble: Option<String>,
     /// When somebody asked to delete the anchor.
     pub deleted_at: Option<Timestamp>,
     /// When the record may go, if a retention clock runs.
@@ -69,6 +80,45 @@ pub struct Submission {
     pub result_marker: String,
 }
 
+impl Submission {
+    /// What is assumed of a run whose submission can't be read any more, so that it can be told,
+    /// stopped and let go of: clocks that never pass, and no result.
+    #[must_use]
+    pub fn unreadable(create_time: Timestamp) -> Self {
+        const FOR_EVER: Duration = Duration::from_secs(10 * 365 * 86_400);
+        let effective = EffectiveSpec {
+            workload: Workload::Container(ContainerWorkload::default()),
+            env: Vec::new(),
+            resources: Resources::default(),
+            run_as_user: 0,
+            run_as_group: 0,
+            fs_group: 0,
+            read_only_root_filesystem: true,
+            runtime_class_name: None,
+            start_timeout: FOR_EVER,
+            run_timeout: FOR_EVER,
+            termination_grace: Duration::from_secs(30),
+            retention: Duration::from_secs(86_400),
+            volumes: Vec::new(),
+            network_mode: NetworkMode::None,
+            placement: Placement::default(),
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+            result_mode: ResultMode::None,
+            result_scan: ResultScan::Off,
+            tmp_size: None,
+        };
+        Self {
+            spec: RunSpec::default(),
+            effective,
+            digest: super::digest::PayloadDigest::default(),
+            create_time,
+            submitter: String::new(),
+            result_marker: String::new(),
+        }
+    }
+}
+
 /// What is observed of one attempt.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AttemptFacts {
@@ -80,6 +130,10 @@ pub struct AttemptFacts {
     pub create_time: Option<Timestamp>,
     /// How the Job ended, if it did.
     pub job_end: Option<JobEnd>,
+    /// The Job's own `activeDeadlineSeconds`; Longshore sets none but with a stop.
+    pub job_deadline: Option<Duration>,
+    /// Whether the Job makes no Pod any more (`parallelism: 0`).
+    pub closed: bool,
     /// Where the Pod stands.
     pub phase: AttemptPhase,
     /// Uid of the Pod, or identity of the process.
@@ -102,16 +156,24 @@ pub struct AttemptFacts {
     pub status_message: Option<String>,
     /// Condition `DisruptionTarget`.
     pub disruption: Option<Explanation>,
+    /// Since when the Pod's node does not report any more, by the control plane's word, although
+    /// the last it reported is that `run` runs.
+    pub silent_since: Option<Timestamp>,
+    /// Whether the Pod is over and says nothing of container `run`: its node refused it, or has
+    /// thrown away what it knew.
+    pub emptied: bool,
     /// Why it has no node or no Pod yet, or an init container stands still.
     pub waiting: Option<Explanation>,
     /// Container `run`.
     pub main: MainFacts,
-    /// Whether another container of ours or of an admission webhook still runs.
+    /// Whether another container of ours or of an admission webhook still runs, or waits to.
     pub others_running: bool,
     /// Whether the input Secret is known to be there (or not needed).
     pub input_ready: bool,
     /// What the cluster said, oldest first.
     pub evidence: Vec<Evidence>,
+    /// What earlier looks have shown. Backends leave it empty; see [`remember`].
+    pub remembered: Remembered,
 }
 
 /// How a Job ended.
@@ -193,10 +255,14 @@ impl MainFacts {
         match self {
             Self::Waiting(_) => false,
             Self::Running { .. } => true,
-            Self::Terminated(end) => !matches!(end.reason.as_str(), "StartError" | "ContainerCannotRun" | NOT_EXECUTED),
+            Self::Terminated(end) => end.started(),
         }
     }
 }
+
+/// [`Terminated::reason`] where the kubelet found no container any more: the exit code beside it is
+/// made up.
+pub const STATUS_UNKNOWN: &str = "ContainerStatusUnknown";
 
 /// How a container ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -213,6 +279,20 @@ pub struct Terminated {
     pub started_at: Option<Timestamp>,
     /// When it ended.
     pub finished_at: Option<Timestamp>,
+}
+
+impl Terminated {
+    /// Whether the program ever ran: the runtime may have been unable to start the container.
+    #[must_use]
+    pub fn started(&self) -> bool {
+        !matches!(self.reason.as_str(), "StartError" | "ContainerCannotRun" | NOT_EXECUTED)
+    }
+
+    /// The exit code, if it is the program's.
+    #[must_use]
+    pub fn code(&self) -> Option<i32> {
+        (self.reason != STATUS_UNKNOWN).then_some(self.exit_code)
+    }
 }
 
 /// Something in the backend's own words.

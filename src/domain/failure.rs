@@ -26,6 +26,13 @@ impl Failure {
         Self { reason, failure_class: reason.class(), message: message.into(), exit_code: None, signal: None }
     }
 
+    /// The same, of another class than goes with the reason.
+    #[must_use]
+    pub fn of_class(mut self, class: FailureClass) -> Self {
+        self.failure_class = class;
+        self
+    }
+
     /// The same, with how the program ended.
     #[must_use]
     pub fn with_exit(mut self, exit_code: Option<i32>, signal: Option<i32>) -> Self {
@@ -38,7 +45,11 @@ impl Failure {
     #[must_use]
     pub fn retryable(&self) -> bool {
         self.failure_class == FailureClass::Infra
-            || matches!(self.reason, FailureReason::Unschedulable | FailureReason::Quota | FailureReason::QueueDeadline)
+            || (self.failure_class == FailureClass::Policy
+                && matches!(
+                    self.reason,
+                    FailureReason::Unschedulable | FailureReason::Quota | FailureReason::QueueDeadline
+                ))
     }
 }
 

@@ -4,21 +4,22 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::derive::{Outcome, budget_deadline, conclude, hopeless, record, settle, start_deadline, started_at};
+use super::derive::{
+    Outcome, budget_deadline, conclude, hopeless, look_again, record, settle, start_deadline, started_at,
+};
 use super::facts::{AttemptFacts, AttemptPhase, MainFacts, RunFacts, Terminated};
 use super::record::{Record, fits_inline};
 use super::result::ResultInfo;
 use super::run::{StopCause, StopIntent};
-
-/// How long an image that its registry refuses may still turn up before the run is given up.
-pub const PULL_PATIENCE: SignedDuration = SignedDuration::from_secs(15);
 
 /// One thing to do to a run's objects. Doing it twice is doing it once.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
     /// Write the stop intent, unless one is written: the first writer wins.
     WriteStop(StopIntent),
-    /// End an attempt whose `run` never started (Job `activeDeadlineSeconds: 1`).
+    /// See that nothing of an attempt starts any more whose `run` was not seen to have started: one
+    /// patch of its Job (`parallelism: 0` and `activeDeadlineSeconds: 1`), and the Pod's deadline
+    /// where there is a Pod. What has started meanwhile is ended as by [`Action::EndStarted`].
     EndUnstarted {
         /// Attempt, from 1.
         attempt: u32,
@@ -81,20 +82,22 @@ pub fn plan(facts: &RunFacts, now: Timestamp) -> Plan {
     if let Some(record) = &facts.record {
         return after_record(facts, record, now);
     }
-    if let Some((outcome, result)) = settle(facts) {
+    if let Some((outcome, result)) = settle(facts, now) {
         return write_record(facts, &outcome, result, now);
     }
     let Some(attempt) = facts.last_attempt() else {
         return Plan::default();
     };
-    if let Some(end) = attempt.main.terminated() {
+    let mut plan = match (attempt.main.terminated(), &facts.stop) {
         // What is missing is its cause or its result.
-        return settle_cause(facts, attempt, end, now);
+        (Some(end), _) => settle_cause(facts, attempt, end, now),
+        (None, Some(_)) => enforce_stop(attempt),
+        (None, None) => watch_clocks(facts, attempt, now),
+    };
+    if let Some(bound) = look_again(facts, now) {
+        plan.wake_at = Some(plan.wake_at.unwrap_or(bound).min(bound));
     }
-    match &facts.stop {
-        Some(_) => enforce_stop(attempt),
-        None => watch_clocks(facts, attempt, now),
-    }
+    plan
 }
 
 fn write_record(facts: &RunFacts, outcome: &Outcome, mut result: Option<ResultInfo>, now: Timestamp) -> Plan {
@@ -111,7 +114,7 @@ fn write_record(facts: &RunFacts, outcome: &Outcome, mut result: Option<ResultIn
 /// The Pod's end tells the cause of a doubtful exit; other containers must not keep it from that.
 fn settle_cause(facts: &RunFacts, attempt: &AttemptFacts, end: &Terminated, now: Timestamp) -> Plan {
     let keeps_on = attempt.others_running && !attempt.phase.is_over() && attempt.deleted_at.is_none();
-    if !keeps_on || conclude(facts).is_some() {
+    if !keeps_on || conclude(facts, now).is_some() {
         return Plan::default();
     }
     match end.finished_at {
@@ -129,46 +132,73 @@ fn end_others(facts: &RunFacts, attempt: &AttemptFacts, since: Timestamp, now: T
     }
 }
 
-/// The record is durable: end what outlives `run`, and let go once the Job has ended.
+/// The record is durable: end what outlives `run`, see that nothing runs again, and let go once the
+/// Job has ended, or never will.
 fn after_record(facts: &RunFacts, record: &Record, now: Timestamp) -> Plan {
-    if facts.released {
-        return Plan::default();
-    }
-    let effective = &facts.submission.effective;
-    let attempt = facts.last_attempt();
-    let ended = attempt.is_some_and(|a| a.job_end.as_ref().is_some_and(|end| end.final_));
-    if ended || facts.deleted_at.is_some() {
-        let reason = record.failure.as_ref().map_or_else(|| record.state.as_str(), |f| f.reason.as_str());
-        return Plan::of(Action::Release {
-            reason: reason.to_owned(),
-            message: record.message.clone(),
-            retention: effective.retention,
-        });
-    }
-    match attempt {
-        // A Job that is held back and has no Pod never ends, so nothing would ever let go of it.
-        Some(attempt) if facts.suspended && matches!(attempt.phase, AttemptPhase::Absent | AttemptPhase::Gone) => {
-            Plan::of(Action::Delete)
+    let Some(attempt) = facts.last_attempt() else {
+        return release(facts, record);
+    };
+    let ended = attempt.job_end.as_ref().is_some_and(|end| end.final_);
+    if !ended && facts.deleted_at.is_none() {
+        if attempt.others_running && attempt.main.terminated().is_some() {
+            return end_others(facts, attempt, record.record_time, now);
         }
-        Some(attempt) if attempt.others_running && attempt.main.terminated().is_some() => {
-            end_others(facts, attempt, record.record_time, now)
+        // Its queue may let it go on, or its Pod was not seen, or starts late.
+        let plan = match attempt.main.terminated() {
+            None => enforce_stop(attempt),
+            Some(_) if attempt.deleted_at.is_some() || attempt.phase == AttemptPhase::Gone => close(attempt),
+            Some(_) => Plan::default(),
+        };
+        if !plan.actions.is_empty() {
+            return plan;
         }
-        // It was let go of by its queue, or its Pod was not seen, when the stop was recorded.
-        Some(attempt) if facts.stop.is_some() && attempt.main.terminated().is_none() => enforce_stop(attempt),
-        _ => Plan::default(),
     }
+    match facts.expire_time.filter(|_| facts.released) {
+        // A TTL takes the rest. It never acts on a Job that did not finish.
+        Some(_) if ended || facts.deleted_at.is_some() => Plan::default(),
+        Some(expire_time) if now < expire_time => Plan::wake(expire_time),
+        Some(_) => Plan::of(Action::Delete),
+        None if ended || facts.deleted_at.is_some() || (facts.suspended && !is_live(attempt)) => release(facts, record),
+        None => Plan::default(),
+    }
+}
+
+fn release(facts: &RunFacts, record: &Record) -> Plan {
+    let reason = record.failure.as_ref().map_or_else(|| record.state.as_str(), |f| f.reason.as_str());
+    Plan::of(Action::Release {
+        reason: reason.to_owned(),
+        message: record.message.clone(),
+        retention: facts.submission.effective.retention,
+    })
+}
+
+/// Whether its Pod is there and not over.
+fn is_live(attempt: &AttemptFacts) -> bool {
+    attempt.phase != AttemptPhase::Absent && !attempt.phase.is_over()
 }
 
 /// DESIGN §4's stop table: what is done once the intent is written.
 fn enforce_stop(attempt: &AttemptFacts) -> Plan {
+    if !attempt.main.started() || attempt.phase == AttemptPhase::Gone {
+        return close(attempt);
+    }
     if attempt.deleted_at.is_some() || attempt.phase.is_over() {
         return Plan::default();
     }
-    if attempt.main.started() {
-        Plan::of(Action::EndStarted { attempt: attempt.number })
-    } else {
-        Plan::of(Action::EndUnstarted { attempt: attempt.number })
+    Plan::of(Action::EndStarted { attempt: attempt.number })
+}
+
+/// Sees that the Job makes no Pod, and that one that is there starts nothing.
+fn close(attempt: &AttemptFacts) -> Plan {
+    let is_going = attempt.deleted_at.is_some();
+    let nothing_starts = attempt.closed && (!is_live(attempt) || is_going);
+    // A Pod that is over ends its Job, unless it was taken from it.
+    let ends_by_itself = matches!(attempt.phase, AttemptPhase::Succeeded | AttemptPhase::Failed) && !is_going;
+    let has_ended = attempt.job_end.as_ref().is_some_and(|end| end.final_);
+    if nothing_starts || ends_by_itself || has_ended {
+        return Plan::default();
     }
+    Plan::of(Action::EndUnstarted { attempt: attempt.number })
 }
 
 fn watch_clocks(facts: &RunFacts, attempt: &AttemptFacts, now: Timestamp) -> Plan {
@@ -179,6 +209,7 @@ fn watch_clocks(facts: &RunFacts, attempt: &AttemptFacts, now: Timestamp) -> Pla
             actor: "external".to_owned(),
             request_time: time,
             failure: None,
+            failure_class: None,
         }));
     }
     // No clock of ours runs in a queue, nor while the Job of a Pod that is gone has yet to say why.
@@ -186,14 +217,19 @@ fn watch_clocks(facts: &RunFacts, attempt: &AttemptFacts, now: Timestamp) -> Pla
         return Plan::default();
     }
     if attempt.main.started() {
-        return lower_deadline(facts, attempt).map_or_else(Plan::default, Plan::of);
+        let live = is_live(attempt) && attempt.deleted_at.is_none();
+        return lower_deadline(facts, attempt).filter(|_| live).map_or_else(Plan::default, Plan::of);
+    }
+    // Nothing starts in a Pod that is over; what its Job says of it is waited for.
+    if attempt.phase.is_over() {
+        return Plan::default();
     }
     let timeout = SignedDuration::try_from(facts.submission.effective.start_timeout).unwrap_or(SignedDuration::MAX);
     let start_due = facts.submission.create_time.checked_add(timeout).unwrap_or(Timestamp::MAX);
     if now >= start_due {
         return stop_for(StopCause::StartDeadline, start_deadline(facts, attempt), now);
     }
-    match hopeless(attempt, now, PULL_PATIENCE) {
+    match hopeless(attempt, now) {
         Some(Ok(failure)) => stop_for(StopCause::StartFailure, failure, now),
         Some(Err(due)) => Plan::wake(due.min(start_due)),
         None => Plan::wake(start_due),
@@ -207,6 +243,7 @@ fn stop_for(cause: StopCause, failure: super::failure::Failure, now: Timestamp) 
         actor: "longshore".to_owned(),
         request_time: now,
         failure: Some(failure.reason),
+        failure_class: Some(failure.failure_class).filter(|class| *class != failure.reason.class()),
     }))
 }
 
@@ -222,5 +259,7 @@ fn lower_deadline(facts: &RunFacts, attempt: &AttemptFacts) -> Option<Action> {
         .then_some(Action::LowerDeadline { attempt: attempt.number, deadline: wanted })
 }
 
+#[cfg(test)]
+mod histories;
 #[cfg(test)]
 mod tests;

@@ -163,6 +163,8 @@ pub struct Limits {
     pub default_limits: BTreeMap<String, String>,
     /// What limits may be at most, by resource name. A name that is not here is not bounded.
     pub max_limits: BTreeMap<String, String>,
+    /// Smallest memory limit with which a container can be started here, a quantity.
+    pub min_memory: String,
     /// Size of `/tmp` if unset, a quantity.
     pub default_tmp_size: String,
     /// User and group if unset.
@@ -197,6 +199,8 @@ impl Default for Limits {
             default_requests: quantities(&[("cpu", "100m"), ("memory", "128Mi"), ("ephemeral-storage", "64Mi")]),
             default_limits: quantities(&[("cpu", "1"), ("memory", "512Mi"), ("ephemeral-storage", "1Gi")]),
             max_limits: BTreeMap::new(),
+            // Below it the runtime itself is killed before the program begins, again and again.
+            min_memory: "4Mi".to_owned(),
             default_tmp_size: "64Mi".to_owned(),
             default_user: 65_532,
             min_user: 1,

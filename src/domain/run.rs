@@ -46,6 +46,8 @@ pub struct Run {
     pub payload_digest: String,
     /// When the record may go; `None` while live.
     pub expire_time: Option<Timestamp>,
+    /// When its deletion was asked for: it goes as soon as nothing holds it any more.
+    pub delete_time: Option<Timestamp>,
 }
 
 impl Run {
@@ -194,6 +196,9 @@ pub struct StopIntent {
     /// For a stop that is a failure: which.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<super::failure::FailureReason>,
+    /// Who then has to act, where the reason alone does not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure_class: Option<super::failure::FailureClass>,
 }
 
 /// Why a stop was asked for.

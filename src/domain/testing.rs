@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::digest::PayloadDigest;
-use super::facts::{AttemptFacts, AttemptPhase, Explanation, MainFacts, RunFacts, Submission, Terminated};
+use super::facts::{AttemptFacts, AttemptPhase, Explanation, MainFacts, Remembered, RunFacts, Submission, Terminated};
 use super::name::RunName;
 use super::run::{StopCause, StopIntent};
 use super::spec::{
@@ -63,6 +63,8 @@ pub(crate) fn facts() -> RunFacts {
         record: None,
         released: false,
         suspended: false,
+        damage: None,
+        trouble: None,
         deleted_at: None,
         expire_time: None,
         attempts: vec![attempt()],
@@ -78,22 +80,27 @@ pub(crate) fn attempt() -> AttemptFacts {
         job: "run-a".to_owned(),
         create_time: Some(at(0)),
         job_end: None,
+        job_deadline: None,
+        closed: false,
         phase: AttemptPhase::Pending,
         uid: Some("pod-uid".to_owned()),
         pod: Some("run-a-x".to_owned()),
         node: Some("node".to_owned()),
         schedule_time: Some(at(1)),
         node_time: Some(at(2)),
-        deadline: Some(Duration::from_secs(3900)),
+        deadline: Some(Duration::from_secs(3901)),
         deleted_at: None,
         status_reason: None,
         status_message: None,
         disruption: None,
+        silent_since: None,
+        emptied: false,
         waiting: None,
         main: MainFacts::Waiting(None),
         others_running: false,
         input_ready: true,
         evidence: Vec::new(),
+        remembered: Remembered::default(),
     }
 }
 
@@ -120,5 +127,6 @@ pub(crate) fn stop(cause: StopCause, seconds: i64) -> StopIntent {
         actor: "alice".to_owned(),
         request_time: at(seconds),
         failure: None,
+        failure_class: None,
     }
 }

@@ -4,13 +4,16 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::super::facts::{AttemptFacts, AttemptPhase, Explanation, NOT_EXECUTED, RunFacts, Terminated};
+use super::super::facts::{AttemptFacts, AttemptPhase, NOT_EXECUTED, RunFacts, STATUS_UNKNOWN, Terminated};
 use super::super::failure::{Failure, FailureReason};
-use super::super::run::{RunState, StopCause, StopIntent, shown_duration};
-use super::{responsible, waiting};
+use super::super::run::{RunState, StopCause, StopIntent};
+use super::{due, platform, responsible, waiting};
 
 /// How long before its deadline a program that a signal killed may still have been killed by it.
 const DEADLINE_SLACK: SignedDuration = SignedDuration::from_secs(2);
+/// What a deadline is longer than its budget: a Pod's times are whole seconds, so that the
+/// difference of two of them is up to a second short.
+pub const WHOLE_SECOND: Duration = Duration::from_secs(1);
 
 /// How a run ended, its result apart.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,31 +37,26 @@ pub struct Outcome {
 /// How the run ended, once that is certain.
 ///
 /// An exit is believed at once where nothing else can have been its cause (DESIGN §4 "Exact and
-/// fast"); everything else waits until the Pod is over, which carries the cause.
+/// fast"); everything else waits until the Pod is over, which carries the cause. `now` bounds the
+/// waiting for what a silent or slow kubelet may never tell; see [`due`].
 #[must_use]
-pub fn conclude(facts: &RunFacts) -> Option<Outcome> {
-    let mut outcome = end(facts)?;
+pub fn conclude(facts: &RunFacts, now: Timestamp) -> Option<Outcome> {
+    let mut outcome = end(facts, now)?;
     outcome.failure = outcome.failure.map(|failure| responsible::assign(failure, &facts.submission));
     Some(outcome)
 }
 
-fn end(facts: &RunFacts) -> Option<Outcome> {
+fn end(facts: &RunFacts, now: Timestamp) -> Option<Outcome> {
     let attempt = facts.last_attempt()?;
     if let Some(end) = attempt.main.terminated()
         && is_plain_exit(facts, attempt, end)
     {
         return Some(own_exit(attempt, end));
     }
-    if super::is_over(facts, attempt) {
+    if due::is_over(facts, attempt, now) {
         return Some(after_the_end(facts, attempt));
     }
-    facts.stop.as_ref()?;
-    // A container that never started can't start once its Pod is being deleted: there is nothing
-    // to wait for, though a stalled pull may keep the Pod for minutes.
-    let stopped_before_start = !attempt.main.started() && attempt.deleted_at.is_some();
-    // A Job that is held back or being deleted makes no Pod and gets no condition.
-    let never_will = attempt.phase == AttemptPhase::Absent && (facts.suspended || facts.deleted_at.is_some());
-    (stopped_before_start || never_will).then(|| after_the_end(facts, attempt))
+    None
 }
 
 /// Whether this exit can only be the program's own doing.
@@ -67,20 +65,26 @@ fn is_plain_exit(facts: &RunFacts, attempt: &AttemptFacts, end: &Terminated) -> 
         && attempt.main.started()
         && signal(end).is_none()
         && end.reason != "OOMKilled"
-        && facts.stop.is_none()
+        && end.code().is_some()
+        && (attempt.remembered.ended_untouched || is_untouched(facts, attempt))
+        && !attempt.remembered.over_while_running
+        && !is_at_deadline(facts, attempt, end)
+}
+
+fn is_untouched(facts: &RunFacts, attempt: &AttemptFacts) -> bool {
+    facts.stop.is_none()
         && facts.deleted_at.is_none()
         && attempt.deleted_at.is_none()
         && attempt.disruption.is_none()
         && attempt.status_reason.is_none()
-        && !is_at_deadline(facts, attempt, end)
 }
 
 /// The Pod's deadline as the run budget sets it, counted from the node's taking the Pod on: what
-/// was spent before the start, and the budget; never more than the template says.
+/// was spent before the start, the budget, and a second for times that are whole seconds.
 pub(crate) fn budget_deadline(facts: &RunFacts, node_time: Timestamp, started: Timestamp) -> Duration {
     let effective = &facts.submission.effective;
     let before = u64::try_from(started.duration_since(node_time).as_secs()).unwrap_or(0);
-    Duration::from_secs(before).min(effective.start_timeout) + effective.run_timeout
+    Duration::from_secs(before).min(effective.start_timeout) + effective.run_timeout + WHOLE_SECOND
 }
 
 /// When the kubelet ends the program by its Pod's deadline. One of a second is our own order to end
@@ -88,7 +92,7 @@ pub(crate) fn budget_deadline(facts: &RunFacts, node_time: Timestamp, started: T
 fn deadline_time(facts: &RunFacts, attempt: &AttemptFacts, end: &Terminated) -> Option<Timestamp> {
     let (present, node_time) = (attempt.deadline?, attempt.node_time?);
     let deadline = match end.started_at {
-        Some(started) if present <= Duration::from_secs(1) => budget_deadline(facts, node_time, started),
+        Some(started) if attempt.pod.is_some() && present <= WHOLE_SECOND => budget_deadline(facts, node_time, started),
         _ => present,
     };
     node_time.checked_add(SignedDuration::try_from(deadline).ok()?).ok()
@@ -96,49 +100,62 @@ fn deadline_time(facts: &RunFacts, attempt: &AttemptFacts, end: &Terminated) -> 
 
 /// Whether this may be the end by the Pod's deadline.
 ///
-/// Both times are the kubelet's, in whole seconds, and it never kills early: what exits by a code
-/// of its own in an earlier second was not asked to. A signal kill is given [`DEADLINE_SLACK`], for
-/// a node whose clock was set meanwhile, so that no end by the deadline is told as another's. Where
-/// a time is missing, only exit 0 is the program's own.
+/// What the order of the Pod's versions has shown decides; else its times do. Both are the
+/// kubelet's, in whole seconds, and it never kills early: what exits by a code of its own in an
+/// earlier second was not asked to, and of exit 0 in the same second that is assumed. A signal kill
+/// is given [`DEADLINE_SLACK`], for a node whose clock was set meanwhile, so that no end by the
+/// deadline is told as another's. Where a time is missing, only exit 0 is the program's own.
 fn is_at_deadline(facts: &RunFacts, attempt: &AttemptFacts, end: &Terminated) -> bool {
+    if attempt.remembered.over_while_running {
+        return attempt.status_reason.as_deref() == Some("DeadlineExceeded");
+    }
     let killed = end.reason != "OOMKilled" && (end.exit_code >= 128 || signal(end).is_some());
-    let slack = if killed { DEADLINE_SLACK } else { SignedDuration::ZERO };
-    match (deadline_time(facts, attempt, end), end.finished_at) {
-        (Some(due), Some(finished)) => due.duration_since(finished) <= slack,
-        _ => end.exit_code != 0 && attempt.status_reason.is_some(),
+    let (Some(due), Some(finished)) = (deadline_time(facts, attempt, end), end.finished_at) else {
+        return end.exit_code != 0 && attempt.status_reason.is_some();
+    };
+    let left = due.duration_since(finished);
+    match end.exit_code {
+        0 if attempt.pod.is_some() => left < SignedDuration::ZERO,
+        _ if killed => left <= DEADLINE_SLACK,
+        _ => left <= SignedDuration::ZERO,
     }
 }
 
-/// Whether the program ended before the stop was asked for, or although it was.
+/// Whether the program ended by itself although a stop was asked for.
 ///
-/// A kubelet's times are whole seconds: of one in the same second nobody can tell, unless the Pod
-/// succeeded and nobody did anything to it (our stops leave it `Failed`). Clocks of node and daemon
-/// are taken to be the same.
+/// Clocks of node and daemon are two, so their times are not compared: what we order leaves its
+/// mark on the Pod, a deadline that is exceeded or a deletion, and a Pod that is over without one
+/// ended by itself. Only times finer than seconds are those of this machine.
 fn ended_before_stop(attempt: &AttemptFacts, end: &Terminated, stop: &StopIntent) -> bool {
-    let earlier = end.finished_at.is_some_and(|finished| match finished.subsec_nanosecond() {
-        0 => finished.as_second() < stop.request_time.as_second(),
-        _ => finished < stop.request_time,
-    });
     let untouched = attempt.status_reason.is_none() && attempt.disruption.is_none() && attempt.deleted_at.is_none();
-    earlier || (untouched && attempt.phase == AttemptPhase::Succeeded)
+    attempt.remembered.ended_untouched
+        || match end.finished_at {
+            Some(finished) if finished.subsec_nanosecond() != 0 => finished < stop.request_time,
+            _ => untouched && matches!(attempt.phase, AttemptPhase::Succeeded | AttemptPhase::Failed),
+        }
 }
 
-/// Whether the Pod's deletion was asked for before the program ended. Both times are whole
-/// seconds: equal is taken for the deletion's doing.
+/// Whether the Pod's deletion was asked for before the program ended.
+///
+/// The order in which both were seen decides. Where both were there at the first look only their
+/// times are left; they are whole seconds, and equal is taken for the deletion's doing.
 fn ended_by_deletion(attempt: &AttemptFacts, end: &Terminated) -> bool {
-    attempt.deleted_at.is_some_and(|asked| end.finished_at.is_none_or(|finished| finished >= asked))
+    let by_time = |asked| end.finished_at.is_none_or(|finished| finished >= asked);
+    let remembered = &attempt.remembered;
+    !remembered.ended_untouched && (remembered.deleted_while_running || attempt.deleted_at.is_some_and(by_time))
 }
 
-/// The signal that ended the program: as the backend tells it, else from the exit code.
+/// The signal that ended the program, where the backend tells it. An exit code above 128 alone may
+/// as well be the program's own.
 pub(super) fn signal(end: &Terminated) -> Option<i32> {
-    end.signal.or_else(|| (129..=192).contains(&end.exit_code).then(|| end.exit_code - 128))
+    end.signal
 }
 
 /// The outcome of an attempt of which nothing runs any more.
 fn after_the_end(facts: &RunFacts, attempt: &AttemptFacts) -> Outcome {
     let end = attempt.main.terminated().filter(|_| attempt.main.started());
     if end.is_none() && is_complete_without_pod(attempt) {
-        return succeeded("the Job is complete; its Pod was gone before its exit was seen", None);
+        return succeeded("the Job is complete; its Pod was gone before its exit was seen".to_owned(), None);
     }
     if let Some(stop) = &facts.stop
         && !end.is_some_and(|end| ended_before_stop(attempt, end, stop))
@@ -148,16 +165,24 @@ fn after_the_end(facts: &RunFacts, attempt: &AttemptFacts) -> Outcome {
     let Some(end) = end else {
         return failed(attempt, without_exit(facts, attempt), None);
     };
+    if attempt.remembered.ended_untouched && end.reason != STATUS_UNKNOWN && !is_at_deadline(facts, attempt, end) {
+        return own_exit(attempt, end);
+    }
     let deleted = ended_by_deletion(attempt, end);
     // Exit 0 before the deadline wins whatever the phase says later.
     if end.exit_code == 0 && !deleted && !is_at_deadline(facts, attempt, end) {
         return own_exit(attempt, end);
     }
-    match platform_failure(facts, attempt) {
+    match platform::failure(facts, attempt) {
         Some(failure) => failed(attempt, failure, Some(end)),
-        None if deleted => failed(attempt, pod_deleted(), Some(end)),
+        None if deleted => failed(attempt, platform::deleted(facts, attempt), Some(end)),
         None => own_exit(attempt, end),
     }
+}
+
+/// Whether this is the end by the Pod's deadline, by its reason and by how the program ended.
+pub(super) fn is_by_deadline(facts: &RunFacts, attempt: &AttemptFacts) -> bool {
+    attempt.main.terminated().is_none_or(|end| is_at_deadline(facts, attempt, end))
 }
 
 /// Whether the Job says that its Pod succeeded, and the Pod is not there to say how. None of our
@@ -166,11 +191,11 @@ fn is_complete_without_pod(attempt: &AttemptFacts) -> bool {
     attempt.phase == AttemptPhase::Gone && attempt.job_end.as_ref().is_some_and(|end| end.complete)
 }
 
-fn succeeded(message: &str, finish_time: Option<Timestamp>) -> Outcome {
+fn succeeded(message: String, finish_time: Option<Timestamp>) -> Outcome {
     Outcome {
         state: RunState::Succeeded,
         failure: None,
-        message: message.to_owned(),
+        message,
         exit_code: Some(0),
         signal: None,
         finish_time,
@@ -180,46 +205,60 @@ fn succeeded(message: &str, finish_time: Option<Timestamp>) -> Outcome {
 
 /// The outcome when the program's own exit is what happened.
 fn own_exit(attempt: &AttemptFacts, end: &Terminated) -> Outcome {
+    let out_of_memory = end.reason == "OOMKilled";
     if end.exit_code == 0 {
-        return succeeded("the program exited with 0", end.finished_at);
+        let warning = if out_of_memory {
+            "; a process that it had started used more memory than the limit and was killed"
+        } else {
+            ""
+        };
+        return succeeded(format!("the program exited with 0{warning}"), end.finished_at);
     }
-    let failure = match (end.reason.as_str(), signal(end)) {
-        ("OOMKilled", _) => Failure::new(
-            FailureReason::OomKilled,
-            "the program used more memory than its limit and was killed; raise resources.limits[\"memory\"]",
-        ),
-        ("ContainerStatusUnknown", _) => {
-            Failure::new(FailureReason::NodeLost, "the node lost track of the container, so how it ended is not known")
-        }
-        (_, Some(signal)) => Failure::new(
-            FailureReason::Signalled,
-            format!("the program was ended by signal {signal}{}", signal_name(signal)),
-        ),
-        _ => Failure::new(FailureReason::NonzeroExit, format!("the program exited with {}", end.exit_code)),
+    let code = end.exit_code;
+    let failure = if out_of_memory {
+        let what = match code {
+            137 => "the program, or a process of it, used more memory than its limit and was killed".to_owned(),
+            _ => format!(
+                "a process of the program used more memory than the limit and was killed; the program then exited with {code}"
+            ),
+        };
+        Failure::new(FailureReason::OomKilled, format!("{what}; raise resources.limits[\"memory\"]"))
+    } else if end.reason == STATUS_UNKNOWN {
+        Failure::new(FailureReason::Lost, "the node lost track of the container, so how it ended is not known")
+    } else if let Some(signal) = signal(end) {
+        let name = signal_name(signal).map(|name| format!(" ({name})")).unwrap_or_default();
+        let message = format!("the program was ended by signal {signal}{name}");
+        Failure::new(FailureReason::Signalled, message)
+    } else if let Some(signal) = code.checked_sub(128).filter(|signal| (1..=31).contains(signal)) {
+        let name = signal_name(signal).map(|name| format!(", {name}")).unwrap_or_default();
+        let message = format!("the program exited with {code} (as after signal {signal}{name})");
+        Failure::new(FailureReason::Signalled, message)
+    } else {
+        Failure::new(FailureReason::NonzeroExit, format!("the program exited with {code}"))
     };
     failed(attempt, failure, Some(end))
 }
 
-fn signal_name(signal: i32) -> &'static str {
-    match signal {
-        1 => " (SIGHUP)",
-        2 => " (SIGINT)",
-        3 => " (SIGQUIT)",
-        4 => " (SIGILL)",
-        6 => " (SIGABRT)",
-        7 => " (SIGBUS)",
-        8 => " (SIGFPE)",
-        9 => " (SIGKILL)",
-        11 => " (SIGSEGV)",
-        13 => " (SIGPIPE)",
-        14 => " (SIGALRM)",
-        15 => " (SIGTERM)",
-        _ => "",
-    }
+fn signal_name(signal: i32) -> Option<&'static str> {
+    Some(match signal {
+        1 => "SIGHUP",
+        2 => "SIGINT",
+        3 => "SIGQUIT",
+        4 => "SIGILL",
+        6 => "SIGABRT",
+        7 => "SIGBUS",
+        8 => "SIGFPE",
+        9 => "SIGKILL",
+        11 => "SIGSEGV",
+        13 => "SIGPIPE",
+        14 => "SIGALRM",
+        15 => "SIGTERM",
+        _ => return None,
+    })
 }
 
 fn failed(attempt: &AttemptFacts, failure: Failure, end: Option<&Terminated>) -> Outcome {
-    let failure = failure.with_exit(end.map(|e| e.exit_code), end.and_then(signal));
+    let failure = failure.with_exit(end.and_then(Terminated::code), end.and_then(signal));
     Outcome {
         state: RunState::Failed,
         message: failure.message.clone(),
@@ -239,8 +278,10 @@ fn stopped(facts: &RunFacts, attempt: &AttemptFacts, stop: &StopIntent, end: Opt
             StopCause::QueueDeadline => FailureReason::QueueDeadline,
             _ => FailureReason::StartDeadline,
         });
-        let message = if stop.cause == StopCause::RunDeadline { run_deadline(facts) } else { stop.reason.clone() };
-        return failed(attempt, Failure::new(reason, message), end);
+        let overran = stop.cause == StopCause::RunDeadline;
+        let message = if overran { platform::overran(facts) } else { stop.reason.clone() };
+        let failure = Failure::new(reason, message).of_class(stop.failure_class.unwrap_or_else(|| reason.class()));
+        return failed(attempt, failure, end);
     }
     let by = match (stop.cause, stop.actor.as_str()) {
         (StopCause::External, _) => " by somebody outside Longshore",
@@ -252,55 +293,11 @@ fn stopped(facts: &RunFacts, attempt: &AttemptFacts, stop: &StopIntent, end: Opt
         state: RunState::Cancelled,
         failure: None,
         message: format!("cancelled{by}{why}"),
-        exit_code: end.map(|e| e.exit_code),
+        exit_code: end.and_then(Terminated::code),
         signal: end.and_then(signal),
         finish_time: end.and_then(|e| e.finished_at),
         ran: attempt.main.started(),
     }
-}
-
-fn run_deadline(facts: &RunFacts) -> String {
-    let timeout = shown_duration(facts.submission.effective.run_timeout);
-    format!("the program ran longer than its run_timeout of {timeout} and was stopped")
-}
-
-/// What the platform did to the attempt, by its Pod's reason, its DisruptionTarget condition or
-/// its Job's. These strings are literals of Kubernetes without a promise: unknown ones fall through.
-fn platform_failure(facts: &RunFacts, attempt: &AttemptFacts) -> Option<Failure> {
-    let message = attempt.status_message.as_deref().unwrap_or_default();
-    match attempt.status_reason.as_deref() {
-        Some("DeadlineExceeded") if !attempt.main.started() => return Some(waiting::start_deadline(facts, attempt)),
-        // What outlived the program was ended by the deadline, or by our order, and not the program.
-        Some("DeadlineExceeded")
-            if attempt.main.terminated().is_some_and(|end| !is_at_deadline(facts, attempt, end)) => {}
-        Some("DeadlineExceeded") => return Some(Failure::new(FailureReason::RunDeadline, run_deadline(facts))),
-        Some("Evicted") if message.contains("ephemeral") => {
-            return Some(Failure::new(FailureReason::EphemeralStorage, message));
-        }
-        Some("Evicted") => return Some(Failure::new(FailureReason::Evicted, message)),
-        Some("NodeLost") => return Some(Failure::new(FailureReason::NodeLost, message)),
-        Some("NodeShutdown" | "Terminated" | "Shutdown") => {
-            return Some(Failure::new(FailureReason::NodeShutdown, message));
-        }
-        Some("Preempting" | "Preempted") => return Some(Failure::new(FailureReason::Preempted, message)),
-        Some(reason @ ("NodeAffinity" | "UnexpectedAdmissionError")) => {
-            return Some(Failure::new(FailureReason::Unschedulable, format!("{reason}: {message}")));
-        }
-        Some(reason) if reason.starts_with("OutOf") => {
-            return Some(Failure::new(FailureReason::Unschedulable, format!("{reason}: {message}")));
-        }
-        _ => {}
-    }
-    attempt.disruption.as_ref().map(disruption)
-}
-
-fn disruption(condition: &Explanation) -> Failure {
-    let reason = match condition.reason.as_str() {
-        "PreemptionByScheduler" => FailureReason::Preempted,
-        "DeletionByTaintManager" | "DeletionByPodGC" => FailureReason::NodeLost,
-        _ => FailureReason::Evicted,
-    };
-    Failure::new(reason, format!("{}: {}", condition.reason, condition.message))
 }
 
 /// A container that the runtime could not start, or a process of this machine.
@@ -317,23 +314,19 @@ fn start_error(end: &Terminated) -> Failure {
 
 /// Why an attempt is over of which no exit of the program is known.
 fn without_exit(facts: &RunFacts, attempt: &AttemptFacts) -> Failure {
-    if let Some(failure) = platform_failure(facts, attempt) {
+    if let Some(failure) = platform::failure(facts, attempt) {
         return failure;
     }
     if let Some(never_started) = attempt.main.terminated() {
         return start_error(never_started);
     }
     if attempt.deleted_at.is_some() {
-        return pod_deleted();
+        return platform::deleted(facts, attempt);
     }
     match attempt.phase {
-        AttemptPhase::Absent | AttemptPhase::Gone => vanished(facts, attempt),
+        AttemptPhase::Absent | AttemptPhase::Gone => platform::vanished(facts, attempt),
         _ => unknown_cause(attempt),
     }
-}
-
-fn pod_deleted() -> Failure {
-    Failure::new(FailureReason::Deleted, "the Pod was deleted by somebody outside Longshore")
 }
 
 /// A Pod that is over and still there, whose program never ended: by the Pod's own word if it has
@@ -342,6 +335,9 @@ fn unknown_cause(attempt: &AttemptFacts) -> Failure {
     let message = attempt.status_message.as_deref().unwrap_or_default();
     if let Some(reason) = &attempt.status_reason {
         return Failure::new(FailureReason::Lost, format!("the Pod ended with {reason}: {message}"));
+    }
+    if attempt.main.started() {
+        return Failure::new(FailureReason::Lost, "the Pod ended, and how the program did was never reported");
     }
     if let Some(failure) = waiting::known_cause(attempt) {
         return failure;
@@ -353,21 +349,6 @@ fn unknown_cause(attempt: &AttemptFacts) -> Failure {
         ),
         (None, "") => Failure::new(FailureReason::Lost, "the Pod ended without a word of how the program did"),
         (None, message) => Failure::new(FailureReason::Lost, message),
-    }
-}
-
-/// An attempt whose Pod left no trace of how it ended.
-fn vanished(facts: &RunFacts, attempt: &AttemptFacts) -> Failure {
-    let Some(job) = &attempt.job_end else {
-        return Failure::new(FailureReason::Lost, "the run vanished without a trace of how it ended");
-    };
-    match job.reason.as_str() {
-        "PodFailurePolicy" if job.message.contains("DisruptionTarget") => {
-            Failure::new(FailureReason::Evicted, job.message.clone())
-        }
-        "DeadlineExceeded" => waiting::start_deadline(facts, attempt),
-        "BackoffLimitExceeded" => pod_deleted(),
-        reason => Failure::new(FailureReason::Lost, format!("{reason}: {}", job.message)),
     }
 }
 

@@ -2,16 +2,23 @@
 
 use std::time::Duration;
 
-use super::super::facts::{NOT_EXECUTED, Terminated};
+use super::super::facts::{AttemptPhase, NOT_EXECUTED, Remembered, Terminated};
 use super::super::failure::{FailureClass, FailureReason as Reason};
 use super::super::result::{FoundResult, ReportedStatus, ResultDialect, ResultError, ResultErrorKind, ResultSource};
-use super::super::run::StopCause;
+use super::super::run::{Evidence, StopCause, StopIntent};
 use super::super::spec::Workload;
 use super::super::testing::{at, attempt, explained, facts, stop, terminated};
 use super::*;
 
+/// What is told at 100, recorded by then if it is over.
 fn told(facts: &RunFacts) -> Run {
-    derive(facts, at(100))
+    let Some((outcome, result)) = settle(facts, at(100)) else { return derive(facts, at(100)) };
+    let before = derive(facts, at(100));
+    assert!(!before.state.is_terminal(), "terminal without a record: {before:?}");
+    let record = record(facts, &outcome, result, at(100));
+    let after = derive(&RunFacts { record: Some(record), ..facts.clone() }, at(100));
+    assert_eq!((before.exit_code, before.timeline.finish_time), (after.exit_code, after.timeline.finish_time));
+    after
 }
 
 fn with(attempt: AttemptFacts) -> RunFacts {
@@ -71,7 +78,8 @@ fn an_exit_that_may_have_another_cause_waits_for_the_end_of_the_pod() {
         AttemptFacts { disruption: explained("EvictionByEvictionAPI", ""), ..ended(terminated(1)) },
         AttemptFacts { status_reason: Some("Evicted".to_owned()), ..ended(terminated(1)) },
         // Node time 2 and a deadline of 18 s: equal to the end at 20, so not before it.
-        AttemptFacts { deadline: Some(Duration::from_secs(18)), ..ended(terminated(0)) },
+        AttemptFacts { deadline: Some(Duration::from_secs(18)), ..ended(terminated(1)) },
+        AttemptFacts { deadline: Some(Duration::from_secs(17)), ..ended(terminated(0)) },
     ];
     for attempt in doubtful {
         let run = told(&with(attempt.clone()));
@@ -95,23 +103,29 @@ fn what_the_end_of_the_pod_says() {
     let rows = [
         (failed(ended(terminated(137))), Reason::Signalled),
         (failed(ended(Terminated { reason: "OOMKilled".to_owned(), ..terminated(137) })), Reason::OomKilled),
-        (
-            failed(ended(Terminated { reason: "ContainerStatusUnknown".to_owned(), ..terminated(137) })),
-            Reason::NodeLost,
-        ),
+        (failed(ended(Terminated { reason: "ContainerStatusUnknown".to_owned(), ..terminated(137) })), Reason::Lost),
         (failed(ended(Terminated { reason: "StartError".to_owned(), ..terminated(128) })), Reason::ImageInvalid),
         (failed(ended(Terminated { reason: NOT_EXECUTED.to_owned(), ..terminated(128) })), Reason::ConfigError),
         // Node time 2: killed at 20 by a deadline of 18 s.
         (AttemptFacts { deadline: Some(Duration::from_secs(18)), ..said("DeadlineExceeded", "") }, Reason::RunDeadline),
         (AttemptFacts { status_reason: Some("DeadlineExceeded".to_owned()), ..never_started }, Reason::ImagePull),
-        (said("Evicted", "Pod ephemeral local storage usage exceeds the total limit"), Reason::EphemeralStorage),
-        (said("Evicted", "The node was low on resource: memory"), Reason::Evicted),
+        (said("Evicted", "Usage of EmptyDir volume \"tmp\" exceeds the limit \"10Mi\"."), Reason::EphemeralStorage),
+        (
+            AttemptFacts {
+                disruption: explained("TerminationByKubelet", "m"),
+                ..said("Evicted", "low on ephemeral-storage")
+            },
+            Reason::Evicted,
+        ),
+        (AttemptFacts { emptied: true, ..said("Evicted", "The node had condition: [DiskPressure].") }, Reason::Evicted),
         (said("NodeLost", ""), Reason::NodeLost),
         (said("Terminated", "Pod was terminated in response to imminent node shutdown"), Reason::NodeShutdown),
-        (said("OutOfcpu", ""), Reason::Unschedulable),
-        (said("UnexpectedAdmissionError", ""), Reason::Unschedulable),
+        (said("OutOfcpu", ""), Reason::Evicted),
+        (said("UnexpectedAdmissionError", ""), Reason::Evicted),
         (disrupted("PreemptionByScheduler"), Reason::Preempted),
-        (disrupted("DeletionByTaintManager"), Reason::NodeLost),
+        (disrupted("DeletionByTaintManager"), Reason::Evicted),
+        (disrupted("DeletionByPodGC"), Reason::Evicted),
+        (disrupted("JobSuspended"), Reason::Preempted),
         (disrupted("EvictionByEvictionAPI"), Reason::Evicted),
         (disrupted("SomethingNew"), Reason::Evicted),
     ];
@@ -150,7 +164,7 @@ fn a_pod_that_is_gone_is_told_by_its_job() {
     for (attempt, reason) in [
         (gone("PodFailurePolicy", "Pod has condition DisruptionTarget matching"), Reason::Evicted),
         (gone("DeadlineExceeded", ""), Reason::StartDeadline),
-        (gone("BackoffLimitExceeded", ""), Reason::Deleted),
+        (gone("BackoffLimitExceeded", ""), Reason::Lost),
         (gone("SomethingNew", ""), Reason::Lost),
     ] {
         let run = told(&with(attempt.clone()));
@@ -167,14 +181,20 @@ fn a_cancel_is_told_on_the_way_and_at_the_end() {
     };
     let cancelled = |attempt| RunFacts { stop: Some(stop(StopCause::Cancel, 15)), ..with(attempt) };
     assert_eq!(told(&cancelled(running)).state, RunState::Cancelling);
-    let killed = AttemptFacts { phase: AttemptPhase::Failed, ..ended(terminated(143)) };
-    let run = told(&cancelled(killed));
+    let obeys = |code| AttemptFacts {
+        phase: AttemptPhase::Failed,
+        status_reason: Some("DeadlineExceeded".to_owned()),
+        deadline: Some(Duration::from_secs(1)),
+        ..ended(terminated(code))
+    };
+    let run = told(&cancelled(obeys(143)));
     assert_eq!((run.state, run.exit_code, run.failure), (RunState::Cancelled, Some(143), None));
     // Exit code 0 after the stop was asked for is the answer to SIGTERM, not a success.
-    let obeyed = AttemptFacts { phase: AttemptPhase::Failed, ..ended(terminated(0)) };
-    assert_eq!(told(&cancelled(obeyed.clone())).state, RunState::Cancelled);
+    assert_eq!(told(&cancelled(obeys(0))).state, RunState::Cancelled);
     // What ended before anybody asked is not cancelled.
-    let late = RunFacts { stop: Some(stop(StopCause::Cancel, 25)), ..with(obeyed) };
+    let mut before = obeys(0);
+    before.remembered.ended_untouched = true;
+    let late = RunFacts { stop: Some(stop(StopCause::Cancel, 25)), ..with(before) };
     assert_eq!(told(&late).state, RunState::Succeeded);
     let failed_before = AttemptFacts { phase: AttemptPhase::Failed, ..ended(terminated(3)) };
     let late = RunFacts { stop: Some(stop(StopCause::Cancel, 25)), ..with(failed_before) };
@@ -182,17 +202,31 @@ fn a_cancel_is_told_on_the_way_and_at_the_end() {
 }
 
 #[test]
-fn what_never_started_is_over_as_soon_as_its_pod_is_being_deleted() {
-    let pulling = AttemptFacts {
+fn a_stalled_pull_is_over_as_soon_as_its_pod_is_being_deleted_and_nothing_else_is() {
+    let deleted = |main| AttemptFacts {
         phase: AttemptPhase::Pending,
-        main: MainFacts::Waiting(explained("ContainerCreating", "")),
+        main,
         deleted_at: Some(at(50)),
+        remembered: Remembered { unended_since: Some(at(98)), ..Remembered::default() },
         ..attempt()
     };
-    let cancelled = RunFacts { stop: Some(stop(StopCause::Cancel, 49)), ..with(pulling.clone()) };
-    assert_eq!(told(&cancelled).state, RunState::Cancelled);
-    let no_intent = with(pulling);
-    assert_eq!(told(&no_intent).state, RunState::Cancelling, "its cause is not known yet");
+    let waits = |reason: &str| MainFacts::Waiting(explained(reason, ""));
+    let cancelled = |attempt| RunFacts { stop: Some(stop(StopCause::Cancel, 49)), ..with(attempt) };
+    let pulling = deleted(waits("ErrImagePull"));
+    assert_eq!(told(&cancelled(pulling.clone())).state, RunState::Cancelled);
+    assert_eq!(told(&with(pulling)).state, RunState::Finishing, "its cause is not known yet");
+    let mut stalled = deleted(waits("ContainerCreating"));
+    let event =
+        |reason: &str| Evidence { report_time: None, reason: reason.to_owned(), message: String::new(), count: 1 };
+    stalled.evidence = vec![event("Pulling")];
+    assert_eq!(told(&cancelled(stalled.clone())).state, RunState::Cancelled);
+    stalled.evidence.push(event("Pulled"));
+    // It may have started for a second or two before the kubelet says so.
+    let creating = cancelled(stalled);
+    assert_eq!(told(&creating).state, RunState::Cancelling);
+    assert_eq!(conclude(&creating, at(101)), None);
+    assert!(conclude(&creating, at(102)).is_some(), "it is not waited for for ever");
+    assert_eq!(look_again(&creating, at(100)), Some(at(102)));
 }
 
 #[test]
@@ -221,7 +255,7 @@ fn what_a_profile_names_is_not_the_callers_to_correct() {
         assert_eq!(class(&facts), Some(FailureClass::User));
         facts.submission.effective.workload = Workload::Runner { profile: "report".to_owned() };
         assert_eq!(class(&facts), Some(FailureClass::Platform));
-        let (outcome, result) = settle(&facts).unwrap();
+        let (outcome, result) = settle(&facts, at(100)).unwrap();
         let record = record(&facts, &outcome, result, at(21));
         assert_eq!(
             record.attempts[0].failure.as_ref().map(|failure| failure.failure_class),
@@ -234,8 +268,8 @@ fn what_a_profile_names_is_not_the_callers_to_correct() {
 fn a_result_is_settled_before_the_end_is_told() {
     let mut with_rule = with(ended(terminated(0)));
     with_rule.submission.effective.result_mode = ResultMode::Required;
-    assert!(result_is_due(&with_rule));
-    assert_eq!(settle(&with_rule), None);
+    assert!(result_is_due(&with_rule, at(100)));
+    assert_eq!(settle(&with_rule, at(100)), None);
     let run = told(&with_rule);
     assert_eq!(run.state, RunState::Finishing);
     assert_eq!((run.exit_code, run.timeline.finish_time), (Some(0), Some(at(20))), "exit and end are told at once");
@@ -247,22 +281,22 @@ fn a_result_is_settled_before_the_end_is_told() {
         (ResultOutcome::Unavailable("cut".to_owned()), Reason::ResultUnavailable),
     ] {
         let facts = RunFacts { result: Some(outcome.clone()), ..with_rule.clone() };
-        let (required, _) = settle(&facts).unwrap();
+        let (required, _) = settle(&facts, at(100)).unwrap();
         assert_eq!(required.failure.map(|f| f.reason), Some(reason));
         let mut optional = facts.clone();
         optional.submission.effective.result_mode = ResultMode::Optional;
-        assert_eq!(settle(&optional).unwrap().0.state, RunState::Succeeded);
+        assert_eq!(settle(&optional, at(100)).unwrap().0.state, RunState::Succeeded);
         // A non-zero exit wins over result errors.
         let failed = RunFacts { attempts: vec![ended(terminated(9))], ..facts };
-        assert_eq!(settle(&failed).unwrap().0.failure.map(|f| f.reason), Some(Reason::NonzeroExit));
-        assert_eq!(told(&failed).state, RunState::Finishing, "the record is not written yet");
+        assert_eq!(settle(&failed, at(100)).unwrap().0.failure.map(|f| f.reason), Some(Reason::NonzeroExit));
+        assert_eq!(derive(&failed, at(100)).state, RunState::Finishing, "the record is not written yet");
     }
 }
 
 #[test]
 fn the_record_is_what_is_told_for_ever() {
     let facts = with(ended(terminated(7)));
-    let (outcome, result) = settle(&facts).unwrap();
+    let (outcome, result) = settle(&facts, at(100)).unwrap();
     let record = record(&facts, &outcome, result, at(21));
     let read = Record::from_json(&record.to_json().unwrap()).unwrap();
     assert_eq!(read, record);
@@ -273,28 +307,32 @@ fn the_record_is_what_is_told_for_ever() {
 
 #[test]
 fn hopeless_images_are_given_up_after_a_while() {
-    let patience = jiff::SignedDuration::from_secs(15);
     let waits = |reason: &str, message: &str| AttemptFacts {
         phase: AttemptPhase::Pending,
         main: MainFacts::Waiting(explained(reason, message)),
         ..attempt()
     };
     let refused = waits("ImagePullBackOff", "rpc error: manifest unknown: not found");
-    assert_eq!(hopeless(&refused, at(5), patience), Some(Err(at(16))));
-    assert_eq!(hopeless(&refused, at(16), patience).unwrap().unwrap().reason, Reason::ImagePull);
-    assert_eq!(
-        hopeless(&waits("InvalidImageName", ""), at(60), patience).unwrap().unwrap().reason,
-        Reason::ImageInvalid
-    );
+    assert_eq!(hopeless(&refused, at(5)), Some(Err(at(16))));
+    assert_eq!(hopeless(&refused, at(16)).unwrap().unwrap().reason, Reason::ImagePull);
+    for (reason, message) in [
+        ("InvalidImageName", ""),
+        ("CreateContainerError", "failed to generate container spec: no command specified"),
+        ("RunContainerError", "no command specified"),
+    ] {
+        let named = waits(reason, message);
+        assert_eq!(hopeless(&named, at(3)), Some(Err(at(4))), "{reason}");
+        assert_eq!(hopeless(&named, at(4)).unwrap().unwrap().reason, Reason::ImageInvalid);
+    }
     for patient in [waits("ImagePullBackOff", "connection reset by peer"), waits("ContainerCreating", "")] {
-        assert_eq!(hopeless(&patient, at(600), patience), None);
+        assert_eq!(hopeless(&patient, at(600)), None);
     }
     // Words with a time of their own count from it.
     let mut late = refused;
     late.main = MainFacts::Waiting(
         explained("ErrImagePull", "not found").map(|e| super::super::facts::Explanation { time: Some(at(40)), ..e }),
     );
-    assert_eq!(hopeless(&late, at(41), patience), Some(Err(at(55))));
+    assert_eq!(hopeless(&late, at(41)), Some(Err(at(55))));
 }
 
 /// A run whose runner reported this, ended like this.
@@ -318,7 +356,7 @@ fn reported(status: ReportedStatus, end: Terminated) -> RunFacts {
 fn what_the_runner_reported_explains_its_own_exit_code_only() {
     for (status, words) in [(ReportedStatus::Error, "an error"), (ReportedStatus::Timeout, "a timeout")] {
         let facts = reported(status, terminated(3));
-        let (outcome, info) = settle(&facts).unwrap();
+        let (outcome, info) = settle(&facts, at(100)).unwrap();
         let failure = outcome.failure.clone().unwrap();
         assert_eq!((failure.reason, failure.exit_code), (Reason::RunnerReported, Some(3)));
         assert_eq!(failure.message, format!("the runner reported {words}: T: m"));
@@ -333,27 +371,323 @@ fn what_the_runner_reported_explains_its_own_exit_code_only() {
         assert_eq!(run.attempts[0].failure.as_ref().map(|f| f.reason), Some(Reason::RunnerReported));
     }
 
-    let by = |end| settle(&reported(ReportedStatus::Error, end)).unwrap().0.failure.map(|f| f.reason);
+    let by = |end| settle(&reported(ReportedStatus::Error, end), at(100)).unwrap().0.failure.map(|f| f.reason);
     assert_eq!(by(terminated(143)), Some(Reason::Signalled));
     assert_eq!(by(Terminated { reason: "OOMKilled".to_owned(), ..terminated(137) }), Some(Reason::OomKilled));
     assert_eq!(by(Terminated { signal: Some(9), ..terminated(1) }), Some(Reason::Signalled));
-    let overdue =
-        RunFacts { stop: Some(stop(StopCause::RunDeadline, 15)), ..reported(ReportedStatus::Timeout, terminated(3)) };
-    assert_eq!(settle(&overdue).unwrap().0.failure.map(|f| f.reason), Some(Reason::RunDeadline));
-    let cancelled =
-        RunFacts { stop: Some(stop(StopCause::Cancel, 15)), ..reported(ReportedStatus::Error, terminated(3)) };
-    assert_eq!(settle(&cancelled).unwrap().0.state, RunState::Cancelled);
+    let ordered = |mut facts: RunFacts| {
+        facts.attempts[0].status_reason = Some("DeadlineExceeded".to_owned());
+        facts
+    };
+    let overdue = ordered(reported(ReportedStatus::Timeout, terminated(3)));
+    let overdue = RunFacts { stop: Some(stop(StopCause::RunDeadline, 15)), ..overdue };
+    assert_eq!(settle(&overdue, at(100)).unwrap().0.failure.map(|f| f.reason), Some(Reason::RunDeadline));
+    let cancelled = ordered(reported(ReportedStatus::Error, terminated(3)));
+    let cancelled = RunFacts { stop: Some(stop(StopCause::Cancel, 15)), ..cancelled };
+    assert_eq!(settle(&cancelled, at(100)).unwrap().0.state, RunState::Cancelled);
 }
 
 #[test]
 fn a_reported_error_does_not_outvote_exit_code_0() {
     let facts = reported(ReportedStatus::Error, terminated(0));
-    let (outcome, info) = settle(&facts).unwrap();
+    let (outcome, info) = settle(&facts, at(100)).unwrap();
     assert_eq!((outcome.state, outcome.failure), (RunState::Succeeded, None));
     let found = info.unwrap().found.unwrap();
     assert_eq!(found.warnings, ["the program exited with 0, but the runner reported an error: T: m"]);
     // Where the rest of the object is not usable, that is what fails the run.
     let broken = ResultError { kind: ResultErrorKind::Invalid, message: "m".to_owned(), position: None };
     let facts = RunFacts { result: Some(ResultOutcome::None(broken)), ..facts };
-    assert_eq!(settle(&facts).unwrap().0.failure.map(|f| f.reason), Some(Reason::ResultInvalid));
+    assert_eq!(settle(&facts, at(100)).unwrap().0.failure.map(|f| f.reason), Some(Reason::ResultInvalid));
+}
+
+#[test]
+fn who_has_to_act_on_a_pod_that_is_not_made() {
+    let refused = |message: &str| {
+        let absent = AttemptFacts { phase: AttemptPhase::Absent, ..attempt() };
+        let failure = known_cause(&AttemptFacts { waiting: explained("FailedCreate", message), ..absent }).unwrap();
+        (failure.failure_class, failure.reason, failure.retryable())
+    };
+    use FailureClass::{Infra, Platform, Policy, User};
+    for (message, expected) in [
+        (
+            "Error creating: Internal error occurred: failed calling webhook \"x.y.z\": failed to call webhook: Post \"https://w.svc:443/m?timeout=10s\": dial tcp 10.0.0.1:443: connect: connection refused",
+            (Infra, Reason::StartDeadline, true),
+        ),
+        (
+            "Error creating: Internal error occurred: failed calling webhook \"x\": an error on the server (\"\") has prevented the request from succeeding",
+            (Infra, Reason::StartDeadline, true),
+        ),
+        ("Error creating: etcdserver: request timed out", (Infra, Reason::StartDeadline, true)),
+        (
+            "Error creating: Timeout: request did not complete within requested timeout",
+            (Infra, Reason::StartDeadline, true),
+        ),
+        (
+            "Error creating: pods \"a-\" is forbidden: error looking up service account n/s: serviceaccount \"s\" not found",
+            (Platform, Reason::ConfigError, false),
+        ),
+        (
+            "Error creating: pods \"a-\" is forbidden: no PriorityClass with name gold was found",
+            (Platform, Reason::ConfigError, false),
+        ),
+        (
+            "Error creating: pods \"a-\" is forbidden: pod rejected: RuntimeClass \"gvisor\" not found",
+            (Platform, Reason::ConfigError, false),
+        ),
+        ("Error creating: admission webhook \"x\" denied the request: no", (Policy, Reason::AdmissionDenied, false)),
+        (
+            "Error creating: pods \"a-\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no",
+            (Policy, Reason::AdmissionDenied, false),
+        ),
+        (
+            "Error creating: pods \"a-\" is forbidden: violates PodSecurity \"restricted:latest\": x",
+            (Policy, Reason::AdmissionDenied, false),
+        ),
+        ("Error creating: pods \"a-\" is forbidden: exceeded quota: q", (Policy, Reason::Quota, true)),
+        ("Error creating: Pod \"a\" is invalid: spec: x", (User, Reason::ConfigError, false)),
+    ] {
+        assert_eq!(refused(message), expected, "{message}");
+    }
+}
+
+#[test]
+fn what_stands_in_the_way_of_a_start_is_told_and_is_the_cause_in_the_end() {
+    let creating = |reason: &str, message: &str| AttemptFacts {
+        main: MainFacts::Waiting(explained("ContainerCreating", "")),
+        waiting: explained(reason, message),
+        ..attempt()
+    };
+    use FailureClass::{Infra, User};
+    for (reason, message, class, expected) in [
+        (
+            "FailedCreatePodSandBox",
+            "failed to start sandbox: container init was OOM-killed (memory limit too low?)",
+            User,
+            Reason::ConfigError,
+        ),
+        ("FailedCreatePodSandBox", "failed to setup network: no IP addresses available", Infra, Reason::StartDeadline),
+        ("FailedMount", "MountVolume.SetUp failed: secret \"mine\" not found", User, Reason::ConfigError),
+        ("FailedMount", "MountVolume.SetUp failed: secret \"run-a-input-0123\" not found", Infra, Reason::Deleted),
+        ("FailedMount", "unmounted volumes: timed out waiting for the condition", Infra, Reason::StartDeadline),
+    ] {
+        let facts = with(creating(reason, message));
+        let run = told(&facts);
+        assert_eq!((run.state, run.waiting_reason.as_deref()), (RunState::Starting, Some(reason)));
+        assert!(run.message.contains(message), "{}", run.message);
+        let failure = start_deadline(&facts, &facts.attempts[0]);
+        assert_eq!((failure.failure_class, failure.reason), (class, expected), "{failure:?}");
+        assert!(failure.message.contains(message) && failure.message.contains("start_timeout of 5m"), "{failure:?}");
+    }
+    // A stop keeps the class that its cause had.
+    let gone = with(AttemptFacts { phase: AttemptPhase::Gone, ..attempt() });
+    let intent = StopIntent {
+        failure: Some(Reason::StartDeadline),
+        failure_class: Some(FailureClass::Infra),
+        ..stop(StopCause::StartDeadline, 15)
+    };
+    let failure = told(&RunFacts { stop: Some(intent), ..gone }).failure.unwrap();
+    assert_eq!((failure.failure_class, failure.retryable()), (FailureClass::Infra, true));
+}
+
+#[test]
+fn what_a_node_refuses_is_not_the_callers() {
+    let refused = |reason: &str| AttemptFacts {
+        phase: AttemptPhase::Failed,
+        emptied: true,
+        status_reason: Some(reason.to_owned()),
+        status_message: Some("words".to_owned()),
+        ..attempt()
+    };
+    for (reason, expected) in [
+        ("Evicted", Reason::Evicted),
+        ("OutOfmemory", Reason::Unschedulable),
+        ("UnexpectedAdmissionError", Reason::Unschedulable),
+        ("SomethingNew", Reason::Unschedulable),
+    ] {
+        let failure = told(&with(refused(reason))).failure.unwrap();
+        assert_eq!((failure.reason, failure.failure_class), (expected, FailureClass::Infra), "{failure:?}");
+        assert!(failure.retryable());
+        // The same once the kubelet was started again under what ran: that was killed.
+        let ran = AttemptFacts { main: MainFacts::Running { started_at: Some(at(10)) }, ..refused(reason) };
+        let run = told(&with(ran));
+        assert_eq!((run.timeline.start_time, run.exit_code), (Some(at(10)), None));
+        assert_eq!(run.failure.map(|failure| failure.reason), Some(Reason::Evicted));
+    }
+}
+
+#[test]
+fn while_the_platform_ends_a_run_its_words_are_told() {
+    let running = AttemptFacts {
+        phase: AttemptPhase::Running,
+        main: MainFacts::Running { started_at: Some(at(10)) },
+        ..attempt()
+    };
+    let said = |reason: &str| AttemptFacts {
+        phase: AttemptPhase::Failed,
+        status_reason: Some(reason.to_owned()),
+        status_message: Some("words".to_owned()),
+        ..running.clone()
+    };
+    let disrupted =
+        |word: &str| AttemptFacts { deleted_at: Some(at(90)), disruption: explained(word, "words"), ..running.clone() };
+    let deleted = AttemptFacts { deleted_at: Some(at(90)), ..running.clone() };
+    for (attempt, word) in [
+        (disrupted("EvictionByEvictionAPI"), "EvictionByEvictionAPI"),
+        (disrupted("PreemptionByScheduler"), "PreemptionByScheduler"),
+        (disrupted("DeletionByTaintManager"), "DeletionByTaintManager"),
+        (said("Evicted"), "Evicted"),
+        (said("DeadlineExceeded"), "DeadlineExceeded"),
+        (deleted, "Deleted"),
+    ] {
+        let mut attempt = attempt;
+        attempt.remembered.unended_since = Some(at(99));
+        let run = told(&with(attempt));
+        assert_eq!((run.state, run.waiting_reason.as_deref()), (RunState::Finishing, Some(word)), "{}", run.message);
+    }
+}
+
+#[test]
+fn an_end_that_is_not_reported_is_waited_for_but_not_for_ever() {
+    let mut killed = AttemptFacts {
+        phase: AttemptPhase::Failed,
+        status_reason: Some("DeadlineExceeded".to_owned()),
+        main: MainFacts::Running { started_at: Some(at(10)) },
+        ..attempt()
+    };
+    killed.remembered.unended_since = Some(at(90));
+    killed.remembered.over_while_running = true;
+    // A grace of 10 s, and 10 s to report.
+    assert_eq!(conclude(&with(killed.clone()), at(109)), None);
+    assert_eq!(look_again(&with(killed.clone()), at(100)), Some(at(110)));
+    let outcome = conclude(&with(killed.clone()), at(110)).unwrap();
+    assert_eq!(outcome.failure.map(|f| (f.reason, f.exit_code)), Some((Reason::RunDeadline, None)));
+    killed.main = MainFacts::Terminated(terminated(137));
+    let outcome = conclude(&with(killed), at(91)).unwrap();
+    assert_eq!(outcome.failure.map(|f| (f.reason, f.exit_code)), Some((Reason::RunDeadline, Some(137))));
+}
+
+#[test]
+fn a_node_is_lost_only_if_its_kubelet_says_nothing_any_more() {
+    let silent = AttemptFacts {
+        phase: AttemptPhase::Running,
+        main: MainFacts::Running { started_at: Some(at(10)) },
+        silent_since: Some(at(40)),
+        ..attempt()
+    };
+    let run = told(&with(silent.clone()));
+    assert_eq!(run.state, RunState::Running);
+    assert!(run.message.contains("its node has not reported for 1m"), "{}", run.message);
+    let mut deleted = AttemptFacts {
+        deleted_at: Some(at(80)),
+        disruption: explained("DeletionByTaintManager", "words"),
+        ..silent.clone()
+    };
+    deleted.remembered.unended_since = Some(at(80));
+    let reason = |attempt: &AttemptFacts, now| conclude(&with(attempt.clone()), now)?.failure.map(|f| f.reason);
+    assert_eq!(reason(&deleted, at(99)), None);
+    assert_eq!(reason(&deleted, at(100)), Some(Reason::NodeLost));
+    let plainly = AttemptFacts { disruption: None, ..deleted.clone() };
+    assert_eq!(reason(&plainly, at(100)), Some(Reason::NodeLost));
+    // One that reports is not lost, however long it takes.
+    let reports = AttemptFacts { silent_since: None, ..deleted.clone() };
+    assert_eq!(reason(&reports, at(1000)), None);
+    let killed = AttemptFacts {
+        phase: AttemptPhase::Failed,
+        main: MainFacts::Terminated(terminated(137)),
+        silent_since: None,
+        ..deleted
+    };
+    assert_eq!(reason(&killed, at(100)), Some(Reason::Evicted));
+}
+
+#[test]
+fn a_deadline_that_somebody_else_set_is_told_as_that() {
+    let ended = |attempt: AttemptFacts| AttemptFacts { phase: AttemptPhase::Failed, ..attempt };
+    let on_pod = AttemptFacts {
+        status_reason: Some("DeadlineExceeded".to_owned()),
+        deadline: Some(Duration::from_secs(13)),
+        main: MainFacts::Terminated(Terminated { finished_at: Some(at(15)), ..terminated(143) }),
+        ..attempt()
+    };
+    let on_job = AttemptFacts {
+        job_deadline: Some(Duration::from_secs(13)),
+        deleted_at: Some(at(13)),
+        main: MainFacts::Terminated(terminated(143)),
+        ..attempt()
+    };
+    for (attempt, kind) in [(on_pod, "Pod"), (on_job, "Job")] {
+        let failure = told(&with(ended(attempt))).failure.unwrap();
+        let words =
+            format!("the activeDeadlineSeconds of 13s that somebody outside Longshore set on its {kind} passed");
+        assert_eq!((failure.reason, failure.message.as_str()), (Reason::RunDeadline, words.as_str()));
+    }
+    let gone = AttemptFacts {
+        phase: AttemptPhase::Gone,
+        job_deadline: Some(Duration::from_secs(5)),
+        job_end: Some(super::super::facts::JobEnd {
+            complete: false,
+            final_: true,
+            reason: "DeadlineExceeded".to_owned(),
+            message: String::new(),
+            time: None,
+        }),
+        ..attempt()
+    };
+    let failure = told(&with(gone)).failure.unwrap();
+    assert_eq!(failure.reason, Reason::StartDeadline);
+    assert!(failure.message.contains("somebody outside Longshore"), "{}", failure.message);
+}
+
+#[test]
+fn no_more_is_told_of_an_exit_than_is_known() {
+    let failed = |end: Terminated| {
+        let run = told(&with(AttemptFacts { phase: AttemptPhase::Failed, ..ended(end) }));
+        run.failure.unwrap_or_else(|| panic!("{}", run.message))
+    };
+    for (code, reason, message) in [
+        (137, Reason::Signalled, "the program exited with 137 (as after signal 9, SIGKILL)"),
+        (129, Reason::Signalled, "the program exited with 129 (as after signal 1, SIGHUP)"),
+        (128, Reason::NonzeroExit, "the program exited with 128"),
+        (160, Reason::NonzeroExit, "the program exited with 160"),
+        (255, Reason::NonzeroExit, "the program exited with 255"),
+    ] {
+        let failure = failed(terminated(code));
+        assert_eq!((failure.reason, failure.message.as_str(), failure.signal), (reason, message, None));
+    }
+    let by_signal = failed(Terminated { signal: Some(9), ..terminated(137) });
+    assert_eq!(
+        (by_signal.message.as_str(), by_signal.signal),
+        ("the program was ended by signal 9 (SIGKILL)", Some(9))
+    );
+
+    let out_of_memory = |code| Terminated { reason: "OOMKilled".to_owned(), ..terminated(code) };
+    let failure = failed(out_of_memory(3));
+    assert_eq!((failure.reason, failure.exit_code), (Reason::OomKilled, Some(3)));
+    assert!(failure.message.contains("a process of the program") && failure.message.contains("exited with 3"));
+    assert!(failed(out_of_memory(137)).message.contains("the program, or a process of it"));
+    let fine = AttemptFacts { phase: AttemptPhase::Succeeded, ..ended(out_of_memory(0)) };
+    let run = told(&with(fine));
+    assert_eq!(run.state, RunState::Succeeded);
+    assert!(run.message.contains("more memory than the limit"), "{}", run.message);
+    let unknown = Terminated { reason: "ContainerStatusUnknown".to_owned(), ..terminated(137) };
+    assert_eq!(failed(unknown).exit_code, None);
+}
+
+#[test]
+fn what_failed_unseen_and_left_no_pod_is_lost_and_not_deleted_by_somebody() {
+    let gone = AttemptFacts {
+        phase: AttemptPhase::Gone,
+        job_end: Some(super::super::facts::JobEnd {
+            complete: false,
+            final_: true,
+            reason: "BackoffLimitExceeded".to_owned(),
+            message: String::new(),
+            time: None,
+        }),
+        ..attempt()
+    };
+    let reason = |attempt: AttemptFacts| told(&with(attempt)).failure.map(|f| f.reason);
+    assert_eq!(reason(gone.clone()), Some(Reason::Lost));
+    // Here it was seen to be deleted.
+    assert_eq!(reason(AttemptFacts { deleted_at: Some(at(15)), ..gone }), Some(Reason::Deleted));
 }

@@ -3,10 +3,10 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::super::facts::{AttemptFacts, AttemptPhase, Explanation, MainFacts, RunFacts};
-use super::super::failure::{Failure, FailureReason};
+use super::super::failure::{Failure, FailureClass, FailureReason};
 use super::super::run::{RunState, shown_duration};
 use super::responsible::{is_missing_claim, is_refused_image};
-use super::{is_over, spent, started_at};
+use super::{spent, started_at};
 
 /// State, word and sentence of an attempt that has not been concluded.
 pub(super) fn explain(facts: &RunFacts, attempt: &AttemptFacts, now: Timestamp) -> (RunState, Option<String>, String) {
@@ -15,28 +15,62 @@ pub(super) fn explain(facts: &RunFacts, attempt: &AttemptFacts, now: Timestamp) 
         let why = if stop.reason.is_empty() { String::new() } else { format!(": {}", stop.reason) };
         return (RunState::Cancelling, word, format!("stopping{why}"));
     }
-    if attempt.deleted_at.is_some() || facts.deleted_at.is_some() {
-        return (RunState::Cancelling, word, "somebody outside Longshore deleted it; stopping".to_owned());
+    if facts.deleted_at.is_some() {
+        return (RunState::Cancelling, word, "somebody outside Longshore deleted its Job; stopping".to_owned());
     }
-    if facts.suspended {
+    if facts.suspended && !attempt.main.started() {
         return (RunState::Queued, Some("Suspended".to_owned()), "held back by a queue".to_owned());
     }
+    if let Some((word, message)) = ended_by_platform(attempt) {
+        return (RunState::Finishing, Some(word), message);
+    }
     match &attempt.main {
+        MainFacts::Running { .. } if attempt.phase == AttemptPhase::Gone => {
+            (RunState::Finishing, word, "its Pod is gone; what its Job says of it is waited for".to_owned())
+        }
         MainFacts::Waiting(_) if attempt.phase == AttemptPhase::Gone => {
             (RunState::Finishing, word, "its Pod is gone; what its Job says of it is waited for".to_owned())
         }
-        MainFacts::Terminated(_) if attempt.main.started() || is_over(facts, attempt) => {
+        MainFacts::Terminated(_) if attempt.main.started() || attempt.phase.is_over() => {
             (RunState::Finishing, word, "the program has ended; the cause is being settled".to_owned())
         }
-        MainFacts::Running { .. } => {
-            let message = match spent(started_at(attempt), now) {
-                Some(time) => format!("running for {time}"),
-                None => "running".to_owned(),
-            };
-            (RunState::Running, None, message)
-        }
+        MainFacts::Running { .. } => (RunState::Running, None, running(attempt, now)),
         _ => not_started(attempt, facts.submission.create_time, now),
     }
+}
+
+fn running(attempt: &AttemptFacts, now: Timestamp) -> String {
+    let running = match spent(started_at(attempt), now) {
+        Some(time) => format!("running for {time}"),
+        None => "running".to_owned(),
+    };
+    match attempt.silent_since {
+        Some(since) => {
+            let time = spent(Some(since), now).map(|time| format!(" for {time}")).unwrap_or_default();
+            format!("{running}, as far as is known: its node has not reported{time}")
+        }
+        None => running,
+    }
+}
+
+/// Word and sentence, if the platform, or somebody outside Longshore, is ending the program.
+fn ended_by_platform(attempt: &AttemptFacts) -> Option<(String, String)> {
+    if attempt.phase == AttemptPhase::Gone || matches!(attempt.main, MainFacts::Terminated(_)) {
+        return None;
+    }
+    let said = |reason: &str, message: &str| {
+        let said = if message.is_empty() { reason.to_owned() } else { format!("{reason}: {message}") };
+        let what = if attempt.main.started() { "the program is being ended" } else { "its Pod is being taken away" };
+        Some((reason.to_owned(), format!("{what}: {said}")))
+    };
+    if let Some(condition) = &attempt.disruption {
+        return said(&condition.reason, &condition.message);
+    }
+    if let Some(reason) = &attempt.status_reason {
+        return said(reason, attempt.status_message.as_deref().unwrap_or_default());
+    }
+    attempt.deleted_at?;
+    said("Deleted", "somebody outside Longshore deleted its Pod")
 }
 
 fn not_started(attempt: &AttemptFacts, create_time: Timestamp, now: Timestamp) -> (RunState, Option<String>, String) {
@@ -61,14 +95,33 @@ fn not_started(attempt: &AttemptFacts, create_time: Timestamp, now: Timestamp) -
 /// Why the container does not run yet, if something says so.
 fn reason(attempt: &AttemptFacts) -> Option<&Explanation> {
     match &attempt.main {
-        // `run` is only initialising while an init container is what stands still.
-        MainFacts::Waiting(Some(explanation)) if explanation.reason == "PodInitializing" => {
+        // Words of the ordinary course say less than what stands in its way: an init container, or
+        // what an Event warns of.
+        MainFacts::Waiting(Some(explanation)) if is_ordinary(explanation) => {
             attempt.waiting.as_ref().or(Some(explanation))
         }
         MainFacts::Waiting(Some(explanation)) => Some(explanation),
         MainFacts::Waiting(None) => attempt.waiting.as_ref(),
         _ => None,
     }
+}
+
+fn is_ordinary(waiting: &Explanation) -> bool {
+    matches!(waiting.reason.as_str(), "PodInitializing" | "ContainerCreating")
+}
+
+/// Whether the image is not there yet, so that no container can start from it.
+pub(super) fn is_pulling(attempt: &AttemptFacts) -> bool {
+    let pulls = |explanation: &Explanation| {
+        matches!(
+            explanation.reason.as_str(),
+            "ErrImagePull" | "ImagePullBackOff" | "RegistryUnavailable" | "ErrImageNeverPull" | "InvalidImageName"
+        )
+    };
+    let last_word = |word: &str| attempt.evidence.iter().rposition(|said| said.reason == word);
+    // A pull that stalls is one that was begun and not done.
+    let stalls = last_word("Pulling") > last_word("Pulled");
+    matches!(&attempt.main, MainFacts::Waiting(waiting) if stalls || waiting.as_ref().is_some_and(pulls))
 }
 
 /// The failure that the present waiting reason stands for, if it is a known cause.
@@ -83,46 +136,89 @@ pub fn known_cause(attempt: &AttemptFacts) -> Option<Failure> {
         "InvalidImageName" | "ErrImageNeverPull" | "CreateContainerError" | "RunContainerError" => {
             FailureReason::ImageInvalid
         }
+        "CreateContainerConfigError" | "FailedMount" if is_input_gone(attempt, message) => FailureReason::Deleted,
         "CreateContainerConfigError" if attempt.input_ready => FailureReason::ConfigError,
-        "FailedMount" | "FailedAttachVolume" => FailureReason::ConfigError,
+        // A name that is not there is the request's; all else is the node's or its storage's.
+        "FailedMount" | "FailedAttachVolume" if message.contains("not found") => FailureReason::ConfigError,
+        "FailedMount" | "FailedAttachVolume" => return Some(infra(said)),
+        "FailedCreatePodSandBox" if message.contains("OOM-killed") => {
+            let said = format!("{said}; raise resources.limits[\"memory\"]");
+            return Some(Failure::new(FailureReason::ConfigError, said));
+        }
+        "FailedCreatePodSandBox" | "FailedKillPod" | "NetworkNotReady" => return Some(infra(said)),
         "Unschedulable" if is_missing_claim(message) => FailureReason::ConfigError,
         "Unschedulable" | "SchedulingGated" => FailureReason::Unschedulable,
-        "FailedCreate" if message.contains("exceeded quota") => FailureReason::Quota,
-        "FailedCreate" if message.contains("forbidden") || message.contains("denied") => FailureReason::AdmissionDenied,
-        "FailedCreate" => FailureReason::ConfigError,
+        "FailedCreate" => return Some(refused(message, said)),
         _ => return None,
     };
     Some(Failure::new(reason, said))
 }
 
-/// A cause that no waiting mends, once it has lasted: a name that is none, an image that must not
-/// be pulled and is not there, or one that its registry does not have or does not give.
+/// Not started in time, and for a reason that nobody who submits can mend.
+fn infra(said: String) -> Failure {
+    Failure::new(FailureReason::StartDeadline, said).of_class(FailureClass::Infra)
+}
+
+/// Whether what the kubelet misses is the run's own input, which was there once.
+fn is_input_gone(attempt: &AttemptFacts, message: &str) -> bool {
+    attempt.input_ready && message.contains("not found") && message.contains(&format!("\"{}-input-", attempt.job))
+}
+
+/// Why the API server did not let the Job controller make the Pod.
+fn refused(message: &str, said: String) -> Failure {
+    let has = |words: &[&str]| words.iter().any(|word| message.contains(word));
+    if message.contains("exceeded quota") {
+        return Failure::new(FailureReason::Quota, said);
+    }
+    // Nobody said no: a webhook or the API server itself did not do its part.
+    if has(&["failed calling webhook", "failed to call webhook"])
+        || has(&["Internal error occurred", "Timeout: ", "etcdserver: ", "context deadline exceeded"])
+        || has(&["connection refused", "the server is currently unable", "unexpected EOF", "i/o timeout"])
+    {
+        return infra(said);
+    }
+    // What the operator of the cluster has to make first.
+    if has(&["error looking up service account", "no PriorityClass with name"])
+        || (message.contains("RuntimeClass") && message.contains("not found"))
+        || message.contains("because it is being terminated")
+    {
+        return Failure::new(FailureReason::ConfigError, said).of_class(FailureClass::Platform);
+    }
+    if has(&["forbidden", "denied"]) {
+        return Failure::new(FailureReason::AdmissionDenied, said);
+    }
+    Failure::new(FailureReason::ConfigError, said)
+}
+
+/// How long an image that its registry refuses may still turn up before the run is given up.
+const PULL_PATIENCE: SignedDuration = SignedDuration::from_secs(15);
+/// How long a Pod may stand by what its spec or its image says before the run is given up.
+const SPEC_PATIENCE: SignedDuration = SignedDuration::from_secs(3);
+
+/// A cause that no waiting mends, once it has lasted: a name that is none, an image that has no
+/// command, must not be pulled and is not there, or that its registry does not have or does not
+/// give.
 ///
 /// Events and waiting words only explain; a failure concluded from one needs a condition that
 /// persists and a clock (DESIGN §4). `ImagePullBackOff` says that the kubelet has tried and will
-/// try again, so `patience` counts from when the words began, where the backend says so. A
+/// try again, so the patience counts from when the words began, where the backend says so. A
 /// container's waiting reason has no time of its own; then it counts from the Pod's getting its
 /// node, and a first refusal that comes later than that (a slow init container, a long queue of
 /// pulls) ends the run at once.
 #[must_use]
-pub fn hopeless(
-    attempt: &AttemptFacts,
-    now: Timestamp,
-    patience: SignedDuration,
-) -> Option<Result<Failure, Timestamp>> {
+pub fn hopeless(attempt: &AttemptFacts, now: Timestamp) -> Option<Result<Failure, Timestamp>> {
     if attempt.phase != AttemptPhase::Pending || attempt.main.started() {
         return None;
     }
     let explanation = reason(attempt)?;
     let failure = known_cause(attempt)?;
-    let permanent = match explanation.reason.as_str() {
-        "InvalidImageName" | "ErrImageNeverPull" => true,
-        "ImagePullBackOff" | "ErrImagePull" => is_refused_image(&explanation.message),
-        _ => false,
+    let message = explanation.message.as_str();
+    let patience = match explanation.reason.as_str() {
+        "InvalidImageName" | "ErrImageNeverPull" => SPEC_PATIENCE,
+        "CreateContainerError" | "RunContainerError" if message.contains("no command specified") => SPEC_PATIENCE,
+        "ImagePullBackOff" | "ErrImagePull" if is_refused_image(message) => PULL_PATIENCE,
+        _ => return None,
     };
-    if !permanent {
-        return None;
-    }
     let since = explanation.time.or(attempt.schedule_time).or(attempt.create_time)?;
     let due = since.checked_add(patience).ok()?;
     Some(if now >= due { Ok(failure) } else { Err(due) })
@@ -133,10 +229,13 @@ pub(crate) fn start_deadline(facts: &RunFacts, attempt: &AttemptFacts) -> Failur
     let timeout = shown_duration(facts.submission.effective.start_timeout);
     let clock = format!("the program did not start within its start_timeout of {timeout}");
     match known_cause(attempt) {
-        Some(cause) => Failure::new(cause.reason, format!("{clock}: {}", cause.message)),
+        Some(cause) => Failure { message: format!("{clock}: {}", cause.message), ..cause },
         None => match reason(attempt) {
+            Some(e) if e.message.is_empty() => {
+                Failure::new(FailureReason::StartDeadline, format!("{clock}; last seen: {}", e.reason))
+            }
             Some(e) => {
-                Failure::new(FailureReason::StartDeadline, format!("{clock}; last seen: {} {}", e.reason, e.message))
+                Failure::new(FailureReason::StartDeadline, format!("{clock}; last seen: {}: {}", e.reason, e.message))
             }
             None => Failure::new(FailureReason::StartDeadline, clock),
         },

@@ -58,16 +58,28 @@ fn the_stop_table() {
     assert_eq!(only(plan(&stopped(absent), at(16))), Action::EndUnstarted { attempt: 1 });
     let going = AttemptFacts { deleted_at: Some(at(16)), ..running() };
     assert_eq!(plan(&stopped(going), at(17)), Plan::default());
+    // Closed, but its Pod is still there: it may start.
+    let closed = AttemptFacts { closed: true, ..attempt() };
+    assert_eq!(only(plan(&stopped(closed.clone()), at(17))), Action::EndUnstarted { attempt: 1 });
+    let mut going = AttemptFacts { deleted_at: Some(at(16)), ..closed };
+    going.remembered.unended_since = Some(at(16));
+    assert_eq!(plan(&stopped(going), at(17)), Plan { actions: vec![], wake_at: Some(at(20)) });
+    // At its deadline a Pod is over a second before its program is.
+    let over = AttemptFacts { phase: AttemptPhase::Failed, ..running() };
+    assert_eq!(plan(&stopped(over), at(17)).actions, []);
+    let started = AttemptFacts { closed: true, ..running() };
+    assert_eq!(only(plan(&stopped(started), at(17))), Action::EndStarted { attempt: 1 }, "it started nevertheless");
 }
 
 #[test]
 fn the_run_clock_is_lowered_to_what_is_left_of_the_budget() {
-    // On its node since 2, started at 10: 8 s of the budget's start are gone.
+    // On its node since 2, started at 10: 8 s of the budget's start are gone. A second more, since
+    // both are whole seconds.
     assert_eq!(
         only(plan(&with(running()), at(11))),
-        Action::LowerDeadline { attempt: 1, deadline: Duration::from_secs(3608) }
+        Action::LowerDeadline { attempt: 1, deadline: Duration::from_secs(3609) }
     );
-    let lowered = AttemptFacts { deadline: Some(Duration::from_secs(3608)), ..running() };
+    let lowered = AttemptFacts { deadline: Some(Duration::from_secs(3609)), ..running() };
     assert_eq!(plan(&with(lowered), at(11)), Plan::default());
     let no_deadline = AttemptFacts { deadline: None, ..running() };
     assert_eq!(plan(&with(no_deadline), at(11)), Plan::default());
@@ -90,6 +102,11 @@ fn the_end_is_recorded_then_released() {
     });
     assert!(matches!(only(plan(&over, at(23))), Action::Release { reason, .. } if reason == "SUCCEEDED"));
     over.released = true;
+    assert!(
+        matches!(only(plan(&over, at(24))), Action::Release { .. }),
+        "somebody took our hold away, and no retention runs"
+    );
+    over.expire_time = Some(at(4000));
     assert_eq!(plan(&over, at(24)), Plan::default());
     let deleted = RunFacts { deleted_at: Some(at(22)), ..recorded };
     assert!(matches!(only(plan(&deleted, at(23))), Action::Release { .. }));
@@ -145,7 +162,7 @@ fn a_doubtful_exit_does_not_wait_for_what_outlives_it() {
 }
 
 #[test]
-fn what_is_held_back_is_recorded_then_deleted() {
+fn what_is_held_back_is_recorded_at_once_and_kept() {
     let absent = AttemptFacts { phase: AttemptPhase::Absent, ..attempt() };
     let held = RunFacts { suspended: true, ..with(absent) };
     assert_eq!(plan(&held, at(1000)), Plan::default(), "no clock of ours runs in a queue");
@@ -156,30 +173,40 @@ fn what_is_held_back_is_recorded_then_deleted() {
     let Action::WriteRecord(record) = only(plan(&cancelled, at(6))) else { panic!("no record") };
     assert_eq!(record.state, RunState::Cancelled);
     let mut recorded = RunFacts { record: Some(*record), ..cancelled };
-    assert_eq!(only(plan(&recorded, at(7))), Action::Delete);
+    // Nothing starts if the queue lets it go, and it is kept as long as any other.
+    assert_eq!(only(plan(&recorded, at(7))), Action::EndUnstarted { attempt: 1 });
+    recorded.attempts[0].closed = true;
+    assert!(matches!(only(plan(&recorded, at(7))), Action::Release { .. }));
     recorded.attempts[0].phase = AttemptPhase::Gone;
-    assert_eq!(only(plan(&recorded, at(7))), Action::Delete);
+    assert!(matches!(only(plan(&recorded, at(7))), Action::Release { .. }));
+    let mut released = RunFacts { released: true, expire_time: Some(at(3607)), ..recorded.clone() };
+    assert_eq!(plan(&released, at(8)), Plan { actions: vec![], wake_at: Some(at(3607)) });
+    assert_eq!(only(plan(&released, at(3607))), Action::Delete, "a TTL does not act on it");
+    released.suspended = false;
+    assert_eq!(plan(&released, at(8)).wake_at, Some(at(3607)));
     let deleting = RunFacts { deleted_at: Some(at(8)), ..recorded.clone() };
     assert!(matches!(only(plan(&deleting, at(9))), Action::Release { .. }));
 
-    // Let go of by its queue in between: it must not run.
+    // Let go of by its queue before that was done: it must not run.
     recorded.suspended = false;
-    recorded.attempts[0].phase = AttemptPhase::Absent;
+    recorded.attempts[0] = AttemptFacts { phase: AttemptPhase::Absent, ..attempt() };
     assert_eq!(only(plan(&recorded, at(9))), Action::EndUnstarted { attempt: 1 });
     recorded.attempts = vec![running()];
     assert_eq!(only(plan(&recorded, at(9))), Action::EndStarted { attempt: 1 });
 }
 
 #[test]
-fn suspension_of_a_running_job_ends_it_and_its_record_is_let_go() {
+fn suspension_of_a_running_job_closes_its_attempt_and_keeps_its_record() {
     let killed = AttemptFacts { phase: AttemptPhase::Failed, deleted_at: Some(at(15)), ..ended(143) };
     let suspended = RunFacts { suspended: true, ..with(killed) };
     let Action::WriteRecord(record) = only(plan(&suspended, at(21))) else { panic!("no record") };
-    assert_eq!(record.failure.as_ref().map(|f| f.reason), Some(FailureReason::Deleted));
+    assert_eq!(record.failure.as_ref().map(|f| f.reason), Some(FailureReason::Preempted));
     let mut recorded = RunFacts { record: Some(*record), ..suspended };
-    assert_eq!(plan(&recorded, at(22)), Plan::default(), "its Pod is still there");
-    recorded.attempts = vec![AttemptFacts { phase: AttemptPhase::Gone, ..attempt() }];
-    assert_eq!(only(plan(&recorded, at(23))), Action::Delete);
+    assert_eq!(only(plan(&recorded, at(22))), Action::EndUnstarted { attempt: 1 }, "its queue may resume it");
+    recorded.attempts[0].closed = true;
+    assert!(matches!(only(plan(&recorded, at(23))), Action::Release { .. }));
+    recorded.attempts[0] = AttemptFacts { phase: AttemptPhase::Gone, closed: true, ..running() };
+    assert!(matches!(only(plan(&recorded, at(23))), Action::Release { .. }));
 }
 
 #[test]

@@ -52,6 +52,11 @@ pub(super) fn merge(own: &Resources, profiles: &Resources, limits: &Limits, out:
             pair.cap(max, out);
         }
         pair.make_fit(out);
+        if name == "memory"
+            && let Some(min) = amount(&limits.min_memory, Origin::Server)
+        {
+            pair.raise(min, out);
+        }
         merged.requests.insert(name.to_owned(), pair.request.text.to_owned());
         merged.limits.insert(name.to_owned(), pair.limit.text.to_owned());
     }
@@ -119,6 +124,20 @@ impl<'a> Pair<'a> {
             }
             self.request = Amount { origin: self.request.origin, ..max };
         }
+    }
+
+    /// Holds the limit at `min` at least: what the caller asked for is refused, the rest is raised.
+    fn raise(&mut self, min: Amount<'a>, out: &mut Violations) {
+        if self.limit.value >= min.value {
+            return;
+        }
+        // What is not above 0, or not whole, is refused elsewhere.
+        if self.limit.origin == Origin::Caller && self.limit.value.is_positive() && self.limit.value.is_whole() {
+            let (text, min) = (shown(self.limit.text), min.text);
+            let why = format!("is `{text}`; with less than `{min}` no container can be started; raise it");
+            out.add(self.field("limits"), why);
+        }
+        self.limit = Amount { origin: self.limit.origin, ..min };
     }
 
     /// Lowers a request or raises a limit, whichever comes from further away, until the request is

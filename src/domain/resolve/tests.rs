@@ -481,3 +481,28 @@ fn a_request_of_many_faults_is_answered_within_bounds() {
     let violations = resolve(&spec, &on_kubernetes()).unwrap_err();
     assert_eq!(violations.as_slice().len(), crate::domain::violation::VIOLATIONS_MAX);
 }
+
+#[test]
+fn a_memory_limit_with_which_nothing_starts_is_refused() {
+    let mut rules = on_kubernetes();
+    let memory = |limit: &str| RunSpec {
+        resources: Resources { requests: BTreeMap::new(), limits: map(&[("memory", limit)]) },
+        workload: Some(Workload::Runner { profile: "open".to_owned() }),
+        ..RunSpec::default()
+    };
+    for limit in ["1", "4Ki", "1Mi", "4194303"] {
+        let refused = resolve(&memory(limit), &rules).unwrap_err();
+        let description = format!("is `{limit}`; with less than `4Mi` no container can be started; raise it");
+        let refused: Vec<_> = refused.as_slice().iter().map(|v| (v.field.as_str(), v.description.as_str())).collect();
+        assert_eq!(refused, [("spec.resources.limits[\"memory\"]", description.as_str())]);
+    }
+    for limit in ["4Mi", "4194304", "1Gi"] {
+        assert!(resolve(&memory(limit), &rules).is_ok(), "{limit}");
+    }
+    rules.limits.min_memory = "16Mi".to_owned();
+    assert!(resolve(&memory("8Mi"), &rules).is_err());
+    // What the caller did not ask for is raised.
+    rules.limits.min_memory = "2Gi".to_owned();
+    let unset = RunSpec { resources: Resources::default(), ..memory("1Mi") };
+    assert_eq!(resolve(&unset, &rules).unwrap().effective.resources.limits["memory"], "2Gi");
+}

@@ -1,0 +1,144 @@
+//! What the platform, or somebody outside Longshore, did to an attempt, and who has to act on it.
+//!
+//! The words are literals of Kubernetes without a promise: unknown ones fall through.
+
+use std::time::Duration;
+
+use super::super::facts::{AttemptFacts, Explanation, RunFacts, SUSPENDED, Terminated};
+use super::super::failure::{Failure, FailureClass, FailureReason};
+use super::super::run::shown_duration;
+use super::outcome::{WHOLE_SECOND, budget_deadline, is_by_deadline};
+use super::{started_at, waiting};
+
+pub(super) fn overran(facts: &RunFacts) -> String {
+    let timeout = shown_duration(facts.submission.effective.run_timeout);
+    format!("the program ran longer than its run_timeout of {timeout} and was stopped")
+}
+
+/// What the platform did to the attempt, by its Pod's reason, its DisruptionTarget condition or
+/// its Job's deadline. `None`: nothing that is known.
+pub(super) fn failure(facts: &RunFacts, attempt: &AttemptFacts) -> Option<Failure> {
+    let message = attempt.status_message.as_deref().unwrap_or_default();
+    let started = attempt.main.started();
+    match attempt.status_reason.as_deref() {
+        Some("DeadlineExceeded") if !started => {
+            return Some(foreign_deadline(facts, attempt).unwrap_or_else(|| waiting::start_deadline(facts, attempt)));
+        }
+        // What outlived the program was ended by the deadline, or by our order, and not the program.
+        Some("DeadlineExceeded") if !is_by_deadline(facts, attempt) => {}
+        Some("DeadlineExceeded") => {
+            let overran = || Failure::new(FailureReason::RunDeadline, overran(facts));
+            return Some(foreign_deadline(facts, attempt).unwrap_or_else(overran));
+        }
+        // The kubelet marks what it evicts for its node's sake, and what it refuses says nothing of
+        // its containers: the rest exceeded a limit of its own.
+        Some("Evicted") if attempt.disruption.is_none() && !attempt.emptied && started => {
+            return Some(Failure::new(FailureReason::EphemeralStorage, message));
+        }
+        Some("Evicted") => return Some(Failure::new(FailureReason::Evicted, message)),
+        Some("NodeLost") => return Some(Failure::new(FailureReason::NodeLost, message)),
+        Some("NodeShutdown" | "Terminated" | "Shutdown") => {
+            return Some(Failure::new(FailureReason::NodeShutdown, message));
+        }
+        Some("Preempting" | "Preempted") => return Some(Failure::new(FailureReason::Preempted, message)),
+        // Refused by its node, or by the same node once more after the kubelet was started again.
+        Some(reason) if attempt.emptied || is_refusal(reason) => {
+            let said = format!("{reason}: {message}");
+            return Some(if started {
+                Failure::new(FailureReason::Evicted, said)
+            } else {
+                Failure::new(FailureReason::Unschedulable, said).of_class(FailureClass::Infra)
+            });
+        }
+        _ => {}
+    }
+    if let Some(condition) = &attempt.disruption {
+        return Some(disruption(attempt, condition));
+    }
+    (attempt.deleted_at.is_some() && facts.stop.is_none()).then(|| job_deadline(attempt)).flatten()
+}
+
+fn is_refusal(reason: &str) -> bool {
+    matches!(reason, "NodeAffinity" | "UnexpectedAdmissionError" | "TopologyAffinityError")
+        || reason.starts_with("OutOf")
+}
+
+/// A kubelet that still reports the end of a program has killed it; only one that says nothing any
+/// more is lost.
+fn disruption(attempt: &AttemptFacts, condition: &Explanation) -> Failure {
+    let is_reported = attempt.main.terminated().and_then(Terminated::code).is_some();
+    let unheard = attempt.main.started() && !is_reported;
+    let reason = match condition.reason.as_str() {
+        "PreemptionByScheduler" | SUSPENDED => FailureReason::Preempted,
+        _ if unheard && attempt.silent_since.is_some() => FailureReason::NodeLost,
+        // Pods of nodes that are no more.
+        "DeletionByPodGC" if unheard => FailureReason::NodeLost,
+        _ => FailureReason::Evicted,
+    };
+    Failure::new(reason, format!("{}: {}", condition.reason, condition.message))
+}
+
+/// Somebody deleted the Pod.
+pub(super) fn deleted(facts: &RunFacts, attempt: &AttemptFacts) -> Failure {
+    if attempt.silent_since.is_some() && attempt.main.started() && attempt.main.terminated().is_none() {
+        return Failure::new(
+            FailureReason::NodeLost,
+            "its node had ceased to report when its Pod was deleted, so how the program ended is not known",
+        );
+    }
+    if facts.suspended && attempt.main.started() {
+        return Failure::new(FailureReason::Preempted, "its Job was suspended while the program ran");
+    }
+    Failure::new(FailureReason::Deleted, "the Pod was deleted by somebody outside Longshore")
+}
+
+/// The Pod's deadline, if it is none that Longshore sets.
+fn foreign_deadline(facts: &RunFacts, attempt: &AttemptFacts) -> Option<Failure> {
+    let present = attempt.deadline.filter(|_| facts.stop.is_none() && attempt.pod.is_some())?;
+    let effective = &facts.submission.effective;
+    let template = effective.start_timeout.saturating_add(effective.run_timeout).saturating_add(WHOLE_SECOND);
+    let own = match (attempt.node_time, started_at(attempt)) {
+        (Some(node_time), Some(started)) => budget_deadline(facts, node_time, started).min(template),
+        // No clock of ours has lowered it before the start.
+        (_, None) if !attempt.main.started() => template,
+        _ => return None,
+    };
+    (present < own).then(|| set_by_others(attempt, "Pod", present))
+}
+
+/// The Job's deadline: none is ours unless a stop is.
+fn job_deadline(attempt: &AttemptFacts) -> Option<Failure> {
+    attempt.job_deadline.map(|deadline| set_by_others(attempt, "Job", deadline))
+}
+
+fn set_by_others(attempt: &AttemptFacts, kind: &str, deadline: Duration) -> Failure {
+    let reason = if attempt.main.started() { FailureReason::RunDeadline } else { FailureReason::StartDeadline };
+    let deadline = shown_duration(deadline);
+    let message =
+        format!("the activeDeadlineSeconds of {deadline} that somebody outside Longshore set on its {kind} passed");
+    Failure::new(reason, message)
+}
+
+/// An attempt whose Pod left no trace of how it ended.
+pub(super) fn vanished(facts: &RunFacts, attempt: &AttemptFacts) -> Failure {
+    if facts.suspended && attempt.main.started() {
+        return deleted(facts, attempt);
+    }
+    let Some(job) = &attempt.job_end else {
+        return Failure::new(FailureReason::Lost, "the run vanished without a trace of how it ended");
+    };
+    match job.reason.as_str() {
+        "PodFailurePolicy" if job.message.contains("DisruptionTarget") => {
+            Failure::new(FailureReason::Evicted, job.message.clone())
+        }
+        "DeadlineExceeded" => match job_deadline(attempt).filter(|_| facts.stop.is_none()) {
+            Some(failure) => failure,
+            None => waiting::start_deadline(facts, attempt),
+        },
+        "BackoffLimitExceeded" => Failure::new(
+            FailureReason::Lost,
+            "its Job says that the Pod failed; it was gone before anybody saw how the program ended",
+        ),
+        reason => Failure::new(FailureReason::Lost, format!("{reason}: {}", job.message)),
+    }
+}

@@ -31,6 +31,7 @@ pub mod manifest;
 mod memory;
 mod metrics;
 pub mod names;
+mod orphans;
 mod pace;
 mod release;
 mod review;

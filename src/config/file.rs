@@ -87,6 +87,7 @@ struct LimitsSection {
     default_requests: BTreeMap<String, String>,
     default_limits: BTreeMap<String, String>,
     max_limits: BTreeMap<String, String>,
+    min_memory: Option<String>,
     default_tmp_size: Option<String>,
     default_user: Option<i64>,
     min_user: Option<i64>,
@@ -356,6 +357,10 @@ impl LimitsSection {
         limits.default_requests.extend(self.default_requests);
         limits.default_limits.extend(self.default_limits);
         limits.max_limits.extend(self.max_limits);
+        if let Some(min) = self.min_memory {
+            faults.quantities("limits", &BTreeMap::from([("min_memory".to_owned(), min.clone())]));
+            limits.min_memory = min;
+        }
         if let Some(size) = self.default_tmp_size {
             faults.quantities("limits", &BTreeMap::from([("default_tmp_size".to_owned(), size.clone())]));
             limits.default_tmp_size = size;

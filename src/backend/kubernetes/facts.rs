@@ -86,30 +86,46 @@ pub enum FactsError {
 
 /// The facts of the run that `observed` is, in Longshore's namespace `namespace`.
 ///
+/// An annotation of ours that is missing or corrupt is told as damage, and the rest is read.
+///
 /// # Errors
-/// If a label or annotation of ours is missing or corrupt; the error names the Job and the key.
+/// If it can't be known which run this is; the error names the Job and the label.
 pub fn run_facts(namespace: &NamespaceName, observed: &Observed<'_>) -> Result<RunFacts, FactsError> {
-    let job = JobReader { job: observed.job };
+    let mut job = JobReader { job: observed.job, damage: Vec::new() };
     let metadata = &observed.job.metadata;
     let is_its = |pod: &&Pod| controller_uid(pod).is_some() && controller_uid(pod) == metadata.uid.as_deref();
     let (pod, last_pod) = (observed.pod.filter(is_its), observed.last_pod.filter(is_its));
     let run = job.parsed("label", label::RUN, RunId::parse)?;
-    let number = job.parsed("label", label::ATTEMPT, str::parse::<NonZeroU32>)?.get();
+    // An anchor is a first attempt, whatever became of its label.
+    let number = job.parsed("label", label::ATTEMPT, str::parse::<NonZeroU32>).map_or(1, NonZeroU32::get);
     let expected = run.job_name(number);
     if metadata.name.as_deref() != Some(expected.as_str()) {
         return Err(FactsError::Misnamed { job: job.shown(), expected });
     }
     let facts = attempt::facts(number, &Observed { pod, last_pod, ..*observed });
+    let submission = submission(&job).unwrap_or_else(|error| {
+        job.damage.push(error);
+        let created = metadata.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0);
+        let created = job.parsed("annotation", annotation::CREATE_TIME, str::parse).unwrap_or(created);
+        Submission::unreadable(created)
+    });
+    let expire_time: Option<Timestamp> = job.optional(annotation::EXPIRE, str::parse);
+    let held = metadata.finalizers.iter().flatten().any(|finalizer| finalizer == HOLD_FINALIZER);
+    let stop = job.optional(annotation::STOP, serde_json::from_str);
+    let record = job.optional(annotation::RECORD, Record::from_json);
     Ok(RunFacts {
         name: RunName { namespace: namespace.clone(), run },
         uid: metadata.uid.clone().ok_or_else(|| job.missing("field", "metadata.uid"))?,
-        submission: submission(&job)?,
-        stop: job.optional(annotation::STOP, serde_json::from_str)?,
-        record: job.optional(annotation::RECORD, Record::from_json)?,
-        released: !metadata.finalizers.iter().flatten().any(|finalizer| finalizer == HOLD_FINALIZER),
+        submission,
+        stop,
+        record,
+        // Without its clock nobody would ever let it go.
+        released: !held && expire_time.is_some(),
         suspended: observed.job.spec.as_ref().and_then(|spec| spec.suspend).unwrap_or(false),
+        damage: job.damage(),
+        trouble: None,
         deleted_at: deletion_asked(metadata),
-        expire_time: job.optional(annotation::EXPIRE, str::parse)?,
+        expire_time,
         attempts: vec![facts],
         result: None,
         reported: None,
@@ -119,7 +135,7 @@ pub fn run_facts(namespace: &NamespaceName, observed: &Observed<'_>) -> Result<R
 /// Whether the program of this Pod ever ran.
 #[must_use]
 pub fn has_started(pod: &Pod) -> bool {
-    attempt::main(pod.status.as_ref()).started()
+    attempt::main(Some(pod)).started()
 }
 
 /// Uid of the Job that `pod` was made for.
@@ -144,6 +160,8 @@ fn submission(job: &JobReader<'_>) -> Result<Submission, FactsError> {
 /// Reads our labels and annotations of a Job, and blames the Job for what is wrong with them.
 struct JobReader<'a> {
     job: &'a Job,
+    /// What could not be read, and was done without.
+    damage: Vec<FactsError>,
 }
 
 impl<'a> JobReader<'a> {
@@ -163,16 +181,28 @@ impl<'a> JobReader<'a> {
         parse(self.required(what, key)?).map_err(|error| self.corrupt(what, key, error))
     }
 
-    fn optional<T, E>(
-        &self,
-        key: &'static str,
-        parse: impl FnOnce(&'a str) -> Result<T, E>,
-    ) -> Result<Option<T>, FactsError>
+    /// What an annotation says, if it is there and can be read.
+    fn optional<T, E>(&mut self, key: &'static str, parse: impl FnOnce(&'a str) -> Result<T, E>) -> Option<T>
     where
         E: Error + Send + Sync + 'static,
     {
-        let text = self.get("annotation", key);
-        text.map(parse).transpose().map_err(|error| self.corrupt("annotation", key, error))
+        match parse(self.get("annotation", key)?) {
+            Ok(value) => Some(value),
+            Err(error) => {
+                let damage = self.corrupt("annotation", key, error);
+                self.damage.push(damage);
+                None
+            }
+        }
+    }
+
+    /// What could not be read, in a sentence.
+    fn damage(&self) -> Option<String> {
+        if self.damage.is_empty() {
+            return None;
+        }
+        let all: Vec<String> = self.damage.iter().map(ToString::to_string).collect();
+        Some(format!("somebody outside Longshore changed what is kept with the run: {}", all.join(", ")))
     }
 
     fn get(&self, what: &'static str, key: &str) -> Option<&'a str> {

@@ -50,6 +50,21 @@ pub(super) enum Question {
     /// Whether a Job that has ended has a Pod, of which nothing was told yet: the watch of the Pods
     /// may lag behind that of the Jobs.
     Pods { namespace: Arc<str>, job: Arc<str>, uid: String },
+    /// Whether a Job that left the watch is gone, or somebody took its labels away; and what it left
+    /// behind.
+    Left(Box<Left>),
+}
+
+/// A Job that left the watch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Left {
+    pub(super) namespace: Arc<str>,
+    pub(super) job: Arc<str>,
+    pub(super) uid: String,
+    /// The labels of ours that it had.
+    pub(super) labels: BTreeMap<String, String>,
+    /// Names of the Secrets that are made for it.
+    pub(super) secrets: Vec<String>,
 }
 
 /// What is said to a [`Question`].
@@ -57,6 +72,7 @@ pub(super) enum Question {
 pub(super) enum Answer {
     Input { namespace: Arc<str>, job: Arc<str>, uid: String, there: bool },
     Pods { namespace: Arc<str>, job: Arc<str>, uid: String, pods: Vec<Pod> },
+    Left { namespace: Arc<str>, job: Arc<str>, uid: String, there: bool },
 }
 
 /// All runs of this installation.
@@ -138,7 +154,14 @@ impl Index {
         let changes = match event {
             KindEvent::Begin => namespace.begin_jobs(),
             KindEvent::Item(job) | KindEvent::Applied(job) => namespace.put_job(job, &self.memory),
-            KindEvent::Deleted(job) => namespace.delete_job(&job, &self.memory),
+            KindEvent::Deleted(job) => match namespace.left(target, &job) {
+                // It is told as gone once that is known.
+                Some(left) => {
+                    self.questions.push(Question::Left(Box::new(left)));
+                    Change::None
+                }
+                None => namespace.delete_job(&job, &self.memory),
+            },
             KindEvent::End => {
                 let changes = namespace.sweep_jobs(&self.memory);
                 self.forget_strangers();
@@ -180,13 +203,21 @@ impl Index {
 
     fn answer(&mut self, answer: Answer) {
         let (target, job, uid) = match &answer {
-            Answer::Input { namespace, job, uid, .. } | Answer::Pods { namespace, job, uid, .. } => {
-                (Arc::clone(namespace), Arc::clone(job), uid.clone())
-            }
+            Answer::Input { namespace, job, uid, .. }
+            | Answer::Pods { namespace, job, uid, .. }
+            | Answer::Left { namespace, job, uid, .. } => (Arc::clone(namespace), Arc::clone(job), uid.clone()),
         };
         let Some(namespace) = self.namespaces.get_mut(&target) else { return };
         let Some(run) = namespace.runs.get_mut(&job).filter(|run| run.uid == uid) else { return };
         match answer {
+            // With its labels the watch tells of it again.
+            Answer::Left { there: true, .. } => return run.left = false,
+            // Told by the watch again meanwhile, so that it is not gone.
+            Answer::Left { .. } if !run.left => return,
+            Answer::Left { .. } => {
+                let change = namespace.forget(&job, &self.memory);
+                return self.changed(&target, change);
+            }
             Answer::Input { there, .. } => {
                 if there {
                     self.memory.confirm_input(&uid);

@@ -127,7 +127,15 @@ mod tests {
     use crate::backend::kubernetes::facts::About;
 
     fn event(reason: &str, count: u32) -> EventFact {
-        EventFact { about: About::Pod, reason: reason.to_owned(), message: String::new(), time: None, count }
+        EventFact {
+            about: About::Pod,
+            reason: reason.to_owned(),
+            message: String::new(),
+            time: None,
+            count,
+            warning: false,
+            started: false,
+        }
     }
 
     #[test]

@@ -14,6 +14,8 @@ pub const RECORDED_CONDITION: &str = "longshore.dev/Recorded";
 
 /// Labels.
 pub mod label {
+    /// What all labels of ours begin with, but the one that every tool knows.
+    pub const PREFIX: &str = "longshore.dev/";
     /// Who made the object; the value is [`MANAGED_BY_VALUE`].
     pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
     /// The value of [`MANAGED_BY`].
@@ -72,6 +74,8 @@ pub mod variable {
     pub const RESULT_MARKER: &str = "LONGSHORE_RESULT_MARKER";
     /// Path of the input; unset if there is none or it is delivered otherwise.
     pub const INPUT: &str = "LONGSHORE_INPUT";
+    /// The home directory.
+    pub const HOME: &str = "HOME";
     /// Path of the directory of files; unset if there are none.
     pub const FILES: &str = "LONGSHORE_FILES";
 }

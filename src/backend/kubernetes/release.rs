@@ -123,7 +123,7 @@ async fn release_job(cluster: &Cluster, namespace: &str, mut job: Job, delete: b
     let target = Target::new("release", "Job", namespace, &name);
     for tried in 0.. {
         let Some(hold) = hold_of(&job) else { break };
-        let patch = release_patch(&job, &uid, hold, KEPT, Timestamp::now());
+        let patch = release_patch(&job, &uid, Some(hold), KEPT, Timestamp::now());
         match cluster.json_patch::<Job>(namespace, &name, &patch).await {
             Ok(_) => break,
             Err(error) if error.is_not_found() => return Ok(()),

@@ -14,7 +14,7 @@ use super::error::Target;
 use super::facts::{Observed, run_facts};
 use super::manifest::ManifestContext;
 use super::memory::{JobMemory, Memory};
-use super::names::{label, result_secret_name};
+use super::names::{annotation, label, result_secret_name};
 use super::watch::{is_owned_by, pods_of, watch};
 use crate::backend::{BackendError, Created, Launch, Preview, Runs};
 use crate::domain::facts::{FactsEvent, RunFacts};
@@ -106,7 +106,7 @@ impl KubernetesRuns {
         let target = Target::new("read", "Job", namespace, &job_name);
         let job = self.cluster.read(target, self.cluster.jobs(namespace).get_status(&job_name)).await?;
         match job.filter(|job| self.is_ours(job, &name.run)) {
-            Some(job) => self.observe(&name.namespace, namespace, &job).await.map(Some),
+            Some(job) => self.observe(name, namespace, &job).await.map(Some),
             None => Ok(None),
         }
     }
@@ -117,22 +117,33 @@ impl KubernetesRuns {
         self.cluster.read(target, self.cluster.jobs(namespace).get(job_name)).await
     }
 
+    /// Whether this Job is this run's. A label of ours that somebody took away does not make it
+    /// another's: what else was written at its creation says whose it is.
     fn is_ours(&self, job: &Job, run: &RunId) -> bool {
-        let Some(labels) = &job.metadata.labels else { return false };
-        let is = |key: &str, value: &str| labels.get(key).is_some_and(|found| found == value);
-        is(label::MANAGED_BY, label::MANAGED_BY_VALUE)
-            && is(label::INSTANCE, &self.cluster.instance)
-            && is(label::RUN, run.as_str())
+        let label = |key: &str| job.metadata.labels.as_ref()?.get(key);
+        let expected = [
+            (label::MANAGED_BY, label::MANAGED_BY_VALUE),
+            (label::INSTANCE, self.cluster.instance.as_str()),
+            (label::RUN, run.as_str()),
+        ];
+        let is_marked =
+            job.metadata.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(annotation::DIGEST));
+        let has_all = expected.iter().all(|(key, _)| label(key).is_some());
+        (has_all || is_marked) && expected.iter().all(|(key, value)| label(key).is_none_or(|found| found == value))
     }
 
     /// Facts of `job`, with its Pod as it is now and the Events that the watch has seen: a list of
     /// Events by object would read every Event of the namespace.
-    async fn observe(&self, name: &NamespaceName, namespace: &str, job: &Job) -> Result<RunFacts, BackendError> {
+    async fn observe(&self, name: &RunName, namespace: &str, job: &Job) -> Result<RunFacts, BackendError> {
         let uid = job.metadata.uid.as_deref().unwrap_or_default();
         let pod = self.read_pod(namespace, uid).await?;
         let mut known = self.memory.of(uid);
         known.pod_was_seen |= pod.is_some();
-        facts(name, job, pod.as_ref(), &known)
+        let mut job = job.clone();
+        // As the reader of facts expects it, whatever became of its labels.
+        let labels = job.metadata.labels.get_or_insert_default();
+        labels.entry(label::RUN.to_owned()).or_insert_with(|| name.run.as_str().to_owned());
+        facts(&name.namespace, &job, pod.as_ref(), &known)
     }
 
     /// The Job's present Pod. The one that the watch knows costs one object to read; a list by

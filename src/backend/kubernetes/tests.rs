@@ -5,5 +5,6 @@ mod doctor;
 pub(super) mod fake;
 mod logs;
 mod metrics;
+mod orphans;
 mod stop;
 mod watch;

@@ -8,15 +8,17 @@ use futures::stream::{self, BoxStream, FuturesUnordered, SelectAll, Stream, Stre
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Event, Pod};
 use kube::Api;
-use kube::api::ListParams;
+use kube::api::{ListParams, Patch, PatchParams};
+use serde_json::json;
 use tokio::time::sleep;
 
 use super::client::Cluster;
 use super::error::{CallError, Target};
-use super::index::{Answer, Index, Kind, Question, Signal};
+use super::index::{Answer, Index, Kind, Left, Question, Signal};
 use super::list_watch::{Scope, list_watch};
 use super::memory::Memory;
 use super::names::label;
+use super::orphans;
 use crate::backend::BackendError;
 use crate::domain::facts::FactsEvent;
 
@@ -108,8 +110,16 @@ pub(super) async fn ask(cluster: Arc<Cluster>, question: Question) -> Answer {
             if !std::mem::replace(&mut told, true) {
                 tracing::warn!(%failure, "a question about a run is not answered yet");
             }
-            if let Question::Input { namespace, job, uid, .. } = question {
-                return Answer::Input { namespace, job, uid, there: false };
+            match question {
+                Question::Input { namespace, job, uid, .. } => {
+                    return Answer::Input { namespace, job, uid, there: false };
+                }
+                // Without the right to mend it, it is what it looks like.
+                Question::Left(left) => {
+                    let Left { namespace, job, uid, .. } = *left;
+                    return Answer::Left { namespace, job, uid, there: false };
+                }
+                Question::Pods { .. } => {}
             }
         }
         sleep(pause).await;
@@ -131,6 +141,32 @@ async fn try_answer(cluster: &Cluster, question: &Question) -> Result<Answer, Ba
                 .map_err(|error| error.to_backend(Target::new("list", "Pod", namespace, "")))?;
             Ok(Answer::Pods { namespace: Arc::clone(namespace), job: Arc::clone(job), uid: uid.clone(), pods })
         }
+        Question::Left(left) => {
+            let there = mend(cluster, left).await?;
+            let Left { namespace, job, uid, .. } = left.as_ref();
+            Ok(Answer::Left { namespace: Arc::clone(namespace), job: Arc::clone(job), uid: uid.clone(), there })
+        }
+    }
+}
+
+/// Gives a Job its labels back, if somebody took them away; deletes what it left behind, if it is
+/// gone. Whether it is there.
+async fn mend(cluster: &Cluster, left: &Left) -> Result<bool, BackendError> {
+    let Left { namespace, job, uid, labels, secrets } = left;
+    let jobs = cluster.jobs(namespace);
+    let found = cluster.read(Target::new("read", "Job", namespace, job), jobs.get(job)).await?;
+    if found.is_none_or(|found| found.metadata.uid.as_ref() != Some(uid)) {
+        orphans::sweep(cluster, namespace, uid, secrets).await?;
+        return Ok(false);
+    }
+    let patch = json!({"metadata": {"uid": uid, "labels": labels}});
+    match cluster.call(jobs.patch(job, &PatchParams::default(), &Patch::Merge(&patch))).await {
+        Ok(_) => {
+            tracing::warn!(%namespace, %job, "somebody took the labels of a run's Job away; it has them again");
+            Ok(true)
+        }
+        Err(error) if error.is_not_found() => Ok(false),
+        Err(error) => Err(error.to_backend(Target::new("label", "Job", namespace, job))),
     }
 }
 

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::domain::facts::{
-    AttemptFacts, AttemptPhase, Explanation, JobEnd, MainFacts, NOT_EXECUTED, RunFacts, Terminated,
+    AttemptFacts, AttemptPhase, Explanation, JobEnd, MainFacts, NOT_EXECUTED, Remembered, RunFacts, Terminated,
 };
 use crate::domain::record::Record;
 use crate::domain::run::{Evidence, StopIntent};
@@ -71,6 +71,8 @@ impl Contents {
             record: self.record.clone(),
             released: self.released.is_some(),
             suspended: false,
+            damage: None,
+            trouble: None,
             deleted_at: None,
             expire_time: self.released.as_ref().map(|released| released.expire_time),
             attempts: vec![self.attempt(node)],
@@ -87,6 +89,8 @@ impl Contents {
             job: self.directory.clone(),
             create_time: Some(self.run.submission.create_time),
             job_end: self.exit.as_ref().map(job_end).or_else(|| (self.stand() == Stand::Lost).then(lost_end)),
+            job_deadline: None,
+            closed: false,
             phase: self.phase(),
             uid: Some(self.run.attempt_uid()),
             pod: None,
@@ -99,11 +103,14 @@ impl Contents {
             status_reason: deadline_exceeded.then(|| "DeadlineExceeded".to_owned()),
             status_message: deadline_exceeded.then(|| "the process was active longer than its deadline".to_owned()),
             disruption: None,
+            silent_since: None,
+            emptied: false,
             waiting: None,
             main: self.main(started_at),
             others_running: false,
             input_ready: true,
             evidence: self.evidence(),
+            remembered: Remembered::default(),
         }
     }
 

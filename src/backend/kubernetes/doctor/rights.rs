@@ -12,7 +12,7 @@ use super::super::client::Cluster;
 use super::super::error::CallError;
 use super::super::review::resource_attributes;
 use super::check::RIGHTS as CHECK;
-use super::{CALLS, Examination, Extent, all};
+use super::{CALLS, Examination, all};
 use crate::runtime::finding::Finding;
 
 /// What a right is needed for.
@@ -26,8 +26,6 @@ pub enum Need {
     AccessReview,
     /// `longshore doctor`, in each namespace of runs.
     Doctor,
-    /// `longshore doctor --canary`, in each namespace of runs.
-    Canaries,
 }
 
 /// One line of a Role.
@@ -44,6 +42,9 @@ pub struct Rule {
     /// What does not work without it.
     pub purpose: &'static str,
 }
+
+/// What a canary needs beyond being made and read.
+pub(super) const CANARY_VERB: &str = "delete";
 
 /// All rights, and no others: `DESIGN.md` §4.
 pub const RIGHTS: &[Rule] = &[
@@ -64,9 +65,10 @@ pub const RIGHTS: &[Rule] = &[
     Rule {
         group: "",
         resource: "pods",
-        verbs: &["get", "list", "watch", "patch", "create"],
+        verbs: &["get", "list", "watch", "patch", "create", "delete"],
         need: Need::Runs,
-        purpose: "states of runs are read off Pods, clocks and cancels are written on them, and dry runs create them",
+        purpose: "states of runs are read off Pods, clocks and cancels are written on them, dry runs create them, and \
+                  those that a Job left behind are deleted",
     },
     Rule {
         group: "",
@@ -85,9 +87,9 @@ pub const RIGHTS: &[Rule] = &[
     Rule {
         group: "",
         resource: "secrets",
-        verbs: &["create", "get"],
+        verbs: &["create", "get", "delete"],
         need: Need::Runs,
-        purpose: "input, files and large results are kept in Secrets",
+        purpose: "input, files and large results are kept in Secrets, and those that a Job left behind are deleted",
     },
     Rule {
         group: "authentication.k8s.io",
@@ -123,13 +125,6 @@ pub const RIGHTS: &[Rule] = &[
         verbs: &["list"],
         need: Need::Doctor,
         purpose: "the doctor reads LimitRanges",
-    },
-    Rule {
-        group: "",
-        resource: "pods",
-        verbs: &["delete"],
-        need: Need::Canaries,
-        purpose: "canaries are deleted again",
     },
 ];
 
@@ -184,7 +179,6 @@ pub(super) async fn in_namespace(cluster: &Cluster, namespace: &str, wanted: &Ex
     let needed = |need: Need| match need {
         Need::Runs => true,
         Need::AccessReview => wanted.access_review,
-        Need::Canaries => wanted.extent >= Extent::Canaries,
         // Its checks say themselves what they may not read.
         Need::Doctor | Need::TokenReview => false,
     };
@@ -213,15 +207,11 @@ async fn examine(
     judge(&verdicts, namespace.unwrap_or("the cluster"), who)
 }
 
-/// The canaries' own right that they have beyond those of runs, if it is missing.
+/// The rule by which canaries are deleted again, if that may not be done.
 pub(super) async fn missing_for_canaries(cluster: &Cluster, namespace: &str) -> Option<&'static Rule> {
-    let rule = RIGHTS.iter().find(|rule| rule.need == Need::Canaries)?;
-    for verb in rule.verbs {
-        if let Verdict::Missing(_) = ask(cluster, Right { rule, verb, namespace: Some(namespace) }).await {
-            return Some(rule);
-        }
-    }
-    None
+    let rule = RIGHTS.iter().find(|rule| rule.resource == "pods")?;
+    let right = Right { rule, verb: CANARY_VERB, namespace: Some(namespace) };
+    matches!(ask(cluster, right).await, Verdict::Missing(_)).then_some(rule)
 }
 
 async fn ask(cluster: &Cluster, right: Right<'_>) -> Verdict {
@@ -299,7 +289,6 @@ mod tests {
                 Need::TokenReview => Some("TokenReview"),
                 Need::AccessReview => Some("LocalSubjectAccessReview"),
                 Need::Doctor => Some("`longshore doctor`"),
-                Need::Canaries => Some("`longshore doctor --canary`"),
             };
             (format!("`{}`{group}", rule.resource), rule.verbs.join(", "), need.map(str::to_owned))
         };
@@ -364,8 +353,8 @@ mod tests {
 
     #[test]
     fn the_chart_grants_what_is_used_and_nothing_else() {
-        let used = RIGHTS.iter().filter(|rule| rule.need != Need::Canaries);
-        let mut used: Vec<_> = used
+        let mut used: Vec<_> = RIGHTS
+            .iter()
             .map(|rule| {
                 let verbs: Vec<_> = rule.verbs.iter().map(|verb| (*verb).to_owned()).collect();
                 (rule.group.to_owned(), rule.resource.to_owned(), verbs)

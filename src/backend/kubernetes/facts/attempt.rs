@@ -9,9 +9,9 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::super::names::{RUN_CONTAINER, annotation};
+use super::super::names::{RUN_CONTAINER, annotation, path};
 use super::{Observed, cut, deletion_asked, event};
-use crate::domain::facts::{AttemptFacts, AttemptPhase, Explanation, JobEnd, MainFacts, Terminated};
+use crate::domain::facts::{AttemptFacts, AttemptPhase, Explanation, JobEnd, MainFacts, Remembered, Terminated};
 
 /// What `waiting` says of a container that is being made in the ordinary course of things.
 const ORDINARY_WAITS: [&str; 2] = ["ContainerCreating", "PodInitializing"];
@@ -19,11 +19,23 @@ const ORDINARY_WAITS: [&str; 2] = ["ContainerCreating", "PodInitializing"];
 pub(super) fn facts(number: u32, observed: &Observed<'_>) -> AttemptFacts {
     let job = observed.job;
     let job_end = job_end(job);
-    let phase = phase(observed.pod, observed.last_pod.is_some() || observed.pod_was_seen || job_end.is_some());
+    let there_was_one = observed.last_pod.is_some() || observed.pod_was_seen || job_end.is_some();
+    let phase = match phase(observed.pod, there_was_one) {
+        AttemptPhase::Gone if job_end.is_none() && makes_another(observed) => AttemptPhase::Absent,
+        phase => phase,
+    };
     // Of a Pod that is gone, all but its phase is told as it was seen last.
     let pod = observed.pod.or(observed.last_pod);
     let status = pod.and_then(|pod| pod.status.as_ref());
-    let main = main(status);
+    let emptied = matches!(phase, AttemptPhase::Succeeded | AttemptPhase::Failed)
+        && status.is_some_and(|status| run_status(status).is_none());
+    let main = match (main(pod), event::run_started(observed.events)) {
+        // The Pod says nothing of it any more, so that the Event is all there is.
+        (MainFacts::Waiting(_), Some(started_at)) if emptied || phase == AttemptPhase::Gone => {
+            MainFacts::Running { started_at }
+        }
+        (main, _) => main,
+    };
     let waiting = waiting(phase, status, observed);
     let last_wait = waiting.as_ref().or_else(|| unusual_wait(&main));
     AttemptFacts {
@@ -31,6 +43,8 @@ pub(super) fn facts(number: u32, observed: &Observed<'_>) -> AttemptFacts {
         job: job.metadata.name.clone().unwrap_or_default(),
         create_time: time(job.metadata.creation_timestamp.as_ref()),
         job_end,
+        job_deadline: job.spec.as_ref().and_then(|spec| seconds(spec.active_deadline_seconds)),
+        closed: job.spec.as_ref().is_some_and(|spec| spec.parallelism == Some(0)),
         phase,
         uid: pod.and_then(|pod| pod.metadata.uid.clone()),
         pod: pod.and_then(|pod| pod.metadata.name.clone()),
@@ -44,11 +58,14 @@ pub(super) fn facts(number: u32, observed: &Observed<'_>) -> AttemptFacts {
         status_reason: status.and_then(|status| text(status.reason.as_deref())),
         status_message: status.and_then(|status| text(status.message.as_deref())),
         disruption: status.and_then(|status| condition(status, "DisruptionTarget", "True")).map(explained),
+        silent_since: status.filter(|_| matches!(main, MainFacts::Running { .. })).and_then(silent_since),
+        emptied,
         evidence: event::evidence(observed.events, last_wait),
         waiting,
         others_running: !phase.is_over() && status.is_some_and(others_running),
         input_ready: observed.input_confirmed || !has_input(job) || main.started(),
         main,
+        remembered: Remembered::default(),
     }
 }
 
@@ -93,22 +110,57 @@ fn phase(pod: Option<&Pod>, there_was_one: bool) -> AttemptPhase {
     }
 }
 
+/// Whether the Job was held back while its Pod had not started, so that it makes another one when
+/// it is let go: the Job controller counts no failure for it.
+fn makes_another(observed: &Observed<'_>) -> bool {
+    let conditions = observed.job.status.as_ref().and_then(|status| status.conditions.as_ref());
+    let was_held = conditions.into_iter().flatten().any(|condition| condition.type_ == "Suspended");
+    was_held && observed.last_pod.is_none_or(|pod| !main(Some(pod)).started())
+}
+
 fn deadline(pod: &Pod) -> Option<Duration> {
-    let seconds = pod.spec.as_ref()?.active_deadline_seconds?;
-    u64::try_from(seconds).ok().map(Duration::from_secs)
+    seconds(pod.spec.as_ref()?.active_deadline_seconds)
+}
+
+fn seconds(seconds: Option<i64>) -> Option<Duration> {
+    seconds.and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs)
+}
+
+/// Since when the control plane says that the Pod is not ready although its containers are: it
+/// says so of every Pod of a node whose kubelet does not report.
+fn silent_since(status: &PodStatus) -> Option<Timestamp> {
+    condition(status, "ContainersReady", "True")?;
+    time(condition(status, "Ready", "False")?.last_transition_time.as_ref())
+}
+
+fn run_status(status: &PodStatus) -> Option<&ContainerStatus> {
+    let statuses = status.container_statuses.iter().flatten();
+    statuses.into_iter().find(|container| container.name == RUN_CONTAINER)
+}
+
+/// Whether what the kubelet gives as termination message is our result file. An admission webhook
+/// may have changed the policy; then it can be the end of the log.
+fn tells_result_file(pod: &Pod) -> bool {
+    let containers = pod.spec.as_ref().map(|spec| spec.containers.as_slice()).unwrap_or_default();
+    containers.iter().find(|container| container.name == RUN_CONTAINER).is_some_and(|run| {
+        run.termination_message_policy.as_deref().is_none_or(|policy| policy == "File")
+            && run.termination_message_path.as_deref().is_none_or(|given| given == path::RESULT)
+    })
 }
 
 /// Container `run`, found by its name: admission webhooks may have put others before it.
-pub(super) fn main(status: Option<&PodStatus>) -> MainFacts {
-    let run = status.and_then(|status| {
-        let statuses = status.container_statuses.iter().flatten();
-        statuses.into_iter().find(|container| container.name == RUN_CONTAINER)
-    });
-    let Some(state) = run.and_then(|run| run.state.as_ref()) else {
+pub(super) fn main(pod: Option<&Pod>) -> MainFacts {
+    let run = pod.and_then(|pod| run_status(pod.status.as_ref()?));
+    let (Some(pod), Some(state)) = (pod, run.and_then(|run| run.state.as_ref())) else {
         return MainFacts::Waiting(None);
     };
     if let Some(end) = &state.terminated {
-        return MainFacts::Terminated(terminated(end));
+        let mut end = terminated(end);
+        // Without a start the message is the runtime's, and says why there was none.
+        if end.started() && !tells_result_file(pod) {
+            end.message = Vec::new();
+        }
+        return MainFacts::Terminated(end);
     }
     if let Some(running) = &state.running {
         return MainFacts::Running { started_at: time(running.started_at.as_ref()) };
@@ -150,7 +202,9 @@ fn waiting(phase: AttemptPhase, status: Option<&PodStatus>, observed: &Observed<
     }
     let status = status?;
     let unscheduled = condition(status, "PodScheduled", "False").map(explained);
-    unscheduled.or_else(|| status.init_container_statuses.iter().flatten().find_map(init_trouble))
+    let initialising = || status.init_container_statuses.iter().flatten().find_map(init_trouble);
+    let warned = || (phase == AttemptPhase::Pending).then(|| event::trouble(observed.events)).flatten();
+    unscheduled.or_else(initialising).or_else(warned)
 }
 
 /// What keeps an init container from being done, if it is not just running or being made.
@@ -169,10 +223,11 @@ fn init_trouble(container: &ContainerStatus) -> Option<Explanation> {
     })
 }
 
-/// Sidecars among the init containers don't count: the kubelet ends them by itself.
+/// Whether another container keeps the Pod from being over: it runs, or waits for an image that may
+/// never come. Sidecars among the init containers don't count: the kubelet ends them by itself.
 fn others_running(status: &PodStatus) -> bool {
     let others = status.container_statuses.iter().flatten().filter(|container| container.name != RUN_CONTAINER);
-    others.into_iter().any(|other| other.state.as_ref().is_some_and(|state| state.running.is_some()))
+    others.into_iter().any(|other| other.state.as_ref().is_none_or(|state| state.terminated.is_none()))
 }
 
 fn condition<'a>(status: &'a PodStatus, type_: &str, value: &str) -> Option<&'a PodCondition> {

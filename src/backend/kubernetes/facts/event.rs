@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Event;
 
+use super::super::names::RUN_CONTAINER;
 use super::cut;
 use crate::domain::facts::Explanation;
 use crate::domain::run::Evidence;
@@ -40,6 +41,11 @@ pub struct EventFact {
     pub time: Option<Timestamp>,
     /// How often.
     pub count: u32,
+    /// Whether it warns of something.
+    pub warning: bool,
+    /// Whether it says that container `run` was started. That is told elsewhere too, so it is no
+    /// evidence; but a kubelet may have thrown its own word of it away.
+    pub started: bool,
 }
 
 /// Reads an event about a Job or a Pod, with the uid of that object. `None`: it is about something
@@ -52,7 +58,9 @@ pub fn event_fact(event: &Event) -> Option<(String, EventFact)> {
         _ => return None,
     };
     let reason = event.reason.as_deref().unwrap_or_default();
-    if event.type_.as_deref() != Some("Warning") && ORDINARY.contains(&(about, reason)) {
+    let warning = event.type_.as_deref() == Some("Warning");
+    let started = (about, reason) == (About::Pod, "Started") && is_about_run(event);
+    if !warning && !started && ORDINARY.contains(&(about, reason)) {
         return None;
     }
     let uid = event.involved_object.uid.clone().filter(|uid| !uid.is_empty())?;
@@ -62,8 +70,20 @@ pub fn event_fact(event: &Event) -> Option<(String, EventFact)> {
         message: cut(event.message.as_deref().unwrap_or_default()),
         time: last_seen(event),
         count: count(event),
+        warning,
+        started,
     };
     Some((uid, fact))
+}
+
+fn is_about_run(event: &Event) -> bool {
+    let field = format!("spec.containers{{{RUN_CONTAINER}}}");
+    event.involved_object.field_path.as_deref() == Some(field.as_str())
+}
+
+/// When container `run` was started, by an Event.
+pub(super) fn run_started(events: &[EventFact]) -> Option<Option<Timestamp>> {
+    events.iter().find(|event| event.started).map(|event| event.time)
 }
 
 /// Old recorders write first and last timestamps, new ones `eventTime` and a series.
@@ -88,6 +108,19 @@ pub(super) fn creation_failure(events: &[EventFact]) -> Option<Explanation> {
     Some(Explanation { reason: newest.reason.clone(), message: newest.message.clone(), time: newest.time })
 }
 
+/// What an Event warns of while a Pod that has its node is made ready: a sandbox or a volume that
+/// can't be made. Once anything else is told of the Pod that trouble has passed.
+///
+/// Left out is what the Pod's own status tells: no node, an image that can't be pulled.
+pub(super) fn trouble(events: &[EventFact]) -> Option<Explanation> {
+    const TOLD_ELSEWHERE: [&str; 4] = ["FailedScheduling", "BackOff", "Failed", "InspectFailed"];
+    let of_pod = || events.iter().filter(|event| event.about == About::Pod);
+    let is_trouble = |event: &&EventFact| event.warning && !TOLD_ELSEWHERE.contains(&event.reason.as_str());
+    let newest = of_pod().filter(is_trouble).max_by_key(|event| event.time)?;
+    let passed = of_pod().any(|event| !event.warning && event.time > newest.time);
+    (!passed).then(|| Explanation { reason: newest.reason.clone(), message: newest.message.clone(), time: newest.time })
+}
+
 fn failed_creates(events: &[EventFact]) -> impl Iterator<Item = &EventFact> {
     events.iter().filter(|event| event.about == About::Job && event.reason == FAILED_CREATE)
 }
@@ -95,7 +128,8 @@ fn failed_creates(events: &[EventFact]) -> impl Iterator<Item = &EventFact> {
 /// The newest events, oldest first, then `waiting`: what is still waited for, unless an event says
 /// the same. At most [`EVIDENCE_MAX`] together.
 pub(super) fn evidence(events: &[EventFact], waiting: Option<&Explanation>) -> Vec<Evidence> {
-    let mut evidence: Vec<Evidence> = events.iter().filter(|event| !is_failed_create(event)).map(told).collect();
+    let is_news = |event: &&EventFact| !is_failed_create(event) && !event.started;
+    let mut evidence: Vec<Evidence> = events.iter().filter(is_news).map(told).collect();
     evidence.extend(failed_creates_together(events));
     evidence.sort_by_key(|entry| entry.report_time);
     if let Some(waiting) = waiting {
@@ -110,7 +144,7 @@ pub(super) fn evidence(events: &[EventFact], waiting: Option<&Explanation>) -> V
 }
 
 fn told(event: &EventFact) -> Evidence {
-    let EventFact { about: _, reason, message, time, count } = event.clone();
+    let EventFact { about: _, reason, message, time, count, warning: _, started: _ } = event.clone();
     Evidence { report_time: time, reason, message, count }
 }
 

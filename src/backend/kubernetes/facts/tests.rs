@@ -80,6 +80,7 @@ fn intent_record_and_expiry_come_back() {
         actor: "longshore".to_owned(),
         request_time: at(5),
         failure: Some(FailureReason::ImagePull),
+        failure_class: None,
     };
     let record = Record {
         version: RECORD_VERSION,
@@ -106,45 +107,73 @@ fn intent_record_and_expiry_come_back() {
 }
 
 #[test]
-fn missing_and_corrupt_keys_are_named() {
+fn a_job_that_can_not_be_known_for_a_run_is_refused() {
     let error = |change: &dyn Fn(&mut Job)| {
         let mut job = job_of(&launch());
         change(&mut job);
         run_facts(&NamespaceName::default_namespace(), &seen(&job, None)).unwrap_err().to_string()
     };
-    let missing = |key: &'static str| {
+    let label = |value: Option<&str>| {
         error(&move |job| {
-            job.metadata.annotations.as_mut().unwrap().remove(key);
-            job.metadata.labels.as_mut().unwrap().remove(key);
+            let labels = job.metadata.labels.as_mut().unwrap();
+            labels.remove(label::RUN);
+            labels.extend(value.map(|value| (label::RUN.to_owned(), value.to_owned())));
         })
+    };
+    assert_eq!(label(None), format!("Job longshore-runs/run-hello has no label `{}`", label::RUN));
+    let unreadable = format!("Job longshore-runs/run-hello: label `{}` can't be read", label::RUN);
+    assert_eq!(label(Some("Not-A-Run")), unreadable);
+    assert_eq!(error(&|job| job.metadata.uid = None), "Job longshore-runs/run-hello has no field `metadata.uid`");
+}
+
+#[test]
+fn damage_is_told_and_the_rest_is_read() {
+    let running = on_node(pod(&job_of(&launch()), "Running", run(running())));
+    let damaged = |change: &dyn Fn(&mut Job)| {
+        let mut job = job_of(&launch());
+        change(&mut job);
+        facts(&seen(&job, Some(&running)))
     };
     let ours =
         [annotation::SPEC, annotation::DIGEST, annotation::CREATE_TIME, annotation::SUBMITTER, annotation::MARKER];
     for key in ours {
-        assert_eq!(missing(key), format!("Job longshore-runs/run-hello has no annotation `{key}`"));
-    }
-    for key in [label::RUN, label::ATTEMPT] {
-        assert_eq!(missing(key), format!("Job longshore-runs/run-hello has no label `{key}`"));
-    }
-    let parsed = [
-        annotation::SPEC,
-        annotation::DIGEST,
-        annotation::CREATE_TIME,
-        annotation::STOP,
-        annotation::RECORD,
-        annotation::EXPIRE,
-    ];
-    for key in parsed {
-        let expected = format!("Job longshore-runs/run-hello: annotation `{key}` can't be read");
-        assert_eq!(error(&|job| annotate(job, key, "{nonsense")), expected);
-    }
-    for (key, value) in [(label::RUN, "Not-A-Run"), (label::ATTEMPT, "0"), (label::ATTEMPT, "first")] {
-        let told = error(&|job| {
-            job.metadata.labels.as_mut().unwrap().insert(key.to_owned(), value.to_owned());
+        let facts = damaged(&|job| {
+            job.metadata.annotations.as_mut().unwrap().remove(key);
         });
-        assert_eq!(told, format!("Job longshore-runs/run-hello: label `{key}` can't be read"));
+        let damage = facts.damage.clone().unwrap();
+        assert!(damage.contains(&format!("Job longshore-runs/run-hello has no annotation `{key}`")), "{damage}");
+        // It is told for what it does, can be stopped, and is let go of in the end.
+        let told = crate::domain::derive::derive(&facts, at(60));
+        assert_eq!((told.state, told.timeline.start_time), (RunState::Running, Some(at(3))));
+        assert!(told.message.contains(&damage) && told.message.contains("running for"), "{}", told.message);
+        assert_eq!(facts.submission.create_time.as_second(), at(0).as_second());
     }
-    assert_eq!(error(&|job| job.metadata.uid = None), "Job longshore-runs/run-hello has no field `metadata.uid`");
+    for key in [annotation::SPEC, annotation::DIGEST, annotation::CREATE_TIME] {
+        let damage = damaged(&|job| annotate(job, key, "{nonsense")).damage.unwrap();
+        assert!(damage.contains(&format!("annotation `{key}` can't be read")), "{damage}");
+    }
+    // As if they were not there: they are written again.
+    for key in [annotation::STOP, annotation::RECORD, annotation::EXPIRE] {
+        let facts = damaged(&|job| annotate(job, key, "{nonsense"));
+        assert!(facts.damage.is_some_and(|damage| damage.contains(key)));
+        assert_eq!((facts.stop, facts.record, facts.expire_time), (None, None, None));
+        assert_eq!(facts.submission, launch().submission);
+    }
+    for value in ["0", "first"] {
+        let facts = damaged(&|job| {
+            job.metadata.labels.as_mut().unwrap().insert(label::ATTEMPT.to_owned(), value.to_owned());
+        });
+        assert_eq!((facts.attempts[0].number, facts.damage), (1, None));
+    }
+}
+
+#[test]
+fn a_hold_that_somebody_took_away_is_not_a_release() {
+    let mut job = job_of(&launch());
+    job.metadata.finalizers = None;
+    assert!(!facts(&seen(&job, None)).released, "no retention runs");
+    annotate(&mut job, annotation::EXPIRE, "2026-11-22T08:00:00Z");
+    assert!(facts(&seen(&job, None)).released);
 }
 
 #[test]
@@ -290,7 +319,7 @@ fn scheduled_pod_tells_node_and_times() {
     assert_eq!(facts.node.as_deref(), Some("node-a"));
     assert_eq!(facts.schedule_time, Some(at(2)));
     assert_eq!(facts.node_time, Some(at(2)));
-    assert_eq!(facts.deadline, Some(Duration::from_secs(3900)));
+    assert_eq!(facts.deadline, Some(Duration::from_secs(3901)));
     assert_eq!(facts.waiting, None);
     assert_eq!(facts.main, MainFacts::Waiting(Some(explanation("ContainerCreating", "", None))));
     assert!(facts.evidence.is_empty(), "an ordinary wait is no evidence: {:?}", facts.evidence);
@@ -331,6 +360,9 @@ fn run_is_found_by_name_among_containers_that_others_put_in() {
     assert!(facts.others_running);
     let alone = vec![container("istio-proxy", terminated(0, "Completed")), container("run", running())];
     assert!(!attempt_of(&on_node(pod(&job, "Running", alone))).others_running);
+    let unpullable =
+        vec![container("istio-proxy", waiting("ImagePullBackOff", "")), container("run", terminated(0, ""))];
+    assert!(attempt_of(&on_node(pod(&job, "Running", unpullable))).others_running, "it would wait for an hour");
     let foreign = on_node(pod(&job, "Running", vec![container("istio-proxy", terminated(0, "Completed"))]));
     assert_eq!(attempt_of(&foreign).main, MainFacts::Waiting(None));
 }
@@ -475,6 +507,115 @@ fn events_of_the_ordinary_course_are_left_out_unless_they_warn() {
     for reason in ["Pulling", "Pulled", "Killing", "MissingClusterDNS", "BackOff"] {
         assert!(event_fact(&event("Pod", "u", reason, "", 1)).is_some(), "{reason}");
     }
+}
+
+fn of_pod(type_: &str, reason: &str, message: &str, seconds: i64) -> EventFact {
+    fact(&Event { type_: Some(type_.to_owned()), ..event("Pod", POD_UID, reason, message, seconds) })
+}
+
+#[test]
+fn a_warning_explains_a_container_that_is_being_made_until_something_else_is_told() {
+    let job = job_of(&launch());
+    let creating = on_node(pod(&job, "Pending", run(waiting("ContainerCreating", ""))));
+    let waits = |pod: &Pod, events: &[EventFact]| attempt(&Observed { events, ..seen(&job, Some(pod)) }).waiting;
+    let sandbox = of_pod("Warning", "FailedCreatePodSandBox", "container init was OOM-killed", 20);
+    let told = explanation("FailedCreatePodSandBox", "container init was OOM-killed", Some(20));
+    let pulling = |seconds| of_pod("Normal", "Pulling", "Pulling image", seconds);
+    assert_eq!(waits(&creating, &[pulling(10), sandbox.clone()]), Some(told));
+    assert_eq!(waits(&creating, &[sandbox.clone(), pulling(30)]), None, "that has passed");
+    for elsewhere in ["FailedScheduling", "BackOff", "Failed"] {
+        assert_eq!(waits(&creating, &[of_pod("Warning", elsewhere, "m", 20)]), None);
+    }
+    let started = on_node(pod(&job, "Running", run(running())));
+    assert_eq!(waits(&started, &[sandbox]), None);
+}
+
+#[test]
+fn a_node_that_does_not_report_is_seen_by_what_the_control_plane_says_of_its_pods() {
+    let job = job_of(&launch());
+    let pod_of = |ready: &str, containers: &str, state| {
+        let pod = with_condition(on_node(pod(&job, "Running", run(state))), "Ready", ready, "", "");
+        attempt_of(&with_condition(pod, "ContainersReady", containers, "", "")).silent_since
+    };
+    assert_eq!(pod_of("False", "True", running()), Some(at(2)));
+    assert_eq!(pod_of("True", "True", running()), None);
+    // The kubelet says so of a container that an admission webhook put in.
+    assert_eq!(pod_of("False", "False", running()), None);
+    assert_eq!(pod_of("False", "True", terminated(0, "Completed")), None);
+}
+
+#[test]
+fn what_a_node_threw_away_is_told_as_that() {
+    let job = job_of(&launch());
+    assert!(attempt_of(&pod(&job, "Failed", Vec::new())).emptied);
+    assert!(!attempt_of(&pod(&job, "Pending", Vec::new())).emptied);
+    assert!(!attempt_of(&pod(&job, "Failed", run(terminated(1, "Error")))).emptied);
+}
+
+#[test]
+fn an_event_says_that_run_had_started_where_its_pod_does_not_any_more() {
+    let job = job_of(&launch());
+    let started = |field: &str| {
+        let mut event = Event { type_: Some("Normal".to_owned()), ..event("Pod", POD_UID, "Started", "", 3) };
+        event.involved_object.field_path = Some(field.to_owned());
+        event_fact(&event)
+    };
+    assert_eq!(started("spec.containers{istio-proxy}"), None);
+    let events = [started("spec.containers{run}").unwrap().1];
+    let main = |pod: Option<&Pod>, pod_was_seen| {
+        let told = attempt(&Observed { events: &events, pod_was_seen, ..seen(&job, pod) });
+        assert!(told.evidence.is_empty(), "{:?}", told.evidence);
+        told.main
+    };
+    let running = MainFacts::Running { started_at: Some(at(3)) };
+    assert_eq!(main(Some(&pod(&job, "Failed", Vec::new())), true), running);
+    assert_eq!(main(None, true), running);
+    // It may come before the Pod says so, which then decides.
+    let creating = on_node(pod(&job, "Pending", run(waiting("ContainerCreating", ""))));
+    assert!(!main(Some(&creating), true).started());
+}
+
+#[test]
+fn a_message_under_another_policy_is_no_result_file() {
+    let job = job_of(&launch());
+    let mut state = terminated(1, "Error");
+    state.terminated.as_mut().unwrap().message = Some("{\"rows\":1}".to_owned());
+    let message = |change: &dyn Fn(&mut k8s_openapi::api::core::v1::Container), state: &ContainerState| {
+        let mut pod = on_node(pod(&job, "Running", run(state.clone())));
+        change(&mut pod.spec.as_mut().unwrap().containers[0]);
+        attempt_of(&pod).main.terminated().unwrap().message.len()
+    };
+    assert_eq!(message(&|_| {}, &state), 10);
+    let fallback = |run: &mut k8s_openapi::api::core::v1::Container| {
+        run.termination_message_policy = Some("FallbackToLogsOnError".to_owned());
+    };
+    assert_eq!(message(&fallback, &state), 0);
+    assert_eq!(message(&|run| run.termination_message_path = Some("/dev/other".to_owned()), &state), 0);
+    // Why a container could not be started is the runtime's word under any.
+    state.terminated.as_mut().unwrap().reason = Some("StartError".to_owned());
+    assert_eq!(message(&fallback, &state), 10);
+}
+
+#[test]
+fn a_job_tells_its_deadline_and_whether_it_makes_pods() {
+    let mut job = job_of(&launch());
+    let told = attempt(&seen(&job, None));
+    assert_eq!((told.job_deadline, told.closed), (None, false));
+    let spec = job.spec.as_mut().unwrap();
+    (spec.active_deadline_seconds, spec.parallelism) = (Some(5), Some(0));
+    let told = attempt(&seen(&job, None));
+    assert_eq!((told.job_deadline, told.closed), (Some(Duration::from_secs(5)), true));
+}
+
+#[test]
+fn a_pod_that_was_taken_back_before_it_started_is_made_again() {
+    let mut resumed = with_conditions(job_of(&launch()), &[("Suspended", "JobResumed", 5)]);
+    resumed.status.as_mut().unwrap().conditions.as_mut().unwrap()[0].status = "False".to_owned();
+    let gone = |last: &Pod| attempt(&Observed { last_pod: Some(last), pod_was_seen: true, ..seen(&resumed, None) });
+    let creating = on_node(pod(&resumed, "Pending", run(waiting("ContainerCreating", ""))));
+    assert_eq!(gone(&creating).phase, AttemptPhase::Absent);
+    let started = on_node(pod(&resumed, "Running", run(running())));
+    assert_eq!(gone(&started).phase, AttemptPhase::Gone, "what has started is not started again");
 }
 
 #[test]

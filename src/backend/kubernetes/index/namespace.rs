@@ -10,13 +10,16 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::super::facts::{EventFact, controller_uid};
 use super::super::memory::{Memory, PodRef};
-use super::super::names::{annotation, label};
-use super::{Kind, Runs, strip};
+use super::super::names::{annotation, label, result_secret_name};
+use super::{Kind, Left, Runs, strip};
 use crate::domain::name::{NamespaceName, RunId, RunName};
 
 /// Most events that are kept for objects that were not told yet. Watches know no order among them;
 /// most of what is here is about objects that are not ours.
 const STRAY_EVENTS_MAX: usize = 256;
+
+/// Finaliser of a Job whose dependents are let go of before it goes (`--cascade=orphan`).
+const ORPHANS: &str = "orphan";
 
 /// What a signal changed.
 #[derive(Debug)]
@@ -59,6 +62,8 @@ pub(super) struct Run {
     /// Whether it is certain that a Pod of which nothing was told is not there.
     pub(super) absence_known: bool,
     pub(super) absence_asked: bool,
+    /// Whether it left the watch, and it is not known yet why.
+    pub(super) left: bool,
     /// Uids of the Job and of every Pod that it had.
     uids: Vec<String>,
     job_list: u64,
@@ -166,6 +171,7 @@ impl NamespaceIndex {
             && run.uid == uid
         {
             run.job_list = self.job_list;
+            run.left = false;
             if run.job == job {
                 return Change::None;
             }
@@ -187,6 +193,7 @@ impl NamespaceIndex {
             input_asked: false,
             absence_known: false,
             absence_asked: false,
+            left: false,
             uids: vec![uid.clone()],
             job_list: self.job_list,
             pod_list: self.pod_list,
@@ -200,13 +207,43 @@ impl NamespaceIndex {
         Change::One(key)
     }
 
+    /// What has to be found out about a Job that left the watch: nothing announced that it goes, so
+    /// that it may only have lost its labels; or its dependents were let go of before it.
+    pub(super) fn left(&mut self, target: &Arc<str>, job: &Job) -> Option<Left> {
+        let name = job.metadata.name.as_deref()?;
+        let (key, run) = self.runs.get_key_value(name)?;
+        let known = &run.job.metadata;
+        let orphans = known.finalizers.iter().flatten().any(|finalizer| finalizer == ORPHANS);
+        if known.uid != job.metadata.uid || (known.deletion_timestamp.is_some() && !orphans) {
+            return None;
+        }
+        let key = Arc::clone(key);
+        let ours = |label: &str| label == label::MANAGED_BY || label.starts_with(label::PREFIX);
+        let labels = known.labels.iter().flatten().filter(|(label, _)| ours(label));
+        let input = known.annotations.as_ref().and_then(|annotations| annotations.get(annotation::INPUT));
+        let left = Left {
+            namespace: Arc::clone(target),
+            job: Arc::clone(&key),
+            uid: run.uid.clone(),
+            labels: labels.map(|(label, value)| (label.clone(), value.clone())).collect(),
+            secrets: input.cloned().into_iter().chain([result_secret_name(&run.name.run)]).collect(),
+        };
+        self.runs.get_mut(&key)?.left = true;
+        Some(left)
+    }
+
+    /// Forgets a run whose Job is known to be gone.
+    pub(super) fn forget(&mut self, key: &Arc<str>, memory: &Memory) -> Change {
+        let gone = self.remove(key, memory).filter(|run| run.told);
+        gone.map_or(Change::None, |run| Change::Gone(vec![run.name]))
+    }
+
     pub(super) fn delete_job(&mut self, job: &Job, memory: &Memory) -> Change {
         let Some((key, _, uid)) = self.identity(job) else { return Change::None };
         if self.runs.get(&key).is_none_or(|run| run.uid != uid) {
             return Change::None;
         }
-        let gone = self.remove(&key, memory).filter(|run| run.told);
-        gone.map_or(Change::None, |run| Change::Gone(vec![run.name]))
+        self.forget(&key, memory)
     }
 
     /// Ends a list of the Jobs: what it did not have is gone.
@@ -279,7 +316,8 @@ impl NamespaceIndex {
             if run.pod_list != self.pod_list
                 && let Some(pod) = run.pod.take()
             {
-                memory.lose_pod(&run.uid, gone(pod));
+                // Nobody saw it go, so nobody can say that it was deleted.
+                memory.lose_pod(&run.uid, Arc::from(pod));
                 changed.push(Arc::clone(key));
             }
         }
@@ -338,7 +376,7 @@ impl NamespaceIndex {
     }
 }
 
-/// The last state of a Pod that is gone. One that nobody was seen to delete was deleted by now.
+/// The last state of a Pod that was seen to go: it was deleted, at once if nothing said so before.
 fn gone(mut pod: Box<Pod>) -> Arc<Pod> {
     if pod.metadata.deletion_timestamp.is_none() {
         pod.metadata.deletion_timestamp = Some(Time(Timestamp::now()));

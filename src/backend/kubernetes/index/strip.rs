@@ -60,8 +60,8 @@ fn metadata(metadata: &mut ObjectMeta) {
 }
 
 fn container(container: Container) -> Container {
-    let Container { name, restart_policy, .. } = container;
-    Container { name, restart_policy, ..Container::default() }
+    let Container { name, restart_policy, termination_message_path, termination_message_policy, .. } = container;
+    Container { name, restart_policy, termination_message_path, termination_message_policy, ..Container::default() }
 }
 
 fn container_status(status: &mut ContainerStatus) {

@@ -49,6 +49,14 @@ impl Driver {
         self.index.apply(Signal::Pod(Arc::clone(&self.target), Box::new(event)));
     }
 
+    /// Deletes a Job as everybody can see it: it is announced, then done.
+    fn delete(&mut self, mut job: Job) {
+        job.metadata.deletion_timestamp = Some(Time(at(50)));
+        self.job(KindEvent::Applied(job.clone()));
+        self.told();
+        self.job(KindEvent::Deleted(job));
+    }
+
     fn event(&mut self, name: &str, mut event: Event) {
         event.metadata.name = Some(name.to_owned());
         self.index.apply(Signal::Event(Arc::clone(&self.target), Box::new(KindEvent::Applied(event))));
@@ -188,12 +196,12 @@ fn a_pod_that_went_was_there() {
     assert_eq!(attempt.main.terminated().map(|end| end.exit_code), Some(143));
     assert_eq!((attempt.uid.as_deref(), attempt.deleted_at), (Some(POD_UID), Some(at(9))));
     // Kept for as long as the Job.
-    driver.job(KindEvent::Deleted(job));
+    driver.delete(job);
     assert_eq!((driver.told(), driver.memory.last_pod(JOB_UID)), (vec!["hello gone".to_owned()], None));
 }
 
 #[test]
-fn a_pod_that_went_unseen_was_deleted_by_now() {
+fn nobody_can_say_of_a_pod_that_went_unseen_that_it_was_deleted() {
     let job = hello();
     let mut driver = Driver::synced(vec![job.clone()], vec![running_pod(&job)]);
     driver.list(vec![job.clone()], vec![]);
@@ -201,7 +209,7 @@ fn a_pod_that_went_unseen_was_deleted_by_now() {
     let [FactsEvent::Upsert(facts)] = events.as_slice() else { panic!("{events:?}") };
     let attempt = facts.last_attempt().unwrap();
     assert_eq!((attempt.phase, attempt.uid.as_deref()), (AttemptPhase::Gone, Some(POD_UID)));
-    assert!(attempt.deleted_at.is_some() && attempt.main.started());
+    assert!(attempt.deleted_at.is_none() && attempt.main.started());
     driver.list(vec![job], vec![]);
     assert_eq!(driver.told(), Vec::<String>::new(), "it is told once");
 }
@@ -263,7 +271,7 @@ fn jobs_that_are_no_runs_are_left_alone() {
     let mut second = hello();
     second.metadata.labels.as_mut().unwrap().insert("longshore.dev/attempt".to_owned(), "2".to_owned());
     let mut unreadable = other();
-    unreadable.metadata.annotations = None;
+    unreadable.metadata.labels.as_mut().unwrap().insert("longshore.dev/run".to_owned(), "of-another-name".to_owned());
     let mut driver = Driver::synced(vec![], vec![]);
     driver.job(KindEvent::Applied(second));
     driver.job(KindEvent::Applied(Job::default()));
@@ -356,4 +364,36 @@ fn a_kubelet_that_misses_something_has_the_input_looked_for_once() {
     let events = driver.events();
     let [FactsEvent::Upsert(facts)] = events.as_slice() else { panic!("{events:?}") };
     assert!(facts.last_attempt().unwrap().input_ready);
+}
+
+#[test]
+fn a_job_that_leaves_the_watch_is_asked_about_before_it_is_told_as_gone() {
+    let job = hello();
+    let left = |driver: &mut Driver| {
+        driver.job(KindEvent::Deleted(job.clone()));
+        assert_eq!(driver.told(), Vec::<String>::new(), "it may only have lost its labels");
+        let questions = driver.index.take_questions();
+        let [Question::Left(left)] = questions.as_slice() else { panic!("{questions:?}") };
+        assert_eq!((&*left.job, left.uid.as_str()), ("run-hello", JOB_UID));
+        assert_eq!(left.labels.get("longshore.dev/run").map(String::as_str), Some("hello"));
+        assert_eq!(left.secrets, ["run-hello-result"]);
+        let (namespace, job) = (Arc::clone(&left.namespace), Arc::clone(&left.job));
+        move |there| Signal::Answer(Answer::Left { namespace, job, uid: JOB_UID.to_owned(), there })
+    };
+    // It is there: with its labels the watch tells of it again.
+    let mut driver = Driver::synced(vec![job.clone()], vec![running_pod(&job)]);
+    let answer = left(&mut driver);
+    driver.index.apply(answer(true));
+    driver.job(KindEvent::Applied(job.clone()));
+    assert_eq!(driver.told(), Vec::<String>::new(), "nothing has changed");
+    // It is gone.
+    let answer = left(&mut driver);
+    driver.index.apply(answer(false));
+    assert_eq!(driver.told(), ["hello gone"]);
+    // The watch may be faster than the answer.
+    let mut driver = Driver::synced(vec![job.clone()], vec![]);
+    let answer = left(&mut driver);
+    driver.job(KindEvent::Applied(job.clone()));
+    driver.index.apply(answer(false));
+    assert_eq!(driver.told(), Vec::<String>::new());
 }

@@ -12,6 +12,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use super::super::names::{RUN_CONTAINER, path, variable};
 use super::{ManifestContext, ManifestError, input};
 use crate::backend::Launch;
+use crate::domain::derive::WHOLE_SECOND;
 use crate::domain::profile::{self, Program};
 use crate::domain::spec::{self, EffectiveSpec, EnvSource, ResultMode};
 
@@ -57,10 +58,10 @@ pub(super) fn spec(launch: &Launch, attempt: u32, ctx: &ManifestContext) -> Resu
     })
 }
 
-/// Start and run budget together: the backstop if the daemon is down when `run` starts; it lowers
-/// the deadline then.
+/// Start and run budget together, and a second for times that are whole seconds: the backstop if
+/// the daemon is down when `run` starts; it lowers the deadline then.
 fn deadline_seconds(effective: &EffectiveSpec) -> i64 {
-    let budget = effective.start_timeout.as_secs().saturating_add(effective.run_timeout.as_secs());
+    let budget = effective.start_timeout.saturating_add(effective.run_timeout).saturating_add(WHOLE_SECOND).as_secs();
     i64::try_from(budget.clamp(1, DEADLINE_MAX_SECONDS)).unwrap_or(i64::MAX)
 }
 
@@ -122,6 +123,14 @@ fn env(launch: &Launch, attempt: u32) -> Result<Vec<EnvVar>, ManifestError> {
         EnvSource::SecretKeyRef { name, key } => from_secret(&given.name, name, key),
     });
     let mut env: Vec<EnvVar> = given.collect();
+    // The image's home directory can't be written to under a read-only root.
+    let effective = &submission.effective;
+    let is_home = |name: &String| name == variable::HOME;
+    let has_home =
+        effective.env.iter().any(|given| is_home(&given.name)) || submission.spec.secret_env.keys().any(is_home);
+    if effective.read_only_root_filesystem && effective.tmp_size.is_some() && !has_home {
+        env.push(plain(variable::HOME, path::TMP));
+    }
     env.push(plain(variable::RUN, launch.name.run.as_str()));
     env.push(plain(variable::ATTEMPT, &attempt.to_string()));
     env.push(plain(variable::RESULT, path::RESULT));

@@ -245,9 +245,26 @@ fn pod_ends_after_start_and_run_budget_whatever_happens_to_the_daemon() {
         assert_eq!(job.spec.as_ref().unwrap().ttl_seconds_after_finished, None);
         pod_spec(&job).active_deadline_seconds
     };
-    assert_eq!(budget(300, 3600), Some(3900));
+    // A second more: a Pod's times are whole seconds.
+    assert_eq!(budget(300, 3600), Some(3901));
     assert_eq!(budget(0, 0), Some(1));
     assert_eq!(budget(u64::MAX, 5), Some(i64::from(i32::MAX)));
+}
+
+#[test]
+fn home_is_where_the_program_can_write() {
+    let home = |effective: EffectiveSpec| {
+        let job = job(&launch_of("x", effective), 1, &context()).unwrap();
+        let env = pod_spec(&job).containers[0].env.clone().unwrap();
+        let homes: Vec<_> = env.into_iter().filter(|variable| variable.name == "HOME").collect();
+        assert!(homes.len() <= 1, "{homes:?}");
+        homes.into_iter().next().and_then(|variable| variable.value)
+    };
+    assert_eq!(home(effective()).as_deref(), Some("/tmp"));
+    assert_eq!(home(EffectiveSpec { tmp_size: None, ..effective() }), None, "there is no /tmp");
+    assert_eq!(home(EffectiveSpec { read_only_root_filesystem: false, ..effective() }), None, "the image's is fine");
+    let own = EnvVar { name: "HOME".to_owned(), source: EnvSource::Value("/data".to_owned()) };
+    assert_eq!(home(EffectiveSpec { env: vec![own], ..effective() }).as_deref(), Some("/data"));
 }
 
 #[test]

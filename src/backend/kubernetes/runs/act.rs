@@ -12,12 +12,15 @@ use serde_json::{Value, json};
 use super::super::error::{CallError, Target};
 use super::super::facts::has_started;
 use super::super::memory::PodRef;
-use super::super::names::{HOLD_FINALIZER, RECORDED_CONDITION, annotation};
+use super::super::names::{HOLD_FINALIZER, RECORDED_CONDITION, annotation, result_secret_name};
+use super::super::orphans;
 use super::super::watch::pods_of;
 use super::KubernetesRuns;
 use crate::backend::BackendError;
 use crate::domain::name::RunName;
 use crate::domain::plan::Action;
+use crate::domain::record::Record;
+use crate::domain::run::StopIntent;
 
 /// How often a write is tried against somebody else's, before the caller has to come again.
 const TRIES: u32 = 5;
@@ -27,10 +30,14 @@ const CONDITION_MESSAGE_MAX: usize = 1024;
 impl KubernetesRuns {
     pub(super) async fn act_on(&self, name: &RunName, uid: &str, action: &Action) -> Result<(), BackendError> {
         match action {
-            Action::WriteStop(stop) => self.annotate_once(name, uid, annotation::STOP, &encode(name, stop)?).await,
+            Action::WriteStop(stop) => {
+                let is_stop = |text: &str| serde_json::from_str::<StopIntent>(text).is_ok();
+                self.annotate_once(name, uid, annotation::STOP, &encode(name, stop)?, is_stop).await
+            }
             Action::WriteRecord(record) => {
                 let text = record.to_json().map_err(|error| unwritable(name, &error))?;
-                self.annotate_once(name, uid, annotation::RECORD, &text).await
+                let is_record = |text: &str| Record::from_json(text).is_ok();
+                self.annotate_once(name, uid, annotation::RECORD, &text, is_record).await
             }
             Action::EndUnstarted { attempt } => self.end_unstarted(name, uid, *attempt).await,
             Action::EndStarted { attempt } => self.limit_pod(name, uid, *attempt, 1).await,
@@ -63,15 +70,23 @@ impl KubernetesRuns {
         job.filter(|job| self.is_ours(job, &name.run)).ok_or_else(|| gone(name))
     }
 
-    /// Writes an annotation of the anchor, unless it has one: of two writers the first wins, by the
-    /// resource version.
-    async fn annotate_once(&self, name: &RunName, uid: &str, key: &str, value: &str) -> Result<(), BackendError> {
+    /// Writes an annotation of the anchor, unless it has one that can be read: of two writers the
+    /// first wins, by the resource version.
+    async fn annotate_once(
+        &self,
+        name: &RunName,
+        uid: &str,
+        key: &str,
+        value: &str,
+        is_readable: impl Fn(&str) -> bool,
+    ) -> Result<(), BackendError> {
         let namespace = self.cluster.target(&name.namespace)?;
         let job_name = name.run.job_name(1);
         let target = Target::new("annotate", "Job", namespace, &job_name);
         for _ in 0..TRIES {
             let job = self.anchor(name, uid).await?;
-            if job.metadata.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(key)) {
+            let present = job.metadata.annotations.as_ref().and_then(|annotations| annotations.get(key));
+            if present.is_some_and(|text| is_readable(text)) {
                 return Ok(());
             }
             let patch = json!({"metadata": {
@@ -90,37 +105,47 @@ impl KubernetesRuns {
         Err(BackendError::Conflict(target.object()))
     }
 
-    /// Ends what never started through its Job; there is no log to lose, and a Pod that is being
-    /// deleted starts no container. The Job's clock does not run while it is suspended.
+    /// Sees that nothing starts any more: the Job makes no Pod and has the one that is there deleted,
+    /// and its deadline passes, which ends it as failed even where it is held back now and resumed
+    /// later. The deadline alone acts a second late, and a container starts in a third of one.
     ///
-    /// The caller's view may lag: what has started meanwhile is left alone, since its log would go
-    /// with its Pod. The caller will see that it started, and end it in the way that keeps the log.
+    /// The caller's view may lag: what has started meanwhile is ended in the way that keeps its log,
+    /// which would go with its Pod.
     async fn end_unstarted(&self, name: &RunName, uid: &str, attempt: u32) -> Result<(), BackendError> {
         let job = self.attempt(name, uid, attempt).await?;
         if is_over(&job) {
             return Ok(());
         }
         let (namespace, job_name) = (self.cluster.target(&name.namespace)?, name.run.job_name(attempt));
-        let spec = job.spec.as_ref();
-        if spec.and_then(|spec| spec.suspend).unwrap_or(false) {
-            return self.delete_job(namespace, &job_name, &job).await;
-        }
-        if spec.and_then(|spec| spec.active_deadline_seconds) == Some(1) {
-            return Ok(());
-        }
         let pod = self.read_pod(namespace, job.metadata.uid.as_deref().unwrap_or_default()).await?;
-        if pod.as_ref().is_some_and(has_started) {
+        let pod = pod.filter(|pod| !pod_is_over(pod));
+        if let Some(pod) = pod.as_ref().filter(|pod| has_started(pod)) {
+            return self.limit(namespace, pod, 1).await;
+        }
+        if !is_closed(&job) {
+            let patch = json!([
+                {"op": "test", "path": "/metadata/uid", "value": job.metadata.uid},
+                {"op": "add", "path": "/spec/parallelism", "value": 0},
+                {"op": "add", "path": "/spec/activeDeadlineSeconds", "value": 1},
+            ]);
+            match self.cluster.json_patch::<Job>(namespace, &job_name, &patch).await {
+                Ok(_) => {}
+                Err(error) if error.is_not_found() => return Err(gone(name)),
+                Err(error) => return Err(error.to_backend(Target::new("stop", "Job", namespace, &job_name))),
+            }
+        }
+        match &pod {
+            Some(pod) => self.limit(namespace, pod, 1).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn limit(&self, namespace: &str, pod: &Pod, seconds: i64) -> Result<(), BackendError> {
+        let (Some(name), Some(uid)) = (pod.metadata.name.clone(), pod.metadata.uid.clone()) else { return Ok(()) };
+        if !needs_limit(pod, &uid, seconds) {
             return Ok(());
         }
-        let patch = json!([
-            {"op": "test", "path": "/metadata/uid", "value": job.metadata.uid},
-            {"op": "add", "path": "/spec/activeDeadlineSeconds", "value": 1},
-        ]);
-        match self.cluster.json_patch::<Job>(namespace, &job_name, &patch).await {
-            Ok(_) => Ok(()),
-            Err(error) if error.is_not_found() => Err(gone(name)),
-            Err(error) => Err(error.to_backend(Target::new("stop", "Job", namespace, &job_name))),
-        }
+        self.patch_limit(namespace, &PodRef { name, uid }, seconds).await
     }
 
     /// Lowers the deadline of an attempt's Pod to `seconds` from its start on the node; the kubelet
@@ -133,25 +158,30 @@ impl KubernetesRuns {
             _ => self.attempt(name, uid, attempt).await?.metadata.uid.unwrap_or_default(),
         };
         for pod in self.pods_to_limit(namespace, &job_uid).await? {
-            let patch = json!([
-                {"op": "test", "path": "/metadata/uid", "value": pod.uid},
-                {"op": "add", "path": "/spec/activeDeadlineSeconds", "value": seconds},
-            ]);
-            let target = Target::new("stop", "Pod", namespace, &pod.name);
-            match self.cluster.json_patch::<Pod>(namespace, &pod.name, &patch).await {
-                Ok(_) => {}
-                Err(error) if error.is_not_found() => {}
-                // The Pod is another, or its deadline is lower already.
-                Err(error) if error.is_invalid() => {
-                    let found = self.cluster.read(target, self.cluster.pods(namespace).get(&pod.name)).await?;
-                    if found.is_some_and(|found| needs_limit(&found, &pod.uid, seconds)) {
-                        return Err(error.to_backend(target));
-                    }
-                }
-                Err(error) => return Err(error.to_backend(target)),
-            }
+            self.patch_limit(namespace, &pod, seconds).await?;
         }
         Ok(())
+    }
+
+    async fn patch_limit(&self, namespace: &str, pod: &PodRef, seconds: i64) -> Result<(), BackendError> {
+        let patch = json!([
+            {"op": "test", "path": "/metadata/uid", "value": pod.uid},
+            {"op": "add", "path": "/spec/activeDeadlineSeconds", "value": seconds},
+        ]);
+        let target = Target::new("stop", "Pod", namespace, &pod.name);
+        match self.cluster.json_patch::<Pod>(namespace, &pod.name, &patch).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.is_not_found() => Ok(()),
+            // The Pod is another, or its deadline is lower already.
+            Err(error) if error.is_invalid() => {
+                let found = self.cluster.read(target, self.cluster.pods(namespace).get(&pod.name)).await?;
+                match found.is_some_and(|found| needs_limit(&found, &pod.uid, seconds)) {
+                    true => Err(error.to_backend(target)),
+                    false => Ok(()),
+                }
+            }
+            Err(error) => Err(error.to_backend(target)),
+        }
     }
 
     /// The Pod that the watch knows, or else whatever Pods the Job has.
@@ -168,7 +198,7 @@ impl KubernetesRuns {
     }
 
     /// Tells the outcome in the Job's conditions; then lets go of our hold and starts the retention
-    /// clock, in one patch.
+    /// clock, in one patch. Where somebody else has taken the hold away only the clock is started.
     async fn release(
         &self,
         name: &RunName,
@@ -189,7 +219,13 @@ impl KubernetesRuns {
                 Err(BackendError::NotFound(_)) => return Ok(()),
                 Err(error) => return Err(error),
             };
-            let Some(hold) = hold_of(&job) else { return Ok(()) };
+            let hold = hold_of(&job);
+            if hold.is_none() && has_clock(&job) {
+                return Ok(());
+            }
+            if job.metadata.deletion_timestamp.is_some() {
+                self.sweep_orphans(name, namespace, &job).await?;
+            }
             if !has_recorded(&job) {
                 match self.tell_condition(namespace, &job_name, uid, reason, message).await {
                     Ok(()) => {}
@@ -212,6 +248,21 @@ impl KubernetesRuns {
             }
         }
         Err(refusal)
+    }
+
+    /// Deletes what no longer belongs to a Job that is being deleted, before nobody knows of it.
+    async fn sweep_orphans(&self, name: &RunName, namespace: &str, job: &Job) -> Result<(), BackendError> {
+        let input = job.metadata.annotations.as_ref().and_then(|annotations| annotations.get(annotation::INPUT));
+        let secrets: Vec<String> = input.cloned().into_iter().chain([result_secret_name(&name.run)]).collect();
+        let uid = job.metadata.uid.as_deref().unwrap_or_default();
+        match orphans::sweep(&self.cluster, namespace, uid, &secrets).await {
+            // A right that is missing must not keep the Job.
+            Err(error @ BackendError::Denied { .. }) => {
+                tracing::warn!(run = %name, %error, "what the Job left behind can't be deleted");
+                Ok(())
+            }
+            ended => ended,
+        }
     }
 
     async fn tell_condition(
@@ -244,9 +295,8 @@ impl KubernetesRuns {
                 self.delete_job(namespace, &job_name, &job).await?;
             }
             let Some(hold) = hold_of(&job) else { return Ok(()) };
-            let mut patch = tests(uid, hold);
-            patch.push(json!({"op": "remove", "path": hold_path(hold)}));
-            match self.cluster.json_patch::<Job>(namespace, &job_name, &Value::Array(patch)).await {
+            let patch = Value::Array(let_go(uid, Some(hold)));
+            match self.cluster.json_patch::<Job>(namespace, &job_name, &patch).await {
                 Ok(_) => return Ok(()),
                 Err(error) if error.is_not_found() => return Ok(()),
                 Err(error) if error.is_conflict() || error.is_invalid() => refusal = error.to_backend(target),
@@ -289,17 +339,31 @@ fn is_over(job: &Job) -> bool {
 
 /// Whether this Pod still has to be limited to `seconds`.
 fn needs_limit(pod: &Pod, uid: &str, seconds: i64) -> bool {
-    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
     let deadline = pod.spec.as_ref().and_then(|spec| spec.active_deadline_seconds);
     pod.metadata.uid.as_deref() == Some(uid)
         && pod.metadata.deletion_timestamp.is_none()
-        && !matches!(phase, Some("Succeeded" | "Failed"))
+        && !pod_is_over(pod)
         && deadline.is_none_or(|deadline| deadline > seconds)
 }
 
 /// Where our hold stands among the finalisers.
 pub(in crate::backend::kubernetes) fn hold_of(job: &Job) -> Option<usize> {
     job.metadata.finalizers.as_ref()?.iter().position(|finalizer| finalizer == HOLD_FINALIZER)
+}
+
+/// Whether its retention runs.
+fn has_clock(job: &Job) -> bool {
+    job.metadata.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(annotation::EXPIRE))
+}
+
+/// Whether the Job makes no Pod any more, and its deadline passes as soon as it counts.
+fn is_closed(job: &Job) -> bool {
+    job.spec.as_ref().is_some_and(|spec| spec.parallelism == Some(0) && spec.active_deadline_seconds == Some(1))
+}
+
+fn pod_is_over(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    matches!(phase, Some("Succeeded" | "Failed"))
 }
 
 fn hold_path(hold: usize) -> String {
@@ -311,26 +375,27 @@ fn has_recorded(job: &Job) -> bool {
     conditions.into_iter().flatten().any(|condition| condition.type_ == RECORDED_CONDITION)
 }
 
-/// That the Job and the finaliser are the ones that were read.
-fn tests(uid: &str, hold: usize) -> Vec<Value> {
-    vec![
-        json!({"op": "test", "path": "/metadata/uid", "value": uid}),
-        json!({"op": "test", "path": hold_path(hold), "value": HOLD_FINALIZER}),
-    ]
+/// Takes our hold away, from the very Job that was read, if it has one.
+fn let_go(uid: &str, hold: Option<usize>) -> Vec<Value> {
+    let mut patch = vec![json!({"op": "test", "path": "/metadata/uid", "value": uid})];
+    if let Some(hold) = hold {
+        patch.push(json!({"op": "test", "path": hold_path(hold), "value": HOLD_FINALIZER}));
+        patch.push(json!({"op": "remove", "path": hold_path(hold)}));
+    }
+    patch
 }
 
 pub(in crate::backend::kubernetes) fn release_patch(
     job: &Job,
     uid: &str,
-    hold: usize,
+    hold: Option<usize>,
     retention: Duration,
     now: Timestamp,
 ) -> Value {
     let seconds = i32::try_from(retention.as_secs()).unwrap_or(i32::MAX);
     let expire = now.checked_add(retention).unwrap_or(Timestamp::MAX);
     let expire = Timestamp::from_second(expire.as_second()).unwrap_or(expire).to_string();
-    let mut patch = tests(uid, hold);
-    patch.push(json!({"op": "remove", "path": hold_path(hold)}));
+    let mut patch = let_go(uid, hold);
     patch.push(json!({"op": "add", "path": "/spec/ttlSecondsAfterFinished", "value": seconds}));
     if job.metadata.annotations.is_none() {
         patch.push(json!({"op": "add", "path": "/metadata/annotations", "value": {}}));
@@ -378,7 +443,7 @@ mod tests_of_patches {
     #[test]
     fn the_release_removes_our_hold_and_no_other() {
         let job = job(&["batch.kubernetes.io/job-tracking", HOLD_FINALIZER]);
-        let hold = hold_of(&job).unwrap();
+        let hold = hold_of(&job);
         let now: Timestamp = "2026-11-21T10:00:00.5Z".parse().unwrap();
         let patch = release_patch(&job, "u", hold, Duration::from_secs(3600), now);
         assert_eq!(

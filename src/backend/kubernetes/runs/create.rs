@@ -101,7 +101,7 @@ impl KubernetesRuns {
         if !self.is_ours(found, &launch.name.run) {
             return Ok(Created::Taken { what: taken_by(namespace, found) });
         }
-        let facts = self.observe(&launch.name.namespace, namespace, found).await?;
+        let facts = self.observe(&launch.name, namespace, found).await?;
         Ok(Created::Exists(Box::new(facts)))
     }
 

@@ -76,8 +76,11 @@ async fn a_name_that_is_taken_is_looked_at() {
         api.backend().await.runs.create(&replay).await.unwrap()
     };
     assert!(matches!(create(stored(&launch())).await, Created::Exists(_)));
-    let mut foreign = stored(&launch());
-    foreign["metadata"]["labels"] = json!({});
+    let mut stripped = stored(&launch());
+    stripped["metadata"]["labels"] = json!({});
+    assert!(matches!(create(stripped.clone()).await, Created::Exists(_)), "somebody took its labels away");
+    let mut foreign = stripped;
+    foreign["metadata"]["annotations"] = json!({});
     let Created::Taken { what } = create(foreign).await else { panic!() };
     assert_eq!(what, "Job longshore-runs/run-hello of another owner");
     let mut neighbour = stored(&launch());

@@ -133,7 +133,7 @@ async fn each_right_is_asked_for_and_named_when_it_is_missing() {
     let asked: Arc<Mutex<Vec<String>>> = Arc::default();
     let every: Vec<String> = RIGHTS
         .iter()
-        .filter(|rule| rule.need != Need::Doctor && rule.need != Need::Canaries)
+        .filter(|rule| rule.need != Need::Doctor)
         .flat_map(|rule| rule.verbs.iter().map(move |verb| format!("{} {verb}", rule.resource)))
         .collect();
     for missing in &every {
@@ -184,7 +184,7 @@ async fn reviews_that_are_refused_say_nothing_of_rights() {
     let findings = examined(&api, &wanted(Extent::Start)).await;
     let rights = one(&findings, "rights");
     assert_eq!(rights.status, Status::Warning);
-    assert!(rights.message.contains("18 of 18") && rights.fix.contains("system:basic-user"), "{rights:?}");
+    assert!(rights.message.contains("20 of 20") && rights.fix.contains("system:basic-user"), "{rights:?}");
 }
 
 #[tokio::test]

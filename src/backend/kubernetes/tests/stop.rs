@@ -28,6 +28,7 @@ fn stop() -> Action {
         actor,
         request_time: Timestamp::UNIX_EPOCH,
         failure: None,
+        failure_class: None,
     })
 }
 
@@ -45,7 +46,16 @@ async fn of_two_stops_the_first_stays() {
         }
         let mut job = job();
         if patched {
-            job["metadata"]["annotations"][annotation::STOP] = json!("somebody else's");
+            let (reason, actor) = ("mine".to_owned(), "bob".to_owned());
+            let other = StopIntent {
+                cause: StopCause::Cancel,
+                reason,
+                actor,
+                request_time: Timestamp::UNIX_EPOCH,
+                failure: None,
+                failure_class: None,
+            };
+            job["metadata"]["annotations"][annotation::STOP] = json!(serde_json::to_string(&other).unwrap());
         }
         Reply::Json(200, job)
     });
@@ -120,6 +130,7 @@ async fn a_release_of_what_holds_no_more_does_nothing() {
     let api = FakeApi::start(|_| {
         let mut job = job();
         job["metadata"]["finalizers"] = json!(["batch.kubernetes.io/job-tracking"]);
+        job["metadata"]["annotations"][annotation::EXPIRE] = json!("2026-11-22T08:00:00Z");
         Reply::Json(200, job)
     });
     let release = Action::Release { reason: "X".to_owned(), message: String::new(), retention: Duration::ZERO };
@@ -148,31 +159,83 @@ async fn an_outcome_that_another_job_refuses_is_not_told_to_it() {
 }
 
 #[tokio::test]
-async fn what_started_unseen_is_not_ended_with_its_log() {
-    for (state, left_alone) in [
-        (running(), true),
-        (terminated(0, "Completed"), true),
-        (terminated(128, "StartError"), false),
-        (waiting("ContainerCreating", ""), false),
+async fn nothing_starts_after_one_patch_and_what_started_is_ended_with_its_log_kept() {
+    let (one_patch, pods) = ("PATCH jobs/run-hello", "PATCH pods/run-hello-x7k2p");
+    for (phase, state, expected) in [
+        ("Running", running(), vec![pods]),
+        ("Running", terminated(0, "Completed"), vec![pods]),
+        ("Running", terminated(128, "StartError"), vec![one_patch, pods]),
+        ("Pending", waiting("ContainerCreating", ""), vec![one_patch, pods]),
+        ("Failed", terminated(3, "Error"), vec![one_patch]),
     ] {
-        let there = serde_json::to_value(on_node(pod(&job_of(&launch()), "Running", run(state)))).unwrap();
-        let api = FakeApi::start(move |request| {
-            if request.is_list("pods") { Reply::list(std::slice::from_ref(&there)) } else { Reply::Json(200, job()) }
+        let there = serde_json::to_value(on_node(pod(&job_of(&launch()), phase, run(state)))).unwrap();
+        let api = FakeApi::start(move |request| match request.short().as_str() {
+            "GET pods" => Reply::list(std::slice::from_ref(&there)),
+            pod if pod.contains(" pods/") => Reply::Json(200, there.clone()),
+            _ => Reply::Json(200, job()),
         });
         act(&api, &Action::EndUnstarted { attempt: 1 }).await.unwrap();
-        let mut expected = vec!["GET jobs/run-hello", "GET pods"];
-        expected.extend((!left_alone).then_some("PATCH jobs/run-hello"));
-        assert_eq!(api.short(), expected);
+        assert_eq!(api.short()[..2], ["GET jobs/run-hello", "GET pods"]);
+        assert_eq!(api.short()[2..], expected);
+        for request in api.seen().iter().skip(2) {
+            let patch = request.json();
+            let deadline = json!({"op": "add", "path": "/spec/activeDeadlineSeconds", "value": 1});
+            assert!(patch.as_array().unwrap().contains(&deadline), "{patch}");
+            let closes =
+                patch.as_array().unwrap().contains(&json!({"op": "add", "path": "/spec/parallelism", "value": 0}));
+            assert_eq!(closes, request.short() == one_patch, "both at once: {patch}");
+        }
     }
 }
 
 #[tokio::test]
-async fn a_suspended_job_is_deleted_and_keeps_our_hold() {
-    let api = FakeApi::start(|_| {
+async fn a_suspended_job_is_closed_and_kept() {
+    let api = FakeApi::start(|request| {
         let mut job = job();
         job["spec"]["suspend"] = json!(true);
-        Reply::Json(200, job)
+        if request.is_list("pods") { Reply::list(&[]) } else { Reply::Json(200, job) }
     });
     act(&api, &Action::EndUnstarted { attempt: 1 }).await.unwrap();
-    assert_eq!(api.short(), ["GET jobs/run-hello", "DELETE jobs/run-hello"]);
+    assert_eq!(api.short(), ["GET jobs/run-hello", "GET pods", "PATCH jobs/run-hello"]);
+}
+
+#[tokio::test]
+async fn what_is_closed_is_not_closed_again() {
+    let api = FakeApi::start(|request| {
+        let mut job = job();
+        job["spec"]["parallelism"] = json!(0);
+        job["spec"]["activeDeadlineSeconds"] = json!(1);
+        if request.is_list("pods") { Reply::list(&[]) } else { Reply::Json(200, job) }
+    });
+    act(&api, &Action::EndUnstarted { attempt: 1 }).await.unwrap();
+    assert_eq!(api.short(), ["GET jobs/run-hello", "GET pods"]);
+}
+
+#[tokio::test]
+async fn retention_runs_although_somebody_took_our_hold_away() {
+    let api = FakeApi::start(|_| {
+        let mut job = job();
+        job["metadata"]["finalizers"] = json!([]);
+        Reply::Json(200, job)
+    });
+    let release =
+        Action::Release { reason: "X".to_owned(), message: String::new(), retention: Duration::from_secs(60) };
+    act(&api, &release).await.unwrap();
+    assert_eq!(api.short(), ["GET jobs/run-hello", "PATCH jobs/run-hello/status", "PATCH jobs/run-hello"]);
+    let patch = api.seen()[2].json();
+    assert!(
+        patch.as_array().unwrap().contains(&json!({"op": "add", "path": "/spec/ttlSecondsAfterFinished", "value": 60}))
+    );
+    assert!(patch.as_array().unwrap().iter().all(|step| step["op"] != "remove"), "{patch}");
+}
+
+#[tokio::test]
+async fn an_annotation_that_can_not_be_read_is_written_again() {
+    let api = FakeApi::start(|_| {
+        let mut job = job();
+        job["metadata"]["annotations"][annotation::STOP] = json!("{nonsense");
+        Reply::Json(200, job)
+    });
+    act(&api, &stop()).await.unwrap();
+    assert_eq!(api.short(), ["GET jobs/run-hello", "PATCH jobs/run-hello"]);
 }

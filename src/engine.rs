@@ -355,6 +355,9 @@ pub enum EngineError {
         /// What it is.
         what: String,
     },
+    /// The run of this id is being deleted, and something still holds it.
+    #[error("{0} is being deleted, and something still holds it; submit again once it is gone, or use another id")]
+    DeleteInProgress(RunName),
     /// The run is still live.
     #[error("{name} is {}; cancel it first, or wait until it is terminal", .state.as_str())]
     NotTerminal {

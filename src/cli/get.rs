@@ -83,6 +83,8 @@ fn describe(run: &pb::Run, now: Timestamp, width: Option<usize>, title: impl Fn(
     page.field("Uid", &run.uid);
     page.field("Payload", &run.payload_digest);
     page.field("Kept until", &time(run.expire_time).map(|time| moment(time, now)).unwrap_or_default());
+    let deleted = time(run.delete_time).map(|time| moment(time, now)).unwrap_or_default();
+    page.field("Being deleted", &deleted);
     if let Some(failure) = &run.failure {
         page.section(&title("Failure"));
         page.failure(failure);

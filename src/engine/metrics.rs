@@ -1,8 +1,9 @@
 //! What the engine counts. Labels are words of ours, never names that callers choose; every series
 //! that can be known beforehand is there from the start, at zero, so that its first step is seen.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -26,6 +27,9 @@ mod tests;
 pub(super) use labels::LogReader;
 use labels::{Acted, End, Found, Gap, NONE, Outcome, Reader, Stage, State};
 
+/// How many delays of ends tell whether clocks differ.
+const RECENT_DELAYS: usize = 32;
+
 /// Makes the histograms of time in a state: from settling a result (10 ms) to a day.
 fn state_durations() -> Histogram {
     Histogram::new([0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0, 86_400.0])
@@ -45,6 +49,9 @@ struct Inner {
     finished: Family<End, Counter>,
     durations: Family<State, Histogram, fn() -> Histogram>,
     exit_delay: Histogram,
+    /// The last delays of `exit_delay`, in seconds, negative ones included.
+    recent_delays: Mutex<VecDeque<f64>>,
+    least_delay: Gauge<f64, AtomicU64>,
     results: Family<Found, Counter>,
     actions: Family<Acted, Counter>,
     busy: Counter<f64, AtomicU64>,
@@ -66,6 +73,8 @@ impl Default for Inner {
             durations: Family::new_with_constructor(state_durations),
             // The API server tells ends in whole seconds: nothing finer than one can be said.
             exit_delay: Histogram::new([1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0, 300.0]),
+            recent_delays: Mutex::default(),
+            least_delay: Gauge::default(),
             results: Family::default(),
             actions: Family::default(),
             busy: Counter::default(),
@@ -133,8 +142,14 @@ impl EngineMetrics {
     /// A program that ended at `ended`, by the backend's clock, is seen to have ended at `seen`, by
     /// ours. Where that is before, the clocks differ.
     pub(super) fn exit_seen(&self, ended: Timestamp, seen: Timestamp) {
-        let delay = seen.duration_since(ended).max(SignedDuration::ZERO);
-        self.inner.exit_delay.observe(delay.as_secs_f64());
+        let delay = seen.duration_since(ended);
+        self.inner.exit_delay.observe(delay.max(SignedDuration::ZERO).as_secs_f64());
+        let mut recent = self.inner.recent_delays.lock().unwrap_or_else(PoisonError::into_inner);
+        if recent.len() >= RECENT_DELAYS {
+            recent.pop_front();
+        }
+        recent.push_back(delay.as_secs_f64());
+        self.inner.least_delay.set(recent.iter().copied().fold(f64::INFINITY, f64::min));
     }
 
     /// The reconciler did something to a run's objects, or tried to.
@@ -203,6 +218,12 @@ impl Inner {
             "From the end of a program, by its node's clock, to when that was seen, by ours",
             Unit::Seconds,
             self.exit_delay.clone(),
+        );
+        registry.register_with_unit(
+            "exit_seen_delay_least",
+            "The smallest of the last 32 delays of exit_seen_delay, which is negative where a node's clock is ahead",
+            Unit::Seconds,
+            self.least_delay.clone(),
         );
         registry.register("run_results", "Results of runs that became terminal", self.results.clone());
         registry.register(

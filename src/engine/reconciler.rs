@@ -20,7 +20,7 @@ use super::results::{self, ReadRequest};
 use super::table::{Observed, Table};
 use crate::backend::{Backend, BackendError, Runs};
 use crate::domain::derive::result_is_due;
-use crate::domain::facts::{FactsEvent, MainFacts, RunFacts};
+use crate::domain::facts::{FactsEvent, MainFacts, RunFacts, remember};
 use crate::domain::name::RunName;
 use crate::domain::plan::{Action, plan};
 use crate::domain::resolve::Rules;
@@ -41,6 +41,8 @@ const ACTING: usize = 64;
 const REPEAT_AFTER: Duration = Duration::from_secs(5);
 /// How often a result is tried to be kept before the run ends without it.
 const STORE_TRIES: u32 = 5;
+/// How long a record that was written may take to be seen, before what is seen is told again.
+const SEEN_WITHIN: Duration = Duration::from_secs(30);
 /// Waiting messages for the reconciler.
 const QUEUE: usize = 1024;
 
@@ -129,12 +131,19 @@ struct Entry {
     /// After a failure: not before this.
     not_before: Option<Instant>,
     done: Vec<(Discriminant<Action>, Instant)>,
+    /// Since when a record stands that was not seen yet: until then nothing newer is told, which
+    /// could be other than what was recorded.
+    recorded: Option<Instant>,
+    /// Why the stop or the record could not be written, the last time that was tried.
+    trouble: Option<String>,
     timer: Option<delay_queue::Key>,
 }
 
 struct Acted {
     name: RunName,
     uid: String,
+    /// Whether a record stands now.
+    recorded: bool,
     failed: Option<(Option<Action>, BackendError)>,
 }
 
@@ -226,6 +235,7 @@ impl Reconciler {
                         let mut merged = known.facts.clone();
                         merged.stop = merged.stop.or(facts.stop);
                         merged.record = merged.record.or(facts.record);
+                        merged.deleted_at = merged.deleted_at.or(facts.deleted_at);
                         self.take_in(merged)
                     }
                     _ => self.take_in(*facts),
@@ -255,11 +265,6 @@ impl Reconciler {
             // The watch, or a read for a caller, tells of the time before.
             return Arc::new(Observed::new(facts, Timestamp::now()));
         }
-        if facts.record.is_some() && facts.released && facts.deleted_at.is_some() {
-            // Nothing of it is held any more; what is left is clean-up.
-            self.forget(&name);
-            return Arc::new(Observed::new(facts, Timestamp::now()));
-        }
         let known = self.table.get(&name).filter(|known| known.facts.uid == facts.uid);
         let entry = self.entries.entry(name.clone()).or_default();
         if entry.uid != facts.uid {
@@ -268,10 +273,19 @@ impl Reconciler {
             }
             *entry = Entry { uid: facts.uid.clone(), ..Entry::default() };
         }
-        if let Some(known) = &known {
-            facts.stop = known.facts.stop.clone().or(facts.stop);
-            facts.record = known.facts.record.clone().or(facts.record);
+        let now = Timestamp::now();
+        facts = remember(known.as_ref().map(|known| &known.facts), facts, now);
+        if facts.record.is_some() {
+            (entry.recorded, entry.trouble) = (None, None);
         }
+        if let Some(known) = &known
+            && entry.recorded.is_some_and(|at| at.elapsed() < SEEN_WITHIN)
+        {
+            let known = Arc::clone(known);
+            self.set_timer(&name, Some(SEEN_WITHIN));
+            return known;
+        }
+        facts.trouble.clone_from(&entry.trouble);
         if facts.record.is_some() {
             // The record has it, or says where it is.
             entry.result = None;
@@ -283,17 +297,7 @@ impl Reconciler {
             facts.result = None;
             facts.reported = None;
         }
-        let observed = Arc::new(Observed::new(facts, Timestamp::now()));
-        // What was told as terminal stays, and is what will be recorded, whatever is seen later.
-        if let Some(known) = known.as_ref().filter(|known| known.run.state.is_terminal())
-            && observed.facts.record.is_none()
-        {
-            if known.run.state != observed.run.state {
-                warn!(run = %name, seen = observed.run.state.as_str(), "a terminal run stays as it is; ignored");
-            }
-            self.act_on(known);
-            return Arc::clone(known);
-        }
+        let observed = Arc::new(Observed::new(facts, now));
         if known.as_ref().is_none_or(|known| known.run.state != observed.run.state) {
             let state = observed.run.state.as_str();
             // What is found at the start is counted in one line.
@@ -331,7 +335,7 @@ impl Reconciler {
         let Some(entry) = self.entries.get_mut(&facts.name) else { return };
         if !entry.reading
             && entry.result.is_none()
-            && (is_read_live(facts) || result_is_due(facts))
+            && (is_read_live(facts) || result_is_due(facts, Timestamp::now()))
             && let Some(follow) = self.table.follow(&facts.name)
         {
             entry.reading = true;
@@ -383,18 +387,20 @@ impl Reconciler {
         if let Some((name, uid)) = self.acting_on.remove(&panicked.id()) {
             let message = "an action panicked".to_owned();
             let failed = Some((None, BackendError::Corrupt { what: name.to_string(), message }));
-            self.acted(Acted { name, uid, failed });
+            self.acted(Acted { name, uid, recorded: false, failed });
         }
     }
 
     fn acted(&mut self, acted: Acted) {
-        let Acted { name, uid, failed } = acted;
+        let Acted { name, uid, recorded, failed } = acted;
         let Some(entry) = self.entries.get_mut(&name).filter(|entry| entry.uid == uid) else { return };
         entry.acting = false;
         entry.not_before = None;
         let (action, error) = match failed {
             None => {
                 entry.failures = 0;
+                entry.trouble = None;
+                entry.recorded = recorded.then(Instant::now);
                 return self.look_again(&name);
             }
             // The authority says so: the watch will tell it, or has and was overtaken.
@@ -403,6 +409,14 @@ impl Reconciler {
         };
         entry.failures = entry.failures.saturating_add(1);
         entry.done.clear();
+        let what = match &action {
+            Some(Action::WriteStop(_)) => Some("the stop"),
+            Some(Action::WriteRecord(_) | Action::StoreResult { .. }) => Some("how it ended"),
+            _ => None,
+        };
+        // One that blinked is not worth a word.
+        let trouble = what.filter(|_| entry.failures > 1 || !error.is_transient());
+        entry.trouble = trouble.map(|what| format!("{what} can't be recorded yet: {}", error.for_caller()));
         if error.is_transient() {
             debug!(run = %name, %error, failures = entry.failures, "an action failed; it will be repeated");
         } else {
@@ -418,6 +432,9 @@ impl Reconciler {
         // not waited for.
         let pause = Duration::from_millis(100 << entry.failures.min(9)).min(Duration::from_secs(30));
         entry.not_before = Some(Instant::now() + pause);
+        if entry.trouble.is_some() {
+            self.look_again(&name);
+        }
         self.set_timer(&name, Some(pause + Duration::from_millis(1)));
     }
 }
@@ -452,13 +469,15 @@ async fn act(
 ) -> Acted {
     // The semaphore is never closed.
     let _permit = permits.acquire().await;
+    let mut recorded = false;
     for action in actions {
         debug!(run = %name, ?action, "acting");
         let ended = runs.act(&name, &uid, &action).await;
         metrics.acted(&action, &ended);
         if let Err(error) = ended {
-            return Acted { name, uid, failed: Some((Some(action), error)) };
+            return Acted { name, uid, recorded, failed: Some((Some(action), error)) };
         }
+        recorded |= matches!(action, Action::WriteRecord(_));
     }
-    Acted { name, uid, failed: None }
+    Acted { name, uid, recorded, failed: None }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt;
+use jiff::Timestamp;
 use tokio::sync::watch;
 
 use super::feed::{Feed, FeedEnd, Hub, Taken};
@@ -14,12 +15,12 @@ use super::table::Observed;
 use super::{Caller, Engine, EngineError};
 use crate::backend::{BackendError, LogItem, LogOptions, LogSource};
 use crate::domain::access::Verb;
+use crate::domain::derive::conclude as conclude_run;
 use crate::domain::facts::RunFacts;
 use crate::domain::name::RunName;
 use crate::domain::resolve::Rules;
 use crate::domain::result::reader::{Dialects, FILE_MAX_BYTES, MAX_DEPTH, ReaderRule, ResultReader};
 use crate::domain::result::{FoundResult, ResultErrorKind, ResultOutcome, ResultSource, ResultState};
-use crate::domain::run::RunState;
 use crate::runtime::task;
 
 /// Bytes taken from the ring at once.
@@ -326,8 +327,9 @@ async fn read_once(hub: &Hub, source: &LogSource, rule: &ReaderRule) -> Result<O
 async fn overdue(mut follow: watch::Receiver<Arc<Observed>>, attempt: u32, deadline: Duration) {
     let ended = |observed: &Arc<Observed>| {
         let attempt = observed.facts.attempts.iter().find(|a| a.number == attempt);
-        attempt.is_some_and(|a| a.main.terminated().is_some() || a.phase.is_over())
-            || observed.run.state == RunState::Finishing
+        // Not by its Pod's phase, nor by the state: a program may go on for its grace in both.
+        attempt.is_some_and(|a| a.main.terminated().is_some())
+            || conclude_run(&observed.facts, Timestamp::now()).is_some()
     };
     // The run's being gone ends the feed, and with it the read.
     if follow.wait_for(ended).await.is_err() {

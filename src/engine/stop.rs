@@ -8,6 +8,7 @@ use super::{Caller, Engine, EngineError};
 use crate::backend::BackendError;
 use crate::domain::access::Verb;
 use crate::domain::derive::conclude;
+use crate::domain::facts::{RunFacts, Terminated};
 use crate::domain::name::RunName;
 use crate::domain::plan::Action;
 use crate::domain::run::{Run, StopCause, StopIntent};
@@ -38,7 +39,7 @@ impl Engine {
         let run = observed.told(Timestamp::now());
         check_etag(&run, etag)?;
         // What has ended by itself has nothing left to stop, though its result may still be read.
-        if run.state.is_terminal() || observed.facts.stop.is_some() || conclude(&observed.facts).is_some() {
+        if run.state.is_terminal() || observed.facts.stop.is_some() || has_ended(&observed.facts) {
             return Ok(run);
         }
         let intent = StopIntent {
@@ -47,6 +48,7 @@ impl Engine {
             actor: caller.identity.user.clone(),
             request_time: Timestamp::now(),
             failure: None,
+            failure_class: None,
         };
         let runs = &self.inner.backend.runs;
         runs.act(name, &observed.facts.uid, &Action::WriteStop(intent)).await.map_err(|e| missing(e, name))?;
@@ -57,7 +59,8 @@ impl Engine {
         }
     }
 
-    /// Deletes a finished run, its record and its idempotency key.
+    /// Deletes a finished run, its record and its idempotency key. Answers the run if something that
+    /// is not ours still holds it.
     ///
     /// # Errors
     /// There is no such run (unless `allow_missing`); it is live; it changed; the backend failed.
@@ -67,10 +70,10 @@ impl Engine {
         name: &RunName,
         allow_missing: bool,
         etag: &str,
-    ) -> Result<(), EngineError> {
+    ) -> Result<Option<Arc<Run>>, EngineError> {
         self.may(caller, Verb::Delete, name).await?;
         let observed = match self.observed(name).await {
-            Err(EngineError::RunNotFound(_)) if allow_missing => return Ok(()),
+            Err(EngineError::RunNotFound(_)) if allow_missing => return Ok(None),
             other => other?,
         };
         check_etag(&observed.run, etag)?;
@@ -82,9 +85,22 @@ impl Engine {
             Ok(()) | Err(BackendError::NotFound(_)) => {}
             Err(error) => return Err(error.into()),
         }
-        self.inner.reconciler.deleted(name.clone(), uid).await;
-        Ok(())
+        // Asked rather than assumed: a finaliser of somebody else's may hold it.
+        match self.inner.backend.runs.get(name).await? {
+            Some(facts) if facts.uid == uid => Ok(Some(self.inner.reconciler.seen(facts).await.told(Timestamp::now()))),
+            _ => {
+                self.inner.reconciler.deleted(name.clone(), uid).await;
+                Ok(None)
+            }
+        }
     }
+}
+
+/// Whether there is nothing left to stop: the program was seen to have ended, or nothing of it will
+/// run.
+fn has_ended(facts: &RunFacts) -> bool {
+    let ended = facts.last_attempt().and_then(|attempt| attempt.main.terminated());
+    ended.is_some_and(Terminated::started) || conclude(facts, Timestamp::now()).is_some()
 }
 
 fn check_etag(run: &Run, etag: &str) -> Result<(), EngineError> {

@@ -39,7 +39,7 @@ impl Engine {
     async fn as_told(&self, caller: &Caller, ended: Result<Submitted, EngineError>) -> Result<Submitted, EngineError> {
         let name = match &ended {
             Ok(Submitted { run, replayed: true, .. }) => &run.name,
-            Err(EngineError::PayloadMismatch { name, .. }) => name,
+            Err(EngineError::PayloadMismatch { name, .. } | EngineError::DeleteInProgress(name)) => name,
             _ => return ended,
         };
         let there = self.inner.table.get(name);
@@ -68,7 +68,9 @@ impl Engine {
         if let (Some(run), true, false) = (&run, violations.is_empty(), validate_only) {
             // A replay is answered even where the configuration has changed since.
             let name = RunName { namespace: namespace.clone(), run: run.clone() };
-            if let Some(known) = self.inner.table.get(&name) {
+            if let Some(known) = self.inner.table.get(&name)
+                && self.stays(&known.facts).await?
+            {
                 same_payload(&known.facts, &digest)?;
                 if spec.input.is_none() && spec.files.is_empty() || known.run.state.is_terminal() {
                     return Ok(Submitted { run: known.told(Timestamp::now()), replayed: true, preview: None });
@@ -80,7 +82,7 @@ impl Engine {
             Ok(resolved) => Some(resolved),
             Err(more) => {
                 if let (Some(run), true, false) = (&run, violations.is_empty(), validate_only)
-                    && let Some(known) = self.known_replay(&namespace, run, &digest).await
+                    && let Some(known) = self.known_replay(&namespace, run, &digest).await?
                 {
                     return Ok(Submitted { run: known, replayed: true, preview: None });
                 }
@@ -144,10 +146,34 @@ impl Engine {
 
     /// The run of this id, if it has this payload: what would be refused today may have been fine
     /// when it was submitted, and its replay still is.
-    async fn known_replay(&self, namespace: &NamespaceName, run: &RunId, sent: &PayloadDigest) -> Option<Arc<Run>> {
-        let known = self.observed(&RunName { namespace: namespace.clone(), run: run.clone() }).await.ok()?;
-        same_payload(&known.facts, sent).ok()?;
-        Some(known.told(Timestamp::now()))
+    async fn known_replay(
+        &self,
+        namespace: &NamespaceName,
+        run: &RunId,
+        sent: &PayloadDigest,
+    ) -> Result<Option<Arc<Run>>, EngineError> {
+        let name = RunName { namespace: namespace.clone(), run: run.clone() };
+        let Ok(known) = self.observed(&name).await else { return Ok(None) };
+        if !self.stays(&known.facts).await? || same_payload(&known.facts, sent).is_err() {
+            return Ok(None);
+        }
+        Ok(Some(known.told(Timestamp::now())))
+    }
+
+    /// Whether a run that is known is there to answer a replay. Refused while it is on its way out:
+    /// the answer would be a run that is gone a moment later. Asked of the backend, since it may be
+    /// gone already.
+    async fn stays(&self, known: &RunFacts) -> Result<bool, EngineError> {
+        if known.deleted_at.is_none() {
+            return Ok(true);
+        }
+        match self.inner.backend.runs.get(&known.name).await? {
+            Some(facts) if facts.uid == known.uid => Err(EngineError::DeleteInProgress(known.name.clone())),
+            _ => {
+                self.inner.reconciler.deleted(known.name.clone(), known.uid.clone()).await;
+                Ok(false)
+            }
+        }
     }
 
     async fn preview(&self, launch: &Launch) -> Result<Submitted, EngineError> {
@@ -163,6 +189,9 @@ impl Engine {
                 Ok(Submitted { run: Arc::clone(&observed.run), replayed: false, preview: None })
             }
             Created::Exists(facts) => {
+                if facts.deleted_at.is_some() {
+                    return Err(EngineError::DeleteInProgress(launch.name.clone()));
+                }
                 same_payload(&facts, launch.digest())?;
                 // A crash may have left its input unwritten: only a replay has it again.
                 self.inner.backend.runs.complete(launch).await?;
@@ -231,6 +260,8 @@ fn would_be(launch: &Launch) -> Run {
         record: None,
         released: false,
         suspended: false,
+        damage: None,
+        trouble: None,
         deleted_at: None,
         expire_time: None,
         attempts: Vec::new(),

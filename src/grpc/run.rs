@@ -116,8 +116,12 @@ impl RunService for RunApi {
         let request = request.into_inner();
         let name = request::delete(&request).map_err(status::invalid)?;
         note(&name);
-        self.engine.delete(&caller, &name, request.allow_missing, &request.etag).await.map_err(status::answer)?;
-        Ok(Response::new(v1::DeleteRunResponse {}))
+        let held = self.engine.delete(&caller, &name, request.allow_missing, &request.etag).await;
+        let run = match held.map_err(status::answer)? {
+            Some(run) => Some(self.one(&run, View::Full).await),
+            None => None,
+        };
+        Ok(Response::new(v1::DeleteRunResponse { run }))
     }
 }
 

@@ -112,6 +112,9 @@ fn from_engine(error: &EngineError) -> Status {
         EngineError::NameTaken { name, what } => {
             Fault::new(Code::AlreadyExists, ErrorReason::NameTaken, message).with("taken_by", what).resource(RUN, name)
         }
+        EngineError::DeleteInProgress(name) => {
+            Fault::new(Code::Aborted, ErrorReason::DeleteInProgress, message).resource(RUN, name).retry(RETRY_SOON)
+        }
         EngineError::NotTerminal { name, state } => {
             Fault::new(Code::FailedPrecondition, ErrorReason::RunNotTerminal, message)
                 .with("state", state.as_str())

@@ -242,7 +242,7 @@ fn effective() -> EffectiveSpec {
 pub(crate) fn stop(actor: &str) -> StopIntent {
     let (cause, reason) = (StopCause::Cancel, "enough".to_owned());
     let time = Timestamp::from_second(1_700_000_000).unwrap();
-    StopIntent { cause, reason, actor: actor.to_owned(), request_time: time, failure: None }
+    StopIntent { cause, reason, actor: actor.to_owned(), request_time: time, failure: None, failure_class: None }
 }
 
 fn record(message: &str) -> Record {

@@ -263,7 +263,7 @@ impl RunService for Service {
         self.note(|seen| seen.deletes.push(request.into_inner()));
         match self.script().delete_failure.take() {
             Some(status) => Err(status),
-            None => Ok(Response::new(pb::DeleteRunResponse {})),
+            None => Ok(Response::new(pb::DeleteRunResponse::default())),
         }
     }
 }

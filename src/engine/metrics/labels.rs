@@ -191,7 +191,7 @@ pub(super) fn submit(ended: &Result<Submitted, EngineError>) -> &'static str {
         Ok(Submitted { replayed: true, .. }) => "replayed",
         Ok(Submitted { .. }) => "created",
         Err(EngineError::PermissionDenied { .. }) => "denied",
-        Err(EngineError::RateLimited(_)) => "refused",
+        Err(EngineError::RateLimited(_) | EngineError::DeleteInProgress(_)) => "refused",
         Err(EngineError::NotServing(_)) => "failed",
         Err(EngineError::Backend(error)) => match error {
             BackendError::InvalidField { .. } => "invalid",
@@ -264,7 +264,7 @@ pub(super) const STAGES: [&str; 3] = ["live", "unrecorded", "recorded"];
 /// `None` once it is let go of.
 pub(super) fn stage(observed: &Observed) -> Option<&'static str> {
     let facts = &observed.facts;
-    match (facts.released, facts.record.is_some(), observed.run.state.is_terminal()) {
+    match (facts.released, facts.record.is_some(), observed.run.state == RunState::Finishing) {
         (true, ..) => None,
         (false, true, _) => Some("recorded"),
         (false, false, true) => Some("unrecorded"),

@@ -61,7 +61,7 @@ fn ended(id: &str, exit_code: i32) -> RunFacts {
 
 fn recorded(id: &str, exit_code: i32) -> RunFacts {
     let facts = ended(id, exit_code);
-    let (outcome, result) = derive::settle(&facts).unwrap();
+    let (outcome, result) = derive::settle(&facts, at(30)).unwrap();
     RunFacts { record: Some(derive::record(&facts, &outcome, result, at(31))), ..facts }
 }
 
@@ -77,7 +77,7 @@ fn runs_and_holds_are_what_the_table_holds() {
 
     table.upsert(observed(ended("a", 0)));
     table.upsert(observed(recorded("b", 3)));
-    exposed.are("runs", &[r#"{state="FAILED"} 1"#, r#"{state="STARTING"} 1"#, r#"{state="SUCCEEDED"} 1"#]);
+    exposed.are("runs", &[r#"{state="FAILED"} 1"#, r#"{state="FINISHING"} 1"#, r#"{state="STARTING"} 1"#]);
     exposed.are("run_holds", &[r#"{stage="live"} 1"#, r#"{stage="recorded"} 1"#, r#"{stage="unrecorded"} 1"#]);
 
     // Told again, let go of, deleted, and deleted again.
@@ -98,7 +98,7 @@ fn runs_and_holds_are_what_the_table_holds() {
 #[test]
 fn an_end_is_told_with_its_cause_and_its_result() {
     let exposed = Exposed::new();
-    exposed.metrics.finished(&observed(ended("a", 0)).run);
+    exposed.metrics.finished(&observed(recorded("a", 0)).run);
     exposed.metrics.finished(&observed(recorded("b", 3)).run);
     let mut lost = (*observed(ended("c", 0)).run).clone();
     lost.state = RunState::Failed;
@@ -194,6 +194,9 @@ fn times_fall_into_their_buckets() {
     exposed.metrics.exit_seen(at(10), at(7));
     exposed.are("exit_seen_delay_seconds_count", &[" 2"]);
     exposed.are("exit_seen_delay_seconds_sum", &[" 2.0"]);
+    // A clock that is ahead is not hidden here.
+    exposed.metrics.exit_seen(at(50), at(47));
+    exposed.are("exit_seen_delay_least_seconds", &[" -3.0"]);
 }
 
 #[test]

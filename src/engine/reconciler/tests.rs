@@ -9,8 +9,10 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::*;
 use crate::backend::{Created, Launch, LogItem, LogOptions, LogSource, Logs, Preview};
+use crate::domain::facts::AttemptPhase;
 use crate::domain::resolve::tests::on_kubernetes;
-use crate::domain::testing::facts;
+use crate::domain::run::RunState;
+use crate::domain::testing::{at, facts, terminated};
 
 /// Tells what a test says, and has nothing.
 struct Scripted(Mutex<Option<mpsc::Receiver<FactsEvent>>>);
@@ -38,7 +40,7 @@ impl Runs for Scripted {
     }
 
     async fn act(&self, _: &RunName, _: &str, _: &Action) -> Result<(), BackendError> {
-        nothing()
+        Err(BackendError::AdmissionDenied { what: "annotate Job a".to_owned(), message: "frozen".to_owned() })
     }
 
     async fn read_result(&self, _: &RunName, _: &str) -> Result<Option<Vec<u8>>, BackendError> {
@@ -110,4 +112,37 @@ async fn a_deleted_run_is_gone_at_once_and_comes_back_as_another_only() {
     // Of the first, and too late to mean the second.
     handle.deleted(old.name.clone(), old.uid.clone()).await;
     told(&table, &new).await;
+}
+
+#[tokio::test]
+async fn what_was_seen_to_start_stays_started() {
+    let (_handle, table, tell) = started();
+    let mut running = run("a", "1");
+    running.attempts[0].phase = AttemptPhase::Running;
+    running.attempts[0].main = MainFacts::Running { started_at: Some(at(10)) };
+    tell.send(upsert(running.clone())).await.unwrap();
+    told(&table, &running).await;
+    let emptied = run("a", "1");
+    tell.send(upsert(RunFacts { suspended: true, ..emptied })).await.unwrap();
+    while !table.get(&running.name).is_some_and(|known| known.facts.suspended) {
+        tokio::task::yield_now().await;
+    }
+    let known = table.get(&running.name).unwrap();
+    assert_eq!((known.run.state, known.run.timeline.start_time), (RunState::Running, Some(at(10))));
+}
+
+#[tokio::test]
+async fn a_record_that_can_not_be_written_is_told_and_nothing_is_terminal() {
+    let (_handle, table, tell) = started();
+    let mut ended = run("a", "1");
+    ended.attempts[0].phase = AttemptPhase::Failed;
+    ended.attempts[0].main = MainFacts::Terminated(terminated(3));
+    tell.send(upsert(ended.clone())).await.unwrap();
+    let trouble = |known: &Observed| known.run.message.contains("how it ended can't be recorded yet");
+    while !table.get(&ended.name).is_some_and(|known| trouble(&known)) {
+        tokio::task::yield_now().await;
+    }
+    let known = table.get(&ended.name).unwrap();
+    assert_eq!((known.run.state, known.run.exit_code), (RunState::Finishing, Some(3)));
+    assert!(known.run.message.contains("frozen"), "{}", known.run.message);
 }

@@ -36,6 +36,7 @@ pub(in crate::grpc) fn to_wire(run: &Run, view: View) -> v1::Run {
         submitter: run.submitter.clone(),
         payload_digest: run.payload_digest.clone(),
         expire_time: run.expire_time.map(wire_time),
+        delete_time: run.delete_time.map(wire_time),
         etag: run.etag(),
     }
 }

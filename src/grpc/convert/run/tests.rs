@@ -85,10 +85,12 @@ fn run(id: &str, json: &str) -> Run {
             actor: "me".to_owned(),
             request_time: time(3).unwrap(),
             failure: None,
+            failure_class: None,
         }),
         submitter: "me".to_owned(),
         payload_digest: "cd".to_owned(),
         expire_time: time(100),
+        delete_time: time(101),
     }
 }
 
@@ -112,6 +114,7 @@ fn a_full_run_tells_everything() {
     assert_eq!(result.byte_range, Some(v1::ByteRange { start_offset: 10, end_offset: 20 }));
     assert_eq!(wire.stop.unwrap().cause(), v1::StopCause::Cancel);
     assert_eq!(wire.expire_time.unwrap().seconds, 100);
+    assert_eq!(wire.delete_time.unwrap().seconds, 101);
 }
 
 #[test]

@@ -36,3 +36,4 @@ mod stops;
 #[allow(dead_code, reason = "shared with the suite for the local backend")]
 mod support;
 mod timeline;
+mod truth;

@@ -11,18 +11,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 fn generate() -> Result<(), Box<dyn std::error::Error>> {
     const FILES: [&str; 3] =
         ["longshore/v1/run_service.proto", "longshore/v1/server_service.proto", "google/rpc/error_details.proto"];
-    let compile = |comments: bool| -> Result<protox::Compiler, protox::Error> {
-        let mut compiler = protox::Compiler::new(["proto"])?;
-        compiler.include_imports(true).include_source_info(comments).open_files(FILES)?;
-        Ok(compiler)
-    };
-    // The copy for reflection leaves the comments out and keeps custom options (`field_behavior`),
-    // which `file_descriptor_set()` would drop.
+    let mut compiler = protox::Compiler::new(["proto"])?;
+    // With the comments: they become the documentation of the code, and reflection serves them.
+    compiler.include_imports(true).include_source_info(true).open_files(FILES)?;
+    // The copy for reflection keeps custom options (`field_behavior`, `http`), which
+    // `file_descriptor_set()` drops.
     let out = std::path::PathBuf::from(std::env::var("OUT_DIR")?);
-    std::fs::write(out.join("descriptors.bin"), compile(false)?.encode_file_descriptor_set())?;
-    // The copy for code generation keeps the comments: they become the documentation.
+    std::fs::write(out.join("descriptors.bin"), compiler.encode_file_descriptor_set())?;
     tonic_prost_build::configure()
         .bytes(".longshore.v1.LogEntry.data")
-        .compile_fds(compile(true)?.file_descriptor_set())?;
+        .compile_fds(compiler.file_descriptor_set())?;
     Ok(())
 }

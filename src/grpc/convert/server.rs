@@ -86,7 +86,7 @@ fn one(profile: Profile, missing: Option<String>) -> v1::RunnerProfile {
         input_schema: profile.input_schema.map(|schema| schema.text().to_owned()).unwrap_or_default(),
         result_schema: profile.result_schema.map(|schema| schema.text().to_owned()).unwrap_or_default(),
         overridable: profile.overridable,
-        defaults: Some(spec::to_wire(&profile.defaults, View::Full)),
+        default_spec: Some(spec::to_wire(&profile.defaults, View::Full)),
         available: missing.is_none(),
         unavailable_reason: missing.unwrap_or_default(),
     }

@@ -18,8 +18,6 @@ fn generate() -> Result<(), Box<dyn std::error::Error>> {
     // `file_descriptor_set()` drops.
     let out = std::path::PathBuf::from(std::env::var("OUT_DIR")?);
     std::fs::write(out.join("descriptors.bin"), compiler.encode_file_descriptor_set())?;
-    tonic_prost_build::configure()
-        .bytes(".longshore.v1.LogEntry.data")
-        .compile_fds(compiler.file_descriptor_set())?;
+    tonic_prost_build::configure().bytes(".longshore.v1.LogEntry.data").compile_fds(compiler.file_descriptor_set())?;
     Ok(())
 }

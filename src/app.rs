@@ -156,7 +156,8 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
             Some(address)
         }
     };
-    let server = GrpcServer { engine, facts, health, metrics: rpc, tls };
+    let admin_port = admin_address.map(|address| address.port());
+    let server = GrpcServer { engine, facts, health, metrics: rpc, tls, admin_port };
     info!(%address, admin = admin_address.map(display), health = health_address.map(display), tls = server.tls.is_some(), version = env!("CARGO_PKG_VERSION"), "serving");
     let done = task::spawn("grpc", async move { Ok(server.serve(listener, closing, patience).await?) });
     Ok(Running { address, admin_address, health_address, done })

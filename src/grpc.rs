@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tonic::codec::CompressionEncoding;
 use tonic::service::Routes;
 
 use crate::engine::Engine;
@@ -48,6 +49,8 @@ pub struct GrpcServer {
     pub metrics: RpcMetrics,
     /// Speaks TLS; `None`: plaintext.
     pub tls: Option<Tls>,
+    /// Port of the admin endpoints, which whoever speaks HTTP/1 here mostly looks for.
+    pub admin_port: Option<u16>,
 }
 
 impl GrpcServer {
@@ -65,20 +68,37 @@ impl GrpcServer {
         drain: CancellationToken,
         patience: Duration,
     ) -> Result<Served, ServeError> {
-        let Self { engine, facts, health, metrics, tls } = self;
-        let surroundings = transport::Surroundings { health, metrics, access: Some(engine.clone()), tls };
+        let Self { engine, facts, health, metrics, tls, admin_port } = self;
+        let about = about(&facts.version, admin_port).into();
+        let surroundings = transport::Surroundings { health, metrics, access: Some(engine.clone()), tls, about };
         let runs = run::RunApi { engine: engine.clone(), drain: drain.clone() };
         let server = server::ServerApi { engine, facts: Arc::new(facts) };
         let routes = Routes::new(
             RunServiceServer::new(runs)
+                .accept_compressed(CompressionEncoding::Gzip)
+                .send_compressed(CompressionEncoding::Gzip)
                 .max_decoding_message_size(transport::MESSAGE_MAX)
                 .max_encoding_message_size(transport::MESSAGE_MAX),
         )
         .add_service(
             ServerServiceServer::new(server)
+                .accept_compressed(CompressionEncoding::Gzip)
+                .send_compressed(CompressionEncoding::Gzip)
                 .max_decoding_message_size(transport::MESSAGE_MAX)
                 .max_encoding_message_size(transport::MESSAGE_MAX),
         );
         transport::serve(routes, surroundings, listener, drain, patience).await
     }
+}
+
+/// What the gRPC port tells whoever speaks HTTP/1 to it: one line.
+fn about(version: &str, admin_port: Option<u16>) -> String {
+    let admin = match admin_port {
+        Some(port) => format!("/livez, /readyz and /metrics over HTTP/1.1 are on the admin port, {port}"),
+        None => "the admin port, with /livez, /readyz and /metrics over HTTP/1.1, is off (admin_listen)".to_owned(),
+    };
+    format!(
+        "this is the gRPC port of longshore {version}, which speaks HTTP/2: use the longshore command, grpcurl or a \
+         gRPC client; {admin}\n"
+    )
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::builder::NonEmptyStringValueParser;
 use tokio::time::{Instant, sleep};
+use tonic::codec::CompressionEncoding;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Response, Status, Streaming};
@@ -31,6 +32,9 @@ const CONNECT_AGAIN: Duration = Duration::from_millis(500);
 /// How long WaitRun is asked to wait, and what it may take on top of that.
 const WAIT_STEP: Duration = Duration::from_secs(30);
 const WAIT_SLACK: Duration = Duration::from_secs(15);
+
+/// What answers may be compressed by.
+const GZIP: CompressionEncoding = CompressionEncoding::Gzip;
 
 /// Which server, and where on it.
 #[derive(Clone, Debug, clap::Args)]
@@ -80,6 +84,8 @@ type Proven = InterceptedService<Channel, Bearer>;
 #[derive(Clone, Debug)]
 pub(super) struct Client {
     runs: RunServiceClient<Proven>,
+    /// For output: not compressed on this machine, where that costs more than it saves.
+    logs: RunServiceClient<Proven>,
     servers: ServerServiceClient<Proven>,
     address: Arc<str>,
     /// Whether it was ever reached: from then on a refused connection may be a restart.
@@ -99,7 +105,7 @@ impl Client {
     }
 
     fn at(address: ServerAddress, credentials: &CredentialArgs) -> Result<Self, CliError> {
-        let ServerAddress { url, is_tls, is_loopback: _ } = address;
+        let ServerAddress { url, is_tls, is_loopback } = address;
         let mut endpoint = Endpoint::from_shared(url.clone())
             .map_err(|_| CliError::usage(format!("`{url}` is not a server address")))?
             .connect_timeout(Duration::from_secs(5))
@@ -116,9 +122,11 @@ impl Client {
             })?;
         }
         let (channel, bearer) = (endpoint.connect_lazy(), credentials.bearer());
+        let runs = RunServiceClient::with_interceptor(channel.clone(), bearer.clone());
         Ok(Self {
-            runs: RunServiceClient::with_interceptor(channel.clone(), bearer.clone()),
-            servers: ServerServiceClient::with_interceptor(channel, bearer),
+            logs: if is_loopback { runs.clone() } else { runs.clone().accept_compressed(GZIP) },
+            runs: runs.accept_compressed(GZIP),
+            servers: ServerServiceClient::with_interceptor(channel, bearer).accept_compressed(GZIP),
             address: url.into(),
             reached: Arc::default(),
             outage_told: Arc::default(),
@@ -201,7 +209,7 @@ impl Client {
         &self,
         request: pb::StreamLogsRequest,
     ) -> Result<Streaming<pb::StreamLogsResponse>, Status> {
-        self.noting(self.runs.clone().stream_logs(request).await).map(Response::into_inner)
+        self.noting(self.logs.clone().stream_logs(request).await).map(Response::into_inner)
     }
 
     /// Opens a watch, once.

@@ -113,25 +113,29 @@ fn observe(
 ) -> Response<Body> {
     match code_in(response.headers()) {
         Some(code) => {
-            metrics.end(code);
-            if code != Code::Ok && !response.headers().contains_key(DETAILS) {
-                add_details(response.headers_mut());
-            }
+            let is_bare = code != Code::Ok && !response.headers().contains_key(DETAILS);
+            metrics.end(if is_bare { complete(response.headers_mut()) } else { code });
             response
         }
         None => response.map(|inner| Body::new(body(metrics, inner))),
     }
 }
 
-/// Completes a status that tonic made by itself.
-fn add_details(headers: &mut HeaderMap) {
-    let Some(bare) = Status::from_header_map(headers) else { return };
-    let mut detailed = HeaderMap::new();
-    if status::with_details(&bare).add_header(&mut detailed).is_ok()
-        && let Some(details) = detailed.remove(DETAILS)
-    {
-        headers.insert(DETAILS, details);
+/// Completes a status that tonic made by itself, and gives its code.
+fn complete(headers: &mut HeaderMap) -> Code {
+    let Some(bare) = Status::from_header_map(headers) else { return Code::Unknown };
+    let detailed = status::with_details(&bare);
+    let mut own = HeaderMap::new();
+    if detailed.add_header(&mut own).is_err() {
+        return bare.code();
     }
+    // Each in the place of tonic's own.
+    own.into_iter().for_each(|(name, value)| {
+        if let Some(name) = name {
+            headers.insert(name, value);
+        }
+    });
+    detailed.code()
 }
 
 /// The code of a status in headers or trailers, if there is one.

@@ -86,11 +86,14 @@ pub(super) fn panicked() -> Status {
 /// The same status with our details. For those that tonic makes by itself, which are all about
 /// requests that never reached a handler.
 pub(super) fn with_details(bare: &Status) -> Status {
-    let reason = match bare.code() {
-        Code::NotFound => ErrorReason::ResourceNotFound,
-        _ => ErrorReason::MalformedRequest,
+    let (code, reason) = match bare.code() {
+        Code::NotFound => (Code::NotFound, ErrorReason::ResourceNotFound),
+        // A message that is too large once it is decompressed: to tonic another error than one that is too large as it
+        // comes, and one that means "try again later".
+        Code::ResourceExhausted => (Code::OutOfRange, ErrorReason::MalformedRequest),
+        other => (other, ErrorReason::MalformedRequest),
     };
-    Fault::new(bare.code(), reason, bare.message()).into_status()
+    Fault::new(code, reason, bare.message()).into_status()
 }
 
 fn from_engine(error: &EngineError) -> Status {

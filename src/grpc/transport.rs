@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{FutureExt, StreamExt};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
+use tonic::transport::server::{Connected, TcpIncoming};
 
 use super::health::Health;
 use super::layers::{AccessLayer, CallLayer, RpcMetrics};
@@ -19,9 +20,11 @@ use crate::proto;
 use crate::runtime::tls::Tls;
 
 mod bounded;
+mod http2;
 mod tls;
 
 use bounded::Bounded;
+use http2::{Answer, Http2};
 
 /// Largest message in either direction, in bytes: what clients take by default. Larger things come
 /// in pieces.
@@ -47,6 +50,10 @@ const CONNECTION_AGE_MAX: Duration = Duration::from_secs(3600);
 /// Pause after a failed accept: out of file descriptors it fails at once again, for as long.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// What the health port tells whoever speaks HTTP/1 there.
+const HEALTH_PORT: &str = "this port of longshore has grpc.health.v1 alone, which speaks HTTP/2: use a gRPC probe; \
+                           /livez and /readyz over HTTP/1.1 are on the admin port\n";
+
 /// What surrounds the services.
 #[derive(Clone, Debug)]
 pub(super) struct Surroundings {
@@ -56,6 +63,8 @@ pub(super) struct Surroundings {
     pub(super) access: Option<Engine>,
     /// `None`: plaintext.
     pub(super) tls: Option<Tls>,
+    /// A line that says what this port is, for whoever speaks HTTP/1 here.
+    pub(super) about: Arc<str>,
 }
 
 /// How serving ended.
@@ -91,7 +100,8 @@ pub(super) async fn serve(
     drain: CancellationToken,
     patience: Duration,
 ) -> Result<Served, ServeError> {
-    let Surroundings { health, metrics, access, tls } = surroundings;
+    let Surroundings { health, metrics, access, tls, about } = surroundings;
+    let answer = Answer::other_version(about);
     let routes = routes
         .add_service(health.service())
         .add_service(reflection().build_v1()?)
@@ -102,9 +112,13 @@ pub(super) async fn serve(
         .add_routes(routes);
     let drained = drain.clone().cancelled_owned();
     let serving = match tls {
-        None => Box::pin(router.serve_with_incoming_shutdown(incoming(listener, room()), drained)).left_future(),
+        None => {
+            let connections = only_http2(incoming(listener, room()), answer);
+            Box::pin(router.serve_with_incoming_shutdown(connections, drained)).left_future()
+        }
         Some(tls) => {
-            Box::pin(router.serve_with_incoming_shutdown(tls::incoming(listener, room(), tls), drained)).right_future()
+            let connections = only_http2(tls::incoming(listener, room(), tls), answer);
+            Box::pin(router.serve_with_incoming_shutdown(connections, drained)).right_future()
         }
     };
     until_drained(serving, &health, drain, patience).await
@@ -122,8 +136,9 @@ pub async fn serve_health(
     patience: Duration,
 ) -> Result<Served, ServeError> {
     let router = server().add_service(health.service());
-    let serving =
-        Box::pin(router.serve_with_incoming_shutdown(incoming(listener, room()), drain.clone().cancelled_owned()));
+    let answer = Answer::other_version(HEALTH_PORT.into());
+    let connections = only_http2(incoming(listener, room()), answer);
+    let serving = Box::pin(router.serve_with_incoming_shutdown(connections, drain.clone().cancelled_owned()));
     until_drained(serving, &health, drain, patience).await
 }
 
@@ -180,6 +195,17 @@ fn incoming(listener: TcpListener, room: Arc<Semaphore>) -> impl futures::Stream
             Ok(Bounded::new(connection, place))
         }
     })
+}
+
+/// The connections that speak HTTP/2; others get an answer, or none.
+fn only_http2<C>(
+    connections: impl futures::Stream<Item = std::io::Result<C>>,
+    answer: Answer,
+) -> impl futures::Stream<Item = std::io::Result<Http2<C>>>
+where
+    C: Connected + AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    connections.map(move |accepted| accepted.map(|connection| Http2::new(connection, answer.clone())))
 }
 
 /// Each version tells of both, as every service that is served is listed.

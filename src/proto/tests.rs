@@ -260,7 +260,9 @@ fn one_noun_has_one_name() {
             }
         }
         let of = match field.kind() {
-            Kind::Message(message) if message.package_name() == PACKAGE && !message.is_map_entry() => words(message.name()),
+            Kind::Message(message) if message.package_name() == PACKAGE && !message.is_map_entry() => {
+                words(message.name())
+            }
             Kind::Enum(of) if of.package_name() == PACKAGE => words(of.name()),
             _ => continue,
         };
@@ -317,7 +319,9 @@ fn reached(roots: Vec<MessageDescriptor>) -> BTreeMap<String, MessageDescriptor>
     let mut reached = BTreeMap::new();
     let mut left = roots;
     while let Some(message) = left.pop() {
-        if message.package_name() != PACKAGE || reached.insert(message.full_name().to_owned(), message.clone()).is_some() {
+        if message.package_name() != PACKAGE
+            || reached.insert(message.full_name().to_owned(), message.clone()).is_some()
+        {
             continue;
         }
         left.extend(message.fields().filter_map(|field| field.kind().as_message().cloned()));
@@ -337,7 +341,7 @@ fn every_field_of_a_request_and_of_a_resource_says_who_sets_it() {
             wrong.push(format!("`{}`: neither REQUIRED nor OPTIONAL", field.full_name()));
         }
         let comment = comment(&pool, field.full_name());
-        if comment.contains("Required.") != behaviours.contains("REQUIRED") {
+        if comment.contains("Required") != behaviours.contains("REQUIRED") {
             wrong.push(format!("`{}`: its comment does not say what its annotation says", field.full_name()));
         }
     }
@@ -368,7 +372,10 @@ fn resources_are_described_and_referred_to() {
         let options = message.options();
         let resource = option(&options, &pool, "google.api.resource").unwrap();
         let resource = resource.as_message().unwrap();
-        assert_eq!(resource.get_field_by_name("type").unwrap().as_str(), Some(format!("longshore.dev/{name}").as_str()));
+        assert_eq!(
+            resource.get_field_by_name("type").unwrap().as_str(),
+            Some(format!("longshore.dev/{name}").as_str())
+        );
         assert_eq!(resource.get_field_by_name("pattern").unwrap().as_list().unwrap()[0].as_str(), Some(pattern));
     }
     for method in methods(&pool) {

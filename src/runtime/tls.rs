@@ -134,7 +134,8 @@ impl TlsFiles {
             TlsError::Unfit { cert: self.cert.clone(), key: self.key.clone(), message }
         };
         let mut config = builder.with_single_cert(chain, key).map_err(unfit)?;
-        config.alpn_protocols = vec![b"h2".to_vec()];
+        // HTTP/1.1 too, so that whoever speaks only that gets an answer and not a failed handshake.
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         if !resumes {
             // A session that is resumed brings its client's certificate along unverified.
             config.session_storage = Arc::new(NoServerSessionStorage {});

@@ -11,6 +11,8 @@ use longshore::proto::v1::{
     StreamLogsRequest, SubmitRunRequest,
 };
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use tonic::{Code, Request, Status};
 use tonic_health::pb::HealthCheckRequest;
@@ -502,4 +504,47 @@ async fn nothing_is_served_beyond_loopback_in_the_open() {
     assert!(refused(&kubernetes, &[]).await.contains("needs the kubernetes backend"));
     let missing = "[tls]\ncert_file = \"/nowhere/tls.crt\"\nkey_file = \"/nowhere/tls.key\"\n";
     assert!(refused(missing, &[]).await.contains("/nowhere/tls.crt"));
+}
+
+/// What comes back over TLS from a client that offers these protocols and then sends `request`.
+async fn spoken(guarded: &Guarded, protocols: &[&str], request: &str) -> String {
+    use rustls::pki_types::pem::PemObject;
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(rustls::pki_types::CertificateDer::from_pem_slice(guarded.authority.as_bytes()).unwrap()).unwrap();
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+    let tcp = TcpStream::connect(guarded.daemon.address()).await.unwrap();
+    let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
+    let mut tls = connector.connect("localhost".try_into().unwrap(), tcp).await.expect("a handshake");
+    tls.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    // However it is closed: what counts is what came.
+    drop(within("the answer", tls.read_to_end(&mut answer)).await);
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[tokio::test]
+async fn http1_gets_an_answer_under_tls_too() {
+    let guarded = Guarded::start().await;
+    let request = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    for protocols in [&["http/1.1"] as &[&str], &[]] {
+        let answer = spoken(&guarded, protocols, request).await;
+        assert!(answer.starts_with("HTTP/1.1 505 "), "{protocols:?}: {answer}");
+        assert!(answer.contains("this is the gRPC port of longshore"), "{answer}");
+        assert_eq!(answer.split("\r\n\r\n").nth(1).map(|body| body.lines().count()), Some(1), "{answer}");
+    }
+    // Who speaks no TLS is told that.
+    let mut plain = TcpStream::connect(guarded.daemon.address()).await.unwrap();
+    plain.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    within("the answer", plain.read_to_string(&mut answer)).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("speaks TLS: use https://"), "{answer}");
+    // And the health port says that it is that.
+    let mut health = TcpStream::connect(guarded.daemon.health()).await.unwrap();
+    health.write_all(b"GET /healthz HTTP/1.1\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    within("the answer", health.read_to_string(&mut answer)).await.unwrap();
+    assert!(answer.contains("grpc.health.v1"), "{answer}");
 }

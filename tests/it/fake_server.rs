@@ -28,6 +28,8 @@ pub(crate) struct Seen {
     pub(crate) cancels: Vec<pb::CancelRunRequest>,
     pub(crate) deletes: Vec<pb::DeleteRunRequest>,
     pub(crate) lists: Vec<pb::ListRunsRequest>,
+    /// How each list may be compressed.
+    pub(crate) encodings: Vec<String>,
     pub(crate) results: Vec<pb::ReadResultRequest>,
 }
 
@@ -191,7 +193,12 @@ impl RunService for Service {
     }
 
     async fn list_runs(&self, request: Request<pb::ListRunsRequest>) -> Result<Response<pb::ListRunsResponse>, Status> {
-        self.note(|seen| seen.lists.push(request.into_inner()));
+        let encodings = request.metadata().get("grpc-accept-encoding").and_then(|value| value.to_str().ok());
+        let encodings = encodings.unwrap_or_default().to_owned();
+        self.note(|seen| {
+            seen.encodings.push(encodings);
+            seen.lists.push(request.into_inner());
+        });
         Ok(Response::new(self.script().pages.pop_front().unwrap_or_default()))
     }
 

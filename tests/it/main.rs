@@ -16,6 +16,7 @@ mod architecture;
 mod cli_client;
 mod cli_result;
 mod cli_runs;
+mod compression;
 mod contract;
 mod data;
 mod demo;

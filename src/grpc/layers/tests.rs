@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::Frame;
 use prometheus_client::registry::Registry;
+use tonic::codec::CompressionEncoding;
 use tonic::service::Routes;
 use tonic_types::StatusExt;
 use tower::{Layer, Service};
@@ -56,19 +57,26 @@ impl Server {
         let mut registry = Registry::default();
         let drain = CancellationToken::new();
         let layer = CallLayer { metrics: RpcMetrics::new(&mut registry), drain: drain.clone() };
-        let routes = Routes::new(ServerServiceServer::new(Obedient)).add_service(Health::starting().await.service());
+        let service = ServerServiceServer::new(Obedient)
+            .accept_compressed(CompressionEncoding::Gzip)
+            .max_decoding_message_size(crate::grpc::transport::MESSAGE_MAX);
+        let routes = Routes::new(service).add_service(Health::starting().await.service());
         Self { service: layer.layer(AccessLayer { engine: None }.layer(routes)), registry, drain }
     }
 
     /// Calls `method` with one message of no fields, or with `body`.
     async fn call(&mut self, method: &str, headers: &[(&str, &str)], body: &str) -> Response<Body> {
+        let body = if body.is_empty() { "\0\0\0\0\0" } else { body };
+        self.call_with(method, headers, body.as_bytes().to_vec()).await
+    }
+
+    async fn call_with(&mut self, method: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Response<Body> {
         let mut request =
             Request::post(format!("http://localhost/{method}")).header("content-type", "application/grpc");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let body = if body.is_empty() { "\0\0\0\0\0" } else { body };
-        let request = request.body(Body::new(body.to_owned())).unwrap();
+        let request = request.body(Body::new(http_body_util::Full::new(Bytes::from(body)))).unwrap();
         std::future::poll_fn(|cx| self.service.poll_ready(cx)).await.unwrap();
         self.service.call(request).await.unwrap()
     }
@@ -78,6 +86,16 @@ impl Server {
         prometheus_client::encoding::text::encode(&mut text, &self.registry).unwrap();
         text.contains(&format!(r#"grpc_calls_total{{method="{method}",code="{code}"}} 1"#))
     }
+}
+
+/// A compressed message with its prefix.
+fn gzipped(message: &[u8]) -> Vec<u8> {
+    use std::io::Write;
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(message).unwrap();
+    let compressed = encoder.finish().unwrap();
+    let length = u32::try_from(compressed.len()).unwrap().to_be_bytes();
+    [&[1], length.as_slice(), &compressed].concat()
 }
 
 async fn frame(body: &mut Body) -> Option<Frame<Bytes>> {
@@ -188,6 +206,18 @@ async fn requests_that_reach_no_handler_are_told_why_in_our_words_too() {
     // A message of 5 MiB, as its prefix says.
     let huge = status_of(&server.call(INFO, &[], "\0\0\x50\0\0").await);
     assert_eq!((huge.code(), reason(&huge).as_str()), (Code::OutOfRange, "MALFORMED_REQUEST"));
+
+    // A message that is small as it comes, and 16 MiB of zeros once it is decompressed.
+    let huge = status_of(&server.call_with(INFO, &[("grpc-encoding", "gzip")], gzipped(&[0; 16 << 20])).await);
+    assert_eq!((huge.code(), reason(&huge).as_str()), (Code::OutOfRange, "MALFORMED_REQUEST"));
+    assert!(huge.get_details_retry_info().is_none(), "it will not get better");
+    assert!(huge.message().contains("limit"), "{huge:?}");
+    assert!(!server.counted(INFO, "RESOURCE_EXHAUSTED"), "which means a quota, and nothing else");
+    let not_gzip = b"\x01\0\0\0\x04nope".to_vec();
+    let garbage = status_of(&server.call_with(INFO, &[("grpc-encoding", "gzip")], not_gzip).await);
+    assert_eq!((garbage.code(), reason(&garbage).as_str()), (Code::Internal, "MALFORMED_REQUEST"));
+    let unknown = status_of(&server.call_with(INFO, &[("grpc-encoding", "br")], b"\x01\0\0\0\0".to_vec()).await);
+    assert_eq!((unknown.code(), reason(&unknown).as_str()), (Code::Unimplemented, "MALFORMED_REQUEST"));
 
     let garbage = status_of(&server.call(INFO, &[], "\0\0\0\0\x02\x07\x07").await);
     assert_eq!((garbage.code(), reason(&garbage).as_str()), (Code::Internal, "MALFORMED_REQUEST"));

@@ -34,6 +34,13 @@ impl Bounded {
     pub(super) fn peer(&self) -> Option<SocketAddr> {
         self.connection.peer_addr().ok()
     }
+
+    /// Whether the first thing it says is a letter, as HTTP without TLS begins. TLS begins with the byte 22.
+    pub(super) async fn begins_with_a_letter(&self) -> io::Result<bool> {
+        let mut first = [0];
+        let read = self.connection.peek(&mut first).await?;
+        Ok(read == 1 && first.iter().all(u8::is_ascii_alphabetic))
+    }
 }
 
 impl Connected for Bounded {

@@ -35,7 +35,8 @@ impl Fixture {
         let address = listener.local_addr().unwrap();
         let (health, drain) = (Health::starting().await, CancellationToken::new());
         let metrics = RpcMetrics::new(&mut Registry::default());
-        let around = Surroundings { health: health.clone(), metrics, access: None, tls: None };
+        let around =
+            Surroundings { health: health.clone(), metrics, access: None, tls: None, about: "what this is\n".into() };
         let served = tokio::spawn(serve(Routes::default(), around, listener, drain.clone(), patience));
         Self { address, health, drain, served }
     }
@@ -143,4 +144,20 @@ async fn a_connection_that_says_nothing_does_not_hold_the_server() {
     server.drain.cancel();
     assert_eq!(server.end().await, Served::OutOfPatience);
     drop(silent);
+}
+
+#[tokio::test]
+async fn whoever_speaks_http1_is_told_what_this_port_is() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let server = Fixture::start(BOUND).await;
+    let mut client = TcpStream::connect(server.address).await.unwrap();
+    client.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    tokio::time::timeout(BOUND, client.read_to_string(&mut answer)).await.unwrap().unwrap();
+    assert!(answer.starts_with("HTTP/1.1 505 HTTP Version Not Supported\r\n"), "{answer}");
+    assert!(answer.ends_with("\r\n\r\nwhat this is\n"), "{answer}");
+    // It keeps nobody else from being served, and the server from nothing.
+    assert_eq!(server.check(LIVENESS).await.unwrap(), ServingStatus::Serving);
+    server.drain.cancel();
+    assert_eq!(server.end().await, Served::Drained);
 }

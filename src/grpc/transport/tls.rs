@@ -12,6 +12,7 @@ use tokio_rustls::server::TlsStream;
 use tracing::field::display;
 
 use super::bounded::Bounded;
+use super::http2::{Answer, answer};
 use crate::runtime::task;
 use crate::runtime::tls::Tls;
 
@@ -42,7 +43,14 @@ pub(super) fn incoming(
 
 async fn shake(connection: Bounded, acceptor: TlsAcceptor) -> std::io::Result<TlsStream<Bounded>> {
     let peer = connection.peer();
-    let shaken = match tokio::time::timeout(HANDSHAKE_MAX, acceptor.accept(connection)).await {
+    let shaking = async {
+        if connection.begins_with_a_letter().await? {
+            task::spawn("http1", answer(connection, Vec::new(), Answer::wants_tls()));
+            return Err(std::io::Error::other("a client that speaks no TLS"));
+        }
+        acceptor.accept(connection).await
+    };
+    let shaken = match tokio::time::timeout(HANDSHAKE_MAX, shaking).await {
         Ok(shaken) => shaken,
         Err(elapsed) => Err(elapsed.into()),
     };

@@ -6,7 +6,7 @@ HOST    := $(shell rustc -vV | sed -n 's/^host: //p')
 STATIC  := target-static/$(HOST)/release/longshore
 IMAGE_FILE ?= target-static/longshore-image.tar
 
-.PHONY: help setup build release demo test check test-cluster fuzz bench-reader bench-sql timeline static image chart manifests cluster-up cluster-down cluster-shell clean
+.PHONY: help setup build release demo test check test-cluster fuzz bench-reader bench-sql timeline static image api-image chart manifests cluster-up cluster-down cluster-shell clean
 
 help: ## Lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  \1  /p' $(MAKEFILE_LIST) | column -t -l 2
@@ -53,6 +53,9 @@ static: setup ## Builds the static binary
 
 image: static ## Writes the image as an OCI archive, without a container engine: IMAGE=NAME:TAG IMAGE_FILE=FILE
 	@scripts/image.sh archive $(STATIC) $(IMAGE_FILE)
+
+api-image: ## Makes tests/api/landed.binpb anew: the API that `make check` holds against changes (npm)
+	@scripts/api.sh renew
 
 chart: ## Checks the Helm chart and the plain manifests (Go, Python)
 	@scripts/chart.sh check

@@ -27,10 +27,10 @@ lints() {
   step "the domain alone"
   cargo check --locked --no-default-features
   if command -v npm >/dev/null; then
-    step "buf lint"
-    npx --yes --quiet @bufbuild/buf@1 lint
+    step "the API: buf lint, format and breaking"
+    scripts/api.sh check
   else
-    skip "buf lint: needs npm"
+    skip "the API (buf lint, format and breaking): needs npm"
   fi
 }
 
@@ -56,6 +56,18 @@ reader_tests() {
   else
     skip "fuzzing the result reader: ${missing##*fuzz: }"
   fi
+}
+
+client_tests() {
+  local language missing
+  for language in python go typescript java; do
+    if missing=$(scripts/clients.sh ready "$language" 2>&1); then
+      step "README's client in $language"
+      scripts/clients.sh check "$language"
+    else
+      skip "README's client in $language: ${missing##*clients: }"
+    fi
+  done
 }
 
 chart_tests() {
@@ -113,6 +125,7 @@ case $what in
   all)
     lints
     local_tests
+    client_tests
     chart_tests
     cluster_tests
     ;;

@@ -14,7 +14,8 @@ const PACKAGE: &str = "longshore.v1";
 const TIMESTAMP: &str = "google.protobuf.Timestamp";
 const DURATION: &str = "google.protobuf.Duration";
 
-/// Reserved words by language, those that are reserved in some places only included.
+/// Reserved words by language, with those that are reserved in some places only, if these are places where a
+/// generator writes a name.
 const KEYWORDS: [(&str, &str); 10] = [
     (
         "Python",
@@ -69,7 +70,7 @@ const KEYWORDS: [(&str, &str); 10] = [
     ),
     (
         "Swift",
-        "actor any as associatedtype async await break case catch class continue default defer deinit do else enum \
+        "any as associatedtype async await break case catch class continue default defer deinit do else enum \
          extension fallthrough false fileprivate for func guard if import in init inout internal is let nil open \
          operator precedencegroup private protocol public repeat rethrows return self some static struct subscript \
          super switch throw throws true try typealias var where while",
@@ -174,7 +175,9 @@ fn no_name_is_a_reserved_word_of_a_language() {
     for message in messages(&pool) {
         check(message.full_name(), message.name());
         message.fields().for_each(|field| check(field.full_name(), field.name()));
-        message.oneofs().for_each(|oneof| check(oneof.full_name(), oneof.name()));
+        // C# has no use for a oneof's name by itself: `event` becomes `EventCase`.
+        let oneofs = message.oneofs().filter(|oneof| reserved(oneof.name()) != ["C#"]);
+        oneofs.for_each(|oneof| check(oneof.full_name(), oneof.name()));
     }
     for of in enums(&pool) {
         check(of.full_name(), of.name());

@@ -3,8 +3,9 @@
 //! A block opened by ```` ```sh test ```` is run by bash in a directory of its document, against a server of its own on
 //! the local backend; `127.0.0.1:7420` becomes that server's address. `needs=NAME` skips the block, by name, where there
 //! is no such program (`needs=python-MODULE`: no such Python module). A block ```` ```text output ```` after it is what
-//! it prints on stdout. ```` ```LANGUAGE file=NAME ```` is written to that file. Every ```` ```toml ```` block is a
-//! configuration that loads; ```` ```toml serve ```` is that of the page's server, in the directory of its document.
+//! it prints on stdout. ```` ```LANGUAGE file=NAME ```` is written to that file. ```` ```LANGUAGE from=FILE ```` stands
+//! in that file, line by line, but for the indentation. Every ```` ```toml ```` block is a configuration that loads;
+//! ```` ```toml serve ```` is that of the page's server, in the directory of its document.
 
 #![allow(clippy::print_stderr, reason = "tells what is skipped")]
 
@@ -195,6 +196,23 @@ fn commands_in_the_pages_do_what_they_say() {
         }
     }
     assert!(ran > 0, "no page has a block to be run");
+}
+
+#[test]
+fn excerpts_in_the_pages_stand_in_their_files() {
+    let lines = |text: &str| -> Vec<String> { text.trim().lines().map(|line| line.trim().to_owned()).collect() };
+    let mut compared = 0;
+    for (page, text) in pages() {
+        for block in blocks(&text) {
+            let Some(file) = block.value("from") else { continue };
+            let whole = std::fs::read_to_string(root().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
+            let (whole, part) = (lines(&whole), lines(&block.text));
+            let is_part = whole.windows(part.len()).any(|window| window == part);
+            assert!(is_part, "{page}:{}: these lines do not stand in {file}", block.line);
+            compared += 1;
+        }
+    }
+    assert!(compared > 0, "no page shows a part of a file");
 }
 
 #[test]

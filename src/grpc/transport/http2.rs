@@ -16,6 +16,8 @@ use crate::runtime::task;
 
 /// What every client of HTTP/2 sends first, whatever the server does (RFC 9113, section 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// What a handshake of TLS begins with.
+const TLS_HANDSHAKE: u8 = 22;
 /// How long a connection may take to say that.
 const PREFACE_MAX: Duration = Duration::from_secs(10);
 /// How long the answer to a request by HTTP/1 may take, its request included.
@@ -42,6 +44,12 @@ impl Answer {
     /// This port wants TLS.
     pub(super) fn wants_tls() -> Self {
         let text = "this port of longshore speaks TLS: use https:// and a client of gRPC, which speaks HTTP/2\n";
+        Self { status: "400 Bad Request", text: text.into() }
+    }
+
+    /// This port wants none.
+    fn speaks_no_tls() -> Self {
+        let text = "this port of longshore does not speak TLS: use http://\n";
         Self { status: "400 Bad Request", text: text.into() }
     }
 
@@ -125,14 +133,19 @@ where
     }
 }
 
-/// Answers a request by HTTP/1 of which `head` was read. Whatever else it is, the connection is closed without a word.
+/// Answers a request by HTTP/1 of which `head` was read, and a client that speaks TLS where none is spoken, which sees
+/// from any text that it is none. Whatever else it is, the connection is closed without a word.
 pub(super) async fn answer<C>(mut connection: C, head: Vec<u8>, answer: Answer)
 where
     C: AsyncRead + AsyncWrite + Unpin,
 {
     let answered = timeout(ANSWER_MAX, async {
-        if let Some(with_body) = read_head(&mut connection, head).await? {
-            connection.write_all(&answer.bytes(with_body)).await?;
+        let bytes = match head.first() {
+            Some(&TLS_HANDSHAKE) => Some(Answer::speaks_no_tls().bytes(true)),
+            _ => read_head(&mut connection, head).await?.map(|with_body| answer.bytes(with_body)),
+        };
+        if let Some(bytes) = bytes {
+            connection.write_all(&bytes).await?;
             connection.shutdown().await?;
             tokio::io::copy(&mut connection.take(REST_MAX), &mut tokio::io::sink()).await?;
         }

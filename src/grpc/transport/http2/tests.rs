@@ -114,10 +114,15 @@ async fn http1_gets_one_answer() {
 }
 
 #[tokio::test]
+async fn whoever_speaks_tls_sees_that_this_is_none() {
+    let answer = answered(&[b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"]).await;
+    assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("does not speak TLS"), "{answer}");
+}
+
+#[tokio::test]
 async fn anything_else_gets_none() {
     for parts in [
-        &[b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".as_slice()] as &[&[u8]],
-        &[b"SSH-2.0-OpenSSH_9.6\r\n"],
+        &[b"SSH-2.0-OpenSSH_9.6\r\n".as_slice()] as &[&[u8]],
         &[b"GET / HTTP/3\r\n\r\n"],
         &[b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n"],
         &[b"GET / HTTP/1.1\r\nHost"],

@@ -65,7 +65,7 @@ pub trait Daemon: Send + Sync {
     /// Starts a daemon in this process, on the local backend, and returns once it serves.
     async fn start_demo(&self, options: DemoOptions) -> anyhow::Result<Box<dyn DemoServer>>;
 
-    /// Gives the Jobs of an installation free, without the daemon.
+    /// Releases the Jobs of an installation, without the daemon.
     async fn release(&self, args: ReleaseArgs) -> anyhow::Result<ExitCode>;
 
     /// Looks for what would keep runs from working. Once `stop` is cancelled, it only tidies up.
@@ -104,7 +104,7 @@ const ABOUT: &str = "Turns run requests into Kubernetes Jobs and tells the truth
 
 const EXAMPLES: &str = "\
 Examples:
-  longshore demo                          see the main job in one command, no cluster needed
+  longshore demo                          try it out in one command, without a cluster
   longshore serve                         start a server on this machine
   longshore run --runner sql --input '{\"dataset\":\"demo/shop\",\"sql\":\"select count(*) from orders\"}'
   longshore run --image registry.example.com/report:1.4 -- report --month 7
@@ -158,13 +158,13 @@ enum Command {
     Rm(rm::RmArgs),
     /// List the runner profiles that may be used
     Profiles(profiles::ProfilesArgs),
-    /// Tell what the server is and offers
+    /// Show the version, backend, isolation and limits of the server
     Info(info::InfoArgs),
-    /// Show the main job: start a server, run something, watch it fail and say why
+    /// Try Longshore out: start a server, run something, see another run fail, and why
     Demo(demo::DemoArgs),
-    /// Look for what would keep runs from working, each with its fix
+    /// Check for what would keep runs from working, with a fix for each finding
     Doctor(doctor::DoctorVerb),
-    /// Give the Jobs of an installation free, without its daemon
+    /// Release the Jobs of an installation without its daemon, before it is uninstalled
     Release(ReleaseArgs),
     /// Make static tokens for a server
     #[command(subcommand, after_help = token::EXAMPLES)]

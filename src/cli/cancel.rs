@@ -27,7 +27,7 @@ pub(super) struct CancelArgs {
     /// The runs: their ids, the start or end of one, or their whole names
     #[arg(required = true, value_name = "RUN")]
     runs: Vec<String>,
-    /// Why, for whoever looks at the run later
+    /// Reason, which is shown with the run
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     reason: String,
     /// Wait until they have stopped

@@ -47,7 +47,7 @@ pub(super) struct ConnectArgs {
     #[arg(short, long, env = "LONGSHORE_NAMESPACE", value_name = "NAMESPACE", default_value = DEFAULT_NAMESPACE)]
     #[arg(value_parser = NonEmptyStringValueParser::new())]
     pub(super) namespace: String,
-    /// How long to try again while the server cannot be reached at first, such as 30s
+    /// How long to keep trying while the server cannot be reached at first, such as 30s
     /// [default: not at all]
     #[arg(long, env = "LONGSHORE_CONNECT_TIMEOUT", value_name = "DURATION", value_parser = values::local_duration)]
     connect_timeout: Option<Duration>,

@@ -71,7 +71,7 @@ pub(super) async fn doctor(verb: DoctorVerb, daemon: &dyn Daemon, console: &Cons
             code = interrupts.next() => match interrupted.replace(code) {
                 None if makes_pods => {
                     stop.cancel();
-                    told("interrupted; what was made is deleted first");
+                    told("interrupted; the Pods that were made are deleted first");
                 }
                 // Whoever asks twice does not want to wait: Pods that are left end by themselves.
                 _ => return Ok(code),

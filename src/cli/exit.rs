@@ -30,7 +30,7 @@ Exit codes:
   125                 Longshore, its API, or wrong usage
   126                 the image, or what keeps a container from starting
   130                 the run was cancelled
-  141                 whoever read stdout has left (the run goes on)
+  141                 the reader of stdout closed it (the run goes on)
 Where a program's own code is one of these, `longshore get RUN` tells which it was.";
 
 /// The exit code for a terminal run. A run that is not terminal, or makes no sense, is [`LONGSHORE`].

@@ -29,7 +29,7 @@ the server itself has lost is told on stderr, and so is why there is no output. 
 tells stdout and stderr apart, so does this.
 
 Exit codes: 0 all that was asked for is printed, whatever became of the run (`longshore wait` tells \
-that); 125 not; 141 whoever read stdout has left.";
+that); 125 not; 141 the reader of stdout closed it.";
 
 /// Arguments of `longshore logs`.
 #[derive(Debug, clap::Args)]

@@ -48,13 +48,13 @@ pub(super) struct LsArgs {
     /// Only runs created since then: how long ago (24h), or when (2026-01-31T12:00:00Z)
     #[arg(long, value_name = "TIME", value_parser = values::since)]
     since: Option<Timestamp>,
-    /// All namespaces that one may see
+    /// Runs of all namespaces that you may see
     #[arg(short = 'A', long)]
     all_namespaces: bool,
     /// At most this many, newest first; 0 for all
     #[arg(long, value_name = "N", default_value = "100", value_parser = values::count)]
     limit: u32,
-    /// Go on telling what changes
+    /// Keep printing what changes, until it is interrupted
     #[arg(short, long, conflicts_with = "limit")]
     watch: bool,
     #[command(flatten)]
@@ -83,7 +83,10 @@ pub(super) async fn ls(args: LsArgs, console: &Console) -> Result<u8, CliError> 
 
 async fn list(client: &Client, args: &LsArgs, console: &Console) -> Result<u8, CliError> {
     let (runs, is_all) = pages(client, args).await?;
-    let text = if args.output.is_json() {
+    let text = if args.output.is_json() && runs.is_empty() {
+        // The canonical form leaves an empty list out, which programs that iterate trip over.
+        "{\n  \"runs\": []\n}\n".to_owned()
+    } else if args.output.is_json() {
         to_json(&pb::ListRunsResponse { runs, next_page_token: String::new() }, "ListRunsResponse", Layout::Pretty)?
     } else if runs.is_empty() {
         console.note("no runs");

@@ -5,7 +5,9 @@ use super::error::CliError;
 /// The resource name that `text` means: a bare id lives in `namespace`, a whole name is taken as it is.
 pub(super) fn run_name(namespace: &str, text: &str) -> Result<String, CliError> {
     let wrong = || {
-        CliError::usage(format!("`{text}` is no run: give its id, or a name such as namespaces/{namespace}/runs/ID"))
+        CliError::usage(format!(
+            "`{text}` is not a run: expected its id, or a name such as namespaces/{namespace}/runs/ID"
+        ))
     };
     if text.is_empty() {
         return Err(wrong());

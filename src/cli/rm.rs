@@ -10,7 +10,7 @@ use super::{find, names};
 const EXAMPLES: &str = "\
 Examples:
   longshore rm nightly-7
-  longshore rm -f a b c            fine if some are gone already
+  longshore rm -f a b c            no error for those that are gone already
 
 With a run go its logs, its record and its idempotency key: the same request would run again. A \
 live run is refused: cancel it first (longshore cancel --wait). Of an id its start or its end is \
@@ -25,7 +25,7 @@ pub(super) struct RmArgs {
     /// The runs: their ids, the start or end of one, or their whole names
     #[arg(required = true, value_name = "RUN")]
     runs: Vec<String>,
-    /// Fine if there is no such run
+    /// Do not fail if there is no such run
     #[arg(short = 'f', long)]
     allow_missing: bool,
     #[command(flatten)]

@@ -50,7 +50,7 @@ pub(super) async fn run(args: RunArgs, console: &Console) -> Result<u8, CliError
     if args.detach {
         return detach(&run, args.output, console).await;
     }
-    let following = Following { show: args.show(), quiet: args.quiet, cancel_at_once: interrupted };
+    let following = Following { show: args.show(), quiet: args.quiet, cancel_at_once: interrupted, server_stays: true };
     match follow(&client, &run, &following, &mut interrupts, console).await? {
         Followed::Over(run) => tell_end(&client, &run, &args, console).await,
         Followed::Left(code) => Ok(code),

@@ -403,6 +403,14 @@ fn ls_reads_page_by_page() {
 }
 
 #[test]
+fn an_empty_list_is_a_list() {
+    let server = FakeServer::start(pb::Run::default(), Script::default());
+    let told = ask(&server, &["ls", "-o", "json"]);
+    let value: serde_json::Value = serde_json::from_slice(&told.stdout).unwrap();
+    assert_eq!((told.code, value), (0, serde_json::json!({ "runs": [] })));
+}
+
+#[test]
 fn wait_and_get_tell_of_the_same_run() {
     let fate = failed(FailureClass::Policy, FailureReason::RunDeadline, 143, "ran longer than 5 s");
     let server = FakeServer::start(fate, Script::default());

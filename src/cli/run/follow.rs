@@ -34,6 +34,8 @@ pub(in crate::cli) struct Following {
     pub(in crate::cli) quiet: bool,
     /// Whether there was an interrupt already.
     pub(in crate::cli) cancel_at_once: bool,
+    /// Whether the server outlives this command, and the run with it.
+    pub(in crate::cli) server_stays: bool,
 }
 
 /// How following ended.
@@ -62,7 +64,7 @@ pub(in crate::cli) async fn follow(
         () = Box::pin(board.follow(client, run)) => pending().await,
     };
     board.clear();
-    if matches!(followed, Ok(Followed::Left(_)) | Err(_)) && !board.is_over() {
+    if matches!(followed, Ok(Followed::Left(_)) | Err(_)) && !board.is_over() && how.server_stays {
         console.note(&what_becomes_of(&run.name, stop.get()));
     }
     followed

@@ -110,7 +110,7 @@ Examples:
   longshore run --image registry.example.com/report:1.4 -- report --month 7
   longshore ls --watch                    runs as they change
   longshore logs -f RUN                   follow a run's output
-  longshore result FILE                   the JSON object among what a program printed
+  longshore result RUN|FILE               the JSON object that a run gave, or in what a program printed
   longshore doctor                        what would keep runs from working, and what to do about it
 
 The server is named by --server URL, before or after the command, or by LONGSHORE_SERVER; the \
@@ -151,7 +151,7 @@ enum Command {
     /// Stop runs
     #[command(visible_aliases = ["stop"])]
     Cancel(cancel::CancelArgs),
-    /// Read the result out of any text, as the server does
+    /// Print a run's result, or that of any text, read as the server does
     Result(result::ResultArgs),
     /// Delete finished runs with their logs and records
     #[command(visible_aliases = ["delete"])]

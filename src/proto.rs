@@ -1,7 +1,9 @@
 //! The wire: code generated from `proto/`, its descriptors, and the files themselves.
-//! Knows nothing of ours.
+//! Knows of ours only the domain's results, which both sides tell in the same words.
 
 use tonic::Code;
+
+pub mod result;
 
 /// Messages, clients and servers of package `longshore.v1`.
 #[allow(

@@ -1,9 +1,11 @@
 //! Results: a run's, read whole; any text's, as `longshore result` reads it; and shown as a table where it is one.
 
 mod explain;
+mod of_run;
 mod place;
 mod source;
 mod verb;
+mod which;
 
 pub(super) use self::verb::{ResultArgs, result};
 

@@ -22,7 +22,7 @@ fn sql() -> Profile {
         input: InputDelivery::Env("LONGSHORE_INPUT_JSON".to_owned()),
         defaults: RunSpec {
             run_timeout: Some(Duration::from_secs(120)),
-            result: ResultRule { mode: Some(ResultMode::Required), scan: Some(ResultScan::LastObject) },
+            result: ResultRule { mode: Some(ResultMode::Required), scan: Some(ResultScan::LastObject), dialect: None },
             tmp_size: Some("0".to_owned()),
             ..RunSpec::default()
         },

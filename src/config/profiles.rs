@@ -10,7 +10,8 @@ use super::file::Faults;
 use crate::domain::profile::{InputDelivery, KubernetesProfile, LocalProfile, Profile};
 use crate::domain::schema::JsonSchema;
 use crate::domain::spec::{
-    EnvSource, EnvVar, NetworkMode, Placement, Resources, ResultMode, ResultScan, RunSpec, Security, VolumeMount,
+    EnvSource, EnvVar, NetworkMode, OneDialect, Placement, Resources, ResultMode, ResultScan, RunSpec, Security,
+    VolumeMount,
 };
 
 /// One `[profiles.NAME]`; what is unset keeps what the built-in profile of that name has.
@@ -66,6 +67,7 @@ struct DefaultsPart {
     annotations: BTreeMap<String, String>,
     result: Option<String>,
     scan: Option<String>,
+    dialect: Option<String>,
     tmp_size: Option<String>,
 }
 
@@ -261,6 +263,8 @@ impl DefaultsPart {
         choose(&mut spec.result.mode, self.result, &format!("{key}.result"), &modes, faults);
         let scans = [("off", ResultScan::Off), ("last_object", ResultScan::LastObject)];
         choose(&mut spec.result.scan, self.scan, &format!("{key}.scan"), &scans, faults);
+        let dialects = [("json", OneDialect::Json), ("python_literal", OneDialect::PythonLiteral)];
+        choose(&mut spec.result.dialect, self.dialect, &format!("{key}.dialect"), &dialects, faults);
         spec.tmp_size = self.tmp_size.or(spec.tmp_size);
         spec
     }

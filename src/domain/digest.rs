@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::spec::{
-    ContainerWorkload, EnvSource, EnvVar, File, Input, Placement, Resources, ResultMode, ResultRule, ResultScan,
-    RunSpec, Secret, Security, Toleration, VolumeMount, Workload,
+    ContainerWorkload, EnvSource, EnvVar, File, Input, OneDialect, Placement, Resources, ResultMode, ResultRule,
+    ResultScan, RunSpec, Secret, Security, Toleration, VolumeMount, Workload,
 };
 
 /// Digests of a submitted [`super::spec::RunSpec`] as received.
@@ -234,7 +234,7 @@ fn encode_toleration(out: Encoder, Toleration { key, match_operator, value, effe
     out.text(key).text(match_operator).text(value).text(effect)
 }
 
-fn encode_result(ResultRule { mode, scan }: &ResultRule) -> Encoder {
+fn encode_result(ResultRule { mode, scan, dialect }: &ResultRule) -> Encoder {
     let mode = mode.map(|mode| match mode {
         ResultMode::None => "none",
         ResultMode::Optional => "optional",
@@ -244,7 +244,14 @@ fn encode_result(ResultRule { mode, scan }: &ResultRule) -> Encoder {
         ResultScan::Off => "off",
         ResultScan::LastObject => "last_object",
     });
-    Encoder::default().field("mode", mode, |out, mode| out.text(mode)).field("scan", scan, |out, scan| out.text(scan))
+    let dialect = dialect.map(|dialect| match dialect {
+        OneDialect::Json => "json",
+        OneDialect::PythonLiteral => "python_literal",
+    });
+    Encoder::default()
+        .field("mode", mode, |out, mode| out.text(mode))
+        .field("scan", scan, |out, scan| out.text(scan))
+        .field("dialect", dialect, |out, dialect| out.text(dialect))
 }
 
 #[cfg(test)]

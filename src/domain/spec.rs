@@ -324,6 +324,9 @@ pub struct ResultRule {
     /// Whether the output is searched.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scan: Option<ResultScan>,
+    /// The one dialect that is read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dialect: Option<OneDialect>,
 }
 
 impl ResultRule {
@@ -354,6 +357,16 @@ pub enum ResultScan {
     Off,
     /// The last complete object.
     LastObject,
+}
+
+/// The one dialect in which a result may be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OneDialect {
+    /// JSON, NaN and Infinity included.
+    Json,
+    /// A Python literal.
+    PythonLiteral,
 }
 
 /// What is applied: nothing is unset that has a meaning.
@@ -398,6 +411,8 @@ pub struct EffectiveSpec {
     pub result_mode: ResultMode,
     /// Whether the output is searched.
     pub result_scan: ResultScan,
+    /// The one dialect that is read; `None`: both.
+    pub result_dialect: Option<OneDialect>,
     /// Size of `/tmp`, a quantity; `None`: there is none.
     pub tmp_size: Option<String>,
 }
@@ -426,7 +441,11 @@ impl EffectiveSpec {
             placement: self.placement.clone(),
             labels: self.labels.clone(),
             annotations: self.annotations.clone(),
-            result: ResultRule { mode: Some(self.result_mode), scan: Some(self.result_scan) },
+            result: ResultRule {
+                mode: Some(self.result_mode),
+                scan: Some(self.result_scan),
+                dialect: self.result_dialect,
+            },
             tmp_size: Some(self.tmp_size.clone().unwrap_or_else(|| "0".to_owned())),
             ..RunSpec::default()
         }

@@ -103,6 +103,7 @@ fn complete(spec: RunSpec) -> Result<EffectiveSpec, StoredError> {
         annotations: spec.annotations,
         result_mode: spec.result.mode.ok_or(StoredError::Missing("result.mode"))?,
         result_scan: spec.result.scan.ok_or(StoredError::Missing("result.scan"))?,
+        result_dialect: spec.result.dialect,
         tmp_size: spec
             .tmp_size
             .ok_or(StoredError::Missing("tmp_size"))

@@ -42,6 +42,7 @@ pub(crate) fn effective() -> EffectiveSpec {
         annotations: BTreeMap::new(),
         result_mode: ResultMode::None,
         result_scan: ResultScan::Off,
+        result_dialect: None,
         tmp_size: None,
     }
 }

@@ -19,7 +19,7 @@ use crate::domain::derive::conclude as conclude_run;
 use crate::domain::facts::RunFacts;
 use crate::domain::name::RunName;
 use crate::domain::resolve::Rules;
-use crate::domain::result::reader::{Dialects, FILE_MAX_BYTES, MAX_DEPTH, ReaderRule, ResultReader};
+use crate::domain::result::reader::{FILE_MAX_BYTES, MAX_DEPTH, ReaderRule, ResultReader};
 use crate::domain::result::{FoundResult, ResultErrorKind, ResultOutcome, ResultSource, ResultState};
 use crate::runtime::task;
 
@@ -98,7 +98,7 @@ impl ReadRequest {
                 marker: submission.result_marker.clone(),
                 max_bytes: 0,
                 max_depth: MAX_DEPTH,
-                dialects: Dialects::Any,
+                dialects: submission.effective.result_dialect.into(),
             },
             profile: submission.spec.profile().map(str::to_owned),
         }

@@ -143,7 +143,7 @@ macro_rules! wire_enums {
     };
 }
 
-wire_enums!(FailureClass, LogFormat, LogStream, NetworkMode, ResultMode, ResultScan, RunState, RunView);
+wire_enums!(FailureClass, LogFormat, LogStream, NetworkMode, ResultDialect, ResultMode, ResultScan, RunState, RunView);
 
 /// An optional string: empty is unset.
 fn set(text: String) -> Option<String> {

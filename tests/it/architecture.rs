@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// For each top-level module the ones that it may name. A module that is not here is new: add it.
 const MAY_NAME: [(&str, &[&str]); 10] = [
     ("domain", &[]),
-    ("proto", &[]),
+    ("proto", &["domain"]),
     ("runtime", &[]),
     ("backend", &["domain", "runtime"]),
     ("engine", &["domain", "backend", "runtime"]),
@@ -18,8 +18,10 @@ const MAY_NAME: [(&str, &[&str]); 10] = [
 ];
 
 /// Modules of which only some parts may be named: the reader of results with a word of its rule, and ids of runs.
-const ONLY: [(&str, &str, &[&str]); 1] =
-    [("cli", "domain", &["domain::result", "domain::spec::ResultScan", "domain::name::RunId"])];
+const ONLY: [(&str, &str, &[&str]); 2] = [
+    ("cli", "domain", &["domain::result", "domain::spec::ResultScan", "domain::name::RunId"]),
+    ("proto", "domain", &["domain::result"]),
+];
 
 fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(dir).unwrap() {

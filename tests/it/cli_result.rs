@@ -4,10 +4,12 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Child, Stdio};
 
+use longshore::proto::v1 as pb;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::cli_client::{Told, command, told};
+use crate::fake_server::{FakeServer, Script, run, succeeded_with};
 
 /// What Python, a terminal and a person leave around a result.
 const LOG: &str = "\u{feff}loading… 10%\rloading… 100%\r\n\
@@ -274,6 +276,72 @@ fn a_reader_who_has_left_ends_it_quietly() {
     child.stdin.take().unwrap().write_all(LOG.as_bytes()).unwrap();
     let told = told(child.wait_with_output().unwrap());
     assert_eq!((told.code, told.stderr.as_str()), (141, ""));
+}
+
+/// `longshore result` with these arguments, in this directory, with this server.
+fn ask(dir: &TempDir, server: &FakeServer, arguments: &[&str]) -> Told {
+    let mut command = command(&[&["result"], arguments].concat());
+    command.current_dir(dir.path()).env("LONGSHORE_SERVER", format!("http://{}", server.address));
+    told(command.output().unwrap())
+}
+
+#[test]
+fn a_runs_result_is_printed_as_that_of_a_text() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut fate = succeeded_with("{\"n\":1}");
+    fate.result.as_mut().unwrap().warnings.push("odd".to_owned());
+    let server = FakeServer::start(fate, Script::default());
+    for name in ["demo", "namespaces/default/runs/demo"] {
+        let told = ask(&dir, &server, &[name]);
+        assert_eq!((told.code, told.stdout(), told.stderr.as_str()), (0, "{\"n\":1}\n", "warning: odd\n"), "{name}");
+    }
+    let told = ask(&dir, &server, &["demo", "-o", "json"]);
+    let answer: Value = serde_json::from_slice(&told.stdout).unwrap();
+    assert_eq!((&answer["state"], &answer["json"]), (&json!("RESULT_STATE_FOUND"), &json!({"n": 1})), "{answer}");
+
+    let told = ask(&dir, &server, &["demo", "--explain"]);
+    assert_eq!(told.code, 125);
+    assert!(told.stderr.contains("--explain is for texts"), "{}", told.stderr);
+
+    // A file of that name is meant, unless it is said otherwise.
+    std::fs::write(dir.path().join("demo"), "{\"file\": 1}").unwrap();
+    assert_eq!(ask(&dir, &server, &["demo"]).stdout(), "{\"file\":1}\n");
+    assert_eq!(ask(&dir, &server, &["--run", "demo"]).stdout(), "{\"n\":1}\n");
+    for path in ["./nothing", "nothing.log"] {
+        let told = ask(&dir, &server, &[path]);
+        assert!(told.code == 125 && told.stderr.contains("cannot be read"), "{path}: {}", told.stderr);
+    }
+    assert!(ask(&dir, &server, &["--file", "nothing"]).stderr.contains("cannot be read"));
+    assert_eq!(ask(&dir, &server, &["--file", "--run", "demo"]).code, 125);
+}
+
+#[test]
+fn a_run_without_an_object_says_why() {
+    let dir = tempfile::tempdir().unwrap();
+    let of = |result: Option<pb::Result>, state: pb::RunState| {
+        let server = FakeServer::start(pb::Run { result, ..run(state) }, Script::default());
+        let told = ask(&dir, &server, &["demo"]);
+        assert_eq!((told.code, told.stdout()), (1, ""), "{}", told.stderr);
+        told.stderr
+    };
+    assert!(of(None, pb::RunState::Succeeded).contains("the run's result rule is NONE"));
+    let state = |state: pb::ResultState| Some(pb::Result { state: state.into(), ..Default::default() });
+    assert!(of(state(pb::ResultState::Pending), pb::RunState::Running).contains("once it has ended"));
+    assert!(of(state(pb::ResultState::Missing), pb::RunState::Succeeded).contains("MISSING"));
+}
+
+#[test]
+fn a_text_in_utf_16_is_read_and_its_places_are_shown() {
+    let utf16 =
+        |text: &str| -> Vec<u8> { format!("\u{feff}{text}").encode_utf16().flat_map(u16::to_le_bytes).collect() };
+    let told = read_both(&["-o", "json"], &utf16("los\r\n{\"straße\": 1}\r\n"));
+    let answer: Value = serde_json::from_slice(&told.stdout).unwrap();
+    assert_eq!((&answer["json"], &answer["byteRange"]), (&json!({"straße": 1}), &Value::Null), "{answer}");
+    let told = read_both(&[], &utf16("los\r\n{\"a\": oops}\r\n"));
+    assert_eq!(told.code, 1);
+    assert!(told.stderr.contains("line 2, column 7") && told.stderr.contains("found `oops`"), "{}", told.stderr);
+    let told = read_both(&[], b"\x1f\x8b\x08\0\0\0");
+    assert!(told.code == 1 && told.stderr.contains("gzip"), "{}", told.stderr);
 }
 
 #[test]

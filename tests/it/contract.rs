@@ -235,6 +235,7 @@ fn effective() -> EffectiveSpec {
         annotations: BTreeMap::new(),
         result_mode: ResultMode::None,
         result_scan: ResultScan::Off,
+        result_dialect: None,
         tmp_size: Some("8Mi".to_owned()),
     }
 }

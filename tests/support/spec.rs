@@ -58,7 +58,7 @@ pub(crate) fn env(name: &str, value: &str) -> EnvVar {
 }
 
 pub(crate) fn result_rule(mode: ResultMode, scan: ResultScan) -> Option<ResultRule> {
-    Some(ResultRule { mode: mode.into(), scan: scan.into() })
+    Some(ResultRule { mode: mode.into(), scan: scan.into(), ..ResultRule::default() })
 }
 
 /// A script that prints `count` numbered lines with a pause between, and what it prints.

@@ -74,6 +74,7 @@ pub(crate) fn effective() -> EffectiveSpec {
         annotations: BTreeMap::new(),
         result_mode: ResultMode::None,
         result_scan: ResultScan::Off,
+        result_dialect: None,
         tmp_size: Some("64Mi".to_owned()),
     }
 }

@@ -217,6 +217,7 @@ pub(super) mod tests {
             annotations: BTreeMap::new(),
             result_mode: ResultMode::None,
             result_scan: ResultScan::Off,
+            result_dialect: None,
             tmp_size: Some("1Mi".to_owned()),
         }
     }

@@ -1,4 +1,5 @@
-//! A text that is read once from its start, and then again at places of it: a file, or stdin kept on its way.
+//! A text that is read once from its start, and then again at places of it: a file, or stdin kept on its way. One in
+//! UTF-16 is kept in UTF-8, so that its places are those of what is shown.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -7,6 +8,7 @@ use std::path::Path;
 use tempfile::SpooledTempFile;
 
 use crate::cli::error::CliError;
+use crate::domain::result::reader::{Decoder, may_be_utf16};
 
 /// How much is read at a time.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -18,6 +20,7 @@ const SPOOL_MEMORY_BYTES: usize = 1 << 20;
 pub(super) struct Text {
     kept: Kept,
     len: u64,
+    is_decoded: bool,
 }
 
 #[derive(Debug)]
@@ -34,21 +37,39 @@ impl Text {
         let name = name(path);
         let unreadable = |error: io::Error| CliError::usage(format!("{name} cannot be read: {error}"));
         if path == Path::new("-") {
-            return Self::spool(io::stdin().lock(), &name, take);
+            return Self::decode(io::stdin().lock(), &name, take);
         }
         let mut file = File::open(path).map_err(unreadable)?;
         if !file.metadata().map_err(unreadable)?.is_file() {
-            return Self::spool(file, &name, take);
+            return Self::decode(file, &name, take);
+        }
+        let mut head = Vec::new();
+        (&mut file).take(2).read_to_end(&mut head).map_err(unreadable)?;
+        file.rewind().map_err(unreadable)?;
+        if may_be_utf16(&head) {
+            return Self::decode(file, &name, take);
         }
         let len = pump(&mut file, &name, take, |_| Ok(()))?;
-        Ok(Self { kept: Kept::File(file), len })
+        Ok(Self { kept: Kept::File(file), len, is_decoded: false })
+    }
+
+    /// The same of what can be read only once, or may be UTF-16.
+    fn decode(source: impl Read, name: &str, take: impl FnMut(&[u8])) -> Result<Self, CliError> {
+        let mut decoding = Decoding::new(source);
+        let text = Self::spool(&mut decoding, name, take)?;
+        Ok(Self { is_decoded: decoding.decoder.is_utf16(), ..text })
     }
 
     /// Reads what can be read only once.
     fn spool(source: impl Read, name: &str, take: impl FnMut(&[u8])) -> Result<Self, CliError> {
         let mut spool = SpooledTempFile::new(SPOOL_MEMORY_BYTES);
         let len = pump(source, name, take, |data| spool.write_all(data))?;
-        Ok(Self { kept: Kept::Spool(spool), len })
+        Ok(Self { kept: Kept::Spool(spool), len, is_decoded: false })
+    }
+
+    /// Whether it was UTF-16, so that its bytes are counted as nobody else would.
+    pub(super) fn is_decoded(&self) -> bool {
+        self.is_decoded
     }
 
     /// Its size in bytes.
@@ -85,6 +106,46 @@ impl Text {
             Kept::File(file) => file.seek(SeekFrom::Start(at)).map(|_| file as &mut dyn Read),
             Kept::Spool(spool) => spool.seek(SeekFrom::Start(at)).map(|_| spool as &mut dyn Read),
         }
+    }
+}
+
+/// A source in UTF-8, whatever it is written in.
+#[derive(Debug)]
+struct Decoding<R> {
+    source: R,
+    decoder: Decoder,
+    /// What is decoded, of which `at` bytes are handed on.
+    ready: Vec<u8>,
+    at: usize,
+    ended: bool,
+}
+
+impl<R> Decoding<R> {
+    fn new(source: R) -> Self {
+        Self { source, decoder: Decoder::default(), ready: Vec::new(), at: 0, ended: false }
+    }
+}
+
+impl<R: Read> Read for Decoding<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.at >= self.ready.len() && !self.ended {
+            self.ready.clear();
+            self.at = 0;
+            let read = self.source.read(buffer)?;
+            let ready = &mut self.ready;
+            let take = |text: &[u8]| ready.extend_from_slice(text);
+            match buffer.get(..read) {
+                None | Some([]) => {
+                    self.ended = true;
+                    self.decoder.finish(take);
+                }
+                Some(data) => self.decoder.push(data, take),
+            }
+        }
+        let mut rest = self.ready.get(self.at..).unwrap_or_default();
+        let len = rest.read(buffer)?;
+        self.at += len;
+        Ok(len)
     }
 }
 

@@ -1,13 +1,17 @@
-//! `longshore result`: reads the result out of any text, as the server does.
+//! `longshore result`: a run's result, or that of any text, which is read as the server does.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::Path;
 
 use clap::ValueEnum;
 
 use super::explain::explain;
+use super::of_run::of_run;
 use super::place::Place;
 use super::print;
 use super::source::{self, Text};
+use super::which::{Forced, Which};
+use crate::cli::connect::ConnectArgs;
 use crate::cli::console::{Console, Paint};
 use crate::cli::error::CliError;
 use crate::cli::json::{Layout, to_json};
@@ -15,51 +19,67 @@ use crate::cli::output::OutputFormat;
 use crate::cli::text::{clean, clean_lines};
 use crate::cli::{exit, values};
 use crate::domain::result::reader::{Dialects, MAX_DEPTH, ReaderRule, ResultReader};
-use crate::domain::result::{
-    FoundResult, ResultDialect, ResultError, ResultErrorKind, ResultOutcome, ResultSource, ResultState,
-};
+use crate::domain::result::{FoundResult, ResultError, ResultErrorKind, ResultOutcome, ResultSource};
 use crate::domain::spec::ResultScan;
-use crate::proto::v1 as pb;
+use crate::proto::{self, v1 as pb};
 
 const EXAMPLES: &str = "\
 Examples:
-  longshore result build.log                        the last object in it, as compact JSON
+  longshore result nightly-7                        the result of a run, as compact JSON
+  longshore result build.log                        the last object in a text
   ./runner.py | longshore result - | jq .total      what a run of it would give
   longshore result --explain build.log              what else might have been it, and why it is not
   longshore result --marker \"$MARKER\" build.log     lines that begin so win, as in a run
   longshore result -o json build.log                with its source, dialect, byte range, warnings
 
-Reads as the server reads a run's output: the last complete object wins, JSON or what Python's \
-print(dict) makes of it, whatever stands around it.
+A file that exists is read. Otherwise what can be a run's id or name is a run; any other, such as \
+./x or build.log, is a file. --run and --file say it themselves.
+
+A text is read as the server reads a run's output: the last complete object wins, JSON or what \
+Python's print(dict) makes of it, whatever stands around it.
 
 Exit codes:
   0     the object was found
-  1     there is none; stderr says why, and where
-  125   wrong usage, or the text cannot be read
+  1     there is none (or not yet); stderr says why, and where
+  125   wrong usage, or the text, the run or the server cannot be read
   141   whoever read stdout has left";
 
 /// Arguments of `longshore result`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(in crate::cli) struct ResultArgs {
-    /// The text: a file, or - for stdin
-    file: PathBuf,
+    /// A run; or a text: a file, or - for stdin
+    #[arg(value_name = "RUN|FILE")]
+    source: OsString,
+    /// It is a run, whatever files there are
+    #[arg(long, conflicts_with = "file")]
+    run: bool,
+    /// It is a file, whatever its name
+    #[arg(long)]
+    file: bool,
     /// How the object may be written
-    #[arg(long, value_enum, value_name = "DIALECT", default_value = "any")]
-    dialect: Dialect,
+    /// [default: any]
+    #[arg(long, value_enum, value_name = "DIALECT")]
+    dialect: Option<Dialect>,
     /// What a line begins with that carries the result, as $LONGSHORE_RESULT_MARKER in a run
     #[arg(long, value_name = "TEXT", value_parser = marker)]
     marker: Option<String>,
     /// Largest object, as the text has it and as compact JSON, such as 65536 or 4Mi
-    #[arg(long, value_name = "SIZE", default_value = "900Ki", value_parser = values::bytes)]
-    max_bytes: usize,
+    /// [default: 900Ki]
+    #[arg(long, value_name = "SIZE", value_parser = values::bytes)]
+    max_bytes: Option<usize>,
     /// Tell on stderr everything that might have been the result, and what became of it
     #[arg(long)]
     explain: bool,
     /// json: what `longshore get -o json` has as `result`, errors too; table: its columns and rows
     #[arg(short, long, value_enum, value_name = "FORMAT")]
-    output: Option<OutputFormat>,
+    pub(super) output: Option<OutputFormat>,
+    #[command(flatten)]
+    pub(super) connect: ConnectArgs,
 }
+
+/// Largest object of a text, in bytes: what a server keeps that is not told otherwise.
+const MAX_BYTES: usize = 900 * 1024;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Dialect {
@@ -76,20 +96,45 @@ impl ResultArgs {
         ReaderRule {
             scan: ResultScan::LastObject,
             marker: self.marker.clone().unwrap_or_default(),
-            max_bytes: self.max_bytes,
+            max_bytes: self.max_bytes.unwrap_or(MAX_BYTES),
             max_depth: MAX_DEPTH,
             dialects: match self.dialect {
-                Dialect::Any => Dialects::Any,
-                Dialect::Json => Dialects::Json,
-                Dialect::Python => Dialects::Python,
+                None | Some(Dialect::Any) => Dialects::Any,
+                Some(Dialect::Json) => Dialects::Json,
+                Some(Dialect::Python) => Dialects::Python,
             },
         }
+    }
+
+    /// A flag that says how a text is read, if one is given.
+    pub(super) fn flag_of_text(&self) -> Option<&'static str> {
+        [
+            ("--dialect", self.dialect.is_some()),
+            ("--marker", self.marker.is_some()),
+            ("--max-bytes", self.max_bytes.is_some()),
+            ("--explain", self.explain),
+        ]
+        .into_iter()
+        .find_map(|(flag, given)| given.then_some(flag))
     }
 }
 
 pub(in crate::cli) async fn result(args: &ResultArgs, console: &Console) -> Result<u8, CliError> {
+    let forced = match (args.run, args.file) {
+        (true, _) => Some(Forced::Run),
+        (false, true) => Some(Forced::File),
+        (false, false) => None,
+    };
+    match Which::of(&args.source, forced)? {
+        Which::Run { run, sure } => of_run(args, &run, sure, console).await,
+        Which::Text(path) => of_text(args, &path, console).await,
+    }
+}
+
+/// Reads the result out of a text.
+async fn of_text(args: &ResultArgs, path: &Path, console: &Console) -> Result<u8, CliError> {
     let mut reader = if args.explain { ResultReader::explaining(args.rule()) } else { ResultReader::new(args.rule()) };
-    let mut text = Text::read(&args.file, |data| reader.push(None, data))?;
+    let mut text = Text::read(path, |data| reader.push(None, data))?;
     let (outcome, candidates) = reader.finish_explained(b"");
     if !candidates.is_empty() {
         explain(&candidates, &mut text, |block| console.note(block)).map_err(anyhow::Error::from)?;
@@ -97,13 +142,13 @@ pub(in crate::cli) async fn result(args: &ResultArgs, console: &Console) -> Resu
     let json_wanted = args.output == Some(OutputFormat::Json);
     let code = match &outcome {
         ResultOutcome::Found(found) => {
-            for warning in found.warnings.iter().filter(|_| !json_wanted) {
-                console.note(&format!("{} {}", console.paint_err("warning:", Paint::Yellow), clean(warning)));
+            if !json_wanted {
+                tell_warnings(&found.warnings, console);
             }
             0
         }
         ResultOutcome::None(error) => {
-            tell_error(error, &mut text, args, console)?;
+            tell_error(error, &mut text, path, console)?;
             exit::NO_OBJECT
         }
         ResultOutcome::Unavailable(why) => {
@@ -112,20 +157,32 @@ pub(in crate::cli) async fn result(args: &ResultArgs, console: &Console) -> Resu
         }
     };
     if json_wanted {
-        console.out(to_json(&wire(outcome), "Result", Layout::Pretty)?.as_bytes()).await?;
+        let info = outcome.to_info();
+        let mut wire = proto::result::result(&info, info.found.as_ref().and_then(|found| found.json.clone()));
+        if text.is_decoded() {
+            wire.byte_range = None;
+        }
+        console.out(to_json(&wire, "Result", Layout::Pretty)?.as_bytes()).await?;
     } else if let ResultOutcome::Found(FoundResult { json: Some(json), .. }) = &outcome {
         print(json, args.output, console).await?;
     }
     Ok(code)
 }
 
+/// What was odd but not wrong, on stderr.
+pub(super) fn tell_warnings(warnings: &[String], console: &Console) {
+    for warning in warnings {
+        console.note(&format!("{} {}", console.paint_err("warning:", Paint::Yellow), clean(warning)));
+    }
+}
+
 /// What is wrong, and where.
-fn tell_error(error: &ResultError, text: &mut Text, args: &ResultArgs, console: &Console) -> Result<(), CliError> {
+fn tell_error(error: &ResultError, text: &mut Text, path: &Path, console: &Console) -> Result<(), CliError> {
     let mut told = format!("{}: {}", kind_name(error.kind), clean_lines(&error.message));
     if let Some(position) = error.position {
         let place = Place::find(text, position).map_err(anyhow::Error::from)?;
         told.push('\n');
-        told.push_str(&place.tell(&clean(&source::name(&args.file)), |caret| console.paint_err(caret, Paint::Red)));
+        told.push_str(&place.tell(&clean(&source::name(path)), |caret| console.paint_err(caret, Paint::Red)));
     }
     console.error(&told);
     Ok(())
@@ -139,74 +196,14 @@ fn marker(text: &str) -> Result<String, String> {
     }
 }
 
-/// The same as a run's result is told.
-fn wire(outcome: ResultOutcome) -> pb::Result {
-    let info = outcome.to_info();
-    let mut wire = pb::Result {
-        state: match info.state {
-            ResultState::Pending => pb::ResultState::Pending,
-            ResultState::Found => pb::ResultState::Found,
-            ResultState::Missing => pb::ResultState::Missing,
-            ResultState::Invalid => pb::ResultState::Invalid,
-            ResultState::Unavailable => pb::ResultState::Unavailable,
-        }
-        .into(),
-        ..Default::default()
-    };
-    let signed = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
-    if let Some(found) = info.found {
-        wire.size_bytes = signed(found.size_bytes);
-        wire.sha256 = found.sha256;
-        wire.source = wire_source(found.source).into();
-        wire.dialect = wire_dialect(found.dialect).into();
-        wire.byte_range =
-            found.byte_range.map(|(start, end)| pb::ByteRange { start_offset: signed(start), end_offset: signed(end) });
-        wire.warnings = found.warnings;
-        wire.json = found.json.unwrap_or_default();
-    }
-    wire.error = info.error.map(|error| pb::ResultError {
-        kind: wire_kind(error.kind).into(),
-        message: error.message,
-        offset: error.position.map(signed),
-    });
-    wire
-}
-
-fn wire_source(source: ResultSource) -> pb::ResultSource {
-    match source {
-        ResultSource::File => pb::ResultSource::File,
-        ResultSource::MarkedLine => pb::ResultSource::MarkedLine,
-        ResultSource::Scan => pb::ResultSource::Scan,
-    }
-}
-
-fn wire_dialect(dialect: ResultDialect) -> pb::ResultDialect {
-    match dialect {
-        ResultDialect::Json => pb::ResultDialect::Json,
-        ResultDialect::JsonWithNan => pb::ResultDialect::JsonWithNan,
-        ResultDialect::PythonLiteral => pb::ResultDialect::PythonLiteral,
-    }
-}
-
-fn wire_kind(kind: ResultErrorKind) -> pb::ResultErrorKind {
-    match kind {
-        ResultErrorKind::Empty => pb::ResultErrorKind::Empty,
-        ResultErrorKind::NotAnObject => pb::ResultErrorKind::NotAnObject,
-        ResultErrorKind::Truncated => pb::ResultErrorKind::Truncated,
-        ResultErrorKind::Invalid => pb::ResultErrorKind::Invalid,
-        ResultErrorKind::TooLarge => pb::ResultErrorKind::TooLarge,
-        ResultErrorKind::TooDeep => pb::ResultErrorKind::TooDeep,
-    }
-}
-
 /// `SCAN`.
 pub(super) fn source_name(source: ResultSource) -> &'static str {
-    let name = wire_source(source).as_str_name();
+    let name = pb::ResultSource::from(source).as_str_name();
     name.strip_prefix("RESULT_SOURCE_").unwrap_or(name)
 }
 
 /// `TRUNCATED`.
 fn kind_name(kind: ResultErrorKind) -> &'static str {
-    let name = wire_kind(kind).as_str_name();
+    let name = pb::ResultErrorKind::from(kind).as_str_name();
     name.strip_prefix("RESULT_ERROR_KIND_").unwrap_or(name)
 }

@@ -104,6 +104,9 @@ pub(in crate::cli) struct WorkloadArgs {
     /// the profile's; for an image off, or last-object with --result]
     #[arg(long, value_enum, value_name = "SCAN")]
     pub(super) result_scan: Option<ResultScan>,
+    /// How a result has to be written [default: the profile's, else either way]
+    #[arg(long, value_enum, value_name = "DIALECT")]
+    pub(super) result_dialect: Option<ResultDialect>,
 }
 
 /// Resources, clocks and rights.
@@ -177,6 +180,14 @@ pub(super) enum ResultRule {
     Optional,
     /// Without a usable one the run fails
     Required,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum ResultDialect {
+    /// As JSON, NaN and Infinity included
+    Json,
+    /// As a Python literal, as print(dict) writes it
+    Python,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -47,6 +47,7 @@ impl RunArgs {
             "spec.security.run_as_user" => Some("--user"),
             "spec.security.run_as_group" => Some("--group"),
             "spec.result.scan" => Some("--result-scan"),
+            "spec.result.dialect" => Some("--result-dialect"),
             _ => None,
         };
         if let Some(argument) = plain {
@@ -207,6 +208,7 @@ mod tests {
             ("spec.input.json.rows[0].n", Some("--input rows[0].n")),
             ("spec.result.mode", Some("--result-rule")),
             ("spec.result.scan", Some("--result-scan")),
+            ("spec.result.dialect", Some("--result-dialect")),
             ("spec.queue_name", None),
             ("", None),
         ] {

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::io;
 
 use crate::cli::error::CliError;
-use crate::cli::run::args::{LimitArgs, Network, ResultRule, ResultScan, RunArgs, WorkloadArgs};
+use crate::cli::run::args::{LimitArgs, Network, ResultDialect, ResultRule, ResultScan, RunArgs, WorkloadArgs};
 use crate::cli::values::{self, Clock};
 use crate::domain::name::RunId;
 use crate::proto::v1 as pb;
@@ -154,9 +154,10 @@ fn wire(clock: &Option<Clock>) -> Option<prost_types::Duration> {
 /// What was said of the result. Who asks for the result of an image wants one that is printed to count: unlike a
 /// profile, an image has no rule of its own.
 fn rule(args: &RunArgs) -> Option<pb::ResultRule> {
-    let WorkloadArgs { image, result_rule, result_scan, .. } = &args.workload;
+    let WorkloadArgs { image, result_rule, result_scan, result_dialect, .. } = &args.workload;
     let is_asked_of_an_image = args.result && image.is_some();
-    if result_rule.is_none() && result_scan.is_none() && !is_asked_of_an_image {
+    let is_said = result_rule.is_some() || result_scan.is_some() || result_dialect.is_some();
+    if !is_said && !is_asked_of_an_image {
         return None;
     }
     let mode = match result_rule {
@@ -172,7 +173,12 @@ fn rule(args: &RunArgs) -> Option<pb::ResultRule> {
         None if is_asked_of_an_image => pb::ResultScan::LastObject,
         None => pb::ResultScan::Unspecified,
     };
-    Some(pb::ResultRule { mode: mode.into(), scan: scan.into() })
+    let dialect = match result_dialect {
+        Some(ResultDialect::Json) => pb::ResultDialect::Json,
+        Some(ResultDialect::Python) => pb::ResultDialect::PythonLiteral,
+        None => pb::ResultDialect::Unspecified,
+    };
+    Some(pb::ResultRule { mode: mode.into(), scan: scan.into(), dialect: dialect.into() })
 }
 
 #[cfg(test)]

@@ -51,7 +51,7 @@ fn full() -> RunSpec {
         queue_name: Some("queue".to_owned()),
         labels: map(&[("b", "2"), ("a", "1")]),
         annotations: map(&[("note", "x")]),
-        result: ResultRule { mode: Some(ResultMode::Required), scan: Some(ResultScan::Off) },
+        result: ResultRule { mode: Some(ResultMode::Required), scan: Some(ResultScan::Off), dialect: None },
         tmp_size: Some("0".to_owned()),
     }
 }
@@ -111,6 +111,7 @@ fn every_field_counts_and_differs_by_its_name() {
         (|s| drop(s.labels.insert("c".into(), String::new())), &["labels"]),
         (|s| s.annotations.clear(), &["annotations"]),
         (|s| s.result.scan = None, &["result"]),
+        (|s| s.result.dialect = Some(OneDialect::Json), &["result"]),
         (|s| s.tmp_size = Some("1".into()), &["tmp_size"]),
     ];
     let base = PayloadDigest::of(&full());

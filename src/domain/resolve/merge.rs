@@ -68,6 +68,7 @@ pub(super) fn merge(
         annotations: merge_map(&spec.annotations, &defaults.annotations),
         result_mode: spec.result.mode.or(defaults.result.mode).unwrap_or(ResultMode::None),
         result_scan: spec.result.scan.or(defaults.result.scan).unwrap_or(scan),
+        result_dialect: spec.result.dialect.or(defaults.result.dialect),
         tmp_size: tmp_size(spec, defaults, rules),
     }
 }

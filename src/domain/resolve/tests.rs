@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::*;
 use crate::domain::profile::{KubernetesProfile, LocalProfile};
 use crate::domain::spec::{
-    ContainerWorkload, EnvSource, EnvVar, NetworkMode, Placement, Resources, ResultMode, ResultRule, ResultScan,
-    Security, Toleration, VolumeMount, Workload,
+    ContainerWorkload, EnvSource, EnvVar, NetworkMode, OneDialect, Placement, Resources, ResultMode, ResultRule,
+    ResultScan, Security, Toleration, VolumeMount, Workload,
 };
 
 pub(in crate::domain) fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -157,6 +157,7 @@ fn a_container_gets_the_defaults() {
         annotations: BTreeMap::new(),
         result_mode: ResultMode::None,
         result_scan: ResultScan::Off,
+        result_dialect: None,
         tmp_size: Some("64Mi".to_owned()),
     };
     assert_eq!(resolved.effective, expected);
@@ -185,7 +186,11 @@ fn the_callers_fields_win_over_the_profiles_and_those_over_the_servers() {
         annotations: map(&[("a", "profile"), ("b", "profile")]),
         volumes: vec![mount("models", "/models", None)],
         network_mode: Some(NetworkMode::Egress),
-        result: ResultRule { mode: Some(ResultMode::Required), scan: Some(ResultScan::Off) },
+        result: ResultRule {
+            mode: Some(ResultMode::Required),
+            scan: Some(ResultScan::Off),
+            dialect: Some(OneDialect::Json),
+        },
         tmp_size: Some("1Gi".to_owned()),
         ..RunSpec::default()
     };
@@ -195,7 +200,7 @@ fn the_callers_fields_win_over_the_profiles_and_those_over_the_servers() {
         labels: map(&[("b", "own"), ("c", "own")]),
         annotations: map(&[("b", "own")]),
         volumes: vec![mount("data", "/data", None)],
-        result: ResultRule { mode: Some(ResultMode::Optional), scan: None },
+        result: ResultRule { mode: Some(ResultMode::Optional), ..ResultRule::default() },
         ..runner("open")
     };
     let effective = applied(&spec, &with_defaults(defaults)).effective;
@@ -208,6 +213,7 @@ fn the_callers_fields_win_over_the_profiles_and_those_over_the_servers() {
     assert_eq!(effective.volumes, [mount("data", "/data", Some(false))], "lists replace");
     assert_eq!(effective.network_mode, NetworkMode::Egress);
     assert_eq!((effective.result_mode, effective.result_scan), (ResultMode::Optional, ResultScan::Off));
+    assert_eq!(effective.result_dialect, Some(OneDialect::Json), "the profile's");
     assert_eq!(effective.tmp_size.as_deref(), Some("1Gi"));
 }
 

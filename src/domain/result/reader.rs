@@ -4,7 +4,7 @@
 
 use super::{FoundResult, ResultDialect, ResultError, ResultErrorKind, ResultOutcome, ResultSource};
 use crate::domain::log::LogStream;
-use crate::domain::spec::ResultScan;
+use crate::domain::spec::{OneDialect, ResultScan};
 
 mod compact;
 mod encoding;
@@ -21,7 +21,7 @@ mod tests;
 mod whole;
 
 use compact::compact;
-pub use encoding::Decoder;
+pub use encoding::{Decoder, may_be_utf16};
 use marked::Marks;
 use python::{Unreadable, rewrite};
 use scan::Object;
@@ -63,6 +63,16 @@ pub enum Dialects {
     Json,
     /// As a Python literal.
     Python,
+}
+
+impl From<Option<OneDialect>> for Dialects {
+    fn from(one: Option<OneDialect>) -> Self {
+        match one {
+            None => Self::Any,
+            Some(OneDialect::Json) => Self::Json,
+            Some(OneDialect::PythonLiteral) => Self::Python,
+        }
+    }
 }
 
 /// Something in the output that might have been the result.

@@ -171,7 +171,7 @@ fn any_spec() -> impl Strategy<Value = RunSpec> {
             queue_name: name,
             labels,
             annotations,
-            result: ResultRule { mode, scan },
+            result: ResultRule { mode, scan, dialect: scan.map(|_| OneDialect::PythonLiteral) },
             tmp_size,
             ..RunSpec::default()
         }
@@ -199,6 +199,7 @@ fn any_effective() -> impl Strategy<Value = EffectiveSpec> {
             annotations: spec.annotations,
             result_mode: spec.result.mode.unwrap_or(ResultMode::None),
             result_scan: spec.result.scan.unwrap_or(ResultScan::Off),
+            result_dialect: spec.result.dialect,
             tmp_size: spec.tmp_size,
             ..base
         }

@@ -8,7 +8,7 @@ use super::listed;
 
 /// Paths that a profile may list in `overridable`: each field, and each part of a message. A
 /// message's name stands for all its parts.
-pub const OVERRIDABLE: [&str; 24] = [
+pub const OVERRIDABLE: [&str; 25] = [
     "env",
     "resources",
     "resources.requests",
@@ -32,6 +32,7 @@ pub const OVERRIDABLE: [&str; 24] = [
     "result",
     "result.mode",
     "result.scan",
+    "result.dialect",
     "tmp_size",
 ];
 
@@ -85,6 +86,7 @@ fn set_paths(spec: &RunSpec) -> impl Iterator<Item = &'static str> {
         ("placement.priority_class_name", placement.priority_class_name.is_some()),
         ("result.mode", spec.result.mode.is_some()),
         ("result.scan", spec.result.scan.is_some()),
+        ("result.dialect", spec.result.dialect.is_some()),
         ("tmp_size", spec.tmp_size.is_some()),
     ]
     .into_iter()

@@ -187,6 +187,7 @@ fn what_a_profile_does_not_let_be_set() {
         (|s| s.placement.priority_class_name = Some("x".into()), "spec.placement.priority_class_name", says),
         (|s| s.result.mode = Some(ResultMode::None), "spec.result.mode", says),
         (|s| s.result.scan = Some(ResultScan::Off), "spec.result.scan", says),
+        (|s| s.result.dialect = Some(OneDialect::Json), "spec.result.dialect", says),
         (|s| s.tmp_size = Some("0".into()), "spec.tmp_size", says),
     ];
     refuse(&runner("sql"), &on_kubernetes(), Invalid, &rows);

@@ -9,6 +9,7 @@ use crate::backend::Logs;
 use crate::domain::facts::{AttemptFacts, AttemptPhase, MainFacts, Terminated};
 use crate::domain::log::{LogGap, LogGapCause, LogPiece};
 use crate::domain::profile::Profile;
+use crate::domain::result::reader::Dialects;
 use crate::domain::schema::JsonSchema;
 use crate::domain::spec::ResultScan;
 use crate::domain::testing;

@@ -2,12 +2,11 @@
 
 use prost::Message;
 
-use super::{View, int32, int64, spec, wire_time};
+use super::{View, int32, spec, wire_time};
 use crate::backend::Verdict;
 use crate::domain::failure::{Failure, FailureClass, FailureReason};
 use crate::domain::name::RunName;
-use crate::domain::result::{FoundResult, ResultDialect, ResultError, ResultErrorKind, ResultInfo};
-use crate::domain::result::{ResultSource, ResultState};
+use crate::domain::result::ResultInfo;
 use crate::domain::run::{Attempt, Evidence, Run, RunState, StopCause, StopIntent, Timeline};
 use crate::engine::{RunPage, Submitted};
 use crate::proto::v1;
@@ -196,60 +195,14 @@ fn state(state: RunState) -> v1::RunState {
 }
 
 fn result(info: &ResultInfo, view: View) -> v1::Result {
-    let state = match info.state {
-        ResultState::Pending => v1::ResultState::Pending,
-        ResultState::Found => v1::ResultState::Found,
-        ResultState::Missing => v1::ResultState::Missing,
-        ResultState::Invalid => v1::ResultState::Invalid,
-        ResultState::Unavailable => v1::ResultState::Unavailable,
-    };
-    let found = info.found.as_ref().map(|found| found_result(found, view)).unwrap_or_default();
-    v1::Result { state: state.into(), error: info.error.as_ref().map(result_error), ..found }
+    let inline = info.found.as_ref().filter(|found| view == View::Full && found.size_bytes <= INLINE_RESULT_MAX);
+    crate::proto::result::result(info, inline.and_then(|found| found.json.clone()))
 }
 
 /// Whether a result's text belongs into this view and was not at hand.
 pub(in crate::grpc) fn lacks_text(result: &v1::Result, view: View) -> bool {
     let told = u64::try_from(result.size_bytes).is_ok_and(|size| (1..=INLINE_RESULT_MAX).contains(&size));
     view == View::Full && told && result.json.is_empty()
-}
-
-fn found_result(found: &FoundResult, view: View) -> v1::Result {
-    let inline = view == View::Full && found.size_bytes <= INLINE_RESULT_MAX;
-    let source = match found.source {
-        ResultSource::File => v1::ResultSource::File,
-        ResultSource::MarkedLine => v1::ResultSource::MarkedLine,
-        ResultSource::Scan => v1::ResultSource::Scan,
-    };
-    let dialect = match found.dialect {
-        ResultDialect::Json => v1::ResultDialect::Json,
-        ResultDialect::JsonWithNan => v1::ResultDialect::JsonWithNan,
-        ResultDialect::PythonLiteral => v1::ResultDialect::PythonLiteral,
-    };
-    v1::Result {
-        state: v1::ResultState::Unspecified.into(),
-        json: found.json.clone().filter(|_| inline).unwrap_or_default(),
-        size_bytes: int64(found.size_bytes),
-        sha256: found.sha256.clone(),
-        source: source.into(),
-        dialect: dialect.into(),
-        byte_range: found
-            .byte_range
-            .map(|(start, end)| v1::ByteRange { start_offset: int64(start), end_offset: int64(end) }),
-        warnings: found.warnings.clone(),
-        error: None,
-    }
-}
-
-fn result_error(error: &ResultError) -> v1::ResultError {
-    let kind = match error.kind {
-        ResultErrorKind::Empty => v1::ResultErrorKind::Empty,
-        ResultErrorKind::NotAnObject => v1::ResultErrorKind::NotAnObject,
-        ResultErrorKind::Truncated => v1::ResultErrorKind::Truncated,
-        ResultErrorKind::Invalid => v1::ResultErrorKind::Invalid,
-        ResultErrorKind::TooLarge => v1::ResultErrorKind::TooLarge,
-        ResultErrorKind::TooDeep => v1::ResultErrorKind::TooDeep,
-    };
-    v1::ResultError { kind: kind.into(), message: error.message.clone(), offset: error.position.map(int64) }
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::{At, View, set, wire_duration};
 use crate::domain::spec::{
-    ContainerWorkload, EnvSource, EnvVar, File, Input, NetworkMode, Placement, Resources, ResultMode, ResultRule,
-    ResultScan, RunSpec, Secret, Security, Toleration, VolumeMount, Workload,
+    ContainerWorkload, EnvSource, EnvVar, File, Input, NetworkMode, OneDialect, Placement, Resources, ResultMode,
+    ResultRule, ResultScan, RunSpec, Secret, Security, Toleration, VolumeMount, Workload,
 };
 use crate::domain::violation::Violations;
 use crate::proto::v1;
@@ -132,7 +132,19 @@ fn result_rule_from(rule: v1::ResultRule, path: &str, found: &mut Violations) ->
         v1::ResultScan::Off => Some(ResultScan::Off),
         v1::ResultScan::LastObject => Some(ResultScan::LastObject),
     });
-    ResultRule { mode, scan }
+    let dialect = at.enumeration("dialect", rule.dialect).and_then(|dialect| match dialect {
+        v1::ResultDialect::Unspecified => None,
+        v1::ResultDialect::Json => Some(OneDialect::Json),
+        v1::ResultDialect::PythonLiteral => Some(OneDialect::PythonLiteral),
+        v1::ResultDialect::JsonWithNan => {
+            at.add(
+                "dialect",
+                "RESULT_DIALECT_JSON_WITH_NAN is only reported: RESULT_DIALECT_JSON reads NaN and Infinity too",
+            );
+            None
+        }
+    });
+    ResultRule { mode, scan, dialect }
 }
 
 /// Writes a spec. Of `secret_env` only the names are told; BASIC leaves input and files out.
@@ -257,7 +269,12 @@ fn result_rule_to(rule: ResultRule) -> v1::ResultRule {
         Some(ResultScan::Off) => v1::ResultScan::Off,
         Some(ResultScan::LastObject) => v1::ResultScan::LastObject,
     };
-    v1::ResultRule { mode: mode.into(), scan: scan.into() }
+    let dialect = match rule.dialect {
+        None => v1::ResultDialect::Unspecified,
+        Some(OneDialect::Json) => v1::ResultDialect::Json,
+        Some(OneDialect::PythonLiteral) => v1::ResultDialect::PythonLiteral,
+    };
+    v1::ResultRule { mode: mode.into(), scan: scan.into(), dialect: dialect.into() }
 }
 
 #[cfg(test)]

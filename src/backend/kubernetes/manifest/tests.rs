@@ -72,6 +72,7 @@ fn everything() -> (Launch, ManifestContext) {
         annotations: map(&[("example.com/owner", "alice"), ("example.com/scrape", "true")]),
         result_mode: ResultMode::Required,
         result_scan: ResultScan::LastObject,
+        result_dialect: None,
         ..effective()
     };
     if let Workload::Container(container) = &mut effective.workload {
@@ -106,6 +107,7 @@ fn sql() -> Launch {
             workload: Workload::Runner { profile: "sql".to_owned() },
             result_mode: ResultMode::Optional,
             result_scan: ResultScan::LastObject,
+            result_dialect: None,
             ..effective()
         },
     );

@@ -20,7 +20,8 @@ pub(super) fn is_gzip(text: &[u8]) -> bool {
 }
 
 /// Whether `text` begins with a byte order mark of UTF-16, and so may be it.
-pub(super) fn may_be_utf16(text: &[u8]) -> bool {
+#[must_use]
+pub fn may_be_utf16(text: &[u8]) -> bool {
     text.starts_with(b"\xff\xfe") || text.starts_with(b"\xfe\xff")
 }
 

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::*;
 use crate::backend::Preview;
+use crate::domain::result::{FoundResult, ResultDialect, ResultError, ResultErrorKind, ResultSource, ResultState};
 use crate::domain::spec::{
     EffectiveSpec, NetworkMode, Placement, Resources, ResultMode, ResultScan, RunSpec, Workload,
 };
@@ -31,6 +32,7 @@ fn effective() -> EffectiveSpec {
         annotations: BTreeMap::new(),
         result_mode: ResultMode::Required,
         result_scan: ResultScan::LastObject,
+        result_dialect: None,
         tmp_size: None,
     }
 }

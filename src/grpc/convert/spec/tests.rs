@@ -58,7 +58,11 @@ fn everything() -> RunSpec {
         queue_name: Some("batch".to_owned()),
         labels: strings(&[("team", "a")]),
         annotations: strings(&[("note", "b")]),
-        result: ResultRule { mode: Some(ResultMode::Required), scan: Some(ResultScan::Off) },
+        result: ResultRule {
+            mode: Some(ResultMode::Required),
+            scan: Some(ResultScan::Off),
+            dialect: Some(OneDialect::PythonLiteral),
+        },
         tmp_size: Some("0".to_owned()),
     }
 }
@@ -138,14 +142,21 @@ fn all_that_is_wrong_is_told_at_once_with_its_path() {
         run_timeout: negative,
         retention: negative,
         network_mode: 77,
-        result: Some(v1::ResultRule { mode: 9, scan: -4 }),
+        result: Some(v1::ResultRule { mode: 9, scan: -4, dialect: v1::ResultDialect::JsonWithNan.into() }),
         ..v1::RunSpec::default()
     };
     let (_, found) = read(wire);
     let fields: Vec<_> = found.as_slice().iter().map(|violation| violation.field.as_str()).collect();
     assert_eq!(
         fields,
-        ["spec.run_timeout", "spec.retention", "spec.network_mode", "spec.result.mode", "spec.result.scan"]
+        [
+            "spec.run_timeout",
+            "spec.retention",
+            "spec.network_mode",
+            "spec.result.mode",
+            "spec.result.scan",
+            "spec.result.dialect"
+        ]
     );
     assert!(found.as_slice()[3].description.contains("RESULT_MODE_REQUIRED"));
 }

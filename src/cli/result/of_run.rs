@@ -1,0 +1,59 @@
+//! `longshore result RUN`: the result that a run gave.
+
+use super::verb::{ResultArgs, tell_warnings};
+use super::{print, read, summary};
+use crate::cli::console::Console;
+use crate::cli::error::CliError;
+use crate::cli::json::{Layout, to_json};
+use crate::cli::output::OutputFormat;
+use crate::cli::text::{clean, state_name};
+use crate::cli::{exit, find};
+use crate::proto::v1 as pb;
+
+/// Prints what the run's result is, as that of a text is printed.
+pub(super) async fn of_run(args: &ResultArgs, run: &str, sure: bool, console: &Console) -> Result<u8, CliError> {
+    if let Some(flag) = args.flag_of_text() {
+        return Err(CliError::usage(format!(
+            "{flag} is for texts, and `{run}` is a run, whose result is known; to search its output again: \
+             longshore logs {run} | longshore result {flag} … -",
+            run = clean(run)
+        )));
+    }
+    let client = args.connect.client()?;
+    let name = args.connect.run_name(run)?;
+    let found = find::with_run(&client, &name, console, async |name: &str| client.get(name).await).await;
+    let (_, run) = found.inspect_err(|_| {
+        if !sure {
+            let run = clean(run);
+            console.note(&format!("there is no file `{run}`, so that a run of this id was looked for"));
+        }
+    })?;
+    let json = read(&client, &run).await?;
+    let result = run.result.clone().unwrap_or_default();
+    if args.output == Some(OutputFormat::Json) {
+        let whole = pb::Result { json: json.clone().unwrap_or_default(), ..result };
+        console.out(to_json(&whole, "Result", Layout::Pretty)?.as_bytes()).await?;
+    } else if let Some(json) = &json {
+        tell_warnings(&result.warnings, console);
+        print(json, args.output, console).await?;
+    } else {
+        console.error(&why_none(&run, &result));
+    }
+    Ok(if json.is_some() { 0 } else { exit::NO_OBJECT })
+}
+
+/// Why there is no object.
+fn why_none(run: &pb::Run, result: &pb::Result) -> String {
+    let id = clean(crate::cli::names::typed(&run.name));
+    match result.state() {
+        pb::ResultState::Pending => format!(
+            "PENDING: the run is {}, and its result is known once it has ended: `longshore wait {id}`",
+            state_name(run.state)
+        ),
+        pb::ResultState::Unspecified => format!(
+            "no result was looked for, as the run's result rule is NONE; to search its output: \
+             `longshore logs {id} | longshore result -`"
+        ),
+        _ => summary(result),
+    }
+}

@@ -106,6 +106,7 @@ impl Submission {
             annotations: BTreeMap::new(),
             result_mode: ResultMode::None,
             result_scan: ResultScan::Off,
+            result_dialect: None,
             tmp_size: None,
         };
         Self {

@@ -217,7 +217,7 @@ fn verbs_in_words() -> String {
 fn ttl(key: &str, text: Option<&str>, faults: &mut Faults) -> Duration {
     let ttl = text.and_then(|text| faults.duration(key, text)).unwrap_or(CACHE_TTL);
     if ttl > CACHE_TTL_MAX {
-        faults.add(key, "is above 5m: so long what was revoked would still be taken");
+        faults.add(key, "is above 5m: a token that was revoked would still be accepted for that long");
     }
     ttl
 }

@@ -17,12 +17,12 @@ pub struct Quantity {
     nanos: i128,
 }
 
-/// Why a text is no quantity.
+/// Why a text is not a valid quantity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum QuantityError {
     /// Not in the notation.
     #[error(
-        "is no quantity: expected a number with an optional suffix (n, u, m, k, M, G, T, P, E, Ki, Mi, Gi, Ti, Pi, Ei or an exponent), such as `500m`, `2` or `256Mi`"
+        "is not a valid quantity: expected a number with an optional suffix (n, u, m, k, M, G, T, P, E, Ki, Mi, Gi, Ti, Pi, Ei or an exponent), such as `500m`, `2` or `256Mi`"
     )]
     Malformed,
     /// Beyond what Kubernetes counts.

@@ -150,7 +150,7 @@ impl<'a> Parser<'a> {
         }
         let key = match self.next() {
             (Token::Word(word), at) if !is_label_key(word) => {
-                return Err(format!("`{}` at byte {at} is no label key", shown(word)));
+                return Err(format!("`{}` at byte {at} is not a valid label key", shown(word)));
             }
             (Token::Word(word), _) => word.to_owned(),
             other => return Err(self.unexpected(&other, "a label key")),
@@ -232,7 +232,7 @@ fn checked_value(word: &str, at: usize) -> Result<String, String> {
     if is_label_value(word) {
         Ok(word.to_owned())
     } else {
-        Err(format!("`{}` at byte {at} is no label value", shown(word)))
+        Err(format!("`{}` at byte {at} is not a valid label value", shown(word)))
     }
 }
 
@@ -303,10 +303,10 @@ mod tests {
             ("a in (b", "the selector ends at byte 7 where `,` or `)` is expected"),
             ("a in (b c)", "`c` at byte 8 is not expected here; expected `,` or `)`"),
             ("a=(b)", "`(` at byte 2 is not expected here; expected a label value"),
-            ("-a=b", "`-a` at byte 0 is no label key"),
-            ("a=-b", "`-b` at byte 2 is no label value"),
-            ("a in (x,b/c)", "`b/c` at byte 8 is no label value"),
-            ("a>1", "`a>1` at byte 0 is no label key"),
+            ("-a=b", "`-a` at byte 0 is not a valid label key"),
+            ("a=-b", "`-b` at byte 2 is not a valid label value"),
+            ("a in (x,b/c)", "`b/c` at byte 8 is not a valid label value"),
+            ("a>1", "`a>1` at byte 0 is not a valid label key"),
         ] {
             assert_eq!(LabelSelector::parse(selector).unwrap_err(), expected, "{selector}");
         }

@@ -8,7 +8,7 @@ const NAME_MAX: usize = 255;
 /// Longest tag, in bytes.
 const TAG_MAX: usize = 128;
 
-/// Why a text is no image reference. Ends the sentence "`x` is no image reference: …".
+/// Why a text is not a valid image reference. Ends the sentence "`x` is not a valid image reference: …".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ImageFault {
     /// There is nothing.
@@ -27,7 +27,7 @@ pub enum ImageFault {
     #[error("its repository has capital letters; registries know lower case only")]
     Capitals,
     /// The registry is no domain.
-    #[error("its registry is no domain with an optional port")]
+    #[error("its registry is not a domain with an optional port")]
     Domain,
     /// The repository is not well-formed.
     #[error(

@@ -26,7 +26,7 @@ fn check_amounts(amounts: &BTreeMap<String, String>, at: &str, out: &mut Violati
             out.add(
                 field,
                 format!(
-                    "`{}` is no resource that can be asked for; use `cpu`, `memory`, `ephemeral-storage` or an extended resource such as `example.com/gpu`",
+                    "`{}` is not a resource that can be requested; use `cpu`, `memory`, `ephemeral-storage` or an extended resource such as `example.com/gpu`",
                     shown(name)
                 ),
             );
@@ -36,7 +36,10 @@ fn check_amounts(amounts: &BTreeMap<String, String>, at: &str, out: &mut Violati
         if !quantity.is_positive() {
             out.add(field, format!("`{}` is not above 0; leave it out for the default", shown(text)));
         } else if !core && !quantity.is_whole() {
-            out.add(field, format!("`{}` is no whole number; extended resources are counted in pieces", shown(text)));
+            out.add(
+                field,
+                format!("`{}` is not a whole number; extended resources are counted in pieces", shown(text)),
+            );
         } else if core && name != "cpu" {
             check_bytes(text, &field, out);
         }
@@ -78,7 +81,7 @@ pub(super) fn check_security(security: &Security, at: &str, limits: &Limits, out
     {
         out.add(
             format!("{at}.security.runtime_class_name"),
-            format!("`{}` is no name of a RuntimeClass: a DNS subdomain is expected", shown(name)),
+            format!("`{}` is not a valid RuntimeClass name: a DNS subdomain is expected", shown(name)),
         );
     }
 }
@@ -90,7 +93,7 @@ fn check_id(id: i64, field: &str, limits: &Limits, out: &mut Violations) {
         let reason = "0 is root, and every Pod must pass Pod Security `restricted`, which refuses root";
         out.add(field, format!("{reason}; {way_out}"));
     } else if !(1..=i64::from(i32::MAX)).contains(&id) {
-        out.add(field, format!("{id} is no id that Kubernetes accepts, which are 1 to 2147483647; {way_out}"));
+        out.add(field, format!("{id} is not an id that Kubernetes accepts, which are 1 to 2147483647; {way_out}"));
     } else if !(min..=max).contains(&id) {
         out.add(field, format!("{id} is outside of what this server allows; {way_out}"));
     }
@@ -147,7 +150,7 @@ pub(super) fn check_limits(limits: &Limits, at: &str, out: &mut Violations) {
         if !(1..=i64::from(i32::MAX)).contains(&id) {
             out.add(
                 format!("{at}.{name}"),
-                format!("{id} is no id that Kubernetes accepts, which are 1 to 2147483647"),
+                format!("{id} is not an id that Kubernetes accepts, which are 1 to 2147483647"),
             );
         }
     }

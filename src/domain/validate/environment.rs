@@ -42,7 +42,7 @@ pub(super) fn check_env(env: &[EnvVar], at: &str, setter: Setter, limits: &Limit
 pub(super) fn check_name(name: &str, field: &str, out: &mut Violations) -> bool {
     if !is_env_name(name) {
         let rule = "letters, digits and `_`, not starting with a digit";
-        out.add(field, format!("`{}` is no name of a variable: {rule}", shown(name)));
+        out.add(field, format!("`{}` is not a valid variable name: {rule}", shown(name)));
         return false;
     }
     if name.starts_with(RESERVED) {
@@ -67,12 +67,12 @@ fn check_source(variable: &EnvVar, at: &str, max: usize, out: &mut Violations) {
         }
         EnvSource::SecretKeyRef { name, key } => {
             if !is_dns_subdomain(name) {
-                let description = format!("`{}` is no name of a Secret: a DNS subdomain is expected", shown(name));
+                let description = format!("`{}` is not a valid Secret name: a DNS subdomain is expected", shown(name));
                 out.add(format!("{at}.secret_key_ref.name"), description);
             }
             if !is_secret_key(key) {
                 let rule = "1 to 253 of `A-Za-z0-9-_.`";
-                let description = format!("`{}` is no key of a Secret: {rule}", shown(key));
+                let description = format!("`{}` is not a valid key of a Secret: {rule}", shown(key));
                 out.add(format!("{at}.secret_key_ref.key"), description);
             }
         }

@@ -88,7 +88,7 @@ fn check_files(files: &[File], out: &mut Violations) {
             let rule = format!(
                 "1 to {FILE_PATH_MAX} bytes, relative, without empty, `.` or `..` parts, backslashes and control characters, and not beginning with `..`"
             );
-            out.add(&field, format!("`{}` is no path of a file: {rule}", shown(path)));
+            out.add(&field, format!("`{}` is not a valid file path: {rule}", shown(path)));
         } else if !seen.insert(path) {
             out.add(&field, format!("`{}` is there twice; name each file once", shown(path)));
         } else if let Some(other) = directories(path).find(|directory| paths.contains(directory)) {

@@ -14,11 +14,14 @@ pub(super) fn check_labels(labels: &BTreeMap<String, String>, at: &str, out: &mu
     for (key, value) in labels {
         let field = format!("{at}.labels[\"{}\"]", shown(key));
         if !is_label_key(key) {
-            out.add(&field, format!("`{}` is no label key: {KEY_RULE}", shown(key)));
+            out.add(&field, format!("`{}` is not a valid label key: {KEY_RULE}", shown(key)));
         }
         check_not_reserved(key, &field, out);
         if !is_label_value(value) {
-            out.add(&field, format!("`{}` is no label value: {VALUE_RULE}; or make it an annotation", shown(value)));
+            out.add(
+                &field,
+                format!("`{}` is not a valid label value: {VALUE_RULE}; or make it an annotation", shown(value)),
+            );
         }
     }
 }
@@ -33,17 +36,17 @@ pub(super) fn check_annotations(annotations: &BTreeMap<String, String>, at: &str
 
 pub(super) fn check_annotation_key(key: &str, field: &str, out: &mut Violations) {
     if !is_annotation_key(key) {
-        out.add(field, format!("`{}` is no annotation key: {KEY_RULE}", shown(key)));
+        out.add(field, format!("`{}` is not a valid annotation key: {KEY_RULE}", shown(key)));
     }
 }
 
 /// A key of a label that nodes carry; reserved prefixes are theirs to use.
 pub(super) fn check_node_label(key: &str, value: &str, field: &str, out: &mut Violations) {
     if !is_label_key(key) {
-        out.add(field, format!("`{}` is no label key: {KEY_RULE}", shown(key)));
+        out.add(field, format!("`{}` is not a valid label key: {KEY_RULE}", shown(key)));
     }
     if !is_label_value(value) {
-        out.add(field, format!("`{}` is no label value: {VALUE_RULE}", shown(value)));
+        out.add(field, format!("`{}` is not a valid label value: {VALUE_RULE}", shown(value)));
     }
 }
 

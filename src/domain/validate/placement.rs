@@ -54,7 +54,7 @@ pub(super) fn check_volumes(mounts: &[VolumeMount], at: &str, rules: &Rules, out
         let path = mount.mount_path.trim_end_matches('/');
         if !is_absolute_path(&mount.mount_path) || mount.mount_path.contains(':') {
             let rule = "absolute, without `:`, empty, `.` or `..` parts and control characters";
-            out.add(field, format!("`{}` is no path to mount at: {rule}", shown(&mount.mount_path)));
+            out.add(field, format!("`{}` is not a valid mount path: {rule}", shown(&mount.mount_path)));
         } else if is_taken(path) {
             let taken = listed(["/"].into_iter().chain(TAKEN));
             let path = shown(&mount.mount_path);
@@ -110,7 +110,7 @@ pub(super) fn check_placement(placement: &Placement, at: &str, out: &mut Violati
     {
         out.add(
             format!("{at}.placement.priority_class_name"),
-            format!("`{}` is no name of a PriorityClass: a DNS subdomain is expected", shown(name)),
+            format!("`{}` is not a valid PriorityClass name: a DNS subdomain is expected", shown(name)),
         );
     }
 }
@@ -118,7 +118,7 @@ pub(super) fn check_placement(placement: &Placement, at: &str, out: &mut Violati
 fn check_toleration(toleration: &Toleration, at: &str, out: &mut Violations) {
     let Toleration { key, match_operator, value, effect } = toleration;
     if !key.is_empty() && !is_label_key(key) {
-        out.add(format!("{at}.key"), format!("`{}` is no key of a taint", shown(key)));
+        out.add(format!("{at}.key"), format!("`{}` is not a valid taint key", shown(key)));
     }
     match match_operator.as_str() {
         "Exists" if !value.is_empty() => {
@@ -132,13 +132,13 @@ fn check_toleration(toleration: &Toleration, at: &str, out: &mut Violations) {
             );
         }
         "" | "Equal" if !is_label_value(value) => {
-            out.add(format!("{at}.value"), format!("`{}` is no value of a taint: {VALUE_RULE}", shown(value)));
+            out.add(format!("{at}.value"), format!("`{}` is not a valid taint value: {VALUE_RULE}", shown(value)));
         }
         "" | "Equal" => {}
         other => out.add(format!("{at}.match_operator"), format!("`{}` is neither `Equal` nor `Exists`", shown(other))),
     }
     if !effect.is_empty() && !EFFECTS.contains(&effect.as_str()) {
         let known = listed(EFFECTS);
-        out.add(format!("{at}.effect"), format!("`{}` is no effect; there are: {known}", shown(effect)));
+        out.add(format!("{at}.effect"), format!("`{}` is not a taint effect; there are: {known}", shown(effect)));
     }
 }

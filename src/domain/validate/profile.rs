@@ -17,7 +17,7 @@ const RUNNER_INPUT: &str = "LONGSHORE_INPUT_JSON";
 
 pub(super) fn check_profile(profile: &Profile, at: &str, out: &mut Violations) {
     if !is_dns_label(&profile.name) {
-        out.add(at, format!("`{}` is no name of a profile: a DNS label is expected", shown(&profile.name)));
+        out.add(at, format!("`{}` is not a valid profile name: a DNS label is expected", shown(&profile.name)));
     }
     match &profile.input {
         // The one name of ours that is the profile's to use: our own runners read it.
@@ -32,7 +32,7 @@ pub(super) fn check_profile(profile: &Profile, at: &str, out: &mut Violations) {
     for (i, path) in profile.overridable.iter().enumerate() {
         if !OVERRIDABLE.contains(&path.as_str()) && !ALWAYS.contains(&path.as_str()) {
             let known = listed(nearest_first(path, OVERRIDABLE));
-            let description = format!("`{}` is no field that can be overridden; there are: {known}", shown(path));
+            let description = format!("`{}` is not a field that can be overridden; there are: {known}", shown(path));
             out.add(format!("{at}.overridable[{i}]"), description);
         }
     }

@@ -80,7 +80,7 @@ fn workloads() {
             (
                 |s| app(s).image = "App".into(),
                 "spec.container.image",
-                "`App` is no image reference: its repository has capital",
+                "`App` is not a valid image reference: its repository has capital",
             ),
             (|s| app(s).command = vec!["".into()], "spec.container.command[0]", "names the program"),
             (|s| app(s).command = vec!["a".into(), "b\0".into()], "spec.container.command[1]", "NUL"),
@@ -95,8 +95,8 @@ fn workloads() {
                 "spec.container.args",
                 "take 140000 bytes together; at most 131072",
             ),
-            (|s| app(s).working_dir = Some("work".into()), "spec.container.working_dir", "no absolute path"),
-            (|s| app(s).working_dir = Some("".into()), "spec.container.working_dir", "no absolute path"),
+            (|s| app(s).working_dir = Some("work".into()), "spec.container.working_dir", "not an absolute path"),
+            (|s| app(s).working_dir = Some("".into()), "spec.container.working_dir", "not an absolute path"),
             (|s| *s = runner("sqll"), "spec.runner.profile", "no profile `sqll`; there are: `sql`, `bare`, `open`"),
             (|s| *s = runner("oben"), "spec.runner.profile", "there are: `open`, `bare`, `sql`"),
             (|s| *s = runner(""), "spec.runner.profile", "must be set; there are: `sql`, `bare`, `open`"),
@@ -231,8 +231,8 @@ fn environment() {
         &without_spec_limit(),
         Invalid,
         &[
-            (|s| s.env = vec![env("OK", ""), env("", "")], "spec.env[1].name", "`` is no name of a variable"),
-            (|s| s.env = vec![env("A-B", "")], "spec.env[0].name", "`A-B` is no name"),
+            (|s| s.env = vec![env("OK", ""), env("", "")], "spec.env[1].name", "`` is not a valid variable name"),
+            (|s| s.env = vec![env("A-B", "")], "spec.env[0].name", "`A-B` is not a valid variable name"),
             (
                 |s| s.env = vec![env("LONGSHORE_INPUT", "")],
                 "spec.env[0].name",
@@ -250,9 +250,13 @@ fn environment() {
             (
                 |s| s.env = vec![secret_env("A", "Bad", "k")],
                 "spec.env[0].secret_key_ref.name",
-                "`Bad` is no name of a Secret",
+                "`Bad` is not a valid Secret name",
             ),
-            (|s| s.env = vec![secret_env("A", "s", "")], "spec.env[0].secret_key_ref.key", "`` is no key of a Secret"),
+            (
+                |s| s.env = vec![secret_env("A", "s", "")],
+                "spec.env[0].secret_key_ref.key",
+                "`` is not a valid key of a Secret",
+            ),
         ],
     );
     accept(
@@ -292,8 +296,8 @@ fn input_and_files() {
                 "spec.input",
                 "take 921601 bytes",
             ),
-            (|s| s.files = files(&["a", "../b"]), "spec.files[1].path", "`../b` is no path of a file"),
-            (|s| s.files = files(&["/a"]), "spec.files[0].path", "`/a` is no path of a file"),
+            (|s| s.files = files(&["a", "../b"]), "spec.files[1].path", "`../b` is not a valid file path"),
+            (|s| s.files = files(&["/a"]), "spec.files[0].path", "`/a` is not a valid file path"),
             (|s| s.files = files(&["a", "b", "a"]), "spec.files[2].path", "`a` is there twice"),
             (|s| s.files = files(&["a/b", "a"]), "spec.files[0].path", "`a/b` lies below `a`, which is a file itself"),
             (|s| s.files = files(&["x", "x/y/z"]), "spec.files[1].path", "`x/y/z` lies below `x`"),
@@ -397,20 +401,24 @@ fn resource_amounts() {
             (
                 |s| s.resources.limits = map(&[("gpu", "1")]),
                 "spec.resources.limits[\"gpu\"]",
-                "no resource that can be asked for",
+                "not a resource that can be requested",
             ),
             (
                 |s| s.resources.limits = map(&[("kubernetes.io/x", "1")]),
                 "spec.resources.limits[\"kubernetes.io/x\"]",
-                "no resource",
+                "not a resource",
             ),
-            (|s| s.resources.limits = map(&[("pods", "1")]), "spec.resources.limits[\"pods\"]", "no resource"),
+            (|s| s.resources.limits = map(&[("pods", "1")]), "spec.resources.limits[\"pods\"]", "not a resource"),
             (
                 |s| s.resources.limits = map(&[("cpu", "fast")]),
                 "spec.resources.limits[\"cpu\"]",
-                "`fast` is no quantity",
+                "`fast` is not a valid quantity",
             ),
-            (|s| s.resources.requests = map(&[("cpu", "")]), "spec.resources.requests[\"cpu\"]", "`` is no quantity"),
+            (
+                |s| s.resources.requests = map(&[("cpu", "")]),
+                "spec.resources.requests[\"cpu\"]",
+                "`` is not a valid quantity",
+            ),
             (
                 |s| s.resources.requests = map(&[("memory", "0")]),
                 "spec.resources.requests[\"memory\"]",
@@ -430,7 +438,7 @@ fn resource_amounts() {
             (
                 |s| s.resources.limits = map(&[("example.com/gpu", "500m")]),
                 "spec.resources.limits[\"example.com/gpu\"]",
-                "`500m` is no whole number",
+                "`500m` is not a whole number",
             ),
         ],
     );
@@ -458,8 +466,12 @@ fn users_and_groups() {
             ),
             (|s| s.security.run_as_group = Some(0), "spec.security.run_as_group", "0 is root"),
             (|s| s.security.fs_group = Some(0), "spec.security.fs_group", "0 is root"),
-            (|s| s.security.run_as_user = Some(-1), "spec.security.run_as_user", "-1 is no id that Kubernetes accepts"),
-            (|s| s.security.run_as_user = Some(1 << 31), "spec.security.run_as_user", "2147483648 is no id"),
+            (
+                |s| s.security.run_as_user = Some(-1),
+                "spec.security.run_as_user",
+                "-1 is not an id that Kubernetes accepts",
+            ),
+            (|s| s.security.run_as_user = Some(1 << 31), "spec.security.run_as_user", "2147483648 is not an id"),
             (
                 |s| s.security.runtime_class_name = Some("G V".into()),
                 "spec.security.runtime_class_name",
@@ -532,8 +544,8 @@ fn labels_and_annotations() {
         &on_kubernetes(),
         Invalid,
         &[
-            (|s| s.labels = map(&[("a b", "")]), "spec.labels[\"a b\"]", "`a b` is no label key"),
-            (|s| s.labels = map(&[("a", "b c")]), "spec.labels[\"a\"]", "`b c` is no label value"),
+            (|s| s.labels = map(&[("a b", "")]), "spec.labels[\"a b\"]", "`a b` is not a valid label key"),
+            (|s| s.labels = map(&[("a", "b c")]), "spec.labels[\"a\"]", "`b c` is not a valid label value"),
             (
                 |s| s.labels = map(&[("longshore.dev/run", "x")]),
                 "spec.labels[\"longshore.dev/run\"]",
@@ -544,7 +556,7 @@ fn labels_and_annotations() {
                 "spec.labels[\"app.kubernetes.io/name\"]",
                 "under `kubernetes.io`",
             ),
-            (|s| s.annotations = map(&[("a/b/c", "")]), "spec.annotations[\"a/b/c\"]", "is no annotation key"),
+            (|s| s.annotations = map(&[("a/b/c", "")]), "spec.annotations[\"a/b/c\"]", "is not a valid annotation key"),
             (
                 |s| s.annotations = map(&[("kueue.x-k8s.io/x", "")]),
                 "spec.annotations[\"kueue.x-k8s.io/x\"]",
@@ -583,9 +595,13 @@ fn volumes() {
             (
                 |s| s.volumes = vec![mount("data", "d", None)],
                 "spec.volumes[0].mount_path",
-                "`d` is no path to mount at",
+                "`d` is not a valid mount path",
             ),
-            (|s| s.volumes = vec![mount("data", "/a:b", None)], "spec.volumes[0].mount_path", "is no path to mount at"),
+            (
+                |s| s.volumes = vec![mount("data", "/a:b", None)],
+                "spec.volumes[0].mount_path",
+                "is not a valid mount path",
+            ),
             (
                 |s| s.volumes = vec![mount("data", "/", None)],
                 "spec.volumes[0].mount_path",
@@ -657,12 +673,12 @@ fn placement() {
             (
                 |s| s.placement.node_selector = map(&[("-a", "b")]),
                 "spec.placement.node_selector[\"-a\"]",
-                "no label key",
+                "not a valid label key",
             ),
             (
                 |s| s.placement.node_selector = map(&[("a", "-b")]),
                 "spec.placement.node_selector[\"a\"]",
-                "no label value",
+                "not a valid label value",
             ),
             (
                 |s| s.placement.tolerations = tolerate("", "", "", ""),
@@ -677,7 +693,7 @@ fn placement() {
             (
                 |s| s.placement.tolerations = tolerate("a b", "", "", ""),
                 "spec.placement.tolerations[0].key",
-                "no key of a taint",
+                "not a valid taint key",
             ),
             (
                 |s| s.placement.tolerations = tolerate("a", "Exists", "b", ""),
@@ -687,7 +703,7 @@ fn placement() {
             (
                 |s| s.placement.tolerations = tolerate("a", "", "b c", ""),
                 "spec.placement.tolerations[0].value",
-                "no value of a taint",
+                "not a valid taint value",
             ),
             (
                 |s| s.placement.tolerations = tolerate("a", "exists", "", ""),
@@ -727,7 +743,7 @@ fn sizes_of_tmp_and_of_the_whole() {
         &on_kubernetes(),
         Invalid,
         &[
-            (|s| s.tmp_size = Some("big".into()), "spec.tmp_size", "`big` is no quantity"),
+            (|s| s.tmp_size = Some("big".into()), "spec.tmp_size", "`big` is not a valid quantity"),
             (|s| s.tmp_size = Some("-1".into()), "spec.tmp_size", "`-1` is below 0"),
             (|s| s.tmp_size = Some("100m".into()), "spec.tmp_size", "perhaps `100M` or `100Mi`"),
             // Escaped, 65,500 line ends take 131,000 bytes.
@@ -866,8 +882,8 @@ fn a_profile_that_would_lack_something_here_is_refused() {
 fn profiles_as_configured() {
     type Fault = (fn(&mut Profile), &'static str, &'static str);
     let rows: [Fault; 13] = [
-        (|p| p.name = "Sql".into(), "profiles.sql", "no name of a profile"),
-        (|p| p.input = InputDelivery::Env("A B".into()), "profiles.sql.input", "no name of a variable"),
+        (|p| p.name = "Sql".into(), "profiles.sql", "not a valid profile name"),
+        (|p| p.input = InputDelivery::Env("A B".into()), "profiles.sql.input", "not a valid variable name"),
         (|p| p.input = InputDelivery::Env("LONGSHORE_X".into()), "profiles.sql.input", "Longshore's own"),
         (|p| p.kubernetes.as_mut().unwrap().image.clear(), "profiles.sql.kubernetes.image", "must be set"),
         (
@@ -877,7 +893,7 @@ fn profiles_as_configured() {
         ),
         (|p| p.local.as_mut().unwrap().command.clear(), "profiles.sql.local.command", "must be set"),
         (|p| p.overridable.push("run_timeouts".into()), "profiles.sql.overridable[2]", "there are: `run_timeout`"),
-        (|p| p.pod_annotations.push("a b".into()), "profiles.sql.pod_annotations[1]", "no annotation key"),
+        (|p| p.pod_annotations.push("a b".into()), "profiles.sql.pod_annotations[1]", "not a valid annotation key"),
         (|p| p.defaults.env = vec![env("LONGSHORE_RUN", "")], "profiles.sql.defaults.env[0].name", "Longshore's own"),
         (
             |p| p.defaults.workload = container().workload,
@@ -915,12 +931,16 @@ fn limits_as_configured() {
         (
             |l| drop(l.default_requests.insert("cpu".into(), "x".into())),
             "limits.default_requests[\"cpu\"]",
-            "no quantity",
+            "not a valid quantity",
         ),
         (|l| drop(l.default_limits.remove("memory")), "limits.default_limits[\"memory\"]", "must be set"),
-        (|l| drop(l.max_limits.insert("cpu".into(), "1.2.3".into())), "limits.max_limits[\"cpu\"]", "no quantity"),
+        (
+            |l| drop(l.max_limits.insert("cpu".into(), "1.2.3".into())),
+            "limits.max_limits[\"cpu\"]",
+            "not a valid quantity",
+        ),
         (|l| l.default_tmp_size = "-1".into(), "limits.default_tmp_size", "below 0"),
-        (|l| l.min_user = 0, "limits.min_user", "0 is no id"),
+        (|l| l.min_user = 0, "limits.min_user", "0 is not an id"),
         (|l| l.default_user = 0, "limits.default_user", "not within"),
     ];
     let limits = crate::domain::profile::Limits::default();

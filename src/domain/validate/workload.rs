@@ -118,7 +118,7 @@ pub(super) fn check_image(image: &str, field: &str, out: &mut Violations) {
     if image.is_empty() {
         out.add(field, "must be set: the reference of an image, such as `registry.example/app:v1`");
     } else if let Err(fault) = check_image_reference(image) {
-        out.add(field, format!("`{}` is no image reference: {fault}", shown(image)));
+        out.add(field, format!("`{}` is not a valid image reference: {fault}", shown(image)));
     }
 }
 
@@ -133,6 +133,6 @@ pub(super) fn check_working_dir(path: Option<&str>, field: &str, out: &mut Viola
     if let Some(path) = path
         && !is_absolute_path(path)
     {
-        out.add(field, format!("`{}` is no absolute path without empty, `.` or `..` parts", shown(path)));
+        out.add(field, format!("`{}` is not an absolute path without empty, `.` or `..` parts", shown(path)));
     }
 }

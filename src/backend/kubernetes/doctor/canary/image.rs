@@ -104,7 +104,7 @@ fn fix(profile: &str, program: &KubernetesProfile, reason: &str) -> String {
          has: `kind load docker-image {image}`; k3s: `k3s ctr images import FILE`"
     );
     match reason {
-        "InvalidImageName" => format!("profiles.{profile}.kubernetes.image is no image reference: correct it"),
+        "InvalidImageName" => format!("profiles.{profile}.kubernetes.image is not a valid image reference: correct it"),
         "ErrImageNeverPull" => format!(
             "profiles.{profile}.kubernetes.image_pull_policy is Never, and the node does not have it: put it on every \
              node ({load})"

@@ -62,7 +62,7 @@ limits = { memory = "lots" }
         place(1) + "lisen: is not a key here; did you mean `listen`?",
         place(2) + "drain_timeout: `soon` is not a duration",
         place(4) + "limits.max_run_timout: is not a key here; did you mean `max_run_timeout`?",
-        place(5) + "limits.max_user: invalid type",
+        place(5) + "limits.max_user: is not a whole number, but boolean",
         place(7) + "profiles.x.kubernetes.imag: is not a key here; did you mean `image`?",
         place(8) + "profiles.y.kubernetes.image: is not set",
         place(11) + "profiles.z.local.comand: is not a key here; did you mean `command`?",

@@ -91,7 +91,7 @@ impl<'i> Typed<'i> {
         };
         let key = shown(&path);
         let message = match unknown(error.message()) {
-            None => error.message().to_owned(),
+            None => plain(error.message()),
             Some((wrong, known)) => match nearest(wrong, &known) {
                 Some(near) => {
                     self.meant.push(match key.rsplit_once('.') {
@@ -235,6 +235,29 @@ fn line_of(table: &DeTable<'_>, key: &str) -> Option<usize> {
     }
 }
 
+/// serde's message without words of our code.
+fn plain(message: &str) -> String {
+    if message == "invalid socket address syntax" {
+        return "is not an address such as 127.0.0.1:7420".to_owned();
+    }
+    let wrong = message.strip_prefix("invalid type: ").or_else(|| message.strip_prefix("invalid value: "));
+    let Some((found, expected)) = wrong.and_then(|rest| rest.rsplit_once(", expected ")) else {
+        return message.to_owned();
+    };
+    let expected = match expected {
+        "i64" => "a whole number",
+        "usize" => "a whole number that is not negative",
+        "a boolean" => "`true` or `false`",
+        "a sequence" => "a list",
+        "socket address" => "an address such as \"127.0.0.1:7420\"",
+        "path string" => "a path",
+        "a map" => "a table",
+        structure if structure.starts_with("struct ") => "a table",
+        other => other,
+    };
+    format!("is not {expected}, but {found}")
+}
+
 /// The key that serde's message says is unknown, and all known ones.
 fn unknown(message: &str) -> Option<(&str, Vec<&str>)> {
     let (wrong, known) = message.strip_prefix("unknown field `")?.split_once('`')?;
@@ -281,11 +304,11 @@ zzz = 1
         found.sort();
         let wanted = [
             (1, "lisen", "is not a key here; did you mean `listen`?"),
-            (2, "insecure_no_auth", "invalid type: string \"yes\", expected a boolean"),
+            (2, "insecure_no_auth", "is not `true` or `false`, but string \"yes\""),
             (5, "limits.max_run_timout", "is not a key here; did you mean `max_run_timeout`?"),
-            (6, "limits.default_user", "invalid type: string \"root\", expected i64"),
+            (6, "limits.default_user", "is not a whole number, but string \"root\""),
             (9, "profiles.x.kubernetes.imag", "is not a key here; did you mean `image`?"),
-            (10, "profiles.x.kubernetes.args", "invalid type: integer `1`, expected a string"),
+            (10, "profiles.x.kubernetes.args", "is not a string, but integer `1`"),
             (13, "profiles.x.defaults.volumes[0].mount", "is not a key here; did you mean `mount_path`?"),
             (18, "authorization.rules[1].user", "is not a key here; did you mean `users`?"),
             (
@@ -296,6 +319,25 @@ zzz = 1
         ];
         let wanted = wanted.map(|(line, key, message)| (line, key.to_owned(), message.to_owned()));
         assert_eq!(found, wanted, "{found:#?}");
+    }
+
+    #[test]
+    fn types_are_named_as_the_file_has_them() {
+        let text = "listen = \"here\"\nlimits = 3\n[profiles]\nx = \"y\"\n[volumes.v]\nread_only = 1\n[local]\nstate_dir = 1\n";
+        let mut found = faults(&format!("{text}[tls]\ncert_file = []\n[authorization]\nrules = \"all\"\n"));
+        found.sort();
+        for ((line, key, message), wanted) in found.iter().zip([
+            "is not an address such as 127.0.0.1:7420",
+            "is not a table, but integer `3`",
+            "is not a table, but string \"y\"",
+            "is not `true` or `false`, but integer `1`",
+            "is not a path, but integer `1`",
+            "is not a path, but sequence",
+            "is not a list, but string \"all\"",
+        ]) {
+            assert_eq!(message, wanted, "{line}: {key}");
+        }
+        assert_eq!(found.len(), 7, "{found:?}");
     }
 
     #[test]

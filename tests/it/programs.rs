@@ -14,6 +14,7 @@ use crate::doctor::{doctor, findings};
 use crate::support::client::Client;
 use crate::support::daemon::Daemon;
 use crate::support::spec::runner;
+use crate::support::wait::until;
 
 /// A directory as somebody has one at home, with a configuration in it.
 struct Home(TempDir);
@@ -119,6 +120,14 @@ async fn broken_programs_are_named(bwrap: &str) {
         assert!(message.contains(what) && way_out.contains(fix), "{name}: {message} | {way_out}");
         assert_names(&client.run(runner(name)).await, [what, fix]);
     }
+    // The log says so from the start.
+    until("the checks of the start", async || {
+        let log = daemon.output();
+        let is_named = |name: &str| log.contains(&format!("\"subject\":\"profile {name}\""));
+        BROKEN.iter().all(|(name, ..)| is_named(name)).then_some(())
+    })
+    .await;
+    assert!(!daemon.output().contains("\"subject\":\"profile fine\""));
     // Named by a path from the configuration file's directory.
     let run = client.run(runner("fine")).await;
     assert_eq!(run.state(), RunState::Succeeded, "{run:?}");

@@ -1,5 +1,5 @@
-//! The cheap checks at start, in the background: whoever starts a daemon is told in its log what
-//! would fail later.
+//! The cheap checks at start, in the background: the log of a daemon says from the start what would
+//! fail later.
 
 use std::time::Duration;
 
@@ -7,8 +7,11 @@ use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::{Choice, Config, Extent, Finding, Machine, certificates, choose, examination, kubernetes_config};
+use super::{
+    Choice, Config, Extent, Finding, Machine, certificates, choose, examination, kubernetes_config, local_config,
+};
 use crate::backend::kubernetes::doctor::examine;
+use crate::backend::local::doctor::examine_configured;
 use crate::runtime::finding::Status;
 
 /// Before a cluster that did not answer is asked again; doubled each time.
@@ -16,11 +19,20 @@ const FIRST_PAUSE: Duration = Duration::from_secs(2);
 /// No pause is longer.
 const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 
-/// Certificates, whatever the backend, and what a cluster can be asked at little cost, until it has
-/// answered once. Ends early when `stop` is cancelled.
+/// Certificates, whatever the backend; on this machine what of the configuration does not fit it; and
+/// what a cluster can be asked at little cost, until it has answered once. Ends early when `stop` is
+/// cancelled.
 pub(in crate::app) async fn at_start(config: Config, stop: CancellationToken) {
     let mut findings = certificates(&config, Machine::Daemons);
     findings.iter().for_each(tell);
+    if let (Ok((Choice::Machine, _)), Ok(local)) = (choose(&config), local_config(&config)) {
+        let configured = examine_configured(&local, &config.profiles, &config.limits).await;
+        // A profile that is for another backend is no news.
+        let wrong = configured.into_iter().filter(|finding| finding.status >= Status::Warning);
+        let before = findings.len();
+        findings.extend(wrong);
+        findings.iter().skip(before).for_each(tell);
+    }
     if let Ok((Choice::Cluster { in_cluster }, _)) = choose(&config) {
         let examination = examination(&config, Extent::Start, stop.clone());
         let ask = || -> BoxFuture<'_, Vec<Finding>> {

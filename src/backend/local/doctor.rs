@@ -24,10 +24,32 @@ pub async fn examine(config: &LocalConfig, profiles: &BTreeMap<String, Profile>,
     let mut findings = vec![judge_state(&config.root), isolation];
     findings.push(match Bell::hang() {
         Ok(_) => Finding::ok(INOTIFY, "this user", "output is followed as it is written"),
-        Err(error) => Finding::warning(INOTIFY, "this user", format!("not to be had, so output is polled: {error}"))
-            .fix("raise fs.inotify.max_user_instances: sysctl fs.inotify.max_user_instances=1024"),
+        Err(error) => {
+            Finding::warning(INOTIFY, "this user", format!("it is not available, so output is polled: {error}"))
+                .fix("raise fs.inotify.max_user_instances: sysctl fs.inotify.max_user_instances=1024")
+        }
     });
-    findings.extend(config.volumes.iter().filter_map(|(name, volume)| judge_volume(name, volume)));
+    findings.extend(judge_configured(config, sandbox, profiles, limits));
+    findings
+}
+
+/// What of the configuration does not fit this machine: volumes and programs of profiles.
+pub async fn examine_configured(
+    config: &LocalConfig,
+    profiles: &BTreeMap<String, Profile>,
+    limits: &Limits,
+) -> Vec<Finding> {
+    let (_, sandbox) = judge_sandbox(config).await;
+    judge_configured(config, sandbox, profiles, limits)
+}
+
+fn judge_configured(
+    config: &LocalConfig,
+    sandbox: Option<Sandbox>,
+    profiles: &BTreeMap<String, Profile>,
+    limits: &Limits,
+) -> Vec<Finding> {
+    let mut findings: Vec<_> = config.volumes.iter().filter_map(|(name, volume)| judge_volume(name, volume)).collect();
     let launcher = Launcher {
         executable: config.executable.to_string_lossy().into_owned(),
         path: config.path.clone(),

@@ -110,18 +110,17 @@ impl Look<'_> {
 
     /// Looks for a name in `$PATH`, as `execvp` does.
     fn find(&self, subject: &str, name: &str, depth: usize) -> Result<PathBuf, Fault> {
-        let mut denied = None;
+        // One that can't be executed does not end the search.
+        let mut first = None;
         let mut hidden = None;
         for path in std::env::split_paths(self.path).map(|dir| dir.join(name)) {
             match self.sight.follow(&path) {
                 Ok(Seen::Unknown) => return Ok(path),
-                Ok(Seen::There { host, metadata, .. }) if metadata.is_file() => {
-                    if self.sight.may_execute(&host, &metadata) {
-                        self.check(subject, &path, depth)?;
-                        return Ok(path);
-                    }
-                    denied.get_or_insert(path);
-                }
+                Ok(Seen::There { metadata, .. }) if metadata.is_file() => match self.check(subject, &path, depth) {
+                    Ok(()) => return Ok(path),
+                    Err(fault) if fault.certain => return Err(fault),
+                    Err(fault) => drop(first.get_or_insert(fault)),
+                },
                 Ok(_) => {}
                 Err(_) if self.sight.sandboxed && path.is_file() => {
                     hidden.get_or_insert(path);
@@ -129,8 +128,8 @@ impl Look<'_> {
                 Err(_) => {}
             }
         }
-        if let Some(path) = denied {
-            self.check(subject, &path, depth)?;
+        if let Some(fault) = first {
+            return Err(fault);
         }
         let mut what = format!("{subject} is not found: no such file in any directory of PATH ({})", self.path);
         if let Some(path) = &hidden {

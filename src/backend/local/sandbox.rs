@@ -170,8 +170,10 @@ impl Sandbox {
                 push(&mut list, &["--tmpfs", hidden.trim_end_matches('/')]);
             }
         }
-        let is_there =
-            |path: &str| bound.iter().any(|(source, target)| source == target && Path::new(path).starts_with(target));
+        let is_there = |path: &str| {
+            let path = Path::new(path);
+            self.sees(path) || bound.iter().any(|(source, target)| source == target && path.starts_with(target))
+        };
         for path in view.visible.iter().filter(|path| !is_there(path)) {
             self.open_way(&mut list, path);
             push(&mut list, &["--ro-bind", path, path]);
@@ -392,11 +394,12 @@ mod tests {
 
     #[test]
     fn a_file_is_bound_by_itself_unless_its_directory_is() {
-        let visible = vec!["/srv/app/run.py".to_owned(), "/opt/tool".to_owned()];
+        let visible = ["/srv/app/run.py", "/opt/tool", "/bin/sh"].map(str::to_owned).to_vec();
         let mount = Mount { source: "/srv/app".to_owned(), target: "/srv/app".to_owned(), read_only: true };
         let list = sandbox().command(&View { visible: visible.clone(), volumes: vec![mount], ..view() });
         assert!(!has(&list, &["--ro-bind", "/srv/app/run.py"]) && has(&list, &["--ro-bind", "/srv/app", "/srv/app"]));
         assert!(has(&list, &["--ro-bind", "/opt/tool", "/opt/tool"]));
+        assert!(!has(&list, &["--ro-bind", "/bin/sh"]), "the system has it, behind a link");
         assert!(has(&sandbox().command(&View { visible, ..view() }), &["--ro-bind", "/srv/app/run.py"]));
     }
 

@@ -76,9 +76,11 @@ fn what_can_be_executed() {
             look(&sight, PATH).program(program).unwrap_or_else(|fault| panic!("{program}: {fault:?}"));
         }
     }
-    let dir = files.at("");
-    let path = format!("/no/such:{}", dir.display());
-    assert_eq!(look(&plain(), &path).program("ok.sh").unwrap(), files.at("ok.sh"));
+    // Those before it in PATH cannot be executed.
+    files.script("a/ok.sh", "#!/no/such/interpreter\n");
+    files.write("b/ok.sh", "#!/bin/sh\n", 0o644);
+    let path = ["a", "b", ""].map(|dir| files.at(dir).display().to_string()).join(":");
+    assert_eq!(look(&plain(), &format!("/no/such:{path}")).program("ok.sh").unwrap(), files.at("ok.sh"));
 }
 
 #[test]

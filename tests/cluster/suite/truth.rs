@@ -105,7 +105,8 @@ async fn an_eviction_is_told_in_its_words_while_it_lasts() {
         let pod = client.get(&run.name).await.attempts.remove(0).pod;
         let evict = case.api::<Pod>();
         let told = client.wait_until(&run.name, "being ended", |run| run.state() == RunState::Finishing);
-        let (told, evicted) = futures::join!(told, evict.evict(&pod, &EvictParams::default()));
+        let params = EvictParams::default();
+        let (told, evicted) = futures::join!(told, evict.evict(&pod, &params));
         evicted.expect("evict");
         assert!(told.message.contains("EvictionByEvictionAPI"), "{}", told.message);
         let run = client.wait_terminal(&run.name).await;
@@ -119,10 +120,10 @@ async fn an_eviction_is_told_in_its_words_while_it_lasts() {
 async fn an_own_limit_is_the_callers() {
     on_cluster("an_own_limit_is_the_callers", async |case| {
         let text = "dd if=/dev/zero of=/tmp/x bs=1M count=30; sleep 120";
-        let run = case.client().await.run(RunSpec { tmp_size: "10Mi".to_owned(), ..script(text) }).await;
+        let run = case.client().await.run(RunSpec { tmp_size: Some("10Mi".to_owned()), ..script(text) }).await;
         assert_eq!((run.state(), reason(&run)), (RunState::Failed, Some(FailureReason::EphemeralStorage)), "{run:?}");
         let failure = run.failure.expect("a failure");
-        assert_eq!((failure.class(), failure.retryable), (FailureClass::User, false));
+        assert_eq!((failure.failure_class(), failure.retryable), (FailureClass::User, false));
     })
     .await;
 }

@@ -230,6 +230,9 @@ impl Page {
         if rows > ROWS_SHOWN {
             self.line(&format!("… and {} rows more: -o json has them all", rows - ROWS_SHOWN));
         }
+        for warning in result::warnings(json) {
+            self.line(&format!("warning: {warning}"));
+        }
     }
 
     fn failure(&mut self, failure: &pb::Failure) {
@@ -303,6 +306,9 @@ mod tests {
         let text = described(format!("{{\"columns\":[\"n\"],\"rows\":[{}]}}", rows.join(",")));
         assert!(text.contains("│ 119 │\n└") && !text.contains("│ 120 │"), "{text}");
         assert!(text.contains("… and 5 rows more"), "{text}");
+        let warned =
+            described(r#"{"columns":["n"],"rows":[[1]],"warnings":[{"message":"n is odd"},"so is m"]}"#.into());
+        assert!(warned.ends_with("┘\nwarning: n is odd\nwarning: so is m\n"), "{warned}");
         assert!(described("{\"n\":1}".into()).ends_with("\n{\"n\":1}\n"));
     }
 

@@ -132,6 +132,16 @@ pub(super) fn told_error(json: &str) -> Option<String> {
     }
 }
 
+/// What the runner warns of in its result: each member of `warnings`, a text or an object with a `message`.
+pub(super) fn warnings(json: &str) -> Vec<String> {
+    let members = raw::member(json, "warnings").and_then(raw::elements).unwrap_or_default();
+    let text = |member: &str| {
+        let value: Value = serde_json::from_str(member).ok()?;
+        value.as_str().or_else(|| value.get("message")?.as_str()).map(clean)
+    };
+    members.into_iter().filter_map(text).map(|text| text.to_string()).collect()
+}
+
 /// What a cell shows of a JSON value: a string's text, nothing of null, and numbers with their digits.
 fn cell(value: &str) -> String {
     match value {

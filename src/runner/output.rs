@@ -1,4 +1,5 @@
-//! How a runner's result leaves the process: the result file, one line of stdout, and the wait for the pipe to empty.
+//! How a runner's result leaves the process: the result file and one line of stdout; and, if it is not in the file, the
+//! wait for the pipe to empty.
 
 use std::io::{self, Write};
 use std::os::fd::AsFd;
@@ -34,18 +35,26 @@ pub(super) async fn deliver(env: &RunnerEnv, object: &str) -> bool {
     let small = object.len() <= SMALL_RESULT_BYTES;
     let in_file = small && env.result_path.as_deref().is_some_and(|path| write_result_file(path, object));
 
-    // Lines of stderr that are still on their way could end up between the pieces of a long result line.
-    drain(io::stderr(), DRAIN_LIMIT).await;
+    if !small {
+        // Lines of stderr that are still on their way could end up between the pieces of a long result line.
+        drain(io::stderr(), DRAIN_LIMIT).await;
+    }
     let marker = env.marker.as_deref().filter(|_| small).unwrap_or_default();
     let printed = print_line(&mut io::stdout().lock(), marker, object);
     if let Err(error) = &printed {
         note(&mut io::stderr(), format_args!("the result could not be printed: {error}"));
     }
 
-    if drain(io::stdout(), DRAIN_LIMIT).await | drain(io::stderr(), DRAIN_LIMIT).await {
+    settle(in_file, io::stdout(), io::stderr()).await;
+    in_file || printed.is_ok()
+}
+
+/// Waits until what was printed has been read. What is in the result file can't be lost on its way through a pipe, so
+/// then there is nothing to wait for.
+async fn settle(in_file: bool, out: impl AsFd, err: impl AsFd) {
+    if !in_file && (drain(out, DRAIN_LIMIT).await | drain(err, DRAIN_LIMIT).await) {
         sleep(DRAIN_PAUSE).await;
     }
-    in_file || printed.is_ok()
 }
 
 /// One line for people. A closed stderr is no reason to fail a run.
@@ -116,6 +125,17 @@ mod tests {
         let (_read, write) = rustix::pipe::pipe().unwrap();
         rustix::io::write(&write, b"x").unwrap();
         assert!(drain(&write, Duration::from_millis(20)).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_waited_for_once_the_result_is_in_its_file() {
+        let (_read, write) = rustix::pipe::pipe().unwrap();
+        rustix::io::write(&write, b"x").unwrap();
+        let start = Instant::now();
+        settle(true, &write, &write).await;
+        assert_eq!(start.elapsed(), Duration::ZERO);
+        settle(false, &write, &write).await;
+        assert!(start.elapsed() >= DRAIN_LIMIT);
     }
 
     #[tokio::test]

@@ -162,6 +162,11 @@ fn json_to_csv(input: Input) -> Result<(Vec<u8>, HashSet<String>), CsvError> {
             .collect::<Result<_, _>>()
             .map_err(|error| fault(&error))?,
     };
+    if let ([Row(members)], Some(b'{')) = (rows.as_slice(), text.trim_ascii_start().first())
+        && let Some((name, _)) = members.iter().find(|(_, value)| is_array_of_objects(value.get()))
+    {
+        return Err(fault(&format!("it is one object, whose member {name:?} has the rows; give that array alone")));
+    }
     let mut columns: Vec<String> = Vec::new();
     let mut places: HashMap<String, usize> = HashMap::new();
     for (name, _) in rows.iter().flat_map(|Row(members)| members) {
@@ -192,6 +197,10 @@ fn json_to_csv(input: Input) -> Result<(Vec<u8>, HashSet<String>), CsvError> {
         write_record(&mut csv, record.iter().map(String::as_str));
     }
     Ok((csv, strings))
+}
+
+fn is_array_of_objects(value: &str) -> bool {
+    value.strip_prefix('[').is_some_and(|rest| rest.trim_start().starts_with('{'))
 }
 
 fn write_record<'a>(csv: &mut Vec<u8>, fields: impl Iterator<Item = &'a str>) {
@@ -229,7 +238,7 @@ mod tests {
 
     #[test]
     fn what_is_no_table_is_explained() {
-        for text in ["[1, 2]", "[]", "{}", "[{\"a\": 1}", "[a],b\n1,2\n", "{\"a\": 1} x"] {
+        for text in ["{\"rows\": [ {\"a\": 1}]}", "[1, 2]", "[]", "{}", "[{\"a\": 1}", "[a],b\n1,2\n", "{\"a\": 1} x"] {
             let error = converted(text).unwrap_err();
             assert!(error.contains("can't be read as a table") && error.contains("set header"), "{text}: {error}");
         }

@@ -14,7 +14,7 @@ use sqlparser::ast::{
     TableFactor, TableWithJoins, UnaryOperator, Value, Visit, VisitMut, Visitor, VisitorMut,
 };
 
-use self::kind::{Names, number_literal, string_literal};
+use self::kind::{Names, boolean_literal, number_literal, string_literal};
 use super::error::{RunError, shorten};
 use super::functions::{CALCULATE, CAST, TRUTH, truth_of};
 use super::policy::{on_deep_stack, parse_query};
@@ -124,7 +124,11 @@ impl VisitorMut for Rewriter {
                 _ if is_comparison(op) => self.comparison(left, &op.to_string(), right),
                 _ => {}
             },
-            Expr::UnaryOp { op: UnaryOperator::Not, expr } => self.condition(expr),
+            Expr::UnaryOp { op: UnaryOperator::Not, expr }
+            | Expr::IsTrue(expr)
+            | Expr::IsFalse(expr)
+            | Expr::IsNotTrue(expr)
+            | Expr::IsNotFalse(expr) => self.condition(expr),
             Expr::UnaryOp { op: UnaryOperator::Minus, expr: inner } if self.names.kind(inner).is_text() => {
                 let arguments = vec![string("-".into()), number("0"), take(inner)];
                 self.replace(expr, call(CALCULATE, arguments));
@@ -284,6 +288,11 @@ impl Rewriter {
                     format!("its values are written YYYY-MM-DD, so comparing it with '{literal}' is not by date");
                 self.warn(&one.clone(), shorten(text, 200));
             }
+        }
+        match (boolean_literal(a), boolean_literal(b)) {
+            (false, true) => self.condition(a),
+            (true, false) => self.condition(b),
+            _ => {}
         }
         for swapped in [false, true] {
             let (one, other) = if swapped { (&*b, &mut *a) } else { (&*a, &mut *b) };

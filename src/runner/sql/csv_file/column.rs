@@ -13,7 +13,7 @@ const EXACT_IN_FLOAT: u64 = 1 << 53;
 
 /// So many different decimals are remembered to find two writings of one number. Identifiers such as versions have
 /// few; a column with more is one of measurements.
-const SPELLINGS: usize = 4096;
+const SPELLINGS: usize = 1024;
 
 /// The type of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -209,6 +209,11 @@ pub(super) fn number_literal(expr: &Expr) -> bool {
     }
 }
 
+/// Whether it is TRUE or FALSE as it is written.
+pub(super) fn boolean_literal(expr: &Expr) -> bool {
+    matches!(expr, Expr::Value(value) if matches!(value.value, Value::Boolean(_)))
+}
+
 /// The text that it is as it is written.
 pub(super) fn string_literal(expr: &Expr) -> Option<&str> {
     match expr {

@@ -50,6 +50,8 @@ async fn what_sqlite_would_mistake_is_put_otherwise() {
             "select count(*) filter (where s) from t join t u on t.s",
             "SELECT count(*) FILTER (WHERE longshore_truth(s)) FROM t JOIN t u ON longshore_truth(t.s)",
         ),
+        ("select n from t where s = true", "SELECT n FROM t WHERE longshore_truth(s) = true"),
+        ("select n from t where s is not true", "SELECT n FROM t WHERE longshore_truth(s) IS NOT TRUE"),
         ("select case when s then 1 end from t", "SELECT CASE WHEN longshore_truth(s) THEN 1 END FROM t"),
         ("select n from t where active = 'true'", "SELECT n FROM t WHERE active = 1"),
         ("select n from t where 'No' <> active", "SELECT n FROM t WHERE 0 <> active"),

@@ -76,6 +76,10 @@ pub trait Runs: Send + Sync {
 /// Reads the output of runs.
 #[async_trait]
 pub trait Logs: Send + Sync {
+    /// Whether the start of a log is taken away while its program writes on, so that whoever opens it
+    /// late may get its end only.
+    fn rotates(&self) -> bool;
+
     /// Opens the output of one attempt's container.
     ///
     /// Without `follow` the stream ends at the end of what is there; with it, when the backend
@@ -122,6 +126,9 @@ pub struct LogOptions {
     pub from: Option<LogPosition>,
     /// Whether to wait for more.
     pub follow: bool,
+    /// Whether the log's file ended at `from`, and the program has ended too, so that a later file
+    /// goes on just there.
+    pub at_file_end: bool,
 }
 
 /// What a log stream yields.
@@ -272,6 +279,14 @@ pub enum BackendError {
         /// Why.
         #[source]
         source: std::io::Error,
+    },
+    /// Where a log should be, the backend answers that it can't read it.
+    #[error("{what}: its node answers: {message}")]
+    Unreadable {
+        /// What was tried.
+        what: String,
+        /// In the backend's own words.
+        message: String,
     },
     /// What was found can't be what we wrote.
     #[error("{what} is not readable: {message}")]

@@ -294,6 +294,10 @@ impl Runs for Handle {
 
 #[async_trait]
 impl Logs for Handle {
+    fn rotates(&self) -> bool {
+        false
+    }
+
     async fn open(
         &self,
         source: &LogSource,

@@ -17,6 +17,7 @@ pub(super) enum Paint {
     Red,
     Yellow,
     Bold,
+    Dim,
 }
 
 /// Where output goes. Data goes through tokio, so that a slow reader does not keep Ctrl-C from being heard.
@@ -229,6 +230,7 @@ fn painted(text: &str, paint: Paint, color: bool) -> String {
         Paint::Red => "31",
         Paint::Yellow => "33",
         Paint::Bold => "1",
+        Paint::Dim => "2",
     };
     if color { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
 }

@@ -6,17 +6,14 @@ use jiff::Timestamp;
 
 mod resume;
 mod split;
+mod whole;
 
 pub use resume::{Resume, Resumed, since_seconds};
 pub use split::{CriSplitter, TimestampedSplitter, cri_line};
+pub use whole::{Beginning, Lag, SHORT_BYTES, SHORT_RUN, Start, is_next_file};
 
 /// Longest piece, in bytes: longer lines come in several.
 pub const PIECE_MAX_BYTES: usize = 16 * 1024;
-
-/// Set in [`LogPiece::ordinal`] of a line that the backend put in without a time, such as the
-/// kubelet's own `failed to watch file …`. Such a line is not in the log when that is read again,
-/// so its place is told as "just after the line that has the rest of the ordinal".
-pub const UNSTAMPED: u32 = 1 << 31;
 
 /// Which of the program's streams a line came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -32,8 +29,8 @@ pub enum LogStream {
 pub struct LogPiece {
     /// When the runtime received the line; the same for all parts of it.
     pub time: Timestamp,
-    /// How many lines with the same time stand before this line (see also [`UNSTAMPED`]). Not only
-    /// directly before it: the two streams' lines are not in the order of their times.
+    /// How many lines with the same time stand before this line. Not only directly before it: the two
+    /// streams' lines are not in the order of their times.
     pub ordinal: u32,
     /// Where in the line `data` begins, in bytes.
     pub offset: u64,
@@ -59,12 +56,6 @@ impl LogPiece {
             line_done: self.ends_line,
             check: self.check,
         }
-    }
-
-    /// Whether the backend put this line in itself, without a time: not the program's output.
-    #[must_use]
-    pub fn is_unstamped(&self) -> bool {
-        self.ordinal & UNSTAMPED != 0
     }
 
     /// Whether the program's line goes on in the next piece of the same stream.

@@ -1,7 +1,6 @@
 //! Streaming output to callers: from the hub's feed while it is followed, by an own read to catch
 //! up or without `follow`.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::access::stale;
-use super::feed::{FeedEnd, Hub, Taken, Tally};
+use super::feed::{CHUNK_ITEMS, Chunk, Feed, FeedEnd, Gate, Hub, Taken, Tally, beginning, until_failure};
 use super::metrics::LogReader;
 use super::results::source_of;
 use super::table::Observed;
@@ -21,10 +20,9 @@ use super::{
 use crate::backend::{BackendError, LogItem, LogOptions, LogSource};
 use crate::domain::access::Verb;
 use crate::domain::cursor::LogCursor;
-use crate::domain::facts::AttemptFacts;
-use crate::domain::log::{
-    CHECK_START, LogGap, LogGapCause, LogPiece, LogPosition, LogStream, LogTruncationCause, check,
-};
+use crate::domain::facts::{AttemptFacts, RunFacts};
+use crate::domain::failure::{Failure, FailureReason};
+use crate::domain::log::{Beginning, LogGap, LogGapCause, LogPosition};
 use crate::domain::violation::{Violation, Violations};
 use crate::runtime::task;
 
@@ -34,12 +32,16 @@ const EVENT_BYTES: usize = 64 * 1024;
 const EVENTS: usize = 4;
 /// How long a stream may be silent.
 const HEARTBEAT: Duration = Duration::from_secs(10);
-/// Bytes that are kept to give the last lines.
-const TAIL_BYTES: usize = 8 * 1024 * 1024;
-/// What a kept line costs beside its bytes.
-const LINE_BYTES: usize = 128;
-/// How long who has caught up waits for the follow to come up with it.
-const COME_UP: Duration = Duration::from_millis(250);
+/// How long who has read to the end waits for the feed to be there too.
+const COME_UP: Duration = Duration::from_secs(2);
+
+mod show;
+mod tail;
+#[cfg(test)]
+mod tests;
+
+use show::is_asked_for;
+use tail::{LastLines, Tail};
 
 impl Engine {
     /// Streams output; see [`LogQuery`]. The stream ends in exactly one `End` or `Reconnect`, or in
@@ -58,20 +60,7 @@ impl Engine {
         let follow =
             self.inner.table.follow(&query.name).ok_or_else(|| EngineError::RunNotFound(query.name.clone()))?;
         let (events, stream) = mpsc::channel(EVENTS);
-        let streamer = Streamer {
-            hub: self.inner.hub.clone(),
-            run_uid: observed.facts.uid.clone(),
-            marker: observed.facts.submission.result_marker.clone(),
-            marked: false,
-            attempt: start.attempt,
-            position: start.position,
-            sent: start.position,
-            left: query.limit_bytes.filter(|limit| *limit > 0),
-            tally: Some(Tally::default()).filter(|_| matches!(query.start, LogStart::Beginning)),
-            query,
-            follow,
-            events,
-        };
+        let streamer = Streamer::new(self.inner.hub.clone(), &observed.facts, &start, query, follow, events);
         let (drain, until) = (self.inner.drain.clone(), caller.until);
         let follower = streamer.query.follow.then(|| self.inner.metrics.follower());
         task::spawn("log-stream", async move {
@@ -145,6 +134,15 @@ fn begin(observed: &Observed, query: &LogQuery, split_streams: bool) -> Result<S
     Ok(Start { attempt, position })
 }
 
+/// What a read beside the feed came to.
+enum Beside {
+    /// It is where the feed is: at this place.
+    Place(u64),
+    /// As many bytes as were asked for.
+    Limit,
+    End(FeedEnd),
+}
+
 /// Why a stream ends other than by its end.
 enum Stop {
     Reconnect(ReconnectReason),
@@ -169,11 +167,37 @@ struct Streamer {
     marked: bool,
     /// Bytes that may still be sent.
     left: Option<u64>,
-    /// Counts what is read without `follow`, if it is read from the start.
+    /// Counts what is read without `follow`, if it is read from the start; and how that began.
     tally: Option<Tally>,
+    beginning: Option<Beginning>,
 }
 
 impl Streamer {
+    fn new(
+        hub: Hub,
+        facts: &RunFacts,
+        start: &Start,
+        query: LogQuery,
+        follow: watch::Receiver<Arc<Observed>>,
+        events: mpsc::Sender<Result<LogEvent, EngineError>>,
+    ) -> Self {
+        Self {
+            hub,
+            run_uid: facts.uid.clone(),
+            marker: facts.submission.result_marker.clone(),
+            marked: false,
+            attempt: start.attempt,
+            position: start.position,
+            sent: start.position,
+            left: query.limit_bytes.filter(|limit| *limit > 0),
+            tally: Some(Tally::default()).filter(|_| matches!(query.start, LogStart::Beginning)),
+            beginning: None,
+            query,
+            follow,
+            events,
+        }
+    }
+
     async fn run(&mut self) -> Result<LogEndReason, Stop> {
         loop {
             if self.position.is_none() {
@@ -191,6 +215,7 @@ impl Streamer {
                 return self.finish().await;
             }
             (self.attempt, self.position, self.sent, self.tally) = (next, None, None, Some(Tally::default()));
+            self.beginning = None;
         }
     }
 
@@ -219,13 +244,19 @@ impl Streamer {
             self.gap_if_it_ran().await?;
             return Ok(ended.then_some(Whole(None)));
         };
+        if ended && self.hub.ended_feed(&source).is_some() {
+            // It may have more than can be had now.
+            return self.follow_attempt().await;
+        }
         if !self.read_on_or_gap(&source).await? {
             self.tally = None;
         }
         if self.left == Some(0) {
             return Ok(None);
         }
-        Ok(ended.then(|| Whole(self.tally.take().map(Tally::end))))
+        let whole = |tally: &Tally| self.beginning.is_some_and(|beginning| tally.is_whole(beginning));
+        let tally = self.tally.take().filter(whole);
+        Ok(ended.then(|| Whole(tally.map(Tally::end))))
     }
 
     /// With `follow`: until the attempt's output is complete.
@@ -236,30 +267,27 @@ impl Streamer {
         };
         let feed = self.hub.feed(&source, self.follow.clone());
         let mut changes = feed.changes();
-        let from_start = matches!(self.query.start, LogStart::Beginning) || self.position.is_some();
-        let mut place = from_start.then(|| feed.place_after(self.position.as_ref())).flatten();
+        let is_tail = matches!(self.query.start, LogStart::Tail(_)) && self.position.is_none();
+        if is_tail && !self.read_on_or_gap(&source).await? {
+            return Ok(Some(Whole(None)));
+        }
+        let mut place = feed.place_after(self.position.as_ref());
         loop {
+            if self.left == Some(0) {
+                return Ok(None);
+            }
             changes.borrow_and_update();
             let Some(at) = place else {
-                // Not in the ring: an own read catches up, then the ring is tried again. Only a read
-                // that began after the feed's end was surely a read to the end.
-                let (before, ended) = (self.position, feed.ended());
-                if !self.read_on_or_gap(&source).await? {
-                    return Ok(Some(Whole(None)));
-                }
-                if self.left == Some(0) {
-                    return Ok(None);
-                }
-                place = feed.place_after(self.position.as_ref());
-                match (place, ended) {
-                    (None, Some(end)) => return Ok(Some(end.into())),
-                    (None, None) if self.position == before => self.wait(&mut changes).await?,
-                    // A plain read is ahead of the follow as a rule: let it come up before the next.
-                    (None, None) => {
-                        let _ = tokio::time::timeout(COME_UP, changes.changed()).await;
-                        place = feed.place_after(self.position.as_ref());
+                // Not in the ring: a read of its own catches up with it.
+                match self.read_beside(&source, &feed).await? {
+                    Beside::Place(at) => place = Some(at),
+                    Beside::Limit => {}
+                    Beside::End(FeedEnd::Lost(_)) => return Ok(Some(Whole(None))),
+                    // What is known of the whole, the feed knows.
+                    Beside::End(FeedEnd::Complete(_)) => {
+                        let _ = tokio::time::timeout(COME_UP, changes.wait_for(|_| feed.ended().is_some())).await;
+                        return Ok(Some(feed.ended().map_or(Whole(None), Whole::from)));
                     }
-                    (Some(_), _) => {}
                 }
                 continue;
             };
@@ -267,9 +295,6 @@ impl Streamer {
                 Taken::Items(items, next) => {
                     place = Some(next);
                     self.items(items).await?;
-                    if self.left == Some(0) {
-                        return Ok(None);
-                    }
                 }
                 Taken::Wait => self.wait(&mut changes).await?,
                 Taken::Behind => place = None,
@@ -278,12 +303,46 @@ impl Streamer {
         }
     }
 
-    /// Reads what is there; a log that is gone is told as a gap. `false`: it is.
+    /// Reads on by itself, at the caller's pace, until it has caught up with the feed.
+    async fn read_beside(&mut self, source: &LogSource, feed: &Feed) -> Result<Beside, Stop> {
+        let mut chunks = self.hub.read(source, self.follow.clone(), self.position, LogReader::Caller);
+        loop {
+            let chunk = tokio::select! {
+                chunk = chunks.recv() => chunk,
+                () = self.events.closed() => return Err(Stop::CallerGone),
+                () = tokio::time::sleep(HEARTBEAT) => {
+                    let cursor = self.cursor();
+                    self.send(LogEvent::Heartbeat { cursor }).await?;
+                    continue;
+                }
+            };
+            match chunk {
+                Some(Chunk::Items(items)) => self.items(items).await?,
+                Some(Chunk::End(end)) => return Ok(Beside::End(end)),
+                None => {
+                    let (what, message) = ("read the log".to_owned(), "its reader failed".to_owned());
+                    return Err(Stop::Failed(BackendError::Unavailable { what, message }));
+                }
+            }
+            if self.left == Some(0) {
+                return Ok(Beside::Limit);
+            }
+            if let Some(at) = self.position.and_then(|position| feed.place_after(Some(&position))) {
+                return Ok(Beside::Place(at));
+            }
+        }
+    }
+
+    /// Reads what is there; a log that is gone, or that can't be read, is told as a gap. `false`: it is.
     async fn read_on_or_gap(&mut self, source: &LogSource) -> Result<bool, Stop> {
         match self.read_on(source).await {
             Ok(()) => Ok(true),
             Err(Stop::Failed(BackendError::NotFound(what))) => {
-                self.gone(format!("{what}: its output went with it")).await?;
+                self.gap(LogGapCause::Deleted, format!("{what}: its output went with it")).await?;
+                Ok(false)
+            }
+            Err(Stop::Failed(error @ BackendError::Unreadable { .. })) => {
+                self.gap(LogGapCause::Unreadable, error.for_caller()).await?;
                 Ok(false)
             }
             Err(stop) => Err(stop),
@@ -295,10 +354,16 @@ impl Streamer {
         let ran = {
             let observed = self.follow.borrow();
             let told = observed.run.attempts.iter().find(|a| a.number == self.attempt);
-            self.position.is_some() || told.is_some_and(|a| a.start_time.is_some())
+            // Reasons that only a program that ran can have.
+            let lost = |failure: &Failure| {
+                use FailureReason::{Evicted, Lost, NodeLost, NodeShutdown};
+                matches!(failure.reason, Evicted | Lost | NodeLost | NodeShutdown)
+            };
+            self.position.is_some()
+                || told.is_some_and(|a| a.start_time.is_some() || a.failure.as_ref().is_some_and(lost))
         };
         if ran {
-            self.gone("what ran it is gone, and its output with it".to_owned()).await?;
+            self.gap(LogGapCause::Deleted, "what ran it is gone, and its output with it".to_owned()).await?;
         }
         Ok(())
     }
@@ -340,12 +405,7 @@ impl Streamer {
 
     /// Reads what is there from the present position, at the caller's pace.
     async fn read_on(&mut self, source: &LogSource) -> Result<(), Stop> {
-        let options = LogOptions { from: self.position, follow: false };
-        let opened = tokio::select! {
-            opened = self.hub.logs().open(source, &options) => opened.map_err(Stop::Failed)?,
-            () = self.events.closed() => return Err(Stop::CallerGone),
-        };
-        let mut chunks = opened.ready_chunks(32);
+        let mut gate = self.position.is_none().then(|| Gate::new(self.begin(source)));
         let mut tail = match (&self.query.start, self.position) {
             (LogStart::Tail(lines), None) => {
                 let skipped = self.query.skip_result_lines.then(|| self.marker.clone());
@@ -353,102 +413,76 @@ impl Streamer {
             }
             _ => None,
         };
+        let options = LogOptions { from: self.position, ..LogOptions::default() };
+        let opened = tokio::select! {
+            opened = self.hub.logs().open(source, &options) => opened.map_err(Stop::Failed)?,
+            () = self.events.closed() => return Err(Stop::CallerGone),
+        };
+        let mut chunks = opened.ready_chunks(CHUNK_ITEMS);
+        let mut failed = None;
         while let Some(chunk) = chunks.next().await {
-            let items = chunk.into_iter().collect::<Result<Vec<_>, _>>().map_err(Stop::Failed)?;
-            self.hub.metrics().read(LogReader::Caller, &items);
-            match &mut tail {
-                Some(tail) => items.into_iter().for_each(|item| tail.push(item, &self.query)),
-                None => self.items(items).await?,
+            let mut items;
+            (items, failed) = until_failure(chunk);
+            if let Some(gate) = &mut gate {
+                items = gate.take(items);
             }
-            if self.left == Some(0) {
-                return Ok(());
-            }
-        }
-        if let Some(tail) = tail {
-            if let Some((cause, message)) = tail.cut() {
-                self.send(LogEvent::Truncated { attempt: self.attempt, cause, message }).await?;
-            }
-            let last = tail.last;
-            self.items(tail.gaps).await?;
-            self.items(tail.items.into()).await?;
-            // Lines that were not asked for are behind us too.
-            self.position = last.or(self.position);
-            self.sent = self.position;
-        }
-        Ok(())
-    }
-
-    /// Sends items in order, in events of at most [`EVENT_BYTES`].
-    async fn items(&mut self, items: Vec<LogItem>) -> Result<(), Stop> {
-        let mut pieces = Vec::new();
-        let mut bytes = 0;
-        for item in items {
-            let piece = match item {
-                LogItem::Piece(piece) => piece,
-                LogItem::Gap(gap) => {
-                    self.pieces(std::mem::take(&mut pieces)).await?;
-                    bytes = 0;
-                    self.tally = None;
-                    self.send(LogEvent::Gap { attempt: self.attempt, gap }).await?;
-                    continue;
-                }
-            };
-            if bytes + piece.data.len() > EVENT_BYTES {
-                self.pieces(std::mem::take(&mut pieces)).await?;
-                bytes = 0;
-            }
-            bytes += piece.data.len();
-            if let Some(tally) = self.tally.as_mut().filter(|_| !piece.is_unstamped()) {
-                tally.add(&piece.data);
-            }
-            pieces.push(piece);
-        }
-        self.pieces(pieces).await
-    }
-
-    async fn pieces(&mut self, pieces: Vec<LogPiece>) -> Result<(), Stop> {
-        let mut shown = Vec::with_capacity(pieces.len());
-        for mut piece in pieces {
-            if piece.offset == 0 && is_marked(&piece.data, &self.marker) != self.marked {
-                self.shown(std::mem::take(&mut shown)).await?;
-                self.marked = !self.marked;
-            }
-            let skipped = self.marked && self.query.skip_result_lines;
-            let asked_for = !skipped && is_asked_for(&self.query, &piece);
-            match &mut self.left {
-                Some(left) if asked_for => {
-                    if (piece.data.len() as u64) > *left {
-                        piece = cut(&piece, *left, self.position);
-                    }
-                    *left -= piece.data.len() as u64;
-                }
-                _ => {}
-            }
-            self.position = Some(piece.end());
-            if asked_for {
-                shown.push(piece);
-            }
-            if self.left == Some(0) {
+            self.read(items, &mut tail).await?;
+            if failed.is_some() || self.left == Some(0) {
                 break;
             }
         }
-        self.shown(shown).await
+        // What came before a failure is not less true for it.
+        if self.left != Some(0) {
+            let rest = if failed.is_some() { gate.map(Gate::abandon) } else { gate.map(Gate::end) };
+            self.read(rest.unwrap_or_default(), &mut tail).await?;
+        }
+        if let Some(tail) = tail {
+            self.tail(tail.end()).await?;
+        }
+        failed.map_or(Ok(()), |error| Err(Stop::Failed(error)))
     }
 
-    async fn shown(&mut self, pieces: Vec<LogPiece>) -> Result<(), Stop> {
-        if !pieces.is_empty() {
-            let (attempt, marked) = (self.attempt, self.marked);
-            let cursor = LogCursor::new(&self.run_uid, attempt, self.position).encode();
-            let bytes = pieces.iter().map(|piece| piece.data.len() as u64).sum();
-            self.send(LogEvent::Pieces { attempt, pieces, marked, cursor }).await?;
-            self.hub.metrics().sent(bytes);
+    /// How a read from no position begins, were it now.
+    fn begin(&mut self, source: &LogSource) -> Beginning {
+        let mut beginning = beginning(&self.follow.borrow(), self.attempt, self.hub.logs().rotates());
+        beginning.at_start |= self.hub.is_unrotated(source);
+        *self.beginning.insert(beginning)
+    }
+
+    /// Sends what was read, or keeps it for the tail.
+    async fn read(&mut self, items: Vec<LogItem>, tail: &mut Option<LastLines>) -> Result<(), Stop> {
+        self.hub.metrics().read(LogReader::Caller, &items);
+        let Some(tail) = tail else { return self.items(items).await };
+        for item in items {
+            match item {
+                LogItem::Gap(gap) => tail.gap(gap),
+                LogItem::Piece(piece) => {
+                    // Lines that are not asked for are behind us too.
+                    self.position = Some(piece.end());
+                    if tail.counts(&piece) && is_asked_for(&self.query, &piece) {
+                        tail.push(piece);
+                    }
+                }
+            }
         }
-        self.sent = self.position;
         Ok(())
     }
 
-    async fn gone(&mut self, message: String) -> Result<(), Stop> {
-        let cause = LogGapCause::Deleted;
+    async fn tail(&mut self, tail: Tail) -> Result<(), Stop> {
+        let position = self.position;
+        if let Some((cause, message)) = tail.truncated {
+            self.send(LogEvent::Truncated { attempt: self.attempt, cause, message }).await?;
+        }
+        self.items(tail.gaps.into_iter().map(LogItem::Gap).collect()).await?;
+        self.items(tail.pieces.into_iter().map(LogItem::Piece).collect()).await?;
+        if self.left != Some(0) {
+            self.position = position;
+            self.sent = position;
+        }
+        Ok(())
+    }
+
+    async fn gap(&mut self, cause: LogGapCause, message: String) -> Result<(), Stop> {
         self.hub.metrics().gap(LogReader::Caller, cause);
         let gap = LogGap { from_time: self.position.map(|p| p.time), to_time: None, cause, message };
         self.send(LogEvent::Gap { attempt: self.attempt, gap }).await
@@ -480,102 +514,5 @@ impl From<FeedEnd> for Whole {
             FeedEnd::Complete(whole) => Self(whole),
             FeedEnd::Lost(_) => Self(None),
         }
-    }
-}
-
-/// Whether a line begins with the marker. Its first piece may end within it; of something that is
-/// random, half is enough to tell.
-fn is_marked(data: &[u8], marker: &str) -> bool {
-    let marker = marker.as_bytes();
-    data.starts_with(marker) || data.len() > marker.len() / 2 && marker.starts_with(data)
-}
-
-fn is_asked_for(query: &LogQuery, piece: &LogPiece) -> bool {
-    let of_stream = match (query.stream, piece.stream) {
-        (Some(wanted), Some(stream)) => wanted == stream,
-        (Some(wanted), None) => wanted == LogStream::Stdout,
-        (None, _) => true,
-    };
-    let in_time = match query.start {
-        LogStart::Since(since) => piece.time >= since,
-        _ => true,
-    };
-    of_stream && in_time
-}
-
-/// The first `bytes` of a piece, whose line was read up to `before`.
-fn cut(piece: &LogPiece, bytes: u64, before: Option<LogPosition>) -> LogPiece {
-    let data = piece.data.slice(..usize::try_from(bytes).unwrap_or(usize::MAX).min(piece.data.len()));
-    let is_same_line = |p: &LogPosition| (p.time, p.ordinal, p.offset) == (piece.time, piece.ordinal, piece.offset);
-    let state = before.filter(|p| piece.offset > 0 && is_same_line(p)).map_or(CHECK_START, |p| p.check);
-    LogPiece { check: check(state, &data), data, ends_line: false, ..piece.clone() }
-}
-
-/// The last lines of what passes.
-struct LastLines {
-    lines: u64,
-    items: VecDeque<LogItem>,
-    seen: u64,
-    bytes: usize,
-    dropped: Option<LogTruncationCause>,
-    /// What lines begin with that do not count.
-    skipped: Option<String>,
-    /// Whether the present line is such a one.
-    skipping: bool,
-    last: Option<LogPosition>,
-    gaps: Vec<LogItem>,
-}
-
-impl LastLines {
-    fn new(lines: u64, skipped: Option<String>) -> Self {
-        Self {
-            lines,
-            items: VecDeque::new(),
-            seen: 0,
-            bytes: 0,
-            dropped: None,
-            skipped,
-            skipping: false,
-            last: None,
-            gaps: Vec::new(),
-        }
-    }
-
-    fn push(&mut self, item: LogItem, query: &LogQuery) {
-        let piece = match &item {
-            LogItem::Piece(piece) => piece,
-            // What is missing is told wherever it stood.
-            LogItem::Gap(_) => return self.gaps.push(item),
-        };
-        self.last = Some(piece.end());
-        if piece.offset == 0 {
-            self.skipping = self.skipped.as_ref().is_some_and(|marker| is_marked(&piece.data, marker));
-        }
-        if self.skipping || !is_asked_for(query, piece) {
-            return;
-        }
-        self.seen += u64::from(piece.ends_line);
-        self.bytes += piece.data.len() + LINE_BYTES;
-        self.items.push_back(item);
-        while self.seen > self.lines || self.bytes > TAIL_BYTES {
-            let Some(LogItem::Piece(first)) = self.items.pop_front() else { return };
-            self.seen -= u64::from(first.ends_line);
-            self.bytes -= first.data.len() + LINE_BYTES;
-            self.dropped = Some(if self.bytes > TAIL_BYTES {
-                LogTruncationCause::TailBytes
-            } else {
-                LogTruncationCause::TailLines
-            });
-        }
-    }
-
-    /// Why the start was left out, if it was: the cause, and the same in a sentence.
-    fn cut(&self) -> Option<(LogTruncationCause, String)> {
-        self.dropped.map(|cause| match cause {
-            LogTruncationCause::TailLines => (cause, format!("only the last {} lines were asked for", self.lines)),
-            LogTruncationCause::TailBytes => {
-                (cause, format!("no more than the last {TAIL_BYTES} bytes are kept for a tail"))
-            }
-        })
     }
 }

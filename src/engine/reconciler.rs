@@ -110,8 +110,11 @@ pub(super) fn start(
         acting_on: HashMap::new(),
         permits: Arc::new(Semaphore::new(ACTING)),
         ready,
-        read: results::Reading::new(hub, handle.clone(), result_deadline, rules),
+        read: results::Reading::new(hub.clone(), handle.clone(), result_deadline, rules),
         deleted: Deleted::default(),
+        hub,
+        stretch: Some(0),
+        stretches: 0,
         metrics,
     };
     task::spawn("reconciler", reconciler.run(inbox));
@@ -127,6 +130,8 @@ struct Entry {
     result: Option<Checked>,
     reading: bool,
     acting: bool,
+    /// Whether the program had started before the run was to be stopped.
+    ran_before_stop: bool,
     failures: u32,
     /// After a failure: not before this.
     not_before: Option<Instant>,
@@ -159,6 +164,11 @@ struct Reconciler {
     ready: watch::Sender<Readiness>,
     read: results::Reading,
     deleted: Deleted,
+    hub: Hub,
+    /// The present stretch of the watch without a break; `None`: it is broken.
+    stretch: Option<u64>,
+    /// How many there were.
+    stretches: u64,
     metrics: EngineMetrics,
 }
 
@@ -202,7 +212,9 @@ impl Reconciler {
     fn event(&mut self, event: FactsEvent) {
         match event {
             FactsEvent::Upsert(facts) => {
-                self.take_in(*facts);
+                // What is told after a break begins another stretch.
+                let stretch = *self.stretch.get_or_insert(self.stretches);
+                self.take_in(*facts, Some(stretch));
             }
             FactsEvent::Gone(name) => self.forget(&name),
             FactsEvent::Synced => {
@@ -220,6 +232,8 @@ impl Reconciler {
             FactsEvent::Broken(why) => {
                 warn!(%why, "the backend cannot be watched; what is told may be late");
                 self.metrics.synced(false);
+                self.stretches += 1;
+                self.stretch = None;
                 self.ready.send_replace(Readiness::Broken(why));
             }
         }
@@ -236,9 +250,9 @@ impl Reconciler {
                         merged.stop = merged.stop.or(facts.stop);
                         merged.record = merged.record.or(facts.record);
                         merged.deleted_at = merged.deleted_at.or(facts.deleted_at);
-                        self.take_in(merged)
+                        self.take_in(merged, None)
                     }
-                    _ => self.take_in(*facts),
+                    _ => self.take_in(*facts, self.stretch),
                 };
                 let _ = reply.send(observed);
             }
@@ -258,8 +272,9 @@ impl Reconciler {
         }
     }
 
-    /// Takes facts in: what can't go back stays, then the run is told and acted on.
-    fn take_in(&mut self, mut facts: RunFacts) -> Arc<Observed> {
+    /// Takes facts in: what can't go back stays, then the run is told and acted on. `stretch`: the part
+    /// of the watch that they are of, if they are news.
+    fn take_in(&mut self, mut facts: RunFacts, stretch: Option<u64>) -> Arc<Observed> {
         let name = facts.name.clone();
         if self.deleted.has(&facts.uid) {
             // The watch, or a read for a caller, tells of the time before.
@@ -297,7 +312,8 @@ impl Reconciler {
             facts.result = None;
             facts.reported = None;
         }
-        let observed = Arc::new(Observed::new(facts, now));
+        let observed = Observed::new(facts, now);
+        let observed = Arc::new(observed.seen_after(known.as_deref(), stretch, tokio::time::Instant::now()));
         if known.as_ref().is_none_or(|known| known.run.state != observed.run.state) {
             let state = observed.run.state.as_str();
             // What is found at the start is counted in one line.
@@ -316,7 +332,7 @@ impl Reconciler {
 
     fn look_again(&mut self, name: &RunName) {
         if let Some(known) = self.table.get(name) {
-            self.take_in(known.facts.clone());
+            self.take_in(known.facts.clone(), None);
         }
     }
 
@@ -325,6 +341,7 @@ impl Reconciler {
             if let Some(timer) = entry.timer {
                 self.timers.remove(&timer);
             }
+            self.hub.forget(&entry.uid);
             debug!(run = %name, "gone");
         }
         self.table.remove(name);
@@ -340,6 +357,15 @@ impl Reconciler {
         {
             entry.reading = true;
             self.read.start(ReadRequest::of(facts), follow);
+        }
+        entry.ran_before_stop |= observed.ran_before_stop();
+        if starts_although_stopped(facts)
+            && !entry.ran_before_stop
+            && let Some(source) = facts.last_attempt().and_then(|attempt| results::source_of(facts, attempt.number))
+            && let Some(follow) = self.table.follow(&facts.name)
+        {
+            // Whatever ends it takes its log away, before anybody can ask for it.
+            self.hub.keep(&source, follow);
         }
         let now = Instant::now();
         if entry.acting || entry.not_before.is_some_and(|at| now < at) {
@@ -450,6 +476,11 @@ fn is_read_live(facts: &RunFacts) -> bool {
     facts.submission.effective.result_mode != ResultMode::None
         && facts.record.is_none()
         && facts.last_attempt().is_some_and(|a| matches!(a.main, MainFacts::Running { .. }))
+}
+
+/// Whether this run is to be stopped, and its program has started all the same.
+fn starts_although_stopped(facts: &RunFacts) -> bool {
+    facts.stop.is_some() && facts.record.is_none() && facts.last_attempt().is_some_and(|a| a.main.started())
 }
 
 fn until(at: Timestamp) -> Duration {

@@ -4,19 +4,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::StreamExt;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use super::feed::{Feed, FeedEnd, Hub, Taken};
+use super::feed::{Chunk, Feed, FeedEnd, Hub, Taken};
 use super::metrics::LogReader;
 use super::reconciler::Handle;
 use super::table::Observed;
 use super::{Caller, Engine, EngineError};
-use crate::backend::{BackendError, LogItem, LogOptions, LogSource};
+use crate::backend::{LogItem, LogSource};
 use crate::domain::access::Verb;
 use crate::domain::derive::conclude as conclude_run;
 use crate::domain::facts::RunFacts;
+use crate::domain::log::LogPosition;
 use crate::domain::name::RunName;
 use crate::domain::resolve::Rules;
 use crate::domain::result::reader::{FILE_MAX_BYTES, MAX_DEPTH, ReaderRule, ResultReader};
@@ -25,17 +25,13 @@ use crate::runtime::task;
 
 /// Bytes taken from the ring at once.
 const TAKE_BYTES: usize = 256 * 1024;
-/// Items taken from the backend at once.
-const CHUNK_ITEMS: usize = 64;
-/// The first pause before an output is read again; it doubles.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-/// The longest.
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
+mod alone;
 mod contracts;
 #[cfg(test)]
 mod tests;
 
+use alone::Alone;
 use contracts::Contracts;
 
 impl Engine {
@@ -183,22 +179,29 @@ async fn read(
 struct Output {
     rule: ReaderRule,
     reader: ResultReader,
+    /// Up to where it was read.
+    position: Option<LogPosition>,
     /// The last marked object before a gap.
     marked: Option<FoundResult>,
-    /// Why a part is missing.
-    gap: Option<String>,
+    /// Why a part is missing, and how what came after it ends.
+    gap: Option<(String, Alone)>,
 }
 
 impl Output {
     fn new(rule: &ReaderRule) -> Self {
-        Self { rule: rule.clone(), reader: ResultReader::new(rule.clone()), marked: None, gap: None }
+        let reader = ResultReader::new(rule.clone());
+        Self { rule: rule.clone(), reader, position: None, marked: None, gap: None }
     }
 
     fn take(&mut self, item: &LogItem) {
         match item {
-            // The kubelet's own words are not the program's output.
-            LogItem::Piece(piece) if piece.is_unstamped() => {}
-            LogItem::Piece(piece) => self.reader.push(piece.stream, &piece.data),
+            LogItem::Piece(piece) => {
+                self.position = Some(piece.end());
+                self.reader.push(piece.stream, &piece.data);
+                if let Some((_, alone)) = &mut self.gap {
+                    alone.push(piece.stream, &piece.data);
+                }
+            }
             LogItem::Gap(gap) => self.skip(&gap.message),
         }
     }
@@ -206,28 +209,32 @@ impl Output {
     /// What stands before a gap and what stands after it make no object together: the search begins
     /// anew. A later object may have been in the gap, so of what was found only that counts which
     /// the program marked as its result.
-    fn skip(&mut self, cause: &str) {
+    fn skip(&mut self, why: &str) {
         let reader = std::mem::replace(&mut self.reader, ResultReader::new(self.rule.clone()));
         if let ResultOutcome::Found(found) = reader.finish(&[])
             && found.source == ResultSource::MarkedLine
         {
             self.marked = Some(found);
         }
-        self.gap.get_or_insert_with(|| cause.to_owned());
+        let (_, alone) = self.gap.get_or_insert_with(|| (why.to_owned(), Alone::default()));
+        *alone = Alone::default();
     }
 
     fn finish(self, file: &[u8]) -> ResultOutcome {
         let Self { reader, marked, gap, .. } = self;
         let outcome = reader.finish(file);
-        let Some(cause) = gap else { return outcome };
+        let Some((why, alone)) = gap else { return outcome };
         let found = match (outcome, marked) {
-            (ResultOutcome::Found(found), None) => found,
-            (ResultOutcome::Found(found), Some(_)) if found.source == ResultSource::MarkedLine => found,
+            (ResultOutcome::Found(found), _) if found.source != ResultSource::Scan => found,
             (_, Some(marked)) => marked,
-            (_, None) => return ResultOutcome::Unavailable(cause),
+            // What the search found may be a part of something that began in the gap.
+            (ResultOutcome::Found(found), None) if alone.is(&found) => found,
+            (_, None) => return ResultOutcome::Unavailable(why),
         };
         let mut warnings = found.warnings;
-        warnings.push(format!("a part of the output was lost, so that a later object may be missing: {cause}"));
+        if found.source != ResultSource::File {
+            warnings.push(format!("a part of the output was lost, so that a later object may be missing: {why}"));
+        }
         ResultOutcome::Found(FoundResult { byte_range: None, warnings, ..found })
     }
 }
@@ -273,13 +280,10 @@ async fn read_all(
                 let _ = changes.changed().await;
             }
             // Only a reader that lags behind its own upstream by a whole ring comes here, or one
-            // that joined late: it waits for the end and reads again from the start by itself.
-            Taken::Behind => match feed.ended() {
-                Some(FeedEnd::Complete(_)) => return reread(hub, source, rule, follow).await,
-                Some(FeedEnd::Lost(why)) => return Err(why),
-                None => {
-                    let _ = changes.changed().await;
-                }
+            // that joined late: it reads on by itself.
+            Taken::Behind => match read_beside(hub, feed, source, follow, &mut output).await? {
+                Some(place) => at = place,
+                None => return Ok(output),
             },
             Taken::End(FeedEnd::Complete(_)) => return Ok(output),
             // What was found is the last object only if nothing came after it.
@@ -288,39 +292,29 @@ async fn read_all(
     }
 }
 
-/// Reads an output that is complete, from its start. Half of it says nothing, so that it is tried
-/// until it is read whole, gone, or overdue.
-async fn reread(
+/// Reads on where `output` stands, until the feed is reached, and answers its place there; `None`: the
+/// output has ended before.
+async fn read_beside(
     hub: &Hub,
+    feed: &Feed,
     source: &LogSource,
-    rule: &ReaderRule,
     follow: &watch::Receiver<Arc<Observed>>,
-) -> Result<Output, String> {
-    let mut pause = FIRST_PAUSE;
+    output: &mut Output,
+) -> Result<Option<u64>, String> {
+    let mut chunks = hub.read(source, follow.clone(), output.position, LogReader::Result);
     loop {
-        let error = match read_once(hub, source, rule).await {
-            Ok(output) => return Ok(output),
-            Err(error) => error,
-        };
-        // An error of `has_changed` means that the run is gone.
-        if matches!(error, BackendError::NotFound(_)) || follow.has_changed().is_err() {
-            return Err(error.to_string());
+        match chunks.recv().await {
+            Some(Chunk::Items(items)) => {
+                items.iter().for_each(|item| output.take(item));
+                if let Some(place) = output.position.and_then(|position| feed.place_after(Some(&position))) {
+                    return Ok(Some(place));
+                }
+            }
+            Some(Chunk::End(FeedEnd::Complete(_))) => return Ok(None),
+            Some(Chunk::End(FeedEnd::Lost(why))) => return Err(why),
+            None => return Err("the reader of its output failed".to_owned()),
         }
-        tracing::debug!(run = %source.run, %error, "the output could not be read again; it is tried once more");
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
     }
-}
-
-async fn read_once(hub: &Hub, source: &LogSource, rule: &ReaderRule) -> Result<Output, BackendError> {
-    let mut output = Output::new(rule);
-    let mut chunks = hub.logs().open(source, &LogOptions::default()).await?.ready_chunks(CHUNK_ITEMS);
-    while let Some(chunk) = chunks.next().await {
-        let items = chunk.into_iter().collect::<Result<Vec<_>, _>>()?;
-        hub.metrics().read(LogReader::Result, &items);
-        items.iter().for_each(|item| output.take(item));
-    }
-    Ok(output)
 }
 
 /// Returns once the program has ended and `deadline` has passed since that was seen.

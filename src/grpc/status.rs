@@ -182,7 +182,7 @@ fn from_backend(error: &BackendError) -> Fault {
             Fault::new(Code::Unavailable, ErrorReason::BackendUnavailable, message)
                 .retry(retry_after.unwrap_or(RETRY_SOON))
         }
-        BackendError::Unavailable { what: _, message: _ } => {
+        BackendError::Unavailable { what: _, message: _ } | BackendError::Unreadable { what: _, message: _ } => {
             Fault::new(Code::Unavailable, ErrorReason::BackendUnavailable, message).retry(RETRY_SOON)
         }
         BackendError::Io { what: _, source: _ } | BackendError::Corrupt { what: _, message: _ } => {

@@ -131,7 +131,7 @@ impl Subject {
             pod: attempt.pod.clone().unwrap_or_default(),
             container: "run".to_owned(),
         };
-        let options = LogOptions { from, follow };
+        let options = LogOptions { from, follow, at_file_end: false };
         let items = self.backend.logs.open(&source, &options).await.unwrap();
         let pieces = items.map(|item| match item.unwrap() {
             LogItem::Piece(piece) => piece,

@@ -120,7 +120,7 @@ async fn a_killed_shim_is_a_lost_run_and_its_program_is_ended() {
         pod: String::new(),
         container: "run".to_owned(),
     };
-    let options = LogOptions { from: None, follow: true };
+    let options = LogOptions { from: None, follow: true, at_file_end: false };
     let items: Vec<_> = subject.backend.logs.open(&source, &options).await.unwrap().collect().await;
     assert!(matches!(items.last(), Some(Ok(LogItem::Gap(_)))), "{items:?}");
 }

@@ -23,9 +23,6 @@ use super::error::{CallError, Target};
 use crate::backend::{BackendError, LogItem, LogOptions, LogSource, Logs};
 use crate::domain::log::{LogPiece, Resume, Resumed, TimestampedSplitter, since_seconds};
 
-/// A follow that says nothing for this long is ended, and its reader opens another: a half-open
-/// connection says nothing for ever, and nothing below bounds it.
-const FOLLOW_IDLE: Duration = Duration::from_secs(60);
 /// How long a plain read may wait for its next bytes.
 const READ_IDLE: Duration = Duration::from_secs(30);
 /// What is read of an error's body at most.
@@ -35,24 +32,27 @@ const ERROR_MAX_BYTES: usize = 64 * 1024;
 #[derive(Clone, Debug)]
 pub(super) struct KubernetesLogs {
     cluster: Arc<Cluster>,
-    follow_idle: Duration,
     read_idle: Duration,
 }
 
 impl KubernetesLogs {
     pub(super) fn new(cluster: Arc<Cluster>) -> Self {
-        Self { cluster, follow_idle: FOLLOW_IDLE, read_idle: READ_IDLE }
+        Self { cluster, read_idle: READ_IDLE }
     }
 
-    /// The same with other bounds.
+    /// The same with another bound.
     #[cfg(test)]
     pub(super) fn with_idle(cluster: Arc<Cluster>, idle: Duration) -> Self {
-        Self { cluster, follow_idle: idle, read_idle: idle }
+        Self { cluster, read_idle: idle }
     }
 }
 
 #[async_trait]
 impl Logs for KubernetesLogs {
+    fn rotates(&self) -> bool {
+        true
+    }
+
     async fn open(
         &self,
         source: &LogSource,
@@ -63,25 +63,26 @@ impl Logs for KubernetesLogs {
             CallError::from(error).to_backend(Target::new("read the log of", "Pod", &namespace, &source.pod))
         })?;
         let opening = open_body(Arc::clone(&self.cluster), namespace, source.pod.clone(), request);
-        let reader = |upstream: Upstream, idle: Duration| Reader {
+        let resume = if options.at_file_end { Resume::at_file_end } else { Resume::new };
+        let reader = |upstream: Upstream, idle: Option<Duration>| Reader {
             pod: source.pod.clone(),
             upstream,
             idle,
-            follow: options.follow,
             splitter: TimestampedSplitter::default(),
-            resume: options.from.map(Resume::new),
+            resume: options.from.map(resume),
             ready: VecDeque::new(),
+            failed: None,
         };
         let reader = if options.follow {
             // Whether a header comes before the first line, which may take for ever, is the servers'
             // business: to wait for it is a part of reading.
-            reader(Upstream::Opening(Box::pin(opening)), self.follow_idle)
+            reader(Upstream::Opening(Box::pin(opening)), None)
         } else {
             let body = match timeout(self.cluster.request_timeout, opening).await {
                 Ok(body) => body?,
                 Err(_) => return Err(silent(&source.pod, self.cluster.request_timeout)),
             };
-            reader(Upstream::Open(body), self.read_idle)
+            reader(Upstream::Open(body), Some(self.read_idle))
         };
         Ok(stream::unfold(reader, |mut reader| async move {
             let item = reader.next().await?;
@@ -161,17 +162,22 @@ enum Heard {
     Bytes(Bytes),
     End,
     Failed(BackendError),
+    /// It has ended before.
+    Nothing,
 }
 
 struct Reader {
     pod: String,
     upstream: Upstream,
-    idle: Duration,
-    follow: bool,
+    /// How long the next bytes may take. `None`, for a follow: for ever; a half-open connection says
+    /// nothing for ever too, and its reader has to see to that.
+    idle: Option<Duration>,
     splitter: TimestampedSplitter,
     resume: Option<Resume>,
     /// Cut from one chunk; the next is only asked for when this is taken.
     ready: VecDeque<LogItem>,
+    /// What comes after them, and ends the stream.
+    failed: Option<BackendError>,
 }
 
 impl Reader {
@@ -180,37 +186,47 @@ impl Reader {
             if let Some(item) = self.ready.pop_front() {
                 return Some(Ok(item));
             }
-            let heard = match &mut self.upstream {
-                Upstream::Opening(opening) => timeout(self.idle, opening).await.map(|body| match body {
-                    Ok(body) => Heard::Opened(body),
-                    Err(error) => Heard::Failed(error),
-                }),
-                Upstream::Open(body) => timeout(self.idle, body.next()).await.map(|chunk| match chunk {
-                    Some(Ok(bytes)) => Heard::Bytes(bytes),
-                    Some(Err(error)) => Heard::Failed(cut(&self.pod, &error)),
-                    None => Heard::End,
-                }),
-                Upstream::Ended => return None,
+            if let Some(error) = self.failed.take() {
+                self.upstream = Upstream::Ended;
+                return Some(Err(error));
+            }
+            let next = async {
+                match &mut self.upstream {
+                    Upstream::Opening(opening) => match opening.await {
+                        Ok(body) => Heard::Opened(body),
+                        Err(error) => Heard::Failed(error),
+                    },
+                    Upstream::Open(body) => match body.next().await {
+                        Some(Ok(bytes)) => Heard::Bytes(bytes),
+                        Some(Err(error)) => Heard::Failed(cut(&self.pod, &error)),
+                        None => Heard::End,
+                    },
+                    Upstream::Ended => Heard::Nothing,
+                }
+            };
+            let heard = match self.idle {
+                None => next.await,
+                Some(idle) => timeout(idle, next).await.unwrap_or_else(|_| Heard::Failed(silent(&self.pod, idle))),
             };
             match heard {
-                Ok(Heard::Opened(body)) => self.upstream = Upstream::Open(body),
-                Ok(Heard::Bytes(bytes)) => {
+                Heard::Nothing => return None,
+                Heard::Opened(body) => self.upstream = Upstream::Open(body),
+                Heard::Bytes(bytes) => {
                     let mut pieces = Vec::new();
                     self.splitter.push(bytes, &mut pieces);
                     self.place(pieces);
+                    self.failed = self.refusal();
                 }
-                Ok(Heard::End) => self.end(),
-                Ok(Heard::Failed(error)) => {
-                    self.upstream = Upstream::Ended;
-                    return Some(Err(error));
-                }
-                Err(_) if self.follow => self.upstream = Upstream::Ended,
-                Err(_) => {
-                    self.upstream = Upstream::Ended;
-                    return Some(Err(silent(&self.pod, self.idle)));
-                }
+                Heard::End => self.end(),
+                Heard::Failed(error) => self.failed = Some(error),
             }
         }
+    }
+
+    /// The kubelet's own words instead of output, if it said some.
+    fn refusal(&self) -> Option<BackendError> {
+        let message = self.splitter.refusal()?;
+        Some(BackendError::Unreadable { what: format!("read the log of Pod {}", self.pod), message })
     }
 
     /// Passes on what comes after the position.
@@ -228,16 +244,18 @@ impl Reader {
         }
     }
 
-    /// The backend ended the stream. Of a follow that says nothing; a plain read is then complete,
-    /// and what it did not find is not there.
+    /// The backend ended the stream. A plain read is then complete, and what it did not find is not
+    /// there; of a follow's position that says nothing.
     fn end(&mut self) {
         self.upstream = Upstream::Ended;
-        if self.follow {
-            return;
-        }
         let mut pieces = Vec::new();
+        // A follow may have been cut, but then its next read goes on in the middle of the line.
         self.splitter.finish(true, &mut pieces);
         self.place(pieces);
+        self.failed = self.refusal();
+        if self.idle.is_none() || self.failed.is_some() {
+            return;
+        }
         if let Some(resume) = self.resume.take() {
             let mut out = Vec::new();
             self.ready.extend(resume.finish(&mut out).map(LogItem::Gap));

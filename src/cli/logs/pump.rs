@@ -8,7 +8,7 @@ use tonic::{Status, Streaming};
 
 use super::resume::{Resume, Step};
 use crate::cli::connect::Client;
-use crate::cli::console::Console;
+use crate::cli::console::{Console, Paint};
 use crate::cli::error::CliError;
 use crate::cli::json::{Layout, to_json};
 use crate::cli::retry::{Backoff, FOLLOW_PATIENCE};
@@ -157,6 +157,10 @@ impl<'a> Printer<'a> {
         }
         match &answer.event {
             Some(Event::Entries(entries)) => self.print_entries(&entries.entries).await?,
+            Some(Event::Gap(gap)) if gap.cause() == pb::LogGapCause::NotFollowed => {
+                // It may well be that nothing is missing.
+                self.console.note(&self.console.paint_err(&gap_line(gap), Paint::Dim));
+            }
             Some(Event::Gap(gap)) => self.console.note(&gap_line(gap)),
             Some(Event::AttemptStarted(started)) if started.attempt > 1 => {
                 self.console.note(&format!("attempt {}:", started.attempt));
@@ -218,8 +222,11 @@ impl<'a> Printer<'a> {
     }
 }
 
-/// `output is missing from … to … (1024 bytes): …`
+/// `output is missing from … to … (1024 bytes): …`, or that some may be.
 fn gap_line(gap: &pb::LogGap) -> String {
+    if gap.cause() == pb::LogGapCause::NotFollowed {
+        return format!("longshore: {}", clean(&gap.message));
+    }
     let at = |wire| time(wire).map(|time| time.to_string());
     let from = at(gap.from_time).unwrap_or_else(|| "the start".to_owned());
     let to = at(gap.to_time).unwrap_or_else(|| "the end".to_owned());
@@ -230,6 +237,13 @@ fn gap_line(gap: &pb::LogGap) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_may_be_missing_is_not_said_to_be() {
+        let message = "output before this may have been rotated away".to_owned();
+        let gap = pb::LogGap { cause: pb::LogGapCause::NotFollowed.into(), message, ..Default::default() };
+        assert_eq!(gap_line(&gap), "longshore: output before this may have been rotated away");
+    }
 
     #[test]
     fn gaps_say_what_is_known() {

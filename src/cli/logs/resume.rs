@@ -11,6 +11,8 @@ pub(super) struct Resume {
     cursor: Option<String>,
     bytes: i64,
     attempt: Option<i32>,
+    /// The last attempt whose start was said to be uncertain.
+    uncertain: Option<i32>,
 }
 
 /// What to do with an event.
@@ -28,7 +30,7 @@ pub(super) enum Step {
 
 impl Resume {
     pub(super) fn new(asked: pb::StreamLogsRequest) -> Self {
-        Self { asked, cursor: None, bytes: 0, attempt: None }
+        Self { asked, cursor: None, bytes: 0, attempt: None, uncertain: None }
     }
 
     /// What to ask next; `None` if nothing is missing.
@@ -68,6 +70,10 @@ impl Resume {
                 } else {
                     Step::Show
                 }
+            }
+            // A stream that was cut before it brought anything begins anew, and says so again.
+            Event::Gap(gap) if gap.cause() == pb::LogGapCause::NotFollowed => {
+                if self.uncertain.replace(gap.attempt) == Some(gap.attempt) { Step::Skip } else { Step::Show }
             }
             Event::AttemptEnded(_) | Event::Gap(_) | Event::Truncated(_) => Step::Show,
             Event::Reconnect(reconnect) => {
@@ -128,6 +134,19 @@ mod tests {
         let reconnect = pb::LogReconnect { cursor: String::new(), ..Default::default() };
         assert_eq!(resume.step(&Event::Reconnect(reconnect)), Step::Reopen);
         assert_eq!(resume.request().unwrap().start, Some(Start::Cursor("c3".into())), "an empty cursor moves nothing");
+    }
+
+    #[test]
+    fn a_start_that_may_be_missing_is_said_once() {
+        let gap = |cause: pb::LogGapCause, attempt| {
+            Event::Gap(pb::LogGap { attempt, cause: cause.into(), ..Default::default() })
+        };
+        let mut resume = Resume::new(asked());
+        assert_eq!(resume.step(&gap(pb::LogGapCause::NotFollowed, 1)), Step::Show);
+        assert_eq!(resume.step(&gap(pb::LogGapCause::NotFollowed, 1)), Step::Skip);
+        assert_eq!(resume.step(&gap(pb::LogGapCause::Rotated, 1)), Step::Show);
+        assert_eq!(resume.step(&gap(pb::LogGapCause::Rotated, 1)), Step::Show, "another");
+        assert_eq!(resume.step(&gap(pb::LogGapCause::NotFollowed, 2)), Step::Show);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{CHECK_START, LogGap, LogGapCause, LogPiece, LogPosition, UNSTAMPED, check};
+use super::{CHECK_START, LogGap, LogGapCause, LogPiece, LogPosition, check, is_next_file};
 
 #[cfg(test)]
 mod tests;
@@ -28,6 +28,8 @@ pub fn since_seconds(position: LogPosition) -> Timestamp {
 #[derive(Debug)]
 pub struct Resume {
     position: LogPosition,
+    /// Whether the log's file had ended there.
+    at_file_end: bool,
     state: State,
     /// Pieces later than the position: before it in the log if it is found, else the first after a
     /// gap.
@@ -63,10 +65,15 @@ impl Resume {
     /// Searches for `position`.
     #[must_use]
     pub fn new(position: LogPosition) -> Self {
-        // A line without a time before the first line with one: nothing was passed yet.
-        let at_start = position.time == Timestamp::UNIX_EPOCH && position.ordinal == UNSTAMPED;
-        let state = if at_start { State::Passing } else { State::Searching };
-        Self { position, state, held: Vec::new(), held_bytes: 0 }
+        Self { position, at_file_end: false, state: State::Searching, held: Vec::new(), held_bytes: 0 }
+    }
+
+    /// Searches for the end of a file that was read out, and that nothing is written to any more.
+    /// Where the log goes on in a later file it is not there, and yet nothing is missing, unless a
+    /// whole file can lie between the two.
+    #[must_use]
+    pub fn at_file_end(position: LogPosition) -> Self {
+        Self { at_file_end: true, ..Self::new(position) }
     }
 
     /// Takes the next piece, as the splitter cut it, from the start of the read on. Appends to `out`
@@ -77,8 +84,6 @@ impl Resume {
             State::Searching if self.is_wanted(&piece) => self.in_line(piece, 0, CHECK_START, out),
             State::Searching => self.search(piece, out),
             State::InLine { offset, check } if self.is_wanted(&piece) => self.in_line(piece, offset, check, out),
-            // The line came to its end. If the whole of it was wanted, this is what comes after.
-            State::InLine { .. } if self.wants_whole_line() => self.pass(piece, out),
             State::InLine { .. } => self.lose(SHORTER, Some(piece), out),
             State::SkippingLine if self.is_wanted(&piece) => Resumed::Found,
             State::SkippingLine => self.pass(piece, out),
@@ -91,7 +96,6 @@ impl Resume {
     pub fn finish(mut self, out: &mut Vec<LogPiece>) -> Option<LogGap> {
         match self.state {
             State::Passing | State::SkippingLine => None,
-            State::InLine { .. } if self.wants_whole_line() => None,
             State::Searching | State::InLine { .. } => match self.lose(NOT_THERE, None, out) {
                 Resumed::Lost(gap) => Some(gap),
                 Resumed::Searching | Resumed::Found => None,
@@ -100,12 +104,7 @@ impl Resume {
     }
 
     fn is_wanted(&self, piece: &LogPiece) -> bool {
-        piece.time == self.position.time && piece.ordinal == self.position.ordinal & !UNSTAMPED
-    }
-
-    /// Whether the position is in a line of the backend's own just after the one that is searched.
-    fn wants_whole_line(&self) -> bool {
-        self.position.ordinal & UNSTAMPED != 0
+        piece.time == self.position.time && piece.ordinal == self.position.ordinal
     }
 
     fn pass(&mut self, piece: LogPiece, out: &mut Vec<LogPiece>) -> Resumed {
@@ -134,14 +133,6 @@ impl Resume {
 
     /// A piece of the line, of which `offset` bytes with this check came before.
     fn in_line(&mut self, mut piece: LogPiece, offset: u64, state: u32, out: &mut Vec<LogPiece>) -> Resumed {
-        if self.wants_whole_line() {
-            if piece.ends_line {
-                self.found();
-                return Resumed::Found;
-            }
-            self.state = State::InLine { offset: 0, check: CHECK_START };
-            return Resumed::Searching;
-        }
         let missing = self.position.offset.saturating_sub(offset);
         let wanted = usize::try_from(missing).unwrap_or(usize::MAX).min(piece.data.len());
         let before = piece.data.split_to(wanted);
@@ -170,12 +161,12 @@ impl Resume {
         let after = out.len();
         out.append(&mut self.held);
         out.extend(piece);
-        Resumed::Lost(LogGap {
-            from_time: Some(self.position.time),
-            to_time: out.get(after).map(|piece| piece.time),
-            cause,
-            message: message.to_owned(),
-        })
+        let next = out.get(after).map(|piece| piece.time);
+        if self.at_file_end && cause == LogGapCause::Rotated && next.is_none_or(|n| is_next_file(self.position.time, n))
+        {
+            return Resumed::Found;
+        }
+        Resumed::Lost(LogGap { from_time: Some(self.position.time), to_time: next, cause, message: message.to_owned() })
     }
 }
 

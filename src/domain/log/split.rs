@@ -9,15 +9,16 @@ use bytes::{Bytes, BytesMut};
 use jiff::Timestamp;
 use memchr::memchr;
 
-use super::{CHECK_START, LogPiece, LogStream, PIECE_MAX_BYTES, UNSTAMPED, check};
+use super::{CHECK_START, LogPiece, LogStream, PIECE_MAX_BYTES, check};
 
 #[cfg(test)]
 mod tests;
 
 /// Cuts the bytes of `GET pods/log?timestamps=true`: lines of `<RFC 3339 time> SP content`.
 ///
-/// A line without a readable time is kept whole, with the time of the line before it, and is marked
-/// [`UNSTAMPED`]. Before the first time that is the Unix epoch.
+/// A line without a readable time is not the program's: the kubelet answers with its own sentence,
+/// and status 200, where it can't read a log or can't read on. So nothing is cut from there on; see
+/// [`TimestampedSplitter::refusal`].
 #[derive(Debug)]
 pub struct TimestampedSplitter {
     cutter: Cutter,
@@ -35,6 +36,13 @@ impl TimestampedSplitter {
         self.cutter.push(chunk, out);
     }
 
+    /// The first line without a time, once it is whole or the input has ended; at most 1 KiB of it.
+    #[must_use]
+    pub fn refusal(&self) -> Option<String> {
+        let Refusal { text, complete } = self.cutter.refusal.as_ref()?;
+        complete.then(|| String::from_utf8_lossy(text).trim().to_owned())
+    }
+
     /// Ends the input. Another read needs another splitter.
     ///
     /// `complete` says that the backend itself ended a read without `follow`: a last line without
@@ -47,6 +55,9 @@ impl TimestampedSplitter {
             self.cutter.deliver_unterminated(out);
         } else {
             self.cutter.forget_line();
+        }
+        if let Some(refusal) = &mut self.cutter.refusal {
+            refusal.complete = true;
         }
     }
 }
@@ -135,6 +146,30 @@ struct Cutter {
     line: Option<Line>,
     /// Bytes of the present line that were not delivered. Without its head if `line` is set.
     carry: BytesMut,
+    /// What stands instead of output from here on.
+    refusal: Option<Refusal>,
+}
+
+/// The backend's own words.
+#[derive(Debug, Default)]
+struct Refusal {
+    text: Vec<u8>,
+    complete: bool,
+}
+
+impl Refusal {
+    const MAX_BYTES: usize = 1024;
+
+    fn push(&mut self, bytes: &[u8]) {
+        if self.complete {
+            return;
+        }
+        let ended = memchr(b'\n', bytes);
+        let line = bytes.get(..ended.unwrap_or(bytes.len())).unwrap_or(bytes);
+        let left = Self::MAX_BYTES - self.text.len();
+        self.text.extend_from_slice(line.get(..left).unwrap_or(line));
+        self.complete = ended.is_some() || self.text.len() == Self::MAX_BYTES;
+    }
 }
 
 /// A line that is being delivered.
@@ -183,11 +218,16 @@ impl Cutter {
             time: Timestamp::UNIX_EPOCH,
             line: None,
             carry: BytesMut::new(),
+            refusal: None,
         }
     }
 
     fn push(&mut self, mut chunk: Bytes, out: &mut Vec<LogPiece>) {
         while !chunk.is_empty() {
+            if let Some(refusal) = &mut self.refusal {
+                refusal.push(&chunk);
+                return;
+            }
             let newline = memchr(b'\n', &chunk);
             let part = chunk.split_to(newline.map_or(chunk.len(), |at| at + 1));
             self.take(part, newline.is_some(), out);
@@ -217,9 +257,10 @@ impl Cutter {
     /// Delivers what can be delivered of `bytes`, all that is there of the present line, and returns
     /// the rest.
     fn deliver(&mut self, mut bytes: Bytes, ended: bool, out: &mut Vec<LogPiece>) -> Bytes {
-        let mut line = match self.line.take() {
-            Some(line) => line,
-            None => self.begin(&mut bytes),
+        let begun = self.line.take().or_else(|| self.begin(&mut bytes));
+        let Some(mut line) = begun else {
+            self.refusal.get_or_insert_default().push(&bytes);
+            return Bytes::new();
         };
         if ended && line.partial && bytes.ends_with(b"\n") {
             bytes.truncate(bytes.len() - 1);
@@ -238,8 +279,8 @@ impl Cutter {
         Bytes::new()
     }
 
-    /// Reads the head of a line and cuts it off.
-    fn begin(&mut self, bytes: &mut Bytes) -> Line {
+    /// Reads the head of a line and cuts it off. `None`: it has none, and is not the program's.
+    fn begin(&mut self, bytes: &mut Bytes) -> Option<Line> {
         let start = bytes.get(..self.format.head_max()).unwrap_or(bytes);
         let head = match self.format {
             Format::Timestamped => timestamped_head(&mut self.stamps, start),
@@ -253,9 +294,9 @@ impl Cutter {
             }
             // In a file the line is there at every reading, so it counts.
             None if self.format == Format::Cri => (None, false, self.ordinals.next(self.time)),
-            None => (None, false, self.ordinals.last(self.time) | UNSTAMPED),
+            None => return None,
         };
-        Line { time: self.time, ordinal, stream, partial, offset: 0, check: CHECK_START }
+        Some(Line { time: self.time, ordinal, stream, partial, offset: 0, check: CHECK_START })
     }
 
     fn deliver_unterminated(&mut self, out: &mut Vec<LogPiece>) {
@@ -373,7 +414,7 @@ impl Ordinals {
         if self.newest.is_none_or(|newest| newest < time) {
             self.newest = Some(time);
         } else if let Some((_, count)) = self.recent.iter_mut().rev().find(|(seen, _)| *seen == time) {
-            *count = (*count + 1) % UNSTAMPED;
+            *count = count.saturating_add(1);
             return *count;
         }
         if self.recent.len() == Self::REMEMBERED {
@@ -381,10 +422,5 @@ impl Ordinals {
         }
         self.recent.push_back((time, 0));
         0
-    }
-
-    /// The ordinal of the last line of `time`, or 0.
-    fn last(&self, time: Timestamp) -> u32 {
-        self.recent.iter().rev().find(|(seen, _)| *seen == time).map_or(0, |(_, count)| *count)
     }
 }

@@ -205,6 +205,7 @@ pub(super) fn submit(ended: &Result<Submitted, EngineError>) -> &'static str {
             | BackendError::Throttled { .. }
             | BackendError::Unavailable { .. }
             | BackendError::Io { .. }
+            | BackendError::Unreadable { .. }
             | BackendError::Corrupt { .. } => "failed",
         },
         // Of the caller's own making.

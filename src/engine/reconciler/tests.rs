@@ -9,13 +9,13 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::*;
 use crate::backend::{Created, Launch, LogItem, LogOptions, LogSource, Logs, Preview};
-use crate::domain::facts::AttemptPhase;
+use crate::domain::facts::{AttemptFacts, AttemptPhase};
 use crate::domain::resolve::tests::on_kubernetes;
-use crate::domain::run::RunState;
-use crate::domain::testing::{at, facts, terminated};
+use crate::domain::run::{RunState, StopCause};
+use crate::domain::testing::{at, attempt, facts, stop, terminated};
 
-/// Tells what a test says, and has nothing.
-struct Scripted(Mutex<Option<mpsc::Receiver<FactsEvent>>>);
+/// Tells what a test says, has nothing, and says whose log it is asked for.
+struct Scripted(Mutex<Option<mpsc::Receiver<FactsEvent>>>, mpsc::Sender<LogSource>);
 
 fn nothing<T>() -> Result<T, BackendError> {
     Err(BackendError::NotFound("anything".to_owned()))
@@ -55,18 +55,30 @@ impl Runs for Scripted {
 
 #[async_trait]
 impl Logs for Scripted {
+    fn rotates(&self) -> bool {
+        true
+    }
+
     async fn open(
         &self,
-        _: &LogSource,
+        source: &LogSource,
         _: &LogOptions,
     ) -> Result<BoxStream<'static, Result<LogItem, BackendError>>, BackendError> {
+        // Not every test listens.
+        let _ = self.1.try_send(source.clone());
         nothing()
     }
 }
 
 fn started() -> (Handle, Arc<Table>, mpsc::Sender<FactsEvent>) {
+    let (handle, table, tell, _) = started_with_logs();
+    (handle, table, tell)
+}
+
+fn started_with_logs() -> (Handle, Arc<Table>, mpsc::Sender<FactsEvent>, mpsc::Receiver<LogSource>) {
     let (tell, events) = mpsc::channel(8);
-    let scripted = Arc::new(Scripted(Mutex::new(Some(events))));
+    let (asked, opened) = mpsc::channel(64);
+    let scripted = Arc::new(Scripted(Mutex::new(Some(events)), asked));
     let (runs, logs): (Arc<dyn Runs>, Arc<dyn Logs>) = (Arc::<Scripted>::clone(&scripted), scripted);
     let rules = on_kubernetes();
     let backend =
@@ -75,7 +87,7 @@ fn started() -> (Handle, Arc<Table>, mpsc::Sender<FactsEvent>) {
     let table = Arc::new(Table::new(metrics.clone()));
     let hub = Hub::new(logs, metrics.clone());
     let (handle, _) = start(&backend, Arc::clone(&table), hub, &rules, Duration::from_secs(10), metrics);
-    (handle, table, tell)
+    (handle, table, tell, opened)
 }
 
 fn run(id: &str, uid: &str) -> RunFacts {
@@ -145,4 +157,25 @@ async fn a_record_that_can_not_be_written_is_told_and_nothing_is_terminal() {
     let known = table.get(&ended.name).unwrap();
     assert_eq!((known.run.state, known.run.exit_code), (RunState::Finishing, Some(3)));
     assert!(known.run.message.contains("frozen"), "{}", known.run.message);
+}
+
+#[tokio::test]
+async fn what_starts_although_it_is_to_be_stopped_is_followed_at_once() {
+    let (_handle, _table, tell, mut opened) = started_with_logs();
+    let runs = |facts: RunFacts| {
+        let main = MainFacts::Running { started_at: None };
+        RunFacts { attempts: vec![AttemptFacts { main, phase: AttemptPhase::Running, ..attempt() }], ..facts }
+    };
+    let stopped = |facts: RunFacts| RunFacts { stop: Some(stop(StopCause::Cancel, 5)), ..facts };
+    // This one ran before: its Pod stays, with its log.
+    let before = run("before", "1");
+    for facts in [before.clone(), runs(before.clone()), stopped(runs(before))] {
+        tell.send(upsert(facts)).await.unwrap();
+    }
+    // And this one was stopped before it ran.
+    let after = run("after", "2");
+    for facts in [after.clone(), stopped(after.clone()), stopped(runs(after))] {
+        tell.send(upsert(facts)).await.unwrap();
+    }
+    assert_eq!(opened.recv().await.unwrap().run_uid, "2");
 }

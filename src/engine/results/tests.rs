@@ -1,11 +1,11 @@
 use std::sync::Mutex;
 
 use async_trait::async_trait;
-use futures::stream::{self, BoxStream};
+use futures::stream::{self, BoxStream, StreamExt};
 use jiff::Timestamp;
 
 use super::*;
-use crate::backend::Logs;
+use crate::backend::{BackendError, LogOptions, Logs};
 use crate::domain::facts::{AttemptFacts, AttemptPhase, MainFacts, Terminated};
 use crate::domain::log::{LogGap, LogGapCause, LogPiece};
 use crate::domain::profile::Profile;
@@ -71,12 +71,16 @@ fn told(outcome: ResultOutcome) -> (String, bool) {
 #[test]
 fn after_a_gap_only_what_cannot_be_in_doubt_is_told() {
     let lost = ("it was rotated away", false);
-    let table: [(&[LogItem], (&str, bool)); 9] = [
+    let table: [(&[LogItem], (&str, bool)); 12] = [
         (&[line("noise")], ("Empty", false)),
         (&[line(r#"{"a":1}"#)], (r#"{"a":1}"#, false)),
         (&[line("noise"), gap(), line("noise")], lost),
         (&[line("noise"), gap(), line(r#"{"a":1}"#)], (r#"{"a":1}"#, true)),
         (&[line(r#"{"a":1}"#), gap(), line("noise")], lost),
+        // An object within one that began in the gap.
+        (&[gap(), line(r#"{"a":1},"#), line(r#"{"a":2}"#), line("]}")], lost),
+        (&[gap(), line(r#""rows": 3, "last": {"a":1}}"#)], lost),
+        (&[gap(), line(r#"{"a":1}"#), line("noise")], lost),
         // The halves of two objects are not one.
         (&[line(r#"{"a":1"#), gap(), line(r#","b":2}"#)], lost),
         (&[line(r#"MARK:{"a":1}"#), gap(), line("noise")], (r#"{"a":1}"#, true)),
@@ -117,6 +121,10 @@ struct Scripted(Mutex<Vec<Script>>);
 
 #[async_trait]
 impl Logs for Scripted {
+    fn rotates(&self) -> bool {
+        false
+    }
+
     async fn open(
         &self,
         _source: &LogSource,
@@ -154,20 +162,20 @@ async fn an_output_is_read_again_until_it_is_read_whole() {
         Ok(vec![Ok(line("noise")), Ok(line(r#"{"a":1}"#))]),
     ];
     let (run, source) = ended("");
-    let output = reread(&hub(scripts), &source, &rule(), &run.subscribe()).await.unwrap();
-    assert_eq!(told(output.finish(b"")).0, r#"{"a":1}"#);
+    let outcome = read(&hub(scripts), &source, &rule(), run.subscribe(), Duration::from_secs(60)).await;
+    assert_eq!(told(outcome).0, r#"{"a":1}"#);
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_output_that_is_gone_is_not_read_for_ever() {
     let (run, source) = ended("");
     let gone = || vec![Err(BackendError::NotFound("Pod x".to_owned()))];
-    let why = reread(&hub(gone()), &source, &rule(), &run.subscribe()).await.unwrap_err();
-    assert_eq!(why, "Pod x does not exist");
-    let follow = run.subscribe();
-    drop(run);
-    let why = reread(&hub(Vec::new()), &source, &rule(), &follow).await.unwrap_err();
-    assert_eq!(why, "read: no route");
+    let outcome = read(&hub(gone()), &source, &rule(), run.subscribe(), Duration::from_secs(60)).await;
+    assert_eq!(told(outcome).0, "Pod x does not exist");
+    let refused = || BackendError::Unreadable { what: "read".to_owned(), message: "no log".to_owned() };
+    let refusals = (0..9).map(|_| Ok(vec![Err(refused())])).collect();
+    let outcome = read(&hub(refusals), &source, &rule(), run.subscribe(), Duration::from_secs(60)).await;
+    assert_eq!(told(outcome).0, "read: its node answers: no log", "the kubelet's words are not a missing result");
 }
 
 #[tokio::test(start_paused = true)]

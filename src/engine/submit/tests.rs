@@ -63,6 +63,10 @@ impl Runs for Crowded {
 
 #[async_trait]
 impl Logs for Crowded {
+    fn rotates(&self) -> bool {
+        true
+    }
+
     async fn open(
         &self,
         _: &LogSource,

@@ -39,6 +39,7 @@ fn backend_errors() -> Vec<(BackendError, Code, &'static str)> {
         (BackendError::AdmissionDenied { what: what(), message: text() }, Code::FailedPrecondition, "ADMISSION_DENIED"),
         (BackendError::Throttled { what: what(), retry_after: None }, Code::Unavailable, "BACKEND_UNAVAILABLE"),
         (BackendError::Unavailable { what: what(), message: text() }, Code::Unavailable, "BACKEND_UNAVAILABLE"),
+        (BackendError::Unreadable { what: what(), message: text() }, Code::Unavailable, "BACKEND_UNAVAILABLE"),
         (BackendError::Io { what: what(), source: std::io::Error::other("disk") }, Code::Internal, "INTERNAL"),
         (BackendError::Corrupt { what: what(), message: text() }, Code::Internal, "INTERNAL"),
     ]

@@ -25,6 +25,7 @@ mod cluster;
 mod contract;
 mod external;
 mod installed;
+mod logs;
 mod objects;
 mod outage;
 mod outcomes;

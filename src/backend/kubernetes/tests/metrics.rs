@@ -111,7 +111,8 @@ async fn lists_watches_and_logs_are_told_apart() {
         container: "run".to_owned(),
     };
     for follow in [false, true] {
-        let mut items = backend.logs.open(&source, &LogOptions { from: None, follow }).await.unwrap();
+        let mut items =
+            backend.logs.open(&source, &LogOptions { from: None, follow, at_file_end: false }).await.unwrap();
         while timeout(BOUND, items.next()).await.unwrap().is_some() {}
     }
 

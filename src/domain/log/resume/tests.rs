@@ -129,6 +129,28 @@ proptest! {
 }
 
 #[test]
+fn a_file_that_was_read_out_goes_on_in_the_next_without_a_gap() {
+    let lines: Vec<Line> = vec![(0, b"one".to_vec()), (1, b"two".to_vec())];
+    let position = cut(&rendered(&lines, None, false), 100)[1].end();
+    let read_on = |later: &[Line]| {
+        let (mut resume, mut out, mut lost) = (Resume::at_file_end(position), Vec::new(), false);
+        for piece in cut(&rendered(later, None, false), 100) {
+            lost |= matches!(resume.push(piece, &mut out), Resumed::Lost(_));
+        }
+        lost |= resume.finish(&mut out).is_some();
+        (joined(&out), lost)
+    };
+    let later = |nanos: i64| vec![(nanos, b"three".to_vec()), (nanos + 1, b"four".to_vec())];
+    let rest = b"three\nfour\n".to_vec();
+    assert_eq!(read_on(&later(5)), (rest.clone(), false), "dense");
+    assert_eq!(read_on(&later(7_000_000_000)), (rest.clone(), false), "no file fits between");
+    assert_eq!(read_on(&later(9_000_000_000)), (rest.clone(), true), "one does");
+    assert_eq!(read_on(&[]), (Vec::new(), false), "the next file is empty");
+    // Where the line is, it is found as ever.
+    assert_eq!(read_on(&[lines, later(9_000_000_000)].concat()), (rest, false));
+}
+
+#[test]
 fn every_place_in_a_small_log_is_found() {
     let lines: Vec<Line> = [(5, "a"), (3, ""), (5, "a"), (5, "b"), (4, "a"), (5, "a")]
         .map(|(nanos, text)| (nanos, text.as_bytes().to_vec()))
@@ -194,21 +216,6 @@ fn a_following_read_does_not_search_for_ever() {
     let lost = pieces.iter().cloned().position(|piece| matches!(resume.push(piece, &mut out), Resumed::Lost(_)));
     assert_eq!(lost, Some(HELD_MAX_BYTES / PIECE_MAX_BYTES));
     assert_eq!(joined(&out), joined(&pieces[..=HELD_MAX_BYTES / PIECE_MAX_BYTES]));
-}
-
-#[test]
-fn the_kubelets_own_words_are_no_line_to_find() {
-    let log = rendered(&[(1, b"one".to_vec()), (1, b"two".to_vec()), (1, b"three".to_vec())], None, false);
-    let broken = [&log[..log.len() - 37], b"failed to watch file\n"].concat();
-    let pieces = cut(&broken, 100);
-    assert_eq!(joined(&pieces), b"one\ntwo\nfailed to watch file\n");
-    let (gap, rest) = read_on(pieces[2].end(), cut(&log, 7));
-    assert_eq!(gap, None);
-    assert_eq!(joined(&rest), b"three\n");
-
-    let (gap, rest) = read_on(cut(b"unable to retrieve container logs", 100)[0].end(), cut(&log, 7));
-    assert_eq!(gap, None);
-    assert_eq!(joined(&rest), b"one\ntwo\nthree\n");
 }
 
 #[test]

@@ -8,14 +8,19 @@ fn time(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
 
-/// Cuts `input`, chunked at `cuts`.
-fn timestamped(input: &[u8], cuts: &[usize], complete: bool) -> Vec<LogPiece> {
+/// Cuts `input`, chunked at `cuts`: the pieces, and the backend's own words.
+fn answered(input: &[u8], cuts: &[usize], complete: bool) -> (Vec<LogPiece>, Option<String>) {
     let (mut splitter, mut out) = (TimestampedSplitter::default(), Vec::new());
     for chunk in chunks(input, cuts) {
         splitter.push(chunk, &mut out);
     }
     splitter.finish(complete, &mut out);
-    out
+    let refusal = splitter.refusal();
+    (out, refusal)
+}
+
+fn timestamped(input: &[u8], cuts: &[usize], complete: bool) -> Vec<LogPiece> {
+    answered(input, cuts, complete).0
 }
 
 fn cri(input: &[u8], cuts: &[usize]) -> (Vec<LogPiece>, usize) {
@@ -110,17 +115,75 @@ fn a_time_that_was_cut_off_is_no_output() {
 }
 
 #[test]
-fn the_kubelets_own_words_are_kept_and_do_not_count() {
-    let words = "failed to watch file \"/var/log/pods/0.log\": too many open files\n";
-    let input = format!("{T} one\n{T} two\n{words}{T} three\n");
-    let pieces = timestamped(input.as_bytes(), &[5], true);
-    let told = told(&pieces);
-    assert_eq!(told[2], (time(T), 1 | UNSTAMPED, 0, words.to_owned(), true));
-    assert_eq!(told[3].1, 2);
-    assert!(pieces[2].is_unstamped() && !pieces[3].is_unstamped());
+fn the_kubelets_own_words_are_no_output() {
+    let words = [
+        "unable to retrieve container logs for containerd://0123456789abcdef",
+        "failed to watch file \"/var/log/pods/0.log\": too many open files",
+        "failed to try resolving symlinks in path \"/var/log/pods/0.log\": no such file or directory",
+        "rpc error: code = DeadlineExceeded",
+        "2026: not a time",
+        "x",
+    ];
+    let lines = format!(
+        "{T} one
+{T} two
+"
+    );
+    for sentence in words {
+        for end in [
+            "", "
+",
+        ] {
+            for cuts in [&[][..], &[1], &[39], &[41]] {
+                let alone = answered(format!("{sentence}{end}").as_bytes(), cuts, true);
+                assert_eq!(alone, (Vec::new(), Some(sentence.to_owned())));
+                let (pieces, refusal) = answered(format!("{lines}{sentence}{end}").as_bytes(), cuts, true);
+                assert_eq!((pieces.len(), refusal.as_deref()), (2, Some(sentence)));
+                // Nothing is cut after them.
+                let (pieces, refusal) = answered(
+                    format!(
+                        "{lines}{sentence}
+{T} three
+"
+                    )
+                    .as_bytes(),
+                    cuts,
+                    true,
+                );
+                assert_eq!((pieces.len(), refusal.as_deref()), (2, Some(sentence)));
+            }
+        }
+    }
+    // Of a program, with a time before it, they are output as any other.
+    let (pieces, refusal) = answered(
+        format!(
+            "{T} {}
+",
+            words[0]
+        )
+        .as_bytes(),
+        &[],
+        true,
+    );
+    assert_eq!((pieces.len(), refusal), (1, None));
+    let (_, refusal) = answered("y".repeat(100_000).as_bytes(), &[7_000], true);
+    assert_eq!(refusal.map(|text| text.len()), Some(1024));
+}
 
-    let first = timestamped(b"unable to retrieve container logs", &[], true);
-    assert_eq!((first[0].time, first[0].ordinal), (Timestamp::UNIX_EPOCH, UNSTAMPED));
+#[test]
+fn words_are_told_once_they_are_whole() {
+    let (mut splitter, mut out) = (TimestampedSplitter::default(), Vec::new());
+    splitter.push(Bytes::from_static(b"unable to retrieve container logs for container"), &mut out);
+    assert_eq!(splitter.refusal(), None);
+    splitter.push(
+        Bytes::from_static(
+            b"d://a
+more",
+        ),
+        &mut out,
+    );
+    assert_eq!(splitter.refusal().as_deref(), Some("unable to retrieve container logs for containerd://a"));
+    assert!(out.is_empty());
 }
 
 #[test]
@@ -259,8 +322,8 @@ proptest! {
         sizes in prop::collection::vec(1usize..20_000, 1..4),
     ) {
         let input = lines.join("\n");
-        let whole = timestamped(input.as_bytes(), &[], true);
-        prop_assert_eq!(&whole, &timestamped(input.as_bytes(), &sizes, true));
+        let (whole, refusal) = answered(input.as_bytes(), &[], true);
+        prop_assert_eq!((whole.clone(), refusal), answered(input.as_bytes(), &sizes, true));
         prop_assert!(whole.iter().all(|piece| !piece.data.is_empty() && piece.data.len() <= PIECE_MAX_BYTES));
         told(&whole);
         prop_assert_eq!(cri(input.as_bytes(), &[]), cri(input.as_bytes(), &sizes));

@@ -117,3 +117,6 @@ fn missing(error: BackendError, name: &RunName) -> EngineError {
         error => error.into(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -95,7 +95,10 @@ pub fn run_facts(namespace: &NamespaceName, observed: &Observed<'_>) -> Result<R
     let metadata = &observed.job.metadata;
     let is_its = |pod: &&Pod| controller_uid(pod).is_some() && controller_uid(pod) == metadata.uid.as_deref();
     let (pod, last_pod) = (observed.pod.filter(is_its), observed.last_pod.filter(is_its));
-    let run = job.parsed("label", label::RUN, RunId::parse)?;
+    let run = match run_of(observed.job) {
+        Some(run) => run,
+        None => job.parsed("label", label::RUN, RunId::parse)?,
+    };
     // An anchor is a first attempt, whatever became of its label.
     let number = job.parsed("label", label::ATTEMPT, str::parse::<NonZeroU32>).map_or(1, NonZeroU32::get);
     let expected = run.job_name(number);
@@ -130,6 +133,19 @@ pub fn run_facts(namespace: &NamespaceName, observed: &Observed<'_>) -> Result<R
         result: None,
         reported: None,
     })
+}
+
+/// Which run a Job is of: by its label, or, where somebody took that away, by its name and by what
+/// else was written at its creation.
+#[must_use]
+pub fn run_of(job: &Job) -> Option<RunId> {
+    let metadata = &job.metadata;
+    if let Some(text) = metadata.labels.as_ref().and_then(|labels| labels.get(label::RUN)) {
+        return RunId::parse(text).ok();
+    }
+    metadata.annotations.as_ref()?.get(annotation::DIGEST)?;
+    let run = RunId::parse(metadata.name.as_deref()?.strip_prefix(label::JOB_PREFIX)?).ok()?;
+    (metadata.name.as_ref() == Some(&run.job_name(1))).then_some(run)
 }
 
 /// Whether the program of this Pod ever ran.

@@ -22,6 +22,8 @@ pub mod label {
     pub const MANAGED_BY_VALUE: &str = "longshore";
     /// Which installation made it; every selector of ours has it.
     pub const INSTANCE: &str = "longshore.dev/instance";
+    /// What the name of a first attempt's Job begins with, before the bare run id.
+    pub const JOB_PREFIX: &str = "run-";
     /// The bare run id.
     pub const RUN: &str = "longshore.dev/run";
     /// Number of the attempt, from 1.

@@ -139,11 +139,7 @@ impl KubernetesRuns {
         let pod = self.read_pod(namespace, uid).await?;
         let mut known = self.memory.of(uid);
         known.pod_was_seen |= pod.is_some();
-        let mut job = job.clone();
-        // As the reader of facts expects it, whatever became of its labels.
-        let labels = job.metadata.labels.get_or_insert_default();
-        labels.entry(label::RUN.to_owned()).or_insert_with(|| name.run.as_str().to_owned());
-        facts(&name.namespace, &job, pod.as_ref(), &known)
+        facts(&name.namespace, job, pod.as_ref(), &known)
     }
 
     /// The Job's present Pod. The one that the watch knows costs one object to read; a list by

@@ -111,8 +111,9 @@ fn merge_attempts(known: &[AttemptFacts], seen: Vec<AttemptFacts>) -> Vec<Attemp
 
 fn merge(known: &AttemptFacts, seen: AttemptFacts) -> AttemptFacts {
     let another = known.uid.is_some() && seen.uid.is_some() && known.uid != seen.uid;
-    if another && !known.main.started() {
-        return seen;
+    // Of what never started nothing is kept that its Job may make anew.
+    if !known.main.started() && (another || seen.phase == AttemptPhase::Absent) {
+        return AttemptFacts { job_end: later_end(known.job_end.as_ref(), seen.job_end.clone()), ..seen };
     }
     let job_end = later_end(known.job_end.as_ref(), seen.job_end);
     if another {

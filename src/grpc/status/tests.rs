@@ -58,6 +58,7 @@ fn engine_errors() -> Vec<(EngineError, Code, &'static str)> {
             "PAYLOAD_MISMATCH",
         ),
         (EngineError::NameTaken { name: name(), what: text() }, Code::AlreadyExists, "NAME_TAKEN"),
+        (EngineError::DeleteInProgress(name()), Code::Aborted, "DELETE_IN_PROGRESS"),
         (
             EngineError::NotTerminal { name: name(), state: RunState::Running },
             Code::FailedPrecondition,
@@ -79,7 +80,8 @@ fn every_error_has_its_code_and_reason() {
         let words = format!("{error:?}");
         let status = answer(error);
         assert_eq!((status.code(), reason(&status).as_str()), (code, expected), "{words}");
-        let retryable = matches!(code, Code::Unavailable | Code::ResourceExhausted);
+        // A run that is being deleted goes by itself; after any other ABORTED one has to read again.
+        let retryable = matches!(code, Code::Unavailable | Code::ResourceExhausted) || expected == "DELETE_IN_PROGRESS";
         assert_eq!(status.get_details_retry_info().is_some(), retryable, "{words}");
         assert_eq!(status.get_details_bad_request().is_some(), code == Code::InvalidArgument, "{words}");
     }

@@ -113,16 +113,18 @@ fn a_job_that_can_not_be_known_for_a_run_is_refused() {
         change(&mut job);
         run_facts(&NamespaceName::default_namespace(), &seen(&job, None)).unwrap_err().to_string()
     };
-    let label = |value: Option<&str>| {
+    let label = |value: &str| {
         error(&move |job| {
-            let labels = job.metadata.labels.as_mut().unwrap();
-            labels.remove(label::RUN);
-            labels.extend(value.map(|value| (label::RUN.to_owned(), value.to_owned())));
+            job.metadata.labels.as_mut().unwrap().insert(label::RUN.to_owned(), value.to_owned());
         })
     };
-    assert_eq!(label(None), format!("Job longshore-runs/run-hello has no label `{}`", label::RUN));
+    let unmarked = error(&|job| {
+        job.metadata.labels.as_mut().unwrap().remove(label::RUN);
+        job.metadata.annotations.as_mut().unwrap().remove(annotation::DIGEST);
+    });
+    assert_eq!(unmarked, format!("Job longshore-runs/run-hello has no label `{}`", label::RUN));
     let unreadable = format!("Job longshore-runs/run-hello: label `{}` can't be read", label::RUN);
-    assert_eq!(label(Some("Not-A-Run")), unreadable);
+    assert_eq!(label("Not-A-Run"), unreadable);
     assert_eq!(error(&|job| job.metadata.uid = None), "Job longshore-runs/run-hello has no field `metadata.uid`");
 }
 
@@ -159,6 +161,10 @@ fn damage_is_told_and_the_rest_is_read() {
         assert_eq!((facts.stop, facts.record, facts.expire_time), (None, None, None));
         assert_eq!(facts.submission, launch().submission);
     }
+    let unlabelled = damaged(&|job| {
+        job.metadata.labels.as_mut().unwrap().remove(label::RUN);
+    });
+    assert_eq!((unlabelled.name, unlabelled.damage), (launch().name, None), "its name says which run it is");
     for value in ["0", "first"] {
         let facts = damaged(&|job| {
             job.metadata.labels.as_mut().unwrap().insert(label::ATTEMPT.to_owned(), value.to_owned());

@@ -8,11 +8,11 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::super::facts::{EventFact, controller_uid};
+use super::super::facts::{EventFact, controller_uid, run_of};
 use super::super::memory::{Memory, PodRef};
 use super::super::names::{annotation, label, result_secret_name};
 use super::{Kind, Left, Runs, strip};
-use crate::domain::name::{NamespaceName, RunId, RunName};
+use crate::domain::name::{NamespaceName, RunName};
 
 /// Most events that are kept for objects that were not told yet. Watches know no order among them;
 /// most of what is here is about objects that are not ours.
@@ -370,7 +370,7 @@ impl NamespaceIndex {
         if labels.get(label::ATTEMPT).is_some_and(|attempt| attempt != "1") {
             return None;
         }
-        let run = RunId::parse(labels.get(label::RUN)?).ok()?;
+        let run = run_of(job)?;
         let name = RunName { namespace: self.name.clone(), run };
         Some((Arc::from(job.metadata.name.as_deref()?), name, job.metadata.uid.clone()?))
     }

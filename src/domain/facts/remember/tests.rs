@@ -114,6 +114,10 @@ fn a_second_pod_does_not_make_the_first_undone() {
     let second = AttemptFacts { uid: Some("second".to_owned()), ..attempt() };
     let seen = after([with(running()), with(second.clone())]);
     assert_eq!((seen.phase, seen.uid.as_deref(), seen.main.started()), (AttemptPhase::Gone, Some("pod-uid"), true));
+    let gone = AttemptFacts { phase: AttemptPhase::Gone, ..attempt() };
+    let absent = AttemptFacts { phase: AttemptPhase::Absent, uid: None, ..attempt() };
+    assert_eq!(after([with(gone), with(absent.clone())]).phase, AttemptPhase::Absent, "its Job makes another");
+    assert_eq!(after([with(running()), with(absent)]).phase, AttemptPhase::Gone);
     assert_eq!(after([with(attempt()), with(second)]).uid.as_deref(), Some("second"), "nothing ran in the first");
 }
 

@@ -21,6 +21,7 @@
 
 mod admission;
 mod case;
+mod chaos;
 mod cluster;
 mod contract;
 mod external;

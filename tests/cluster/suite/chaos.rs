@@ -1,0 +1,323 @@
+//! Many runs at once under a daemon that is killed again and again, some cancelled, some followed.
+//! What each run is said to be is held beside what a raw watch of the Pods saw of it.
+//!
+//! `LONGSHORE_CHAOS_SEED` (default 1) repeats a schedule, `LONGSHORE_CHAOS_RUNS` (default 100) sets
+//! how many runs there are.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::StreamExt;
+use jiff::Timestamp;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{ContainerStateTerminated, Pod};
+use kube::Api;
+use kube::api::{ListParams, WatchEvent, WatchParams};
+use longshore::proto::v1::{CancelRunRequest, FailureReason, Run, RunState, SubmitRunRequest, WaitRunRequest};
+use tokio::sync::watch;
+use tonic::{Code, Status};
+
+use crate::case::{on_cluster, script};
+use crate::support::client::{Client, follow, is_terminal, submit_request};
+use crate::support::logs::{Closing, Log, resumed};
+use crate::support::spec::seconds;
+use crate::support::wait::{BOUND, within};
+
+/// Runs that live at the same time.
+const AT_ONCE: usize = 10;
+/// Between two tries of a call that a kill interrupted.
+const AGAIN: Duration = Duration::from_millis(100);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_repeated_or_invented_while_the_daemon_is_killed() {
+    let (seed, runs) = (number("LONGSHORE_CHAOS_SEED", 1), number("LONGSHORE_CHAOS_RUNS", 100));
+    eprintln!("chaos: seed {seed}, {runs} runs");
+    on_cluster("chaos", async |case| {
+        let witness = Witness::watch(case.api()).await;
+        let mut dice = Dice(seed);
+        let (addresses, address) = watch::channel(case.daemon.address());
+        let mut told = Vec::new();
+        let mut next = 0;
+        while next < runs {
+            let until = runs.min(next + AT_ONCE as u64);
+            let tasks: Vec<_> = (next..until)
+                .map(|number| tokio::spawn(live(Plan::draw(number, &mut dice), address.clone())))
+                .collect();
+            next = until;
+            for _ in 0..=dice.below(2) {
+                // A moment out of the schedule, not a wait for something.
+                tokio::time::sleep(Duration::from_millis(dice.below(2500))).await;
+                case.daemon.kill().await;
+                case.daemon.revive().await;
+                addresses.send_replace(case.daemon.address());
+            }
+            for task in tasks {
+                told.push(within("a run of the chaos", task).await.expect("a run of the chaos"));
+            }
+        }
+        let seen = witness.seen().await;
+        for story in &told {
+            story.check(&seen);
+        }
+        let jobs = case.api::<Job>().list(&ListParams::default()).await.expect("the Jobs").items;
+        assert_eq!(jobs.len() as u64, runs, "one Job a run");
+    })
+    .await;
+}
+
+fn number(variable: &str, default: u64) -> u64 {
+    match std::env::var(variable) {
+        Ok(text) if !text.is_empty() => text.parse().unwrap_or_else(|_| panic!("{variable} is not a number: {text}")),
+        _ => default,
+    }
+}
+
+/// A small generator of numbers (splitmix64), so that a seed is a schedule.
+struct Dice(u64);
+
+impl Dice {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound.max(1)
+    }
+}
+
+/// What is done to one run.
+#[derive(Clone, Debug)]
+struct Plan {
+    id: String,
+    /// Its program sleeps so long between `start` and `end`.
+    sleeps: u64,
+    exit_code: i32,
+    /// When it is cancelled, from the answer to its submit on.
+    cancel_after: Option<Duration>,
+    followed: bool,
+}
+
+impl Plan {
+    fn draw(number: u64, dice: &mut Dice) -> Self {
+        let cancelled = dice.below(2) == 0;
+        // Half of the cancels come before anything can have started.
+        let delay = if dice.below(2) == 0 { dice.below(100) } else { dice.below(3000) };
+        Self {
+            id: format!("chaos-{number}"),
+            sleeps: dice.below(4),
+            exit_code: i32::try_from(dice.below(2) * 3).unwrap_or_default(),
+            cancel_after: cancelled.then(|| Duration::from_millis(delay)),
+            followed: dice.below(2) == 0,
+        }
+    }
+
+    fn script(&self) -> String {
+        let (sleeps, exit_code) = (self.sleeps, self.exit_code);
+        format!("trap 'exit 143' TERM; echo start; sleep {sleeps} & wait $!; echo end; sleep 0.2; exit {exit_code}")
+    }
+}
+
+/// What became of one run, by Longshore.
+#[derive(Debug)]
+struct Story {
+    plan: Plan,
+    /// As the acknowledgement of the cancel gave it.
+    at_cancel: Option<Run>,
+    end: Run,
+    log: Option<Log>,
+}
+
+/// Submits, cancels and follows as planned, whatever happens to the daemon meanwhile.
+async fn live(plan: Plan, address: watch::Receiver<SocketAddr>) -> Story {
+    let client = || Client::to(*address.borrow());
+    let request = SubmitRunRequest { run_id: plan.id.clone(), ..submit_request(script(&plan.script())) };
+    let submitted = insist(async || client().try_submit(request.clone()).await).await;
+    let name = submitted.run.expect("the run").name;
+    let log = async {
+        if !plan.followed {
+            return None;
+        }
+        let mut log = Log::default();
+        while log.closing.is_none_or(|closing| matches!(closing, Closing::Reconnect(_))) {
+            let request = resumed(&follow(&name), &log.cursor);
+            let part = insist(async || client().try_open_logs(request.clone()).await).await.until_cut().await;
+            log = joined(log, part);
+        }
+        Some(log)
+    };
+    let at_cancel = async {
+        tokio::time::sleep(plan.cancel_after?).await;
+        let request = CancelRunRequest { name: name.clone(), ..CancelRunRequest::default() };
+        let answer = insist(async || client().runs.clone().cancel_run(request.clone()).await).await;
+        Some(answer.into_inner().run.expect("the run"))
+    };
+    let (log, at_cancel) = tokio::join!(log, at_cancel);
+    let request = WaitRunRequest { name: name.clone(), timeout: seconds(10), ..WaitRunRequest::default() };
+    let end = loop {
+        let answer = insist(async || client().runs.clone().wait_run(request.clone()).await).await;
+        let run = answer.into_inner().run.expect("the run");
+        if is_terminal(&run) {
+            break run;
+        }
+    };
+    Story { plan, at_cancel, end, log }
+}
+
+/// One stream as the continuation of another.
+fn joined(mut log: Log, part: Log) -> Log {
+    log.entries.extend(part.entries);
+    log.gaps.extend(part.gaps);
+    log.ended.extend(part.ended);
+    if !part.cursor.is_empty() {
+        log.cursor = part.cursor;
+    }
+    log.closing = part.closing;
+    log
+}
+
+/// Calls again for as long as nobody answers.
+async fn insist<T>(mut call: impl AsyncFnMut() -> Result<T, Status>) -> T {
+    let answered = async {
+        loop {
+            match call().await {
+                Ok(answer) => return answer,
+                // What a killed daemon leaves of a call, and what a new one says until it is ready.
+                Err(status) if matches!(status.code(), Code::Unavailable | Code::Unknown | Code::Cancelled | Code::Internal) => {
+                    tokio::time::sleep(AGAIN).await;
+                }
+                Err(status) => panic!("{status:?}"),
+            }
+        }
+    };
+    tokio::time::timeout(BOUND, answered).await.expect("a daemon that answers")
+}
+
+/// What the cluster showed of one run's Pod.
+#[derive(Clone, Debug, Default)]
+struct Shown {
+    pods: std::collections::BTreeSet<String>,
+    started: bool,
+    end: Option<ContainerStateTerminated>,
+}
+
+/// A raw watch of the Pods.
+struct Witness {
+    seen: Arc<Mutex<HashMap<String, Shown>>>,
+    pods: Api<Pod>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Witness {
+    async fn watch(pods: Api<Pod>) -> Self {
+        let seen = Arc::new(Mutex::new(HashMap::new()));
+        let listed = pods.list(&ListParams::default()).await.expect("the Pods");
+        let mut version = listed.metadata.resource_version.unwrap_or_default();
+        let task = tokio::spawn({
+            let (seen, pods) = (Arc::clone(&seen), pods.clone());
+            async move {
+                loop {
+                    let Ok(events) = pods.watch(&WatchParams::default(), &version).await else { continue };
+                    let mut events = events.boxed();
+                    while let Some(Ok(event)) = events.next().await {
+                        let (WatchEvent::Added(pod) | WatchEvent::Modified(pod) | WatchEvent::Deleted(pod)) = event
+                        else {
+                            continue;
+                        };
+                        version = pod.metadata.resource_version.clone().unwrap_or(version);
+                        note(&seen, &pod);
+                    }
+                }
+            }
+        });
+        Self { seen, pods, task }
+    }
+
+    /// What was seen until now, with what is there now.
+    async fn seen(self) -> HashMap<String, Shown> {
+        for pod in self.pods.list(&ListParams::default()).await.expect("the Pods").items {
+            note(&self.seen, &pod);
+        }
+        self.task.abort();
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+fn note(seen: &Mutex<HashMap<String, Shown>>, pod: &Pod) {
+    let Some(run) = pod.metadata.labels.as_ref().and_then(|labels| labels.get("longshore.dev/run")) else { return };
+    let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+    let shown = seen.entry(run.clone()).or_default();
+    shown.pods.extend(pod.metadata.uid.clone());
+    let statuses = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref());
+    let state = statuses.into_iter().flatten().find(|c| c.name == "run").and_then(|c| c.state.as_ref());
+    let Some(state) = state else { return };
+    let ended = state.terminated.as_ref().filter(|end| end.reason.as_deref() != Some("StartError"));
+    shown.started |= state.running.is_some() || ended.is_some();
+    if let Some(end) = ended {
+        shown.end = Some(end.clone());
+    }
+}
+
+impl Story {
+    /// Holds what was reported beside what was seen.
+    fn check(&self, seen: &HashMap<String, Shown>) {
+        let (plan, end) = (&self.plan, &self.end);
+        let shown = seen.get(&plan.id).cloned().unwrap_or_default();
+        let all = || format!("{self:?}\nseen: {shown:?}");
+        assert!(shown.pods.len() <= 1, "executed once: {}", all());
+        let timeline = end.timeline.as_ref().expect("a timeline");
+        match &shown.end {
+            Some(terminated) => {
+                assert_eq!(end.exit_code, Some(terminated.exit_code), "the Pod's exit code: {}", all());
+                let time = |time: &Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>| time.as_ref().map(|t| t.0);
+                assert_eq!(stamp(timeline.start_time), time(&terminated.started_at), "{}", all());
+                assert_eq!(stamp(timeline.finish_time), time(&terminated.finished_at), "{}", all());
+            }
+            None if end.exit_code.is_some() => panic!("an exit code that no Pod had: {}", all()),
+            None => {}
+        }
+        if shown.started {
+            assert!(timeline.start_time.is_some(), "what started is reported as started: {}", all());
+        }
+        match (&self.at_cancel, end.state()) {
+            (None, state) => {
+                let (expected, reason) = match plan.exit_code {
+                    0 => (RunState::Succeeded, None),
+                    _ => (RunState::Failed, Some(FailureReason::NonzeroExit)),
+                };
+                let found = end.failure.as_ref().map(|failure| failure.reason());
+                assert_eq!((state, found), (expected, reason), "{}", all());
+            }
+            // It may have ended by itself before.
+            (Some(_), RunState::Succeeded) => assert_eq!(end.exit_code, Some(0), "{}", all()),
+            (Some(_), RunState::Failed) => assert_eq!(end.exit_code, Some(3), "{}", all()),
+            (Some(at_cancel), state) => {
+                assert_eq!(state, RunState::Cancelled, "{}", all());
+                let had_started = at_cancel.timeline.as_ref().is_some_and(|timeline| timeline.start_time.is_some());
+                // Never starts, or is ended as started: it does not run to its end.
+                let ran_on = shown.end.as_ref().is_some_and(|end| end.exit_code == plan.exit_code) && plan.sleeps > 0;
+                assert!(had_started || !ran_on, "ran on after an acknowledged cancel: {}", all());
+            }
+        }
+        if let Some(log) = &self.log {
+            assert!(matches!(log.closing, Some(Closing::End(_))), "{}", all());
+            let text = log.text();
+            if self.at_cancel.is_none() {
+                assert_eq!((text.as_str(), log.gaps.len()), ("start\nend\n", 0), "{}", all());
+            } else {
+                assert!("start\nend\n".starts_with(&text), "{text:?}: {}", all());
+                let says_so = !text.is_empty() || !log.gaps.is_empty();
+                assert!(says_so || !shown.started, "what ran has output or a gap: {}", all());
+            }
+        }
+    }
+}
+
+fn stamp(time: Option<prost_types::Timestamp>) -> Option<Timestamp> {
+    time.and_then(|time| Timestamp::new(time.seconds, time.nanos).ok())
+}

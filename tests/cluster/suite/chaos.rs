@@ -23,7 +23,7 @@ use crate::case::{on_cluster, script};
 use crate::support::client::{Client, follow, is_terminal, submit_request};
 use crate::support::logs::{Closing, Log, resumed};
 use crate::support::spec::seconds;
-use crate::support::wait::{BOUND, within};
+use crate::support::wait::BOUND;
 
 /// Runs that live at the same time.
 const AT_ONCE: usize = 10;
@@ -42,20 +42,20 @@ async fn nothing_is_lost_repeated_or_invented_while_the_daemon_is_killed() {
         let mut next = 0;
         while next < runs {
             let until = runs.min(next + AT_ONCE as u64);
-            let tasks: Vec<_> = (next..until)
-                .map(|number| tokio::spawn(live(Plan::draw(number, &mut dice), address.clone())))
-                .collect();
+            let lives: Vec<_> =
+                (next..until).map(|number| live(Plan::draw(number, &mut dice), address.clone())).collect();
             next = until;
-            for _ in 0..=dice.below(2) {
-                // A moment out of the schedule, not a wait for something.
-                tokio::time::sleep(Duration::from_millis(dice.below(2500))).await;
-                case.daemon.kill().await;
-                case.daemon.revive().await;
-                addresses.send_replace(case.daemon.address());
-            }
-            for task in tasks {
-                told.push(within("a run of the chaos", task).await.expect("a run of the chaos"));
-            }
+            let kills = async {
+                for _ in 0..=dice.below(2) {
+                    // A moment out of the schedule, not a wait for something.
+                    tokio::time::sleep(Duration::from_millis(dice.below(2500))).await;
+                    case.daemon.kill().await;
+                    case.daemon.revive().await;
+                    addresses.send_replace(case.daemon.address());
+                }
+            };
+            let (stories, ()) = tokio::join!(futures::future::join_all(lives), kills);
+            told.extend(stories);
         }
         let seen = witness.seen().await;
         for story in &told {
@@ -188,7 +188,12 @@ async fn insist<T>(mut call: impl AsyncFnMut() -> Result<T, Status>) -> T {
             match call().await {
                 Ok(answer) => return answer,
                 // What a killed daemon leaves of a call, and what a new one says until it is ready.
-                Err(status) if matches!(status.code(), Code::Unavailable | Code::Unknown | Code::Cancelled | Code::Internal) => {
+                Err(status)
+                    if matches!(
+                        status.code(),
+                        Code::Unavailable | Code::Unknown | Code::Cancelled | Code::Internal
+                    ) =>
+                {
                     tokio::time::sleep(AGAIN).await;
                 }
                 Err(status) => panic!("{status:?}"),
@@ -274,7 +279,8 @@ impl Story {
         match &shown.end {
             Some(terminated) => {
                 assert_eq!(end.exit_code, Some(terminated.exit_code), "the Pod's exit code: {}", all());
-                let time = |time: &Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>| time.as_ref().map(|t| t.0);
+                let time =
+                    |time: &Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>| time.as_ref().map(|t| t.0);
                 assert_eq!(stamp(timeline.start_time), time(&terminated.started_at), "{}", all());
                 assert_eq!(stamp(timeline.finish_time), time(&terminated.finished_at), "{}", all());
             }

@@ -276,20 +276,20 @@ impl Story {
         let all = || format!("{self:?}\nseen: {shown:?}");
         assert!(shown.pods.len() <= 1, "executed once: {}", all());
         let timeline = end.timeline.as_ref().expect("a timeline");
+        let time = |time: &Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>| time.as_ref().map(|t| t.0);
+        let (started, finished) = (stamp(timeline.start_time), stamp(timeline.finish_time));
         match &shown.end {
-            Some(terminated) => {
-                assert_eq!(end.exit_code, Some(terminated.exit_code), "the Pod's exit code: {}", all());
-                let time =
-                    |time: &Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>| time.as_ref().map(|t| t.0);
-                assert_eq!(stamp(timeline.start_time), time(&terminated.started_at), "{}", all());
-                assert_eq!(stamp(timeline.finish_time), time(&terminated.finished_at), "{}", all());
+            Some(pod) => {
+                let said = (end.exit_code, started, finished);
+                let seen = (Some(pod.exit_code), time(&pod.started_at), time(&pod.finished_at));
+                // The Job's controller deletes the Pod of what is cancelled before it was seen to start: what
+                // nobody saw while the daemon was down is not said.
+                let unseen = self.at_cancel.is_some() && said.0.is_none() && said.2.is_none();
+                assert!(said == seen || unseen, "what the Pod said is what the record says: {}", all());
             }
-            None if end.exit_code.is_some() => panic!("an exit code that no Pod had: {}", all()),
-            None => {}
+            None => assert_eq!(end.exit_code, None, "an exit code that no Pod had: {}", all()),
         }
-        if shown.started {
-            assert!(timeline.start_time.is_some(), "what started is reported as started: {}", all());
-        }
+        assert!(started.is_none() || shown.started, "what is said to have started did: {}", all());
         match (&self.at_cancel, end.state()) {
             (None, state) => {
                 let (expected, reason) = match plan.exit_code {

@@ -143,7 +143,8 @@ async fn a_follow_gets_at_least_what_a_raw_follow_gets() {
         let bytes = log.bytes();
         assert!(bytes.len() >= raw, "{} bytes, and a raw follow gets {raw}", bytes.len());
         let complete = bytes.len() == 1_500_000 * 61;
-        assert_eq!(complete, log.gaps.is_empty(), "a gap where something is missing, and nowhere else: {:?}", log.gaps);
+        // A reader that fell behind reads on in the newest file; what stood between the two can't be known then.
+        assert!(complete || !log.gaps.is_empty(), "a gap where something is missing");
         let numbers = bytes.chunks(61).map(|line| std::str::from_utf8(line).unwrap().trim().parse::<usize>().unwrap());
         assert!(numbers.is_sorted_by(|one, next| one < next), "in order, and nothing twice");
     })

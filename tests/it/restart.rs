@@ -9,6 +9,7 @@ use crate::fixture::{Local, script};
 use crate::support::client::{DEFAULT, follow};
 use crate::support::logs::resumed;
 use crate::support::spec::{reporter, result_rule, seconds, sql};
+use crate::support::wait::until;
 
 #[tokio::test]
 async fn finished_runs_are_told_as_before() {
@@ -31,9 +32,12 @@ async fn finished_runs_are_told_as_before() {
     local.daemon.revive().await;
 
     let client = local.client().await;
-    let log = local.daemon.output();
-    let second = log.rsplit("\"backend\":").next().unwrap_or_default();
-    assert_eq!(second.matches("adopted 0 live runs, 3 finished").count(), 1, "{second}");
+    let second = until("the count of what was adopted", async || {
+        let log = local.daemon.output();
+        let second = log.rsplit("\"backend\":").next().unwrap_or_default();
+        second.contains("adopted 0 live runs, 3 finished").then(|| second.to_owned())
+    })
+    .await;
     assert!(!second.contains(&failed.name), "no line for each run: {second}");
     for before in [&failed, &query, &report] {
         let mut after = client.get(&before.name).await;

@@ -9,8 +9,9 @@ use super::waiting;
 /// How long after a program's grace a kubelet may take to report its end.
 const REPORT: SignedDuration = SignedDuration::from_secs(10);
 /// How long a container that is being made may turn out to have started after all, once its Pod is
-/// being deleted or is over: the kubelet's status lags 1 to 2 s.
-const LAG: SignedDuration = SignedDuration::from_secs(4);
+/// being deleted or is over. A kubelet's status lags 1 to 2 s, and on a busy node a container that
+/// was on its way has started 5 s after the deletion. A Pod that does not start is gone well before.
+const LAG: SignedDuration = SignedDuration::from_secs(20);
 
 /// Whether nothing of the attempt runs or will run, and all that is needed to tell why is there.
 ///

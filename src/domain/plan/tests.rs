@@ -63,7 +63,7 @@ fn the_stop_table() {
     assert_eq!(only(plan(&stopped(closed.clone()), at(17))), Action::EndUnstarted { attempt: 1 });
     let mut going = AttemptFacts { deleted_at: Some(at(16)), ..closed };
     going.remembered.unended_since = Some(at(16));
-    assert_eq!(plan(&stopped(going), at(17)), Plan { actions: vec![], wake_at: Some(at(20)) });
+    assert_eq!(plan(&stopped(going), at(17)), Plan { actions: vec![], wake_at: Some(at(36)) });
     // At its deadline a Pod is over a second before its program is.
     let over = AttemptFacts { phase: AttemptPhase::Failed, ..running() };
     assert_eq!(plan(&stopped(over), at(17)).actions, []);

@@ -7,7 +7,7 @@ use std::fmt::Write;
 use libfuzzer_sys::fuzz_target;
 use longshore_fuzz::noise::{Random, noise};
 use longshore_fuzz::reading::{read_chunks, read_file, read_output};
-use longshore_fuzz::{assert_found, object};
+use longshore_fuzz::{assert_found, line_of_its_own, object};
 use serde_json::Value;
 
 /// `repr`, with the freedom that Python's grammar leaves. `serde_json` bounds the depth.
@@ -78,6 +78,7 @@ fuzz_target!(|data: &[u8]| {
     print(&expected, &mut random, &mut text);
     assert_found(&read_file(text.as_bytes()), &expected);
     assert_found(&read_output(text.as_bytes()), &expected);
-    let output = [&noise(&mut random, true), text.as_bytes(), &noise(&mut random, false)].concat();
+    let line = line_of_its_own(&expected);
+    let output = [&noise(&mut random, true), line, text.as_bytes(), line, &noise(&mut random, false)].concat();
     assert_found(&read_chunks(&output, &mut random, 64), &expected);
 });

@@ -14,6 +14,11 @@ pub fn object(text: &[u8]) -> Option<Value> {
     serde_json::from_slice::<Value>(text).ok().filter(Value::is_object)
 }
 
+/// What stands around `object` in noise: empty braces in a line of text are a placeholder, and no object.
+pub fn line_of_its_own(object: &Value) -> &'static [u8] {
+    if object.as_object().is_some_and(serde_json::Map::is_empty) { b"\n" } else { b"" }
+}
+
 /// Fails unless `outcome` is `expected`.
 pub fn assert_found(outcome: &ResultOutcome, expected: &Value) {
     let ResultOutcome::Found(found) = outcome else { panic!("{outcome:?}, not {expected}") };

@@ -36,7 +36,8 @@ async fn a_cancel_right_after_the_submit_prevents_the_program_or_is_told_with_it
         let client = case.client().await;
         for pause in [0_u64, 50, 100, 200, 300, 600] {
             let text = "i=0; while [ $i -lt 100 ]; do echo $i; i=$((i+1)); sleep 0.1; done";
-            let run = client.submit(script(text)).await;
+            // It knows nothing of TERM, so its grace is what it may still run.
+            let run = client.submit(RunSpec { termination_grace: seconds(1), ..script(text) }).await;
             tokio::time::sleep(Duration::from_millis(pause)).await;
             client.cancel(&run.name, "changed my mind").await;
             let run = client.wait_terminal(&run.name).await;

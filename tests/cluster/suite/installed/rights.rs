@@ -5,12 +5,14 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, PolicyRule, Role};
 use kube::Api;
-use kube::api::{DeleteParams, Patch, PatchParams};
+use kube::api::{DeleteParams, Patch, PatchParams, PropagationPolicy};
 use serde_json::{Value, json};
 
 use super::release::{AUDIENCE, NAME, Release, Told, installed, tell};
+use crate::case::Case;
 use crate::cluster;
 use crate::support::daemon::{Daemon, longshore};
 use crate::support::wait::until;
@@ -82,6 +84,7 @@ async fn each_right_that_is_missing_is_named() {
         share_a_secret(release).await;
 
         let namespace = release.runs("default");
+        let jobs = release.api::<Job>(&namespace);
         let roles = release.api::<Role>(&namespace);
         let whole = roles.get(NAME).await.expect("the Role").rules.expect("rules");
         // What only the doctor reads is told by its own checks.
@@ -108,7 +111,7 @@ async fn each_right_that_is_missing_is_named() {
                 assert_eq!(named.0, Some(1));
                 let words: Vec<&str> = only.split(|c: char| !c.is_alphanumeric() && c != '/' && c != '-').collect();
                 assert!(words.contains(&verb.as_str()) && words.contains(&resource.as_str()), "{only}");
-                the_error_names(&kubeconfig, &config, &robot, (&resource, verb)).await;
+                the_error_names(&kubeconfig, &config, &robot, &jobs, (&resource, verb)).await;
             }
         }
         // What only the doctor reads: it tells what it could not look at, and why.
@@ -135,7 +138,7 @@ async fn each_right_that_is_missing_is_named() {
         })
         .await;
         assert!(named.len() == 1 && named[0].contains("tokenreviews create"), "{named:?}");
-        the_error_names(&kubeconfig, &config, &robot, ("tokenreviews", "create")).await;
+        the_error_names(&kubeconfig, &config, &robot, &jobs, ("tokenreviews", "create")).await;
 
         // Without all rights some of their Jobs are held still.
         let mut command = longshore(["release", "--delete", "--instance", PROBE, "--kubeconfig"]);
@@ -161,8 +164,8 @@ async fn share_a_secret(release: &Release) {
 }
 
 /// Calls for which a daemon needs every right that it has: a dry run; an input, a Secret and a result
-/// beyond the record; a replay; a stop; an end.
-async fn exercise(id: &str, cli: impl AsyncFn(&[&str]) -> Told) {
+/// beyond the record; a replay; a stop; an end; what is left of a Job that was deleted without it.
+async fn exercise(id: &str, jobs: &Api<Job>, cli: impl AsyncFn(&[&str]) -> Told) {
     let image = cluster::busybox();
     let shell = |flags: &[&'static str], script: &'static str| {
         let flags = flags.iter().map(|flag| (*flag).to_owned());
@@ -176,15 +179,23 @@ async fn exercise(id: &str, cli: impl AsyncFn(&[&str]) -> Told) {
     whole.splice(1..1, ["--id".to_owned(), id.to_owned()]);
     call(&whole).await;
     call(&whole).await;
+    let running = async |name: &str| {
+        until("the run to be running", async || {
+            let got: Value = serde_json::from_str(&cli(&["get", name, "--output", "json"]).await.stdout).ok()?;
+            (got["state"] == "RUN_STATE_RUNNING").then_some(())
+        })
+        .await;
+    };
     let live = call(&shell(&["--detach"], "sleep 1000")).await.stdout;
-    until("the run to be running", async || {
-        let got: Value = serde_json::from_str(&cli(&["get", live.trim(), "--output", "json"]).await.stdout).ok()?;
-        (got["state"] == "RUN_STATE_RUNNING").then_some(())
-    })
-    .await;
+    running(live.trim()).await;
     cli(&["cancel", live.trim()]).await;
     cli(&["wait", live.trim()]).await;
     cli(&["rm", id]).await;
+    let left = call(&shell(&["--detach", "--input", "{}"], "trap 'exit 3' TERM; sleep 1000 & wait")).await.stdout;
+    running(left.trim()).await;
+    let orphan = DeleteParams { propagation_policy: Some(PropagationPolicy::Orphan), ..DeleteParams::default() };
+    // Without the right to create it there is none.
+    let _ = jobs.delete(&Case::job_name(left.trim()), &orphan).await;
 }
 
 /// The rights without which a call fails at once, and not something that goes on behind it.
@@ -193,7 +204,7 @@ const OF_CALLS: [(&str, &str); 5] =
 
 /// A daemon with the rights of the installed one, and runs of its own, names in its log the one that is
 /// missing as it is missed; and the caller is told that it is not theirs.
-async fn the_error_names(kubeconfig: &Path, config: &Path, token: &str, right: (&str, &str)) {
+async fn the_error_names(kubeconfig: &Path, config: &Path, token: &str, jobs: &Api<Job>, right: (&str, &str)) {
     let mut args: Vec<OsString> = Vec::new();
     args.extend(["--backend", "kubernetes", "--listen", "127.0.0.1:0", "--admin-listen", "off"].map(Into::into));
     args.extend(["--log-format", "json", "--instance", PROBE, "--kubeconfig"].map(Into::into));
@@ -212,7 +223,7 @@ async fn the_error_names(kubeconfig: &Path, config: &Path, token: &str, right: (
     };
     let id = format!("{}-{verb}", resource.replace('/', "-"));
     let using = async {
-        exercise(&id, &cli).await;
+        exercise(&id, jobs, &cli).await;
         std::future::pending::<()>().await;
     };
     let what = format!("the log to say `{words}`");
@@ -261,7 +272,8 @@ async fn the_daemon_uses_what_it_may_and_nothing_else() {
         release.let_call("robot", "default").await;
         let robot = release.token("robot", AUDIENCE).await;
         share_a_secret(release).await;
-        exercise("whole", async |arguments| {
+        let jobs = release.api::<Job>(&release.runs("default"));
+        exercise("whole", &jobs, async |arguments| {
             let told = release.cli(&robot, arguments).await;
             assert!(told.code == Some(0) || arguments[0] == "wait", "{arguments:?}: {told:?}");
             told

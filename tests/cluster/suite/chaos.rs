@@ -266,7 +266,11 @@ fn note(seen: &Mutex<HashMap<String, Shown>>, pod: &Pod) {
     let statuses = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref());
     let state = statuses.into_iter().flatten().find(|c| c.name == "run").and_then(|c| c.state.as_ref());
     let Some(state) = state else { return };
-    let ended = state.terminated.as_ref().filter(|end| end.reason.as_deref() != Some("StartError"));
+    // Of one that the runtime could not start, or that the kubelet did not find, nothing is known to have run.
+    let made_up = |end: &&ContainerStateTerminated| {
+        matches!(end.reason.as_deref(), Some("StartError" | "ContainerStatusUnknown"))
+    };
+    let ended = state.terminated.as_ref().filter(|end| !made_up(end));
     shown.started |= state.running.is_some() || ended.is_some();
     if let Some(end) = ended {
         shown.end = Some(end.clone());

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::{BoxStream, ReadyChunks};
+use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{debug, warn};
@@ -494,7 +495,11 @@ pub(in crate::engine) fn beginning(observed: &Observed, attempt: u32, rotates: b
             .started_at
             .zip(end.finished_at)
             .map(|(started, finished)| Duration::try_from(finished.duration_since(started)).unwrap_or(Duration::ZERO)),
-        None => since,
+        // It can't run for longer than its run is there, and that time is our own clock's.
+        None => since.or_else(|| {
+            let created = observed.facts.submission.create_time;
+            Duration::try_from(Timestamp::now().duration_since(created)).ok()
+        }),
     };
     let at_start = since.is_some_and(|since| since < AT_ONCE) && ran.is_some_and(|ran| ran < SHORT_RUN);
     Beginning { rotates, at_start, ran }

@@ -118,7 +118,7 @@ async fn an_eviction_is_told_in_its_words_while_it_lasts() {
 }
 
 #[tokio::test]
-#[ignore = "needs a kubelet with localStorageCapacityIsolation, which the suite's has not; `scripts/test.sh cluster` runs it at the end"]
+#[ignore = "needs a kubelet with `localStorageCapacityIsolation: true`, which the test cluster has not"]
 async fn an_own_limit_is_the_callers() {
     on_cluster("an_own_limit_is_the_callers", async |case| {
         let text = "dd if=/dev/zero of=/tmp/x bs=1M count=30; sleep 120";

@@ -65,6 +65,11 @@ impl Decoder {
         match self.encoding {
             Some(Encoding::Bytes) => take(data),
             Some(Encoding::Utf16 { big_endian }) => self.decode(data, big_endian, false, take),
+            // What tells by itself is not copied: it may be a whole result.
+            None if self.held.is_empty() && matches!(encoding(head(data), false), Some(Encoding::Bytes)) => {
+                self.encoding = Some(Encoding::Bytes);
+                take(data);
+            }
             None => {
                 self.held.extend_from_slice(data);
                 self.tell(false, take);
@@ -89,7 +94,7 @@ impl Decoder {
     }
 
     fn tell(&mut self, end: bool, mut take: impl FnMut(&[u8])) {
-        self.encoding = encoding(self.held.get(..HEAD_BYTES).unwrap_or(&self.held), end);
+        self.encoding = encoding(head(&self.held), end);
         match self.encoding {
             None => {}
             Some(Encoding::Bytes) => {
@@ -124,6 +129,11 @@ impl Decoder {
             take(text.as_bytes());
         }
     }
+}
+
+/// The bytes that tell what a text is written in.
+fn head(text: &[u8]) -> &[u8] {
+    text.get(..HEAD_BYTES).unwrap_or(text)
 }
 
 /// The whole `text` in UTF-8, if it is UTF-16.

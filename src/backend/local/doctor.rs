@@ -152,6 +152,7 @@ fn judge_profile(launcher: &Launcher, profile: &Profile, limits: &Limits) -> Vec
         Ok(path) => Finding::ok(PROGRAM, subject.clone(), format!("it is {}", path.display())),
     }];
     let faults = arguments.iter().filter_map(|argument| look.argument(argument));
+    let faults = faults.chain(argv.iter().filter_map(|word| look.neighbours(word)));
     findings.extend(faults.map(|Fault { what, fix, .. }| Finding::warning(PROGRAM, subject.clone(), what).fix(fix)));
     findings
 }

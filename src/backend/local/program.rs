@@ -11,8 +11,10 @@ use crate::domain::name::shown;
 use crate::domain::rundir::StartFault;
 
 mod file;
+mod python;
 
 use file::Kind;
+use python::VENV;
 
 /// How much of a file is looked at, in bytes: its `#!` line, or the headers of an ELF file.
 const HEAD: u64 = 64 * 1024;
@@ -22,8 +24,8 @@ const DEPTH_MAX: usize = 5;
 const MOUNTS_MAX: usize = 8;
 /// How names of scripts end that are given to an interpreter.
 const SCRIPTS: [&str; 13] = ["py", "pyz", "js", "mjs", "cjs", "ts", "rb", "pl", "php", "sh", "lua", "r", "jar"];
-/// Where Python notes that a directory is a virtual environment.
-const VENV: &str = "pyvenv.cfg";
+/// How many neighbours of a script are looked at.
+const NEIGHBOURS_MAX: usize = 1000;
 
 /// Looks for programs with the eyes of a run.
 #[derive(Debug)]
@@ -135,13 +137,14 @@ impl Look<'_> {
         if let Some(path) = &hidden {
             let _ = write!(what, "; the sandbox does not see `{}` of this machine", path.display());
         }
-        let fix = format!("install it, or name a program by its absolute path in {}", self.key("command"));
+        let key = self.key("command");
+        let fix = format!("install it, or name it by a path in {key} (`./NAME`: beside the configuration file)");
         Err(Fault { hidden, ..Fault::new(what, fix) })
     }
 
     /// Whether the file at `path`, as the run sees it, can be executed.
     fn check(&self, subject: &str, path: &Path, depth: usize) -> Result<(), Fault> {
-        self.check_venv(subject, path)?;
+        self.check_python(subject, path)?;
         let no_file = || {
             let fix = format!("name a file in {}", self.key("command"));
             Err(Fault::new(format!("{subject} is a directory or a special file"), fix))
@@ -249,43 +252,6 @@ impl Look<'_> {
         self.find(&by, wanted, depth + 1).map(drop)
     }
 
-    /// A program of a virtual environment of Python needs all of it, and the Python that it was
-    /// made with: without, it starts and lacks its packages, or its own library.
-    fn check_venv(&self, subject: &str, path: &Path) -> Result<(), Fault> {
-        let venv = path.parent().filter(|dir| dir.ends_with("bin")).and_then(Path::parent);
-        let Some(venv) = venv.filter(|venv| venv.join(VENV).is_file()) else { return Ok(()) };
-        let there = venv.display();
-        if matches!(self.sight.follow(&venv.join(VENV)), Err(Obstacle::Missing { .. })) {
-            let what = format!(
-                "{subject} is part of the virtual environment `{there}`, which the sandbox does not see: no such file or directory there"
-            );
-            let fault = Fault::new(what, format!("mount it by {}", self.key("mounts"))).certain();
-            return Err(Fault { hidden: Some(venv.to_owned()), ..fault });
-        }
-        let Some(home) = std::fs::read_to_string(venv.join(VENV)).ok().as_deref().and_then(home_of) else {
-            return Ok(());
-        };
-        match self.sight.follow(&home) {
-            Err(Obstacle::Missing { .. }) if self.sight.sandboxed && home.exists() => {
-                let home = home.display();
-                let what = format!(
-                    "{subject} is part of the virtual environment `{there}`, whose Python in `{home}` the sandbox does not see"
-                );
-                let fault = Fault::new(what, format!("mount it by {}", self.key("mounts"))).certain();
-                Err(Fault { hidden: Some(PathBuf::from(home.to_string()).join("python")), ..fault })
-            }
-            Err(Obstacle::Missing { .. }) => {
-                let what = format!(
-                    "{subject} is part of the virtual environment `{there}`, and its Python is gone: no such directory `{}`",
-                    home.display()
-                );
-                Err(Fault::new(what, format!("make it again: python3 -m venv --clear {there}")))
-            }
-            Err(obstacle @ Obstacle::Denied(_)) => Err(self.obstacle(subject, obstacle)),
-            Err(Obstacle::Circle(_)) | Ok(_) => Ok(()),
-        }
-    }
-
     /// What keeps an argument from being the file that it seems to name; `None`: nothing, or it does
     /// not seem to.
     pub(super) fn argument(&self, argument: &str) -> Option<Fault> {
@@ -324,6 +290,23 @@ impl Look<'_> {
         }
     }
 
+    /// What a script may miss: others of its kind beside it, which the run does not see. Not a fault
+    /// as long as it does not need them.
+    pub(super) fn neighbours(&self, script: &str) -> Option<Fault> {
+        let path = Path::new(script);
+        let (dir, extension) = (path.parent()?, path.extension()?);
+        let is_seen = |path: &Path| !matches!(self.sight.follow(path), Err(Obstacle::Missing { .. }));
+        let is_script = SCRIPTS.iter().any(|script| extension == *script);
+        if !(self.sight.sandboxed && is_script && path.is_absolute() && is_seen(path)) || mount_for(path) != dir {
+            return None;
+        }
+        let beside = std::fs::read_dir(dir).ok()?.flatten().take(NEIGHBOURS_MAX).map(|entry| entry.path());
+        let missed = beside.into_iter().find(|other| other.extension() == Some(extension) && !is_seen(other))?;
+        let what = format!("of `{}` the sandbox shows `{script}`, but not `{}`", dir.display(), missed.display());
+        let fix = format!("if it is needed, add to [profiles.{}.local]: mounts = [{dir:?}]", self.profile);
+        Some(Fault::new(what, fix))
+    }
+
     fn obstacle(&self, subject: &str, obstacle: Obstacle) -> Fault {
         match obstacle {
             Obstacle::Denied(path) => {
@@ -357,15 +340,6 @@ impl Look<'_> {
             }
         }
     }
-}
-
-/// `home` of a `pyvenv.cfg`: the directory of the Python that it was made with.
-fn home_of(text: &str) -> Option<PathBuf> {
-    let value = text.lines().find_map(|line| {
-        let (key, value) = line.split_once('=')?;
-        (key.trim() == "home").then(|| value.trim())
-    });
-    value.map(PathBuf::from).filter(|home| home.is_absolute())
 }
 
 /// What to mount so that `path` is seen with what belongs to it, and no more than needed: a virtual

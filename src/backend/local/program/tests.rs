@@ -172,6 +172,36 @@ fn a_virtual_environment_needs_all_of_it_and_its_python() {
 }
 
 #[test]
+fn a_python_needs_its_library() {
+    let files = Files::new();
+    let python = files.script("conda/bin/python3.99", "#!/bin/sh\n");
+    files.write("conda/lib/python3.99/os.py", "", 0o644);
+    let alone = fault(&files.sandbox(&["conda/bin/python3.99"]), &python);
+    assert!(alone.certain && alone.what.contains("whose library the sandbox does not see"), "{alone:?}");
+    let mount = files.at("conda").display().to_string();
+    assert_eq!(alone.fix, format!("add to [profiles.report.local]: mounts = [\"{mount}\"]"));
+    assert!(look(&files.sandbox(&["conda"]), PATH).program(&python).is_ok());
+    assert!(look(&plain(), PATH).program(&python).is_ok());
+    let tool = files.script("conda/bin/tool", "#!/bin/sh\n");
+    assert!(look(&files.sandbox(&["conda/bin/tool"]), PATH).program(&tool).is_ok());
+}
+
+#[test]
+fn a_script_may_need_what_is_beside_it() {
+    let files = Files::new();
+    let script = files.script("app/run.py", "#!/bin/sh\n");
+    let missed = |mounts: &[&str]| look(&files.sandbox(mounts), PATH).neighbours(&script);
+    files.write("app/notes.txt", "", 0o644);
+    assert_eq!(missed(&["app/run.py"]), None);
+    files.write("app/helper.py", "", 0o644);
+    let fault = missed(&["app/run.py"]).unwrap();
+    let dir = files.at("app").display().to_string();
+    assert!(fault.what.contains("helper.py") && fault.fix.ends_with(&format!("mounts = [\"{dir}\"]")), "{fault:?}");
+    assert_eq!(missed(&["app"]), None);
+    assert_eq!(look(&plain(), PATH).neighbours(&script), None);
+}
+
+#[test]
 fn what_is_to_be_mounted_has_to_be_there() {
     let files = Files::new();
     let fault = fault(&files.sandbox(&["gone"]), "sh");

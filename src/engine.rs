@@ -396,7 +396,7 @@ pub enum EngineError {
     #[error("the server is {0}; try again")]
     NotServing(&'static str),
     /// The caller may see it, but not do this.
-    #[error("you may not {action} {resource}")]
+    #[error("you may not {action} {resource}{}", instead(.profiles))]
     PermissionDenied {
         /// What.
         verb: Verb,
@@ -404,6 +404,8 @@ pub enum EngineError {
         action: String,
         /// A run or a namespace.
         resource: String,
+        /// Profiles that may be submitted there, if it is about a submit and not all may.
+        profiles: Vec<String>,
     },
     /// Too many at once.
     #[error("{0}")]
@@ -411,6 +413,15 @@ pub enum EngineError {
     /// The backend failed.
     #[error(transparent)]
     Backend(#[from] BackendError),
+}
+
+/// What may be submitted in place of what may not.
+fn instead(profiles: &[String]) -> String {
+    match profiles {
+        [] => String::new(),
+        [one] => format!("; you may submit runs of profile `{one}`"),
+        many => format!("; you may submit runs of the profiles `{}`", many.join("`, `")),
+    }
 }
 
 impl Engine {

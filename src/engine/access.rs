@@ -11,6 +11,7 @@ use crate::backend::{BackendError, Reviews};
 use crate::domain::access::{
     Decision, Identity, Policy, Question, TOKEN_PREFIX, TokenDigest, TokenReviews, TokenTable,
 };
+use crate::domain::name::NamespaceName;
 
 mod cache;
 mod calls;
@@ -72,6 +73,8 @@ pub struct Credentials<'a> {
     pub token: Option<&'a str>,
     /// Who the client certificate is of, which the transport has checked.
     pub certificate: Option<Identity>,
+    /// Why it is of nobody, if it is; for the log.
+    pub flaw: Option<&'static str>,
 }
 
 /// Who calls.
@@ -193,6 +196,16 @@ impl Access {
             (Authorization::Backend { .. }, None) => {
                 Ok(Decision { allowed: false, reason: "this backend knows no rights".to_owned() })
             }
+        }
+    }
+
+    /// Profiles that may be submitted to this namespace, if that is known to be some and not all.
+    fn profiles_of(&self, identity: &Identity, namespace: &NamespaceName) -> Vec<String> {
+        match &self.authorization {
+            Authorization::Policy(policy) => {
+                policy.profiles_of(identity, namespace).into_iter().map(str::to_owned).collect()
+            }
+            Authorization::Everything | Authorization::Backend { .. } => Vec::new(),
         }
     }
 

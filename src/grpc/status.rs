@@ -66,6 +66,20 @@ pub(super) fn deadline_exceeded() -> Status {
     Fault::new(Code::DeadlineExceeded, ErrorReason::DeadlineExceeded, message).into_status()
 }
 
+/// The header `grpc-timeout` is not what gRPC says it is.
+pub(super) fn malformed_timeout() -> Status {
+    let message = "the header grpc-timeout has to be there at most once: up to 8 digits and one of H, M, S, m, u, n, \
+                   such as 10S";
+    Fault::new(Code::InvalidArgument, ErrorReason::MalformedRequest, message).into_status()
+}
+
+/// A request to a method of one message has none, or more than one. The code is gRPC's own for that
+/// (grpc.github.io/grpc/core/md_doc_statuscodes.html, request cardinality violation).
+pub(super) fn not_one_message() -> Status {
+    let message = "the method takes exactly one request message";
+    Fault::new(Code::Unimplemented, ErrorReason::MalformedRequest, message).into_status()
+}
+
 /// The server goes down before the call is done.
 pub(super) fn draining() -> Status {
     let message = "the server is going down; call again";
@@ -138,10 +152,11 @@ fn from_engine(error: &EngineError) -> Status {
         EngineError::NotServing(state) => {
             Fault::new(Code::Unavailable, ErrorReason::NotServing, message).with("state", *state).retry(RETRY_SOON)
         }
-        EngineError::PermissionDenied { verb, action: _, resource } => {
-            Fault::new(Code::PermissionDenied, ErrorReason::PermissionDenied, message)
+        EngineError::PermissionDenied { verb, action: _, resource, profiles } => {
+            let fault = Fault::new(Code::PermissionDenied, ErrorReason::PermissionDenied, message)
                 .with("verb", verb.as_str())
-                .with("resource", resource)
+                .with("resource", resource);
+            if profiles.is_empty() { fault } else { fault.with("profiles", profiles.join(",")) }
         }
         EngineError::RateLimited(_) => {
             Fault::new(Code::ResourceExhausted, ErrorReason::RateLimited, message).retry(RETRY_SOON)

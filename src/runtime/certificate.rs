@@ -8,8 +8,11 @@ use x509_parser::prelude::FromDer;
 /// What a certificate says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Certificate {
-    /// The common name of its subject, if it has one.
+    /// The common name of its subject, if it has exactly one that can be read. Of two, each reader would take another
+    /// for the subject's name.
     pub common_name: Option<String>,
+    /// How many common names its subject has.
+    pub common_names: usize,
     /// The organizations of its subject.
     pub organizations: Vec<String>,
     /// From when on it is valid.
@@ -38,8 +41,14 @@ impl Certificate {
             UNIX_EPOCH + Duration::from_secs(u64::try_from(at.timestamp()).unwrap_or_default())
         };
         let validity = parsed.validity();
+        let common_names: Vec<_> = subject.iter_common_name().collect();
+        let common_name = match common_names.as_slice() {
+            [only] => text(only),
+            _ => None,
+        };
         Ok(Self {
-            common_name: subject.iter_common_name().find_map(text),
+            common_name,
+            common_names: common_names.len(),
             organizations: subject.iter_organization().filter_map(text).collect(),
             not_before: time(validity.not_before),
             not_after: time(validity.not_after),
@@ -70,9 +79,22 @@ mod tests {
         assert_eq!(since_epoch(early.not_before), 0);
         params.not_before = rcgen::date_time_ymd(2029, 12, 31);
         let read = read(&params);
-        assert_eq!(read.common_name.as_deref(), Some("ci"));
+        assert_eq!((read.common_name.as_deref(), read.common_names), (Some("ci"), 1));
         assert_eq!(read.organizations, ["builders"]);
         assert_eq!((since_epoch(read.not_before), since_epoch(read.not_after)), (1_893_369_600, 1_893_542_400));
+    }
+
+    #[test]
+    fn two_common_names_are_no_name() {
+        let mut name = DistinguishedName::new();
+        name.push(DnType::CommonName, "admin");
+        // The same attribute again: rcgen keeps one of each kind, so it goes by its number.
+        name.push(DnType::CustomDnType(vec![2, 5, 4, 3]), "ci");
+        let mut params = CertificateParams::default();
+        params.distinguished_name = name;
+        let made = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+        let read = Certificate::from_der(made.der()).unwrap();
+        assert_eq!((read.common_name, read.common_names), (None, 2));
     }
 
     #[test]

@@ -38,6 +38,14 @@ impl Authority {
         self.issue(CertificateParams::new([host.to_owned()]).unwrap(), &[])
     }
 
+    /// For whoever has both of these common names.
+    pub(crate) fn ambiguous(&self, users: [&str; 2]) -> Pair {
+        // An attribute of each kind is kept once; by its number it is another kind.
+        let kinds = [DnType::CommonName, DnType::CustomDnType(vec![2, 5, 4, 3])];
+        let names: Vec<_> = kinds.into_iter().zip(users).collect();
+        self.issue(CertificateParams::default(), &names)
+    }
+
     /// For this user of this group.
     pub(crate) fn client(&self, user: &str, group: &str) -> Pair {
         let names = [(DnType::CommonName, user), (DnType::OrganizationName, group)];

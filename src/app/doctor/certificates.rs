@@ -96,6 +96,7 @@ mod tests {
     fn judged(began: i64, ends: i64) -> Finding {
         let certificate = Certificate {
             common_name: Some("longshore".to_owned()),
+            common_names: 1,
             organizations: Vec::new(),
             not_before: (now() + SignedDuration::from_mins(began)).into(),
             not_after: (now() + SignedDuration::from_mins(ends)).into(),

@@ -1,5 +1,7 @@
 //! The policy of a configuration: rules that allow; what no rule allows is refused.
 
+use std::collections::BTreeSet;
+
 use super::{Decision, Identity, Question, Verb, Workload};
 use crate::domain::name::NamespaceName;
 
@@ -56,6 +58,14 @@ impl Policy {
             Some(index) => Decision { allowed: true, reason: format!("authorization.rules[{index}]") },
             None => Decision { allowed: false, reason: "no rule of the policy allows it".to_owned() },
         }
+    }
+
+    /// The profiles that its rules let be submitted to this namespace, where it is not all of them.
+    #[must_use]
+    pub fn profiles_of(&self, identity: &Identity, namespace: &NamespaceName) -> BTreeSet<&str> {
+        let question = Question { verb: Verb::Submit, namespace, workload: None };
+        let rules = self.rules.iter().filter(|rule| rule.allows(identity, &question));
+        rules.flat_map(|rule| rule.profiles.iter().flatten()).map(String::as_str).collect()
     }
 
     /// Namespaces that its rules name one by one and that `exists` does not know.
@@ -137,6 +147,15 @@ mod tests {
         assert!(!decide(robot, &[], Verb::Submit, "default", Some(Workload::Profile("report"))), "another profile");
         assert!(!decide(robot, &[], Verb::Submit, "default", Some(Workload::Container("busybox"))), "an image");
         assert!(!decide("system:serviceaccount:cix", &[], Verb::Get, "default", None), "another user");
+    }
+
+    #[test]
+    fn who_may_submit_some_profiles_is_told_which() {
+        let namespace = |name| NamespaceName::parse(name).unwrap();
+        let profiles = |user, name| policy().profiles_of(&identity(user, &[]), &namespace(name)).len();
+        assert_eq!(profiles("system:serviceaccount:ci:robot", "default"), 1);
+        assert_eq!(profiles("system:serviceaccount:ci:robot", "other"), 0);
+        assert_eq!(profiles("alice", "default"), 0);
     }
 
     #[test]

@@ -59,7 +59,7 @@ impl Engine {
                 access.metrics.unknown();
                 let sent = match credentials.token {
                     Some(_) => "a token that is not known, not for this server, or expired",
-                    None => "no credentials",
+                    None => credentials.flaw.unwrap_or("no credentials"),
                 };
                 tracing::info!(target: "longshore::audit", verb = "authenticate", allowed = false, reason = sent);
                 Err(AuthenticationError::Unknown)
@@ -137,6 +137,10 @@ impl Engine {
                 verb,
                 action: question.action(),
                 resource: format!("namespaces/{namespace}"),
+                profiles: match verb {
+                    Verb::Submit => self.inner.access.profiles_of(&caller.identity, namespace),
+                    Verb::Get | Verb::Logs | Verb::Cancel | Verb::Delete => Vec::new(),
+                },
             }),
         }
     }
@@ -150,7 +154,10 @@ impl Engine {
         match self.decided(caller, question, &resource).await? {
             Ok(()) => Ok(()),
             Err(Refused::Hidden) => Err(missing()),
-            Err(Refused::Denied) => Err(EngineError::PermissionDenied { verb, action: question.action(), resource }),
+            Err(Refused::Denied) => {
+                let action = question.action();
+                Err(EngineError::PermissionDenied { verb, action, resource, profiles: Vec::new() })
+            }
         }
     }
 
@@ -202,6 +209,8 @@ impl Engine {
         let seen = match verb {
             Verb::Get => decision.allowed,
             Verb::Submit | Verb::Logs if decision.allowed => true,
+            // Who may submit something there knows that there is such a namespace.
+            Verb::Submit if !access.profiles_of(&caller.identity, namespace).is_empty() => true,
             Verb::Submit | Verb::Logs | Verb::Cancel | Verb::Delete => {
                 let question = Question { verb: Verb::Get, namespace, workload: None };
                 access.decide(&caller.identity, &question).await?.allowed

@@ -51,7 +51,7 @@ fn access(cluster: &Arc<Cluster>) -> (Access, Authentication) {
 }
 
 fn with_token(token: &str) -> Credentials<'_> {
-    Credentials { token: Some(token), certificate: None }
+    Credentials { token: Some(token), ..Credentials::default() }
 }
 
 fn certificate() -> Identity {
@@ -70,7 +70,7 @@ async fn a_token_decides_before_a_certificate() {
     assert_eq!(user(with_token("cluster")).await.as_deref(), Some("robot"));
     assert_eq!(user(with_token("nobody's")).await, None);
     assert_eq!(user(Credentials::default()).await, None);
-    let both = |token| Credentials { token, certificate: Some(certificate()) };
+    let both = |token| Credentials { token, certificate: Some(certificate()), flaw: None };
     assert_eq!(user(both(None)).await.as_deref(), Some("alice"));
     assert_eq!(user(both(Some("static"))).await.as_deref(), Some("ci"));
     assert_eq!(user(both(Some("nobody's"))).await, None, "a certificate does not make a wrong token good");

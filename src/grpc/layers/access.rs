@@ -63,8 +63,12 @@ where
             let caller = match engine {
                 None => Caller::default(),
                 Some(engine) => {
-                    let credentials =
-                        Credentials { token: bearer(request.headers()), certificate: certificate(&request) };
+                    let (certificate, flaw) = match certificate(&request) {
+                        None => (None, None),
+                        Some(Ok(identity)) => (Some(identity), None),
+                        Some(Err(flaw)) => (None, Some(flaw)),
+                    };
+                    let credentials = Credentials { token: bearer(request.headers()), certificate, flaw };
                     match engine.authenticate(&credentials).await {
                         Ok(caller) => caller,
                         Err(error) => return Ok(status::unauthenticated(&error).into_http()),
@@ -85,24 +89,27 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// Who the client certificate is of, as Kubernetes reads it: its common name is the user, its
-/// organizations are the groups (kubernetes.io/docs/reference/access-authn-authz/authentication).
-fn certificate<B>(request: &Request<B>) -> Option<Identity> {
+/// organizations are the groups (kubernetes.io/docs/reference/access-authn-authz/authentication). Else
+/// why it is of nobody; `None`: there is none.
+fn certificate<B>(request: &Request<B>) -> Option<Result<Identity, &'static str>> {
     let certificates = request.extensions().get::<TlsConnectInfo<TcpConnectInfo>>()?.peer_certs()?;
-    identity(certificates.first()?)
+    Some(identity(certificates.first()?))
 }
 
-fn identity(certificate: &CertificateDer<'_>) -> Option<Identity> {
-    let Certificate { common_name, organizations, not_after, .. } = Certificate::from_der(certificate).ok()?;
+fn identity(certificate: &CertificateDer<'_>) -> Result<Identity, &'static str> {
+    let read = Certificate::from_der(certificate).map_err(|_| "a client certificate that cannot be read")?;
+    let Certificate { common_name, common_names, organizations, not_after, .. } = read;
     // It was valid when the connection began, which may be long ago.
     if not_after <= SystemTime::now() {
-        return None;
+        return Err("a client certificate that has expired");
     }
-    Some(Identity {
-        user: common_name.filter(|name| !name.is_empty())?,
-        groups: organizations,
-        proof: Proof::ClientCertificate,
-        ..Identity::default()
-    })
+    match (common_name, common_names) {
+        (Some(user), _) if !user.is_empty() => {
+            Ok(Identity { user, groups: organizations, proof: Proof::ClientCertificate, ..Identity::default() })
+        }
+        (_, 2..) => Err("a client certificate with more than one common name"),
+        _ => Err("a client certificate without a common name"),
+    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! behind it.
 //!
 //! ```text
-//! listener ─► transport ─► layers (deadline, metrics, drain, access) ─► run, server
+//! listener ─► transport ─► layers (protocol, deadline, metrics, drain, access) ─► run, server
 //!                                                                          │ ▲
 //!                                                            convert::request │ convert::*, status
 //!                                                                          ▼ │
@@ -89,6 +89,15 @@ impl GrpcServer {
         );
         transport::serve(routes, surroundings, listener, drain, patience).await
     }
+}
+
+/// The spec in a SubmitRunRequest as it comes, and what is wrong with it; `None` for what is no request with a spec.
+#[cfg(feature = "fuzzing")]
+#[must_use]
+pub fn read_submit(message: &[u8]) -> Option<(crate::domain::spec::RunSpec, crate::domain::violation::Violations)> {
+    let request = <crate::proto::v1::SubmitRunRequest as prost::Message>::decode(message).ok()?;
+    let submit = convert::request::submit(request).ok()?;
+    Some((submit.spec, submit.violations))
 }
 
 /// What the gRPC port tells whoever speaks HTTP/1 to it: one line.

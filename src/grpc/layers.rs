@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::FutureExt;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, Either, ready};
 use http::{HeaderMap, Request, Response};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -27,11 +27,14 @@ mod access;
 mod body;
 mod deadline;
 mod metrics;
+mod protocol;
+mod single;
 
 pub(super) use access::AccessLayer;
 use body::CallBody;
 pub use metrics::RpcMetrics;
 use metrics::{CallMetrics, label};
+pub(super) use protocol::ProtocolLayer;
 
 /// How long a call may take until it answers, or until its stream begins: above the 50 s of
 /// WaitRun.
@@ -76,7 +79,8 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let method = label(request.uri().path());
+        let path = request.uri().path().to_owned();
+        let method = label(&path);
         let span = tracing::info_span!("rpc", method, peer = Empty, user = Empty, run = Empty);
         if let Some(peer) = peer(&request) {
             span.record("peer", tracing::field::display(peer));
@@ -84,9 +88,16 @@ where
         let metrics = self.metrics.begin(method);
         // A deadline too far for the clock is none.
         let begun = Instant::now();
-        let deadline = deadline::parse(request.headers()).and_then(|left| begun.checked_add(left));
+        let timeout = deadline::parse(request.headers());
+        let deadline = timeout.as_ref().ok().copied().flatten().and_then(|left| begun.checked_add(left));
         let answer_by = deadline.unwrap_or(begun + ANSWER_MAX).min(begun + ANSWER_MAX);
-        let handled = span.in_scope(|| self.inner.call(request));
+        let handled = match timeout {
+            Ok(_) => {
+                let request = request.map(|body| single::body_of(&path, body));
+                Either::Left(span.in_scope(|| self.inner.call(request)))
+            }
+            Err(deadline::Malformed) => Either::Right(ready(Ok(status::malformed_timeout().into_http()))),
+        };
         let drain = self.drain.clone();
         let in_call = span.clone();
         Box::pin(

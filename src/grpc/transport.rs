@@ -14,7 +14,7 @@ use tonic::transport::Server;
 use tonic::transport::server::{Connected, TcpIncoming};
 
 use super::health::Health;
-use super::layers::{AccessLayer, CallLayer, RpcMetrics};
+use super::layers::{AccessLayer, CallLayer, ProtocolLayer, RpcMetrics};
 use crate::engine::Engine;
 use crate::proto;
 use crate::runtime::tls::Tls;
@@ -107,6 +107,7 @@ pub(super) async fn serve(
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?);
     let router = server()
+        .layer(ProtocolLayer)
         .layer(CallLayer { metrics, drain: drain.clone() })
         .layer(AccessLayer { engine: access })
         .add_routes(routes);
@@ -135,7 +136,7 @@ pub async fn serve_health(
     drain: CancellationToken,
     patience: Duration,
 ) -> Result<Served, ServeError> {
-    let router = server().add_service(health.service());
+    let router = server().layer(ProtocolLayer).add_service(health.service());
     let answer = Answer::other_version(HEALTH_PORT.into());
     let connections = only_http2(incoming(listener, room()), answer);
     let serving = Box::pin(router.serve_with_incoming_shutdown(connections, drain.clone().cancelled_owned()));

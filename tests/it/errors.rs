@@ -2,13 +2,19 @@
 
 use std::collections::HashMap;
 
+use bytes::Bytes;
+use http::StatusCode;
+use http_body_util::Full;
 use longshore::proto::v1::file::Content as FileContent;
 use longshore::proto::v1::{
     CancelRunRequest, ErrorReason, File, GetRunRequest, ListRunsRequest, NetworkMode, Resources, RunSpec,
     StreamLogsRequest, SubmitRunRequest,
 };
+use prost::Message;
 use tonic::Code;
+use tonic::body::Body;
 use tonic::codegen::http::uri::PathAndQuery;
+use tower::Service;
 
 use crate::fixture::{Local, script};
 use crate::support::client::{DEFAULT, submit_request};
@@ -142,6 +148,38 @@ async fn words_of_a_cancel_are_bounded_and_attempts_are_counted() {
     let request = ListRunsRequest { parent: DEFAULT.to_owned(), page_size: -1, ..ListRunsRequest::default() };
     let refused = client.runs.clone().list_runs(request).await.expect_err("negative");
     assert_eq!(violated_fields(&refused, ErrorReason::InvalidFields), ["page_size"]);
+}
+
+/// A request as a web page can make a browser send it, with a message that would start a program.
+#[tokio::test]
+async fn what_is_no_call_of_grpc_is_refused_before_anything_is_executed() {
+    let local = Local::start().await;
+    let client = local.client().await;
+    let mut channel = client.channel.clone();
+    let message = submit_request(script("exit 0")).encode_to_vec();
+    let mut body = vec![0];
+    body.extend(u32::try_from(message.len()).unwrap().to_be_bytes());
+    body.extend(message);
+    let cases = [
+        ("POST", Some("text/plain"), StatusCode::UNSUPPORTED_MEDIA_TYPE),
+        ("POST", Some("application/x-www-form-urlencoded"), StatusCode::UNSUPPORTED_MEDIA_TYPE),
+        ("POST", Some("application/grpc-web"), StatusCode::UNSUPPORTED_MEDIA_TYPE),
+        ("POST", None, StatusCode::UNSUPPORTED_MEDIA_TYPE),
+        ("PUT", Some("application/grpc"), StatusCode::METHOD_NOT_ALLOWED),
+        ("GET", Some("application/grpc"), StatusCode::METHOD_NOT_ALLOWED),
+        ("POST", Some("application/grpc"), StatusCode::OK),
+    ];
+    for (method, content_type, wanted) in cases {
+        let request = http::Request::builder().method(method).uri("/longshore.v1.RunService/SubmitRun");
+        let request = content_type.into_iter().fold(request, |request, kind| request.header("content-type", kind));
+        let request = request.body(Body::new(Full::new(Bytes::from(body.clone())))).unwrap();
+        std::future::poll_fn(|cx| channel.poll_ready(cx)).await.expect("a connection");
+        let answer = channel.call(request).await.expect("an answer");
+        assert_eq!(answer.status(), wanted, "{method} {content_type:?}");
+    }
+    let all = ListRunsRequest { parent: DEFAULT.to_owned(), ..ListRunsRequest::default() };
+    let listed = client.runs.clone().list_runs(all).await.expect("ListRuns").into_inner();
+    assert_eq!(listed.runs.len(), 1, "the one that was a call");
 }
 
 #[tokio::test]

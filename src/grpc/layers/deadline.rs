@@ -1,14 +1,31 @@
 //! The caller's deadline, from the header `grpc-timeout`.
 //!
-//! tonic reads it too, but answers CANCELLED and lets streams go on; so it is enforced here.
+//! tonic reads it too, but answers CANCELLED, lets streams go on and takes no notice of one that is
+//! malformed; so it is enforced here.
 
 use std::time::Duration;
 
 use http::HeaderMap;
 
-/// The time that is left, if the caller set any. A header that can't be read is none, as in tonic.
-pub(super) fn parse(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get("grpc-timeout")?.to_str().ok()?;
+/// A header `grpc-timeout` that says no time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Malformed;
+
+/// The time that is left; `None` if the caller set none.
+///
+/// # Errors
+/// A header that is not as the protocol says: whoever sent it wants a deadline, and must not wait
+/// without one.
+pub(super) fn parse(headers: &HeaderMap) -> Result<Option<Duration>, Malformed> {
+    let mut values = headers.get_all("grpc-timeout").iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => value.to_str().ok().and_then(duration).map(Some).ok_or(Malformed),
+        (Some(_), Some(_)) => Err(Malformed),
+    }
+}
+
+fn duration(text: &str) -> Option<Duration> {
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     // At most 8 digits (gRPC over HTTP/2), so nothing below overflows.
     if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -33,7 +50,7 @@ mod tests {
     fn timeout(value: &str) -> Option<Duration> {
         let mut headers = HeaderMap::new();
         headers.insert("grpc-timeout", value.parse().unwrap());
-        parse(&headers)
+        parse(&headers).unwrap_or_default()
     }
 
     #[test]
@@ -48,10 +65,19 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_no_deadline() {
-        for bad in ["", "S", "1", "1s", "-1S", "+1S", "123456789S", "1 S", "1.5S"] {
-            assert_eq!(timeout(bad), None, "{bad}");
+    fn anything_else_is_malformed() {
+        let of = |values: &[&[u8]]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append("grpc-timeout", http::HeaderValue::from_bytes(value).unwrap());
+            }
+            parse(&headers)
+        };
+        for bad in ["", "S", "1", "1s", "-1S", "+1S", "123456789S", "1 S", " 1S", "1.5S", "1\u{e9}", "\u{661}S"] {
+            assert_eq!(of(&[bad.as_bytes()]), Err(Malformed), "{bad}");
         }
-        assert_eq!(parse(&HeaderMap::new()), None);
+        assert_eq!(of(&[b"1S", b"1S"]), Err(Malformed));
+        assert_eq!(of(&[b"\xff"]), Err(Malformed));
+        assert_eq!(of(&[]), Ok(None));
     }
 }

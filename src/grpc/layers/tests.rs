@@ -222,3 +222,26 @@ async fn requests_that_reach_no_handler_are_told_why_in_our_words_too() {
     let garbage = status_of(&server.call(INFO, &[], "\0\0\0\0\x02\x07\x07").await);
     assert_eq!((garbage.code(), reason(&garbage).as_str()), (Code::Internal, "MALFORMED_REQUEST"));
 }
+
+#[tokio::test]
+async fn a_method_of_one_message_takes_one() {
+    let mut server = Server::new().await;
+    // None; two; one and the beginning of another. The second is not read to its end.
+    for body in [b"".as_slice(), b"\0\0\0\0\0\0\0\0\0\0", b"\0\0\0\0\0\0", b"\0\0\0\0\x02\x18\x01\0\xff\xff\xff\xff"] {
+        for method in [INFO, WATCH] {
+            let refused = status_of(&server.call_with(method, &[("do", "panic")], body.to_vec()).await);
+            let told = (refused.code(), reason(&refused));
+            assert_eq!(told, (Code::Unimplemented, "MALFORMED_REQUEST".to_owned()), "{method} {body:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_deadline_that_says_no_time_is_refused_before_anything_is_done() {
+    let mut server = Server::new().await;
+    for timeout in ["", "soon", "10", "10s", "123456789S"] {
+        let refused = status_of(&server.call(INFO, &[("do", "panic"), ("grpc-timeout", timeout)], "").await);
+        let told = (refused.code(), reason(&refused));
+        assert_eq!(told, (Code::InvalidArgument, "MALFORMED_REQUEST".to_owned()), "{timeout}");
+    }
+}

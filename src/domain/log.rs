@@ -106,6 +106,53 @@ pub struct LogGap {
     pub message: String,
 }
 
+impl LogGap {
+    /// Whether nothing comes after it.
+    #[must_use]
+    pub fn is_tail(&self) -> bool {
+        // What was not followed may be missing before what comes.
+        self.to_time.is_none() && self.cause != LogGapCause::NotFollowed
+    }
+}
+
+/// Keeps a tail that is lost from being told twice: each reader that comes to an output's end sees that
+/// more should be there, and they take over from each other.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LostTail {
+    told: bool,
+}
+
+impl LostTail {
+    /// Takes note of a gap. `false`: nothing came since one after which nothing comes, so this is the
+    /// same loss.
+    pub fn is_news(&mut self, gap: &LogGap) -> bool {
+        if gap.cause == LogGapCause::NotFollowed {
+            return true;
+        }
+        let is_news = !self.told;
+        self.told |= gap.is_tail();
+        is_news
+    }
+
+    /// Takes note of output.
+    pub fn output(&mut self) {
+        self.told = false;
+    }
+}
+
+#[test]
+fn a_lost_tail_is_told_once() {
+    let gap = |cause, to_time| LogGap { from_time: None, to_time, cause, message: String::new() };
+    let (lost, hole) = (gap(LogGapCause::NotWritten, None), gap(LogGapCause::Rotated, Some(Timestamp::UNIX_EPOCH)));
+    let mut tail = LostTail::default();
+    assert!(tail.is_news(&hole) && tail.is_news(&hole), "output comes after each");
+    assert!(tail.is_news(&gap(LogGapCause::NotFollowed, None)), "of what was before");
+    assert!(tail.is_news(&lost));
+    assert!(!tail.is_news(&lost) && !tail.is_news(&gap(LogGapCause::Deleted, None)));
+    tail.output();
+    assert!(tail.is_news(&lost), "it was no tail");
+}
+
 /// Why bytes of an output can't be had any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogGapCause {

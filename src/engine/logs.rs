@@ -22,7 +22,7 @@ use crate::domain::access::Verb;
 use crate::domain::cursor::LogCursor;
 use crate::domain::facts::{AttemptFacts, RunFacts};
 use crate::domain::failure::{Failure, FailureReason};
-use crate::domain::log::{Beginning, LogGap, LogGapCause, LogPosition};
+use crate::domain::log::{Beginning, LogGap, LogGapCause, LogPosition, LostTail};
 use crate::domain::violation::{Violation, Violations};
 use crate::runtime::task;
 
@@ -170,6 +170,7 @@ struct Streamer {
     /// Counts what is read without `follow`, if it is read from the start; and how that began.
     tally: Option<Tally>,
     beginning: Option<Beginning>,
+    lost_tail: LostTail,
 }
 
 impl Streamer {
@@ -192,6 +193,7 @@ impl Streamer {
             left: query.limit_bytes.filter(|limit| *limit > 0),
             tally: Some(Tally::default()).filter(|_| matches!(query.start, LogStart::Beginning)),
             beginning: None,
+            lost_tail: LostTail::default(),
             query,
             follow,
             events,
@@ -215,7 +217,7 @@ impl Streamer {
                 return self.finish().await;
             }
             (self.attempt, self.position, self.sent, self.tally) = (next, None, None, Some(Tally::default()));
-            self.beginning = None;
+            (self.beginning, self.lost_tail) = (None, LostTail::default());
         }
     }
 
@@ -473,8 +475,10 @@ impl Streamer {
         if let Some((cause, message)) = tail.truncated {
             self.send(LogEvent::Truncated { attempt: self.attempt, cause, message }).await?;
         }
-        self.items(tail.gaps.into_iter().map(LogItem::Gap).collect()).await?;
+        let (lost, gaps): (Vec<_>, Vec<_>) = tail.gaps.into_iter().partition(LogGap::is_tail);
+        self.items(gaps.into_iter().map(LogItem::Gap).collect()).await?;
         self.items(tail.pieces.into_iter().map(LogItem::Piece).collect()).await?;
+        self.items(lost.into_iter().map(LogItem::Gap).collect()).await?;
         if self.left != Some(0) {
             self.position = position;
             self.sent = position;
@@ -485,6 +489,9 @@ impl Streamer {
     async fn gap(&mut self, cause: LogGapCause, message: String) -> Result<(), Stop> {
         self.hub.metrics().gap(LogReader::Caller, cause);
         let gap = LogGap { from_time: self.position.map(|p| p.time), to_time: None, cause, message };
+        if !self.lost_tail.is_news(&gap) {
+            return Ok(());
+        }
         self.send(LogEvent::Gap { attempt: self.attempt, gap }).await
     }
 

@@ -34,6 +34,11 @@ impl Local {
 
     /// A daemon with further flags, ready.
     pub(crate) async fn start_with<const N: usize>(flags: [&str; N]) -> Self {
+        Self::start_logging("", flags).await
+    }
+
+    /// The same with a filter of its log.
+    pub(crate) async fn start_logging<const N: usize>(log_filter: &'static str, flags: [&str; N]) -> Self {
         let dir = TempDir::with_prefix("longshore-it-").unwrap();
         std::fs::create_dir(dir.path().join("gates")).unwrap();
         std::fs::write(dir.path().join("config.toml"), config(&dir)).unwrap();
@@ -45,7 +50,7 @@ impl Local {
             .map(OsString::from)
             .collect();
         args.extend(["--state-dir".into(), state, "--config".into(), config]);
-        let local = Self { daemon: Daemon::start(args).await, dir };
+        let local = Self { daemon: Daemon::start_logging(log_filter, args).await, dir };
         local.client().await;
         local
     }
@@ -75,9 +80,19 @@ impl Local {
         until(&format!("the mark {mark}"), async || path.exists().then_some(())).await;
     }
 
+    /// Where runs are kept.
+    pub(crate) fn state(&self) -> PathBuf {
+        self.dir.path().join("state")
+    }
+
+    /// The directory of a run.
+    pub(crate) fn run_dir(&self, name: &str) -> PathBuf {
+        self.state().join("default").join(name.rsplit('/').next().expect("an id"))
+    }
+
     /// Waits until this run's program has ended, then deletes its output.
     pub(crate) async fn lose_output(&self, name: &str) {
-        let run = self.dir.path().join("state/default").join(name.rsplit('/').next().expect("an id"));
+        let run = self.run_dir(name);
         until(&format!("the end of {name}"), async || run.join(EXIT).exists().then_some(())).await;
         std::fs::remove_file(run.join(LOG)).expect("its output");
     }

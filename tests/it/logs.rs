@@ -43,6 +43,35 @@ async fn a_follower_sees_a_line_while_the_program_waits() {
     assert_eq!(rest.text(), "after\n");
 }
 
+/// However many readers come to the end, and take over from each other.
+#[tokio::test]
+async fn a_lost_tail_is_one_gap() {
+    let local = Local::start().await;
+    let client = local.client().await;
+    let name = client.submit(script("echo 1; gate never")).await.name;
+    let mut early = client.open_logs(follow(&name)).await;
+    early.until("1\n").await;
+    let so_far = client.read_logs(StreamLogsRequest { follow: false, ..follow(&name) }).await;
+    // Who kept the log is killed, so its end may be missing.
+    let path = local.run_dir(&name).join(longshore::domain::rundir::SHIM);
+    let shim: longshore::domain::rundir::ProcessIdentity =
+        serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let pid = rustix::process::Pid::from_raw(shim.pid).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    let early = early.rest().await;
+    assert_eq!((early.text().as_str(), early.gaps.len()), ("1\n", 1), "{:?}", early.gaps);
+    client.wait_terminal(&name).await;
+    for request in [
+        follow(&name),
+        StreamLogsRequest { follow: false, ..follow(&name) },
+        StreamLogsRequest { start: Some(Start::TailLines(5)), ..follow(&name) },
+        StreamLogsRequest { start: Some(Start::Cursor(so_far.cursor)), ..follow(&name) },
+    ] {
+        let log = client.read_logs(request.clone()).await;
+        assert_eq!(log.gaps.len(), 1, "{request:?}: {:?}", log.gaps);
+    }
+}
+
 #[tokio::test]
 async fn a_tail_of_a_live_run_goes_on() {
     let local = Local::start().await;

@@ -24,6 +24,8 @@ type Output = Arc<Mutex<String>>;
 #[derive(Debug)]
 pub(crate) struct Daemon {
     args: Vec<OsString>,
+    /// What its log tells; empty: as it does by itself.
+    log_filter: &'static str,
     output: Output,
     life: Option<Life>,
 }
@@ -49,8 +51,16 @@ impl Daemon {
     /// # Panics
     /// If it ends instead.
     pub(crate) async fn start<A: Into<OsString>>(args: impl IntoIterator<Item = A>) -> Self {
-        let mut daemon =
-            Self { args: args.into_iter().map(Into::into).collect(), output: Output::default(), life: None };
+        Self::start_logging("", args).await
+    }
+
+    /// The same with a filter of its log (`RUST_LOG`).
+    pub(crate) async fn start_logging<A: Into<OsString>>(
+        log_filter: &'static str,
+        args: impl IntoIterator<Item = A>,
+    ) -> Self {
+        let args = args.into_iter().map(Into::into).collect();
+        let mut daemon = Self { args, log_filter, output: Output::default(), life: None };
         daemon.revive().await;
         daemon
     }
@@ -61,7 +71,7 @@ impl Daemon {
     /// If it lives, or ends instead.
     pub(crate) async fn revive(&mut self) {
         assert!(self.life.is_none(), "the daemon lives");
-        self.life = Some(within("the daemon to serve", launch(&self.args, &self.output)).await);
+        self.life = Some(within("the daemon to serve", launch(&self.args, self.log_filter, &self.output)).await);
     }
 
     fn life(&self) -> &Life {
@@ -97,9 +107,19 @@ impl Daemon {
         life.child.kill().await.expect("SIGKILL");
     }
 
+    /// Its process.
+    pub(crate) fn pid(&self) -> Pid {
+        self.life().pid().expect("the daemon has ended")
+    }
+
     /// SIGTERM; it may take its time.
     pub(crate) fn terminate(&self) {
-        kill_process(self.life().pid().expect("the daemon has ended"), Signal::TERM).expect("SIGTERM");
+        self.signal(Signal::TERM);
+    }
+
+    /// Sends it this signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).expect("a signal");
     }
 
     /// How it ended.
@@ -140,8 +160,9 @@ pub(crate) fn longshore<A: Into<OsString>>(args: impl IntoIterator<Item = A>) ->
     command
 }
 
-async fn launch(args: &[OsString], output: &Output) -> Life {
+async fn launch(args: &[OsString], log_filter: &str, output: &Output) -> Life {
     let mut command = longshore([OsString::from("serve")].into_iter().chain(args.iter().cloned()));
+    command.env("RUST_LOG", log_filter);
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("start longshore");
     let stderr = child.stderr.take().and_then(|pipe| pipe.into_owned_fd().ok()).expect("its standard error");
     let (lines, mut told) = mpsc::channel(16);

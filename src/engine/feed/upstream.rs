@@ -19,7 +19,7 @@ use tracing::{debug, warn};
 use super::gate::Gate;
 use super::{Feed, FeedEnd, Stage, Tally, stage_of};
 use crate::backend::{BackendError, LogItem, LogOptions, LogSource, Logs};
-use crate::domain::log::{Beginning, Lag, LogGap, LogGapCause, LogPosition, SHORT_RUN, Start};
+use crate::domain::log::{Beginning, Lag, LogGap, LogGapCause, LogPosition, LostTail, SHORT_RUN, Start};
 use crate::engine::metrics::{EngineMetrics, LogReader};
 use crate::engine::table::Observed;
 
@@ -86,6 +86,7 @@ pub(super) struct Upstream {
     lag: Lag,
     /// Whether a follow was read to the end of its file, and its program has ended.
     read_out: bool,
+    lost_tail: LostTail,
 }
 
 /// How one read ended.
@@ -141,6 +142,7 @@ impl Upstream {
             holed: false,
             lag: Lag::default(),
             read_out: false,
+            lost_tail: LostTail::default(),
         }
     }
 
@@ -425,18 +427,21 @@ impl Upstream {
         marked
     }
 
-    async fn put(&mut self, items: Vec<LogItem>) -> Result<(), Unwanted> {
+    async fn put(&mut self, mut items: Vec<LogItem>) -> Result<(), Unwanted> {
+        items.retain(|item| match item {
+            LogItem::Piece(piece) => {
+                self.position = Some(piece.end());
+                self.tally.add(&piece.data);
+                self.lost_tail.output();
+                true
+            }
+            LogItem::Gap(gap) => {
+                self.holed = true;
+                self.lost_tail.is_news(gap)
+            }
+        });
         if items.is_empty() {
             return Ok(());
-        }
-        for item in &items {
-            match item {
-                LogItem::Piece(piece) => {
-                    self.position = Some(piece.end());
-                    self.tally.add(&piece.data);
-                }
-                LogItem::Gap(_) => self.holed = true,
-            }
         }
         self.metrics.read(self.reader, &items);
         let unrotated = self.is_whole();

@@ -18,6 +18,9 @@ impl Streamer {
                     self.pieces(std::mem::take(&mut pieces)).await?;
                     bytes = 0;
                     self.tally = None;
+                    if !self.lost_tail.is_news(&gap) {
+                        continue;
+                    }
                     self.send(LogEvent::Gap { attempt: self.attempt, gap }).await?;
                     continue;
                 }
@@ -54,6 +57,7 @@ impl Streamer {
                 _ => {}
             }
             self.position = Some(piece.end());
+            self.lost_tail.output();
             if asked_for {
                 shown.push(piece);
             }

@@ -127,6 +127,10 @@ struct Cli {
     /// Namespace
     #[arg(short, long, value_name = "NAMESPACE", global = true, hide = true)]
     namespace: Option<String>,
+    /// Write control characters to a terminal as they are, which acts upon them: window titles, the clipboard. To files
+    /// and pipes they always go so
+    #[arg(long, global = true, display_order = 900)]
+    raw: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -186,7 +190,7 @@ impl Command {
 
 /// What the arguments of this process ask for.
 enum Asked {
-    Verb(Box<Command>),
+    Verb { command: Box<Command>, raw: bool },
     Internal(Internal),
 }
 
@@ -197,18 +201,20 @@ pub fn main(daemon: &dyn Daemon) -> ExitCode {
         Ok(asked) => asked,
         Err(error) => return usage::explain(error),
     };
-    let console = Console::of_process();
+    let console = Console::of_process(matches!(asked, Asked::Verb { raw: true, .. }));
     let runtime = match runtime(&asked) {
         Ok(runtime) => runtime,
         Err(error) => return finish(&console, Err(CliError::Other(error.into()))),
     };
     let outcome = runtime.block_on(async {
-        match asked {
-            Asked::Verb(command) => dispatch(*command, daemon, &console).await,
+        let outcome = match asked {
+            Asked::Verb { command, .. } => dispatch(*command, daemon, &console).await,
             Asked::Internal(Internal::Shim { directory }) => Ok(daemon.shim(directory)),
             Asked::Internal(Internal::Runner(Runner::Sql)) => Ok(daemon.runner_sql().await),
             Asked::Internal(Internal::Runner(Runner::Canary(canary))) => Ok(daemon.canary(canary).await),
-        }
+        };
+        console.finish().await;
+        outcome
     });
     let code = finish(&console, outcome);
     // Not awaited: a write to a stdout that nobody reads must not hold the process.
@@ -224,13 +230,13 @@ fn parse(arguments: &[OsString]) -> Result<Asked, clap::Error> {
     let mut command = usage::command();
     let matches = command.try_get_matches_from_mut(arguments)?;
     let cli = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
-    Ok(Asked::Verb(Box::new(cli.command)))
+    Ok(Asked::Verb { command: Box::new(cli.command), raw: cli.raw })
 }
 
 fn runtime(asked: &Asked) -> std::io::Result<tokio::runtime::Runtime> {
     let mut builder = match asked {
-        Asked::Verb(command) if !command.is_served_here() => tokio::runtime::Builder::new_current_thread(),
-        Asked::Verb(_) | Asked::Internal(_) => tokio::runtime::Builder::new_multi_thread(),
+        Asked::Verb { command, .. } if !command.is_served_here() => tokio::runtime::Builder::new_current_thread(),
+        Asked::Verb { .. } | Asked::Internal(_) => tokio::runtime::Builder::new_multi_thread(),
     };
     builder.enable_all().build()
 }

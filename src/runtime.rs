@@ -5,6 +5,7 @@ pub mod admin;
 pub mod certificate;
 pub mod files;
 pub mod finding;
+pub mod printable;
 pub mod shutdown;
 pub mod task;
 pub mod telemetry;

@@ -1,10 +1,14 @@
 //! Stdout, stderr, and the status line that lives at the bottom of a terminal.
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
+mod filter;
+
+use self::filter::Filter;
 use super::error::CliError;
 use super::text::clip;
 
@@ -33,7 +37,12 @@ pub(super) struct Console {
     can_ask: bool,
 }
 
-type Writer = Box<dyn AsyncWrite + Send + Unpin>;
+/// A stream of this process.
+struct Writer {
+    stream: Box<dyn AsyncWrite + Send + Unpin>,
+    /// Keeps a terminal from acting upon what is written; `None`: all of it passes.
+    filter: Option<Filter>,
+}
 
 /// What is on the terminal, as far as it matters for the status line.
 struct Screen {
@@ -42,21 +51,28 @@ struct Screen {
     drawn: bool,
     /// The program left the cursor within a line: there is no room for a status line.
     mid_line: bool,
+    /// Whether what is written is kept from acting upon the terminal.
+    filtered: bool,
     /// Bytes are on their way to the terminal.
     writing: bool,
 }
 
 impl Console {
-    /// The streams of this process. Colours only on a terminal, and not with `NO_COLOR` or `TERM=dumb`.
-    pub(super) fn of_process() -> Self {
+    /// The streams of this process. Colours only on a terminal, and not with `NO_COLOR` or `TERM=dumb`. A terminal acts
+    /// upon no more than that of what others made up, unless `raw`.
+    pub(super) fn of_process(raw: bool) -> Self {
         let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         let (out_terminal, err_terminal) = (io::stdout().is_terminal(), io::stderr().is_terminal() && !dumb);
+        // Whatever TERM says of it.
+        let filter = |terminal: bool| (terminal && !raw).then(Filter::default);
+        let (out, program_err) = (filter(io::stdout().is_terminal()), filter(io::stderr().is_terminal()));
+        let filtered = program_err.is_some();
         let color = !set("NO_COLOR") && !dumb;
         Self {
-            out: tokio::sync::Mutex::new(Box::new(tokio::io::stdout())),
-            program_err: tokio::sync::Mutex::new(Box::new(tokio::io::stderr())),
-            screen: Mutex::new(Screen::new(Box::new(io::stderr()))),
+            out: tokio::sync::Mutex::new(Writer { stream: Box::new(tokio::io::stdout()), filter: out }),
+            program_err: tokio::sync::Mutex::new(Writer { stream: Box::new(tokio::io::stderr()), filter: program_err }),
+            screen: Mutex::new(Screen { filtered, ..Screen::new(Box::new(io::stderr())) }),
             out_terminal,
             out_color: color && out_terminal,
             err_terminal,
@@ -115,6 +131,17 @@ impl Console {
         let _ = write_data(self, &self.program_err, self.err_terminal, bytes).await;
     }
 
+    /// Writes what a filter still holds, once no more comes. If nobody reads it, so be it.
+    pub(super) async fn finish(&self) {
+        for writer in [&self.out, &self.program_err] {
+            let mut writer = writer.lock().await;
+            let rest = writer.filter.as_mut().map(Filter::finish).unwrap_or_default();
+            if !rest.is_empty() && writer.stream.write_all(&rest).await.is_ok() {
+                let _ = writer.stream.flush().await;
+            }
+        }
+    }
+
     /// Tells something on a line of its own on stderr.
     pub(super) fn note(&self, line: &str) {
         self.screen().print_line(line);
@@ -161,9 +188,11 @@ async fn write_data(
         console.screen().begin_write();
     }
     let mut writer = writer.lock().await;
-    let mut written = writer.write_all(bytes).await;
+    let filtered = writer.filter.as_mut().map(|filter| filter.pass(bytes));
+    let shown = filtered.as_deref().unwrap_or(bytes);
+    let mut written = writer.stream.write_all(shown).await;
     if written.is_ok() {
-        written = writer.flush().await;
+        written = writer.stream.flush().await;
     }
     if terminal {
         console.screen().end_write(bytes);
@@ -173,7 +202,7 @@ async fn write_data(
 
 impl Screen {
     fn new(err: Box<dyn Write + Send>) -> Self {
-        Self { err, status: None, drawn: false, mid_line: false, writing: false }
+        Self { err, status: None, drawn: false, mid_line: false, filtered: false, writing: false }
     }
 
     fn begin_write(&mut self) {
@@ -190,6 +219,7 @@ impl Screen {
     fn print_line(&mut self, line: &str) {
         self.erase();
         let start = if std::mem::take(&mut self.mid_line) { "\n" } else { "" };
+        let line = self.shown(line);
         self.put(&format!("{start}{line}\n"));
         self.redraw();
     }
@@ -198,7 +228,12 @@ impl Screen {
     fn print(&mut self, text: &str) {
         self.erase();
         let start = if std::mem::take(&mut self.mid_line) { "\n" } else { "" };
+        let text = self.shown(text);
         self.put(&format!("{start}{text}"));
+    }
+
+    fn shown<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        if self.filtered { Filter::whole(text).into() } else { text.into() }
     }
 
     fn redraw(&mut self) {

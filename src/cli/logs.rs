@@ -26,7 +26,8 @@ Examples:
 
 A stream that is cut is opened again where it broke off: no line is lost or printed twice. What \
 the server itself has lost is told on stderr, and so is why there is no output. Where the backend \
-tells stdout and stderr apart, so does this.
+tells stdout and stderr apart, so does this. On a terminal it keeps to colours: other control \
+characters are shown, not acted upon, unless --raw.
 
 Exit codes: 0 all that was asked for is printed, whatever became of the run (`longshore wait` tells \
 that); 125 not; 141 the reader of stdout closed it.";
@@ -68,7 +69,7 @@ pub(super) struct LogsArgs {
     #[arg(long, value_name = "BYTES", value_parser = values::bytes)]
     limit_bytes: Option<usize>,
     /// How to print: the output as it is, or each event as a line of JSON
-    #[arg(short, long, value_enum, value_name = "FORMAT", default_value = "raw")]
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value = "text")]
     output: LogOutput,
     #[command(flatten)]
     connect: ConnectArgs,
@@ -82,7 +83,7 @@ enum Stream {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum LogOutput {
-    Raw,
+    Text,
     Json,
 }
 
@@ -91,8 +92,8 @@ pub(super) async fn logs(args: LogsArgs, console: &Console) -> Result<u8, CliErr
     let request = args.request()?;
     let show = match args.output {
         LogOutput::Json => Show::Json,
-        LogOutput::Raw if args.timestamps => Show::Timestamps,
-        LogOutput::Raw => Show::Streams,
+        LogOutput::Text if args.timestamps => Show::Timestamps,
+        LogOutput::Text => Show::Streams,
     };
     let mut printer = Printer::new(console, show).with_results(args.results);
     let mut name = request.name.clone();
@@ -156,7 +157,7 @@ impl LogsArgs {
             format: pb::LogFormat::Bytes.into(),
             limit_bytes: self.limit_bytes.map_or(0, |bytes| i64::try_from(bytes).unwrap_or(i64::MAX)),
             // Lines that are not printed must not count.
-            skip_result_lines: !self.results && self.output == LogOutput::Raw,
+            skip_result_lines: !self.results && self.output == LogOutput::Text,
         })
     }
 }

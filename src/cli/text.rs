@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use crate::proto::v1::{FailureClass, FailureReason, RunState};
+use crate::runtime::printable::is_bidi_control;
 
 /// `text` on one line, without characters that a terminal would act upon.
 pub(super) fn clean(text: &str) -> String {
@@ -24,11 +25,6 @@ pub(super) fn clean(text: &str) -> String {
 /// As [`clean`], but with its lines.
 pub(super) fn clean_lines(text: &str) -> String {
     text.lines().map(clean).collect::<Vec<_>>().join("\n")
-}
-
-/// Characters that reorder the text around them.
-pub(super) fn is_bidi_control(c: char) -> bool {
-    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// `text` in at most `width` columns, cut with `…` if it is longer.

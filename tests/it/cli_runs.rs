@@ -54,6 +54,26 @@ async fn ask_on_terminal(local: &Local, arguments: &[&str], typed: &str) -> Told
     output.into()
 }
 
+#[tokio::test]
+async fn a_terminal_is_not_told_what_to_do_by_a_program() {
+    let local = Local::start().await;
+    let client = local.client().await;
+    // A title (OSC), a colour, a C1 and one that turns the text around.
+    let text = r"printf '\033]0;title\007\033[31mred\033[0m\302\233x\342\200\256y\n'";
+    submit(&client, "nasty", script(text)).await;
+    client.wait_terminal("namespaces/default/runs/nasty").await;
+    let raw = "\u{1b}]0;title\u{7}\u{1b}[31mred\u{1b}[0m\u{9b}x\u{202e}y";
+    let safe = "\\u001b]0;title\\u0007\u{1b}[31mred\u{1b}[0m\\u009bx\\u202ey";
+    assert_eq!(ask(&local, &["logs", "nasty"]).await.out.trim_end(), raw, "a pipe gets all");
+    assert_eq!(ask_on_terminal(&local, &["logs", "nasty"], "").await.out.trim_end(), safe);
+    assert_eq!(ask_on_terminal(&local, &["logs", "--raw", "nasty"], "").await.out.trim_end(), raw);
+    let json = ask_on_terminal(&local, &["logs", "-o", "json", "nasty"], "").await.out;
+    assert!(!json.contains(['\u{9b}', '\u{202e}', '\u{1b}']), "{json:?}");
+    for line in json.lines() {
+        serde_json::from_str::<serde_json::Value>(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+    }
+}
+
 async fn submit(client: &Client, id: &str, spec: RunSpec) {
     let request = SubmitRunRequest { run_id: id.to_owned(), ..submit_request(spec) };
     client.try_submit(request).await.unwrap();

@@ -5,7 +5,7 @@ use std::io;
 use unicode_width::UnicodeWidthChar;
 
 use super::source::Text;
-use crate::cli::text::is_bidi_control;
+use crate::runtime::printable::is_bidi_control;
 
 /// The most columns that are shown of a line.
 const WIDTH: usize = 70;

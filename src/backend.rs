@@ -305,12 +305,16 @@ impl BackendError {
         matches!(self, Self::Conflict(_) | Self::Throttled { .. } | Self::Unavailable { .. } | Self::Io { .. })
     }
 
-    /// As a caller may read it: without the backend's words about our own account and its rights, which
-    /// are for the log.
+    /// As a caller may read it: without the backend's words about our own account and its rights, and
+    /// without files of the server's machine, which are for the log.
     #[must_use]
     pub fn for_caller(&self) -> String {
         match self {
             Self::Denied { what, .. } => format!("{what}: Longshore's own rights are short; its log says which"),
+            Self::Io { what: _, source } => {
+                format!("the server's own files or processes failed ({}); its log says where", source.kind())
+            }
+            Self::Corrupt { .. } => "what the server has stored of it cannot be read; its log says why".to_owned(),
             other => other.to_string(),
         }
     }

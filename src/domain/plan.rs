@@ -57,6 +57,23 @@ pub enum Action {
     Delete,
 }
 
+impl Action {
+    /// For logs and metrics: without what it holds, which may be a result.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::WriteStop(_) => "write_stop",
+            Self::EndUnstarted { .. } => "end_unstarted",
+            Self::EndStarted { .. } => "end_started",
+            Self::LowerDeadline { .. } => "lower_deadline",
+            Self::StoreResult { .. } => "store_result",
+            Self::WriteRecord(_) => "write_record",
+            Self::Release { .. } => "release",
+            Self::Delete => "delete",
+        }
+    }
+}
+
 /// What to do now, and when to look again although nothing has changed.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {

@@ -154,7 +154,7 @@ impl EngineMetrics {
 
     /// The reconciler did something to a run's objects, or tried to.
     pub(super) fn acted(&self, action: &Action, ended: &Result<(), BackendError>) {
-        let (action, outcome) = (labels::action(action), labels::acted(ended));
+        let (action, outcome) = (action.as_str(), labels::acted(ended));
         self.inner.actions.get_or_create(&Acted { action, outcome }).inc();
     }
 

@@ -318,9 +318,9 @@ impl Reconciler {
             let state = observed.run.state.as_str();
             // What is found at the start is counted in one line.
             if *self.ready.borrow() == Readiness::Starting {
-                debug!(run = %name, state, message = %observed.run.message, "run");
+                debug!(run = %name, state, detail = %observed.run.message, "run");
             } else {
-                info!(run = %name, state, message = %observed.run.message, "run");
+                info!(run = %name, state, detail = %observed.run.message, "run");
             }
             self.count_state(known.as_deref(), &observed);
         }
@@ -502,7 +502,7 @@ async fn act(
     let _permit = permits.acquire().await;
     let mut recorded = false;
     for action in actions {
-        debug!(run = %name, ?action, "acting");
+        debug!(run = %name, action = action.as_str(), "acting");
         let ended = runs.act(&name, &uid, &action).await;
         metrics.acted(&action, &ended);
         if let Err(error) = ended {

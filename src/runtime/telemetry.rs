@@ -1,9 +1,16 @@
-//! Logs for people or machines, on standard error.
+//! Logs for people or machines, on standard error. Much of what is logged comes from outside, so
+//! nothing in it ends a line, begins a control sequence, or stands for a key.
 
 use std::io::IsTerminal;
 
+use tracing::Subscriber;
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::writer::BoxMakeWriter;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::JsonFields;
+use tracing_subscriber::util::SubscriberInitExt;
+
+mod json;
+mod text;
 
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,19 +34,54 @@ pub fn install(format: LogFormat) {
     let filter = asked.and_then(|directives| EnvFilter::try_new(directives).ok());
     let filter = filter.unwrap_or_else(|| EnvFilter::new(DEFAULT_FILTER));
     let terminal = std::io::stderr().is_terminal();
-    let writer = BoxMakeWriter::new(std::io::stderr);
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
-    let json = match format {
-        LogFormat::Auto => !terminal,
-        LogFormat::Text => false,
-        LogFormat::Json => true,
-    };
     // An error means that a subscriber is there already, as in tests.
-    let _ = if json {
-        builder.json().flatten_event(true).with_current_span(true).with_span_list(false).try_init()
+    let _ = if format.is_json(terminal) {
+        json_lines(filter, std::io::stderr).try_init()
     } else {
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         let colours = terminal && !dumb && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        builder.compact().with_ansi(colours).try_init()
+        text_lines(filter, colours, std::io::stderr).try_init()
     };
 }
+
+impl LogFormat {
+    fn is_json(self, terminal: bool) -> bool {
+        match self {
+            Self::Auto => !terminal,
+            Self::Text => false,
+            Self::Json => true,
+        }
+    }
+}
+
+fn json_lines<W>(filter: EnvFilter, writer: W) -> impl Subscriber + SubscriberInitExt + Send + Sync + 'static
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(writer)
+        .fmt_fields(JsonFields::new())
+        .event_format(json::Json)
+        .finish()
+}
+
+fn text_lines<W>(
+    filter: EnvFilter,
+    colours: bool,
+    writer: W,
+) -> impl Subscriber + SubscriberInitExt + Send + Sync + 'static
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(writer)
+        .compact()
+        .fmt_fields(text::Text)
+        .with_ansi(colours)
+        .finish()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! Who is let in, and what they may do: TLS, tokens, certificates, the policy, the audit.
 
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use futures::stream;
@@ -22,6 +23,7 @@ use tonic_reflection::pb::v1 as reflection;
 use tonic_types::StatusExt;
 
 use crate::cli_client::{Told, told};
+use crate::door::{NASTY, assert_strict};
 use crate::support::authority::{Authority, Pair};
 use crate::support::daemon::{Daemon, longshore};
 use crate::support::errors::assert_error;
@@ -41,6 +43,9 @@ struct Guarded {
 const POLICY: &str = r#"
     [namespaces.other]
 
+    [profiles.other.local]
+    command = ["true"]
+
     [authorization]
     mode = "policy"
     [[authorization.rules]]
@@ -52,6 +57,15 @@ const POLICY: &str = r#"
     users = ["writer"]
     namespaces = ["default"]
     verbs = ["submit", "cancel"]
+    [[authorization.rules]]
+    users = ["reporter"]
+    namespaces = ["default"]
+    verbs = ["submit"]
+    profiles = ["sql", "other"]
+    [[authorization.rules]]
+    users = ["shipper"]
+    namespaces = ["default"]
+    verbs = ["logs"]
     [[authorization.rules]]
     groups = ["team-a"]
     namespaces = ["*"]
@@ -293,6 +307,69 @@ async fn what_one_may_not_see_is_not_there() {
     assert_error(&refused, Code::PermissionDenied, ErrorReason::PermissionDenied);
     let refused = ci.submit_run(from(token, submit("namespaces/default", runner("other")))).await.unwrap_err();
     assert_error(&refused, Code::PermissionDenied, ErrorReason::PermissionDenied);
+    let instead =
+        "you may not submit runs of profile `other` to namespaces/default; you may submit runs of profile `sql`";
+    assert_eq!(refused.message(), instead);
+}
+
+#[tokio::test]
+async fn who_may_submit_some_profiles_and_see_nothing_is_told_which() {
+    let guarded = Guarded::start().await;
+    let reporter = guarded.clients.client("reporter", "nobody");
+    let mut reporter = RunServiceClient::new(guarded.certified(&reporter));
+    let refused = reporter.submit_run(submit("namespaces/default", runner("elsewhere"))).await.unwrap_err();
+    let details = assert_error(&refused, Code::PermissionDenied, ErrorReason::PermissionDenied);
+    assert!(refused.message().ends_with("; you may submit runs of the profiles `other`, `sql`"), "{refused:?}");
+    assert!(format!("{details:?}").contains("other,sql"), "{details:?}");
+    // Where they may submit nothing there is nothing, for them.
+    let refused = reporter.submit_run(submit("namespaces/other", sql("select 1"))).await.unwrap_err();
+    assert_error(&refused, Code::NotFound, ErrorReason::ResourceNotFound);
+    reporter.submit_run(submit("namespaces/default", sql("select 1"))).await.expect("what they may");
+}
+
+#[tokio::test]
+async fn logs_alone_are_enough_to_read_output() {
+    let guarded = Guarded::start().await;
+    let mut ci = RunServiceClient::new(guarded.channel());
+    let run = ci.submit_run(from(&guarded.token, submit("namespaces/default", sql("select 1")))).await.expect("ci");
+    let name = run.into_inner().run.expect("the run").name;
+    let shipper = guarded.clients.client("shipper", "nobody");
+    let mut shipper = RunServiceClient::new(guarded.certified(&shipper));
+    let logs = StreamLogsRequest { name: name.clone(), follow: true, ..StreamLogsRequest::default() };
+    let mut events = shipper.stream_logs(logs).await.expect("the output").into_inner();
+    while within("the output", events.message()).await.expect("the output").is_some() {}
+    let get = GetRunRequest { name, ..GetRunRequest::default() };
+    assert_eq!(shipper.get_run(get).await.unwrap_err().code(), Code::NotFound);
+}
+
+#[tokio::test]
+async fn a_name_that_would_be_a_line_of_the_log_is_a_value_in_one() {
+    let guarded = Guarded::start().await;
+    let nasty = guarded.clients.client(NASTY, NASTY);
+    let mut runs = RunServiceClient::new(guarded.certified(&nasty));
+    let refused = runs.list_runs(list("namespaces/default")).await.unwrap_err();
+    assert_error(&refused, Code::NotFound, ErrorReason::ResourceNotFound);
+    let token = guarded.token.as_str();
+    let mut ci = RunServiceClient::new(guarded.channel());
+    ci.submit_run(from(token, submit("namespaces/default", container(NASTY, [NASTY])))).await.unwrap_err();
+    ci.submit_run(from(token, submit("namespaces/default", runner(NASTY)))).await.unwrap_err();
+    let audit = until("three lines", async || Some(guarded.audit()).filter(|lines| lines.len() >= 3)).await;
+    assert_eq!(audit[0]["user"], NASTY);
+    assert_strict(&guarded.daemon.output());
+}
+
+#[tokio::test]
+async fn a_certificate_of_two_names_is_of_nobody() {
+    let guarded = Guarded::start().await;
+    let two = guarded.clients.ambiguous(["reporter", "shipper"]);
+    let mut server = ServerServiceClient::new(guarded.certified(&two));
+    assert_unknown(&server.get_server_info(GetServerInfoRequest {}).await.unwrap_err());
+    until("the reason", async || {
+        let told = |line: &serde_json::Value| line["reason"] == "a client certificate with more than one common name";
+        guarded.audit().iter().any(told).then_some(())
+    })
+    .await;
+    server.get_server_info(from(&guarded.token, GetServerInfoRequest {})).await.expect("the token decides");
 }
 
 #[tokio::test]
@@ -393,9 +470,10 @@ async fn tokens_and_certificates_change_without_a_restart() {
     let second = create_token(&file, "ci");
     until("the second token", async || knows(&second).await.then_some(())).await;
     assert!(knows(&guarded.token).await, "the first is still good");
-    // A file that can't be read changes nothing.
+    // A file that can't be read changes nothing. Nobody waits for it to be looked at: it is on order.
     let text = std::fs::read_to_string(&file).unwrap();
     std::fs::write(&file, "tokens = 1").unwrap();
+    guarded.daemon.signal(rustix::process::Signal::HUP);
     until("the fault to be told", async || guarded.daemon.output().contains("cannot be used").then_some(())).await;
     assert!(knows(&second).await);
     // Without its entry a token is nobody's.
@@ -502,6 +580,10 @@ async fn nothing_is_served_beyond_loopback_in_the_open() {
     assert!(refused(&review, &[]).await.contains("authentication.token_review needs the kubernetes backend"));
     let kubernetes = format!("{authentication}[authorization]\nmode = \"kubernetes\"\n");
     assert!(refused(&kubernetes, &[]).await.contains("needs the kubernetes backend"));
+    let policy = format!("{authentication}{rule}");
+    std::fs::set_permissions(&tokens, std::fs::Permissions::from_mode(0o660)).unwrap();
+    let loopback = refused(&policy, &["--listen", "127.0.0.1:0"]).await;
+    assert!(loopback.contains("its group or others can write it"), "{loopback}");
     let missing = "[tls]\ncert_file = \"/nowhere/tls.crt\"\nkey_file = \"/nowhere/tls.key\"\n";
     assert!(refused(missing, &[]).await.contains("/nowhere/tls.crt"));
 }

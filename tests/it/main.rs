@@ -22,6 +22,7 @@ mod data;
 mod demo;
 mod docs;
 mod doctor;
+mod door;
 mod drain;
 mod errors;
 mod fake_server;

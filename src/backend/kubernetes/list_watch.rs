@@ -196,7 +196,7 @@ where
             Some(Ok(WatchEvent::Bookmark(bookmark))) => (Some(bookmark.metadata.resource_version), None),
             // What is told inside the stream is about the version: mostly 410.
             Some(Ok(WatchEvent::Error(status))) => {
-                tracing::debug!(scope = ?self.scope, code = status.code, message = %status.message, "watch refused");
+                tracing::debug!(scope = ?self.scope, code = status.code, detail = %status.message, "watch refused");
                 return self.ended(WatchEnd::Expired, None);
             }
             // What can't be read may be a change that would otherwise be missed.

@@ -6,7 +6,6 @@ use prometheus_client::encoding::EncodeLabelSet;
 use crate::backend::BackendError;
 use crate::domain::failure::{FailureClass, FailureReason};
 use crate::domain::log::LogGapCause;
-use crate::domain::plan::Action;
 use crate::domain::result::{ResultSource, ResultState};
 use crate::domain::run::RunState;
 use crate::engine::table::Observed;
@@ -233,19 +232,6 @@ pub(super) const ACTIONS: [&str; 8] = [
     "release",
     "delete",
 ];
-
-pub(super) fn action(action: &Action) -> &'static str {
-    match action {
-        Action::WriteStop(_) => "write_stop",
-        Action::EndUnstarted { .. } => "end_unstarted",
-        Action::EndStarted { .. } => "end_started",
-        Action::LowerDeadline { .. } => "lower_deadline",
-        Action::StoreResult { .. } => "store_result",
-        Action::WriteRecord(_) => "write_record",
-        Action::Release { .. } => "release",
-        Action::Delete => "delete",
-    }
-}
 
 /// What may come of an action.
 pub(super) const ACTED: [&str; 4] = ["done", "gone", "transient", "refused"];

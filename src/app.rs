@@ -1,12 +1,13 @@
 //! The composition root: the only place that names concrete backends. It reads as the daemon's
 //! start order — configuration, telemetry, ports, backend, engine, serve — and its stop order.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -100,6 +101,12 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
     let Metrics { registry, rpc, engine, access: access_metrics, files, certificates } = metrics;
     let tls = config.access.tls.clone().map(|tls| tls.serve(&certificates)).transpose()?;
     let access = access::configure(&config.access, &backend, &files)?;
+    let mut reload = shutdown.reload.subscribe();
+    task::spawn("reload", async move {
+        while reload.changed().await.is_ok() {
+            files.read_again();
+        }
+    });
     let (ready, admin_ready) = watch::channel(Ready::No("starting".to_owned()));
     let admin_address = match config.admin_listen {
         None => None,
@@ -164,9 +171,14 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
 }
 
 async fn bind(wanted: SocketAddr, what: &str, flag: &str) -> anyhow::Result<(TcpListener, SocketAddr)> {
-    let listener = TcpListener::bind(wanted)
-        .await
-        .with_context(|| format!("cannot serve {what} on {wanted}; is it taken? choose another with {flag}"))?;
+    let listener = TcpListener::bind(wanted).await.map_err(|error| {
+        let why = match error.kind() {
+            ErrorKind::AddrInUse => "something else listens there".to_owned(),
+            ErrorKind::AddrNotAvailable => "this machine has no such address".to_owned(),
+            _ => error.to_string(),
+        };
+        anyhow!("cannot serve {what} on {wanted}: {why}; choose another address with {flag}")
+    })?;
     let address = listener.local_addr().with_context(|| format!("cannot tell the address of {wanted}"))?;
     Ok((listener, address))
 }

@@ -8,7 +8,7 @@ use anyhow::bail;
 use crate::backend::Backend;
 use crate::config::{self, Access, Config, TokenFile};
 use crate::engine::{AccessConfig, Authentication, Authorization};
-use crate::runtime::files::{self, FileMetrics};
+use crate::runtime::files::Files;
 
 /// Refuses to serve beyond loopback what should not be.
 pub(super) fn check_exposure(config: &Config) -> anyhow::Result<()> {
@@ -33,7 +33,7 @@ pub(super) fn check_exposure(config: &Config) -> anyhow::Result<()> {
 }
 
 /// What the engine asks; a file of tokens is read again whenever it changes.
-pub(super) fn configure(access: &Access, backend: &Backend, metrics: &FileMetrics) -> anyhow::Result<AccessConfig> {
+pub(super) fn configure(access: &Access, backend: &Backend, files: &Files) -> anyhow::Result<AccessConfig> {
     if !access.authenticates() {
         return Ok(AccessConfig::default());
     }
@@ -53,7 +53,7 @@ pub(super) fn configure(access: &Access, backend: &Backend, metrics: &FileMetric
         }
         None => bail!("authorization.mode is needed once callers are authenticated"),
     };
-    let follow = |path: PathBuf| files::follow("tokens", vec![path.clone()], metrics, move || TokenFile::read(&path));
+    let follow = |path: PathBuf| files.follow("tokens", vec![path.clone()], move || TokenFile::read(&path));
     let tokens = token_file.clone().map(follow).transpose()?;
     let authentication = Authentication { tokens, token_review: token_review.clone() };
     Ok(AccessConfig { authentication: Some(authentication), authorization })

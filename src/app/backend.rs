@@ -67,9 +67,8 @@ async fn cluster(config: &Config, in_cluster: bool, metrics: &mut Metrics) -> an
 }
 
 async fn this_machine(config: &Config) -> anyhow::Result<Backend> {
-    let local = local_config(config)?;
-    let root = local.root.clone();
-    local::open(local).await.with_context(|| format!("cannot keep runs in {}", root.display()))
+    // Which directory it is, the cause says.
+    local::open(local_config(config)?).await.context("cannot keep runs")
 }
 
 /// How this machine is used.

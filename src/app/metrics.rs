@@ -7,7 +7,7 @@ use prometheus_client::registry::Registry;
 use crate::backend::kubernetes::KubernetesMetrics;
 use crate::engine::{AccessMetrics, EngineMetrics};
 use crate::grpc::RpcMetrics;
-use crate::runtime::files::FileMetrics;
+use crate::runtime::files::Files;
 use crate::runtime::tls::CertificateMetrics;
 
 /// The registry, and what is registered for every backend.
@@ -17,7 +17,7 @@ pub(super) struct Metrics {
     pub(super) rpc: RpcMetrics,
     pub(super) engine: EngineMetrics,
     pub(super) access: AccessMetrics,
-    pub(super) files: FileMetrics,
+    pub(super) files: Files,
     pub(super) certificates: CertificateMetrics,
 }
 
@@ -27,7 +27,7 @@ impl Metrics {
         let rpc = RpcMetrics::new(&mut registry);
         let engine = EngineMetrics::new(&mut registry);
         let access = AccessMetrics::new(&mut registry);
-        let files = FileMetrics::new(&mut registry);
+        let files = Files::new(&mut registry);
         let certificates = CertificateMetrics::new(&mut registry, files.clone());
         Self { registry, rpc, engine, access, files, certificates }
     }

@@ -31,12 +31,19 @@ Without --kubeconfig: the cluster that this runs in, else $KUBECONFIG or ~/.kube
 
 Exit codes: 0 all were let go of, 1 not all, 125 wrong usage, or the cluster cannot be reached.";
 
-/// An IP address and a port, such as `127.0.0.1:7420` or `[::1]:7420`; port 0 is any free one.
+/// An IP address and a port, such as `127.0.0.1:7420` or `[::1]:7420`, or `localhost` and a port, which is
+/// 127.0.0.1; port 0 is any free one.
 ///
 /// # Errors
 /// What is expected instead.
 pub fn socket_address(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| "expected an IP address and a port, such as 127.0.0.1:7420 or [::1]:7420".to_owned())
+    let text = match text.rsplit_once(':') {
+        // Not asked of a resolver: what it is called may not be made to mean another machine (RFC 6761, section 6.3).
+        Some((host, port)) if host.eq_ignore_ascii_case("localhost") => format!("127.0.0.1:{port}"),
+        _ => text.to_owned(),
+    };
+    text.parse()
+        .map_err(|_| "expected an IP address or localhost, and a port, such as 127.0.0.1:7420 or [::1]:7420".to_owned())
 }
 
 /// What a variable holds that stands for a flag.

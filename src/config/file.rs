@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::access::{self, Access, AuthenticationFile, Authorization, AuthorizationFile, TlsFile};
 use super::profiles::ProfileSection;
-use super::{BackendChoice, Config, KubernetesSection, LocalSection, ServeArgs, builtin};
+use super::{BackendChoice, Config, KubernetesSection, LocalSection, ServeArgs, builtin, socket_address};
 use crate::domain::name::NamespaceName;
 use crate::domain::profile::{Capabilities, Limits, Profile, Volume};
 use crate::domain::quantity::Quantity;
@@ -22,7 +22,7 @@ use crate::runtime::telemetry::LogFormat;
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct ConfigFile {
-    listen: Option<SocketAddr>,
+    listen: Option<String>,
     admin_listen: Option<String>,
     health_listen: Option<String>,
     insecure_no_auth: bool,
@@ -128,6 +128,10 @@ impl Faults {
         }
     }
 
+    fn address(&mut self, key: &str, text: &str) -> Option<SocketAddr> {
+        socket_address(text).map_err(|expected| self.add(key, format!("`{text}` is not an address; {expected}"))).ok()
+    }
+
     pub(super) fn choice<T: Copy>(&mut self, key: &str, text: &str, choices: &[(&str, T)]) -> Option<T> {
         let found = choices.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
         if found.is_none() {
@@ -153,8 +157,8 @@ impl ConfigFile {
     /// What can't be used: keys, or flags, and why.
     pub(super) fn resolve(self, args: &ServeArgs) -> Result<Config, Vec<(String, String)>> {
         let mut faults = Faults::default();
-        let listen =
-            args.listen.or(self.listen).unwrap_or_else(|| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7420));
+        let typed = self.listen.as_deref().and_then(|text| faults.address("listen", text));
+        let listen = args.listen.or(typed).unwrap_or_else(|| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7420));
         let own_admin = Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7421));
         let (key, admin_listen) = flag_or_key("admin_listen", &args.admin_listen, &self.admin_listen);
         let admin_listen = address(&key, admin_listen, own_admin, &mut faults);
@@ -252,7 +256,7 @@ fn address(key: &str, text: Option<&str>, default: Option<SocketAddr>, faults: &
     match text {
         None => default,
         Some("off") => None,
-        Some(text) => match text.parse() {
+        Some(text) => match socket_address(text) {
             Ok(address) => Some(address),
             Err(_) => {
                 faults.add(key, format!("`{text}` is neither an address such as 127.0.0.1:7421 nor `off`"));

@@ -1,5 +1,8 @@
 //! The file of static tokens.
 
+use std::fs::{File, Metadata};
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -37,14 +40,24 @@ impl TokenFile {
     /// Reads the file.
     ///
     /// # Errors
-    /// A file that can't be read, is not TOML, or has something that is not a token.
+    /// A file that can't be read, that others can write, that is not TOML, or has something that is
+    /// not a token.
     pub fn read(path: &Path) -> Result<TokenTable, ConfigError> {
         let unreadable = |cause| ConfigError::Read { path: path.to_owned(), cause };
-        let text = std::fs::read_to_string(path).map_err(unreadable)?;
-        Self::parse(&text).map_err(|message| ConfigError::Tokens { path: path.to_owned(), message })
+        let unusable = |message| ConfigError::Tokens { path: path.to_owned(), message };
+        let mut file = File::open(path).map_err(unreadable)?;
+        let metadata = file.metadata().map_err(unreadable)?;
+        check_writers(path, &metadata).map_err(unusable)?;
+        let mut text = String::new();
+        file.read_to_string(&mut text).map_err(unreadable)?;
+        Self::parse(&text).map_err(unusable)
     }
 
-    fn parse(text: &str) -> Result<TokenTable, String> {
+    /// Reads the file's text.
+    ///
+    /// # Errors
+    /// Where and why it is none, without a word of it.
+    pub fn parse(text: &str) -> Result<TokenTable, String> {
         let file: Self = toml::from_str(text).map_err(|error| {
             // Without any word of it: somebody may have typed a token there.
             let line = error.span().map_or(1, |span| 1 + text.get(..span.start).unwrap_or(text).matches('\n').count());
@@ -61,6 +74,25 @@ impl TokenFile {
         }
         Ok(TokenTable::new(entries))
     }
+}
+
+/// Whoever can write the file can make tokens for themselves, and so can who can put another in its
+/// place. Where a link leads decides, as Kubernetes mounts files by links.
+fn check_writers(path: &Path, file: &Metadata) -> Result<(), String> {
+    let others = |metadata: &Metadata| metadata.mode() & 0o022 != 0;
+    if others(file) {
+        return Err("its group or others can write it, and so make tokens; chmod go-w it".to_owned());
+    }
+    let dir = std::fs::canonicalize(path).ok().and_then(|path| path.parent().map(Path::to_owned));
+    let Some((dir, metadata)) = dir.and_then(|dir| std::fs::metadata(&dir).ok().map(|metadata| (dir, metadata))) else {
+        return Ok(());
+    };
+    // In a sticky directory (`/tmp`) nobody replaces the files of others.
+    if others(&metadata) && metadata.mode() & 0o1000 == 0 {
+        let dir = dir.display();
+        return Err(format!("group or others of its directory {dir} can put another in its place; chmod go-w that"));
+    }
+    Ok(())
 }
 
 impl TokenSection {
@@ -91,6 +123,9 @@ impl TokenSection {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]
@@ -106,6 +141,32 @@ mod tests {
         assert_eq!(table.len(), 2);
         let identity = table.identify(TokenDigest::of("secret"), "2029-01-01T00:00:00Z".parse().unwrap()).unwrap();
         assert_eq!((identity.user.as_str(), identity.groups.as_slice()), ("ci \"x\"\n", &["builders".to_owned()][..]));
+    }
+
+    #[test]
+    fn a_file_that_others_can_write_is_refused() {
+        let chmod = |path: &Path, mode| std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let (file, link) = (dir.path().join("tokens.toml"), dir.path().join("link"));
+        std::fs::write(&file, "").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        for (file_mode, dir_mode, refused) in [
+            (0o600, 0o700, None),
+            (0o644, 0o755, None),
+            (0o644, 0o1777, None),
+            (0o660, 0o700, Some("chmod go-w it")),
+            (0o602, 0o700, Some("chmod go-w it")),
+            (0o600, 0o777, Some("chmod go-w that")),
+            (0o600, 0o770, Some("chmod go-w that")),
+        ] {
+            chmod(&file, file_mode);
+            chmod(dir.path(), dir_mode);
+            for path in [&file, &link] {
+                let told = TokenFile::read(path).err().map(|error| error.to_string());
+                assert_eq!(told.is_some(), refused.is_some(), "{file_mode:o} {dir_mode:o}: {told:?}");
+                assert!(told.unwrap_or_default().ends_with(refused.unwrap_or_default()));
+            }
+        }
     }
 
     #[test]

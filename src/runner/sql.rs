@@ -54,6 +54,13 @@ pub async fn run_sql(env: &RunnerEnv) -> ExitCode {
     if result.is_success() && delivered { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+/// The one statement of `sql` that may run, if it is one; on the stack of the caller, which has to be deep.
+#[cfg(feature = "fuzzing")]
+#[must_use]
+pub fn check_sql(sql: &str) -> Option<&str> {
+    policy::check(sql).ok().map(|(statement, _)| statement)
+}
+
 async fn answer(env: &RunnerEnv, notes: &mut (dyn Write + Send)) -> SqlResult {
     let start = Instant::now();
     let outcome = execute(env, start, notes).await;

@@ -2,6 +2,7 @@
 //! swapping a symbolic link far above them. So they are read, not watched.
 
 use std::fmt::Display;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,14 +24,15 @@ struct FilesLabel {
     files: &'static str,
 }
 
-/// Metrics of files that are followed. Cheap to clone.
+/// Files that are followed: their metrics, and the order to read them now. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct FileMetrics {
+pub struct Files {
     stale: Family<FilesLabel, Gauge>,
+    now: watch::Sender<()>,
 }
 
-impl FileMetrics {
-    /// Registers them; the registry gives the prefix.
+impl Files {
+    /// Registers the metrics; the registry gives the prefix.
     pub fn new(registry: &mut Registry) -> Self {
         let metrics = Self::default();
         let help = "1 while files have changed to what cannot be used, and those before are in use";
@@ -47,40 +49,45 @@ impl FileMetrics {
     pub(crate) fn touch(&self) {
         self.stale("test");
     }
-}
 
-/// What `load` makes of the files at `paths`, and of them as they are whenever they have changed, for
-/// as long as the process lives. Of files that can't be used then log and metrics tell, and what they
-/// were before stays.
-///
-/// # Errors
-/// Files that can't be used now.
-pub fn follow<T, E>(
-    name: &'static str,
-    paths: Vec<PathBuf>,
-    metrics: &FileMetrics,
-    load: impl Fn() -> Result<T, E> + Send + 'static,
-) -> Result<watch::Receiver<Arc<T>>, E>
-where
-    T: Send + Sync + 'static,
-    E: Display,
-{
-    // Before they are read, so that no change is missed.
-    let snapshot = Snapshot::take(paths);
-    let (sender, receiver) = watch::channel(Arc::new(load()?));
-    let stale = metrics.stale(name);
-    snapshot.on_change(name, move || match load() {
-        Ok(loaded) => {
-            stale.set(0);
-            sender.send_replace(Arc::new(loaded));
-            tracing::info!(files = name, "the files changed and are read again");
-        }
-        Err(error) => {
-            stale.set(1);
-            tracing::error!(files = name, %error, "the files changed and cannot be used: those before stay in use");
-        }
-    });
-    Ok(receiver)
+    /// Reads all of them again now, changed or not.
+    pub fn read_again(&self) {
+        self.now.send_replace(());
+    }
+
+    /// What `load` makes of the files at `paths`, and of them as they are whenever they have changed,
+    /// for as long as the process lives. Of files that can't be used then log and metrics tell, and
+    /// what they were before stays.
+    ///
+    /// # Errors
+    /// Files that can't be used now.
+    pub fn follow<T, E>(
+        &self,
+        name: &'static str,
+        paths: Vec<PathBuf>,
+        load: impl Fn() -> Result<T, E> + Send + 'static,
+    ) -> Result<watch::Receiver<Arc<T>>, E>
+    where
+        T: Send + Sync + 'static,
+        E: Display,
+    {
+        // Before they are read, so that no change is missed.
+        let snapshot = Snapshot::take(paths);
+        let (sender, receiver) = watch::channel(Arc::new(load()?));
+        let stale = self.stale(name);
+        snapshot.on_change(name, self.now.subscribe(), move || match load() {
+            Ok(loaded) => {
+                stale.set(0);
+                sender.send_replace(Arc::new(loaded));
+                tracing::info!(files = name, "the files are read again");
+            }
+            Err(error) => {
+                stale.set(1);
+                tracing::error!(files = name, %error, "the files cannot be used as they are now: those before stay in use");
+            }
+        });
+        Ok(receiver)
+    }
 }
 
 /// Files as they were at one moment.
@@ -97,19 +104,23 @@ impl Snapshot {
         Self { paths, digest }
     }
 
-    /// Calls `changed` whenever the content of one of the files is another than it was, for as long
-    /// as the process lives. A file that can't be read has no content.
-    fn on_change(self, name: &'static str, mut changed: impl FnMut() + Send + 'static) {
+    /// Calls `changed` whenever the content or the rights of one of the files are others than they
+    /// were, and whenever `now` says so, for as long as the process lives. A file that can't be read
+    /// has no content.
+    fn on_change(self, name: &'static str, mut now: watch::Receiver<()>, mut changed: impl FnMut() + Send + 'static) {
         let Self { paths, digest: mut before } = self;
         task::spawn(name, async move {
             loop {
-                tokio::time::sleep(PERIOD).await;
+                let ordered = tokio::select! {
+                    // An error means that nobody can order it any more.
+                    ordered = now.changed() => ordered.is_ok() || std::future::pending().await,
+                    () = tokio::time::sleep(PERIOD) => false,
+                };
                 let look = paths.clone();
                 // An error is a panic while reading, which the next look may not have.
-                if let Ok(now) = task::blocking(move || digest(&look)).await
-                    && now != before
-                {
-                    before = now;
+                let Ok(present) = task::blocking(move || digest(&look)).await else { continue };
+                if ordered || present != before {
+                    before = present;
                     changed();
                 }
             }
@@ -121,6 +132,9 @@ fn digest(paths: &[PathBuf]) -> [u8; 32] {
     let mut sum = Sha256::new();
     for path in paths {
         let content = std::fs::read(path).unwrap_or_default();
+        let rights = std::fs::metadata(path).map(|metadata| (metadata.mode(), metadata.uid())).unwrap_or_default();
+        sum.update(rights.0.to_le_bytes());
+        sum.update(rights.1.to_le_bytes());
         sum.update(content.len().to_le_bytes());
         sum.update(content);
     }
@@ -138,7 +152,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("number");
         std::fs::write(&path, "1").unwrap();
-        let metrics = FileMetrics::default();
+        let files = Files::default();
         let (sender, mut loads) = mpsc::channel(4);
         let load = {
             let path = path.clone();
@@ -148,9 +162,9 @@ mod tests {
                 read
             }
         };
-        let mut followed = follow("test", vec![path.clone()], &metrics, load).unwrap();
+        let mut followed = files.follow("test", vec![path.clone()], load).unwrap();
         loads.recv().await.unwrap();
-        let stale = || metrics.stale("test").get();
+        let stale = || files.stale("test").get();
         assert_eq!((**followed.borrow(), stale()), (1, 0));
         std::fs::write(&path, "nonsense").unwrap();
         loads.recv().await.unwrap();
@@ -158,6 +172,12 @@ mod tests {
         std::fs::write(&path, "2").unwrap();
         followed.changed().await.unwrap();
         assert_eq!((**followed.borrow(), stale()), (2, 0));
+        loads.recv().await.unwrap();
+        // On order at once, although nothing has changed.
+        let ordered = tokio::time::Instant::now();
+        files.read_again();
+        loads.recv().await.unwrap();
+        assert!(ordered.elapsed() < PERIOD);
     }
 
     #[tokio::test(start_paused = true)]
@@ -174,7 +194,8 @@ mod tests {
         // As the kubelet does it.
         std::os::unix::fs::symlink("2", at("new")).unwrap();
         std::fs::rename(at("new"), at("data")).unwrap();
-        snapshot.on_change("test", move || sender.try_send(()).unwrap());
+        let (_now, ordered) = watch::channel(());
+        snapshot.on_change("test", ordered, move || sender.try_send(()).unwrap());
         told.recv().await.unwrap();
         tokio::time::sleep(PERIOD * 3).await;
         assert!(told.try_recv().is_err(), "nothing changed since");

@@ -14,7 +14,7 @@ use rustls::{RootCertStore, ServerConfig};
 use tokio::sync::watch;
 
 use super::certificate::Certificate;
-use super::files::{self, FileMetrics};
+use super::files::Files;
 
 /// Which files.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,12 +34,12 @@ pub type Tls = watch::Receiver<Arc<ServerConfig>>;
 #[derive(Clone, Debug)]
 pub struct CertificateMetrics {
     expiry: Gauge,
-    files: FileMetrics,
+    files: Files,
 }
 
 impl CertificateMetrics {
     /// Registers them beside those of all `files`; the registry gives the prefix.
-    pub fn new(registry: &mut Registry, files: FileMetrics) -> Self {
+    pub fn new(registry: &mut Registry, files: Files) -> Self {
         let expiry = Gauge::default();
         let help = "When the first of the certificates of [tls] expires, since the epoch; 0 without TLS";
         registry.register_with_unit("tls_certificate_expiry_timestamp", help, Unit::Seconds, expiry.clone());
@@ -89,7 +89,7 @@ impl TlsFiles {
     pub fn serve(self, metrics: &CertificateMetrics) -> Result<Tls, TlsError> {
         let paths = [&self.cert, &self.key].into_iter().chain(&self.client_ca).cloned().collect();
         let expiry = metrics.expiry.clone();
-        files::follow("tls", paths, &metrics.files, move || {
+        metrics.files.follow("tls", paths, move || {
             let config = self.load()?;
             let mut ends = Vec::new();
             for path in self.with_certificates() {

@@ -67,7 +67,7 @@ pub(super) fn parse_query(sql: &str) -> Result<Statement, RunError> {
     parsed.map_err(|error| RunError::Internal(format!("the SQL could not be read again: {error}")))
 }
 
-fn check(sql: &str) -> Result<(&str, Mentions), RunError> {
+pub(super) fn check(sql: &str) -> Result<(&str, Mentions), RunError> {
     let dialect = SQLiteDialect {};
     let mut tokens = Tokenizer::new(&dialect, sql)
         .tokenize_with_location()

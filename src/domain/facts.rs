@@ -177,6 +177,18 @@ pub struct AttemptFacts {
     pub remembered: Remembered,
 }
 
+/// Reason of Pods, and of Events about Pods, that the kubelet ends.
+pub const EVICTED: &str = "Evicted";
+
+impl AttemptFacts {
+    /// The kubelet's Event that it ends the Pod. A kubelet that is restarted on a node under pressure refuses the Pods
+    /// that run there; their status gets a reason for it only once their programs have ended.
+    #[must_use]
+    pub fn eviction(&self) -> Option<&Evidence> {
+        self.evidence.iter().find(|entry| entry.reason == EVICTED)
+    }
+}
+
 /// How a Job ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JobEnd {

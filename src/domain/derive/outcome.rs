@@ -77,6 +77,7 @@ fn is_untouched(facts: &RunFacts, attempt: &AttemptFacts) -> bool {
         && attempt.deleted_at.is_none()
         && attempt.disruption.is_none()
         && attempt.status_reason.is_none()
+        && attempt.eviction().is_none()
 }
 
 /// The Pod's deadline as the run budget sets it, counted from the node's taking the Pod on: what

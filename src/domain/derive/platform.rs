@@ -4,11 +4,14 @@
 
 use std::time::Duration;
 
-use super::super::facts::{AttemptFacts, Explanation, RunFacts, SUSPENDED, Terminated};
+use super::super::facts::{AttemptFacts, EVICTED, Explanation, RunFacts, SUSPENDED, Terminated};
 use super::super::failure::{Failure, FailureClass, FailureReason};
 use super::super::run::shown_duration;
 use super::outcome::{WHOLE_SECOND, budget_deadline, is_by_deadline};
 use super::{started_at, waiting};
+
+/// How a kubelet begins its message on a Pod that it refuses.
+const REFUSED: &str = "Pod was rejected: ";
 
 pub(super) fn overran(facts: &RunFacts) -> String {
     let timeout = shown_duration(facts.submission.effective.run_timeout);
@@ -30,12 +33,10 @@ pub(super) fn failure(facts: &RunFacts, attempt: &AttemptFacts) -> Option<Failur
             let overran = || Failure::new(FailureReason::RunDeadline, overran(facts));
             return Some(foreign_deadline(facts, attempt).unwrap_or_else(overran));
         }
-        // The kubelet marks what it evicts for its node's sake, and what it refuses says nothing of
-        // its containers: the rest exceeded a limit of its own.
-        Some("Evicted") if attempt.disruption.is_none() && !attempt.emptied && started => {
+        Some(EVICTED) if is_own_limit(attempt) => {
             return Some(Failure::new(FailureReason::EphemeralStorage, message));
         }
-        Some("Evicted") => return Some(Failure::new(FailureReason::Evicted, message)),
+        Some(EVICTED) => return Some(Failure::new(FailureReason::Evicted, message)),
         Some("NodeLost") => return Some(Failure::new(FailureReason::NodeLost, message)),
         Some("NodeShutdown" | "Terminated" | "Shutdown") => {
             return Some(Failure::new(FailureReason::NodeShutdown, message));
@@ -56,6 +57,13 @@ pub(super) fn failure(facts: &RunFacts, attempt: &AttemptFacts) -> Option<Failur
         return Some(disruption(attempt, condition));
     }
     (attempt.deleted_at.is_some() && facts.stop.is_none()).then(|| job_deadline(attempt)).flatten()
+}
+
+/// Whether an evicted Pod exceeded a limit of its own. The kubelet marks what it evicts for its node's sake by a
+/// condition, and what it refuses, also after it ran, by emptying the Pod's status and by its words.
+fn is_own_limit(attempt: &AttemptFacts) -> bool {
+    let was_refused = attempt.status_message.as_deref().is_some_and(|message| message.starts_with(REFUSED));
+    attempt.disruption.is_none() && !attempt.emptied && !was_refused && attempt.main.started()
 }
 
 fn is_refusal(reason: &str) -> bool {

@@ -60,6 +60,20 @@ fn the_way_to_running() {
     assert_eq!(queued.state, RunState::Queued);
 }
 
+/// What a kubelet that was restarted under pressure reports of a Pod that runs there.
+fn refusal() -> Evidence {
+    let message = "The node had condition: [DiskPressure]. ".to_owned();
+    Evidence { report_time: Some(at(18)), reason: "Evicted".to_owned(), message, count: 1 }
+}
+
+#[test]
+fn a_program_that_a_refusal_ends_is_being_ended() {
+    let refused = AttemptFacts { evidence: vec![refusal()], ..attempt() };
+    let run = told(&with(refused));
+    assert_eq!(run.state, RunState::Finishing);
+    assert!(run.message.contains("DiskPressure"), "{}", run.message);
+}
+
 #[test]
 fn a_plain_exit_is_believed_at_once() {
     let run = told(&with(ended(terminated(0))));
@@ -77,6 +91,8 @@ fn an_exit_that_may_have_another_cause_waits_for_the_end_of_the_pod() {
         AttemptFacts { deleted_at: Some(at(15)), ..ended(terminated(0)) },
         AttemptFacts { disruption: explained("EvictionByEvictionAPI", ""), ..ended(terminated(1)) },
         AttemptFacts { status_reason: Some("Evicted".to_owned()), ..ended(terminated(1)) },
+        // The Event comes first; phase and reason follow the program's end.
+        AttemptFacts { evidence: vec![refusal()], ..ended(terminated(3)) },
         // Node time 2 and a deadline of 18 s: equal to the end at 20, so not before it.
         AttemptFacts { deadline: Some(Duration::from_secs(18)), ..ended(terminated(1)) },
         AttemptFacts { deadline: Some(Duration::from_secs(17)), ..ended(terminated(0)) },
@@ -118,6 +134,13 @@ fn what_the_end_of_the_pod_says() {
             Reason::Evicted,
         ),
         (AttemptFacts { emptied: true, ..said("Evicted", "The node had condition: [DiskPressure].") }, Reason::Evicted),
+        (
+            AttemptFacts {
+                evidence: vec![refusal()],
+                ..said("Evicted", "Pod was rejected: The node had condition: [DiskPressure]. ")
+            },
+            Reason::Evicted,
+        ),
         (said("NodeLost", ""), Reason::NodeLost),
         (said("Terminated", "Pod was terminated in response to imminent node shutdown"), Reason::NodeShutdown),
         (said("OutOfcpu", ""), Reason::Evicted),

@@ -69,6 +69,9 @@ fn ended_by_platform(attempt: &AttemptFacts) -> Option<(String, String)> {
     if let Some(reason) = &attempt.status_reason {
         return said(reason, attempt.status_message.as_deref().unwrap_or_default());
     }
+    if let Some(event) = attempt.eviction() {
+        return said(&event.reason, &event.message);
+    }
     attempt.deleted_at?;
     said("Deleted", "somebody outside Longshore deleted its Pod")
 }

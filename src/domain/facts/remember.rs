@@ -69,6 +69,7 @@ fn runs(attempt: &AttemptFacts) -> bool {
 /// Takes down what this look shows for later ones.
 fn note(attempt: &mut AttemptFacts, stop: Option<&StopIntent>, job_deleted: bool, now: Timestamp) {
     let over = matches!(attempt.phase, AttemptPhase::Succeeded | AttemptPhase::Failed);
+    let is_evicted = attempt.eviction().is_some();
     match &attempt.main {
         MainFacts::Terminated(end) if attempt.main.started() => {
             let is_known = end.reason != STATUS_UNKNOWN;
@@ -84,7 +85,8 @@ fn note(attempt: &mut AttemptFacts, stop: Option<&StopIntent>, job_deleted: bool
                 && !remembered.over_while_running
                 && attempt.deleted_at.is_none()
                 && attempt.disruption.is_none()
-                && attempt.status_reason.is_none();
+                && attempt.status_reason.is_none()
+                && !is_evicted;
             remembered.unended_since = None;
         }
         main => {

@@ -26,10 +26,9 @@ pub(super) async fn with_run<T>(
     console: &Console,
     mut call: impl AsyncFnMut(&str) -> Result<T, CliError>,
 ) -> Result<(String, T), CliError> {
-    let missing = match exactly(name, &mut call).await {
-        Ok(answer) => return Ok((name.to_owned(), answer)),
-        Err(error) if error.is_run_not_found() => error,
-        Err(error) => return Err(error),
+    let missing = match exactly(name, &mut call).await? {
+        Exactly::Found(answer) => return Ok((name.to_owned(), answer)),
+        Exactly::Missing(missing) => missing,
     };
     let found = instead(client, name, missing, console).await?;
     let answer = call(&found).await?;
@@ -58,10 +57,9 @@ pub(super) async fn with_confirmed_run<T>(
     console: &Console,
     mut call: impl AsyncFnMut(&str) -> Result<T, CliError>,
 ) -> Result<(String, T), CliError> {
-    let missing = match exactly(name, &mut call).await {
-        Ok(answer) => return Ok((name.to_owned(), answer)),
-        Err(error) if error.is_run_not_found() => error,
-        Err(error) => return Err(error),
+    let missing = match exactly(name, &mut call).await? {
+        Exactly::Found(answer) => return Ok((name.to_owned(), answer)),
+        Exactly::Missing(missing) => missing,
     };
     let run = only_match(client, name, missing).await?;
     let (typed, whole) = (clean(names::split(name).1), clean(names::typed(&run.name)));
@@ -94,10 +92,26 @@ pub(super) fn check(name: &str) -> Result<(), CliError> {
     }
 }
 
-/// Calls with the name as it is, if it can be one.
-async fn exactly<T>(name: &str, call: &mut impl AsyncFnMut(&str) -> Result<T, CliError>) -> Result<T, CliError> {
-    check(name)?;
-    call(name).await
+/// What a call with the name as it was typed gave.
+enum Exactly<T> {
+    Found(T),
+    /// There is no such run, in the server's words or in ours.
+    Missing(CliError),
+}
+
+async fn exactly<T>(
+    name: &str,
+    call: &mut impl AsyncFnMut(&str) -> Result<T, CliError>,
+) -> Result<Exactly<T>, CliError> {
+    let answer = async {
+        check(name)?;
+        call(name).await
+    };
+    match answer.await {
+        Ok(answer) => Ok(Exactly::Found(answer)),
+        Err(error) if error.is_run_not_found() => Ok(Exactly::Missing(error)),
+        Err(error) => Err(error),
+    }
 }
 
 /// The only run whose id begins or ends so; `missing` if there is none.

@@ -39,9 +39,8 @@ bench-reader: ## Speed of the result reader beside its peers, and the memory tha
 	cargo bench --locked --no-default-features --bench result_reader
 	cargo test --locked --release --no-default-features --test reader_memory -- --nocapture
 
-bench-sql: ## CPU time of the SQL runner beside DuckDB's, where there is one (pip install duckdb-cli)
-	cargo build --locked --release
-	python3 scripts/bench-sql.py target/release/longshore target/bench-sql
+bench-sql: static ## CPU time of the SQL runner beside DuckDB's, where there is one (pip install duckdb-cli)
+	python3 scripts/bench-sql.py $(STATIC) target/bench-sql
 
 timeline: cluster-up ## Prints the timeline of a run on the test cluster, beside kubectl's
 	cargo test --locked --test cluster --no-run

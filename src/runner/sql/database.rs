@@ -16,7 +16,7 @@ use super::value::{json_bytes, row_to_json};
 use super::warning::Warning;
 
 /// What tables and query may use together, in bytes. SQLite counts it for the whole process.
-const MEMORY_BYTES: u64 = 256 * 1024 * 1024;
+const MEMORY_BYTES: u64 = 384 * 1024 * 1024;
 
 /// How many steps of its virtual machine SQLite makes between two looks at the clock: far less than a millisecond's
 /// worth.

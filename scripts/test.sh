@@ -113,6 +113,10 @@ cluster_tests() {
   LONGSHORE_TEST_CONTROL=$LONGSHORE_CLUSTER_DIR/ctl.sock \
     LONGSHORE_TEST_KUBECONFIG=$(tests/cluster/cluster.sh kubeconfig) \
     tests/cluster/cluster.sh exec cargo test --locked --offline --test cluster -- --test-threads "${LONGSHORE_TEST_THREADS:-3}"
+  step "what disturbs its node, alone"
+  LONGSHORE_TEST_CONTROL=$LONGSHORE_CLUSTER_DIR/ctl.sock \
+    LONGSHORE_TEST_KUBECONFIG=$(tests/cluster/cluster.sh kubeconfig) \
+    tests/cluster/cluster.sh exec cargo test --locked --offline --test cluster -- --ignored --test-threads 1 node::
 }
 
 case $what in

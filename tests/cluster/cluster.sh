@@ -36,6 +36,7 @@ unpacked=(
   containerd runc containernetworking-plugins busybox-static
   iptables libip4tc2 libip6tc2 libxtables12 libnfnetlink0 libnetfilter-conntrack3
   ipset libipset13
+  libfaketime
 )
 # By what is in it, so that a cluster that runs keeps what it was started with.
 tools=$cache/cluster-tools-$(printf '%s\n' "${unpacked[@]}" | sha256sum | cut -c 1-8)
@@ -180,6 +181,7 @@ in_network() {
   # Nothing leads out of that network, so what is not built yet can't be.
   helm=$("$here/../../scripts/go-tool.sh" --if-built helm) && path+=:$(dirname "$helm")
   [ ! -d "$crd_dir" ] || export LONGSHORE_TEST_CRDS=$crd_dir
+  export LONGSHORE_TEST_FAKETIME=$tools/libraries/faketime/libfaketime.so.1
   exec env KUBECONFIG="$dir/kubeconfig" KUBECACHEDIR="$dir/kube-cache" PATH="$path:$PATH" \
     HELM_CACHE_HOME="$dir/kube-cache/helm" HELM_CONFIG_HOME="$dir/kube-cache/helm" \
     HELM_DATA_HOME="$dir/kube-cache/helm" \

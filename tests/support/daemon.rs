@@ -24,8 +24,7 @@ type Output = Arc<Mutex<String>>;
 #[derive(Debug)]
 pub(crate) struct Daemon {
     args: Vec<OsString>,
-    /// What its log tells; empty: as it does by itself.
-    log_filter: &'static str,
+    env: Vec<(OsString, OsString)>,
     output: Output,
     life: Option<Life>,
 }
@@ -51,16 +50,21 @@ impl Daemon {
     /// # Panics
     /// If it ends instead.
     pub(crate) async fn start<A: Into<OsString>>(args: impl IntoIterator<Item = A>) -> Self {
-        Self::start_logging("", args).await
+        Self::start_with_env(args, Vec::new()).await
     }
 
-    /// The same with a filter of its log (`RUST_LOG`).
-    pub(crate) async fn start_logging<A: Into<OsString>>(
-        log_filter: &'static str,
+    /// As [`Daemon::start`], with a filter of its log (`RUST_LOG`).
+    pub(crate) async fn start_logging<A: Into<OsString>>(log_filter: &str, args: impl IntoIterator<Item = A>) -> Self {
+        Self::start_with_env(args, vec![("RUST_LOG".into(), log_filter.into())]).await
+    }
+
+    /// As [`Daemon::start`], with more environment variables in each of its lives.
+    pub(crate) async fn start_with_env<A: Into<OsString>>(
         args: impl IntoIterator<Item = A>,
+        env: Vec<(OsString, OsString)>,
     ) -> Self {
         let args = args.into_iter().map(Into::into).collect();
-        let mut daemon = Self { args, log_filter, output: Output::default(), life: None };
+        let mut daemon = Self { args, env, output: Output::default(), life: None };
         daemon.revive().await;
         daemon
     }
@@ -71,7 +75,7 @@ impl Daemon {
     /// If it lives, or ends instead.
     pub(crate) async fn revive(&mut self) {
         assert!(self.life.is_none(), "the daemon lives");
-        self.life = Some(within("the daemon to serve", launch(&self.args, self.log_filter, &self.output)).await);
+        self.life = Some(within("the daemon to serve", launch(&self.args, &self.env, &self.output)).await);
     }
 
     fn life(&self) -> &Life {
@@ -160,10 +164,10 @@ pub(crate) fn longshore<A: Into<OsString>>(args: impl IntoIterator<Item = A>) ->
     command
 }
 
-async fn launch(args: &[OsString], log_filter: &str, output: &Output) -> Life {
+async fn launch(args: &[OsString], env: &[(OsString, OsString)], output: &Output) -> Life {
     let mut command = longshore([OsString::from("serve")].into_iter().chain(args.iter().cloned()));
-    command.env("RUST_LOG", log_filter);
-    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("start longshore");
+    let envs = env.iter().map(|(name, value)| (name, value));
+    let mut child = command.envs(envs).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("start longshore");
     let stderr = child.stderr.take().and_then(|pipe| pipe.into_owned_fd().ok()).expect("its standard error");
     let (lines, mut told) = mpsc::channel(16);
     let kept = Arc::clone(output);

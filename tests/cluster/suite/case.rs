@@ -1,6 +1,7 @@
 //! What one test has to itself: a Kubernetes namespace, a daemon, and a look at what is left when
 //! it fails.
 
+use std::any::Any;
 use std::ffi::OsString;
 use std::fmt::Debug;
 use std::panic::{AssertUnwindSafe, resume_unwind};
@@ -43,6 +44,8 @@ pub(crate) struct Setup {
     pub(crate) exclusive: bool,
     /// Whether the daemon can't become ready by itself.
     pub(crate) unready: bool,
+    /// More environment variables of the daemon.
+    pub(crate) env: Vec<(OsString, OsString)>,
 }
 
 /// Runs a test in a namespace of its own. The namespace is kept and described if the test fails.
@@ -52,6 +55,7 @@ pub(crate) async fn on_cluster(name: &str, test: impl AsyncFnOnce(&mut Case)) {
 
 /// As [`on_cluster`].
 pub(crate) async fn on_cluster_with(name: &str, setup: Setup, test: impl AsyncFnOnce(&mut Case)) {
+    let mut last = LastLine(None);
     let hold = if setup.exclusive { Hold::exclusive().await } else { Hold::shared().await };
     let mut case = Case::start(name, &setup, hold).await;
     let ended = AssertUnwindSafe(test(&mut case)).catch_unwind().await;
@@ -60,7 +64,8 @@ pub(crate) async fn on_cluster_with(name: &str, setup: Setup, test: impl AsyncFn
         Err(panic) => {
             eprintln!("--- namespace {} of {name} is kept", case.namespace);
             case.describe().await;
-            // The daemon's log follows as it is dropped.
+            // The daemon's log follows as it is dropped, and then the reason once more.
+            last.0 = Some(format!("--- {name} failed: {}", message(&*panic)));
             resume_unwind(panic);
         }
     }
@@ -78,7 +83,7 @@ impl Case {
         std::fs::write(&config, configuration(&namespace, &setup.config)).unwrap();
         let kubeconfig = setup.kubeconfig.clone().unwrap_or_else(cluster::kubeconfig);
         let args = arguments(&kubeconfig, &config, &namespace);
-        let daemon = Daemon::start(args).await;
+        let daemon = Daemon::start_with_env(args, setup.env.clone()).await;
         let case = Self { kube, instance: namespace.clone(), namespace, daemon, dir, _hold: hold };
         if !setup.unready {
             case.client().await;
@@ -153,6 +158,22 @@ impl Case {
             eprintln!("event of {}: {reason}: {message}", event.involved_object.name.unwrap_or_default());
         }
     }
+}
+
+/// Written when all else was, for who reads only the end of a long log.
+struct LastLine(Option<String>);
+
+impl Drop for LastLine {
+    fn drop(&mut self) {
+        if let Some(line) = &self.0 {
+            eprintln!("{line}");
+        }
+    }
+}
+
+fn message(panic: &(dyn Any + Send)) -> &str {
+    let owned = panic.downcast_ref::<String>().map(String::as_str);
+    owned.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without a message")
 }
 
 fn show(kind: &str, name: &Option<String>, what: &impl serde::Serialize) {

@@ -7,6 +7,7 @@
 //! | `LONGSHORE_TEST_BUSYBOX` | image with a shell, default `localhost/busybox:test` |
 //! | `LONGSHORE_TEST_IMAGE` | image with this binary, default `localhost/longshore:test` |
 //! | `LONGSHORE_TEST_CRDS` | directory of CustomResourceDefinitions that are made and deleted; unset: what needs them is left out |
+//! | `LONGSHORE_TEST_FAKETIME` | `libfaketime.so.1`, for daemons with another clock |
 //! | `LONGSHORE_TEST_CONTROL` | socket that restarts the cluster's parts; unset: nothing is restarted |
 
 #![allow(
@@ -27,6 +28,7 @@ mod contract;
 mod external;
 mod installed;
 mod logs;
+mod node;
 mod objects;
 mod outage;
 mod outcomes;

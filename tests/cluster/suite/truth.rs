@@ -5,7 +5,7 @@ use std::time::Duration;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::api::{DeleteParams, EvictParams, Patch, PatchParams, PropagationPolicy};
-use longshore::proto::v1::{ErrorReason, FailureClass, FailureReason, Resources, Run, RunSpec, RunState};
+use longshore::proto::v1::{ErrorReason, FailureReason, Resources, Run, RunSpec, RunState};
 use serde_json::json;
 use tonic::Code;
 
@@ -113,19 +113,6 @@ async fn an_eviction_is_told_in_its_words_while_it_lasts() {
         let run = client.wait_terminal(&run.name).await;
         assert_eq!((run.state(), reason(&run)), (RunState::Failed, Some(FailureReason::Evicted)), "{run:?}");
         assert_eq!(run.exit_code, Some(137), "{run:?}");
-    })
-    .await;
-}
-
-#[tokio::test]
-#[ignore = "needs a kubelet with `localStorageCapacityIsolation: true`, which the test cluster has not"]
-async fn an_own_limit_is_the_callers() {
-    on_cluster("an_own_limit_is_the_callers", async |case| {
-        let text = "dd if=/dev/zero of=/tmp/x bs=1M count=30; sleep 120";
-        let run = case.client().await.run(RunSpec { tmp_size: Some("10Mi".to_owned()), ..script(text) }).await;
-        assert_eq!((run.state(), reason(&run)), (RunState::Failed, Some(FailureReason::EphemeralStorage)), "{run:?}");
-        let failure = run.failure.expect("a failure");
-        assert_eq!((failure.failure_class(), failure.retryable), (FailureClass::User, false));
     })
     .await;
 }

@@ -27,6 +27,7 @@ mod cluster;
 mod contract;
 mod external;
 mod installed;
+mod interference;
 mod logs;
 mod node;
 mod objects;

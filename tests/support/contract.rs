@@ -62,6 +62,7 @@ macro_rules! on_every_backend {
             a_result_file_is_found,
             a_marked_line_is_found,
             a_printed_object_is_found,
+            a_dialect_that_is_asked_for_is_the_only_one,
             a_missing_required_result_fails_the_run,
             a_nonzero_exit_keeps_the_result,
             a_broken_required_result_fails_the_run,

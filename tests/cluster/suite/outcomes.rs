@@ -5,7 +5,9 @@ use longshore::proto::v1::{
 };
 
 use crate::case::{Case, on_cluster, program, script};
+use crate::support::daemon::longshore;
 use crate::support::spec::{container, seconds, sql};
+use crate::support::wait::within;
 
 fn reason(run: &Run) -> Option<FailureReason> {
     run.failure.as_ref().map(|failure| failure.reason())
@@ -30,6 +32,23 @@ async fn sql_runs_in_its_image() {
         assert_eq!((run.state(), reason(&run)), (RunState::Failed, Some(FailureReason::RunnerReported)), "{run:?}");
         let object: serde_json::Value = serde_json::from_str(&run.result.expect("a result").json).unwrap();
         assert_eq!(object["error"]["type"], "SQL_EXECUTION_ERROR");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_printed_result_needs_one_flag_of_the_command_line() {
+    on_cluster("a_printed_result_needs_one_flag", async |case| {
+        case.client().await;
+        let address = case.daemon.address().to_string();
+        let image = crate::cluster::busybox();
+        let args = ["run", "--server", &address, "--image", &image, "--result", "--", "sh", "-c"];
+        let script = "echo working; echo '{\"rows\": [1, 2]}'; sleep 0.2";
+        let output = within("longshore run", longshore(args.into_iter().chain([script])).output()).await;
+        let output = output.expect("longshore run");
+        let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{stderr}");
+        assert_eq!(stdout.trim_end().lines().last(), Some(r#"{"rows":[1,2]}"#), "{stdout}\n{stderr}");
     })
     .await;
 }

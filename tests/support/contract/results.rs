@@ -2,7 +2,7 @@
 
 use longshore::proto::v1::{
     ErrorReason, FailureClass, FailureReason, GetRunRequest, ReadResultRequest, Result as RunResult, ResultDialect,
-    ResultErrorKind, ResultMode, ResultScan, ResultSource, ResultState, Run, RunSpec, RunState, RunView,
+    ResultErrorKind, ResultMode, ResultRule, ResultScan, ResultSource, ResultState, Run, RunSpec, RunState, RunView,
 };
 use sha2::{Digest, Sha256};
 use tonic::Code;
@@ -51,6 +51,18 @@ pub(crate) async fn a_printed_object_is_found(subject: &Subject) {
     let text =
         &log[usize::try_from(range.start_offset).expect("start")..usize::try_from(range.end_offset).expect("end")];
     assert!(text.starts_with("{\"ok\"") && text.ends_with('}'), "{text:?}");
+}
+
+pub(crate) async fn a_dialect_that_is_asked_for_is_the_only_one(subject: &Subject) {
+    let script = r#"echo '{"a": 1}'; echo "{'b': None}"; sleep 0.2"#;
+    for (dialect, object) in [(ResultDialect::Json, r#"{"a":1}"#), (ResultDialect::PythonLiteral, r#"{"b":null}"#)] {
+        let rule = result_rule(ResultMode::Required, ResultScan::LastObject);
+        let result = rule.map(|rule| ResultRule { dialect: dialect.into(), ..rule });
+        let run = subject.client.run(RunSpec { result, ..subject.script(script) }).await;
+        assert_eq!(run.state(), RunState::Succeeded, "{run:?}");
+        let result = run.result.expect("a result");
+        assert_eq!((result.dialect(), result.json.as_str()), (dialect, object));
+    }
 }
 
 /// Why it failed.

@@ -96,7 +96,11 @@ fn word(field: &[u8]) -> Shape {
     if MISSING.iter().any(|missing| is(missing)) {
         return Shape::Missing;
     }
-    if begins_with_month(field) && field.iter().any(u8::is_ascii_digit) && is_date_with_month(field) {
+    // Most words have none, and neither of what follows is without one.
+    if !field.iter().any(u8::is_ascii_digit) {
+        return Shape::Text;
+    }
+    if begins_with_month(field) && is_date_with_month(field) {
         return Shape::OtherDate;
     }
     if is_near_number(field) { Shape::NearNumber } else { Shape::Text }

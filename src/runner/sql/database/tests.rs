@@ -147,7 +147,7 @@ async fn too_much_memory_is_an_error_and_never_fewer_rows() {
     // The second fits in memory once, but the driver can't copy it. Each has a database of its own,
     // since the driver's thread may not survive it; and may not even answer, which is what the time
     // limit of a request is for.
-    for sql in ["SELECT hex(zeroblob(200000000))", "SELECT zeroblob(140000000)"] {
+    for sql in ["SELECT hex(zeroblob(300000000))", "SELECT zeroblob(210000000)"] {
         let mut database = database(60, &[]).await;
         match tokio::time::timeout(std::time::Duration::from_secs(20), database.ask(sql, LIMITS)).await {
             Ok(answer) => assert_eq!(answer.unwrap_err().kind(), "SQL_EXECUTION_ERROR", "{sql}"),

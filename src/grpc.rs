@@ -92,7 +92,7 @@ impl GrpcServer {
 }
 
 /// The spec in a SubmitRunRequest as it comes, and what is wrong with it; `None` for what is no request with a spec.
-#[cfg(feature = "fuzzing")]
+#[cfg(any(test, feature = "fuzzing"))]
 #[must_use]
 pub fn read_submit(message: &[u8]) -> Option<(crate::domain::spec::RunSpec, crate::domain::violation::Violations)> {
     let request = <crate::proto::v1::SubmitRunRequest as prost::Message>::decode(message).ok()?;

@@ -11,6 +11,6 @@ pub mod shim;
 mod sql;
 
 pub use self::env::RunnerEnv;
-#[cfg(feature = "fuzzing")]
+#[cfg(any(test, feature = "fuzzing"))]
 pub use self::sql::check_sql;
 pub use self::sql::{SQL_INPUT_SCHEMA, SQL_RESULT_SCHEMA, run_sql};

@@ -118,8 +118,13 @@ impl Fields<'_> {
     fn position(&mut self, line_done: bool) -> Option<LogPosition> {
         let second = i64::from_be_bytes(self.take()?);
         let nanosecond = i32::from_be_bytes(self.take()?);
+        let time = Timestamp::new(second, nanosecond).ok()?;
+        // A time is also made of others, such as a second more and less nanoseconds; a place has one cursor.
+        if (time.as_second(), time.subsec_nanosecond()) != (second, nanosecond) {
+            return None;
+        }
         Some(LogPosition {
-            time: Timestamp::new(second, nanosecond).ok()?,
+            time,
             ordinal: u32::from_be_bytes(self.take()?),
             offset: u64::from_be_bytes(self.take()?),
             line_done,
@@ -149,6 +154,21 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_place_has_one_cursor() {
+        let time = Timestamp::new(5, 7).unwrap();
+        let position = LogPosition { time, ordinal: 0, offset: 0, line_done: false, check: 0 };
+        let text = LogCursor::new("uid", 1, Some(position)).encode();
+        assert!(LogCursor::decode(&text, "uid").is_ok());
+        // The same time, made of a second more and a negative number of nanoseconds.
+        let mut body = BASE64URL_NOPAD.decode(text.as_bytes()).unwrap();
+        body.truncate(body.len() - CHECKSUM_LEN);
+        body[START_LEN..START_LEN + 8].copy_from_slice(&6_i64.to_be_bytes());
+        body[START_LEN + 8..START_LEN + 12].copy_from_slice(&(7 - 1_000_000_000_i32).to_be_bytes());
+        body.extend(checksum(&body));
+        assert_eq!(LogCursor::decode(&BASE64URL_NOPAD.encode(&body), "uid"), Err(CursorError::Malformed));
+    }
 
     const RUN: &str = "0192f3c1-5a0e-7b5e-8d8a-000000000001";
 

@@ -55,7 +55,7 @@ pub async fn run_sql(env: &RunnerEnv) -> ExitCode {
 }
 
 /// The one statement of `sql` that may run, if it is one; on the stack of the caller, which has to be deep.
-#[cfg(feature = "fuzzing")]
+#[cfg(any(test, feature = "fuzzing"))]
 #[must_use]
 pub fn check_sql(sql: &str) -> Option<&str> {
     policy::check(sql).ok().map(|(statement, _)| statement)

@@ -1,4 +1,4 @@
-//! What the fuzz targets share with the tests of the reader.
+//! What the fuzz targets share: with the tests of the reader, and among each other.
 
 #[allow(dead_code)]
 #[path = "../../tests/reader/noise.rs"]
@@ -6,8 +6,74 @@ pub mod noise;
 #[path = "../../tests/reader/reading.rs"]
 pub mod reading;
 
+use std::collections::BTreeMap;
+
+use data_encoding::BASE64URL_NOPAD;
+use longshore::domain::profile::{Capabilities, KubernetesProfile, Limits, LocalProfile, Profile, Volume};
+use longshore::domain::resolve::Rules;
 use longshore::domain::result::ResultOutcome;
+use longshore::domain::spec::NetworkMode;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+/// `body` as tokens and cursors have it: with the first bytes of a tagged hash behind it, as base64url.
+pub fn sealed(tag: &[u8], body: &[u8]) -> String {
+    let sum = Sha256::new().chain_update(tag).chain_update(body).finalize();
+    BASE64URL_NOPAD.encode(&[body, &sum[..4]].concat())
+}
+
+/// The bytes of such a text.
+pub fn opened(text: &str) -> Vec<u8> {
+    BASE64URL_NOPAD.decode(text.as_bytes()).expect("it was made here")
+}
+
+/// Rules that a spec may pass: a profile `p` that lets all be set, and a volume `v`.
+pub fn rules(backend: &'static str) -> Rules {
+    let cluster = backend == "kubernetes";
+    let capabilities = Capabilities {
+        backend,
+        container_workload: cluster,
+        split_streams: !cluster,
+        stdin_input: !cluster,
+        secret_key_ref: cluster,
+        placement: cluster,
+        user: cluster,
+        resource_limits: true,
+        root_filesystem: true,
+        network_modes: vec![NetworkMode::None, NetworkMode::Egress, NetworkMode::Cluster],
+        volumes: true,
+        isolation: "pod",
+        notes: Vec::new(),
+    };
+    let all = [
+        "env",
+        "resources",
+        "security",
+        "start_timeout",
+        "run_timeout",
+        "termination_grace",
+        "retention",
+        "volumes",
+        "network_mode",
+        "placement",
+        "result",
+        "tmp_size",
+    ];
+    let profile = Profile {
+        name: "p".to_owned(),
+        overridable: all.map(str::to_owned).to_vec(),
+        kubernetes: Some(KubernetesProfile { image: "localhost/p:1".to_owned(), ..KubernetesProfile::default() }),
+        local: Some(LocalProfile { command: vec!["true".to_owned()], mounts: Vec::new() }),
+        ..Profile::default()
+    };
+    let volume = Volume { local_path: Some("/srv".to_owned()), config_map: Some("v".to_owned()), ..Volume::default() };
+    Rules {
+        limits: Limits::default(),
+        capabilities,
+        profiles: BTreeMap::from([("p".to_owned(), profile)]),
+        volumes: BTreeMap::from([("v".to_owned(), volume)]),
+    }
+}
 
 /// The object that `text` is, if `serde_json` reads it as one.
 pub fn object(text: &[u8]) -> Option<Value> {

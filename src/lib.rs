@@ -22,3 +22,5 @@ pub mod proto;
 pub mod runner;
 #[cfg(feature = "daemon")]
 pub mod runtime;
+#[cfg(feature = "daemon")]
+pub mod sys;

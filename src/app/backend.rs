@@ -25,7 +25,7 @@ pub(super) async fn connect(config: &Config, metrics: &mut Metrics) -> anyhow::R
     let (choice, reason) = choose(config)?;
     let backend = match choice {
         Choice::Cluster { in_cluster } => cluster(config, in_cluster, metrics).await?,
-        Choice::Machine => this_machine(config).await?,
+        Choice::Machine => this_machine(config, metrics).await?,
     };
     Ok((backend, reason.to_owned()))
 }
@@ -66,9 +66,9 @@ async fn cluster(config: &Config, in_cluster: bool, metrics: &mut Metrics) -> an
     connected.context("cannot use the cluster's configuration")
 }
 
-async fn this_machine(config: &Config) -> anyhow::Result<Backend> {
+async fn this_machine(config: &Config, metrics: &mut Metrics) -> anyhow::Result<Backend> {
     // Which directory it is, the cause says.
-    local::open(local_config(config)?).await.context("cannot keep runs")
+    local::open(local_config(config)?, metrics.local()).await.context("cannot keep runs")
 }
 
 /// How this machine is used.

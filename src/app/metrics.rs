@@ -5,6 +5,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use crate::backend::kubernetes::KubernetesMetrics;
+use crate::backend::local::LocalMetrics;
 use crate::engine::{AccessMetrics, EngineMetrics};
 use crate::grpc::RpcMetrics;
 use crate::runtime::files::Files;
@@ -35,6 +36,11 @@ impl Metrics {
     /// What is counted of a cluster; only where there is one.
     pub(super) fn kubernetes(&mut self) -> KubernetesMetrics {
         KubernetesMetrics::new(&mut self.registry)
+    }
+
+    /// What is counted of this machine; only where runs are processes of it.
+    pub(super) fn local(&mut self) -> LocalMetrics {
+        LocalMetrics::new(&mut self.registry)
     }
 
     /// Tells which version this is, on which backend.
@@ -79,6 +85,7 @@ mod tests {
         let mut metrics = Metrics::new();
         metrics.tell_build("kubernetes");
         let kubernetes = metrics.kubernetes();
+        let _ = metrics.local();
         // A family without a series is not exposed.
         metrics.rpc.touch();
         metrics.files.touch();

@@ -3,9 +3,10 @@
 //! The directory is the truth; this code reads it, writes intents and records into it, and starts
 //! shims. It keeps nothing else, so a restart loses nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
@@ -20,6 +21,7 @@ use crate::domain::profile::{Capabilities, Volume};
 use crate::domain::rundir::{self, Exit, Released};
 use crate::domain::spec::NetworkMode;
 use crate::runtime;
+use crate::sys::{Cause, Probe, Sys, Unknown};
 
 mod directory;
 pub mod doctor;
@@ -27,20 +29,26 @@ mod facts;
 mod inotify;
 mod launch;
 mod logs;
-mod process;
+mod metrics;
 mod program;
 mod sandbox;
 mod sight;
 mod watch;
 
-use directory::{Made, Store};
+use directory::{Found, Made, Store};
 use facts::{Contents, Stand};
 use inotify::Bell;
 use launch::{Launcher, find_program};
-use sandbox::Sandbox;
+pub use metrics::LocalMetrics;
+use sandbox::{NoSandbox, Sandbox};
 
 /// `$PATH` of runs, unless it is configured.
 pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// How long the directory of one run may take to be read. One on a dead disk holds up no other.
+const READ_WITHIN: Duration = Duration::from_secs(5);
+/// How long anything else may take; see [`Runs`].
+const ACT_WITHIN: Duration = Duration::from_secs(30);
 
 /// What the backend is told by its configuration.
 #[derive(Clone, Debug)]
@@ -60,8 +68,14 @@ pub struct LocalConfig {
 /// Opens the backend: makes the state directory, and tries out whether runs can be isolated.
 ///
 /// # Errors
-/// If the state directory can't be made, or a path is not absolute or not UTF-8.
-pub async fn open(config: LocalConfig) -> Result<Backend, BackendError> {
+/// If the state directory can't be made, a path is not absolute or not UTF-8, or it can't be found out
+/// whether runs can be isolated.
+pub async fn open(config: LocalConfig, metrics: LocalMetrics) -> Result<Backend, BackendError> {
+    open_with(config, metrics, Sys::default()).await
+}
+
+/// The same with system calls that may be made to fail.
+pub(crate) async fn open_with(config: LocalConfig, metrics: LocalMetrics, sys: Sys) -> Result<Backend, BackendError> {
     let utf8 = |path: &PathBuf| {
         let text = path.to_str().filter(|_| path.is_absolute()).map(str::to_owned);
         text.ok_or_else(|| BackendError::Rejected {
@@ -71,19 +85,25 @@ pub async fn open(config: LocalConfig) -> Result<Backend, BackendError> {
     };
     let (state, executable) = (utf8(&config.root)?, utf8(&config.executable)?);
     let root = config.root.clone();
-    let store = blocking("opening the state directory", move || Store::open(root)).await?;
+    let store = blocking("opening the state directory", move || Store::open(root, sys)).await?;
     let (sandbox, reason) = match config.sandbox {
         false => (None, Some("the configuration says that runs are not isolated".to_owned())),
         true => match Sandbox::probe(&config.path).await {
             Ok(sandbox) => (Some(sandbox), None),
-            Err(reason) => (None, Some(reason)),
+            Err(NoSandbox::Absent(reason)) => (None, Some(reason)),
+            // Runs are not to lose their sandbox because this process was short of something just now.
+            Err(NoSandbox::Unknown(unknown)) => {
+                let what = "finding out whether runs can be isolated".to_owned();
+                return Err(BackendError::Io { what, source: unknown.into_error() });
+            }
         },
     };
     let capabilities = Arc::new(capabilities(sandbox.is_some(), reason));
     let bell = Bell::hang().map_err(|error| tracing::warn!(%error, "no inotify: output is polled")).ok();
     let launcher = Launcher { executable, path: config.path, state, sandbox, volumes: config.volumes };
     let node = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let local = Arc::new(Local { store, launcher, bell, node });
+    let (seen, slow) = Default::default();
+    let local = Arc::new(Local { store, launcher, bell, node, seen, slow, metrics });
     let runs = Arc::new(Handle(Arc::clone(&local)));
     Ok(Backend { capabilities, runs, logs: Arc::new(Handle(local)), reviews: None })
 }
@@ -122,30 +142,119 @@ struct Local {
     bell: Option<Arc<Bell>>,
     /// Name of this machine.
     node: String,
+    /// What was read last of each run, for when something of it can't be read.
+    seen: Mutex<HashMap<RunName, Arc<Contents>>>,
+    /// Runs whose directories are being read for longer than they may take.
+    slow: Mutex<HashSet<RunName>>,
+    metrics: LocalMetrics,
 }
 
 #[derive(Debug)]
 struct Handle(Arc<Local>);
 
 impl Local {
-    fn contents(&self, name: &RunName) -> Result<Option<Contents>, BackendError> {
-        self.store.contents(name)
+    /// What is known of a run. `None`: there is none.
+    fn contents(&self, name: &RunName) -> Result<Option<Arc<Contents>>, BackendError> {
+        let found = self.store.contents(name);
+        let mut seen = lock(&self.seen);
+        match found {
+            Probe::Gone => {
+                seen.remove(name);
+                Ok(None)
+            }
+            Probe::There(Found::Foreign(what)) => Err(BackendError::Corrupt {
+                what,
+                message: "nothing in the state directory may have the name of a run but runs".to_owned(),
+            }),
+            Probe::There(Found::Run(contents)) => {
+                let before = seen.get(name);
+                let contents =
+                    before.map_or_else(|| (*contents).clone(), |before| contents.clone().filled_from(before));
+                // Short of files as it begins, this process can't know even whose directory it is.
+                if let Some(unknown) = contents.run.unknown().filter(|unknown| unknown.kind == Cause::Shortage) {
+                    return Err(unknown_error(name, unknown));
+                }
+                let contents = Arc::new(contents);
+                // What was not read adds nothing to what is known of the past.
+                seen.insert(name.clone(), Arc::clone(&contents));
+                Ok(Some(contents))
+            }
+            Probe::Unknown(unknown) => {
+                let before = seen.get(name).cloned();
+                drop(seen);
+                self.unexamined(name, before.as_deref(), &unknown)
+            }
+        }
+    }
+
+    /// A run that could not be looked at, as far as it is known from before.
+    fn unexamined(
+        &self,
+        name: &RunName,
+        before: Option<&Contents>,
+        why: &Unknown,
+    ) -> Result<Option<Arc<Contents>>, BackendError> {
+        if before.is_none() && why.kind == Cause::Shortage {
+            return Err(unknown_error(name, why));
+        }
+        let blind = Contents::unexamined(name, self.store.dir(name).display().to_string(), why);
+        Ok(Some(Arc::new(before.map_or_else(|| blind.clone(), |before| blind.clone().filled_from(before)))))
+    }
+
+    /// The same, within a bound: a disk that does not answer is one more way not to know.
+    async fn read(self: &Arc<Self>, name: &RunName) -> Result<Option<Arc<Contents>>, BackendError> {
+        let late = || {
+            let why = format!("its directory did not answer within {} s", READ_WITHIN.as_secs());
+            let unknown = Unknown { what: "the run".to_owned(), why, kind: Cause::Refused };
+            let before = lock(&self.seen).get(name).cloned();
+            self.unexamined(name, before.as_deref(), &unknown)
+        };
+        // One that waits is enough.
+        if lock(&self.slow).contains(name) {
+            return late();
+        }
+        let (local, wanted) = (Arc::clone(self), name.clone());
+        let mut reading = runtime::task::blocking(move || local.contents(&wanted));
+        if let Ok(read) = tokio::time::timeout(READ_WITHIN, &mut reading).await {
+            return read.unwrap_or_else(|error| Err(joining("reading a run", error)));
+        }
+        lock(&self.slow).insert(name.clone());
+        let (local, name) = (Arc::clone(self), name.clone());
+        task("local-slow", async move {
+            let _ = reading.await;
+            lock(&local.slow).remove(&name);
+        });
+        late()
+    }
+
+    /// Refuses what would have to wait for a directory that does not answer.
+    fn answers(&self, name: &RunName) -> Result<(), BackendError> {
+        if !lock(&self.slow).contains(name) {
+            return Ok(());
+        }
+        Err(BackendError::Unavailable { what: name.to_string(), message: "its directory does not answer".to_owned() })
     }
 
     /// The run that has this name; `NotFound` if it is not the one that is meant.
-    fn own(&self, name: &RunName, uid: &str) -> Result<Contents, BackendError> {
-        let contents = self.contents(name)?.filter(|contents| contents.run.uid == uid);
+    fn own(&self, name: &RunName, uid: &str) -> Result<Arc<Contents>, BackendError> {
+        let contents = self.contents(name)?.filter(|contents| contents.uid() == uid);
         contents.ok_or_else(|| BackendError::NotFound(name.to_string()))
     }
 
     /// What has the name already. `None`: nothing.
     fn existing(&self, name: &RunName) -> Result<Option<Created>, BackendError> {
-        match self.contents(name) {
-            Ok(contents) => Ok(contents.map(|contents| Created::Exists(Box::new(contents.facts(&self.node))))),
-            Err(BackendError::Corrupt { what, message }) => {
-                Ok(Some(Created::Taken { what: format!("{what}, which is no run of ours ({message})") }))
+        let contents = match self.contents(name) {
+            Err(BackendError::Corrupt { what, .. }) => return Ok(Some(Created::Taken { what })),
+            contents => contents?,
+        };
+        let Some(contents) = contents else { return Ok(None) };
+        match contents.run.unknown() {
+            None => Ok(Some(Created::Exists(Box::new(contents.facts(&self.node))))),
+            Some(unknown) if unknown.kind == Cause::Malformed => {
+                let what = format!("a run whose record of what was submitted can't be read ({unknown})");
+                Ok(Some(Created::Taken { what }))
             }
-            Err(error) => Err(error),
+            Some(unknown) => Err(unknown_error(name, unknown)),
         }
     }
 
@@ -169,15 +278,15 @@ impl Local {
         if contents.stand() != Stand::Unattended {
             return;
         }
-        if let Err(error) = self.launcher.start_shim(&self.store.dir(&contents.run.name)) {
-            tracing::warn!(run = %contents.run.name, %error, "the shim could not be started; trying again");
+        if let Err(error) = self.launcher.start_shim(self.store.sys(), &self.store.dir(&contents.name)) {
+            tracing::warn!(run = %contents.name, %error, "the shim could not be started; trying again");
         }
     }
 
     fn act(&self, name: &RunName, uid: &str, action: Action) -> Result<(), BackendError> {
         let contents = self.own(name, uid)?;
         match action {
-            Action::WriteStop(stop) => self.store.publish(name, rundir::STOP, &stop),
+            Action::WriteStop(stop) => self.publish(name, rundir::STOP, contents.stop.unknown(), &stop),
             Action::EndUnstarted { .. } | Action::EndStarted { .. } => self.end(name, uid, &contents),
             // The shim keeps the clock from the start itself.
             Action::LowerDeadline { .. } => Ok(()),
@@ -186,12 +295,26 @@ impl Local {
             Action::Release { retention, .. } => {
                 let now = Timestamp::now();
                 let expire_time = now.checked_add(retention).unwrap_or(Timestamp::MAX);
-                self.store.publish(name, rundir::RELEASED, &Released { expire_time })
+                self.publish(name, rundir::RELEASED, contents.released.unknown(), &Released { expire_time })
             }
             Action::Delete => {
-                end_by_force(&contents);
-                self.store.remove(name)
+                self.end_by_force(&contents);
+                self.remove(name)
             }
+        }
+    }
+
+    /// Writes a file of a run: the first writer wins, unless what it wrote can be read by nobody.
+    fn publish<T: serde::Serialize>(
+        &self,
+        name: &RunName,
+        file: &str,
+        unread: Option<&Unknown>,
+        value: &T,
+    ) -> Result<(), BackendError> {
+        match unread.is_some_and(|unread| unread.kind == Cause::Malformed) {
+            true => self.store.replace(name, file, &directory::to_json(value)?),
+            false => self.store.publish(name, file, value),
         }
     }
 
@@ -204,14 +327,15 @@ impl Local {
         let contents = self.own(name, uid)?;
         match contents.stand() {
             Stand::Over => Ok(()),
-            Stand::Starting | Stand::Running => {
-                if let Some(shim) = &contents.shim {
-                    process::signal(shim, Signal::USR1);
+            Stand::Starting | Stand::Running | Stand::Unknown => {
+                if let Some(shim) = contents.shim.there() {
+                    // The order stands: a shim that does not hear the knock finds it.
+                    let _ = self.store.sys().signal(shim, Signal::USR1);
                 }
                 Ok(())
             }
             Stand::Lost => {
-                end_by_force(&contents);
+                self.end_by_force(&contents);
                 Ok(())
             }
             // No shim can start the program as long as we hold its lock.
@@ -224,16 +348,39 @@ impl Local {
             },
         }
     }
+
+    /// Ends what still lives of a run that nobody supervises, or that is to vanish. What can't be looked
+    /// at is left alone.
+    fn end_by_force(&self, contents: &Contents) {
+        let sys = self.store.sys();
+        let shim = contents.shim.there().map(|shim| sys.signal(shim, Signal::KILL));
+        let child = contents.child.there().map(|child| sys.kill_group(child));
+        for unknown in [shim, child].iter().flatten().filter_map(Probe::unknown) {
+            tracing::warn!(run = %contents.name, %unknown, "what is left of a run could not be ended");
+        }
+    }
+
+    /// Starts the retention of a run of which nothing lives, and whose end can't be read.
+    fn let_go(&self, contents: &Contents) -> Result<(), BackendError> {
+        let retention = contents.submission().effective.retention;
+        let expire_time = Timestamp::now().checked_add(retention).unwrap_or(Timestamp::MAX);
+        self.publish(&contents.name, rundir::RELEASED, contents.released.unknown(), &Released { expire_time })
+    }
+
+    fn remove(&self, name: &RunName) -> Result<(), BackendError> {
+        self.store.remove(name)?;
+        lock(&self.seen).remove(name);
+        Ok(())
+    }
 }
 
-/// Ends what still lives of a run that nobody supervises, or that is to vanish.
-fn end_by_force(contents: &Contents) {
-    if let Some(shim) = &contents.shim {
-        process::signal(shim, Signal::KILL);
-    }
-    if let Some(child) = &contents.child {
-        process::kill_group(child);
-    }
+fn unknown_error(name: &RunName, unknown: &Unknown) -> BackendError {
+    BackendError::Unavailable { what: format!("reading {name}"), message: unknown.to_string() }
+}
+
+/// No panic can leave what these guard half changed.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[async_trait]
@@ -269,11 +416,11 @@ impl Runs for Handle {
     }
 
     async fn get(&self, name: &RunName) -> Result<Option<RunFacts>, BackendError> {
-        let (local, name) = (Arc::clone(&self.0), name.clone());
-        blocking("reading a run", move || Ok(local.contents(&name)?.map(|contents| contents.facts(&local.node)))).await
+        Ok(self.0.read(name).await?.map(|contents| contents.facts(&self.0.node)))
     }
 
     async fn act(&self, name: &RunName, uid: &str, action: &Action) -> Result<(), BackendError> {
+        self.0.answers(name)?;
         let (local, name, uid, action) = (Arc::clone(&self.0), name.clone(), uid.to_owned(), action.clone());
         blocking("acting on a run", move || local.act(&name, &uid, action)).await
     }
@@ -312,12 +459,20 @@ fn task(name: &'static str, future: impl Future<Output = ()> + Send + 'static) -
     runtime::task::spawn(name, future).abort_handle()
 }
 
-/// Does something that waits for a disk, apart from the tasks that must not.
+/// Does something that waits for a disk, apart from the tasks that must not, and not for ever.
 async fn blocking<T: Send + 'static>(
     what: &'static str,
     work: impl FnOnce() -> Result<T, BackendError> + Send + 'static,
 ) -> Result<T, BackendError> {
-    runtime::task::blocking(work)
-        .await
-        .unwrap_or_else(|error| Err(BackendError::Io { what: what.to_owned(), source: std::io::Error::other(error) }))
+    match tokio::time::timeout(ACT_WITHIN, runtime::task::blocking(work)).await {
+        Ok(done) => done.unwrap_or_else(|error| Err(joining(what, error))),
+        Err(_) => {
+            let message = format!("the disk did not answer within {} s", ACT_WITHIN.as_secs());
+            Err(BackendError::Unavailable { what: what.to_owned(), message })
+        }
+    }
+}
+
+fn joining(what: &str, error: tokio::task::JoinError) -> BackendError {
+    BackendError::Io { what: what.to_owned(), source: std::io::Error::other(error) }
 }

@@ -39,6 +39,9 @@ pub fn derive(facts: &RunFacts, now: Timestamp) -> Run {
     for note in [&facts.trouble, &facts.damage].into_iter().flatten() {
         run.message = format!("{note}; {}", run.message);
     }
+    if let Some(unknown) = &facts.unknown {
+        run.message = format!("as last known, since this can't be looked at: {}; {}", unknown.why, run.message);
+    }
     run
 }
 

@@ -42,6 +42,9 @@ pub struct RunFacts {
     pub damage: Option<String>,
     /// What keeps the stop or the record from being written. Backends leave it `None`.
     pub trouble: Option<String>,
+    /// What decides about the run and could not be looked at. As long as that is so the run keeps its
+    /// state: nothing is concluded, and nothing recorded.
+    pub unknown: Option<Unexamined>,
     /// When somebody asked to delete the anchor.
     pub deleted_at: Option<Timestamp>,
     /// When the record may go, if a retention clock runs.
@@ -61,6 +64,15 @@ impl RunFacts {
     pub fn last_attempt(&self) -> Option<&AttemptFacts> {
         self.attempts.last()
     }
+}
+
+/// Why something that decides about a run is not known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unexamined {
+    /// What could not be looked at, and the system's words.
+    pub why: String,
+    /// Whether it is certain all the same that nothing of the run lives.
+    pub nothing_lives: bool,
 }
 
 /// What was submitted, as it is kept with the run.

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::derive::{
     Outcome, budget_deadline, conclude, hopeless, look_again, record, settle, start_deadline, started_at,
 };
-use super::facts::{AttemptFacts, AttemptPhase, MainFacts, RunFacts, Terminated};
+use super::facts::{AttemptFacts, AttemptPhase, MainFacts, RunFacts, Terminated, Unexamined};
 use super::record::{Record, fits_inline};
 use super::result::ResultInfo;
 use super::run::{StopCause, StopIntent};
@@ -96,6 +96,9 @@ impl Plan {
 /// What to do about the run that these facts are of.
 #[must_use]
 pub fn plan(facts: &RunFacts, now: Timestamp) -> Plan {
+    if let Some(unknown) = &facts.unknown {
+        return while_unknown(facts, unknown);
+    }
     if let Some(record) = &facts.record {
         return after_record(facts, record, now);
     }
@@ -115,6 +118,15 @@ pub fn plan(facts: &RunFacts, now: Timestamp) -> Plan {
         plan.wake_at = Some(plan.wake_at.unwrap_or(bound).min(bound));
     }
     plan
+}
+
+/// Only a stop that is known is enforced as long as something that decides is not.
+fn while_unknown(facts: &RunFacts, unknown: &Unexamined) -> Plan {
+    let live = facts.last_attempt().filter(|attempt| attempt.main.terminated().is_none() && !unknown.nothing_lives);
+    match live.filter(|_| facts.stop.is_some() && facts.record.is_none()) {
+        Some(attempt) => enforce_stop(attempt),
+        None => Plan::default(),
+    }
 }
 
 fn write_record(facts: &RunFacts, outcome: &Outcome, mut result: Option<ResultInfo>, now: Timestamp) -> Plan {

@@ -66,6 +66,7 @@ pub(crate) fn facts() -> RunFacts {
         suspended: false,
         damage: None,
         trouble: None,
+        unknown: None,
         deleted_at: None,
         expire_time: None,
         attempts: vec![attempt()],

@@ -59,8 +59,8 @@ impl Engine {
         }
     }
 
-    /// Deletes a finished run, its record and its idempotency key. Answers the run if something that
-    /// is not ours still holds it.
+    /// Deletes a finished run, its record and its idempotency key; also one of which nothing lives and
+    /// whose end can't be read. Answers the run if something that is not ours still holds it.
     ///
     /// # Errors
     /// There is no such run (unless `allow_missing`); it is live; it changed; the backend failed.
@@ -77,7 +77,7 @@ impl Engine {
             other => other?,
         };
         check_etag(&observed.run, etag)?;
-        if !observed.run.state.is_terminal() {
+        if !observed.run.state.is_terminal() && !is_unreadable(&observed.facts) {
             return Err(EngineError::NotTerminal { name: name.clone(), state: observed.run.state });
         }
         let uid = observed.facts.uid.clone();
@@ -101,6 +101,11 @@ impl Engine {
 fn has_ended(facts: &RunFacts) -> bool {
     let ended = facts.last_attempt().and_then(|attempt| attempt.main.terminated());
     ended.is_some_and(Terminated::started) || conclude(facts, Timestamp::now()).is_some()
+}
+
+/// Whether nothing of the run lives, and how it ended can't be read: it will not become terminal.
+fn is_unreadable(facts: &RunFacts) -> bool {
+    facts.unknown.as_ref().is_some_and(|unknown| unknown.nothing_lives)
 }
 
 fn check_etag(run: &Run, etag: &str) -> Result<(), EngineError> {

@@ -262,6 +262,7 @@ fn would_be(launch: &Launch) -> Run {
         suspended: false,
         damage: None,
         trouble: None,
+        unknown: None,
         deleted_at: None,
         expire_time: None,
         attempts: Vec::new(),

@@ -16,16 +16,20 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::domain::name::shown;
 use crate::domain::rundir::{self, Execution, Exit, ExitReason, Started, StoredRun};
+use crate::sys::Sys;
 
 mod child;
 mod files;
 mod output;
 
-use child::{Child, Ended};
+use child::{Child, Ended, StartError};
+use files::Dir;
 use output::Output;
 
 /// How often the order to end is looked for, if nobody knocks.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often a result is tried to be read.
+const RESULT_TRIES: u32 = 10;
 /// How long output is awaited once nothing of the run lives any more: only a process that was
 /// handed the pipe by other means can still hold it.
 const DRAIN: Duration = Duration::from_secs(1);
@@ -42,15 +46,6 @@ pub enum ShimError {
         #[source]
         source: std::io::Error,
     },
-    /// A file can't be what the daemon wrote.
-    #[error("{path} is not readable: {source}")]
-    Corrupt {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: serde_json::Error,
-    },
     /// The system refused something else.
     #[error("{what}: {source}")]
     System {
@@ -66,39 +61,49 @@ pub enum ShimError {
 /// is over. What goes wrong is written to standard error.
 #[must_use]
 pub fn shim(dir: &Path) -> ExitCode {
+    shim_with(dir, Sys::default())
+}
+
+/// The same with system calls that may be made to fail.
+pub(crate) fn shim_with(dir: &Path, sys: Sys) -> ExitCode {
     // What whoever started the server had open is not for the program, nor to be held open by us.
     close_fds::set_fds_cloexec_threadsafe(3, &[]);
     let done = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|source| ShimError::System { what: "starting the runtime", source })
-        .and_then(|runtime| runtime.block_on(supervise(dir)));
+        .and_then(|runtime| runtime.block_on(supervise(&Dir::new(dir, sys))));
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Nothing is left to tell it to if this fails.
-            let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("longshore shim: {error}\n"));
+            complain(&error);
             ExitCode::FAILURE
         }
     }
 }
 
-async fn supervise(dir: &Path) -> Result<(), ShimError> {
+fn complain(trouble: &dyn std::fmt::Display) {
+    // Nothing is left to tell it to if this fails.
+    let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("longshore shim: {trouble}\n"));
+}
+
+async fn supervise(dir: &Dir) -> Result<(), ShimError> {
     let Some(_lock) = claim(dir)? else { return Ok(()) };
     let mut orders = Orders::listen(dir)?;
     // Fails only in a process that leads a session already.
     let _ = rustix::process::setsid();
     // Whatever the program leaves behind becomes ours to end.
     let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
-    let run: StoredRun = files::read_json(&dir.join(rundir::SPEC))?;
-    files::write_json(dir, rundir::SHIM, &files::own_identity()?)?;
-    if orders.end_ordered() {
-        return files::write_json(dir, rundir::EXIT, &Exit::not_started(Timestamp::now()));
+    // What fails up to here has started nothing: the daemon begins another shim.
+    let run: StoredRun = dir.read_json(rundir::SPEC)?;
+    dir.write_json(rundir::SHIM, &dir.own_identity()?)?;
+    if looked(dir, rundir::END)? {
+        return dir.write_json(rundir::EXIT, &Exit::not_started(Timestamp::now()));
     }
     let exit = execute(dir, &run, &mut orders).await?;
     // As long as this process lives the run is not lost: it waits for a full disk to be mended.
-    while let Err(error) = files::write_json(dir, rundir::EXIT, &exit) {
-        if !dir.join(rundir::SPEC).exists() {
+    while let Err(error) = dir.write_json(rundir::EXIT, &exit) {
+        if dir.is_gone() {
             return Err(error);
         }
         sleep(LOOK_EVERY).await;
@@ -109,26 +114,23 @@ async fn supervise(dir: &Path) -> Result<(), ShimError> {
 }
 
 /// Takes the run, for as long as the file stays open. `None`: it is another's, or has been run.
-fn claim(dir: &Path) -> Result<Option<File>, ShimError> {
-    let path = dir.join(rundir::LOCK);
-    let lock = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .map_err(|source| ShimError::File { path: path.clone(), source })?;
-    match lock.try_lock() {
-        Ok(()) => {}
-        Err(std::fs::TryLockError::WouldBlock) => return Ok(None),
-        Err(std::fs::TryLockError::Error(source)) => return Err(ShimError::File { path, source }),
-    }
-    let over = [rundir::STARTED, rundir::EXIT].iter().any(|name| dir.join(name).exists());
+fn claim(dir: &Dir) -> Result<Option<File>, ShimError> {
+    let Some(lock) = dir.lock()? else { return Ok(None) };
+    let over = looked(dir, rundir::STARTED)? || looked(dir, rundir::EXIT)?;
     Ok((!over).then_some(lock))
+}
+
+/// Whether there is a file of this name; an error if that can't be known.
+fn looked(dir: &Dir, name: &str) -> Result<bool, ShimError> {
+    match dir.look(name).known() {
+        Ok(there) => Ok(there.is_some()),
+        Err(unknown) => Err(ShimError::File { path: dir.join(name), source: unknown.into_error() }),
+    }
 }
 
 /// The order to end, and what keeps this process from ending by accident.
 struct Orders {
-    end: PathBuf,
+    dir: Dir,
     knock: Signal,
     _deaf: Vec<Signal>,
 }
@@ -136,47 +138,68 @@ struct Orders {
 impl Orders {
     /// From here on, signals that are meant for the daemon or its terminal end nothing, and SIGUSR1
     /// means: look now.
-    fn listen(dir: &Path) -> Result<Self, ShimError> {
+    fn listen(dir: &Dir) -> Result<Self, ShimError> {
         let failed = |source| ShimError::System { what: "listening for signals", source };
         let deaf = [SignalKind::hangup(), SignalKind::interrupt(), SignalKind::quit(), SignalKind::terminate()];
         Ok(Self {
-            end: dir.join(rundir::END),
+            dir: dir.clone(),
             knock: signal(SignalKind::user_defined1()).map_err(failed)?,
             _deaf: deaf.into_iter().map(signal).collect::<Result<_, _>>().map_err(failed)?,
         })
     }
 
-    fn end_ordered(&self) -> bool {
-        self.end.exists()
-    }
-
-    /// Returns once the order to end is there.
+    /// Returns once the order to end is there. As long as that can't be looked at it is not.
     async fn ended(&mut self) {
-        while !self.end_ordered() {
+        while !self.dir.look(rundir::END).is_there() {
             // Either way it is looked for again.
             let _ = timeout(LOOK_EVERY, self.knock.recv()).await;
         }
     }
+
+    /// Whether the order comes before something is to be tried again.
+    async fn ended_meanwhile(&mut self) -> bool {
+        timeout(LOOK_EVERY, self.ended()).await.is_ok()
+    }
 }
 
-async fn execute(dir: &Path, run: &StoredRun, orders: &mut Orders) -> Result<Exit, ShimError> {
+async fn execute(dir: &Dir, run: &StoredRun, orders: &mut Orders) -> Result<Exit, ShimError> {
     let started_at = Timestamp::now();
     let fault = run.execution.fault.as_ref();
     if let Some(fault) = fault.filter(|fault| fault.certain) {
         return Ok(start_error(started_at, fault.message.clone(), None));
     }
-    files::write_json(dir, rundir::STARTED, &Started { time: started_at })?;
-    let (mut child, mut output) = match child::start(dir, &run.execution) {
-        Ok(started) => started,
-        Err(error) => return Ok(start_error(started_at, why_not(&run.execution, &error.to_string()), None)),
-    };
-    // By this the daemon ends the program should this process be killed; no reason to end it now.
-    if let Some(identity) = child.identity() {
-        let _ = files::write_json(dir, rundir::CHILD, &identity);
+    // As soon as the mark may be there no other shim starts the program, so this one goes on trying.
+    while let Err(error) = dir.write_json(rundir::STARTED, &Started { time: started_at }) {
+        complain(&error);
+        if dir.is_gone() {
+            return Err(error);
+        }
+        if orders.ended_meanwhile().await {
+            return Ok(Exit::not_started(Timestamp::now()));
+        }
     }
-    let (ended, deadline_exceeded) = follow(&mut child, &mut output, orders, run).await?;
+    let (mut child, mut output) = loop {
+        match child::start(dir, &run.execution) {
+            Ok(started) => break started,
+            Err(StartError::Refused(error)) => {
+                return Ok(start_error(started_at, why_not(&run.execution, &error.to_string()), None));
+            }
+            // Nothing was executed, and what was missing may come.
+            Err(StartError::Trouble(error)) => complain(&error),
+        }
+        if dir.is_gone() {
+            return Err(ShimError::System {
+                what: "starting the program",
+                source: std::io::ErrorKind::NotFound.into(),
+            });
+        }
+        if orders.ended_meanwhile().await {
+            return Ok(Exit::not_started(Timestamp::now()));
+        }
+    };
+    let (ended, deadline_exceeded) = follow(dir, &mut child, &mut output, orders, run).await?;
     let finished_at = Timestamp::now();
-    child::end_leftovers().await;
+    child::end_leftovers(dir.sys()).await;
     let drained = timeout(DRAIN, output.run()).await.is_ok();
     let end = output.finish();
     let (exit_code, signal) = ended.code_and_signal();
@@ -197,10 +220,23 @@ async fn execute(dir: &Path, run: &StoredRun, orders: &mut Orders) -> Result<Exi
         signal,
         started_at: Some(started_at),
         finished_at,
-        message: files::read_result(dir),
+        message: result_of(dir).await,
         log_bytes: end.bytes,
         log_error: end.error.or(cut),
     })
+}
+
+/// The program's result. What can't be read is tried again for a while: without it the run would have
+/// another outcome.
+async fn result_of(dir: &Dir) -> Vec<u8> {
+    for _ in 0..RESULT_TRIES {
+        match dir.read_result() {
+            Ok(result) => return result,
+            Err(unknown) => complain(&unknown),
+        }
+        sleep(LOOK_EVERY).await;
+    }
+    Vec::new()
 }
 
 /// Why the program was not started: what was found wrong with it, else what was said of the try.
@@ -229,6 +265,7 @@ fn start_error(started_at: Timestamp, message: String, output: Option<&output::E
 /// Passes output on until the program has ended; ends it when its time is up or when told to:
 /// SIGTERM, then SIGKILL after the grace. Tells how it ended, and whether its time was up before.
 async fn follow(
+    dir: &Dir,
     child: &mut Child,
     output: &mut Output,
     orders: &mut Orders,
@@ -238,6 +275,8 @@ async fn follow(
     let deadline = Instant::now() + execution.run_timeout;
     let (mut ending, mut deadline_exceeded, mut output_ended) = (false, false, false);
     let mut kill_at = None;
+    // By its name the daemon ends the program should this process be killed, and knows that it runs.
+    let (mut named, mut asked, mut again) = (name(dir, child), true, Instant::now() + LOOK_EVERY);
     loop {
         tokio::select! {
             ended = child.wait() => {
@@ -252,10 +291,27 @@ async fn follow(
                 // Again and again: a fork may have escaped the first.
                 kill_at = Some(Instant::now() + LOOK_EVERY);
             }
+            () = sleep_until(again), if !named || !asked => {
+                again = Instant::now() + LOOK_EVERY;
+                named = named || name(dir, child);
+                asked = asked || child.terminate();
+            }
         }
         if ending && kill_at.is_none() {
-            child.terminate();
+            asked = child.terminate();
             kill_at = Some(Instant::now() + execution.termination_grace);
+        }
+    }
+}
+
+/// Writes down who the program is; whether that is done.
+fn name(dir: &Dir, child: &Child) -> bool {
+    match child.identity() {
+        Ok(Some(identity)) => dir.write_json(rundir::CHILD, &identity).map_err(|error| complain(&error)).is_ok(),
+        Ok(None) => true,
+        Err(error) => {
+            complain(&error);
+            false
         }
     }
 }

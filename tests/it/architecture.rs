@@ -4,16 +4,17 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// For each top-level module the ones that it may name. A module that is not here is new: add it.
-const MAY_NAME: [(&str, &[&str]); 10] = [
+const MAY_NAME: [(&str, &[&str]); 11] = [
     ("domain", &[]),
     ("proto", &["domain"]),
     ("runtime", &[]),
-    ("backend", &["domain", "runtime"]),
+    ("sys", &["domain"]),
+    ("backend", &["domain", "runtime", "sys"]),
     ("engine", &["domain", "backend", "runtime"]),
     ("grpc", &["domain", "engine", "backend", "proto", "runtime"]),
     ("config", &["domain", "runtime", "runner"]),
-    ("runner", &["domain"]),
-    ("app", &["domain", "backend", "engine", "grpc", "config", "runner", "runtime", "proto"]),
+    ("runner", &["domain", "sys"]),
+    ("app", &["domain", "backend", "engine", "grpc", "config", "runner", "runtime", "proto", "sys"]),
     ("cli", &["proto", "config", "runtime", "domain"]),
 ];
 

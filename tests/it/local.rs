@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::future::join_all;
-use longshore::backend::local::{self, DEFAULT_PATH, LocalConfig};
+use longshore::backend::local::{self, DEFAULT_PATH, LocalConfig, LocalMetrics};
 use longshore::backend::{Backend, Created, Launch, LogItem, LogOptions, LogSource};
 use longshore::domain::facts::{AttemptPhase, FactsEvent, MainFacts, RunFacts};
 use longshore::domain::name::NamespaceName;
@@ -33,7 +33,7 @@ async fn open_with(root: &Path, executable: &str, sandbox: bool) -> Backend {
     let path = format!("{DEFAULT_PATH}:{}", std::env::var("PATH").unwrap_or_default());
     let executable = PathBuf::from(executable);
     let config = LocalConfig { root: root.to_owned(), executable, path, volumes: BTreeMap::new(), sandbox };
-    local::open(config).await.unwrap()
+    local::open(config, LocalMetrics::default()).await.unwrap()
 }
 
 async fn subject(sandbox: bool) -> (Subject, PathBuf) {

@@ -2,6 +2,7 @@
 //! `local` call the backend itself; all others go through gRPC.
 
 #![allow(
+    clippy::disallowed_methods,
     clippy::expect_used,
     clippy::large_futures,
     clippy::panic,
@@ -41,3 +42,4 @@ mod sql;
 #[path = "../support/support.rs"]
 #[allow(dead_code, reason = "shared with the suite for clusters")]
 mod support;
+mod unreadable;

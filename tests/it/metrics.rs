@@ -141,3 +141,9 @@ async fn lost_output_is_a_gap_of_who_found_it() {
     let by_caller = series.iter().filter(|(name, _)| name.starts_with("log_gaps_total{reader=caller"));
     assert_eq!((told, by_caller.map(|(_, count)| count).sum::<f64>()), (gaps as f64, gaps as f64), "{series:?}");
 }
+
+/// Waits until a metric without labels has this value.
+pub(crate) async fn value(local: &Local, metric: &str, wanted: f64) {
+    let read = async || scrape(local).await.get(metric).is_some_and(|value| (value - wanted).abs() < 0.1).then_some(());
+    until(&format!("{metric} to be {wanted}"), read).await;
+}

@@ -7,7 +7,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+use rustix::process::{Pid, Resource, Rlimit, Signal, WaitOptions, kill_process, prlimit, waitpid};
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 
@@ -124,6 +124,14 @@ impl Daemon {
     /// Sends it this signal.
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(self.pid(), signal).expect("a signal");
+    }
+
+    /// Lowers, or raises again, how many files it may have open. Answers what it was.
+    pub(crate) fn limit_files(&self, limit: Option<u64>) -> Option<u64> {
+        let pid = self.life().pid().expect("the daemon has ended");
+        let own = rustix::process::getrlimit(Resource::Nofile);
+        let set = prlimit(Some(pid), Resource::Nofile, Rlimit { current: limit, maximum: own.maximum });
+        set.expect("prlimit").current
     }
 
     /// How it ended.

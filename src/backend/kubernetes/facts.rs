@@ -127,6 +127,7 @@ pub fn run_facts(namespace: &NamespaceName, observed: &Observed<'_>) -> Result<R
         suspended: observed.job.spec.as_ref().and_then(|spec| spec.suspend).unwrap_or(false),
         damage: job.damage(),
         trouble: None,
+        unknown: None,
         deleted_at: deletion_asked(metadata),
         expire_time,
         attempts: vec![facts],

@@ -1,21 +1,22 @@
 //! The state directory: `<root>/<namespace>/<run>/`, one directory per run. Everything here is
 //! atomic: a file, and a run, is there whole or not at all.
 
-use std::fs::{self, DirBuilder, File};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use jiff::Timestamp;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 
-use super::facts::Contents;
-use super::process;
+use super::facts::{Contents, DirectoryId};
 use crate::backend::BackendError;
 use crate::domain::name::{NamespaceName, RunId, RunName};
 use crate::domain::rundir::{self, StoredRun};
 use crate::domain::spec::{DEFAULT_FILE_MODE, File as RunFile};
+use crate::sys::{Cause, Probe, Sys, Unknown};
 
 /// What a directory is called while it is being made, or removed.
 const STAGED: &str = ".new-";
@@ -27,6 +28,18 @@ const ABANDONED: Duration = Duration::from_secs(600);
 #[derive(Debug)]
 pub(super) struct Store {
     root: PathBuf,
+    /// Which directory that was when it was opened.
+    root_inode: Option<(u64, u64)>,
+    sys: Sys,
+}
+
+/// What has the name of a run.
+#[derive(Debug)]
+pub(super) enum Found {
+    /// A run.
+    Run(Box<Contents>),
+    /// Something that is not ours; the sentence says why.
+    Foreign(String),
 }
 
 /// What came of making a directory.
@@ -40,10 +53,21 @@ pub(super) enum Made {
 
 impl Store {
     /// Opens the state directory; makes it, for its owner only, if it is not there.
-    pub(super) fn open(root: PathBuf) -> Result<Self, BackendError> {
-        make_private_dir(&root).map_err(|source| io_error("making the state directory", &root, source))?;
-        trusted(&root)?;
-        Ok(Self { root })
+    pub(super) fn open(root: PathBuf, sys: Sys) -> Result<Self, BackendError> {
+        sys.make_dir(&root).map_err(|source| io_error("making the state directory", &root, source))?;
+        trusted(&sys, &root)?;
+        let metadata = sys.look(&root).known();
+        let metadata = metadata.map_err(|unknown| io_error("looking at", &root, unknown.into_error()))?;
+        Ok(Self { root_inode: metadata.map(|metadata| (metadata.dev(), metadata.ino())), root, sys })
+    }
+
+    /// One that is only looked at.
+    pub(super) fn existing(root: PathBuf) -> Self {
+        Self { root, root_inode: None, sys: Sys::default() }
+    }
+
+    pub(super) fn sys(&self) -> &Sys {
+        &self.sys
     }
 
     pub(super) fn root(&self) -> &Path {
@@ -66,13 +90,14 @@ impl Store {
         files: &[RunFile],
     ) -> Result<Made, BackendError> {
         let namespace = self.namespace_dir(&run.name.namespace);
-        make_private_dir(&namespace).map_err(|source| io_error("making the directory", &namespace, source))?;
-        trusted(&namespace)?;
+        let sys = &self.sys;
+        sys.make_dir(&namespace).map_err(|source| io_error("making the directory", &namespace, source))?;
+        trusted(sys, &namespace)?;
         let staged = namespace.join(format!("{STAGED}{}", unique()));
         let target = self.dir(&run.name);
         let make = || -> io::Result<Made> {
-            stage(&staged, run, input, files)?;
-            match fs::rename(&staged, &target) {
+            stage(sys, &staged, run, input, files)?;
+            match sys.rename(&staged, &target) {
                 Ok(()) => {}
                 // POSIX: a directory replaces only an empty one.
                 Err(error)
@@ -81,61 +106,158 @@ impl Store {
                         io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory
                     ) =>
                 {
-                    fs::remove_dir_all(&staged)?;
+                    sys.remove_tree(&staged)?;
                     return Ok(Made::Exists);
                 }
                 Err(error) => return Err(error),
             }
-            sync_dir(&namespace)?;
+            sys.sync_dir(&namespace)?;
             Ok(Made::New)
         };
         make().map_err(|source| {
-            let _ = fs::remove_dir_all(&staged);
+            // What stays of it is swept later.
+            let _ = sys.remove_tree(&staged);
             io_error("creating", &target, source)
         })
     }
 
-    /// Everything in a run's directory that facts are made of. `None`: there is no such directory.
-    pub(super) fn contents(&self, name: &RunName) -> Result<Option<Contents>, BackendError> {
-        let dir = self.dir(name);
-        let spec = dir.join(rundir::SPEC);
-        let run = match read_json::<StoredRun>(&spec)? {
-            Some(run) => run,
-            None if !dir.is_dir() => return Ok(None),
-            // A run comes whole, so one that came between the two looks has it now.
-            None => match read_json(&spec)? {
-                Some(run) => run,
-                None if !dir.is_dir() => return Ok(None),
-                None => {
-                    let what = dir.display().to_string();
-                    return Err(BackendError::Corrupt { what, message: "it holds no file `spec`".to_owned() });
-                }
-            },
-        };
-        if run.version != rundir::SPEC_VERSION || run.name != *name {
-            let message = format!("its spec is of version {} and of {}", run.version, run.name);
-            return Err(BackendError::Corrupt { what: dir.display().to_string(), message });
+    /// Everything in a run's directory that facts are made of, as far as it can be read. Nothing is gone
+    /// only because the state directory is, with a disk say.
+    pub(super) fn contents(&self, name: &RunName) -> Probe<Found> {
+        match self.look_at_run(name) {
+            Probe::Gone => self.look_at_root().and_then(|()| Probe::Gone),
+            found => found,
         }
+    }
+
+    /// Whether the state directory is still the one that was opened; never [`Probe::Gone`].
+    fn look_at_root(&self) -> Probe<()> {
+        let is_same = |metadata: &fs::Metadata| self.root_inode.is_none_or(|it| it == (metadata.dev(), metadata.ino()));
+        match self.sys.look(&self.root) {
+            Probe::There(metadata) if is_same(&metadata) => Probe::There(()),
+            Probe::Unknown(unknown) => Probe::Unknown(unknown),
+            Probe::There(_) | Probe::Gone => {
+                let why = "it is not there any more, or is another one".to_owned();
+                Probe::Unknown(Unknown { what: "the state directory".to_owned(), why, kind: Cause::Refused })
+            }
+        }
+    }
+
+    fn look_at_run(&self, name: &RunName) -> Probe<Found> {
+        let dir = self.dir(name);
+        let found = match self.directory_id(&dir) {
+            Probe::There(Some(id)) => self.read_contents(name, &dir, Some(id)),
+            Probe::There(None) => {
+                return Probe::There(Found::Foreign(format!("{}, which is not a directory,", dir.display())));
+            }
+            Probe::Gone => return Probe::Gone,
+            Probe::Unknown(unknown) => return Probe::Unknown(unknown),
+        };
+        // Removed meanwhile, or by now another's: then what was read last was missing for that.
+        match self.directory_id(&dir) {
+            Probe::There(id) if id != found.id => return Probe::Gone,
+            Probe::Gone => return Probe::Gone,
+            Probe::There(_) | Probe::Unknown(_) => {}
+        }
+        let is_spec_missing = found.run.is_gone();
+        let has_none = found.unread.is_empty()
+            && [found.started.is_gone(), found.shim.is_gone(), found.exit.is_gone()].iter().all(|gone| *gone)
+            && [found.stop.is_gone(), found.record.is_gone(), found.released.is_gone()].iter().all(|gone| *gone);
+        if is_spec_missing && has_none {
+            let why = format!("the directory {}, which is not a run (it holds no file `spec`)", dir.display());
+            return Probe::There(Found::Foreign(why));
+        }
+        let run = match found.run {
+            Probe::Gone => Probe::Unknown(Unknown::malformed("`spec`", "it is gone")),
+            run => run,
+        };
+        let files = [run.unknown(), found.started.unknown(), found.shim.unknown(), found.child.unknown()];
+        let more = [found.exit.unknown(), found.stop.unknown(), found.record.unknown(), found.released.unknown()];
+        let living = [found.shim_alive.unknown().filter(|_| found.shim.is_there()), found.child_alive.unknown()];
+        let unread = files.into_iter().chain(more).chain(living).flatten().cloned().collect();
+        Probe::There(Found::Run(Box::new(Contents { run, unread, ..found })))
+    }
+
+    /// Which directory is at `path`. `None`: what is there is none.
+    fn directory_id(&self, path: &Path) -> Probe<Option<DirectoryId>> {
+        self.sys.look_at(path).map(|metadata| {
+            metadata.is_dir().then(|| DirectoryId {
+                inode: (metadata.dev(), metadata.ino()),
+                created: metadata.created().ok().and_then(|time| Timestamp::try_from(time).ok()),
+            })
+        })
+    }
+
+    fn read_contents(&self, name: &RunName, dir: &Path, id: Option<DirectoryId>) -> Contents {
+        let sys = &self.sys;
+        let run = sys.read_json::<StoredRun>(&dir.join(rundir::SPEC)).and_then(|run| {
+            match run.version == rundir::SPEC_VERSION && run.name == *name {
+                true => Probe::There(Arc::new(run)),
+                false => {
+                    let why = format!("it is of version {} and of {}", run.version, run.name);
+                    Probe::Unknown(Unknown::malformed("`spec`", why))
+                }
+            }
+        });
         // The order tells a run that is lost from one that moves on meanwhile. Who marks the start
         // is named before: the shim that is read after the mark is the one that made it. And one
         // that is seen dead can't write the exit afterwards.
-        let started = read_json(&dir.join(rundir::STARTED))?;
-        let shim = read_json(&dir.join(rundir::SHIM))?;
-        let shim_alive = shim.as_ref().is_some_and(process::alive);
-        let contents = Contents {
-            directory: dir.display().to_string(),
-            shim_alive,
-            shim,
-            started,
-            child: read_json(&dir.join(rundir::CHILD))?,
-            exit: read_json(&dir.join(rundir::EXIT))?,
-            stop: read_json(&dir.join(rundir::STOP))?,
-            record: read_json(&dir.join(rundir::RECORD))?,
-            released: read_json(&dir.join(rundir::RELEASED))?,
-            run,
+        let started = self.mark(&dir.join(rundir::STARTED));
+        let shim = sys.read_json(&dir.join(rundir::SHIM));
+        let child = sys.read_json(&dir.join(rundir::CHILD));
+        let mut shim_alive = match &shim {
+            Probe::There(identity) => sys.look_at_process(identity),
+            Probe::Gone => Probe::Gone,
+            Probe::Unknown(unknown) => Probe::Unknown(unknown.clone()),
         };
-        // Removed meanwhile: then what was read last was missing for that.
-        Ok(dir.join(rundir::SPEC).exists().then_some(contents))
+        let mut exit = sys.read_json(&dir.join(rundir::EXIT));
+        let mut child_alive = Probe::Gone;
+        // After the start nobody else takes the lock, so that it may be asked who lives.
+        if !exit.is_there() && !started.is_gone() && !shim_alive.is_there() {
+            shim_alive = match (shim_alive, sys.look_at_lock(&dir.join(rundir::LOCK))) {
+                (Probe::Unknown(_), Probe::There(())) => Probe::There(()),
+                (Probe::Unknown(_), Probe::Gone) => Probe::Gone,
+                (Probe::Gone, Probe::There(())) => {
+                    let why = "somebody has it whose process is not seen".to_owned();
+                    Probe::Unknown(Unknown { what: format!("`{}`", rundir::LOCK), why, kind: Cause::Refused })
+                }
+                (alive, _) => alive,
+            };
+            exit = sys.read_json(&dir.join(rundir::EXIT));
+            child_alive = match &child {
+                Probe::There(identity) => sys.look_at_process(identity),
+                Probe::Gone => Probe::Gone,
+                Probe::Unknown(unknown) => Probe::Unknown(unknown.clone()),
+            };
+        }
+        Contents {
+            name: name.clone(),
+            directory: dir.display().to_string(),
+            id,
+            run,
+            shim,
+            shim_alive,
+            started,
+            child,
+            child_alive,
+            exit,
+            stop: sys.read_json(&dir.join(rundir::STOP)),
+            record: sys.read_json(&dir.join(rundir::RECORD)),
+            released: sys.read_json(&dir.join(rundir::RELEASED)),
+            unread: Vec::new(),
+        }
+    }
+
+    /// Reads a file whose being there says enough. One that can't be read is looked at once more.
+    fn mark<T: serde::de::DeserializeOwned>(&self, path: &Path) -> Probe<T> {
+        match self.sys.read_json(path) {
+            Probe::Unknown(unknown) => match self.sys.look_at(path) {
+                Probe::There(_) => Probe::Unknown(Unknown { kind: Cause::Malformed, ..unknown }),
+                Probe::Gone => Probe::Gone,
+                Probe::Unknown(_) => Probe::Unknown(unknown),
+            },
+            answered => answered,
+        }
     }
 
     /// Writes a file of a run unless it is there: the first writer wins.
@@ -151,23 +273,24 @@ impl Store {
     fn write(&self, name: &RunName, file: &str, bytes: &[u8], exclusive: bool) -> Result<(), BackendError> {
         let dir = self.dir(name);
         let target = dir.join(file);
-        if exclusive && target.exists() {
+        let sys = &self.sys;
+        if exclusive && sys.look_at(&target).is_there() {
             return Ok(());
         }
         let staged = dir.join(format!(".{file}-{}", unique()));
         let write = || -> io::Result<()> {
-            write_file(&staged, bytes, 0o600)?;
+            sys.write_new(&staged, bytes, 0o600)?;
             if exclusive {
-                let linked = fs::hard_link(&staged, &target);
-                fs::remove_file(&staged)?;
+                let linked = sys.link(&staged, &target);
+                sys.unlink(&staged)?;
                 match linked {
                     Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                     linked => linked?,
                 }
             } else {
-                fs::rename(&staged, &target)?;
+                sys.rename(&staged, &target)?;
             }
-            sync_dir(&dir)
+            sys.sync_dir(&dir)
         };
         write().map_err(|source| match source.kind() {
             io::ErrorKind::NotFound => BackendError::NotFound(name.to_string()),
@@ -177,19 +300,20 @@ impl Store {
 
     /// Reads a file of a run. `None`: it is not there.
     pub(super) fn read(&self, name: &RunName, file: &str) -> Result<Option<Vec<u8>>, BackendError> {
-        read(&self.dir(name).join(file))
+        let path = self.dir(name).join(file);
+        self.sys.read(&path).known().map_err(|unknown| io_error("reading", &path, unknown.into_error()))
+    }
+
+    /// Opens a file of a run for reading. `None`: it is not there.
+    pub(super) fn open_file(&self, name: &RunName, file: &str) -> Result<Option<File>, BackendError> {
+        let path = self.dir(name).join(file);
+        self.sys.open(&path).known().map_err(|unknown| io_error("opening", &path, unknown.into_error()))
     }
 
     /// Takes the run away from every shim, for as long as the file stays open. `None`: one has it.
     pub(super) fn lock(&self, name: &RunName) -> Result<Option<File>, BackendError> {
         let path = self.dir(name).join(rundir::LOCK);
-        let opened = File::options().create(true).truncate(false).write(true).mode(0o600).open(&path);
-        let lock = opened.map_err(|source| io_error("opening", &path, source))?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Some(lock)),
-            Err(fs::TryLockError::WouldBlock) => Ok(None),
-            Err(fs::TryLockError::Error(source)) => Err(io_error("locking", &path, source)),
-        }
+        self.sys.lock(&path).map_err(|source| io_error("locking", &path, source))
     }
 
     /// Removes a run. From the first moment it is not there any more.
@@ -197,30 +321,35 @@ impl Store {
         let dir = self.dir(name);
         let namespace = self.namespace_dir(&name.namespace);
         let doomed = namespace.join(format!("{REMOVED}{}", unique()));
-        match fs::rename(&dir, &doomed) {
+        match self.sys.rename(&dir, &doomed) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(BackendError::NotFound(name.to_string()));
             }
             renamed => renamed.map_err(|source| io_error("removing", &dir, source))?,
         }
-        sync_dir(&namespace).map_err(|source| io_error("removing", &dir, source))?;
+        self.sys.sync_dir(&namespace).map_err(|source| io_error("removing", &dir, source))?;
         // What stays of it is swept later.
-        let _ = fs::remove_dir_all(&doomed);
+        let _ = self.sys.remove_tree(&doomed);
         Ok(())
     }
 
     /// The namespaces that have a directory.
     pub(super) fn namespaces(&self) -> Result<Vec<NamespaceName>, BackendError> {
-        let names = entries(&self.root)?;
+        if let Probe::Unknown(unknown) = self.look_at_root() {
+            return Err(io_error("reading", &self.root, unknown.into_error()));
+        }
+        let names = self.entries(&self.root)?;
         Ok(names.iter().filter_map(|name| NamespaceName::parse(name).ok()).collect())
     }
 
     /// The runs of a namespace.
     pub(super) fn runs(&self, namespace: &NamespaceName) -> Result<Vec<RunName>, BackendError> {
         let dir = self.namespace_dir(namespace);
-        let names = entries(&dir)?;
-        if !names.is_empty() {
-            trusted(&dir)?;
+        let names = self.entries(&dir)?;
+        match trusted(&self.sys, &dir) {
+            // It is gone by now.
+            Err(BackendError::NotFound(_)) => return Ok(Vec::new()),
+            judged => judged?,
         }
         let name = |run| RunName { namespace: namespace.clone(), run };
         Ok(names.iter().filter_map(|text| RunId::parse(text).ok()).map(name).collect())
@@ -230,21 +359,32 @@ impl Store {
     pub(super) fn sweep(&self) -> Result<(), BackendError> {
         for namespace in self.namespaces()? {
             let dir = self.namespace_dir(&namespace);
-            for name in entries(&dir)? {
+            for name in self.entries(&dir)? {
                 let path = dir.join(&name);
                 if name.starts_with(REMOVED) || (name.starts_with(STAGED) && is_abandoned(&path)) {
                     // Somebody else may be removing it too.
-                    let _ = fs::remove_dir_all(&path);
+                    let _ = self.sys.remove_tree(&path);
                 }
             }
         }
         Ok(())
     }
+
+    /// Names in a directory; none if it is gone.
+    fn entries(&self, dir: &Path) -> Result<Vec<String>, BackendError> {
+        let names = self.sys.read_dir(dir).known();
+        let names = names.map_err(|unknown| io_error("reading", dir, unknown.into_error()))?.unwrap_or_default();
+        Ok(names.into_iter().filter_map(|name| name.into_string().ok()).collect())
+    }
 }
 
 /// Whoever can write in a directory of ours can have us execute what they like.
-fn trusted(dir: &Path) -> Result<(), BackendError> {
-    let metadata = fs::metadata(dir).map_err(|source| io_error("looking at", dir, source))?;
+fn trusted(sys: &Sys, dir: &Path) -> Result<(), BackendError> {
+    let metadata = match sys.look(dir) {
+        Probe::There(metadata) => metadata,
+        Probe::Gone => return Err(BackendError::NotFound(format!("the directory {}", dir.display()))),
+        Probe::Unknown(unknown) => return Err(io_error("looking at", dir, unknown.into_error())),
+    };
     let ours = metadata.uid() == rustix::process::geteuid().as_raw();
     if ours && metadata.permissions().mode() & 0o022 == 0 {
         return Ok(());
@@ -257,9 +397,10 @@ fn trusted(dir: &Path) -> Result<(), BackendError> {
 }
 
 /// Where we are root the program is not: what it reads and writes has to be its own.
-fn give_to_program(staged: &Path, run: &StoredRun) -> io::Result<()> {
+fn give_to_program(sys: &Sys, staged: &Path, run: &StoredRun) -> io::Result<()> {
     let Some((user, group)) = run.execution.owner else { return Ok(()) };
     for name in [rundir::RESULT, rundir::INPUT, rundir::FILES] {
+        sys.call("lchown")?;
         give(&staged.join(name), user, group)?;
     }
     Ok(())
@@ -278,27 +419,27 @@ fn give(path: &Path, user: u32, group: u32) -> io::Result<()> {
     std::os::unix::fs::lchown(path, Some(user), Some(group))
 }
 
-fn stage(staged: &Path, run: &StoredRun, input: Option<&[u8]>, files: &[RunFile]) -> io::Result<()> {
-    make_private_dir(staged)?;
-    write_file(&staged.join(rundir::SPEC), &serde_json::to_vec(run)?, 0o600)?;
+fn stage(sys: &Sys, staged: &Path, run: &StoredRun, input: Option<&[u8]>, files: &[RunFile]) -> io::Result<()> {
+    sys.make_dir(staged)?;
+    sys.write_new(&staged.join(rundir::SPEC), &serde_json::to_vec(run)?, 0o600)?;
     // It is there from the start so that it can be mounted.
-    write_file(&staged.join(rundir::RESULT), b"", 0o600)?;
+    sys.write_new(&staged.join(rundir::RESULT), b"", 0o600)?;
     if let Some(input) = input {
-        write_file(&staged.join(rundir::INPUT), input, 0o400)?;
+        sys.write_new(&staged.join(rundir::INPUT), input, 0o400)?;
     }
     if !files.is_empty() {
         let base = staged.join(rundir::FILES);
         fs::create_dir(&base)?;
         for file in files {
-            stage_file(&base, file)?;
+            stage_file(sys, &base, file)?;
         }
-        sync_dir(&base)?;
+        sys.sync_dir(&base)?;
     }
-    give_to_program(staged, run)?;
-    sync_dir(staged)
+    give_to_program(sys, staged, run)?;
+    sys.sync_dir(staged)
 }
 
-fn stage_file(base: &Path, file: &RunFile) -> io::Result<()> {
+fn stage_file(sys: &Sys, base: &Path, file: &RunFile) -> io::Result<()> {
     let relative = Path::new(&file.path);
     // Paths are checked at submit; here it would be an escape.
     if !relative.components().all(|component| matches!(component, Component::Normal(_))) {
@@ -308,23 +449,7 @@ fn stage_file(base: &Path, file: &RunFile) -> io::Result<()> {
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent)?;
     }
-    write_file(&path, &file.content, file.mode.unwrap_or(DEFAULT_FILE_MODE) & 0o777)
-}
-
-fn write_file(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    let mut file = File::options().create_new(true).write(true).mode(0o600).open(path)?;
-    file.write_all(bytes)?;
-    // Not at creation: there the umask would have a say.
-    file.set_permissions(fs::Permissions::from_mode(mode))?;
-    file.sync_all()
-}
-
-fn make_private_dir(path: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path)
-}
-
-fn sync_dir(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
+    sys.write_new(&path, &file.content, file.mode.unwrap_or(DEFAULT_FILE_MODE) & 0o777)
 }
 
 fn is_abandoned(path: &Path) -> bool {
@@ -332,36 +457,7 @@ fn is_abandoned(path: &Path) -> bool {
     modified.is_ok_and(|time| SystemTime::now().duration_since(time).is_ok_and(|age| age > ABANDONED))
 }
 
-/// Names in a directory; none if it is gone.
-fn entries(dir: &Path) -> Result<Vec<String>, BackendError> {
-    let failed = |source| io_error("reading", dir, source);
-    let listing = match fs::read_dir(dir) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        listing => listing.map_err(failed)?,
-    };
-    let mut names = Vec::new();
-    for entry in listing {
-        names.extend(entry.map_err(failed)?.file_name().into_string());
-    }
-    Ok(names)
-}
-
-fn read(path: &Path) -> Result<Option<Vec<u8>>, BackendError> {
-    match fs::read(path) {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
-        Err(source) => Err(io_error("reading", path, source)),
-    }
-}
-
-fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, BackendError> {
-    let Some(bytes) = read(path)? else { return Ok(None) };
-    serde_json::from_slice(&bytes)
-        .map(Some)
-        .map_err(|error| BackendError::Corrupt { what: path.display().to_string(), message: error.to_string() })
-}
-
-fn to_json<T: Serialize>(value: &T) -> Result<Vec<u8>, BackendError> {
+pub(super) fn to_json<T: Serialize>(value: &T) -> Result<Vec<u8>, BackendError> {
     serde_json::to_vec(value)
         .map_err(|error| BackendError::Corrupt { what: "a value to be stored".to_owned(), message: error.to_string() })
 }

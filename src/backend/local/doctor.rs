@@ -1,20 +1,27 @@
 //! What would keep runs from working on this machine, each with its fix. Changes nothing.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{Access, access};
 
+use super::directory::{Found, Store};
 use super::launch::{Launcher, tmp_bytes};
 use super::program::{Fault, Look};
 use super::sandbox::{Sandbox, View};
 use super::{LocalConfig, inotify::Bell};
+use crate::backend::BackendError;
+use crate::domain::name::RunName;
 use crate::domain::profile::{Limits, Profile, Volume};
 use crate::runtime::finding::Finding;
+use crate::sys::file::seems_directory;
+use crate::sys::{Probe, Unknown, look};
 
 const STATE: &str = "state-directory";
 const SANDBOX: &str = "sandbox";
 const INOTIFY: &str = "inotify";
+const RUNS: &str = "runs";
 const PROGRAM: &str = "program";
 const VOLUME: &str = "volume";
 
@@ -22,6 +29,7 @@ const VOLUME: &str = "volume";
 pub async fn examine(config: &LocalConfig, profiles: &BTreeMap<String, Profile>, limits: &Limits) -> Vec<Finding> {
     let (isolation, sandbox) = judge_sandbox(config).await;
     let mut findings = vec![judge_state(&config.root), isolation];
+    findings.extend(judge_runs(config.root.clone()).await);
     findings.push(match Bell::hang() {
         Ok(_) => Finding::ok(INOTIFY, "this user", "output is followed as it is written"),
         Err(error) => {
@@ -68,8 +76,11 @@ fn judge_state(root: &Path) -> Finding {
     if !root.is_absolute() {
         return Finding::failed(STATE, subject, "the path is not absolute").fix(fix);
     }
-    let there = root.ancestors().find(|path| path.exists()).unwrap_or(root);
-    if !there.is_dir() {
+    let there = root.ancestors().find(|path| !look(path).is_gone()).unwrap_or(root);
+    if let Probe::Unknown(unknown) = look(there) {
+        return Finding::failed(STATE, subject, format!("it cannot be looked at: {unknown}")).fix(fix);
+    }
+    if !seems_directory(there) {
         return Finding::failed(STATE, subject, format!("{} is not a directory", there.display())).fix(fix);
     }
     match access(there, Access::WRITE_OK | Access::EXEC_OK) {
@@ -79,6 +90,58 @@ fn judge_state(root: &Path) -> Finding {
             Finding::failed(STATE, subject, format!("{} cannot be written: {error}", there.display())).fix(fix)
         }
     }
+}
+
+/// How long all directories of runs may take to be read.
+const RUNS_WITHIN: Duration = Duration::from_secs(20);
+/// How many runs that can't be read are named.
+const NAMED: usize = 10;
+
+/// Whether every run can be read.
+async fn judge_runs(root: PathBuf) -> Vec<Finding> {
+    let subject = root.display().to_string();
+    let reading = crate::runtime::task::blocking(move || unreadable_runs(Store::existing(root)));
+    let (count, unreadable) = match tokio::time::timeout(RUNS_WITHIN, reading).await {
+        Ok(Ok(Ok(read))) => read,
+        Ok(Ok(Err(error))) => {
+            let fix = "mend the disk, or let the server's user read the directory";
+            return vec![Finding::failed(RUNS, subject, error.to_string()).fix(fix)];
+        }
+        Ok(Err(_)) | Err(_) => {
+            let message = format!("they could not be read within {} s", RUNS_WITHIN.as_secs());
+            return vec![Finding::warning(RUNS, subject, message).fix("look whether the disk answers")];
+        }
+    };
+    if unreadable.is_empty() {
+        return vec![Finding::ok(RUNS, subject, format!("all {count} can be read"))];
+    }
+    let more = unreadable.len().saturating_sub(NAMED);
+    let row = |(name, unknown): (RunName, Unknown)| {
+        let fix = format!("restore the file, or delete the run: longshore rm {}", name.run);
+        Finding::warning(RUNS, name.to_string(), format!("it can't be read as a whole: {unknown}")).fix(fix)
+    };
+    let mut findings: Vec<Finding> = unreadable.into_iter().take(NAMED).map(row).collect();
+    if more > 0 {
+        findings.push(Finding::warning(RUNS, subject, format!("{more} more can't be read")).fix("mend the disk"));
+    }
+    findings
+}
+
+/// How many runs there are, and those of which something can't be read, each with the first cause.
+fn unreadable_runs(store: Store) -> Result<(usize, Vec<(RunName, Unknown)>), BackendError> {
+    let (mut count, mut unreadable) = (0, Vec::new());
+    for namespace in store.namespaces()? {
+        for name in store.runs(&namespace)? {
+            let unknown = match store.contents(&name) {
+                Probe::Gone | Probe::There(Found::Foreign(_)) => continue,
+                Probe::There(Found::Run(contents)) => contents.unread.first().cloned(),
+                Probe::Unknown(unknown) => Some(unknown),
+            };
+            count += 1;
+            unreadable.extend(unknown.map(|unknown| (name, unknown)));
+        }
+    }
+    Ok((count, unreadable))
 }
 
 async fn judge_sandbox(config: &LocalConfig) -> (Finding, Option<Sandbox>) {
@@ -103,9 +166,11 @@ async fn judge_sandbox(config: &LocalConfig) -> (Finding, Option<Sandbox>) {
 fn judge_volume(name: &str, volume: &Volume) -> Option<Finding> {
     let path = volume.local_path.as_deref()?;
     let subject = format!("volume {name}");
-    Some(match Path::new(path).exists() {
-        true => Finding::ok(VOLUME, subject, format!("{path} is there")),
-        false => Finding::failed(VOLUME, subject, format!("there is no `{path}` on this machine"))
+    Some(match look(Path::new(path)) {
+        Probe::There(_) => Finding::ok(VOLUME, subject, format!("{path} is there")),
+        Probe::Unknown(unknown) => Finding::failed(VOLUME, subject, format!("it cannot be looked at: {unknown}"))
+            .fix(format!("let the server's user reach `{path}`, or correct `volumes.{name}.local_path`")),
+        Probe::Gone => Finding::failed(VOLUME, subject, format!("there is no `{path}` on this machine"))
             .fix(format!("create it, or correct `volumes.{name}.local_path`")),
     })
 }
@@ -121,7 +186,13 @@ fn judge_profile(launcher: &Launcher, profile: &Profile, limits: &Limits) -> Vec
         return vec![Finding::skipped(PROGRAM, subject, why).fix(format!("set {key}, if it is to be used here"))];
     };
     let defaults = &profile.defaults;
-    let (mut volumes, visible) = launcher.shown(local, &argv);
+    let (mut volumes, visible) = match launcher.shown(local, &argv) {
+        Ok(shown) => shown,
+        Err(unknown) => {
+            let fix = "let the server's user reach the files that the command names";
+            return vec![Finding::failed(PROGRAM, subject, format!("it cannot be looked at: {unknown}")).fix(fix)];
+        }
+    };
     match launcher.mounts(&defaults.volumes) {
         Ok(more) => volumes.extend(more),
         Err(why) => {
@@ -177,7 +248,7 @@ mod tests {
         ] {
             assert_eq!(judge_state(path).status, status, "{}", path.display());
         }
-        assert!(!missing.exists(), "nothing is made");
+        assert!(look(&missing).is_gone(), "nothing is made");
     }
 
     fn launcher() -> Launcher {

@@ -1,37 +1,59 @@
 //! Facts from what a run's directory holds. Pure.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use crate::domain::facts::{
-    AttemptFacts, AttemptPhase, Explanation, JobEnd, MainFacts, NOT_EXECUTED, Remembered, RunFacts, Terminated,
+    AttemptFacts, AttemptPhase, Explanation, JobEnd, MainFacts, NOT_EXECUTED, Remembered, RunFacts, Submission,
+    Terminated, Unexamined,
 };
+use crate::domain::name::RunName;
 use crate::domain::record::Record;
 use crate::domain::run::{Evidence, StopIntent};
 use crate::domain::rundir::{Exit, ExitReason, ProcessIdentity, Released, Started, StoredRun};
+use crate::sys::{Cause, Probe, Unknown};
 
-/// What a run's directory holds.
+/// What a run's directory holds, as far as it could be read.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Contents {
+    /// Whose it is, by its path.
+    pub(super) name: RunName,
     /// Its path.
     pub(super) directory: String,
-    /// What was created.
-    pub(super) run: StoredRun,
+    /// Which directory that is. `None`: it could not be looked at.
+    pub(super) id: Option<DirectoryId>,
+    /// What was created. Never [`Probe::Gone`].
+    pub(super) run: Probe<Arc<StoredRun>>,
     /// Who supervises it.
-    pub(super) shim: Option<ProcessIdentity>,
+    pub(super) shim: Probe<ProcessIdentity>,
     /// Whether that process lives; looked at before anything below.
-    pub(super) shim_alive: bool,
+    pub(super) shim_alive: Probe<()>,
     /// That the program was, or was about to be, started.
-    pub(super) started: Option<Started>,
+    pub(super) started: Probe<Started>,
     /// The program, or its sandbox.
-    pub(super) child: Option<ProcessIdentity>,
+    pub(super) child: Probe<ProcessIdentity>,
+    /// Whether that process lives; looked at only where the shim does not, and nothing is known of the end.
+    pub(super) child_alive: Probe<()>,
     /// How it ended.
-    pub(super) exit: Option<Exit>,
+    pub(super) exit: Probe<Exit>,
     /// The stop that was asked for.
-    pub(super) stop: Option<StopIntent>,
+    pub(super) stop: Probe<StopIntent>,
     /// The record.
-    pub(super) record: Option<Record>,
+    pub(super) record: Probe<Record>,
     /// That nothing more is to be done.
-    pub(super) released: Option<Released>,
+    pub(super) released: Probe<Released>,
+    /// What could not be looked at this time, though it may be known from before.
+    pub(super) unread: Vec<Unknown>,
+}
+
+/// Which directory this is, whatever its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct DirectoryId {
+    /// Device and number of its inode.
+    pub(super) inode: (u64, u64),
+    /// When it was made, if the file system knows: numbers are used again.
+    pub(super) created: Option<Timestamp>,
 }
 
 /// Where a run's process stands.
@@ -47,58 +69,152 @@ pub(super) enum Stand {
     Lost,
     /// Over.
     Over,
+    /// What would tell could not be looked at. Nothing follows from it.
+    Unknown,
 }
 
 impl Contents {
+    /// A run of which nothing at all could be looked at.
+    pub(super) fn unexamined(name: &RunName, directory: String, why: &Unknown) -> Self {
+        fn unknown<T>(why: &Unknown) -> Probe<T> {
+            Probe::Unknown(why.clone())
+        }
+        Self {
+            name: name.clone(),
+            directory,
+            id: None,
+            run: unknown(why),
+            shim: unknown(why),
+            shim_alive: unknown(why),
+            started: unknown(why),
+            child: unknown(why),
+            child_alive: unknown(why),
+            exit: unknown(why),
+            stop: unknown(why),
+            record: unknown(why),
+            released: unknown(why),
+            unread: vec![why.clone()],
+        }
+    }
+
+    /// Fills what could not be read this time with what was seen before in the same directory. Every
+    /// file is written once, but for the name of the shim: another one may have begun since.
+    pub(super) fn filled_from(mut self, before: &Self) -> Self {
+        let same = self.id.is_none() || self.id == before.id;
+        let another =
+            matches!((&self.run, &before.run), (Probe::There(now), Probe::There(then)) if now.uid != then.uid);
+        if self.unread.is_empty() || !same || another {
+            return self;
+        }
+        self.id = self.id.or(before.id);
+        self.run = self.run.or_seen(&before.run);
+        self.started = self.started.or_seen(&before.started);
+        self.child = self.child.or_seen(&before.child);
+        self.exit = self.exit.or_seen(&before.exit);
+        self.stop = self.stop.or_seen(&before.stop);
+        self.record = self.record.or_seen(&before.record);
+        self.released = self.released.or_seen(&before.released);
+        self
+    }
+
+    /// Its identity over time.
+    pub(super) fn uid(&self) -> String {
+        match (&self.run, self.id) {
+            (Probe::There(run), _) => run.uid.clone(),
+            (_, Some(DirectoryId { inode: (device, number), .. })) => format!("unreadable-{device:x}-{number:x}"),
+            (_, None) => "unreadable".to_owned(),
+        }
+    }
+
     /// Where its process stands.
     pub(super) fn stand(&self) -> Stand {
-        match (&self.exit, &self.started, self.shim_alive) {
-            (Some(_), _, _) => Stand::Over,
-            (None, Some(_), true) => Stand::Running,
-            (None, Some(_), false) => Stand::Lost,
-            (None, None, true) => Stand::Starting,
-            (None, None, false) => Stand::Unattended,
+        match (&self.exit, &self.shim_alive) {
+            (Probe::There(_), _) => Stand::Over,
+            (_, Probe::There(())) if self.has_started() => Stand::Running,
+            (_, Probe::There(())) => Stand::Starting,
+            (Probe::Gone, Probe::Gone) if self.has_started() => Stand::Lost,
+            // Without its spec nothing can be started.
+            (Probe::Gone, Probe::Gone) if self.started.is_gone() && self.run.is_there() => Stand::Unattended,
+            _ => Stand::Unknown,
         }
+    }
+
+    /// Whether the mark of the start is there. It needs no content for that.
+    fn has_started(&self) -> bool {
+        self.started.is_there() || self.started.unknown().is_some_and(|unknown| unknown.kind == Cause::Malformed)
+    }
+
+    /// Whether nothing of it runs, for certain.
+    pub(super) fn is_idle(&self) -> bool {
+        match self.stand() {
+            Stand::Over | Stand::Lost => true,
+            Stand::Unattended | Stand::Starting | Stand::Running => false,
+            Stand::Unknown => self.shim_alive.is_gone() && self.child_alive.is_gone(),
+        }
+    }
+
+    /// Why nothing may be concluded now, if something that decides is not known.
+    pub(super) fn unknown(&self) -> Option<&Unknown> {
+        let living = self.shim_alive.unknown().filter(|_| self.stand() == Stand::Unknown);
+        // Of these it is enough that they are there, or others can be written in their place.
+        let lenient = [self.started.unknown(), self.stop.unknown(), self.released.unknown()];
+        let lenient = lenient.into_iter().flatten().find(|unknown| unknown.kind != Cause::Malformed);
+        self.run.unknown().or(self.exit.unknown()).or(self.record.unknown()).or(lenient).or(living)
     }
 
     /// The facts; `node` is this machine's name.
     pub(super) fn facts(&self, node: &str) -> RunFacts {
+        let unknown = self.unknown();
+        let damage: Vec<String> =
+            self.unread.iter().filter(|unread| Some(*unread) != unknown).map(ToString::to_string).collect();
         RunFacts {
-            name: self.run.name.clone(),
-            uid: self.run.uid.clone(),
-            submission: self.run.submission.clone(),
-            stop: self.stop.clone(),
-            record: self.record.clone(),
-            released: self.released.is_some(),
+            name: self.name.clone(),
+            uid: self.uid(),
+            submission: self.submission(),
+            stop: self.stop.there().cloned(),
+            record: self.record.there().cloned(),
+            released: self.released.is_there(),
             suspended: false,
-            damage: None,
+            damage: (!damage.is_empty())
+                .then(|| format!("of what is kept with the run this can't be read: {}", damage.join(", "))),
             trouble: None,
+            unknown: unknown.map(|why| Unexamined { why: why.to_string(), nothing_lives: self.is_idle() }),
             deleted_at: None,
-            expire_time: self.released.as_ref().map(|released| released.expire_time),
+            expire_time: self.released.there().map(|released| released.expire_time),
             attempts: vec![self.attempt(node)],
             result: None,
             reported: None,
         }
     }
 
+    /// What was submitted, as far as that is known.
+    pub(super) fn submission(&self) -> Submission {
+        match &self.run {
+            Probe::There(run) => run.submission.clone(),
+            _ => Submission::unreadable(self.id.and_then(|id| id.created).unwrap_or(Timestamp::UNIX_EPOCH)),
+        }
+    }
+
     fn attempt(&self, node: &str) -> AttemptFacts {
-        let started_at = self.started.as_ref().map(|started| started.time);
-        let deadline_exceeded = self.exit.as_ref().is_some_and(|exit| exit.reason == ExitReason::DeadlineExceeded);
+        let started_at = self.started.there().map(|started| started.time);
+        let exit = self.exit.there();
+        let deadline_exceeded = exit.is_some_and(|exit| exit.reason == ExitReason::DeadlineExceeded);
+        let shim = self.shim.there();
         AttemptFacts {
             number: 1,
             job: self.directory.clone(),
-            create_time: Some(self.run.submission.create_time),
-            job_end: self.exit.as_ref().map(job_end).or_else(|| (self.stand() == Stand::Lost).then(lost_end)),
+            create_time: self.run.there().map(|run| run.submission.create_time),
+            job_end: exit.map(job_end).or_else(|| (self.stand() == Stand::Lost).then(lost_end)),
             job_deadline: None,
             closed: false,
             phase: self.phase(),
-            uid: Some(self.run.attempt_uid()),
+            uid: Some(format!("{}-1", self.uid())),
             pod: None,
-            node: self.shim.as_ref().map(|_| node.to_owned()),
-            schedule_time: self.shim.as_ref().map(|shim| shim.time),
+            node: shim.map(|_| node.to_owned()),
+            schedule_time: shim.map(|shim| shim.time),
             // The clock runs from the start itself, so there is never a deadline to be lowered.
             node_time: started_at,
-            deadline: started_at.map(|_| self.run.execution.run_timeout),
+            deadline: started_at.and_then(|_| self.run.there()).map(|run| run.execution.run_timeout),
             deleted_at: None,
             status_reason: deadline_exceeded.then(|| "DeadlineExceeded".to_owned()),
             status_message: deadline_exceeded.then(|| "the process was active longer than its deadline".to_owned()),
@@ -115,7 +231,7 @@ impl Contents {
     }
 
     fn phase(&self) -> AttemptPhase {
-        match (self.stand(), &self.exit) {
+        match (self.stand(), self.exit.there()) {
             (Stand::Unattended | Stand::Starting, _) => AttemptPhase::Pending,
             (Stand::Running, _) => AttemptPhase::Running,
             (Stand::Over, Some(exit)) => match exit.reason {
@@ -124,20 +240,25 @@ impl Contents {
                 ExitReason::NotStarted => AttemptPhase::Gone,
             },
             (Stand::Lost | Stand::Over, _) => AttemptPhase::Gone,
+            // What the record says is not taken back because the rest can't be read.
+            (Stand::Unknown, _) if self.record.is_there() && self.is_idle() => AttemptPhase::Gone,
+            (Stand::Unknown, _) if self.has_started() => AttemptPhase::Running,
+            (Stand::Unknown, _) => AttemptPhase::Pending,
         }
     }
 
     fn main(&self, started_at: Option<Timestamp>) -> MainFacts {
-        match (&self.exit, self.stand()) {
+        match (self.exit.there(), self.stand()) {
             (Some(exit), _) if exit.reason == ExitReason::NotStarted => MainFacts::Waiting(None),
             (Some(exit), _) => MainFacts::Terminated(terminated(exit)),
             (None, Stand::Running | Stand::Lost) => MainFacts::Running { started_at },
+            (None, Stand::Unknown) if self.has_started() => MainFacts::Running { started_at },
             (None, Stand::Unattended) => MainFacts::Waiting(Some(Explanation {
                 reason: "Starting".to_owned(),
                 message: "the process that supervises the run is being started".to_owned(),
                 time: None,
             })),
-            (None, Stand::Starting | Stand::Over) => MainFacts::Waiting(None),
+            (None, Stand::Starting | Stand::Over | Stand::Unknown) => MainFacts::Waiting(None),
         }
     }
 
@@ -258,33 +379,39 @@ pub(super) mod tests {
     }
 
     fn created() -> Contents {
+        let run = stored("a");
         Contents {
+            name: run.name.clone(),
             directory: "/state/default/a".to_owned(),
-            run: stored("a"),
-            shim: None,
-            shim_alive: false,
-            started: None,
-            child: None,
-            exit: None,
-            stop: None,
-            record: None,
-            released: None,
+            id: Some(DirectoryId { inode: (1, 255), created: Some(at(1)) }),
+            run: Probe::There(Arc::new(run)),
+            shim: Probe::Gone,
+            shim_alive: Probe::Gone,
+            started: Probe::Gone,
+            child: Probe::Gone,
+            child_alive: Probe::Gone,
+            exit: Probe::Gone,
+            stop: Probe::Gone,
+            record: Probe::Gone,
+            released: Probe::Gone,
+            unread: Vec::new(),
         }
     }
 
     fn attended(alive: bool) -> Contents {
         let shim = ProcessIdentity { pid: 7, start_time: 1, boot_id: "b".to_owned(), time: at(2) };
-        Contents { shim: Some(shim), shim_alive: alive, ..created() }
+        let shim_alive = if alive { Probe::There(()) } else { Probe::Gone };
+        Contents { shim: Probe::There(shim), shim_alive, ..created() }
     }
 
     fn started(alive: bool) -> Contents {
-        Contents { started: Some(Started { time: at(3) }), ..attended(alive) }
+        Contents { started: Probe::There(Started { time: at(3) }), ..attended(alive) }
     }
 
     fn ended(reason: ExitReason, exit_code: i32) -> Contents {
         let exit =
             Exit { reason, exit_code, started_at: Some(at(3)), message: b"m".to_vec(), ..Exit::not_started(at(4)) };
-        Contents { exit: Some(exit), ..started(false) }
+        Contents { exit: Probe::There(exit), ..started(false) }
     }
 
     #[test]
@@ -330,8 +457,64 @@ pub(super) mod tests {
 
     #[test]
     fn release_starts_the_retention_clock() {
-        let released = Some(Released { expire_time: at(9) });
+        let released = Probe::There(Released { expire_time: at(9) });
         let facts = Contents { released, ..ended(ExitReason::Completed, 0) }.facts("here");
         assert_eq!((facts.released, facts.expire_time), (true, Some(at(9))));
+    }
+
+    fn unknown<T>(kind: Cause) -> Probe<T> {
+        Probe::Unknown(Unknown { what: "`file`".to_owned(), why: "broken".to_owned(), kind })
+    }
+
+    #[test]
+    fn nothing_follows_from_what_can_t_be_looked_at() {
+        use Stand::{Lost, Running, Starting, Unknown as NotKnown};
+        for kind in [Cause::Shortage, Cause::Refused] {
+            for (contents, stand, idle) in [
+                (Contents { shim_alive: unknown(kind), ..started(false) }, NotKnown, false),
+                (Contents { shim_alive: unknown(kind), ..attended(false) }, NotKnown, false),
+                (Contents { exit: unknown(kind), ..started(true) }, Running, false),
+                (Contents { exit: unknown(kind), ..started(false) }, NotKnown, true),
+                (Contents { exit: unknown(kind), child_alive: Probe::There(()), ..started(false) }, NotKnown, false),
+                (Contents { exit: unknown(kind), child_alive: unknown(kind), ..started(false) }, NotKnown, false),
+                (Contents { started: unknown(kind), ..attended(true) }, Starting, false),
+                (Contents { started: unknown(kind), ..attended(false) }, NotKnown, true),
+                (Contents { run: unknown(kind), ..attended(false) }, NotKnown, true),
+                (Contents { run: unknown(kind), ..started(true) }, Running, false),
+                (Contents { stop: unknown(kind), ..started(true) }, Running, false),
+                (Contents { record: unknown(kind), ..ended(ExitReason::Completed, 0) }, Stand::Over, true),
+                (Contents { released: unknown(kind), ..ended(ExitReason::Completed, 0) }, Stand::Over, true),
+            ] {
+                let facts = contents.facts("here");
+                assert_eq!((contents.stand(), contents.is_idle()), (stand, idle), "{contents:?}");
+                let unknown = facts.unknown.clone().expect("something decides that is not known");
+                assert_eq!(unknown.nothing_lives, idle);
+                let now = at(1_000_000_000);
+                assert_eq!(crate::domain::derive::conclude(&facts, now), None, "{contents:?}");
+                assert_eq!(crate::domain::plan::plan(&facts, now), crate::domain::plan::Plan::default());
+                let run = crate::domain::derive::derive(&facts, now);
+                assert!(run.message.contains("`file`: broken"), "{}", run.message);
+            }
+        }
+        // Of the mark of a start it is enough that it is there.
+        let marked = Contents { started: unknown(Cause::Malformed), ..attended(false) };
+        assert_eq!((marked.stand(), marked.facts("here").unknown), (Lost, None));
+        // A stop that nobody can read is written anew.
+        let garbage = Contents { stop: unknown(Cause::Malformed), ..started(true) };
+        assert_eq!(garbage.facts("here").unknown, None);
+    }
+
+    #[test]
+    fn what_was_read_before_stays_known() {
+        let before = ended(ExitReason::Completed, 0);
+        let why = Unknown { what: "it".to_owned(), why: "no answer".to_owned(), kind: Cause::Refused };
+        let blind = Contents::unexamined(&before.name, before.directory.clone(), &why);
+        let filled = blind.clone().filled_from(&before);
+        assert_eq!((filled.stand(), filled.uid(), filled.facts("here").unknown), (Stand::Over, "uid".to_owned(), None));
+        assert!(filled.facts("here").damage.is_some_and(|damage| damage.contains("no answer")));
+        // Another directory of the same name is another run.
+        let id = Some(DirectoryId { inode: (1, 2), created: None });
+        let other = Contents { id, ..blind }.filled_from(&before);
+        assert_eq!((other.stand(), other.uid()), (Stand::Unknown, "unreadable-1-2".to_owned()));
     }
 }

@@ -17,6 +17,7 @@ use crate::domain::profile::{InputDelivery, LocalProfile, Program, Volume};
 use crate::domain::quantity::{Quantity, QuantityError};
 use crate::domain::rundir::{self, Execution, SPEC_VERSION, StoredRun};
 use crate::domain::spec::{EnvSource, EnvVar, NetworkMode, ResultMode, VolumeMount, Workload};
+use crate::sys::{Cause, Probe, Sys, Unknown, look};
 
 /// What stands for this executable in a profile's command.
 const OWN_EXECUTABLE: &str = "{longshore}";
@@ -56,7 +57,12 @@ impl Launcher {
         let dir = dir.to_str().ok_or_else(|| rejected("its directory has no UTF-8 name".to_owned()))?;
         let mut argv = self.argv(program).ok_or_else(|| rejected("its profile has no command".to_owned()))?;
         let effective = &launch.submission.effective;
-        let view = self.view(launch, program, dir, &argv).map_err(rejected)?;
+        let shown = self.shown(program, &argv);
+        let shown = shown.map_err(|unknown| BackendError::Io {
+            what: "looking at the files that the command names".to_owned(),
+            source: unknown.into_error(),
+        })?;
+        let view = self.view(launch, shown, dir).map_err(rejected)?;
         let profile = match &effective.workload {
             Workload::Runner { profile } => profile,
             Workload::Container(_) => "",
@@ -125,18 +131,25 @@ impl Launcher {
 
     /// What the sandbox shows of the machine for this command, beside the system: what its profile
     /// mounts, and the files that it names, which the program needs.
-    pub(super) fn shown(&self, program: &LocalProfile, argv: &[String]) -> (Vec<Mount>, Vec<String>) {
+    ///
+    /// # Errors
+    /// Whether one of them is a file could not be found out.
+    pub(super) fn shown(&self, program: &LocalProfile, argv: &[String]) -> Result<(Vec<Mount>, Vec<String>), Unknown> {
         let mount = |path: &String| Mount { source: path.clone(), target: path.clone(), read_only: true };
-        let visible = argv.iter().filter(|path| Path::new(path).is_absolute() && Path::new(path).is_file());
-        (program.mounts.iter().map(mount).collect(), visible.cloned().collect())
+        let mut visible = Vec::new();
+        for path in argv.iter().filter(|path| Path::new(path).is_absolute()) {
+            if look(Path::new(path)).known()?.is_some_and(|metadata| metadata.is_file()) {
+                visible.push(path.clone());
+            }
+        }
+        Ok((program.mounts.iter().map(mount).collect(), visible))
     }
 
     fn view<'a>(
         &'a self,
         launch: &'a Launch,
-        program: &LocalProfile,
+        (mut volumes, visible): (Vec<Mount>, Vec<String>),
         dir: &'a str,
-        argv: &[String],
     ) -> Result<View<'a>, String> {
         let effective = &launch.submission.effective;
         let tmp_bytes = match effective.tmp_size.as_deref().map(tmp_bytes) {
@@ -144,7 +157,6 @@ impl Launcher {
             Some(Ok(bytes)) => bytes,
             Some(Err(error)) => return Err(format!("tmp_size {error}")),
         };
-        let (mut volumes, visible) = self.shown(program, argv);
         volumes.extend(self.mounts(&effective.volumes)?);
         Ok(View {
             dir,
@@ -212,8 +224,10 @@ impl Launcher {
 
     /// Starts a shim for the run in `dir`, detached: it leads its own session as soon as it runs,
     /// and needs nothing of ours from then on. Harmless if the run has a shim already.
-    pub(super) fn start_shim(&self, dir: &Path) -> io::Result<()> {
+    pub(super) fn start_shim(&self, sys: &Sys, dir: &Path) -> io::Result<()> {
+        sys.call("open")?;
         let errors = File::options().create(true).append(true).open(dir.join(rundir::SHIM_ERRORS))?;
+        sys.call("clone")?;
         let mut shim = tokio::process::Command::new(&self.executable)
             .arg("shim")
             .arg(dir)
@@ -293,13 +307,28 @@ pub(super) fn tmp_bytes(text: &str) -> Result<Option<u64>, QuantityError> {
 }
 
 /// The executable file that `program` stands for: a path, or a name to be looked for in `path`.
-pub(super) fn find_program(program: &str, path: &str) -> Option<PathBuf> {
-    let executable =
-        |file: &PathBuf| file.is_file() && rustix::fs::access(file.as_path(), rustix::fs::Access::EXEC_OK).is_ok();
-    if program.contains('/') {
-        return Some(PathBuf::from(program)).filter(executable);
+///
+/// # Errors
+/// It was not found, and not everywhere could be looked.
+pub(super) fn find_program(program: &str, path: &str) -> Result<Option<PathBuf>, Unknown> {
+    let places: Vec<PathBuf> = match program.contains('/') {
+        true => vec![PathBuf::from(program)],
+        false => std::env::split_paths(path).map(|dir| dir.join(program)).collect(),
+    };
+    let mut shortage = None;
+    for file in places {
+        match look(&file) {
+            Probe::There(metadata) if metadata.is_file() => {
+                if rustix::fs::access(&file, rustix::fs::Access::EXEC_OK).is_ok() {
+                    return Ok(Some(file));
+                }
+            }
+            // A directory that this user may not pass has no program for it.
+            Probe::Unknown(unknown) if unknown.kind == Cause::Shortage => shortage = Some(unknown),
+            Probe::There(_) | Probe::Gone | Probe::Unknown(_) => {}
+        }
     }
-    std::env::split_paths(path).map(|dir| dir.join(program)).find(executable)
+    shortage.map_or(Ok(None), Err)
 }
 
 #[cfg(test)]
@@ -312,7 +341,7 @@ mod tests {
     use crate::domain::spec::{EffectiveSpec, EnvVar, File, Input, VolumeMount};
 
     fn launcher(sandboxed: bool) -> Launcher {
-        let system = system_paths();
+        let system = system_paths().unwrap();
         let sandbox = Sandbox { bwrap: "/usr/bin/bwrap".to_owned(), setpriv: None, system, sized_tmp: true };
         Launcher {
             executable: "/opt/longshore".to_owned(),

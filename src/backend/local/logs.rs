@@ -49,7 +49,14 @@ pub(super) async fn open(
         }
         if !options.follow {
             reader.tail = Some(Tail::of(&contents));
-            reader.until = reader.file()?.map_or(Some(0), |file| file.metadata().ok().map(|metadata| metadata.len()));
+            reader.until = Some(match reader.file()? {
+                None => 0,
+                Some(file) => {
+                    let failed =
+                        |source| BackendError::Io { what: format!("reading {}", reader.path.display()), source };
+                    file.metadata().map_err(failed)?.len()
+                }
+            });
         }
         Ok(reader)
     });
@@ -69,7 +76,7 @@ struct Tail {
 
 impl Tail {
     fn of(contents: &Contents) -> Self {
-        match (&contents.exit, contents.stand()) {
+        match (contents.exit.there(), contents.stand()) {
             (Some(exit), _) => Self { complete: true, bytes: Some(exit.log_bytes), missing: exit.log_error.clone() },
             (None, Stand::Lost) => {
                 let why = "the process that kept the log was killed, so its end may be missing";
@@ -166,13 +173,7 @@ impl Reader {
 
     fn file(&mut self) -> Result<Option<Arc<File>>, BackendError> {
         if self.file.is_none() {
-            match File::open(&self.path) {
-                Ok(file) => self.file = Some(Arc::new(file)),
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(source) => {
-                    return Err(BackendError::Io { what: format!("opening {}", self.path.display()), source });
-                }
-            }
+            self.file = self.local.store.open_file(&self.source.run, rundir::LOG)?.map(Arc::new);
         }
         Ok(self.file.clone())
     }

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use super::sight::{Obstacle, Seen, Sight};
 use crate::domain::name::shown;
 use crate::domain::rundir::StartFault;
+use crate::sys::file::{seems_directory, seems_file};
+use crate::sys::look;
 
 mod file;
 mod python;
@@ -124,7 +126,7 @@ impl Look<'_> {
                     Err(fault) => drop(first.get_or_insert(fault)),
                 },
                 Ok(_) => {}
-                Err(_) if self.sight.sandboxed && path.is_file() => {
+                Err(_) if self.sight.sandboxed && seems_file(&path) => {
                     hidden.get_or_insert(path);
                 }
                 Err(_) => {}
@@ -150,7 +152,7 @@ impl Look<'_> {
             Err(Fault::new(format!("{subject} is a directory or a special file"), fix))
         };
         let (host, metadata) = match self.sight.follow(path) {
-            Err(_) if path.is_dir() => return no_file(),
+            Err(_) if seems_directory(path) => return no_file(),
             Err(obstacle) => return Err(self.obstacle(subject, obstacle)),
             Ok(Seen::Unknown) => return Ok(()),
             Ok(Seen::There { host, metadata, .. }) if metadata.is_file() => (host, metadata),
@@ -260,7 +262,7 @@ impl Look<'_> {
             return None;
         }
         let is_script = path.extension().is_some_and(|extension| SCRIPTS.iter().any(|script| extension == *script));
-        if !(is_script || path.is_absolute() && path.exists()) {
+        if !(is_script || path.is_absolute() && look(path).is_there()) {
             return None;
         }
         let subject = format!("the argument `{}`", shown(argument));
@@ -320,7 +322,7 @@ impl Look<'_> {
                 Fault::new(what, "correct the link")
             }
             Obstacle::Missing { path, link } => {
-                let hidden = self.sight.sandboxed && path.exists();
+                let hidden = self.sight.sandboxed && look(&path).is_there();
                 let there = path.display();
                 let end = match (link, hidden) {
                     (Some(link), true) => {
@@ -345,15 +347,15 @@ impl Look<'_> {
 /// What to mount so that `path` is seen with what belongs to it, and no more than needed: a virtual
 /// environment, an installation with its `bin`, the directory of a script; never a home as a whole.
 fn mount_for(path: &Path) -> PathBuf {
-    if let Some(venv) = path.ancestors().skip(1).find(|dir| dir.join(VENV).is_file()) {
+    if let Some(venv) = path.ancestors().skip(1).find(|dir| seems_file(&dir.join(VENV))) {
         return venv.to_owned();
     }
-    if path.is_dir() {
+    if seems_directory(path) {
         return path.to_owned();
     }
     let dir = path.parent().unwrap_or(path);
     let wanted = match dir.parent() {
-        Some(prefix) if dir.ends_with("bin") && prefix.join("lib").is_dir() => prefix,
+        Some(prefix) if dir.ends_with("bin") && seems_directory(&prefix.join("lib")) => prefix,
         _ => dir,
     };
     let home = std::env::var_os("HOME").map(PathBuf::from);

@@ -7,6 +7,8 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use crate::sys::{Cause, Probe, Unknown, look};
+
 /// Where a run finds its own files.
 pub(super) const OWN: &str = "/run/longshore";
 
@@ -107,17 +109,34 @@ pub(super) struct Mount {
     pub(super) read_only: bool,
 }
 
+/// Why there is no sandbox.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum NoSandbox {
+    /// It does not work here, for the reason that the sentence says.
+    #[error("{0}")]
+    Absent(String),
+    /// It could not be found out whether it does.
+    #[error(transparent)]
+    Unknown(#[from] Unknown),
+}
+
+impl From<&str> for NoSandbox {
+    fn from(reason: &str) -> Self {
+        Self::Absent(reason.to_owned())
+    }
+}
+
 impl Sandbox {
     /// Looks for `bwrap` in `path` (as in `$PATH`) and tries it.
     ///
     /// # Errors
-    /// A sentence that says why there is no sandbox.
-    pub(super) async fn probe(path: &str) -> Result<Self, String> {
-        let bwrap = super::find_program("bwrap", path)
+    /// There is no sandbox, or that could not be found out.
+    pub(super) async fn probe(path: &str) -> Result<Self, NoSandbox> {
+        let bwrap = super::find_program("bwrap", path)?
             .ok_or("bubblewrap (`bwrap`) is not installed; install it to isolate runs")?;
         let bwrap = bwrap.to_str().ok_or("the path of `bwrap` is not UTF-8")?.to_owned();
         let setpriv = if rustix::process::geteuid().is_root() {
-            let found = super::find_program("setpriv", path);
+            let found = super::find_program("setpriv", path)?;
             let found = found.as_deref().and_then(Path::to_str).map(str::to_owned);
             Some(found.ok_or(
                 "`setpriv` (util-linux) is not installed; a server that runs as root needs it to isolate runs",
@@ -125,26 +144,33 @@ impl Sandbox {
         } else {
             None
         };
-        let mut sandbox = Self { bwrap, setpriv, system: system_paths(), sized_tmp: true };
-        let Err(first) = sandbox.try_out().await else { return Ok(sandbox) };
+        let mut sandbox = Self { bwrap, setpriv, system: system_paths()?, sized_tmp: true };
+        let Err(first) = sandbox.try_out().await? else { return Ok(sandbox) };
         sandbox.sized_tmp = false;
-        match sandbox.try_out().await {
+        match sandbox.try_out().await? {
             Ok(()) => Ok(sandbox),
-            Err(_) => Err(format!("`{}` does not work here: {first}", sandbox.bwrap)),
+            Err(_) => Err(NoSandbox::Absent(format!("`{}` does not work here: {first}", sandbox.bwrap))),
         }
     }
 
-    async fn try_out(&self) -> Result<(), String> {
+    /// Why it does not work, if it does not.
+    async fn try_out(&self) -> Result<Result<(), String>, Unknown> {
         let view = View { user: 65_532, group: 65_532, hostname: "probe", tmp_bytes: Some(1 << 20), ..View::default() };
         let mut command = tokio::process::Command::new(&self.bwrap);
         command.args(self.base(&view)).arg("--").args(self.dropped(view.user, view.group)).arg("true");
         command.stdin(Stdio::null()).kill_on_drop(true);
-        match tokio::time::timeout(PROBE, command.output()).await {
+        Ok(match tokio::time::timeout(PROBE, command.output()).await {
             Err(_) => Err(format!("no answer within {} s", PROBE.as_secs())),
-            Ok(Err(error)) => Err(error.to_string()),
+            Ok(Err(error)) => {
+                let unknown = Unknown::of(format!("`{}`", self.bwrap), &error);
+                if unknown.kind == Cause::Shortage {
+                    return Err(unknown);
+                }
+                Err(error.to_string())
+            }
             Ok(Ok(output)) if output.status.success() => Ok(()),
             Ok(Ok(output)) => Err(String::from_utf8_lossy(&output.stderr).trim().chars().take(300).collect()),
-        }
+        })
     }
 
     /// `bwrap` and its options for `view`, without the environment and the program.
@@ -276,14 +302,21 @@ fn push(list: &mut Vec<String>, options: &[&str]) {
 }
 
 /// The system's directories, as they are on this machine.
-pub(super) fn system_paths() -> Vec<SystemPath> {
-    SYSTEM.iter().filter_map(|path| system_path(path)).collect()
+///
+/// # Errors
+/// One of them could not be looked at: a sandbox without it is not what was meant.
+pub(super) fn system_paths() -> Result<Vec<SystemPath>, Unknown> {
+    SYSTEM.iter().filter_map(|path| system_path(path).transpose()).collect()
 }
 
-fn system_path(path: &str) -> Option<SystemPath> {
-    match std::fs::read_link(path) {
-        Ok(target) => Some(SystemPath::Link { path: path.to_owned(), target: target.to_str()?.to_owned() }),
-        Err(_) => Path::new(path).is_dir().then(|| SystemPath::Directory(path.to_owned())),
+fn system_path(path: &str) -> Result<Option<SystemPath>, Unknown> {
+    if let Ok(target) = std::fs::read_link(path) {
+        return Ok(target.to_str().map(|target| SystemPath::Link { path: path.to_owned(), target: target.to_owned() }));
+    }
+    match look(Path::new(path)) {
+        Probe::There(metadata) => Ok(metadata.is_dir().then(|| SystemPath::Directory(path.to_owned()))),
+        Probe::Gone => Ok(None),
+        Probe::Unknown(unknown) => Err(unknown),
     }
 }
 

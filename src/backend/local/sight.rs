@@ -13,6 +13,7 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{Access, access};
 
 use super::sandbox::OWN;
+use crate::sys::{Cause, Unknown, look};
 
 /// How many links are followed; as in Linux.
 const LINKS_MAX: usize = 40;
@@ -112,7 +113,7 @@ impl Sight {
                 }
                 "--ro-bind-try" => {
                     let (source, target) = (value(), value());
-                    if source.exists() {
+                    if !look(&source).is_gone() {
                         sight.add(target, Source::Machine(source));
                     }
                 }
@@ -147,7 +148,7 @@ impl Sight {
     pub(super) fn missing_sources(&self) -> Vec<&Path> {
         let missing = |place: &Place| match &place.source {
             // The run's own files come with it.
-            Source::Machine(source) if !place.target.starts_with(OWN) && !source.exists() => true,
+            Source::Machine(source) if !place.target.starts_with(OWN) && look(source).is_gone() => true,
             Source::Machine(_) | Source::Link(_) | Source::Empty | Source::Unknown => false,
         };
         let sources = self.places.iter().filter(|place| missing(place)).filter_map(|place| match &place.source {
@@ -212,9 +213,11 @@ impl Sight {
                         Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
                             return Err(Obstacle::Denied(next));
                         }
+                        Err(error) if is_shortage(&error) => return Ok(Seen::Unknown),
                         Err(_) => return Err(missing(&last_link)),
                         Ok(metadata) if metadata.is_symlink() => match std::fs::read_link(&host) {
                             Ok(target) => Some(target),
+                            Err(error) if is_shortage(&error) => return Ok(Seen::Unknown),
                             Err(_) => return Err(missing(&last_link)),
                         },
                         Ok(metadata) => {
@@ -283,6 +286,11 @@ impl Sight {
             None => "the server's user".to_owned(),
         }
     }
+}
+
+/// Whether this says of the machine that it is short of something, and nothing of the file.
+fn is_shortage(error: &std::io::Error) -> bool {
+    Unknown::of("", error).kind == Cause::Shortage
 }
 
 /// The names in a path, and its `..`.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use futures::stream::BoxStream;
+use futures::stream::{self, BoxStream};
 use jiff::Timestamp;
 use rustix::fs::inotify::WatchFlags;
 use tokio::sync::mpsc;
@@ -15,9 +15,9 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::facts::{Contents, Stand};
 use super::inotify::{Change, Inotify};
-use super::{Local, blocking, end_by_force};
+use super::{Local, blocking};
 use crate::backend::BackendError;
-use crate::domain::facts::{FactsEvent, RunFacts};
+use crate::domain::facts::FactsEvent;
 use crate::domain::name::{NamespaceName, RunId, RunName};
 
 /// How many events may wait for the consumer.
@@ -26,6 +26,11 @@ const QUEUE: usize = 256;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Every how many looks all names are read again, and what has expired is removed.
 const LOOKS_PER_SCAN: u32 = 5;
+/// How long a run of which nothing lives may be unreadable before its retention begins. It may become
+/// readable after that, too.
+const LET_GO_AFTER: Duration = Duration::from_secs(5);
+/// How many runs are read at once.
+const READS: usize = 8;
 /// Pause after a failure.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -65,13 +70,27 @@ impl From<std::io::Error> for Stopped {
     }
 }
 
-/// A run as it was told.
+/// A run as it was reported.
 struct Known {
-    facts: RunFacts,
-    /// Whether something may still change by itself.
-    live: bool,
+    contents: Arc<Contents>,
+    /// Whether it was reported since the watch began, or was mended.
+    reported: bool,
     /// Since when it has no shim, or when one was started last.
     unattended: Option<Instant>,
+    /// Since when nothing of it lives, and how it ended can't be read.
+    stuck: Option<Instant>,
+}
+
+impl Known {
+    /// Whether something may still change by itself, or be looked at that could not be.
+    fn is_live(&self) -> bool {
+        !matches!(self.contents.stand(), Stand::Over | Stand::Lost) || !self.contents.unread.is_empty()
+    }
+
+    /// Whether nothing more is to be done, nor to be found out.
+    fn is_settled(&self) -> bool {
+        self.contents.released.is_there() && !self.is_live()
+    }
 }
 
 /// What a watch of the kernel's is for.
@@ -89,7 +108,9 @@ struct Watcher<'a> {
     places: HashMap<i32, Place>,
     /// The watch of each run that has one.
     watches: HashMap<RunName, i32>,
-    /// Runs that can't be read, so that each is complained about once.
+    /// What has the name of a run and is none, so that each is complained about once.
+    foreign: BTreeSet<RunName>,
+    /// Runs of which something can't be read.
     unreadable: BTreeSet<RunName>,
     /// Whether this is the first look: then a run without a shim was left by a crash.
     adopting: bool,
@@ -101,15 +122,11 @@ async fn watch_until_broken(
     sender: &mpsc::Sender<FactsEvent>,
 ) -> Result<std::convert::Infallible, Stopped> {
     let inotify = Inotify::new()?;
-    let (places, watches, unreadable) = Default::default();
-    let before: Vec<RunName> = known.drain().map(|(name, _)| name).collect();
-    let mut watcher = Watcher { local, known, sender, inotify, places, watches, unreadable, adopting: true };
+    let (places, watches, foreign, unreadable) = Default::default();
+    // What was known before stays known: it is gone only once a look says so.
+    known.values_mut().for_each(|known| known.reported = false);
+    let mut watcher = Watcher { local, known, sender, inotify, places, watches, foreign, unreadable, adopting: true };
     watcher.scan().await?;
-    for name in before {
-        if !watcher.known.contains_key(&name) {
-            watcher.tell(FactsEvent::Gone(name)).await?;
-        }
-    }
     watcher.tell(FactsEvent::Synced).await?;
     watcher.adopting = false;
     let mut look = interval(LOOK_EVERY);
@@ -144,31 +161,40 @@ impl Watcher<'_> {
         self.places.insert(root, Place::Root);
         let local = Arc::clone(self.local);
         let namespaces = blocking("reading the state directory", move || local.store.namespaces()).await?;
-        let mut names = Vec::new();
+        let mut names = BTreeSet::new();
         for namespace in namespaces {
             let moves = WatchFlags::MOVED_TO | WatchFlags::MOVED_FROM | WatchFlags::DELETE | WatchFlags::ONLYDIR;
-            let Ok(watch) = self.inotify.add(&self.local.store.namespace_dir(&namespace), moves) else { continue };
-            self.places.insert(watch, Place::Namespace(namespace.clone()));
+            // Without one its changes are found by the next scan.
+            if let Ok(watch) = self.inotify.add(&self.local.store.namespace_dir(&namespace), moves) {
+                self.places.insert(watch, Place::Namespace(namespace.clone()));
+            }
             let local = Arc::clone(self.local);
             names.extend(blocking("reading a namespace", move || local.store.runs(&namespace)).await?);
         }
-        let present: BTreeSet<RunName> = names.into_iter().collect();
-        let gone: Vec<RunName> = self.known.keys().filter(|name| !present.contains(*name)).cloned().collect();
-        for name in present {
-            if self.known.get(&name).is_none_or(|known| known.live || !known.facts.released) {
-                self.refresh(name).await?;
-            }
-        }
-        for name in gone {
-            self.refresh(name).await?;
-        }
-        Ok(())
+        // What is not listed any more is looked at, too: only that says that it is gone.
+        let missing: Vec<RunName> = self.known.keys().filter(|name| !names.contains(*name)).cloned().collect();
+        let due = |name: &RunName| self.known.get(name).is_none_or(|known| !known.reported || !known.is_settled());
+        let due = names.into_iter().filter(due).chain(missing).collect();
+        self.refresh_all(due).await
     }
 
     async fn look(&mut self) -> Result<(), Stopped> {
-        let live: Vec<RunName> = self.known.iter().filter(|(_, k)| k.live).map(|(name, _)| name.clone()).collect();
-        for name in live {
-            self.refresh(name).await?;
+        let live = self.known.iter().filter(|(_, known)| known.is_live()).map(|(name, _)| name.clone()).collect();
+        self.refresh_all(live).await
+    }
+
+    /// Reads runs, several at once: one that does not answer holds up no other for long.
+    async fn refresh_all(&mut self, names: Vec<RunName>) -> Result<(), Stopped> {
+        // Before they are read: then no change after that is missed.
+        names.iter().for_each(|name| self.listen(name));
+        let local = Arc::clone(self.local);
+        let read = |name: RunName| {
+            let local = Arc::clone(&local);
+            async move { (local.read(&name).await, name) }
+        };
+        let mut reads = stream::iter(names).map(read).buffer_unordered(READS);
+        while let Some((contents, name)) = reads.next().await {
+            self.take(name, contents).await?;
         }
         Ok(())
     }
@@ -190,28 +216,28 @@ impl Watcher<'_> {
         if rescan {
             self.scan().await?;
         }
-        for name in changed {
-            self.refresh(name).await?;
-        }
-        Ok(())
+        self.refresh_all(changed.into_iter().collect()).await
     }
 
-    /// Reads a run, tells it if it has changed, and sees to it that it is attended.
-    async fn refresh(&mut self, name: RunName) -> Result<(), Stopped> {
-        // Before it is read: then no change after that is missed.
-        self.listen(&name);
-        let (local, wanted) = (Arc::clone(self.local), name.clone());
-        let contents = match blocking("reading a run", move || local.contents(&wanted)).await {
+    /// Reports a run that was read, if it has changed, and sees to it that it is attended.
+    async fn take(&mut self, name: RunName, read: Result<Option<Arc<Contents>>, BackendError>) -> Result<(), Stopped> {
+        let contents = match read {
             Ok(contents) => contents,
-            // One run that can't be read takes no other along. Where all can't, listing them fails.
-            Err(error) => {
-                if self.unreadable.insert(name.clone()) {
-                    tracing::warn!(run = %name, %error, "a run directory can't be read; it is left out");
+            Err(error @ BackendError::Corrupt { .. }) => {
+                if self.foreign.insert(name.clone()) {
+                    tracing::warn!(run = %name, %error, "something in the state directory is left out");
                 }
                 return Ok(());
             }
+            // Not even what this run is could be found out, for lack of something that passes.
+            Err(error) => return Err(error.into()),
         };
-        self.unreadable.remove(&name);
+        self.foreign.remove(&name);
+        match contents.as_ref().is_some_and(|contents| !contents.unread.is_empty()) {
+            true => self.unreadable.insert(name.clone()),
+            false => self.unreadable.remove(&name),
+        };
+        self.local.metrics.unreadable.set(i64::try_from(self.unreadable.len()).unwrap_or(i64::MAX));
         let Some(contents) = contents else {
             self.unlisten(&name);
             return match self.known.remove(&name) {
@@ -219,29 +245,39 @@ impl Watcher<'_> {
                 None => Ok(()),
             };
         };
-        let facts = contents.facts(&self.local.node);
-        if facts.released {
+        let unattended = self.attend(&name, &contents).await?;
+        let before = self.known.get(&name);
+        let changed = before.is_none_or(|known| known.contents != contents);
+        let report = changed || before.is_some_and(|known| !known.reported);
+        if changed && let Some(unknown) = contents.unread.first() {
+            tracing::warn!(run = %name, %unknown, "a run can't be read as a whole; what is known of it stays");
+        }
+        let is_stuck = contents.unknown().is_some() && contents.is_idle() && !contents.released.is_there();
+        let stuck = is_stuck.then(|| before.and_then(|known| known.stuck).unwrap_or_else(Instant::now));
+        let known = Known { contents: Arc::clone(&contents), reported: true, unattended, stuck };
+        if known.is_settled() {
             self.unlisten(&name);
         }
-        let live = contents.stand() != Stand::Over && contents.stand() != Stand::Lost;
-        let unattended = self.attend(&name, contents).await?;
-        let told = self.known.insert(name, Known { facts: facts.clone(), live, unattended });
-        if told.is_none_or(|told| told.facts != facts) {
-            self.tell(FactsEvent::Upsert(Box::new(facts))).await?;
+        self.known.insert(name, known);
+        if report {
+            self.tell(FactsEvent::Upsert(Box::new(contents.facts(&self.local.node)))).await?;
         }
         Ok(())
     }
 
     /// Sees to it that a run has a shim, and that a dead one left nothing running. Answers since when
     /// the run has none: whoever created it is given a while to start one.
-    async fn attend(&self, name: &RunName, contents: Contents) -> Result<Option<Instant>, Stopped> {
-        let local = Arc::clone(self.local);
+    async fn attend(&self, name: &RunName, contents: &Arc<Contents>) -> Result<Option<Instant>, Stopped> {
+        let (local, contents) = (Arc::clone(self.local), Arc::clone(contents));
         match contents.stand() {
-            Stand::Starting | Stand::Running | Stand::Over => return Ok(None),
+            Stand::Starting | Stand::Running | Stand::Over | Stand::Unknown => return Ok(None),
             Stand::Lost => {
-                let told = self.known.get(name).is_some_and(|known| !known.live);
-                if !told {
-                    end_by_force(&contents);
+                if self.known.get(name).is_none_or(|known| known.contents.stand() != Stand::Lost) {
+                    let end = move || {
+                        local.end_by_force(&contents);
+                        Ok(())
+                    };
+                    blocking("ending what a lost run left", end).await?;
                 }
                 return Ok(None);
             }
@@ -265,7 +301,7 @@ impl Watcher<'_> {
     /// Watches the run's directory, unless nothing can change there any more. Without a watch (the
     /// system may have none left) a live run is still looked at each second.
     fn listen(&mut self, name: &RunName) {
-        if self.watches.contains_key(name) || self.known.get(name).is_some_and(|known| known.facts.released) {
+        if self.watches.contains_key(name) || self.known.get(name).is_some_and(Known::is_settled) {
             return;
         }
         let what = WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::ONLYDIR;
@@ -285,14 +321,23 @@ impl Watcher<'_> {
     /// Removes runs whose time has come, and what was abandoned half made.
     async fn sweep(&self) -> Result<(), Stopped> {
         let now = Timestamp::now();
-        let expired = |known: &&Known| known.facts.expire_time.is_some_and(|time| time <= now);
-        let names: Vec<RunName> = self.known.values().filter(expired).map(|known| known.facts.name.clone()).collect();
+        let expired = |known: &&Known| known.contents.released.there().is_some_and(|it| it.expire_time <= now);
+        let names: Vec<RunName> =
+            self.known.values().filter(expired).map(|known| known.contents.name.clone()).collect();
+        let is_stuck = |known: &&Known| known.stuck.is_some_and(|since| since.elapsed() >= LET_GO_AFTER);
+        let stuck: Vec<_> = self.known.values().filter(is_stuck).map(|known| Arc::clone(&known.contents)).collect();
         let local = Arc::clone(self.local);
         Ok(blocking("sweeping", move || {
+            for contents in stuck {
+                if let Err(error) = local.let_go(&contents) {
+                    tracing::debug!(run = %contents.name, %error, "a run that can't be read can't be let go of either");
+                }
+            }
             for name in names {
-                match local.store.remove(&name) {
+                match local.remove(&name) {
                     Ok(()) | Err(BackendError::NotFound(_)) => {}
-                    Err(error) => return Err(error),
+                    // It is tried again; the others are not to wait for it.
+                    Err(error) => tracing::debug!(run = %name, %error, "an expired run can't be removed"),
                 }
             }
             local.store.sweep()

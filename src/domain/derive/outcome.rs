@@ -38,9 +38,13 @@ pub struct Outcome {
 ///
 /// An exit is believed at once where nothing else can have been its cause (DESIGN §4 "Exact and
 /// fast"); everything else waits until the Pod is over, which carries the cause. `now` bounds the
-/// waiting for what a silent or slow kubelet may never tell; see [`due`].
+/// waiting for what a silent or slow kubelet may never tell; see [`due`]. Where something that decides
+/// could not be looked at, nothing is certain.
 #[must_use]
 pub fn conclude(facts: &RunFacts, now: Timestamp) -> Option<Outcome> {
+    if facts.unknown.is_some() {
+        return None;
+    }
     let mut outcome = end(facts, now)?;
     outcome.failure = outcome.failure.map(|failure| responsible::assign(failure, &facts.submission));
     Some(outcome)

@@ -11,6 +11,9 @@ use super::{spent, started_at};
 /// State, word and sentence of an attempt that has not been concluded.
 pub(super) fn explain(facts: &RunFacts, attempt: &AttemptFacts, now: Timestamp) -> (RunState, Option<String>, String) {
     let word = reason(attempt).map(|e| e.reason.clone());
+    if facts.unknown.as_ref().is_some_and(|unknown| unknown.nothing_lives) {
+        return (RunState::Finishing, word, "nothing of it runs any more".to_owned());
+    }
     if let Some(stop) = &facts.stop {
         let why = if stop.reason.is_empty() { String::new() } else { format!(": {}", stop.reason) };
         return (RunState::Cancelling, word, format!("stopping{why}"));

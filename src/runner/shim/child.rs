@@ -3,18 +3,20 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Seek, Write};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::process::{Gid, Pid, Signal, Uid, WaitOptions};
+use tokio::net::unix::pipe::Receiver;
 use tokio::time::{Instant, sleep};
 
-use super::files;
+use super::files::Dir;
 use super::output::Output;
 use crate::domain::rundir::{self, Execution, ProcessIdentity};
+use crate::sys::{Sys, Unknown};
 
 /// How long what the program left behind is waited for after SIGKILL.
 const REAP: Duration = Duration::from_secs(2);
@@ -26,6 +28,7 @@ pub(super) struct Child {
     sandbox: Option<Sandbox>,
     /// Whether we sent it a signal.
     signalled: bool,
+    sys: Sys,
 }
 
 /// How a child ended.
@@ -49,60 +52,93 @@ impl Ended {
     }
 }
 
-/// Starts the program: in a process group of its own, with no environment but its own.
-pub(super) fn start(dir: &Path, execution: &Execution) -> io::Result<(Child, Output)> {
+/// Why a program was not started. In no case was it executed.
+#[derive(Debug)]
+pub(super) enum StartError {
+    /// The system says why it can't be executed.
+    Refused(io::Error),
+    /// Something else failed, and may not the next time.
+    Trouble(io::Error),
+}
+
+impl From<io::Error> for StartError {
+    fn from(error: io::Error) -> Self {
+        // What is no error of the system is one of what was to be executed.
+        match error.raw_os_error() {
+            None if error.kind() == io::ErrorKind::InvalidInput => Self::Refused(error),
+            _ => Self::Trouble(error),
+        }
+    }
+}
+
+impl StartError {
+    /// Judges what starting a process answered.
+    fn of_spawn(error: io::Error) -> Self {
+        match Errno::from_io_error(&error) {
+            // Those say nothing of the program.
+            Some(
+                Errno::AGAIN | Errno::NOMEM | Errno::MFILE | Errno::NFILE | Errno::IO | Errno::NOSPC | Errno::INTR,
+            ) => Self::Trouble(error),
+            _ => Self::Refused(error),
+        }
+    }
+}
+
+/// Starts the program: in a process group of its own, with no environment but its own. All that can
+/// fail beside the start itself comes before it, so that a failure means that nothing was executed.
+pub(super) fn start(dir: &Dir, execution: &Execution) -> Result<(Child, Output), StartError> {
     let env = environment(dir, execution)?;
     let mut inherited = None;
     let mut command = match &execution.sandbox {
         None => plain(dir, execution, env)?,
         Some(sandbox) => {
+            dir.sys().call("memfd_create")?;
             let (command, fds) = sandboxed(sandbox, &execution.argv, env)?;
             inherited = Some(fds);
             command
         }
     };
     let stdin = if execution.input_stdin { input(dir)? } else { Stdio::null() };
-    command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
-    let mut process = command.spawn()?;
-    let (stdout, stderr) = (process.stdout.take(), process.stderr.take());
+    let log = dir.create_log()?;
+    dir.sys().call("pipe2")?;
+    let ((stdout, stdout_write), (stderr, stderr_write)) = (io::pipe()?, io::pipe()?);
     if let Some((user, group)) = execution.owner {
         // Else it could write to its streams, but not open /dev/stdout and /dev/stderr.
         let (user, group) = (Some(Uid::from_raw(user)), Some(Gid::from_raw(group)));
-        for stream in [stdout.as_ref().map(AsFd::as_fd), stderr.as_ref().map(AsFd::as_fd)].into_iter().flatten() {
-            rustix::fs::fchown(stream, user, group)?;
+        for stream in [&stdout_write, &stderr_write] {
+            dir.sys().call("fchown")?;
+            rustix::fs::fchown(stream, user, group).map_err(io::Error::from)?;
         }
     }
-    let output = Output::create(dir, stdout, stderr)?;
+    let receiver = |pipe: io::PipeReader| Receiver::from_owned_fd(pipe.into());
+    let output = Output::new(log, receiver(stdout)?, receiver(stderr)?);
+    dir.sys().call("clone")?;
+    command.stdin(stdin).stdout(stdout_write).stderr(stderr_write).process_group(0).kill_on_drop(true);
+    let process = command.spawn().map_err(StartError::of_spawn)?;
     let pid = process.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
     let sandbox = inherited.map(|fds| Sandbox { status: fds.status_read, seen: Vec::new() });
-    Ok((Child { process, pid, sandbox, signalled: false }, output))
+    Ok((Child { process, pid, sandbox, signalled: false, sys: dir.sys().clone() }, output))
 }
 
-fn environment(dir: &Path, execution: &Execution) -> io::Result<Vec<(OsString, OsString)>> {
+fn environment(dir: &Dir, execution: &Execution) -> io::Result<Vec<(OsString, OsString)>> {
     let mut env: Vec<(OsString, OsString)> =
         execution.env.iter().map(|(name, value)| (name.into(), value.into())).collect();
     if let Some(name) = &execution.input_env {
-        let bytes = match std::fs::read(dir.join(rundir::INPUT)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-            read => read?,
-        };
+        let bytes = dir.read(rundir::INPUT)?;
         env.push((name.into(), std::os::unix::ffi::OsStringExt::from_vec(bytes)));
     }
     Ok(env)
 }
 
-fn input(dir: &Path) -> io::Result<Stdio> {
-    match File::open(dir.join(rundir::INPUT)) {
-        Ok(file) => Ok(file.into()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Stdio::null()),
-        Err(error) => Err(error),
-    }
+fn input(dir: &Dir) -> io::Result<Stdio> {
+    let file = dir.sys().open(&dir.join(rundir::INPUT)).known().map_err(Unknown::into_error)?;
+    Ok(file.map_or_else(Stdio::null, Stdio::from))
 }
 
-fn plain(dir: &Path, execution: &Execution, env: Vec<(OsString, OsString)>) -> io::Result<tokio::process::Command> {
+fn plain(dir: &Dir, execution: &Execution, env: Vec<(OsString, OsString)>) -> io::Result<tokio::process::Command> {
     let (program, arguments) = execution.argv.split_first().ok_or_else(no_program)?;
     let work = dir.join(rundir::WORK);
-    std::fs::create_dir_all(&work)?;
+    dir.sys().make_dir(&work)?;
     let mut command = tokio::process::Command::new(program);
     command.args(arguments).env_clear().envs(env).current_dir(work);
     Ok(command)
@@ -163,8 +199,12 @@ fn joined(options: &[OsString]) -> io::Result<Vec<u8>> {
 
 impl Child {
     /// Who it is; `None` if it is gone.
-    pub(super) fn identity(&self) -> Option<ProcessIdentity> {
-        files::identity(self.pid?.as_raw_nonzero().get()).ok()
+    pub(super) fn identity(&self) -> io::Result<Option<ProcessIdentity>> {
+        let Some(pid) = self.pid else { return Ok(None) };
+        match self.sys.identity(pid.as_raw_nonzero().get()) {
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::SRCH) => Ok(None),
+            identity => identity.map(Some),
+        }
     }
 
     /// Waits until it has ended. Safe to cancel.
@@ -179,18 +219,20 @@ impl Child {
     }
 
     /// Asks it to end: SIGTERM to the program alone, as Kubernetes does. Its own children are its
-    /// own affair, until all are killed.
-    pub(super) fn terminate(&mut self) {
-        self.signalled = true;
+    /// own affair, until all are killed. `false`: which process that is could not be looked at.
+    pub(super) fn terminate(&mut self) -> bool {
         match &mut self.sandbox {
             None => signal(self.pid, Signal::TERM),
             // The sandbox itself would die of it and take the program along without any grace, and
             // its process 1 is immune; the program is the first child of that.
-            Some(sandbox) => match sandbox.status().init.and_then(|init| children_of(init).into_iter().next()) {
-                Some(program) => signal(Some(program), Signal::TERM),
-                None => self.kill(),
+            Some(sandbox) => match sandbox.status().init.map(|init| children_of(&self.sys, init)) {
+                Some(Err(_)) => return false,
+                Some(Ok(children)) if !children.is_empty() => signal(children.first().copied(), Signal::TERM),
+                Some(Ok(_)) | None => self.kill(),
             },
         }
+        self.signalled = true;
+        true
     }
 
     /// Ends it: SIGKILL.
@@ -254,14 +296,14 @@ fn parse_status(text: &[u8]) -> SandboxStatus {
 }
 
 /// Ends what the program left behind, as a Pod would: this process has become its parent.
-pub(super) async fn end_leftovers() {
+pub(super) async fn end_leftovers(sys: &Sys) {
     let until = Instant::now() + REAP;
     loop {
-        let children = children_of(rustix::process::getpid());
-        if children.is_empty() || Instant::now() > until {
+        let children = children_of(sys, rustix::process::getpid());
+        if children.as_ref().is_ok_and(Vec::is_empty) || Instant::now() > until {
             return;
         }
-        for child in children {
+        for child in children.into_iter().flatten() {
             // It may have ended by itself.
             let _ = rustix::process::kill_process(child, Signal::KILL);
             let _ = rustix::process::waitpid(Some(child), WaitOptions::NOHANG);
@@ -271,23 +313,30 @@ pub(super) async fn end_leftovers() {
 }
 
 /// The children of a process, the eldest first.
-fn children_of(parent: Pid) -> Vec<Pid> {
+fn children_of(sys: &Sys, parent: Pid) -> io::Result<Vec<Pid>> {
+    sys.call("open")?;
     let parent = parent.as_raw_nonzero().get();
     let listed = procfs::process::Process::new(parent)
         .and_then(|process| process.task_main_thread())
         .and_then(|thread| thread.children());
     let pids: Vec<i32> = match listed {
         Ok(pids) => pids.into_iter().filter_map(|pid| i32::try_from(pid).ok()).collect(),
-        // A kernel without CONFIG_PROC_CHILDREN.
+        // A kernel without CONFIG_PROC_CHILDREN; or the process is gone, which the list of all says, too.
         Err(_) => {
-            let all = procfs::process::all_processes().into_iter().flatten().flatten();
-            let mut children: Vec<_> =
-                all.filter_map(|process| process.stat().ok()).filter(|stat| stat.ppid == parent).collect();
+            let all = procfs::process::all_processes().map_err(io::Error::other)?;
+            let mut children = Vec::new();
+            for process in all {
+                match process.and_then(|process| process.stat()) {
+                    Ok(stat) if stat.ppid == parent => children.push(stat),
+                    Ok(_) | Err(procfs::ProcError::NotFound(_) | procfs::ProcError::PermissionDenied(_)) => {}
+                    Err(error) => return Err(io::Error::other(error)),
+                }
+            }
             children.sort_by_key(|stat| stat.starttime);
             children.into_iter().map(|stat| stat.pid).collect()
         }
     };
-    pids.into_iter().filter_map(Pid::from_raw).collect()
+    Ok(pids.into_iter().filter_map(Pid::from_raw).collect())
 }
 
 #[cfg(test)]

@@ -1,18 +1,15 @@
 //! The program's output on its way from two pipes into the log, line by line, stamped.
 
 use std::fs::File;
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::io::Write;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::process::{ChildStderr, ChildStdout};
+use tokio::net::unix::pipe::Receiver;
 use tokio::time::{Instant, sleep_until};
 
 use crate::domain::log::{LogStream, PIECE_MAX_BYTES, cri_line};
-use crate::domain::rundir;
 
 /// How long the start of a line waits for its end before it is shown.
 const PATIENCE: Duration = Duration::from_millis(50);
@@ -23,8 +20,8 @@ const ERROR_HEAD: usize = 512;
 
 /// Two pipes and the log.
 pub(super) struct Output {
-    stdout: Pipe<ChildStdout>,
-    stderr: Pipe<ChildStderr>,
+    stdout: Pipe<Receiver>,
+    stderr: Pipe<Receiver>,
     log: Log,
     error_head: Vec<u8>,
 }
@@ -40,14 +37,13 @@ pub(super) struct End {
 }
 
 impl Output {
-    pub(super) fn create(dir: &Path, stdout: Option<ChildStdout>, stderr: Option<ChildStderr>) -> io::Result<Self> {
-        let file = File::options().create_new(true).write(true).mode(0o600).open(dir.join(rundir::LOG))?;
-        Ok(Self {
-            stdout: Pipe::new(stdout, LogStream::Stdout),
-            stderr: Pipe::new(stderr, LogStream::Stderr),
-            log: Log::new(file),
+    pub(super) fn new(log: File, stdout: Receiver, stderr: Receiver) -> Self {
+        Self {
+            stdout: Pipe::new(Some(stdout), LogStream::Stdout),
+            stderr: Pipe::new(Some(stderr), LogStream::Stderr),
+            log: Log::new(log),
             error_head: Vec::new(),
-        })
+        }
     }
 
     /// Passes output on until both pipes have ended. May be cancelled, and called again.

@@ -12,6 +12,8 @@ use super::error::{RunError, Violations};
 use super::mentions::Mentions;
 use super::name::{DEMO, did_you_mean, is_dataset_name, table_name};
 use super::request::{DataChoice, FILES, FileRef};
+use crate::sys::file::seems_directory;
+use crate::sys::look;
 
 /// One table to be, and where its rows are.
 #[derive(Debug, Clone)]
@@ -112,7 +114,8 @@ fn dataset(name: &str, env: &RunnerEnv, mentions: &Mentions, violations: &mut Vi
     }
     if let Some(root) = env.data.as_ref().filter(|_| is_dataset_name(name)) {
         let directory = root.join(name);
-        if directory.is_dir() {
+        // One that can't be looked at is named with the reason as it is read.
+        if look(&directory).known().map_or(true, |found| found.is_some_and(|metadata| metadata.is_dir())) {
             return directory_tables(name, &directory, root, mentions, violations);
         }
     }
@@ -182,7 +185,7 @@ fn data_files(directory: &Path) -> io::Result<Vec<String>> {
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        if is_data_file(&name) && !name.starts_with('.') && !path.is_dir() {
+        if is_data_file(&name) && !name.starts_with('.') && !seems_directory(&path) {
             names.push(name);
         }
     }
@@ -199,7 +202,8 @@ fn is_data_file(name: &str) -> bool {
 /// The names of all data sets, sorted.
 fn available(env: &RunnerEnv) -> Vec<String> {
     let entries = env.data.as_ref().and_then(|root| fs::read_dir(root).ok());
-    let directories = entries.into_iter().flatten().flatten().map(|entry| entry.path()).filter(|path| path.is_dir());
+    let directories =
+        entries.into_iter().flatten().flatten().map(|entry| entry.path()).filter(|path| seems_directory(path));
     let mut names: Vec<String> = directories
         .filter_map(|path| path.file_name()?.to_str().map(str::to_owned))
         .filter(|name| is_dataset_name(name))

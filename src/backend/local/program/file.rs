@@ -127,7 +127,7 @@ mod tests {
         let own = std::fs::read(std::env::current_exe().unwrap()).unwrap();
         let head = &own[..own.len().min(64 * 1024)];
         match kind(head) {
-            Kind::Elf { loader } => assert!(std::path::Path::new(&loader).exists(), "{loader}"),
+            Kind::Elf { loader } => assert!(crate::sys::look(std::path::Path::new(&loader)).is_there(), "{loader}"),
             // A static build has none.
             other => assert_eq!(other, Kind::Other),
         }

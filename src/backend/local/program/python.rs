@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::super::sight::{Obstacle, Seen};
 use super::{Fault, Look};
+use crate::sys::file::seems_file;
+use crate::sys::look;
 
 /// Where Python notes that a directory is a virtual environment.
 pub(super) const VENV: &str = "pyvenv.cfg";
@@ -20,7 +22,7 @@ impl Look<'_> {
 
     /// A program of a virtual environment needs all of it, and the Python that it was made with.
     fn check_venv(&self, subject: &str, path: &Path) -> Result<(), Fault> {
-        let Some(venv) = prefix_of(path).filter(|venv| venv.join(VENV).is_file()) else { return Ok(()) };
+        let Some(venv) = prefix_of(path).filter(|venv| seems_file(&venv.join(VENV))) else { return Ok(()) };
         let there = venv.display();
         if matches!(self.sight.follow(&venv.join(VENV)), Err(Obstacle::Missing { .. })) {
             let what = format!(
@@ -32,7 +34,7 @@ impl Look<'_> {
             return Ok(());
         };
         match self.sight.follow(&home) {
-            Err(Obstacle::Missing { .. }) if self.sight.sandboxed && home.exists() => {
+            Err(Obstacle::Missing { .. }) if self.sight.sandboxed && look(&home).is_there() => {
                 let what = format!(
                     "{subject} is part of the virtual environment `{there}`, whose Python in `{}` the sandbox does not see",
                     home.display()
@@ -90,7 +92,7 @@ fn library_of(prefix: &Path) -> Option<String> {
     let entries = std::fs::read_dir(prefix.join("lib")).ok()?;
     let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
     let is_library =
-        |name: &String| name.starts_with("python") && prefix.join("lib").join(name).join(LANDMARK).is_file();
+        |name: &String| name.starts_with("python") && seems_file(&prefix.join("lib").join(name).join(LANDMARK));
     names.into_iter().find(is_library)
 }
 

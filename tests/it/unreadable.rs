@@ -1,0 +1,184 @@
+//! What can't be looked at is neither dead nor gone: runs keep their state, and are reported with the cause.
+
+use std::path::Path;
+
+use longshore::domain::rundir;
+use longshore::proto::v1::{ListRunsRequest, Run, RunState};
+use tonic::Code;
+
+use crate::fixture::{Local, script};
+use crate::support::client::{Client, DEFAULT};
+use crate::support::wait::until;
+
+/// So few that nothing more can be opened. What is open stays so.
+const NONE: Option<u64> = Some(3);
+
+async fn list(client: &Client) -> Vec<Run> {
+    let request = ListRunsRequest { parent: DEFAULT.to_owned(), ..ListRunsRequest::default() };
+    client.runs.clone().list_runs(request).await.expect("ListRuns").into_inner().runs
+}
+
+#[tokio::test]
+async fn a_daemon_without_files_loses_no_run_and_kills_none() {
+    let local = Local::start().await;
+    let client = local.client().await;
+    let mut names = Vec::new();
+    for number in 0..12 {
+        let text = format!("mark {number}; gate {}; echo done", if number == 0 { "first" } else { "rest" });
+        names.push(client.submit(script(&text)).await.name);
+    }
+    for name in &names {
+        client.wait_state(name, RunState::Running).await;
+    }
+    let limit = local.daemon.limit_files(NONE);
+    let first = local.run_dir(&names[0]);
+    local.open("first");
+    until("the first run's end", async || first.join(rundir::EXIT).exists().then_some(())).await;
+    // Every run is looked at in vain, more than once, and says so.
+    for name in &names {
+        let said = client.wait_until(name, "to be unknown", |run| run.message.contains("can't be looked at")).await;
+        assert!(said.message.contains("Too many open files"), "{said:?}");
+        assert!(matches!(said.state(), RunState::Running | RunState::Finishing), "{said:?}");
+    }
+    assert_eq!(list(&client).await.len(), names.len());
+    local.daemon.limit_files(limit);
+    let run = client.wait_terminal(&names[0]).await;
+    assert_eq!(run.state(), RunState::Succeeded, "{run:?}");
+    for name in &names[1..] {
+        client.wait_until(name, "to be known again", |run| !run.message.contains("can't be looked at")).await;
+        assert_eq!(client.get(name).await.state(), RunState::Running);
+    }
+    local.open("rest");
+    for name in &names {
+        let run = client.wait_terminal(name).await;
+        assert_eq!(run.state(), RunState::Succeeded, "{run:?}");
+        assert_eq!(client.logs(name).await.text(), "done\n");
+    }
+}
+
+#[tokio::test]
+async fn what_vanishes_while_the_watch_is_broken_is_gone_when_it_heals() {
+    let local = Local::start().await;
+    let client = local.client().await;
+    let gone = client.run(script("echo gone")).await.name;
+    let kept = client.run(script("echo kept")).await.name;
+    let limit = local.daemon.limit_files(NONE);
+    until("the watch to break", async || local.daemon.output().contains("cannot be watched").then_some(())).await;
+    std::fs::remove_dir_all(local.run_dir(&gone)).unwrap();
+    assert_eq!(list(&client).await.len(), 2, "nothing is gone because it can't be looked at");
+    local.daemon.limit_files(limit);
+    until("the run to be gone", async || (list(&client).await.len() == 1).then_some(())).await;
+    assert_eq!(client.try_get(&gone).await.expect_err("it is gone").code(), Code::NotFound);
+    assert_eq!(client.get(&kept).await.state(), RunState::Succeeded);
+}
+
+/// Puts something in place of a file.
+type Break = fn(&Path);
+
+fn garbage(path: &Path) {
+    std::fs::write(path, "{\"version\":").unwrap();
+}
+
+fn fifo(path: &Path) {
+    std::fs::remove_file(path).unwrap();
+    rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+}
+
+fn link(path: &Path) {
+    std::fs::rename(path, path.with_extension("away")).unwrap();
+    std::os::unix::fs::symlink(path.with_extension("away"), path).unwrap();
+}
+
+fn remove(path: &Path) {
+    std::fs::remove_file(path).unwrap();
+}
+
+#[tokio::test]
+async fn a_run_with_one_unreadable_file_is_still_there() {
+    let mut local = Local::start_with(["--admin-listen", "127.0.0.1:0"]).await;
+    let client = local.client().await;
+    let cases: [(&str, Break, RunState); 7] = [
+        (rundir::SPEC, garbage, RunState::Succeeded),
+        (rundir::SPEC, fifo, RunState::Succeeded),
+        (rundir::SPEC, link, RunState::Succeeded),
+        (rundir::SPEC, remove, RunState::Succeeded),
+        (rundir::EXIT, fifo, RunState::Succeeded),
+        (rundir::RECORD, garbage, RunState::Finishing),
+        (rundir::RECORD, fifo, RunState::Finishing),
+    ];
+    let mut names = Vec::new();
+    for _ in &cases {
+        names.push(client.submit(script("echo printed")).await.name);
+    }
+    for name in &names {
+        client.wait_settled(name).await;
+    }
+    local.daemon.kill().await;
+    for ((file, replace, _), name) in cases.iter().zip(&names) {
+        replace(&local.run_dir(name).join(file));
+    }
+    local.daemon.revive().await;
+
+    // It is ready, and leaves none out.
+    let client = local.client().await;
+    assert_eq!(list(&client).await.len(), names.len());
+    crate::metrics::value(&local, "local_unreadable_runs", 7.0).await;
+    for ((file, _, state), name) in cases.iter().zip(&names) {
+        let run = client.get(name).await;
+        assert_eq!(run.state(), *state, "{file}: {run:?}");
+        if *state == RunState::Finishing {
+            assert!(run.message.contains(&format!("`{file}`")), "{run:?}");
+        }
+        assert_eq!(client.logs(name).await.text(), "printed\n", "{file}");
+        client.delete(name).await.expect("DeleteRun");
+        assert_eq!(client.try_get(name).await.expect_err("it is deleted").code(), Code::NotFound);
+        assert!(!local.run_dir(name).exists());
+    }
+    crate::metrics::value(&local, "local_unreadable_runs", 0.0).await;
+}
+
+#[tokio::test]
+async fn a_live_run_whose_files_break_goes_on_and_ends_as_it_does() {
+    let mut local = Local::start().await;
+    let client = local.client().await;
+    let known = client.submit(script("mark known; gate go; exit 3")).await.name;
+    let stopped = client.submit(script("trap 'exit 4' TERM; mark stopped; gate never")).await.name;
+    local.marked("known").await;
+    local.marked("stopped").await;
+    client.wait_state(&known, RunState::Running).await;
+    client.wait_state(&stopped, RunState::Running).await;
+    // What was read before is known; what nobody can read is written anew.
+    garbage(&local.run_dir(&known).join(rundir::SPEC));
+    std::fs::write(local.run_dir(&stopped).join(rundir::STOP), "?").unwrap();
+    local.open("go");
+    let run = client.wait_terminal(&known).await;
+    assert_eq!((run.state(), run.exit_code), (RunState::Failed, Some(3)), "{run:?}");
+    local.daemon.kill().await;
+    local.daemon.revive().await;
+    let client = local.client().await;
+    let run = client.get(&known).await;
+    assert_eq!((run.state(), run.exit_code), (RunState::Failed, Some(3)), "{run:?}");
+    client.cancel(&stopped, "enough").await;
+    let run = client.wait_terminal(&stopped).await;
+    assert_eq!((run.state(), run.exit_code), (RunState::Cancelled, Some(4)), "{run:?}");
+}
+
+#[tokio::test]
+async fn a_run_whose_end_nobody_can_read_is_let_go_of() {
+    let mut local = Local::start().await;
+    let client = local.client().await;
+    let run = client.run(script("echo printed")).await;
+    client.wait_settled(&run.name).await;
+    local.daemon.kill().await;
+    for file in [rundir::EXIT, rundir::RECORD, rundir::RELEASED] {
+        garbage(&local.run_dir(&run.name).join(file));
+    }
+    local.daemon.revive().await;
+    let client = local.client().await;
+    let name = &run.name;
+    let said = client.wait_until(name, "its message", |run| run.message.contains("`exit.json`")).await;
+    assert_eq!((said.state(), said.uid.as_str()), (RunState::Finishing, run.uid.as_str()));
+    let released = local.run_dir(name).join(rundir::RELEASED);
+    let text = || std::fs::read_to_string(&released).unwrap();
+    until("its retention to begin", async || text().contains("expire_time").then_some(())).await;
+}

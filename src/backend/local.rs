@@ -18,7 +18,7 @@ use crate::domain::facts::{FactsEvent, RunFacts};
 use crate::domain::name::RunName;
 use crate::domain::plan::Action;
 use crate::domain::profile::{Capabilities, Volume};
-use crate::domain::rundir::{self, Exit, Released};
+use crate::domain::rundir::{self, Exit, ExitReason, Released};
 use crate::domain::spec::NetworkMode;
 use crate::runtime;
 use crate::sys::{Cause, Probe, Sys, Unknown};
@@ -49,6 +49,10 @@ pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bi
 const READ_WITHIN: Duration = Duration::from_secs(5);
 /// How long anything else may take; see [`Runs`].
 const ACT_WITHIN: Duration = Duration::from_secs(30);
+
+/// How often, and how long after one another, what was killed is looked for.
+const TRIES: u32 = 100;
+const BETWEEN_TRIES: Duration = Duration::from_millis(20);
 
 /// What the backend is told by its configuration.
 #[derive(Clone, Debug)]
@@ -358,6 +362,43 @@ impl Local {
         for unknown in [shim, child].iter().flatten().filter_map(Probe::unknown) {
             tracing::warn!(run = %contents.name, %unknown, "what is left of a run could not be ended");
         }
+    }
+
+    /// Ends a run whose shim does not: one that was stopped, or hangs. What can't be looked at is left
+    /// alone, and so is a shim whose program has ended: it may be waiting for room on its disk.
+    fn enforce(&self, contents: &Contents, reason: ExitReason) -> Result<(), BackendError> {
+        let sys = self.store.sys();
+        let Some(shim) = contents.shim.there() else { return Ok(()) };
+        let child = contents.child.there();
+        let runs = child.is_some_and(|child| sys.look_at_process(child).is_there());
+        if !runs && !sys.is_stopped(shim) {
+            return Ok(());
+        }
+        tracing::warn!(run = %contents.name, "its shim has not ended the run in time; it is ended with its shim");
+        for _ in 0..TRIES {
+            match sys.kill_descendants(shim) {
+                Ok(true) => std::thread::sleep(BETWEEN_TRIES),
+                Ok(false) => break,
+                Err(source) => return Err(BackendError::Io { what: format!("ending {}", contents.name), source }),
+            }
+        }
+        self.end_by_force(contents);
+        // Held until the shim is gone; then nobody else writes how the run ended.
+        for _ in 0..TRIES {
+            if let Some(_lock) = self.store.lock(&contents.name)? {
+                let exit = Exit {
+                    reason,
+                    exit_code: 128 + Signal::KILL.as_raw(),
+                    signal: Some(Signal::KILL.as_raw()),
+                    started_at: contents.started.there().map(|started| started.time),
+                    log_error: Some("the process that kept the log did not answer and was ended".to_owned()),
+                    ..Exit::not_started(Timestamp::now())
+                };
+                return self.store.publish(&contents.name, rundir::EXIT, &exit);
+            }
+            std::thread::sleep(BETWEEN_TRIES);
+        }
+        Ok(())
     }
 
     /// Starts the retention of a run of which nothing lives, and whose end can't be read.

@@ -5,8 +5,9 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use jiff::Timestamp;
-use procfs::FromRead;
 use procfs::process::Stat;
+use procfs::{FromRead, ProcError};
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal};
 
 use super::{Probe, Sys, Unknown};
@@ -35,7 +36,7 @@ impl Sys {
     pub fn identity(&self, pid: i32) -> io::Result<ProcessIdentity> {
         let stat = match self.stat(pid) {
             Probe::There(stat) => stat,
-            Probe::Gone => return Err(rustix::io::Errno::SRCH.into()),
+            Probe::Gone => return Err(Errno::SRCH.into()),
             Probe::Unknown(unknown) => return Err(unknown.into_error()),
         };
         Ok(ProcessIdentity {
@@ -73,6 +74,74 @@ impl Sys {
                 .and_then(|()| rustix::process::kill_process_group(pid, Signal::KILL).map_err(io::Error::from));
             Probe::of(|| named(identity.pid), killed)
         })
+    }
+
+    /// Ends all that this process, or what it has become the parent of, started: as long as it lives itself
+    /// they are its descendants. Answers whether any of them still lives.
+    ///
+    /// # Errors
+    /// They could not be looked at.
+    pub fn kill_descendants(&self, identity: &ProcessIdentity) -> io::Result<bool> {
+        let Some(root) = Pid::from_raw(identity.pid) else { return Ok(false) };
+        match self.look_at_process(identity) {
+            Probe::There(()) => {}
+            Probe::Gone => return Ok(false),
+            Probe::Unknown(unknown) => return Err(unknown.into_error()),
+        }
+        let (mut parents, mut lives) = (vec![root], false);
+        while let Some(parent) = parents.pop() {
+            for child in self.children_of(parent)? {
+                parents.push(child);
+                // The handle is taken first and keeps standing for the process that is then looked at.
+                let Probe::There(handle) = self.handle(child) else { continue };
+                let is_its = |stat: &Stat| stat.ppid == parent.as_raw_nonzero().get() && !is_dead(stat);
+                if !self.stat(child.as_raw_nonzero().get()).there().is_some_and(is_its) {
+                    continue;
+                }
+                lives = true;
+                self.call("pidfd_send_signal")?;
+                // It may have ended by itself.
+                let _ = rustix::process::pidfd_send_signal(&handle, Signal::KILL);
+            }
+        }
+        Ok(lives)
+    }
+
+    /// Whether the process is stopped, by a signal or a debugger.
+    pub fn is_stopped(&self, identity: &ProcessIdentity) -> bool {
+        let is_its = |stat: &Stat| stat.starttime == identity.start_time && matches!(stat.state, 'T' | 't');
+        self.stat(identity.pid).there().is_some_and(is_its)
+    }
+
+    /// The children of a process, the eldest first.
+    ///
+    /// # Errors
+    /// They could not be looked at.
+    pub fn children_of(&self, parent: Pid) -> io::Result<Vec<Pid>> {
+        self.call("open")?;
+        let parent = parent.as_raw_nonzero().get();
+        let listed = procfs::process::Process::new(parent)
+            .and_then(|process| process.task_main_thread())
+            .and_then(|thread| thread.children());
+        let pids: Vec<i32> = match listed {
+            Ok(pids) => pids.into_iter().filter_map(|pid| i32::try_from(pid).ok()).collect(),
+            // A kernel without CONFIG_PROC_CHILDREN; or the process is gone, which the list of all says, too.
+            Err(_) => {
+                let mut children = Vec::new();
+                for process in procfs::process::all_processes().map_err(io::Error::other)? {
+                    match process.and_then(|process| process.stat()) {
+                        Ok(stat) if stat.ppid == parent => children.push(stat),
+                        Ok(_) | Err(ProcError::NotFound(_) | ProcError::PermissionDenied(_)) => {}
+                        // It ended as it was read.
+                        Err(ProcError::Io(error, _)) if Errno::from_io_error(&error) == Some(Errno::SRCH) => {}
+                        Err(error) => return Err(io::Error::other(error)),
+                    }
+                }
+                children.sort_by_key(|stat| stat.starttime);
+                children.into_iter().map(|stat| stat.pid).collect()
+            }
+        };
+        Ok(pids.into_iter().filter_map(Pid::from_raw).collect())
     }
 
     fn handle(&self, pid: Pid) -> Probe<OwnedFd> {
@@ -129,11 +198,11 @@ fn named(pid: i32) -> String {
     format!("process {pid}")
 }
 
-fn io_error(error: procfs::ProcError) -> io::Error {
+fn io_error(error: ProcError) -> io::Error {
     match error {
-        procfs::ProcError::Io(error, _) => error,
+        ProcError::Io(error, _) => error,
         // Between opening and reading it was reaped.
-        procfs::ProcError::NotFound(_) => rustix::io::Errno::SRCH.into(),
+        ProcError::NotFound(_) => Errno::SRCH.into(),
         other => io::Error::other(other),
     }
 }
@@ -141,8 +210,6 @@ fn io_error(error: procfs::ProcError) -> io::Error {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-
-    use rustix::io::Errno;
 
     use super::*;
     use crate::sys::fault::Faults;

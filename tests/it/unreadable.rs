@@ -2,12 +2,14 @@
 
 use std::path::Path;
 
-use longshore::domain::rundir;
-use longshore::proto::v1::{ListRunsRequest, Run, RunState};
+use longshore::domain::rundir::{self, ProcessIdentity};
+use longshore::proto::v1::{FailureReason, ListRunsRequest, Run, RunSpec, RunState};
+use longshore::sys::{Probe, Sys};
 use tonic::Code;
 
 use crate::fixture::{Local, script};
 use crate::support::client::{Client, DEFAULT};
+use crate::support::spec::seconds;
 use crate::support::wait::until;
 
 /// So few that nothing more can be opened. What is open stays so.
@@ -181,4 +183,43 @@ async fn a_run_whose_end_nobody_can_read_is_let_go_of() {
     let released = local.run_dir(name).join(rundir::RELEASED);
     let text = || std::fs::read_to_string(&released).unwrap();
     until("its retention to begin", async || text().contains("expire_time").then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_stopped_shim_keeps_no_run_alive() {
+    let local = Local::start().await;
+    let client = local.client().await;
+    let text = |mark: &str| format!("trap '' TERM; sh -c 'setsid sleep 600' & mark {mark}; gate never");
+    let cancelled = RunSpec { termination_grace: seconds(1), ..script(&text("cancelled")) };
+    let overrun = RunSpec { run_timeout: seconds(1), termination_grace: seconds(1), ..script(&text("overrun")) };
+    let cancelled = client.submit(cancelled).await.name;
+    local.marked("cancelled").await;
+    client.wait_state(&cancelled, RunState::Running).await;
+    let shim = process(&local, &cancelled, rundir::SHIM).await;
+    stop(&shim);
+    let program = process(&local, &cancelled, rundir::CHILD).await;
+    client.cancel(&cancelled, "enough").await;
+
+    let overrun = client.submit(overrun).await.name;
+    let late = process(&local, &overrun, rundir::CHILD).await;
+    stop(&process(&local, &overrun, rundir::SHIM).await);
+
+    let run = client.wait_terminal(&cancelled).await;
+    assert_eq!((run.state(), run.exit_code), (RunState::Cancelled, Some(137)), "{run:?}");
+    let run = client.wait_terminal(&overrun).await;
+    assert_eq!(run.failure.as_ref().map(|failure| failure.reason()), Some(FailureReason::RunDeadline), "{run:?}");
+    for gone in [&shim, &program, &late] {
+        assert_eq!(Sys::default().look_at_process(gone), Probe::Gone);
+    }
+}
+
+/// The process that a file of a run names.
+async fn process(local: &Local, name: &str, file: &str) -> ProcessIdentity {
+    let path = local.directory(name).join(file);
+    until(&format!("{file} of {name}"), async || serde_json::from_slice(&std::fs::read(&path).ok()?).ok()).await
+}
+
+fn stop(process: &ProcessIdentity) {
+    rustix::process::kill_process(rustix::process::Pid::from_raw(process.pid).unwrap(), rustix::process::Signal::STOP)
+        .unwrap();
 }

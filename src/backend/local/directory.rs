@@ -241,6 +241,7 @@ impl Store {
             child,
             child_alive,
             exit,
+            ordered: sys.look_at(&dir.join(rundir::END)).is_there(),
             stop: sys.read_json(&dir.join(rundir::STOP)),
             record: sys.read_json(&dir.join(rundir::RECORD)),
             released: sys.read_json(&dir.join(rundir::RELEASED)),

@@ -37,6 +37,8 @@ pub(super) struct Contents {
     pub(super) child_alive: Probe<()>,
     /// How it ended.
     pub(super) exit: Probe<Exit>,
+    /// Whether the order to end it stands.
+    pub(super) ordered: bool,
     /// The stop that was asked for.
     pub(super) stop: Probe<StopIntent>,
     /// The record.
@@ -90,6 +92,7 @@ impl Contents {
             child: unknown(why),
             child_alive: unknown(why),
             exit: unknown(why),
+            ordered: false,
             stop: unknown(why),
             record: unknown(why),
             released: unknown(why),
@@ -111,6 +114,7 @@ impl Contents {
         self.started = self.started.or_seen(&before.started);
         self.child = self.child.or_seen(&before.child);
         self.exit = self.exit.or_seen(&before.exit);
+        self.ordered |= before.ordered;
         self.stop = self.stop.or_seen(&before.stop);
         self.record = self.record.or_seen(&before.record);
         self.released = self.released.or_seen(&before.released);
@@ -391,6 +395,7 @@ pub(super) mod tests {
             child: Probe::Gone,
             child_alive: Probe::Gone,
             exit: Probe::Gone,
+            ordered: false,
             stop: Probe::Gone,
             record: Probe::Gone,
             released: Probe::Gone,

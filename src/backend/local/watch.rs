@@ -19,6 +19,7 @@ use super::{Local, blocking};
 use crate::backend::BackendError;
 use crate::domain::facts::FactsEvent;
 use crate::domain::name::{NamespaceName, RunId, RunName};
+use crate::domain::rundir::ExitReason;
 
 /// How many events may wait for the consumer.
 const QUEUE: usize = 256;
@@ -29,6 +30,8 @@ const LOOKS_PER_SCAN: u32 = 5;
 /// How long a run of which nothing lives may be unreadable before its retention begins. It may become
 /// readable after that, too.
 const LET_GO_AFTER: Duration = Duration::from_secs(5);
+/// How long after the grace a shim may take to end its run, before this process does.
+const SLACK: Duration = Duration::from_secs(10);
 /// How many runs are read at once.
 const READS: usize = 8;
 /// Pause after a failure.
@@ -79,12 +82,28 @@ struct Known {
     unattended: Option<Instant>,
     /// Since when nothing of it lives, and how it ended can't be read.
     stuck: Option<Instant>,
+    /// Since when its program may have been running.
+    started: Option<Instant>,
+    /// Since when the order to end it stands.
+    ordered: Option<Instant>,
 }
 
 impl Known {
     /// Whether something may still change by itself, or be looked at that could not be.
     fn is_live(&self) -> bool {
         !matches!(self.contents.stand(), Stand::Over | Stand::Lost) || !self.contents.unread.is_empty()
+    }
+
+    /// Whether its shim has not ended it in time, and for which reason it should have. Counted from when
+    /// this process saw the start or the order, so that no clock that jumps ends anything.
+    fn overdue(&self) -> Option<ExitReason> {
+        let run = self.contents.run.there()?;
+        let patience = run.execution.termination_grace + SLACK;
+        if self.ordered.is_some_and(|since| since.elapsed() > patience) {
+            return Some(ExitReason::Error);
+        }
+        let timeout = run.execution.run_timeout.saturating_add(patience);
+        self.started.is_some_and(|since| since.elapsed() > timeout).then_some(ExitReason::DeadlineExceeded)
     }
 
     /// Whether nothing more is to be done, nor to be found out.
@@ -254,7 +273,15 @@ impl Watcher<'_> {
         }
         let is_stuck = contents.unknown().is_some() && contents.is_idle() && !contents.released.is_there();
         let stuck = is_stuck.then(|| before.and_then(|known| known.stuck).unwrap_or_else(Instant::now));
-        let known = Known { contents: Arc::clone(&contents), reported: true, unattended, stuck };
+        let lives = matches!(contents.stand(), Stand::Starting | Stand::Running | Stand::Unknown);
+        let since = |is_so: bool, before: Option<Instant>| is_so.then(|| before.unwrap_or_else(Instant::now));
+        let started = since(lives && !contents.started.is_gone(), before.and_then(|known| known.started));
+        let ordered = since(lives && contents.ordered, before.and_then(|known| known.ordered));
+        let known = Known { contents: Arc::clone(&contents), reported: true, unattended, stuck, started, ordered };
+        if let Some(reason) = known.overdue() {
+            let (local, contents) = (Arc::clone(self.local), Arc::clone(&contents));
+            blocking("ending what its shim does not end", move || local.enforce(&contents, reason)).await?;
+        }
         if known.is_settled() {
             self.unlisten(&name);
         }

@@ -225,7 +225,7 @@ impl Child {
             None => signal(self.pid, Signal::TERM),
             // The sandbox itself would die of it and take the program along without any grace, and
             // its process 1 is immune; the program is the first child of that.
-            Some(sandbox) => match sandbox.status().init.map(|init| children_of(&self.sys, init)) {
+            Some(sandbox) => match sandbox.status().init.map(|init| self.sys.children_of(init)) {
                 Some(Err(_)) => return false,
                 Some(Ok(children)) if !children.is_empty() => signal(children.first().copied(), Signal::TERM),
                 Some(Ok(_)) | None => self.kill(),
@@ -299,7 +299,7 @@ fn parse_status(text: &[u8]) -> SandboxStatus {
 pub(super) async fn end_leftovers(sys: &Sys) {
     let until = Instant::now() + REAP;
     loop {
-        let children = children_of(sys, rustix::process::getpid());
+        let children = sys.children_of(rustix::process::getpid());
         if children.as_ref().is_ok_and(Vec::is_empty) || Instant::now() > until {
             return;
         }
@@ -310,33 +310,6 @@ pub(super) async fn end_leftovers(sys: &Sys) {
         }
         sleep(Duration::from_millis(1)).await;
     }
-}
-
-/// The children of a process, the eldest first.
-fn children_of(sys: &Sys, parent: Pid) -> io::Result<Vec<Pid>> {
-    sys.call("open")?;
-    let parent = parent.as_raw_nonzero().get();
-    let listed = procfs::process::Process::new(parent)
-        .and_then(|process| process.task_main_thread())
-        .and_then(|thread| thread.children());
-    let pids: Vec<i32> = match listed {
-        Ok(pids) => pids.into_iter().filter_map(|pid| i32::try_from(pid).ok()).collect(),
-        // A kernel without CONFIG_PROC_CHILDREN; or the process is gone, which the list of all says, too.
-        Err(_) => {
-            let all = procfs::process::all_processes().map_err(io::Error::other)?;
-            let mut children = Vec::new();
-            for process in all {
-                match process.and_then(|process| process.stat()) {
-                    Ok(stat) if stat.ppid == parent => children.push(stat),
-                    Ok(_) | Err(procfs::ProcError::NotFound(_) | procfs::ProcError::PermissionDenied(_)) => {}
-                    Err(error) => return Err(io::Error::other(error)),
-                }
-            }
-            children.sort_by_key(|stat| stat.starttime);
-            children.into_iter().map(|stat| stat.pid).collect()
-        }
-    };
-    Ok(pids.into_iter().filter_map(Pid::from_raw).collect())
 }
 
 #[cfg(test)]

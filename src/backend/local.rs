@@ -31,6 +31,7 @@ mod launch;
 mod logs;
 mod metrics;
 mod program;
+mod retention;
 mod sandbox;
 mod sight;
 mod watch;
@@ -40,6 +41,7 @@ use facts::{Contents, Stand};
 use inotify::Bell;
 use launch::{Launcher, find_program};
 pub use metrics::LocalMetrics;
+use retention::{Clock, add};
 use sandbox::{NoSandbox, Sandbox};
 
 /// `$PATH` of runs, unless it is configured.
@@ -107,7 +109,16 @@ pub(crate) async fn open_with(config: LocalConfig, metrics: LocalMetrics, sys: S
     let launcher = Launcher { executable, path: config.path, state, sandbox, volumes: config.volumes };
     let node = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let (seen, slow) = Default::default();
-    let local = Arc::new(Local { store, launcher, bell, node, seen, slow, metrics });
+    let (store, clock) = blocking("reading the clock of retention", move || {
+        let clock = store.retention_clock();
+        // From the first run on there is a mark to go on from.
+        let marked = clock.mark(store.sys());
+        marked
+            .map_err(|source| BackendError::Io { what: "noting the time in the state directory".to_owned(), source })?;
+        Ok((store, clock))
+    })
+    .await?;
+    let local = Arc::new(Local { store, launcher, bell, node, seen, slow, metrics, clock });
     let runs = Arc::new(Handle(Arc::clone(&local)));
     Ok(Backend { capabilities, runs, logs: Arc::new(Handle(local)), reviews: None })
 }
@@ -151,6 +162,8 @@ struct Local {
     /// Runs whose directories are being read for longer than they may take.
     slow: Mutex<HashSet<RunName>>,
     metrics: LocalMetrics,
+    /// What retention goes by.
+    clock: Clock,
 }
 
 #[derive(Debug)]
@@ -297,9 +310,7 @@ impl Local {
             Action::StoreResult { json } => self.store.replace(name, rundir::STORED_RESULT, json.as_bytes()),
             Action::WriteRecord(record) => self.store.publish(name, rundir::RECORD, &record),
             Action::Release { retention, .. } => {
-                let now = Timestamp::now();
-                let expire_time = now.checked_add(retention).unwrap_or(Timestamp::MAX);
-                self.publish(name, rundir::RELEASED, contents.released.unknown(), &Released { expire_time })
+                self.publish(name, rundir::RELEASED, contents.released.unknown(), &self.released(retention))
             }
             Action::Delete => {
                 self.end_by_force(&contents);
@@ -404,8 +415,12 @@ impl Local {
     /// Starts the retention of a run of which nothing lives, and whose end can't be read.
     fn let_go(&self, contents: &Contents) -> Result<(), BackendError> {
         let retention = contents.submission().effective.retention;
-        let expire_time = Timestamp::now().checked_add(retention).unwrap_or(Timestamp::MAX);
-        self.publish(&contents.name, rundir::RELEASED, contents.released.unknown(), &Released { expire_time })
+        self.publish(&contents.name, rundir::RELEASED, contents.released.unknown(), &self.released(retention))
+    }
+
+    /// That a run is kept for so long from now.
+    fn released(&self, retention: Duration) -> Released {
+        Released { expire_time: add(Timestamp::now(), retention), kept_until: add(self.clock.now(), retention) }
     }
 
     fn remove(&self, name: &RunName) -> Result<(), BackendError> {

@@ -208,8 +208,10 @@ pub enum ExitReason {
 /// That nothing more is to be done for the run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Released {
-    /// When the directory may go.
+    /// When the directory may go, by the wall clock as it was then. It does not go before.
     pub expire_time: Timestamp,
+    /// The same by the clock of retention, which has to have come there, too.
+    pub kept_until: Timestamp,
 }
 
 mod base64 {

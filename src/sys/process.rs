@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use procfs::process::Stat;
@@ -179,8 +180,23 @@ impl Sys {
         }
     }
 
+    /// How long the machine has been running.
+    ///
+    /// # Errors
+    /// The kernel did not say.
+    pub fn uptime(&self) -> io::Result<Duration> {
+        self.call("open")?;
+        let text = std::fs::read_to_string("/proc/uptime")?;
+        let seconds = text.split_whitespace().next().and_then(|seconds| seconds.parse::<f64>().ok());
+        let uptime = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        uptime.ok_or_else(|| io::Error::other("/proc/uptime can't be read"))
+    }
+
     /// Identity of this boot. A failure is not remembered.
-    fn boot_id(&self) -> io::Result<&str> {
+    ///
+    /// # Errors
+    /// The kernel did not say.
+    pub fn boot_id(&self) -> io::Result<&str> {
         if let Some(known) = self.boot_id.get() {
             return Ok(known);
         }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::future::join_all;
 use longshore::backend::local::{self, DEFAULT_PATH, LocalConfig, LocalMetrics};
-use longshore::backend::{Backend, Created, Launch, LogItem, LogOptions, LogSource};
+use longshore::backend::{Backend, BackendError, Created, Launch, LogItem, LogOptions, LogSource};
 use longshore::domain::facts::{AttemptPhase, FactsEvent, MainFacts, RunFacts};
 use longshore::domain::name::NamespaceName;
 use longshore::domain::plan::Action;
@@ -25,15 +25,35 @@ async fn open(root: &Path, sandbox: bool) -> Backend {
 }
 
 /// A backend that can start no shim: what it creates is as a crash just after the creation leaves it.
-async fn open_without_shims(root: &Path) -> Backend {
-    open_with(root, "/no/such/longshore", false).await
+async fn subject_without_shims() -> (Subject, PathBuf) {
+    let (subject, root) = subject(false).await;
+    let Subject { backend, namespace, suffix, program, _guard } = subject;
+    drop(backend);
+    let backend = open_with(&root, "/no/such/longshore", false).await;
+    (Subject { backend, namespace, suffix, program, _guard }, root)
+}
+
+/// The same directory with a backend that works.
+async fn reopened(subject: Subject, root: &Path) -> Subject {
+    let Subject { backend, namespace, suffix, program, _guard } = subject;
+    drop(backend);
+    Subject { backend: open(root, false).await, namespace, suffix, program, _guard }
 }
 
 async fn open_with(root: &Path, executable: &str, sandbox: bool) -> Backend {
     let path = format!("{DEFAULT_PATH}:{}", std::env::var("PATH").unwrap_or_default());
     let executable = PathBuf::from(executable);
     let config = LocalConfig { root: root.to_owned(), executable, path, volumes: BTreeMap::new(), sandbox };
-    local::open(config, LocalMetrics::default()).await.unwrap()
+    // What served the directory before may not have ended yet.
+    for _ in 0..3000 {
+        match local::open(config.clone(), LocalMetrics::default()).await {
+            Err(BackendError::Rejected { message, .. }) if message.contains("another daemon") => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            opened => return opened.unwrap(),
+        }
+    }
+    panic!("the directory stays locked")
 }
 
 async fn subject(sandbox: bool) -> (Subject, PathBuf) {
@@ -133,7 +153,7 @@ async fn a_restart_sees_the_same_and_runs_go_on() {
     subject.create(&launch).await;
     let running = watch.until(&launch.name, "running", is_running).await;
     drop(watch);
-    let second = Subject { backend: open(&root, false).await, _guard: Box::new(()), ..subject };
+    let second = reopened(subject, &root).await;
     let mut watch = second.watch();
     let FactsEvent::Upsert(adopted) = watch.next().await else { panic!("nothing was told") };
     assert_eq!(*adopted, running);
@@ -145,27 +165,28 @@ async fn a_restart_sees_the_same_and_runs_go_on() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_was_never_attended_is_adopted_and_runs_once() {
-    let (subject, root) = subject(false).await;
-    let dead = open_without_shims(&root).await;
-    let launch = subject.launch("orphan", "echo ran");
-    let Created::New(facts) = dead.runs.create(&launch).await.unwrap() else { panic!("not new") };
+    let (dead, root) = subject_without_shims().await;
+    let launch = dead.launch("orphan", "echo ran");
+    let Created::New(facts) = dead.backend.runs.create(&launch).await.unwrap() else { panic!("not new") };
     assert_eq!(facts.last_attempt().unwrap().phase, AttemptPhase::Pending);
-    // Two daemons adopt it.
-    let mut other = open(&root, false).await.runs.watch();
+    let subject = reopened(dead, &root).await;
+    // Two look at it.
+    let mut other = subject.watch();
     let mut watch = subject.watch();
     let over = watch.until(&launch.name, "over", is_over).await;
     assert_eq!(subject.output(&over).await, "ran\n");
-    assert!(other.next().await.is_some());
+    other.until(&launch.name, "over", is_over).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_is_ended_before_it_is_attended_never_runs() {
-    let (subject, root) = subject(false).await;
-    let dead = open_without_shims(&root).await;
-    let launch = subject.launch("early", "echo ran");
-    let Created::New(facts) = dead.runs.create(&launch).await.unwrap() else { panic!("not new") };
-    dead.runs.act(&facts.name, &facts.uid, &Action::WriteStop(stop("me"))).await.unwrap();
-    dead.runs.act(&facts.name, &facts.uid, &Action::EndUnstarted { attempt: 1 }).await.unwrap();
+    let (dead, root) = subject_without_shims().await;
+    let launch = dead.launch("early", "echo ran");
+    let runs = &dead.backend.runs;
+    let Created::New(facts) = runs.create(&launch).await.unwrap() else { panic!("not new") };
+    runs.act(&facts.name, &facts.uid, &Action::WriteStop(stop("me"))).await.unwrap();
+    runs.act(&facts.name, &facts.uid, &Action::EndUnstarted { attempt: 1 }).await.unwrap();
+    let subject = reopened(dead, &root).await;
     let mut watch = subject.watch();
     let over = watch.until(&launch.name, "over", is_over).await;
     let attempt = over.last_attempt().unwrap();
@@ -222,8 +243,8 @@ async fn after_a_break_everything_is_told_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_many_that_create_a_run_at_once_one_does_and_the_others_find_it() {
-    let (subject, root) = subject(false).await;
-    let backend = open_without_shims(&root).await;
+    let (subject, _root) = subject_without_shims().await;
+    let backend = &subject.backend;
     // Often, since whoever looks must look just as it comes.
     for round in 0..200 {
         let launch = subject.launch(&format!("r{round}"), "exit 0");

@@ -1,5 +1,6 @@
 //! A daemon that is killed loses nothing.
 
+use longshore::domain::rundir;
 use longshore::proto::v1::{
     FailureClass, FailureReason, ListRunsRequest, ReadResultRequest, ResultMode, ResultScan, ResultState, RunSpec,
     RunState,
@@ -7,6 +8,7 @@ use longshore::proto::v1::{
 
 use crate::fixture::{Local, script};
 use crate::support::client::{DEFAULT, follow};
+use crate::support::daemon::longshore;
 use crate::support::logs::resumed;
 use crate::support::spec::{reporter, result_rule, seconds, sql};
 use crate::support::wait::until;
@@ -173,4 +175,50 @@ async fn a_result_whose_output_was_lost_is_unavailable() {
             assert_eq!((failure.failure_class(), failure.retryable), (FailureClass::Infra, true));
         }
     }
+}
+
+#[tokio::test]
+async fn a_second_daemon_on_the_same_directory_is_refused() {
+    let mut local = Local::start().await;
+    let client = local.client().await;
+    let name = client.submit(script("mark up; gate go")).await.name;
+    local.marked("up").await;
+    let state = local.directory(&name).ancestors().nth(2).expect("the state directory").to_owned();
+    let mut second = longshore(["serve", "--backend", "local", "--listen", "127.0.0.1:0", "--admin-listen", "off"]);
+    let refused = second.arg("--state-dir").arg(&state).output().await.expect("longshore serve");
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success());
+    assert!(said.contains("another daemon uses it (process ") && said.contains("--state-dir"), "{said}");
+    // Its lock goes with the process, however that ends; no shim has it.
+    local.daemon.kill().await;
+    local.daemon.revive().await;
+    local.open("go");
+    let client = local.client().await;
+    assert_eq!(client.wait_terminal(&name).await.state(), RunState::Succeeded);
+}
+
+#[tokio::test]
+async fn a_clock_that_jumped_forgets_no_key() {
+    let mut local = Local::start().await;
+    let client = local.client().await;
+    let spec = script("echo once");
+    let run = client.submit_as("key", spec.clone()).await.expect("SubmitRun").run.expect("the run");
+    client.wait_settled(&run.name).await;
+    let path = local.directory(&run.name).join(rundir::RELEASED);
+    let mut released: rundir::Released =
+        until("the release", async || serde_json::from_slice(&std::fs::read(&path).ok()?).ok()).await;
+    local.daemon.kill().await;
+    // As the wall shows it after a jump beyond the retention.
+    released.expire_time = jiff::Timestamp::UNIX_EPOCH;
+    std::fs::write(&path, serde_json::to_vec(&released).unwrap()).unwrap();
+    local.daemon.revive().await;
+    let client = local.client().await;
+    // Two sweeps later: another run has come and gone by its retention.
+    for id in ["first", "second"] {
+        let brief = RunSpec { retention: seconds(0), ..script("true") };
+        let brief = client.submit_as(id, brief).await.expect("SubmitRun").run.expect("the run").name;
+        until("the sweep", async || client.try_get(&brief).await.is_err().then_some(())).await;
+    }
+    let again = client.submit_as("key", spec).await.expect("SubmitRun");
+    assert_eq!((again.replayed, again.run.map(|run| run.uid)), (true, Some(run.uid)));
 }

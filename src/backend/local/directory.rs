@@ -2,7 +2,7 @@
 //! atomic: a file, and a run, is there whole or not at all.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::facts::{Contents, DirectoryId};
+use super::retention::Clock;
 use crate::backend::BackendError;
 use crate::domain::name::{NamespaceName, RunId, RunName};
 use crate::domain::rundir::{self, StoredRun};
@@ -21,6 +22,10 @@ use crate::sys::{Cause, Probe, Sys, Unknown};
 /// What a directory is called while it is being made, or removed.
 const STAGED: &str = ".new-";
 const REMOVED: &str = ".old-";
+/// Held (`flock`) by the daemon, with its process id in it.
+const DAEMON_LOCK: &str = ".lock";
+/// See [`super::retention`].
+const RETENTION_CLOCK: &str = ".retention";
 /// Age at which something half made can't be somebody's work in progress any more.
 const ABANDONED: Duration = Duration::from_secs(600);
 
@@ -30,6 +35,8 @@ pub(super) struct Store {
     root: PathBuf,
     /// Which directory that was when it was opened.
     root_inode: Option<(u64, u64)>,
+    /// Keeps other daemons out.
+    _lock: Option<File>,
     sys: Sys,
 }
 
@@ -58,12 +65,17 @@ impl Store {
         trusted(&sys, &root)?;
         let metadata = sys.look(&root).known();
         let metadata = metadata.map_err(|unknown| io_error("looking at", &root, unknown.into_error()))?;
-        Ok(Self { root_inode: metadata.map(|metadata| (metadata.dev(), metadata.ino())), root, sys })
+        let lock = Some(lock_root(&sys, &root)?);
+        Ok(Self { root_inode: metadata.map(|metadata| (metadata.dev(), metadata.ino())), root, _lock: lock, sys })
     }
 
     /// One that is only looked at.
     pub(super) fn existing(root: PathBuf) -> Self {
-        Self { root, root_inode: None, sys: Sys::default() }
+        Self { root, root_inode: None, _lock: None, sys: Sys::default() }
+    }
+
+    pub(super) fn retention_clock(&self) -> Clock {
+        Clock::open(&self.sys, &self.root.join(RETENTION_CLOCK))
     }
 
     pub(super) fn sys(&self) -> &Sys {
@@ -377,6 +389,26 @@ impl Store {
         let names = names.map_err(|unknown| io_error("reading", dir, unknown.into_error()))?.unwrap_or_default();
         Ok(names.into_iter().filter_map(|name| name.into_string().ok()).collect())
     }
+}
+
+/// Takes the state directory for this process: two daemons would start, stop and remove each other's runs.
+fn lock_root(sys: &Sys, root: &Path) -> Result<File, BackendError> {
+    let path = root.join(DAEMON_LOCK);
+    let failed = |source| io_error("locking", &path, source);
+    let Some(mut lock) = sys.lock(&path).map_err(failed)? else {
+        let holder = sys.read_head(&path, 32);
+        let holder = holder.there().and_then(|text| std::str::from_utf8(text).ok()?.trim().parse::<u32>().ok());
+        let process = holder.map(|pid| format!(" (process {pid})")).unwrap_or_default();
+        return Err(BackendError::Rejected {
+            what: "the state directory".to_owned(),
+            message: format!(
+                "another daemon uses it{process}; stop that one, or name another directory by --state-dir"
+            ),
+        });
+    };
+    // For people alone.
+    let _ = lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id()));
+    Ok(lock)
 }
 
 /// Whoever can write in a directory of ours can have us execute what they like.

@@ -462,7 +462,7 @@ pub(super) mod tests {
 
     #[test]
     fn release_starts_the_retention_clock() {
-        let released = Probe::There(Released { expire_time: at(9) });
+        let released = Probe::There(Released { expire_time: at(9), kept_until: at(9) });
         let facts = Contents { released, ..ended(ExitReason::Completed, 0) }.facts("here");
         assert_eq!((facts.released, facts.expire_time), (true, Some(at(9))));
     }

@@ -19,7 +19,7 @@ use super::{Local, blocking};
 use crate::backend::BackendError;
 use crate::domain::facts::FactsEvent;
 use crate::domain::name::{NamespaceName, RunId, RunName};
-use crate::domain::rundir::ExitReason;
+use crate::domain::rundir::{ExitReason, Released};
 
 /// How many events may wait for the consumer.
 const QUEUE: usize = 256;
@@ -348,13 +348,18 @@ impl Watcher<'_> {
     /// Removes runs whose time has come, and what was abandoned half made.
     async fn sweep(&self) -> Result<(), Stopped> {
         let now = Timestamp::now();
-        let expired = |known: &&Known| known.contents.released.there().is_some_and(|it| it.expire_time <= now);
+        let kept = self.local.clock.now();
+        let is_due = |released: &Released| released.expire_time <= now && released.kept_until <= kept;
+        let expired = |known: &&Known| known.contents.released.there().is_some_and(is_due);
         let names: Vec<RunName> =
             self.known.values().filter(expired).map(|known| known.contents.name.clone()).collect();
         let is_stuck = |known: &&Known| known.stuck.is_some_and(|since| since.elapsed() >= LET_GO_AFTER);
         let stuck: Vec<_> = self.known.values().filter(is_stuck).map(|known| Arc::clone(&known.contents)).collect();
         let local = Arc::clone(self.local);
         Ok(blocking("sweeping", move || {
+            if let Err(error) = local.clock.mark(local.store.sys()) {
+                tracing::debug!(%error, "the time can't be noted in the state directory");
+            }
             for contents in stuck {
                 if let Err(error) = local.let_go(&contents) {
                     tracing::debug!(run = %contents.name, %error, "a run that can't be read can't be let go of either");

@@ -1,0 +1,123 @@
+//! The clock that retention goes by. It begins with the time of the wall, as the state directory is made,
+//! and from then on advances only while the machine runs: `/proc/uptime` counts that, and no clock that
+//! somebody sets wrong, or that is wrong until the network is there, makes a run expire. The price: what
+//! the machine is off does not count.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::sys::{Probe, Sys};
+
+/// Where the clock stood, and when.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Mark {
+    time: Timestamp,
+    boot_id: String,
+    /// Since that boot.
+    uptime: Duration,
+}
+
+/// The clock.
+#[derive(Debug)]
+pub(super) struct Clock {
+    file: PathBuf,
+    /// What it showed as it was opened.
+    base: Timestamp,
+    opened: Instant,
+}
+
+impl Clock {
+    /// Goes on where the mark in `file` left it. Without a mark it begins anew: it never went faster than
+    /// the wall clock, so it is not behind then.
+    pub(super) fn open(sys: &Sys, file: &Path) -> Self {
+        let mark = match sys.read_json::<Mark>(file) {
+            Probe::There(mark) => Some(mark),
+            Probe::Gone => None,
+            Probe::Unknown(unknown) => {
+                tracing::warn!(%unknown, "the clock of retention begins anew");
+                None
+            }
+        };
+        let base = resumed(mark, present(sys), Timestamp::now());
+        Self { file: file.to_owned(), base, opened: Instant::now() }
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        add(self.base, self.opened.elapsed())
+    }
+
+    /// Notes where it stands. What passes after the last mark before the machine goes down does not count.
+    pub(super) fn mark(&self, sys: &Sys) -> std::io::Result<()> {
+        let Some((boot_id, uptime)) = present(sys) else { return Ok(()) };
+        let mark = Mark { time: self.now(), boot_id, uptime };
+        let staged = self.file.with_extension("new");
+        match sys.unlink(&staged) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        sys.write_new(&staged, &serde_json::to_vec(&mark)?, 0o600)?;
+        sys.rename(&staged, &self.file)
+    }
+}
+
+fn present(sys: &Sys) -> Option<(String, Duration)> {
+    Some((sys.boot_id().ok()?.to_owned(), sys.uptime().ok()?))
+}
+
+fn resumed(mark: Option<Mark>, present: Option<(String, Duration)>, wall: Timestamp) -> Timestamp {
+    match (mark, present) {
+        (None, _) => wall,
+        (Some(mark), Some((boot_id, uptime))) if boot_id == mark.boot_id => {
+            add(mark.time, uptime.saturating_sub(mark.uptime))
+        }
+        (Some(mark), _) => mark.time,
+    }
+}
+
+/// `time` and `passed`, or the end of time.
+pub(super) fn add(time: Timestamp, passed: Duration) -> Timestamp {
+    let passed = SignedDuration::try_from(passed).unwrap_or(SignedDuration::MAX);
+    time.checked_add(passed).unwrap_or(Timestamp::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    #[test]
+    fn no_jump_of_the_wall_clock_moves_it() {
+        let present = |boot: &str, uptime: u64| Some((boot.to_owned(), Duration::from_secs(uptime)));
+        let mark = || Some(Mark { time: at(1_000), boot_id: "a".to_owned(), uptime: Duration::from_secs(50) });
+        let days = 30 * 86_400;
+        for wall in [0, 1_000, 1_000 + days] {
+            assert_eq!(resumed(mark(), present("a", 50), at(wall)), at(1_000));
+            assert_eq!(resumed(mark(), present("a", 60), at(wall)), at(1_010));
+            assert_eq!(resumed(mark(), present("b", 10_000), at(wall)), at(1_000), "off, or booted since");
+            assert_eq!(resumed(mark(), None, at(wall)), at(1_000));
+            assert_eq!(resumed(None, present("a", 50), at(wall)), at(wall), "the first start");
+        }
+    }
+
+    #[test]
+    fn it_goes_on_after_a_restart() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join(".retention");
+        let sys = Sys::default();
+        let mark = Mark { time: at(1_000), boot_id: sys.boot_id().unwrap().to_owned(), uptime: sys.uptime().unwrap() };
+        std::fs::write(&file, serde_json::to_vec(&mark).unwrap()).unwrap();
+        let clock = Clock::open(&sys, &file);
+        assert!(clock.now() >= at(1_000) && clock.now() < at(100_000));
+        clock.mark(&sys).unwrap();
+        clock.mark(&sys).unwrap();
+        let before = clock.now();
+        let second = Clock::open(&sys, &file);
+        assert!(second.now().duration_since(before).as_secs().abs() < 10_000 && second.now() < at(100_000));
+    }
+}

@@ -369,7 +369,7 @@ impl Local {
     fn end_by_force(&self, contents: &Contents) {
         let sys = self.store.sys();
         let shim = contents.shim.there().map(|shim| sys.signal(shim, Signal::KILL));
-        let child = contents.child.there().map(|child| sys.kill_group(child));
+        let child = contents.child.there().map(|child| sys.kill_group(&child.process));
         for unknown in [shim, child].iter().flatten().filter_map(Probe::unknown) {
             tracing::warn!(run = %contents.name, %unknown, "what is left of a run could not be ended");
         }
@@ -381,7 +381,7 @@ impl Local {
         let sys = self.store.sys();
         let Some(shim) = contents.shim.there() else { return Ok(()) };
         let child = contents.child.there();
-        let runs = child.is_some_and(|child| sys.look_at_process(child).is_there());
+        let runs = child.is_some_and(|child| sys.look_at_process(&child.process).is_there());
         if !runs && !sys.is_stopped(shim) {
             return Ok(());
         }

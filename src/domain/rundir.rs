@@ -32,7 +32,7 @@ pub const SHIM_ERRORS: &str = "shim.err";
 pub const SHIM: &str = "shim.json";
 /// [`Started`]; written before the program is started, so that it never starts twice.
 pub const STARTED: &str = "started";
-/// [`ProcessIdentity`] of the program (or of its sandbox).
+/// [`Child`].
 pub const CHILD: &str = "child.json";
 /// There once the program is to be ended.
 pub const END: &str = "end";
@@ -138,6 +138,16 @@ pub struct ProcessIdentity {
     pub boot_id: String,
     /// When it began, for people.
     pub time: Timestamp,
+}
+
+/// What the shim has started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Child {
+    /// The program, or its sandbox.
+    #[serde(flatten)]
+    pub process: ProcessIdentity,
+    /// Whether the program itself is executed: until then the run only starts, and may fail to.
+    pub executed: bool,
 }
 
 /// That the program was, or was about to be, started.

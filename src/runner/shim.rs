@@ -28,6 +28,8 @@ use output::Output;
 
 /// How often the order to end is looked for, if nobody knocks.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often it is looked whether the sandbox has executed its program.
+const GLANCE_EVERY: Duration = Duration::from_millis(5);
 /// How often a result is tried to be read.
 const RESULT_TRIES: u32 = 10;
 /// How long output is awaited once nothing of the run lives any more: only a process that was
@@ -197,15 +199,15 @@ async fn execute(dir: &Dir, run: &StoredRun, orders: &mut Orders) -> Result<Exit
             return Ok(Exit::not_started(Timestamp::now()));
         }
     };
-    let (ended, deadline_exceeded) = follow(dir, &mut child, &mut output, orders, run).await?;
+    let (ended, deadline_exceeded, executed) = follow(dir, &mut child, &mut output, orders, run).await?;
     let finished_at = Timestamp::now();
     child::end_leftovers(dir.sys()).await;
     let drained = timeout(DRAIN, output.run()).await.is_ok();
     let end = output.finish();
     let (exit_code, signal) = ended.code_and_signal();
     // What stands between us and the program (`setpriv`, `env`) ends so if it is not there.
-    let blamed = fault.is_some() && matches!(exit_code, 126 | 127);
-    if blamed || matches!(ended, Ended::NotExecuted) {
+    let blamed = fault.is_some() && matches!(exit_code, 126 | 127) || matches!(ended, Ended::NotExecuted);
+    if blamed && !executed {
         return Ok(start_error(started_at, why_not(&run.execution, end.error_head.trim()), Some(&end)));
     }
     let reason = match exit_code {
@@ -263,25 +265,30 @@ fn start_error(started_at: Timestamp, message: String, output: Option<&output::E
 }
 
 /// Passes output on until the program has ended; ends it when its time is up or when told to:
-/// SIGTERM, then SIGKILL after the grace. Tells how it ended, and whether its time was up before.
+/// SIGTERM, then SIGKILL after the grace. Answers how it ended, whether its time was up before, and whether
+/// it was reported to be executed.
 async fn follow(
     dir: &Dir,
     child: &mut Child,
     output: &mut Output,
     orders: &mut Orders,
     run: &StoredRun,
-) -> Result<(Ended, bool), ShimError> {
+) -> Result<(Ended, bool, bool), ShimError> {
     let execution = &run.execution;
     let deadline = Instant::now() + execution.run_timeout;
     let (mut ending, mut deadline_exceeded, mut output_ended) = (false, false, false);
     let mut kill_at = None;
     // By its name the daemon ends the program should this process be killed, and knows that it runs.
-    let (mut named, mut asked, mut again) = (name(dir, child), true, Instant::now() + LOOK_EVERY);
+    let begun = Instant::now();
+    let is_executed = |child: &mut Child| child.is_executed(execution, begun.elapsed());
+    let mut executed = is_executed(child);
+    let mut named = name(dir, child, executed);
+    let (mut asked, mut again, mut glance) = (true, begun + LOOK_EVERY, begun + GLANCE_EVERY);
     loop {
         tokio::select! {
             ended = child.wait() => {
                 let ended = ended.map_err(|source| ShimError::System { what: "waiting for the program", source })?;
-                return Ok((ended, deadline_exceeded));
+                return Ok((ended, deadline_exceeded, named == Some(true)));
             }
             () = output.run(), if !output_ended => output_ended = true,
             () = sleep_until(deadline), if !ending => (ending, deadline_exceeded) = (true, true),
@@ -291,9 +298,18 @@ async fn follow(
                 // Again and again: a fork may have escaped the first.
                 kill_at = Some(Instant::now() + LOOK_EVERY);
             }
-            () = sleep_until(again), if !named || !asked => {
+            () = sleep_until(glance), if !executed => {
+                glance = Instant::now() + GLANCE_EVERY;
+                executed = is_executed(child);
+                if executed {
+                    named = name(dir, child, true).or(named);
+                }
+            }
+            () = sleep_until(again), if named != Some(executed) || !asked => {
                 again = Instant::now() + LOOK_EVERY;
-                named = named || name(dir, child);
+                if named != Some(executed) {
+                    named = name(dir, child, executed).or(named);
+                }
                 asked = asked || child.terminate();
             }
         }
@@ -304,14 +320,14 @@ async fn follow(
     }
 }
 
-/// Writes down who the program is; whether that is done.
-fn name(dir: &Dir, child: &Child) -> bool {
-    match child.identity() {
-        Ok(Some(identity)) => dir.write_json(rundir::CHILD, &identity).map_err(|error| complain(&error)).is_ok(),
-        Ok(None) => true,
-        Err(error) => {
-            complain(&error);
-            false
-        }
-    }
+/// Writes down who the program is, and whether it is executed. Answers what stands there now; `None`: it
+/// is to be tried again.
+fn name(dir: &Dir, child: &Child, executed: bool) -> Option<bool> {
+    let written = match child.identity() {
+        Ok(Some(process)) => dir.write_json(rundir::CHILD, &rundir::Child { process, executed }),
+        // It is gone, and with it the need.
+        Ok(None) => Ok(()),
+        Err(source) => Err(ShimError::System { what: "looking at the program", source }),
+    };
+    written.map_err(|error| complain(&error)).ok().map(|()| executed)
 }

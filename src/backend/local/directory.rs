@@ -15,7 +15,7 @@ use super::facts::{Contents, DirectoryId};
 use super::retention::Clock;
 use crate::backend::BackendError;
 use crate::domain::name::{NamespaceName, RunId, RunName};
-use crate::domain::rundir::{self, StoredRun};
+use crate::domain::rundir::{self, Child, StoredRun};
 use crate::domain::spec::{DEFAULT_FILE_MODE, File as RunFile};
 use crate::sys::{Cause, Probe, Sys, Unknown};
 
@@ -216,7 +216,7 @@ impl Store {
         // that is seen dead can't write the exit afterwards.
         let started = self.mark(&dir.join(rundir::STARTED));
         let shim = sys.read_json(&dir.join(rundir::SHIM));
-        let child = sys.read_json(&dir.join(rundir::CHILD));
+        let child: Probe<Child> = sys.read_json(&dir.join(rundir::CHILD));
         let mut shim_alive = match &shim {
             Probe::There(identity) => sys.look_at_process(identity),
             Probe::Gone => Probe::Gone,
@@ -237,7 +237,7 @@ impl Store {
             };
             exit = sys.read_json(&dir.join(rundir::EXIT));
             child_alive = match &child {
-                Probe::There(identity) => sys.look_at_process(identity),
+                Probe::There(child) => sys.look_at_process(&child.process),
                 Probe::Gone => Probe::Gone,
                 Probe::Unknown(unknown) => Probe::Unknown(unknown.clone()),
             };

@@ -11,7 +11,7 @@ use crate::domain::facts::{
 use crate::domain::name::RunName;
 use crate::domain::record::Record;
 use crate::domain::run::{Evidence, StopIntent};
-use crate::domain::rundir::{Exit, ExitReason, ProcessIdentity, Released, Started, StoredRun};
+use crate::domain::rundir::{Child, Exit, ExitReason, ProcessIdentity, Released, Started, StoredRun};
 use crate::sys::{Cause, Probe, Unknown};
 
 /// What a run's directory holds, as far as it could be read.
@@ -31,8 +31,8 @@ pub(super) struct Contents {
     pub(super) shim_alive: Probe<()>,
     /// That the program was, or was about to be, started.
     pub(super) started: Probe<Started>,
-    /// The program, or its sandbox.
-    pub(super) child: Probe<ProcessIdentity>,
+    /// What was started.
+    pub(super) child: Probe<Child>,
     /// Whether that process lives; looked at only where the shim does not, and nothing is known of the end.
     pub(super) child_alive: Probe<()>,
     /// How it ended.
@@ -63,7 +63,7 @@ pub(super) struct DirectoryId {
 pub(super) enum Stand {
     /// A shim is to be started: there never was one, or it died before it started the program.
     Unattended,
-    /// A shim is about to start the program.
+    /// A shim is about to start the program, or does.
     Starting,
     /// The program runs.
     Running,
@@ -134,12 +134,22 @@ impl Contents {
     pub(super) fn stand(&self) -> Stand {
         match (&self.exit, &self.shim_alive) {
             (Probe::There(_), _) => Stand::Over,
-            (_, Probe::There(())) if self.has_started() => Stand::Running,
+            (_, Probe::There(())) if self.is_executed() => Stand::Running,
             (_, Probe::There(())) => Stand::Starting,
             (Probe::Gone, Probe::Gone) if self.has_started() => Stand::Lost,
             // Without its spec nothing can be started.
             (Probe::Gone, Probe::Gone) if self.started.is_gone() && self.run.is_there() => Stand::Unattended,
             _ => Stand::Unknown,
+        }
+    }
+
+    /// Whether the program is executed, or may be.
+    fn is_executed(&self) -> bool {
+        match &self.child {
+            Probe::There(child) => child.executed,
+            Probe::Gone => false,
+            // There is one.
+            Probe::Unknown(_) => self.has_started(),
         }
     }
 
@@ -410,7 +420,19 @@ pub(super) mod tests {
     }
 
     fn started(alive: bool) -> Contents {
-        Contents { started: Probe::There(Started { time: at(3) }), ..attended(alive) }
+        let process = ProcessIdentity { pid: 8, start_time: 2, boot_id: "b".to_owned(), time: at(3) };
+        let child = Probe::There(Child { process, executed: true });
+        Contents { started: Probe::There(Started { time: at(3) }), child, ..attended(alive) }
+    }
+
+    fn not_executed() -> Probe<Child> {
+        let Probe::There(child) = started(true).child else { panic!("it has a child") };
+        Probe::There(Child { executed: false, ..child })
+    }
+
+    /// Its program is being started.
+    fn starting(child: Probe<Child>) -> Contents {
+        Contents { child, ..started(true) }
     }
 
     fn ended(reason: ExitReason, exit_code: i32) -> Contents {
@@ -425,6 +447,9 @@ pub(super) mod tests {
             (created(), Stand::Unattended, AttemptPhase::Pending, false),
             (attended(true), Stand::Starting, AttemptPhase::Pending, false),
             (attended(false), Stand::Unattended, AttemptPhase::Pending, false),
+            (starting(Probe::Gone), Stand::Starting, AttemptPhase::Pending, false),
+            (starting(not_executed()), Stand::Starting, AttemptPhase::Pending, false),
+            (starting(unknown(Cause::Shortage)), Stand::Running, AttemptPhase::Running, true),
             (started(true), Stand::Running, AttemptPhase::Running, true),
             (started(false), Stand::Lost, AttemptPhase::Gone, true),
             (ended(ExitReason::Completed, 0), Stand::Over, AttemptPhase::Succeeded, true),

@@ -130,13 +130,7 @@ fn merge(known: &AttemptFacts, seen: AttemptFacts) -> AttemptFacts {
             ..known.clone()
         };
     }
-    // A process is reported to run a moment before its program is executed; that it was not
-    // executed corrects this. A kubelet says nothing of the kind of a container that has run.
-    let is_process = known.pod.is_none() && seen.pod.is_none();
-    let main = match (&known.main, seen.main) {
-        (MainFacts::Running { .. }, ended @ MainFacts::Terminated(_)) if is_process && !ended.started() => ended,
-        (known, seen) => later_main(known, seen),
-    };
+    let main = later_main(&known.main, seen.main);
     let ended = matches!(main, MainFacts::Terminated(_));
     AttemptFacts {
         number: seen.number,

@@ -8,6 +8,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
+use procfs::process::StatFlags;
 use rustix::io::Errno;
 use rustix::process::{Gid, Pid, Signal, Uid, WaitOptions};
 use tokio::net::unix::pipe::Receiver;
@@ -16,10 +17,15 @@ use tokio::time::{Instant, sleep};
 use super::files::Dir;
 use super::output::Output;
 use crate::domain::rundir::{self, Execution, ProcessIdentity};
-use crate::sys::{Sys, Unknown};
+use crate::sys::{Probe, Sys, Unknown};
 
 /// How long what the program left behind is waited for after SIGKILL.
 const REAP: Duration = Duration::from_secs(2);
+
+/// A process that has lived so long executes its program.
+const SURELY: Duration = Duration::from_secs(1);
+/// What gives up the rights of root inside the sandbox, and then executes the program.
+const SETPRIV: &str = "setpriv";
 
 /// The program, or the sandbox around it.
 pub(super) struct Child {
@@ -205,6 +211,26 @@ impl Child {
             Err(error) if Errno::from_io_error(&error) == Some(Errno::SRCH) => Ok(None),
             identity => identity.map(Some),
         }
+    }
+
+    /// Whether the program itself is executed, `age` after the start: not a sandbox on the way to it, nor
+    /// what gives up the rights of root, nor, if something was found wrong with it, what is about to find
+    /// that, too. What can't be looked at is so after [`SURELY`].
+    pub(super) fn is_executed(&mut self, execution: &Execution, age: Duration) -> bool {
+        if age >= SURELY {
+            return true;
+        }
+        if execution.fault.is_some() {
+            return false;
+        }
+        let Some(sandbox) = &mut self.sandbox else { return true };
+        let children = sandbox.status().init.and_then(|init| self.sys.children_of(init).ok());
+        let program = children.and_then(|children| children.first().copied());
+        let stat = program.map(|program| self.sys.stat(program.as_raw_nonzero().get()));
+        stat.as_ref().and_then(Probe::there).is_some_and(|stat| {
+            let forked = StatFlags::from_bits_truncate(stat.flags).contains(StatFlags::PF_FORKNOEXEC);
+            !forked && !(execution.owner.is_some() && stat.comm == SETPRIV)
+        })
     }
 
     /// Waits until it has ended. Safe to cancel.

@@ -18,7 +18,7 @@ use crate::domain::facts::{FactsEvent, RunFacts};
 use crate::domain::name::RunName;
 use crate::domain::plan::Action;
 use crate::domain::profile::{Capabilities, Volume};
-use crate::domain::rundir::{self, Exit, ExitReason, Released};
+use crate::domain::rundir::{self, Exit, ExitReason, ProcessIdentity, Released};
 use crate::domain::spec::NetworkMode;
 use crate::runtime;
 use crate::sys::{Cause, Probe, Sys, Unknown};
@@ -26,6 +26,8 @@ use crate::sys::{Cause, Probe, Sys, Unknown};
 mod directory;
 pub mod doctor;
 mod facts;
+#[cfg(test)]
+mod faults;
 mod inotify;
 mod launch;
 mod logs;
@@ -77,11 +79,17 @@ pub struct LocalConfig {
 /// If the state directory can't be made, a path is not absolute or not UTF-8, or it can't be found out
 /// whether runs can be isolated.
 pub async fn open(config: LocalConfig, metrics: LocalMetrics) -> Result<Backend, BackendError> {
-    open_with(config, metrics, Sys::default()).await
+    let (local, capabilities) = open_local(config, metrics, Sys::default()).await?;
+    let runs = Arc::new(Handle(Arc::clone(&local)));
+    Ok(Backend { capabilities: Arc::new(capabilities), runs, logs: Arc::new(Handle(local)), reviews: None })
 }
 
-/// The same with system calls that may be made to fail.
-pub(crate) async fn open_with(config: LocalConfig, metrics: LocalMetrics, sys: Sys) -> Result<Backend, BackendError> {
+/// What the roles share, with these system calls; and what it can do.
+async fn open_local(
+    config: LocalConfig,
+    metrics: LocalMetrics,
+    sys: Sys,
+) -> Result<(Arc<Local>, Capabilities), BackendError> {
     let utf8 = |path: &PathBuf| {
         let text = path.to_str().filter(|_| path.is_absolute()).map(str::to_owned);
         text.ok_or_else(|| BackendError::Rejected {
@@ -104,11 +112,11 @@ pub(crate) async fn open_with(config: LocalConfig, metrics: LocalMetrics, sys: S
             }
         },
     };
-    let capabilities = Arc::new(capabilities(sandbox.is_some(), reason));
+    let capabilities = capabilities(sandbox.is_some(), reason);
     let bell = Bell::hang().map_err(|error| tracing::warn!(%error, "no inotify: output is polled")).ok();
     let launcher = Launcher { executable, path: config.path, state, sandbox, volumes: config.volumes };
     let node = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let (seen, slow) = Default::default();
+    let (seen, slow, ending) = Default::default();
     let (store, clock) = blocking("reading the clock of retention", move || {
         let clock = store.retention_clock();
         // From the first run on there is a mark to go on from.
@@ -118,9 +126,8 @@ pub(crate) async fn open_with(config: LocalConfig, metrics: LocalMetrics, sys: S
         Ok((store, clock))
     })
     .await?;
-    let local = Arc::new(Local { store, launcher, bell, node, seen, slow, metrics, clock });
-    let runs = Arc::new(Handle(Arc::clone(&local)));
-    Ok(Backend { capabilities, runs, logs: Arc::new(Handle(local)), reviews: None })
+    let local = Arc::new(Local { store, launcher, bell, node, seen, slow, ending, metrics, clock });
+    Ok((local, capabilities))
 }
 
 fn capabilities(sandboxed: bool, reason: Option<String>) -> Capabilities {
@@ -161,6 +168,8 @@ struct Local {
     seen: Mutex<HashMap<RunName, Arc<Contents>>>,
     /// Runs whose directories are being read for longer than they may take.
     slow: Mutex<HashSet<RunName>>,
+    /// Runs that this process is ending with their shims. They are not lost.
+    ending: Mutex<HashSet<RunName>>,
     metrics: LocalMetrics,
     /// What retention goes by.
     clock: Clock,
@@ -184,12 +193,18 @@ impl Local {
                 message: "nothing in the state directory may have the name of a run but runs".to_owned(),
             }),
             Probe::There(Found::Run(contents)) => {
-                let before = seen.get(name);
-                let contents =
-                    before.map_or_else(|| (*contents).clone(), |before| contents.clone().filled_from(before));
+                let mut contents = *contents;
+                if let Some(before) = seen.get(name) {
+                    contents = contents.filled_from(before);
+                }
                 // Short of files as it begins, this process can't know even whose directory it is.
                 if let Some(unknown) = contents.run.unknown().filter(|unknown| unknown.kind == Cause::Shortage) {
                     return Err(unknown_error(name, unknown));
+                }
+                if contents.stand() == Stand::Lost && lock(&self.ending).contains(name) {
+                    let why = "it is being ended, with the process that supervised it".to_owned();
+                    let unknown = Unknown { what: "the run".to_owned(), why, kind: Cause::Refused };
+                    contents.shim_alive = Probe::Unknown(unknown);
                 }
                 let contents = Arc::new(contents);
                 // What was not read adds nothing to what is known of the past.
@@ -382,9 +397,21 @@ impl Local {
         let Some(shim) = contents.shim.there() else { return Ok(()) };
         let child = contents.child.there();
         let runs = child.is_some_and(|child| sys.look_at_process(&child.process).is_there());
-        if !runs && !sys.is_stopped(shim) {
+        if !runs && !sys.is_stopped(shim) || !lock(&self.ending).insert(contents.name.clone()) {
             return Ok(());
         }
+        let ended = self.end_with_shim(contents, shim, reason);
+        lock(&self.ending).remove(&contents.name);
+        ended
+    }
+
+    fn end_with_shim(
+        &self,
+        contents: &Contents,
+        shim: &ProcessIdentity,
+        reason: ExitReason,
+    ) -> Result<(), BackendError> {
+        let sys = self.store.sys();
         tracing::warn!(run = %contents.name, "its shim has not ended the run in time; it is ended with its shim");
         for _ in 0..TRIES {
             match sys.kill_descendants(shim) {

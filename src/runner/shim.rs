@@ -331,3 +331,29 @@ fn name(dir: &Dir, child: &Child, executed: bool) -> Option<bool> {
     };
     written.map_err(|error| complain(&error)).ok().map(|()| executed)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use rustix::io::Errno;
+
+    use super::*;
+    use crate::sys::fault::Faults;
+
+    /// Not a test by itself: those of the local backend's failing calls execute it as their shim. What fails
+    /// is the number of a call and an error; how many calls there were is written beside the directory.
+    #[test]
+    #[ignore = "it is the shim of other tests"]
+    fn as_shim() {
+        let Some(dir) = std::env::var_os("LONGSHORE_TEST_SHIM").map(PathBuf::from) else { return };
+        let faults = Arc::new(Faults::default());
+        if let Ok(plan) = std::env::var("LONGSHORE_TEST_FAULT") {
+            let (nth, errno) = plan.trim().split_once(' ').unwrap();
+            let nth = nth.parse().unwrap();
+            faults.arm(nth..=nth, Errno::from_raw_os_error(errno.parse().unwrap()));
+        }
+        let _ = shim_with(&dir, Sys::with_faults(Arc::clone(&faults)));
+        std::fs::write(dir.with_extension("calls"), faults.calls().to_string()).unwrap();
+    }
+}

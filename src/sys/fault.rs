@@ -5,52 +5,57 @@
 //! of the calls: it lets the first fail, the second, and so on, until none is left.
 
 use std::io;
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::io::Errno;
 
-/// Which call fails, and how.
-#[derive(Debug)]
+/// Which calls fail, and how.
+#[derive(Debug, Default)]
 pub(crate) struct Faults {
     calls: AtomicU64,
     plan: Mutex<Plan>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Plan {
-    first: u64,
-    last: u64,
-    errno: Errno,
+    armed: Option<(RangeInclusive<u64>, Errno)>,
     fired: Option<&'static str>,
 }
 
 impl Faults {
-    /// Call number `nth`, from 0, fails.
-    pub(crate) fn once(nth: u64, errno: Errno) -> Self {
-        Self::between(nth, nth, errno)
+    /// Calls of these numbers fail, counted from 0 and from now on.
+    pub(crate) fn arm(&self, numbers: RangeInclusive<u64>, errno: Errno) {
+        let mut plan = self.plan();
+        self.calls.store(0, Ordering::SeqCst);
+        *plan = Plan { armed: Some((numbers, errno)), fired: None };
     }
 
-    fn between(first: u64, last: u64, errno: Errno) -> Self {
-        Self { calls: AtomicU64::new(0), plan: Mutex::new(Plan { first, last, errno, fired: None }) }
+    /// None fails any more. Answers the name of the last that did.
+    pub(crate) fn disarm(&self) -> Option<&'static str> {
+        std::mem::take(&mut *self.plan()).fired
     }
 
-    /// The name of a call that failed.
-    pub(crate) fn fired(&self) -> Option<&'static str> {
-        self.plan().fired
+    /// How many calls there were, since calls were made to fail.
+    pub(crate) fn calls(&self) -> u64 {
+        self.calls.load(Ordering::SeqCst)
     }
 
     pub(super) fn call(&self, name: &'static str) -> io::Result<()> {
-        let number = self.calls.fetch_add(1, Ordering::SeqCst);
         let mut plan = self.plan();
-        if (plan.first..=plan.last).contains(&number) {
+        let number = self.calls.fetch_add(1, Ordering::SeqCst);
+        if let Some((numbers, errno)) = &plan.armed
+            && numbers.contains(&number)
+        {
+            let errno = *errno;
             plan.fired = Some(name);
-            return Err(plan.errno.into());
+            return Err(errno.into());
         }
         Ok(())
     }
 
-    fn plan(&self) -> std::sync::MutexGuard<'_, Plan> {
+    fn plan(&self) -> MutexGuard<'_, Plan> {
         self.plan.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -265,13 +265,14 @@ mod tests {
         for errno in [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::ACCESS, Errno::IO] {
             // Each call in turn, that of the boot's identity among them.
             for nth in 0.. {
-                let faults = Arc::new(Faults::once(nth, errno));
+                let faults = Arc::new(Faults::default());
+                faults.arm(nth..=nth, errno);
                 let sys = Sys::with_faults(Arc::clone(&faults));
                 let (looked, killed) = (sys.look_at_process(&identity), sys.signal(&identity, Signal::CONT));
                 let group = sys.kill_group(&ProcessIdentity { pid: identity.pid, start_time: 0, ..identity.clone() });
                 assert!(!looked.is_gone() && !killed.is_gone(), "{errno} {nth}: {looked:?} {killed:?}");
                 assert!(!group.is_there(), "{errno} {nth}");
-                if faults.fired().is_none() {
+                if faults.disarm().is_none() {
                     break;
                 }
                 // A failure is not remembered: the next look has the answer.

@@ -183,7 +183,7 @@ async fn a_second_daemon_on_the_same_directory_is_refused() {
     let client = local.client().await;
     let name = client.submit(script("mark up; gate go")).await.name;
     local.marked("up").await;
-    let state = local.directory(&name).ancestors().nth(2).expect("the state directory").to_owned();
+    let state = local.run_dir(&name).ancestors().nth(2).expect("the state directory").to_owned();
     let mut second = longshore(["serve", "--backend", "local", "--listen", "127.0.0.1:0", "--admin-listen", "off"]);
     let refused = second.arg("--state-dir").arg(&state).output().await.expect("longshore serve");
     let said = String::from_utf8_lossy(&refused.stderr);
@@ -204,7 +204,7 @@ async fn a_clock_that_jumped_forgets_no_key() {
     let spec = script("echo once");
     let run = client.submit_as("key", spec.clone()).await.expect("SubmitRun").run.expect("the run");
     client.wait_settled(&run.name).await;
-    let path = local.directory(&run.name).join(rundir::RELEASED);
+    let path = local.run_dir(&run.name).join(rundir::RELEASED);
     let mut released: rundir::Released =
         until("the release", async || serde_json::from_slice(&std::fs::read(&path).ok()?).ok()).await;
     local.daemon.kill().await;
@@ -215,7 +215,7 @@ async fn a_clock_that_jumped_forgets_no_key() {
     let client = local.client().await;
     // Two sweeps later: another run has come and gone by its retention.
     for id in ["first", "second"] {
-        let brief = RunSpec { retention: seconds(0), ..script("true") };
+        let brief = RunSpec { retention: seconds(1), ..script("true") };
         let brief = client.submit_as(id, brief).await.expect("SubmitRun").run.expect("the run").name;
         until("the sweep", async || client.try_get(&brief).await.is_err().then_some(())).await;
     }

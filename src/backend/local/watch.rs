@@ -47,10 +47,31 @@ pub(super) fn watch(local: Arc<Local>) -> BoxStream<'static, FactsEvent> {
             if sender.send(FactsEvent::Broken(why)).await.is_err() {
                 return;
             }
+            if report_unknown(&local, &mut known, &sender).await.is_err() {
+                return;
+            }
             sleep(PAUSE).await;
         }
     });
     ReceiverStream::new(receiver).boxed()
+}
+
+/// While the watch is broken: reports what of live runs can't be looked at. All else waits for its end.
+async fn report_unknown(
+    local: &Arc<Local>,
+    known: &mut HashMap<RunName, Known>,
+    sender: &mpsc::Sender<FactsEvent>,
+) -> Result<(), Stopped> {
+    for (name, known) in known.iter_mut().filter(|(_, known)| known.is_live()) {
+        let Ok(Some(contents)) = local.read(name).await else { continue };
+        if contents.unread.is_empty() || contents == known.contents {
+            continue;
+        }
+        known.contents = contents;
+        let facts = known.contents.facts(&local.node);
+        sender.send(FactsEvent::Upsert(Box::new(facts))).await.map_err(|_| Stopped::Unheard)?;
+    }
+    Ok(())
 }
 
 /// Why a watch ended.
@@ -280,7 +301,14 @@ impl Watcher<'_> {
         let known = Known { contents: Arc::clone(&contents), reported: true, unattended, stuck, started, ordered };
         if let Some(reason) = known.overdue() {
             let (local, contents) = (Arc::clone(self.local), Arc::clone(&contents));
-            blocking("ending what its shim does not end", move || local.enforce(&contents, reason)).await?;
+            // It takes a while, in which the others are looked at.
+            super::task("local-enforcer", async move {
+                let name = contents.name.clone();
+                let ended = blocking("ending what its shim does not end", move || local.enforce(&contents, reason));
+                if let Err(error) = ended.await {
+                    tracing::warn!(run = %name, %error, "a run whose shim does not end it could not be ended; trying again");
+                }
+            });
         }
         if known.is_settled() {
             self.unlisten(&name);

@@ -229,7 +229,8 @@ impl Child {
         let stat = program.map(|program| self.sys.stat(program.as_raw_nonzero().get()));
         stat.as_ref().and_then(Probe::there).is_some_and(|stat| {
             let forked = StatFlags::from_bits_truncate(stat.flags).contains(StatFlags::PF_FORKNOEXEC);
-            !forked && !(execution.owner.is_some() && stat.comm == SETPRIV)
+            let drops_rights = execution.owner.is_some() && stat.comm == SETPRIV;
+            !forked && !drops_rights
         })
     }
 

@@ -1,0 +1,365 @@
+//! Every system call of the backend and of its shim fails in turn, with what a machine answers that is
+//! short of something or broken: no run changes its state, is killed, left out, or run twice.
+
+use std::collections::HashMap;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::PathBuf;
+
+use futures::StreamExt;
+use rustix::io::Errno;
+use tempfile::TempDir;
+
+use super::facts::tests::submission;
+use super::*;
+use crate::domain::derive::{conclude, derive, record};
+use crate::domain::facts::{AttemptPhase, MainFacts, remember};
+use crate::domain::plan::plan;
+use crate::domain::profile::{InputDelivery, LocalProfile, Program};
+use crate::domain::run::{RunState, StopCause, StopIntent};
+use crate::sys::fault::Faults;
+
+/// What fails calls.
+const ERRNOS: [Errno; 5] = [Errno::MFILE, Errno::IO, Errno::ACCESS, Errno::NOMEM, Errno::NOSPC];
+/// How long anything may take before a test gives up.
+const PATIENCE: Duration = Duration::from_secs(300);
+/// How many shims are started at once.
+const AT_ONCE: usize = 20;
+
+/// A state directory with a backend whose calls can be made to fail.
+struct Machine {
+    dir: TempDir,
+    local: Arc<Local>,
+    faults: Arc<Faults>,
+}
+
+impl Machine {
+    /// The shim is this test binary: it fails by the plan that stands beside the run's directory, once.
+    async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let shim = dir.path().join("shim");
+        let own = std::env::current_exe().unwrap();
+        let text = format!(
+            "#!/bin/sh\nPATH=/usr/bin:/bin\nif [ -e \"$2.fault\" ]; then LONGSHORE_TEST_FAULT=$(cat \"$2.fault\"); \
+             export LONGSHORE_TEST_FAULT; rm \"$2.fault\"; fi\nLONGSHORE_TEST_SHIM=\"$2\" exec '{}' --exact \
+             runner::shim::tests::as_shim --ignored --test-threads=1\n",
+            own.display()
+        );
+        std::fs::write(&shim, text).unwrap();
+        std::fs::set_permissions(&shim, std::fs::Permissions::from_mode(0o700)).unwrap();
+        Self::with_shim(dir, shim).await
+    }
+
+    /// Nothing is ever started.
+    async fn without_shims() -> Self {
+        Self::with_shim(tempfile::tempdir().unwrap(), PathBuf::from("/no/such/longshore")).await
+    }
+
+    async fn with_shim(dir: TempDir, executable: PathBuf) -> Self {
+        let root = dir.path().join("state");
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(root.join("default")).unwrap();
+        let path = DEFAULT_PATH.to_owned();
+        let config = LocalConfig { root, executable, path, volumes: BTreeMap::new(), sandbox: false };
+        let faults = Arc::new(Faults::default());
+        let sys = Sys::with_faults(Arc::clone(&faults));
+        let (local, _) = open_local(config, LocalMetrics::default(), sys).await.unwrap();
+        Self { dir, local, faults }
+    }
+
+    fn runs(&self) -> Handle {
+        Handle(Arc::clone(&self.local))
+    }
+
+    fn beside(&self, id: &str, what: &str) -> PathBuf {
+        self.dir.path().join(format!("state/default/{id}.{what}"))
+    }
+
+    /// A run that marks that it ran, waits for its gate if it has one, and exits with 3.
+    fn launch(&self, id: &str, gate: bool) -> Launch {
+        let here = self.dir.path().display();
+        let wait = if gate {
+            format!("while [ ! -e {here}/go ]; do [ -d {here} ] || exit 9; sleep 0.05; done; ")
+        } else {
+            String::new()
+        };
+        let script = format!("echo ran >> {here}/ran-{id}; {wait}exit 3");
+        let mut submission = submission();
+        submission.effective.run_timeout = 2 * PATIENCE;
+        Launch {
+            name: name(id),
+            submission,
+            program: Program::Process(LocalProfile {
+                command: ["/bin/sh", "-c", &script].map(str::to_owned).to_vec(),
+                mounts: Vec::new(),
+            }),
+            input_delivery: InputDelivery::File,
+            input: None,
+            files: Vec::new(),
+            pod_annotations: Vec::new(),
+        }
+    }
+
+    /// How often the program of this run was executed.
+    fn executed(&self, id: &str) -> usize {
+        std::fs::read_to_string(self.dir.path().join(format!("ran-{id}"))).map_or(0, |text| text.lines().count())
+    }
+
+    async fn facts(&self, id: &str) -> RunFacts {
+        self.runs().get(&name(id)).await.unwrap().expect("the run")
+    }
+
+    /// Waits until the runs are so. Nothing may be reported to be gone or lost meanwhile, nor go back.
+    async fn until(&self, ids: &[String], what: &str, is_so: impl Fn(&RunFacts) -> bool) {
+        let mut watch = self.runs().watch();
+        let mut known: HashMap<RunName, RunFacts> = HashMap::new();
+        let wait = async {
+            while !ids.iter().all(|id| known.get(&name(id)).is_some_and(&is_so)) {
+                match watch.next().await.expect("the watch goes on") {
+                    FactsEvent::Upsert(facts) => {
+                        let before = known.get(&facts.name).map(state);
+                        let facts = remember(known.get(&facts.name), *facts, Timestamp::now());
+                        not_lost(&facts);
+                        assert!(before.is_none_or(|before| before <= state(&facts)), "{before:?}, then {facts:?}");
+                        known.insert(facts.name.clone(), facts);
+                    }
+                    FactsEvent::Gone(name) => panic!("{name} is reported to be gone"),
+                    FactsEvent::Synced | FactsEvent::Broken(_) => {}
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("not in time: {what}"));
+    }
+}
+
+fn name(id: &str) -> RunName {
+    RunName::parse(&format!("namespaces/default/runs/{id}")).unwrap()
+}
+
+/// Where a run stands, in the order of a run's life.
+fn state(facts: &RunFacts) -> usize {
+    let order = [RunState::Pending, RunState::Starting, RunState::Running, RunState::Cancelling, RunState::Finishing];
+    let state = derive(facts, Timestamp::now()).state;
+    order.iter().position(|one| *one == state).unwrap_or(order.len())
+}
+
+fn not_lost(facts: &RunFacts) {
+    let attempt = facts.last_attempt().unwrap();
+    assert!(attempt.evidence.is_empty(), "it is reported to be lost: {facts:?}");
+}
+
+fn ended(facts: &RunFacts) -> bool {
+    facts.last_attempt().is_some_and(|attempt| matches!(attempt.main, MainFacts::Terminated(_)))
+}
+
+fn exit_code(facts: &RunFacts) -> Option<i32> {
+    facts.last_attempt()?.main.terminated().map(|end| end.exit_code)
+}
+
+fn stop_intent() -> StopIntent {
+    StopIntent {
+        cause: StopCause::Cancel,
+        reason: "enough".to_owned(),
+        actor: "me".to_owned(),
+        request_time: Timestamp::now(),
+        failure: None,
+        failure_class: None,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_look_whose_call_fails_changes_nothing() {
+    let machine = Machine::new().await;
+    let ids = ["running", "over", "released"].map(str::to_owned);
+    for id in &ids {
+        machine.runs().create(&machine.launch(id, id == "running")).await.unwrap();
+    }
+    machine.until(&ids[..1], "running", |facts| facts.last_attempt().unwrap().main.started()).await;
+    machine.until(&ids[1..], "over", ended).await;
+    let facts = machine.facts("released").await;
+    let outcome = conclude(&facts, Timestamp::now()).unwrap();
+    for action in [
+        Action::WriteRecord(Box::new(record(&facts, &outcome, None, Timestamp::now()))),
+        Action::Release { reason: String::new(), message: String::new(), retention: Duration::from_secs(600) },
+    ] {
+        machine.runs().act(&facts.name, &facts.uid, &action).await.unwrap();
+    }
+    for id in &ids {
+        let known = machine.facts(id).await;
+        for remembers in [true, false] {
+            for errno in ERRNOS {
+                for nth in 0.. {
+                    if !remembers {
+                        lock(&machine.local.seen).clear();
+                    }
+                    machine.faults.arm(nth..=nth, errno);
+                    let read = machine.runs().get(&known.name).await;
+                    let fired = machine.faults.disarm();
+                    let at = format!("{id}, call {nth} ({fired:?}): {errno}");
+                    match read {
+                        Ok(facts) => {
+                            let facts = facts.unwrap_or_else(|| panic!("{at}: it is left out"));
+                            not_lost(&facts);
+                            let changed = facts.unknown.is_none();
+                            assert!(!changed || state(&facts) == state(&known), "{at}: {facts:?}");
+                            assert!(remembers || changed || state(&facts) <= state(&known), "{at}: {facts:?}");
+                            assert!(!remembers || facts.uid == known.uid, "{at}: {facts:?}");
+                            let (now, due) = (Timestamp::now(), plan(&facts, Timestamp::now()).actions);
+                            assert!(due.is_empty() || due.len() == plan(&known, now).actions.len(), "{at}: {due:?}");
+                        }
+                        Err(error) => assert!(matches!(error, BackendError::Unavailable { .. }), "{at}: {error}"),
+                    }
+                    if fired.is_none() {
+                        assert!(nth > 10, "calls were made to fail");
+                        break;
+                    }
+                }
+            }
+        }
+        assert_eq!(machine.facts(id).await, known, "nothing stays of it");
+    }
+    std::fs::write(machine.dir.path().join("go"), "").unwrap();
+    machine.until(&ids[..1], "over", ended).await;
+    for id in &ids {
+        assert_eq!((exit_code(&machine.facts(id).await), machine.executed(id)), (Some(3), 1), "{id}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_machine_on_which_every_call_fails_for_a_while_loses_nothing() {
+    let machine = Machine::new().await;
+    let ids = ["one", "two", "three"].map(str::to_owned);
+    for id in &ids {
+        machine.runs().create(&machine.launch(id, true)).await.unwrap();
+    }
+    machine.until(&ids, "running", |facts| facts.last_attempt().unwrap().main.started()).await;
+    let watching = machine.until(&ids, "over", ended);
+    let failing = async {
+        for errno in ERRNOS {
+            machine.faults.arm(0..=u64::MAX, errno);
+            // Some looks at each, and a scan.
+            let wait = async {
+                while machine.faults.calls() < 15 {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            };
+            tokio::time::timeout(PATIENCE, wait).await.expect("they are looked at");
+            machine.faults.disarm();
+            for id in &ids {
+                let facts = machine.facts(id).await;
+                assert_eq!((state(&facts), exit_code(&facts)), (2, None), "{errno}: {facts:?}");
+            }
+        }
+        std::fs::write(machine.dir.path().join("go"), "").unwrap();
+    };
+    tokio::join!(watching, failing);
+    for id in &ids {
+        assert_eq!((exit_code(&machine.facts(id).await), machine.executed(id)), (Some(3), 1), "{id}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_action_whose_call_fails_is_done_when_it_is_repeated() {
+    let machine = Machine::without_shims().await;
+    let runs = machine.runs();
+    let mut number = 0;
+    let mut fails = [0; 6];
+    for errno in ERRNOS {
+        for (step, failed) in fails.iter_mut().enumerate() {
+            for nth in 0.. {
+                number += 1;
+                let launch = machine.launch(&format!("r{number}"), false);
+                let fired = act_through(&runs, &machine.faults, &launch, step, nth, errno).await;
+                if fired.is_none() {
+                    break;
+                }
+                *failed += 1;
+            }
+        }
+    }
+    assert!(fails.iter().all(|failed| *failed >= ERRNOS.len()), "{fails:?}");
+}
+
+/// Takes a run through its life, with one failing call in one step of it. Answers which failed.
+async fn act_through(
+    runs: &Handle,
+    faults: &Faults,
+    launch: &Launch,
+    step: usize,
+    nth: u64,
+    errno: Errno,
+) -> Option<&'static str> {
+    let mut fired = None;
+    let at = |step: usize| format!("step {step}, call {nth}: {errno}");
+    if step == 0 {
+        faults.arm(nth..=nth, errno);
+        let _ = runs.create(launch).await;
+        fired = faults.disarm();
+    }
+    let created = runs.create(launch).await.unwrap_or_else(|error| panic!("{}: {error}", at(0)));
+    let (Created::New(facts) | Created::Exists(facts)) = created else { panic!("{}: {created:?}", at(0)) };
+    let intent = stop_intent();
+    let retention = Duration::from_secs(600);
+    for now in 1..6 {
+        let facts = runs.get(&launch.name).await.unwrap().unwrap_or_else(|| *facts.clone());
+        let action = match now {
+            1 => Action::WriteStop(intent.clone()),
+            2 => Action::EndUnstarted { attempt: 1 },
+            3 => {
+                let outcome = conclude(&facts, Timestamp::now()).unwrap_or_else(|| panic!("{}: {facts:?}", at(now)));
+                Action::WriteRecord(Box::new(record(&facts, &outcome, None, Timestamp::now())))
+            }
+            4 => Action::Release { reason: String::new(), message: String::new(), retention },
+            _ => Action::Delete,
+        };
+        if now == step {
+            faults.arm(nth..=nth, errno);
+            let _ = runs.act(&facts.name, &facts.uid, &action).await;
+            fired = faults.disarm();
+        }
+        match runs.act(&facts.name, &facts.uid, &action).await {
+            Ok(()) => {}
+            Err(BackendError::NotFound(_)) if now == 5 => {}
+            Err(error) => panic!("{} ({fired:?}): {error}", at(now)),
+        }
+        let after = runs.get(&launch.name).await.unwrap();
+        match (now, after) {
+            (5, None) => {}
+            (1, Some(facts)) => assert_eq!(facts.stop.as_ref(), Some(&intent), "{}", at(now)),
+            (2, Some(facts)) => assert_eq!(facts.last_attempt().unwrap().phase, AttemptPhase::Gone, "{}", at(now)),
+            (3, Some(facts)) => assert!(facts.record.is_some(), "{}", at(now)),
+            (4, Some(facts)) => assert!(facts.released, "{}", at(now)),
+            (_, after) => panic!("{} ({fired:?}): {after:?}", at(now)),
+        }
+    }
+    fired
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shim_whose_call_fails_runs_its_program_once_and_reports_its_end() {
+    let machine = Machine::new().await;
+    machine.runs().create(&machine.launch("clean", false)).await.unwrap();
+    machine.until(&["clean".to_owned()], "over", ended).await;
+    let path = machine.beside("clean", "calls");
+    let count = async {
+        loop {
+            match std::fs::read_to_string(&path).ok().and_then(|text| text.trim().parse::<u64>().ok()) {
+                Some(calls) => return calls,
+                None => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
+    };
+    let calls = tokio::time::timeout(PATIENCE, count).await.expect("the shim ends");
+    assert!(calls > 30, "{calls}");
+    let faults = (0..calls).flat_map(|nth| ERRNOS.map(|errno| (nth, errno.raw_os_error())));
+    let faults: Vec<(String, u64, i32)> = faults.map(|(nth, errno)| (format!("f{nth}-{errno}"), nth, errno)).collect();
+    for batch in faults.chunks(AT_ONCE) {
+        for (id, nth, errno) in batch {
+            std::fs::write(machine.beside(id, "fault"), format!("{nth} {errno}")).unwrap();
+            machine.runs().create(&machine.launch(id, false)).await.unwrap();
+        }
+        let ids: Vec<String> = batch.iter().map(|(id, ..)| id.clone()).collect();
+        machine.until(&ids, "over", ended).await;
+        for id in &ids {
+            assert_eq!((exit_code(&machine.facts(id).await), machine.executed(id)), (Some(3), 1), "{id}");
+        }
+    }
+}

@@ -354,6 +354,9 @@ mod tests {
             faults.arm(nth..=nth, Errno::from_raw_os_error(errno.parse().unwrap()));
         }
         let _ = shim_with(&dir, Sys::with_faults(Arc::clone(&faults)));
-        std::fs::write(dir.with_extension("calls"), faults.calls().to_string()).unwrap();
+        // One that finds the run taken, or over, makes a few only, and must not speak for the one that has it.
+        if faults.calls() > 10 {
+            std::fs::write(dir.with_extension("calls"), faults.calls().to_string()).unwrap();
+        }
     }
 }

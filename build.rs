@@ -18,6 +18,12 @@ fn generate() -> Result<(), Box<dyn std::error::Error>> {
     // `file_descriptor_set()` drops.
     let out = std::path::PathBuf::from(std::env::var("OUT_DIR")?);
     std::fs::write(out.join("descriptors.bin"), compiler.encode_file_descriptor_set())?;
-    tonic_prost_build::configure().bytes(".longshore.v1.LogEntry.data").compile_fds(compiler.file_descriptor_set())?;
+    // The codec knows a message by its name.
+    let mut prost = tonic_prost_build::Config::new();
+    prost.enable_type_names();
+    tonic_prost_build::configure()
+        .bytes(".longshore.v1.LogEntry.data")
+        .codec_path("crate::proto::codec::Codec")
+        .compile_fds_with_config(compiler.file_descriptor_set(), prost)?;
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::backend::{Backend, BackendError, Preview};
@@ -79,6 +79,8 @@ struct Inner {
     reconciler: reconciler::Handle,
     ready: watch::Receiver<Readiness>,
     access: Access,
+    /// Turns of requests to be checked.
+    checks: Arc<Semaphore>,
     metrics: EngineMetrics,
 }
 
@@ -94,7 +96,7 @@ pub enum Readiness {
 }
 
 /// See [`Engine::submit`].
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Submit {
     /// Where.
     pub namespace: NamespaceName,
@@ -103,11 +105,47 @@ pub struct Submit {
     /// Key that the id is derived from.
     pub request_id: Option<String>,
     /// What is to be executed.
-    pub spec: RunSpec,
-    /// What was found wrong while the request was read; told together with the rest.
+    pub spec: UnreadSpec,
+    /// What was found wrong while the rest of the request was read; told together with what is wrong with the spec.
     pub violations: Violations,
     /// Only check.
     pub validate_only: bool,
+}
+
+/// A spec that is read only once its caller is known to have the right to submit it.
+pub struct UnreadSpec {
+    workload: Option<Workload>,
+    read: Box<dyn FnOnce(&mut Violations) -> RunSpec + Send>,
+}
+
+impl UnreadSpec {
+    /// `workload` is what rights are asked about; `read` makes the spec, and adds what is wrong with it.
+    pub fn new(
+        workload: Option<Workload>,
+        read: impl FnOnce(&mut Violations) -> RunSpec + Send + 'static,
+    ) -> Self {
+        Self { workload, read: Box::new(read) }
+    }
+
+    /// The spec; what is wrong with it is added to `violations`.
+    pub fn read(self, violations: &mut Violations) -> RunSpec {
+        (self.read)(violations)
+    }
+}
+
+impl std::fmt::Debug for UnreadSpec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("UnreadSpec").field("workload", &self.workload).finish_non_exhaustive()
+    }
+}
+
+/// What a submit asks to be executed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Workload {
+    /// An image of the caller's own choice.
+    Image(String),
+    /// A profile.
+    Profile(String),
 }
 
 /// See [`Engine::submit`].
@@ -436,7 +474,8 @@ impl Engine {
         let hub = Hub::new(Arc::clone(&backend.logs), metrics.clone());
         let (reconciler, ready) =
             reconciler::start(&backend, Arc::clone(&table), hub.clone(), &rules, result_deadline, metrics.clone());
-        let inner = Inner { backend, rules, namespaces, drain, table, hub, reconciler, ready, access, metrics };
+        let checks = Arc::new(Semaphore::new(submit::checks_at_once()));
+        let inner = Inner { backend, rules, namespaces, drain, table, hub, reconciler, ready, access, checks, metrics };
         Self { inner: Arc::new(inner) }
     }
 

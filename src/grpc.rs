@@ -34,7 +34,7 @@ mod transport;
 pub use health::{Health, LIVENESS};
 pub use layers::RpcMetrics;
 pub use server::ServerFacts;
-pub use transport::{ServeError, Served, serve_health};
+pub use transport::{ServeError, Served, message_max, serve_health};
 
 /// The gRPC server: everything but the listener.
 #[derive(Clone, Debug)]
@@ -96,8 +96,9 @@ impl GrpcServer {
 #[must_use]
 pub fn read_submit(message: &[u8]) -> Option<(crate::domain::spec::RunSpec, crate::domain::violation::Violations)> {
     let request = <crate::proto::v1::SubmitRunRequest as prost::Message>::decode(message).ok()?;
-    let submit = convert::request::submit(request).ok()?;
-    Some((submit.spec, submit.violations))
+    let mut submit = convert::request::submit(request).ok()?;
+    let spec = submit.spec.read(&mut submit.violations);
+    Some((spec, submit.violations))
 }
 
 /// What the gRPC port tells whoever speaks HTTP/1 to it: one line.

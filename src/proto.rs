@@ -3,6 +3,7 @@
 
 use tonic::Code;
 
+pub mod codec;
 pub mod result;
 
 /// Messages, clients and servers of package `longshore.v1`.

@@ -36,7 +36,7 @@ pub struct Resolved {
     pub pod_annotations: Vec<String>,
 }
 
-/// Checks `spec` (all violations at once, paths beginning with `spec.`) and applies the profile,
+/// Checks `spec` (all violations at once, paths beginning with `spec.`; of one that is too large nothing but that) and applies the profile,
 /// the defaults and the limits: unset → profile → server default; maps merge by key, lists and
 /// messages replace (a message only where the profile lets the whole of it be set; the parts that
 /// it does not, stay the profile's); server limits refuse what the caller asks for, and cap what
@@ -46,6 +46,10 @@ pub struct Resolved {
 /// Every violation that was found.
 pub fn resolve(spec: &RunSpec, rules: &Rules) -> Result<Resolved, Violations> {
     let mut out = Violations::new();
+    validate::check_sizes(spec, &rules.limits, &mut out);
+    if !out.is_empty() {
+        return Err(out);
+    }
     let profile = validate::find_profile(spec, rules, &mut out);
     let program = validate::find_program(spec, profile, rules, &mut out);
     validate::check_request(spec, profile, rules, &mut out);

@@ -9,6 +9,8 @@ use super::syntax::{is_label_key, is_label_value};
 
 /// Longest selector, in bytes.
 pub const SELECTOR_MAX: usize = 8192;
+/// Most conditions of one selector: each is compared with every run.
+pub const CONDITIONS_MAX: usize = 64;
 
 /// A label selector; the default matches everything. Its text form reads back as the same
 /// selector and is the same for selectors that were spaced differently.
@@ -52,6 +54,9 @@ impl LabelSelector {
         loop {
             match parser.next() {
                 (Token::End, _) => return Ok(Self { requirements }),
+                (Token::Comma, at) if requirements.len() == CONDITIONS_MAX => {
+                    return Err(format!("the selector has more than {CONDITIONS_MAX} conditions, at byte {at}"));
+                }
                 (Token::Comma, _) => requirements.push(parser.requirement()?),
                 other => return Err(parser.unexpected(&other, "`,` or the end")),
             }

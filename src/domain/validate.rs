@@ -17,6 +17,7 @@ mod metadata;
 mod overrides;
 mod placement;
 mod profile;
+mod size;
 mod support;
 mod workload;
 
@@ -25,13 +26,14 @@ pub use input::FILES_MAX;
 pub use overrides::OVERRIDABLE;
 pub(super) use overrides::allows;
 pub(super) use placement::is_read_only;
+pub(super) use size::check_sizes;
 pub(super) use workload::{find_profile, find_program};
 
 /// Checks everything about `spec` that can be told before it is merged with the profile.
 pub(super) fn check_request(spec: &RunSpec, profile: Option<&Profile>, rules: &Rules, out: &mut Violations) {
     workload::check_container(spec, rules, out);
     check_values(spec, "spec", Setter::Caller, rules, out);
-    input::check_input(spec, rules.limits.max_input_bytes, out);
+    input::check_input(spec, out);
     support::check_support(spec, rules, out);
     if let Some(profile) = profile {
         overrides::check_overrides(spec, profile, out);

@@ -4,21 +4,35 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{Caller, Engine, EngineError, Submit, Submitted};
+use super::{Caller, Engine, EngineError, Submit, Submitted, UnreadSpec, Workload};
 use crate::backend::{BackendError, Created, Launch};
-use crate::domain::access::Workload;
+use crate::domain::access;
 use crate::domain::digest::PayloadDigest;
 use crate::domain::facts::{RunFacts, Submission};
 use crate::domain::name::{NamespaceName, RunId, RunName};
 use crate::domain::resolve::{Resolved, resolve};
 use crate::domain::run::Run;
-use crate::domain::spec::{self, RunSpec};
-use crate::domain::syntax::is_dns_label;
+use crate::domain::spec::RunSpec;
+use crate::domain::syntax::{check_image_reference, is_dns_label};
 use crate::domain::violation::Violations;
 use crate::runtime::task;
 
 /// How often an id is generated before it is given up.
 const DRAWS_MAX: u32 = 5;
+
+/// A spec that was read, and what came of it.
+struct Checked {
+    spec: RunSpec,
+    digest: PayloadDigest,
+    /// What was found wrong while it was read.
+    unreadable: Violations,
+    resolved: Result<Resolved, Violations>,
+}
+
+/// Requests that are checked at once: as many as there are processors.
+pub(super) fn checks_at_once() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
 
 impl Engine {
     /// Submits a run; idempotent by its id.
@@ -55,6 +69,7 @@ impl Engine {
             return Err(EngineError::NotServing("draining"));
         }
         let Submit { namespace, run_id, request_id, spec, mut violations, validate_only } = submit;
+        let workload = spec.workload.clone();
         let is_drawn = run_id.is_none() && request_id.is_none();
         let run = run_id.or_else(|| match &request_id {
             None => Some(draw()),
@@ -63,8 +78,9 @@ impl Engine {
             }
         });
         let audited = run.as_ref().filter(|_| !validate_only);
-        self.may_submit(caller, &namespace, audited, workload(&spec)).await?;
-        let digest = PayloadDigest::of(&spec);
+        self.may_submit(caller, &namespace, audited, asked(workload.as_ref())).await?;
+        let Checked { spec, digest, unreadable, resolved } = self.check(spec).await?;
+        violations.extend(unreadable);
         if let (Some(run), true, false) = (&run, violations.is_empty(), validate_only) {
             // A replay is answered even where the configuration has changed since.
             let name = RunName { namespace: namespace.clone(), run: run.clone() };
@@ -77,7 +93,6 @@ impl Engine {
                 }
             }
         }
-        let (spec, resolved) = self.resolve(spec).await?;
         let resolved = match resolved {
             Ok(resolved) => Some(resolved),
             Err(more) => {
@@ -97,12 +112,17 @@ impl Engine {
         match (validate_only, is_drawn) {
             (true, _) => self.preview(&launch).await,
             (false, false) => self.create(&launch).await,
-            (false, true) => self.create_drawn(caller, launch).await,
+            (false, true) => self.create_drawn(caller, launch, workload).await,
         }
     }
 
     /// Creates a run whose id was generated here: whatever has that id already is another's, so it is drawn again.
-    async fn create_drawn(&self, caller: &Caller, mut launch: Launch) -> Result<Submitted, EngineError> {
+    async fn create_drawn(
+        &self,
+        caller: &Caller,
+        mut launch: Launch,
+        workload: Option<Workload>,
+    ) -> Result<Submitted, EngineError> {
         let mut draws = 1;
         loop {
             let taken = match self.inner.backend.runs.create(&launch).await? {
@@ -119,29 +139,30 @@ impl Engine {
             draws += 1;
             launch.name.run = draw();
             // The decision is the same; the log names the run that comes of it.
-            let workload = workload(&launch.submission.spec);
+            let workload = asked(workload.as_ref());
             self.may_submit(caller, &launch.name.namespace, Some(&launch.name.run), workload).await?;
         }
     }
 
-    /// Validates and merges. Checking an input against a schema may take a while, so it is not done
-    /// on a thread that serves other callers.
-    async fn resolve(&self, spec: RunSpec) -> Result<(RunSpec, Result<Resolved, Violations>), EngineError> {
-        let profile = spec.profile().and_then(|name| self.inner.rules.profiles.get(name));
-        if spec.input.is_none() || profile.is_none_or(|profile| profile.input_schema.is_none()) {
-            let resolved = resolve(&spec, &self.inner.rules);
-            return Ok((spec, resolved));
-        }
-        let inner = Arc::clone(&self.inner);
-        let checked = task::blocking(move || {
-            let resolved = resolve(&spec, &inner.rules);
-            (spec, resolved)
-        });
-        let failed = |error| {
-            let source = std::io::Error::other(error);
+    /// Reads, validates and merges. A large request takes a while, so this is done on threads that serve nobody else,
+    /// by few of them at once.
+    async fn check(&self, spec: UnreadSpec) -> Result<Checked, EngineError> {
+        let failed = |source: std::io::Error| {
             EngineError::Backend(BackendError::Io { what: "checking the request".to_owned(), source })
         };
-        checked.await.map_err(failed)
+        // Whoever gives up waiting leaves the queue.
+        let turn = Arc::clone(&self.inner.checks).acquire_owned().await;
+        let turn = turn.map_err(|closed| failed(std::io::Error::other(closed)))?;
+        let inner = Arc::clone(&self.inner);
+        let checked = task::blocking(move || {
+            let _turn = turn;
+            let mut unreadable = Violations::new();
+            let spec = spec.read(&mut unreadable);
+            let digest = PayloadDigest::of(&spec);
+            let resolved = resolve(&spec, &inner.rules);
+            Checked { spec, digest, unreadable, resolved }
+        });
+        checked.await.map_err(|error| failed(std::io::Error::other(error)))
     }
 
     /// The run of this id, if it has this payload: what would be refused today may have been fine
@@ -209,12 +230,12 @@ fn draw() -> RunId {
 }
 
 /// What rights are asked for. A spec that names neither profile nor image is refused later, and so is
-/// a name that no profile can have: that is no word to ask about, or to put into a log.
-fn workload(spec: &RunSpec) -> Workload<'_> {
-    match &spec.workload {
-        Some(spec::Workload::Runner { profile }) if is_dns_label(profile) => Workload::Profile(profile),
-        Some(spec::Workload::Container(container)) => Workload::Container(&container.image),
-        Some(spec::Workload::Runner { .. }) | None => Workload::Container(""),
+/// a name that no profile or image can have: that is no word to ask about, or to put into a log.
+fn asked(workload: Option<&Workload>) -> access::Workload<'_> {
+    match workload {
+        Some(Workload::Profile(profile)) if is_dns_label(profile) => access::Workload::Profile(profile),
+        Some(Workload::Image(image)) if check_image_reference(image).is_ok() => access::Workload::Container(image),
+        Some(Workload::Profile(_) | Workload::Image(_)) | None => access::Workload::Container(""),
     }
 }
 

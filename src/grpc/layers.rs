@@ -125,7 +125,7 @@ fn observe(
     match code_in(response.headers()) {
         Some(code) => {
             let is_bare = code != Code::Ok && !response.headers().contains_key(DETAILS);
-            metrics.end(if is_bare { complete(response.headers_mut()) } else { code });
+            metrics.end(if is_bare { complete(&mut response) } else { code });
             response
         }
         None => response.map(|inner| Body::new(body(metrics, inner))),
@@ -133,8 +133,10 @@ fn observe(
 }
 
 /// Completes a status that tonic made by itself, and gives its code.
-fn complete(headers: &mut HeaderMap) -> Code {
-    let Some(bare) = Status::from_header_map(headers) else { return Code::Unknown };
+fn complete(response: &mut Response<Body>) -> Code {
+    // As it was made, with its cause, or else as it is sent.
+    let made = response.extensions_mut().remove::<Status>();
+    let Some(bare) = made.or_else(|| Status::from_header_map(response.headers())) else { return Code::Unknown };
     let detailed = status::with_details(&bare);
     let mut own = HeaderMap::new();
     if detailed.add_header(&mut own).is_err() {
@@ -143,7 +145,7 @@ fn complete(headers: &mut HeaderMap) -> Code {
     // Each in the place of tonic's own.
     own.into_iter().for_each(|(name, value)| {
         if let Some(name) = name {
-            headers.insert(name, value);
+            response.headers_mut().insert(name, value);
         }
     });
     detailed.code()

@@ -9,6 +9,7 @@ use crate::backend::BackendError;
 use crate::domain::name::RunName;
 use crate::domain::violation::{Violation, ViolationKind, Violations};
 use crate::engine::{AuthenticationError, EngineError};
+use crate::proto::codec::TooManyElements;
 use crate::proto::v1::ErrorReason;
 
 mod fault;
@@ -100,6 +101,9 @@ pub(super) fn panicked() -> Status {
 /// The same status with our details. For those that tonic makes by itself, which are all about
 /// requests that never reached a handler.
 pub(super) fn with_details(bare: &Status) -> Status {
+    if let Some(fault) = too_many_elements(bare) {
+        return fault.into_status();
+    }
     let (code, reason) = match bare.code() {
         Code::NotFound => (Code::NotFound, ErrorReason::ResourceNotFound),
         // A message that is too large once it is decompressed: to tonic another error than one that is too large as it
@@ -108,6 +112,12 @@ pub(super) fn with_details(bare: &Status) -> Status {
         other => (other, ErrorReason::MalformedRequest),
     };
     Fault::new(code, reason, bare.message()).into_status()
+}
+
+/// The same status with our details, if it is of a request with too many elements.
+fn too_many_elements(bare: &Status) -> Option<Fault> {
+    let many = std::error::Error::source(bare)?.downcast_ref::<TooManyElements>()?;
+    Some(from_violations(&Violation::new(many.field.as_str(), many.to_string()).into()))
 }
 
 fn from_engine(error: &EngineError) -> Status {

@@ -29,6 +29,12 @@ use http2::{Answer, Http2};
 /// Largest message in either direction, in bytes: what clients take by default. Larger things come
 /// in pieces.
 pub(super) const MESSAGE_MAX: usize = 4 * 1024 * 1024;
+/// Largest request of a method, by its path, in bytes.
+#[must_use]
+pub fn message_max(_path: &str) -> usize {
+    MESSAGE_MAX
+}
+
 /// How often a quiet connection is asked for a sign of life. Without it a client that vanished is
 /// never noticed.
 const KEEPALIVE: Duration = Duration::from_secs(30);

@@ -19,6 +19,7 @@ mod cli_result;
 mod cli_runs;
 mod compression;
 mod contract;
+mod cost;
 mod data;
 mod demo;
 mod docs;

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, WaitOptions, kill_process, prlimit, waitpid};
 use tokio::process::{Child, Command};
@@ -158,6 +159,17 @@ impl Drop for Daemon {
             eprintln!("--- the daemon's log\n{}---", self.output());
         }
     }
+}
+
+/// CPU time that the daemon has used, in all its threads that are still there.
+pub(crate) fn cpu_of(daemon: &Daemon) -> Duration {
+    let pid = daemon.life().pid().expect("the daemon has ended").as_raw_nonzero();
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("its threads");
+    let of = |thread: std::io::Result<std::fs::DirEntry>| -> Option<u64> {
+        let text = std::fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
+        text.split(' ').next()?.parse().ok()
+    };
+    Duration::from_nanos(threads.filter_map(of).sum())
 }
 
 /// `longshore` with these arguments, as a command that says all on its pipes.

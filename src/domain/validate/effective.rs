@@ -1,44 +1,27 @@
 //! What can be told only of what is applied, the profile's part included.
 
+use std::collections::BTreeSet;
+
 use crate::domain::name::shown;
-use crate::domain::profile::{InputDelivery, Program};
+use crate::domain::profile::InputDelivery;
 use crate::domain::resolve::{Resolved, Rules};
 use crate::domain::spec::{EnvSource, Input, RunSpec, VolumeMount};
 use crate::domain::stored;
 use crate::domain::violation::Violations;
 
-use super::environment::variable_bytes;
 use super::input::input_field;
-use super::on_kubernetes;
+use super::{on_kubernetes, size};
 use super::workload::PROFILE_FIELD;
 
 /// Checks `resolved`, which came of `spec`.
 pub(in crate::domain) fn check_effective(spec: &RunSpec, resolved: &Resolved, rules: &Rules, out: &mut Violations) {
-    check_env_total(spec, resolved, rules.limits.max_env_bytes, out);
+    let words = size::words_of(&resolved.program);
+    size::check_environment(spec, &resolved.effective.env, words, rules.limits.max_env_bytes, out);
     check_delivery(spec, resolved, rules.limits.max_env_var_bytes, out);
-    check_annotations_total(resolved, rules.limits.max_annotations_bytes, out);
+    size::check_annotations(&resolved.effective.annotations, rules.limits.max_annotations_bytes, out);
     check_stored(spec, resolved, rules.limits.max_spec_bytes, out);
     check_volume_sources(spec, resolved, rules, out);
     check_secret_sources(spec, resolved, rules, out);
-}
-
-fn check_env_total(spec: &RunSpec, resolved: &Resolved, max: usize, out: &mut Violations) {
-    let env: usize = resolved.effective.env.iter().map(variable_bytes).sum();
-    let words: usize = match &resolved.program {
-        Program::Container(container) => container.command.iter().chain(&container.args).map(String::len).sum(),
-        Program::Process(process) => process.command.iter().map(String::len).sum(),
-    };
-    let total = env + words;
-    if total > max {
-        let in_args = spec.profile().is_none() && words > env;
-        let field = if in_args { "spec.container.args" } else { "spec.env" };
-        out.add(
-            field,
-            format!(
-                "env, command and args take {total} bytes together; at most {max} are taken: give what is large as input or as a file"
-            ),
-        );
-    }
 }
 
 /// Whether the input fits the variable that the profile wants it in.
@@ -65,27 +48,9 @@ fn check_delivery(spec: &RunSpec, resolved: &Resolved, max_bytes: usize, out: &m
     }
 }
 
-fn check_annotations_total(resolved: &Resolved, max: usize, out: &mut Violations) {
-    let total: usize = resolved.effective.annotations.iter().map(|(key, value)| key.len() + value.len()).sum();
-    if total > max {
-        out.add("spec.annotations", format!("take {total} bytes together; at most {max} are taken"));
-    }
-}
-
-/// What is kept of the spec is an annotation of the Job, and those are limited by Kubernetes.
 fn check_stored(spec: &RunSpec, resolved: &Resolved, max: usize, out: &mut Violations) {
     match stored::encode(spec, &resolved.effective) {
-        Ok(text) if text.len() > max => {
-            let bytes = text.len();
-            let what = "the spec without input, files and secrets, with what the profile adds,";
-            out.add(
-                "spec",
-                format!(
-                    "{what} takes {bytes} bytes as stored; at most {max} are taken: shorten env, args or annotations"
-                ),
-            );
-        }
-        Ok(_) => {}
+        Ok(text) => size::check_stored(text.len(), max, out),
         Err(error) => out.add("spec", format!("cannot be stored: {error}")),
     }
 }
@@ -126,9 +91,9 @@ fn check_secret_sources(spec: &RunSpec, resolved: &Resolved, rules: &Rules, out:
     if rules.capabilities.secret_key_ref {
         return;
     }
+    let own: BTreeSet<&str> = spec.env.iter().map(|own| own.name.as_str()).collect();
     for variable in &resolved.effective.env {
-        let own = spec.env.iter().any(|own| own.name == variable.name);
-        if !own && matches!(variable.source, EnvSource::SecretKeyRef { .. }) {
+        if !own.contains(variable.name.as_str()) && matches!(variable.source, EnvSource::SecretKeyRef { .. }) {
             let (name, backend) = (&variable.name, rules.capabilities.backend);
             let why = format!("this profile takes `{name}` from a Secret, which backend `{backend}` does not know");
             out.unsupported_on_backend(PROFILE_FIELD, format!("{why}; set it in `env`, or use another backend"));

@@ -24,7 +24,7 @@ pub(super) fn input_field(input: &Input) -> &'static str {
     }
 }
 
-pub(super) fn check_input(spec: &RunSpec, max_bytes: usize, out: &mut Violations) {
+pub(super) fn check_input(spec: &RunSpec, out: &mut Violations) {
     if let Some(Input::Json(text)) = &spec.input
         && let Err(error) = serde_json::from_str::<IgnoredAny>(text)
     {
@@ -33,13 +33,7 @@ pub(super) fn check_input(spec: &RunSpec, max_bytes: usize, out: &mut Violations
             format!("is not a JSON document: {}; send what is not meant to be JSON as `raw`", json_fault(&error)),
         );
     }
-    if spec.files.len() > FILES_MAX {
-        let count = spec.files.len();
-        out.add("spec.files", format!("has {count} files; at most {FILES_MAX} are taken: pack them into one archive"));
-    } else {
-        check_files(&spec.files, out);
-    }
-    check_total(spec, max_bytes, out);
+    check_files(&spec.files, out);
 }
 
 /// What is wrong with a JSON document, and where, in words of JSON.
@@ -105,26 +99,4 @@ fn check_files(files: &[File], out: &mut Violations) {
 /// The directories above a path: `a`, then `a/b`, of `a/b/c`.
 fn directories(path: &str) -> impl Iterator<Item = &str> {
     path.match_indices('/').filter_map(|(slash, _)| path.get(..slash))
-}
-
-fn check_total(spec: &RunSpec, max: usize, out: &mut Violations) {
-    let input = spec.input.as_ref().map_or(0, |input| input.as_bytes().len());
-    let files: usize = spec.files.iter().map(|file| file.content.len()).sum();
-    let secrets: usize = spec.secret_env.values().map(|secret| secret.0.len()).sum();
-    let total = input + files + secrets;
-    if total > max {
-        let field = if files > input.max(secrets) {
-            "spec.files"
-        } else if secrets > input {
-            "spec.secret_env"
-        } else {
-            "spec.input"
-        };
-        out.add(
-            field,
-            format!(
-                "input, files and secret_env take {total} bytes together; at most {max} are taken: let the program fetch the rest, or mount a volume"
-            ),
-        );
-    }
 }

@@ -19,7 +19,7 @@ use crate::domain::resolve::tests::on_kubernetes;
 use crate::domain::spec::{self, ContainerWorkload, RunSpec};
 use crate::domain::testing::{at, facts, terminated};
 use crate::domain::violation::Violations;
-use crate::engine::{AccessConfig, AccessMetrics, EngineConfig, EngineMetrics, Submit};
+use crate::engine::{AccessConfig, AccessMetrics, EngineConfig, EngineMetrics, Submit, UnreadSpec};
 
 /// Has this run, and one of its id is there already.
 struct One(Mutex<Option<RunFacts>>);
@@ -126,7 +126,7 @@ async fn a_run_that_is_being_deleted_is_no_replay_and_its_id_is_free_once_it_is_
             namespace: NamespaceName::default_namespace(),
             run_id: Some(run.name.run.clone()),
             request_id: None,
-            spec: spec(),
+            spec: UnreadSpec::new(None, |_| spec()),
             violations: Violations::new(),
             validate_only: false,
         };

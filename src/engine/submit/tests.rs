@@ -11,7 +11,7 @@ use crate::backend::{Backend, BackendError, LogItem, LogOptions, LogSource, Logs
 use crate::domain::facts::FactsEvent;
 use crate::domain::plan::Action;
 use crate::domain::resolve::tests::on_kubernetes;
-use crate::domain::spec::ContainerWorkload;
+use crate::domain::spec::{self, ContainerWorkload};
 use crate::domain::testing::facts;
 use crate::domain::violation::Violations;
 use crate::engine::access::AccessMetrics;
@@ -99,6 +99,7 @@ async fn submitted(taken: Vec<Created>) -> (Result<Submitted, EngineError>, Vec<
     });
     let container = ContainerWorkload { image: "image:1".to_owned(), ..ContainerWorkload::default() };
     let spec = RunSpec { workload: Some(spec::Workload::Container(container)), ..RunSpec::default() };
+    let spec = UnreadSpec::new(Some(Workload::Image("image:1".to_owned())), |_| spec);
     let (violations, validate_only) = (Violations::new(), false);
     let submit = Submit { namespace, run_id: None, request_id: None, spec, violations, validate_only };
     let answer = engine.submit(&Caller::default(), submit).await;

@@ -10,20 +10,23 @@ use crate::domain::name::{NamespaceName, Parent, RunId, RunName};
 use crate::domain::run::RunState;
 use crate::domain::selector::LabelSelector;
 use crate::domain::violation::Violations;
-use crate::engine::{AttemptSelector, List, LogQuery, LogStart, RunFilter, Submit};
+use crate::engine::{AttemptSelector, List, LogQuery, LogStart, RunFilter, Submit, UnreadSpec, Workload};
 use crate::proto::v1;
 
 /// How long WaitRun waits if the caller does not say.
 const WAIT_DEFAULT: Duration = Duration::from_secs(30);
 /// How long it waits at most: balancers cut calls that are silent for a minute.
 const WAIT_MAX: Duration = Duration::from_secs(50);
+/// Most states that a filter may name; there are fewer than that.
+const STATES_MAX: usize = 64;
 /// Longest reason of CancelRun, in bytes.
 const CANCEL_REASON_MAX: usize = 1024;
 /// The container whose output is meant if none is named.
 const MAIN_CONTAINER: &str = "run";
 
-/// Reads SubmitRun. Violations that the engine can add its own to travel inside; only a request
-/// that names no namespace or has no spec can't get that far.
+/// Reads SubmitRun, all but its spec: the engine does that once it knows that the caller may submit it. Violations that
+/// the engine can add its own to travel inside; only a request that names no namespace or has no spec can't get that
+/// far.
 pub(in crate::grpc) fn submit(request: v1::SubmitRunRequest) -> Result<Submit, Violations> {
     let mut found = Violations::new();
     let mut at = At::new("", &mut found);
@@ -48,8 +51,12 @@ pub(in crate::grpc) fn submit(request: v1::SubmitRunRequest) -> Result<Submit, V
         at.add("spec", "is required");
         return Err(found);
     };
-    let spec = spec::from_wire(wire, "spec", &mut found);
     let Some(namespace) = namespace else { return Err(found) };
+    let workload = wire.workload.as_ref().map(|workload| match workload {
+        v1::run_spec::Workload::Container(container) => Workload::Image(container.image.clone()),
+        v1::run_spec::Workload::Runner(runner) => Workload::Profile(runner.profile.clone()),
+    });
+    let spec = UnreadSpec::new(workload, |found| spec::from_wire(wire, "spec", found));
     Ok(Submit { namespace, run_id, request_id, spec, violations: found, validate_only: request.validate_only })
 }
 
@@ -176,7 +183,7 @@ fn view(at: &mut At<'_>, value: i32, unset: View) -> View {
 fn filter(filter: Option<v1::RunFilter>, found: &mut Violations) -> RunFilter {
     let Some(filter) = filter else { return RunFilter::default() };
     let mut at = At::new("filter", found);
-    let states = filter.states.iter().enumerate().filter_map(|(i, value)| state(&mut at, i, *value)).collect();
+    let states = states(&mut at, &filter.states);
     let labels = LabelSelector::parse(&filter.label_selector).unwrap_or_else(|wrong| {
         at.add("label_selector", format!("{}: {wrong}", quoted(&filter.label_selector)));
         LabelSelector::default()
@@ -195,6 +202,23 @@ fn filter(filter: Option<v1::RunFilter>, found: &mut Violations) -> RunFilter {
             v1::FailureClass::Policy => Some(FailureClass::Policy),
         }),
     }
+}
+
+/// Each state once, however often it was named: they are compared with every run.
+fn states(at: &mut At<'_>, named: &[i32]) -> Vec<RunState> {
+    if named.len() > STATES_MAX {
+        at.add("states", format!("has {} states; at most {STATES_MAX} are read", named.len()));
+        return Vec::new();
+    }
+    let mut states = Vec::new();
+    for (i, value) in named.iter().enumerate() {
+        if let Some(state) = state(at, i, *value)
+            && !states.contains(&state)
+        {
+            states.push(state);
+        }
+    }
+    states
 }
 
 fn state(at: &mut At<'_>, index: usize, value: i32) -> Option<RunState> {

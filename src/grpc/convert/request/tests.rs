@@ -26,7 +26,10 @@ fn a_submit_carries_its_violations_to_the_engine() {
     assert_eq!(submit.namespace.as_str(), "default");
     assert_eq!(submit.run_id, None);
     assert!(submit.validate_only);
-    assert_eq!(fields(&submit.violations), ["run_id", "spec.network_mode"]);
+    assert_eq!(fields(&submit.violations), ["run_id"]);
+    let mut unreadable = Violations::new();
+    submit.spec.read(&mut unreadable);
+    assert_eq!(fields(&unreadable), ["spec.network_mode"]);
 }
 
 #[test]

@@ -13,13 +13,13 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
-use crate::config::{Config, ServeArgs};
+use crate::config::{Config, ServeArgs, ServingSection};
 use crate::domain::resolve::Rules;
 use crate::engine::{Engine, EngineConfig, Readiness};
-use crate::grpc::{self, GrpcServer, Health, Served, ServerFacts};
+use crate::grpc::{self, GrpcServer, Health, ServeLimits, Served, ServerFacts};
 use crate::runtime::admin::{self, Ready};
 use crate::runtime::shutdown::Shutdown;
-use crate::runtime::{task, telemetry};
+use crate::runtime::{open_files, task, telemetry};
 
 mod access;
 mod backend;
@@ -89,6 +89,7 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
     // it is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     access::check_exposure(&config)?;
+    let open_files = open_files::raise();
     let (listener, address) = bind(config.listen, "gRPC", "--listen").await?;
     let mut metrics = Metrics::new();
     let (backend, reason) = backend::connect(&config, &mut metrics).await?;
@@ -164,10 +165,34 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
         }
     };
     let admin_port = admin_address.map(|address| address.port());
-    let server = GrpcServer { engine, facts, health, metrics: rpc, tls, admin_port };
+    let limits = serve_limits(&config.serving, open_files);
+    let server = GrpcServer { engine, facts, health, metrics: rpc, tls, limits, admin_port };
     info!(%address, admin = admin_address.map(display), health = health_address.map(display), tls = server.tls.is_some(), version = env!("CARGO_PKG_VERSION"), "serving");
     let done = task::spawn("grpc", async move { Ok(server.serve(listener, closing, patience).await?) });
     Ok(Running { address, admin_address, health_address, done })
+}
+
+/// How many connections and streams there may be: of the files that may be open at once, connections take half, since
+/// runs and their logs need files too.
+fn serve_limits(configured: &ServingSection, open_files: Option<u64>) -> ServeLimits {
+    let own = ServeLimits::default();
+    let wanted = configured.max_connections.unwrap_or(own.connections);
+    let room = open_files.map_or(usize::MAX, |files| usize::try_from(files / 2).unwrap_or(usize::MAX)).max(1);
+    if wanted > room {
+        warn!(
+            max_connections = room,
+            open_files, "there are fewer connections than configured, since few files may be open"
+        );
+    }
+    let connections = wanted.min(room);
+    // One address never gets them all.
+    let per_address =
+        configured.max_connections_per_address.unwrap_or_else(|| own.connections_per_address.min(connections / 2));
+    ServeLimits {
+        connections,
+        connections_per_address: per_address.max(1),
+        streams_per_caller: configured.max_streams_per_caller.unwrap_or(own.streams_per_caller),
+    }
 }
 
 async fn bind(wanted: SocketAddr, what: &str, flag: &str) -> anyhow::Result<(TcpListener, SocketAddr)> {

@@ -61,6 +61,8 @@ pub struct Config {
     pub local: LocalSection,
     /// Limits and defaults of runs.
     pub limits: Limits,
+    /// Limits of connections and calls.
+    pub serving: ServingSection,
     /// Volumes, by name.
     pub volumes: BTreeMap<String, Volume>,
     /// Runner profiles, by name.
@@ -76,6 +78,17 @@ pub struct KubernetesSection {
     pub context: Option<String>,
     /// Whether NetworkPolicies for the network modes are installed.
     pub network_policies: bool,
+}
+
+/// Limits of connections and calls; `None`: the server's own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ServingSection {
+    /// Connections at once.
+    pub max_connections: Option<usize>,
+    /// Those of them from one address.
+    pub max_connections_per_address: Option<usize>,
+    /// Followed logs and watches of one caller at once.
+    pub max_streams_per_caller: Option<usize>,
 }
 
 /// How this machine is used.

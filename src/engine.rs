@@ -40,6 +40,9 @@ use feed::Hub;
 pub use metrics::EngineMetrics;
 use table::Table;
 
+/// Stored results that are read at once, each of `max_result_bytes` at most.
+pub const RESULTS_AT_ONCE: usize = 16;
+
 /// Runs the use cases. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Engine {
@@ -81,6 +84,8 @@ struct Inner {
     access: Access,
     /// Turns of requests to be checked.
     checks: Arc<Semaphore>,
+    /// Turns of stored results to be read.
+    results_read: Semaphore,
     metrics: EngineMetrics,
 }
 
@@ -120,10 +125,7 @@ pub struct UnreadSpec {
 
 impl UnreadSpec {
     /// `workload` is what rights are asked about; `read` makes the spec, and adds what is wrong with it.
-    pub fn new(
-        workload: Option<Workload>,
-        read: impl FnOnce(&mut Violations) -> RunSpec + Send + 'static,
-    ) -> Self {
+    pub fn new(workload: Option<Workload>, read: impl FnOnce(&mut Violations) -> RunSpec + Send + 'static) -> Self {
         Self { workload, read: Box::new(read) }
     }
 
@@ -448,6 +450,14 @@ pub enum EngineError {
     /// Too many at once.
     #[error("{0}")]
     RateLimited(String),
+    /// The caller has as many live runs as they may.
+    #[error("you have {live} runs that are not over, and may have {max}; wait until some are, or cancel some")]
+    TooManyRuns {
+        /// How many there are.
+        live: usize,
+        /// How many there may be.
+        max: usize,
+    },
     /// The backend failed.
     #[error(transparent)]
     Backend(#[from] BackendError),
@@ -475,7 +485,21 @@ impl Engine {
         let (reconciler, ready) =
             reconciler::start(&backend, Arc::clone(&table), hub.clone(), &rules, result_deadline, metrics.clone());
         let checks = Arc::new(Semaphore::new(submit::checks_at_once()));
-        let inner = Inner { backend, rules, namespaces, drain, table, hub, reconciler, ready, access, checks, metrics };
+        let results_read = Semaphore::new(RESULTS_AT_ONCE);
+        let inner = Inner {
+            backend,
+            rules,
+            namespaces,
+            drain,
+            table,
+            hub,
+            reconciler,
+            ready,
+            access,
+            checks,
+            results_read,
+            metrics,
+        };
         Self { inner: Arc::new(inner) }
     }
 

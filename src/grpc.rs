@@ -22,6 +22,7 @@ use crate::proto::v1::run_service_server::RunServiceServer;
 use crate::proto::v1::server_service_server::ServerServiceServer;
 use crate::runtime::tls::Tls;
 
+mod budget;
 mod convert;
 mod health;
 mod layers;
@@ -31,10 +32,11 @@ mod status;
 mod streams;
 mod transport;
 
+pub use budget::{Row, ServeLimits, worst_case};
 pub use health::{Health, LIVENESS};
 pub use layers::RpcMetrics;
 pub use server::ServerFacts;
-pub use transport::{ServeError, Served, message_max, serve_health};
+pub use transport::{MESSAGE_MAX, REQUEST_MAX, ServeError, Served, message_max, serve_health};
 
 /// The gRPC server: everything but the listener.
 #[derive(Clone, Debug)]
@@ -49,6 +51,8 @@ pub struct GrpcServer {
     pub metrics: RpcMetrics,
     /// Speaks TLS; `None`: plaintext.
     pub tls: Option<Tls>,
+    /// How much of what there may be.
+    pub limits: ServeLimits,
     /// Port of the admin endpoints, which whoever speaks HTTP/1 here mostly looks for.
     pub admin_port: Option<u16>,
 }
@@ -68,9 +72,10 @@ impl GrpcServer {
         drain: CancellationToken,
         patience: Duration,
     ) -> Result<Served, ServeError> {
-        let Self { engine, facts, health, metrics, tls, admin_port } = self;
+        let Self { engine, facts, health, metrics, tls, limits, admin_port } = self;
         let about = about(&facts.version, admin_port).into();
-        let surroundings = transport::Surroundings { health, metrics, access: Some(engine.clone()), tls, about };
+        let surroundings =
+            transport::Surroundings { health, metrics, access: Some(engine.clone()), tls, limits, about };
         let runs = run::RunApi { engine: engine.clone(), drain: drain.clone() };
         let server = server::ServerApi { engine, facts: Arc::new(facts) };
         let routes = Routes::new(

@@ -5,6 +5,7 @@ pub mod admin;
 pub mod certificate;
 pub mod files;
 pub mod finding;
+pub mod open_files;
 pub mod printable;
 pub mod shutdown;
 pub mod task;

@@ -9,7 +9,9 @@ use serde::Deserialize;
 
 use super::access::{self, Access, AuthenticationFile, Authorization, AuthorizationFile, TlsFile};
 use super::profiles::ProfileSection;
-use super::{BackendChoice, Config, KubernetesSection, LocalSection, ServeArgs, builtin, socket_address};
+use super::{
+    BackendChoice, Config, KubernetesSection, LocalSection, ServeArgs, ServingSection, builtin, socket_address,
+};
 use crate::domain::name::NamespaceName;
 use crate::domain::profile::{Capabilities, Limits, Profile, Volume};
 use crate::domain::quantity::Quantity;
@@ -93,6 +95,10 @@ struct LimitsSection {
     min_user: Option<i64>,
     max_user: Option<i64>,
     max_result_bytes: Option<usize>,
+    max_live_runs_per_caller: Option<usize>,
+    max_connections: Option<usize>,
+    max_connections_per_address: Option<usize>,
+    max_streams_per_caller: Option<usize>,
 }
 
 /// Collects what is wrong, so that all of it is told at once.
@@ -185,6 +191,7 @@ impl ConfigFile {
         let namespaces = namespaces(self.namespaces, &mut faults);
         let kubernetes = kubernetes(self.kubernetes, args, &mut faults);
         let local = local(self.local, args, &mut faults);
+        let serving = self.limits.serving(&mut faults);
         let limits = self.limits.resolve(&mut faults);
         let volumes: BTreeMap<String, Volume> =
             self.volumes.into_iter().map(|(name, section)| (name, section.into())).collect();
@@ -217,6 +224,7 @@ impl ConfigFile {
             kubernetes,
             local,
             limits,
+            serving,
             volumes,
             profiles,
         })
@@ -338,6 +346,21 @@ impl From<VolumeSection> for Volume {
 }
 
 impl LimitsSection {
+    /// What of it is about connections and calls.
+    fn serving(&self, faults: &mut Faults) -> ServingSection {
+        let mut at_least_one = |key: &str, value: Option<usize>| {
+            if value == Some(0) {
+                faults.add(&format!("limits.{key}"), "is 0, with which nobody could call; it must be at least 1");
+            }
+            value
+        };
+        ServingSection {
+            max_connections: at_least_one("max_connections", self.max_connections),
+            max_connections_per_address: at_least_one("max_connections_per_address", self.max_connections_per_address),
+            max_streams_per_caller: at_least_one("max_streams_per_caller", self.max_streams_per_caller),
+        }
+    }
+
     fn resolve(self, faults: &mut Faults) -> Limits {
         let mut limits = Limits::default();
         let clocks = [
@@ -373,6 +396,7 @@ impl LimitsSection {
         limits.min_user = self.min_user.unwrap_or(limits.min_user).max(1);
         limits.max_user = self.max_user.unwrap_or(limits.max_user).min(i64::from(i32::MAX));
         limits.max_result_bytes = self.max_result_bytes.unwrap_or(limits.max_result_bytes);
+        limits.max_live_runs_per_caller = self.max_live_runs_per_caller.unwrap_or(limits.max_live_runs_per_caller);
         for (name, default, max) in [
             ("start_timeout", limits.default_start_timeout, limits.max_start_timeout),
             ("run_timeout", limits.default_run_timeout, limits.max_run_timeout),

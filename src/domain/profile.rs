@@ -141,6 +141,8 @@ pub struct Limits {
     pub max_annotations_bytes: usize,
     /// Compact JSON of a result, in bytes.
     pub max_result_bytes: usize,
+    /// Runs of one caller that are not over, of all namespaces; 0 is unlimited.
+    pub max_live_runs_per_caller: usize,
     /// What `start_timeout` is if unset.
     pub default_start_timeout: Duration,
     /// What it may be.
@@ -188,6 +190,7 @@ impl Default for Limits {
             max_spec_bytes: 128 * 1024,
             max_annotations_bytes: 16 * 1024,
             max_result_bytes: 900 * 1024,
+            max_live_runs_per_caller: 5000,
             default_start_timeout: Duration::from_secs(300),
             max_start_timeout: Duration::from_secs(24 * HOUR),
             default_run_timeout: Duration::from_secs(HOUR),

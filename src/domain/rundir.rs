@@ -12,6 +12,10 @@ use serde::{Deserialize, Serialize};
 use super::facts::Submission;
 use super::name::RunName;
 
+/// The environment variable of a shim that names the limit of open files that the program starts with. It does not
+/// reach the program.
+pub const OPEN_FILES: &str = "LONGSHORE_OPEN_FILES";
+
 /// [`StoredRun`].
 pub const SPEC: &str = "spec";
 /// The input's bytes, if there is one.

@@ -62,6 +62,8 @@ impl Engine {
         if let Some(json) = &found.json {
             return Ok((found.clone(), Bytes::from(json.clone())));
         }
+        // An error would mean that it is closed, which it never is.
+        let _turn = self.inner.results_read.acquire().await;
         match self.inner.backend.runs.read_result(name, &observed.facts.uid).await? {
             Some(bytes) => Ok((found.clone(), Bytes::from(bytes))),
             None => Err(none("what kept it was deleted")),

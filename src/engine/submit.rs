@@ -109,11 +109,24 @@ impl Engine {
             return Err(EngineError::Invalid(violations));
         };
         let launch = launch(RunName { namespace, run }, caller, spec, resolved, digest);
+        if !validate_only {
+            self.may_have_more(caller, &launch.name)?;
+        }
         match (validate_only, is_drawn) {
             (true, _) => self.preview(&launch).await,
             (false, false) => self.create(&launch).await,
             (false, true) => self.create_drawn(caller, launch, workload).await,
         }
+    }
+
+    /// Refuses one more run of a caller who has as many live ones as they may. What is there already is a replay.
+    fn may_have_more(&self, caller: &Caller, name: &RunName) -> Result<(), EngineError> {
+        let max = self.inner.rules.limits.max_live_runs_per_caller;
+        let live = self.inner.table.live_of(&caller.identity.user);
+        if max == 0 || live < max || self.inner.table.get(name).is_some() {
+            return Ok(());
+        }
+        Err(EngineError::TooManyRuns { live, max })
     }
 
     /// Creates a run whose id was generated here: whatever has that id already is another's, so it is drawn again.

@@ -2,7 +2,7 @@
 //! authority. Written by the reconciler only.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use jiff::Timestamp;
@@ -108,6 +108,33 @@ pub(super) fn order_key(run: &Run) -> OrderKey {
 struct Rows {
     runs: BTreeMap<RunName, watch::Sender<Arc<Observed>>>,
     order: BTreeSet<OrderKey>,
+    /// Runs that are not over, by their submitter.
+    live: HashMap<String, usize>,
+}
+
+impl Rows {
+    /// Keeps `live` as one run changes from `before` to `after`.
+    fn count(&mut self, before: Option<&Observed>, after: Option<&Observed>) {
+        let live = |observed: Option<&Observed>| {
+            let live = observed.filter(|observed| !observed.run.state.is_terminal())?;
+            Some(live.facts.submission.submitter.clone())
+        };
+        let (before, after) = (live(before), live(after));
+        if before == after {
+            return;
+        }
+        if let Some(submitter) = before
+            && let Some(count) = self.live.get_mut(&submitter)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.live.remove(&submitter);
+            }
+        }
+        if let Some(submitter) = after {
+            *self.live.entry(submitter).or_default() += 1;
+        }
+    }
 }
 
 /// All runs.
@@ -131,6 +158,11 @@ impl Table {
     /// The run with this name, and every change to it; the sender is gone once the run is.
     pub(super) fn follow(&self, name: &RunName) -> Option<watch::Receiver<Arc<Observed>>> {
         self.read().runs.get(name).map(watch::Sender::subscribe)
+    }
+
+    /// How many runs of this submitter are not over.
+    pub(super) fn live_of(&self, submitter: &str) -> usize {
+        self.read().live.get(submitter).copied().unwrap_or_default()
     }
 
     /// How many runs are over.
@@ -161,6 +193,8 @@ impl Table {
     pub(super) fn upsert(&self, observed: Arc<Observed>) {
         let run = Arc::clone(&observed.run);
         let mut rows = self.write();
+        let known = rows.runs.get(&run.name).map(|row| Arc::clone(&row.borrow()));
+        rows.count(known.as_deref(), Some(&observed));
         match rows.runs.get(&run.name) {
             Some(row) => {
                 self.metrics.row(Some(&row.borrow()), Some(&observed));
@@ -188,6 +222,8 @@ impl Table {
         if let Some(row) = rows.runs.remove(name) {
             let run = Arc::clone(&row.borrow().run);
             self.metrics.row(Some(&row.borrow()), None);
+            let last = Arc::clone(&row.borrow());
+            rows.count(Some(&last), None);
             rows.order.remove(&order_key(&run));
             let _ = self.changes.send(Change::Deleted(run));
         }

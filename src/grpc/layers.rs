@@ -3,7 +3,6 @@
 //! headers, or else of the trailers of its body.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -14,23 +13,27 @@ use http::{HeaderMap, Request, Response};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
-use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo};
+use tonic::transport::server::TlsConnectInfo;
 use tonic::{Code, Status};
 use tracing::Instrument;
 use tracing::field::Empty;
 
 use super::status;
+use super::transport::Peer;
 use crate::domain::name::RunName;
 use crate::engine::Caller;
 
 mod access;
+mod answer;
 mod body;
 mod deadline;
 mod metrics;
 mod protocol;
+mod request;
 mod single;
 
 pub(super) use access::AccessLayer;
+pub(super) use answer::{ANSWER_WHOLE_MAX, Kept, STREAM_WHOLE_MAX};
 use body::CallBody;
 pub use metrics::RpcMetrics;
 use metrics::{CallMetrics, label};
@@ -82,8 +85,8 @@ where
         let path = request.uri().path().to_owned();
         let method = label(&path);
         let span = tracing::info_span!("rpc", method, peer = Empty, user = Empty, run = Empty);
-        if let Some(peer) = peer(&request) {
-            span.record("peer", tracing::field::display(peer));
+        if let Some(address) = peer(&request).and_then(Peer::address) {
+            span.record("peer", tracing::field::display(address));
         }
         let metrics = self.metrics.begin(method);
         // A deadline too far for the clock is none.
@@ -156,12 +159,10 @@ fn code_in(headers: &HeaderMap) -> Option<Code> {
     headers.get("grpc-status").map(|value| Code::from_bytes(value.as_bytes()))
 }
 
-/// Where the connection comes from.
-fn peer(request: &Request<Body>) -> Option<SocketAddr> {
+/// The connection that a request came over.
+fn peer(request: &Request<Body>) -> Option<&Peer> {
     let extensions = request.extensions();
-    let plain = extensions.get::<TcpConnectInfo>();
-    let info = plain.or_else(|| extensions.get::<TlsConnectInfo<TcpConnectInfo>>().map(TlsConnectInfo::get_ref))?;
-    info.remote_addr()
+    extensions.get::<Peer>().or_else(|| extensions.get::<TlsConnectInfo<Peer>>().map(TlsConnectInfo::get_ref))
 }
 
 /// The caller of a request that came through [`AccessLayer`].

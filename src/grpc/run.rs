@@ -11,7 +11,7 @@ use tonic::{Request, Response, Status};
 use super::convert::log::LogEncoder;
 use super::convert::watch::WatchEncoder;
 use super::convert::{View, request, run};
-use super::layers::{caller, note};
+use super::layers::{Kept, caller, note};
 use super::{status, streams};
 use crate::domain::result::FoundResult;
 use crate::domain::run::Run;
@@ -99,7 +99,9 @@ impl RunService for RunApi {
         let (found, json) = self.engine.read_result(&caller, &name).await.map_err(status::answer)?;
         let from = usize::try_from(offset).ok().filter(|from| *from <= json.len());
         let from = from.ok_or_else(|| status::offset_out_of_range(&name, offset, json.len() as u64))?;
-        Ok(Response::new(result_chunks(&found, json.slice(from..))))
+        let mut answer = Response::new(result_chunks(&found, json.slice(from..)));
+        answer.extensions_mut().insert(Kept(json.len()));
+        Ok(answer)
     }
 
     async fn cancel_run(&self, request: Request<v1::CancelRunRequest>) -> Answer<v1::CancelRunResponse> {

@@ -87,6 +87,35 @@ pub(super) fn draining() -> Status {
     Fault::new(Code::Unavailable, ErrorReason::NotServing, message).retry(RETRY_SOON).into_status()
 }
 
+/// More is in use than the server has room for; `what` says what of.
+pub(super) fn busy(what: &str) -> Status {
+    let message = format!("{what}; call again a little later");
+    Fault::new(Code::ResourceExhausted, ErrorReason::RateLimited, message).retry(RETRY_SOON).into_status()
+}
+
+/// A request is larger than its method takes.
+pub(super) fn message_too_large(length: usize, max: usize) -> Status {
+    let message = format!("the request has {length} bytes; this method takes at most {max}");
+    Fault::new(Code::OutOfRange, ErrorReason::MalformedRequest, message).into_status()
+}
+
+/// A request came too slowly.
+pub(super) fn unfinished_message() -> Status {
+    let message = "the request was not complete in time";
+    Fault::new(Code::DeadlineExceeded, ErrorReason::DeadlineExceeded, message).into_status()
+}
+
+/// An answer has no room beside others that were not read.
+pub(super) fn unread_answers(of: &str) -> Status {
+    busy(&format!("answers of {of} that were not read take all the memory there is for them"))
+}
+
+/// An answer was not taken.
+pub(super) fn unread() -> Status {
+    let message = "the answer was not read in time, and is not kept";
+    Fault::new(Code::DeadlineExceeded, ErrorReason::DeadlineExceeded, message).into_status()
+}
+
 /// A stream ended without saying how.
 pub(super) fn cut() -> Status {
     let message = "the stream was cut; go on with the last cursor";
@@ -171,6 +200,12 @@ fn from_engine(error: &EngineError) -> Status {
         EngineError::RateLimited(_) => {
             Fault::new(Code::ResourceExhausted, ErrorReason::RateLimited, message).retry(RETRY_SOON)
         }
+        EngineError::TooManyRuns { live: _, max: _ } => {
+            let words = message.clone();
+            Fault::new(Code::ResourceExhausted, ErrorReason::QuotaExceeded, message)
+                .quota("live runs", &words)
+                .retry(RETRY_LATER)
+        }
         EngineError::Backend(error) => from_backend(error),
     };
     fault.into_status()
@@ -210,10 +245,21 @@ fn from_backend(error: &BackendError) -> Fault {
         BackendError::Unavailable { what: _, message: _ } | BackendError::Unreadable { what: _, message: _ } => {
             Fault::new(Code::Unavailable, ErrorReason::BackendUnavailable, message).retry(RETRY_SOON)
         }
+        // Nothing is wrong with what was asked for: there is no file for it, or none free, and there will be again.
+        BackendError::Io { what: _, source } if is_out_of_files(source) => {
+            let message = "the server has as many files open as it may; call again a little later";
+            Fault::new(Code::Unavailable, ErrorReason::BackendUnavailable, message).retry(RETRY_SOON)
+        }
         BackendError::Io { what: _, source: _ } | BackendError::Corrupt { what: _, message: _ } => {
             Fault::new(Code::Internal, ErrorReason::Internal, message)
         }
     }
+}
+
+/// Whether an error means that no further file can be opened, by this process (EMFILE) or at all (ENFILE).
+fn is_out_of_files(error: &std::io::Error) -> bool {
+    let full = [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE];
+    rustix::io::Errno::from_io_error(error).is_some_and(|errno| full.contains(&errno))
 }
 
 /// The reason names what the backend can't do, or what is not built yet, only if that is all that

@@ -7,12 +7,12 @@ use std::time::Duration;
 use futures::{FutureExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic::transport::server::{Connected, TcpIncoming};
 
+use super::budget::{Budget, ServeLimits, network};
 use super::health::Health;
 use super::layers::{AccessLayer, CallLayer, ProtocolLayer, RpcMetrics};
 use crate::engine::Engine;
@@ -23,16 +23,22 @@ mod bounded;
 mod http2;
 mod tls;
 
-use bounded::Bounded;
+use bounded::{Bounded, Room};
+pub(super) use bounded::{OpenCall, Peer};
 use http2::{Answer, Http2};
 
 /// Largest message in either direction, in bytes: what clients take by default. Larger things come
 /// in pieces.
-pub(super) const MESSAGE_MAX: usize = 4 * 1024 * 1024;
+pub const MESSAGE_MAX: usize = 4 * 1024 * 1024;
+/// Largest request, in bytes, of all methods but those that carry a spec.
+pub const REQUEST_MAX: usize = 64 * 1024;
+/// Methods whose requests may be as large as [`MESSAGE_MAX`].
+const LARGE_REQUESTS: [&str; 1] = ["/longshore.v1.RunService/SubmitRun"];
+
 /// Largest request of a method, by its path, in bytes.
 #[must_use]
-pub fn message_max(_path: &str) -> usize {
-    MESSAGE_MAX
+pub fn message_max(path: &str) -> usize {
+    if LARGE_REQUESTS.contains(&path) { MESSAGE_MAX } else { REQUEST_MAX }
 }
 
 /// How often a quiet connection is asked for a sign of life. Without it a client that vanished is
@@ -48,8 +54,12 @@ const PENDING_RESETS_MAX: usize = 64;
 const ERROR_RESETS_MAX: usize = 256;
 /// Largest headers of a request, in bytes.
 const HEADERS_MAX: u32 = 16 * 1024;
-/// Connections of one listener at once; further ones wait. Each may hold some tens of kilobytes.
-const CONNECTIONS_MAX: usize = 4096;
+/// What a client may send ahead of what is read, in bytes: of one call, and of one connection. Each connection may make
+/// us hold that much.
+pub(super) const WINDOW: u32 = 64 * 1024;
+/// Connections to a port that serves health alone.
+pub(super) const HEALTH_CONNECTIONS: ServeLimits =
+    ServeLimits { connections: 64, connections_per_address: 32, streams_per_caller: 0 };
 /// After so long a connection takes no new calls, and its client opens another: what was true of it
 /// when it began, such as a client certificate, is asked again.
 const CONNECTION_AGE_MAX: Duration = Duration::from_secs(3600);
@@ -69,6 +79,8 @@ pub(super) struct Surroundings {
     pub(super) access: Option<Engine>,
     /// `None`: plaintext.
     pub(super) tls: Option<Tls>,
+    /// How much of it there may be.
+    pub(super) limits: ServeLimits,
     /// A line that says what this port is, for whoever speaks HTTP/1 here.
     pub(super) about: Arc<str>,
 }
@@ -106,7 +118,8 @@ pub(super) async fn serve(
     drain: CancellationToken,
     patience: Duration,
 ) -> Result<Served, ServeError> {
-    let Surroundings { health, metrics, access, tls, about } = surroundings;
+    let Surroundings { health, metrics, access, tls, limits, about } = surroundings;
+    let room = Room::new(limits.connections, limits.connections_per_address);
     let answer = Answer::other_version(about);
     let routes = routes
         .add_service(health.service())
@@ -115,16 +128,16 @@ pub(super) async fn serve(
     let router = server()
         .layer(ProtocolLayer)
         .layer(CallLayer { metrics, drain: drain.clone() })
-        .layer(AccessLayer { engine: access })
+        .layer(AccessLayer { engine: access, budget: Arc::new(Budget::new(limits)) })
         .add_routes(routes);
     let drained = drain.clone().cancelled_owned();
     let serving = match tls {
         None => {
-            let connections = only_http2(incoming(listener, room()), answer);
+            let connections = only_http2(incoming(listener, room), answer);
             Box::pin(router.serve_with_incoming_shutdown(connections, drained)).left_future()
         }
         Some(tls) => {
-            let connections = only_http2(tls::incoming(listener, room(), tls), answer);
+            let connections = only_http2(tls::incoming(listener, room, tls), answer);
             Box::pin(router.serve_with_incoming_shutdown(connections, drained)).right_future()
         }
     };
@@ -142,9 +155,12 @@ pub async fn serve_health(
     drain: CancellationToken,
     patience: Duration,
 ) -> Result<Served, ServeError> {
-    let router = server().layer(ProtocolLayer).add_service(health.service());
+    let budget = Arc::new(Budget::new(HEALTH_CONNECTIONS));
+    let router =
+        server().layer(ProtocolLayer).layer(AccessLayer { engine: None, budget }).add_service(health.service());
     let answer = Answer::other_version(HEALTH_PORT.into());
-    let connections = only_http2(incoming(listener, room()), answer);
+    let room = Room::new(HEALTH_CONNECTIONS.connections, HEALTH_CONNECTIONS.connections_per_address);
+    let connections = only_http2(incoming(listener, room), answer);
     let serving = Box::pin(router.serve_with_incoming_shutdown(connections, drain.clone().cancelled_owned()));
     until_drained(serving, &health, drain, patience).await
 }
@@ -174,6 +190,8 @@ fn server() -> Server {
     Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW)
         .max_concurrent_streams(STREAMS_MAX)
         .http2_max_pending_accept_reset_streams(Some(PENDING_RESETS_MAX))
         .http2_max_local_error_reset_streams(Some(ERROR_RESETS_MAX))
@@ -181,27 +199,31 @@ fn server() -> Server {
         .max_connection_age(CONNECTION_AGE_MAX)
 }
 
-/// The connections that one listener may have open.
-fn room() -> Arc<Semaphore> {
-    Arc::new(Semaphore::new(CONNECTIONS_MAX))
-}
-
-/// Connections, each once there is room for it.
-fn incoming(listener: TcpListener, room: Arc<Semaphore>) -> impl futures::Stream<Item = std::io::Result<Bounded>> {
+/// Connections, each once there is room for it. One from an address that has as many as it may is closed.
+fn incoming(listener: TcpListener, room: Arc<Room>) -> impl futures::Stream<Item = std::io::Result<Bounded>> {
     // Here and not at the server, which ignores its own settings for a listener that is given.
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(KEEPALIVE));
-    incoming.then(move |accepted| {
-        let room = Arc::clone(&room);
-        async move {
-            if let Err(error) = &accepted {
-                tracing::warn!(%error, "a connection could not be accepted");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+    incoming
+        .then(move |accepted| {
+            let room = Arc::clone(&room);
+            async move {
+                if let Err(error) = &accepted {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+                let connection = accepted?;
+                let address = connection.peer_addr().ok().map(|address| network(address.ip()));
+                let place = room.enter(address).await;
+                if place.is_none() {
+                    tracing::debug!(
+                        address = address.map(tracing::field::display),
+                        "too many connections of one address"
+                    );
+                }
+                Ok(place.map(|place| Bounded::new(connection, place)))
             }
-            let connection = accepted?;
-            let place = room.acquire_owned().await.map_err(std::io::Error::other)?;
-            Ok(Bounded::new(connection, place))
-        }
-    })
+        })
+        .filter_map(async |entered: std::io::Result<Option<Bounded>>| entered.transpose())
 }
 
 /// The connections that speak HTTP/2; others get an answer, or none.

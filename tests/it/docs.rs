@@ -19,6 +19,36 @@ use rustix::process::{Pid, Signal, kill_process};
 /// The address that the pages use.
 const DOCUMENTED: &str = "127.0.0.1:7420";
 
+/// `| of what | how many | each | together |`, and their sum.
+fn memory_table(rows: &[longshore::grpc::Row]) -> (String, usize) {
+    let size = |bytes: usize| match bytes {
+        _ if bytes >= 1 << 20 => format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20)),
+        _ => format!("{} KiB", bytes >> 10),
+    };
+    let mut table = "| | how many | each | together |\n| --- | --- | --- | --- |\n".to_owned();
+    for longshore::grpc::Row { what, count, each } in rows {
+        table.push_str(&format!("| {what} | {count} | {} | {} |\n", size(*each), size(count * each)));
+    }
+    let sum = rows.iter().map(|row| row.count * row.each).sum();
+    table.push_str(&format!("| **all** | | | **{}** |\n", size(sum)));
+    (table, sum)
+}
+
+#[test]
+fn what_the_daemon_can_take_is_in_the_page_and_below_the_charts_limit() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let result_max = longshore::domain::profile::Limits::default().max_result_bytes;
+    let (table, sum) = memory_table(&longshore::grpc::worst_case(2, 10_000, result_max));
+    let page = std::fs::read_to_string(root.join("docs/security.md")).unwrap();
+    assert!(page.contains(&table), "docs/security.md must have this table:\n{table}");
+
+    let values = std::fs::read_to_string(root.join("helm/longshore/values.yaml")).unwrap();
+    let limits = values.lines().find_map(|line| line.strip_prefix("  limits: {cpu: \"2\", memory: ")).unwrap();
+    let (limit, _) = limits.split_once("Mi,").expect("mebibytes");
+    let limit = limit.parse::<usize>().unwrap() << 20;
+    assert!(sum < limit, "{sum} bytes, and the chart gives {limit}");
+}
+
 /// A fenced block.
 #[derive(Debug)]
 struct Block {

@@ -37,8 +37,17 @@ impl Local {
         Self::start_logging("", flags).await
     }
 
+    /// A daemon that may have so many files open, ready.
+    pub(crate) async fn start_with_files(files: u64) -> Self {
+        Self::start_limited("", Some(files), ["--admin-listen", "off"]).await
+    }
+
     /// The same with a filter of its log.
     pub(crate) async fn start_logging<const N: usize>(log_filter: &'static str, flags: [&str; N]) -> Self {
+        Self::start_limited(log_filter, None, flags).await
+    }
+
+    async fn start_limited<const N: usize>(log_filter: &'static str, files: Option<u64>, flags: [&str; N]) -> Self {
         let dir = TempDir::with_prefix("longshore-it-").unwrap();
         std::fs::create_dir(dir.path().join("gates")).unwrap();
         std::fs::write(dir.path().join("config.toml"), config(&dir)).unwrap();
@@ -50,7 +59,8 @@ impl Local {
             .map(OsString::from)
             .collect();
         args.extend(["--state-dir".into(), state, "--config".into(), config]);
-        let local = Self { daemon: Daemon::start_logging(log_filter, args).await, dir };
+        let env = vec![("RUST_LOG".into(), log_filter.into())];
+        let local = Self { daemon: Daemon::start_limited(args, env, files).await, dir };
         local.client().await;
         local
     }

@@ -14,6 +14,7 @@
 
 mod access;
 mod architecture;
+mod attack;
 mod cli_client;
 mod cli_result;
 mod cli_runs;

@@ -26,6 +26,8 @@ type Output = Arc<Mutex<String>>;
 pub(crate) struct Daemon {
     args: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
+    /// How many files it may have open.
+    files: Option<u64>,
     output: Output,
     life: Option<Life>,
 }
@@ -64,8 +66,17 @@ impl Daemon {
         args: impl IntoIterator<Item = A>,
         env: Vec<(OsString, OsString)>,
     ) -> Self {
+        Self::start_limited(args, env, None).await
+    }
+
+    /// As [`Daemon::start_with_env`], of a process that may have so many files open.
+    pub(crate) async fn start_limited<A: Into<OsString>>(
+        args: impl IntoIterator<Item = A>,
+        env: Vec<(OsString, OsString)>,
+        files: Option<u64>,
+    ) -> Self {
         let args = args.into_iter().map(Into::into).collect();
-        let mut daemon = Self { args, env, output: Output::default(), life: None };
+        let mut daemon = Self { args, env, files, output: Output::default(), life: None };
         daemon.revive().await;
         daemon
     }
@@ -76,7 +87,7 @@ impl Daemon {
     /// If it lives, or ends instead.
     pub(crate) async fn revive(&mut self) {
         assert!(self.life.is_none(), "the daemon lives");
-        self.life = Some(within("the daemon to serve", launch(&self.args, &self.env, &self.output)).await);
+        self.life = Some(within("the daemon to serve", launch(&self.args, &self.env, self.files, &self.output)).await);
     }
 
     fn life(&self) -> &Life {
@@ -141,6 +152,23 @@ impl Daemon {
         within("the daemon to end", life.child.wait()).await.expect("wait")
     }
 
+    /// The most memory that it had so far, in bytes.
+    pub(crate) fn memory_peak(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.number())).expect("its status");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("its peak");
+        let kibibytes: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
+        kibibytes * 1024
+    }
+
+    /// Files that it has open now.
+    pub(crate) fn open_files(&self) -> u64 {
+        std::fs::read_dir(format!("/proc/{}/fd", self.number())).expect("its files").count() as u64
+    }
+
+    fn number(&self) -> std::num::NonZeroI32 {
+        self.life().pid().expect("the daemon has ended").as_raw_nonzero()
+    }
+
     /// What it wrote so far.
     pub(crate) fn output(&self) -> String {
         self.output.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -163,8 +191,7 @@ impl Drop for Daemon {
 
 /// CPU time that the daemon has used, in all its threads that are still there.
 pub(crate) fn cpu_of(daemon: &Daemon) -> Duration {
-    let pid = daemon.life().pid().expect("the daemon has ended").as_raw_nonzero();
-    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("its threads");
+    let threads = std::fs::read_dir(format!("/proc/{}/task", daemon.number())).expect("its threads");
     let of = |thread: std::io::Result<std::fs::DirEntry>| -> Option<u64> {
         let text = std::fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
         text.split(' ').next()?.parse().ok()
@@ -184,8 +211,24 @@ pub(crate) fn longshore<A: Into<OsString>>(args: impl IntoIterator<Item = A>) ->
     command
 }
 
-async fn launch(args: &[OsString], env: &[(OsString, OsString)], output: &Output) -> Life {
+async fn launch(args: &[OsString], env: &[(OsString, OsString)], files: Option<u64>, output: &Output) -> Life {
     let mut command = longshore([OsString::from("serve")].into_iter().chain(args.iter().cloned()));
+    if let Some(files) = files {
+        // Hard and soft, before it is executed.
+        let mut limited = Command::new("sh");
+        limited.args(["-c", r#"ulimit -n "$0" && exec "$@""#, &files.to_string(), LONGSHORE]);
+        limited.args(command.as_std().get_args());
+        let changed: Vec<_> =
+            command.as_std().get_envs().map(|(name, value)| (name.to_owned(), value.map(ToOwned::to_owned))).collect();
+        for (name, value) in changed {
+            match value {
+                Some(value) => limited.env(name, value),
+                None => limited.env_remove(name),
+            };
+        }
+        limited.stdin(Stdio::null()).kill_on_drop(true);
+        command = limited;
+    }
     let envs = env.iter().map(|(name, value)| (name, value));
     let mut child = command.envs(envs).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("start longshore");
     let stderr = child.stderr.take().and_then(|pipe| pipe.into_owned_fd().ok()).expect("its standard error");

@@ -17,6 +17,7 @@ use crate::domain::profile::{InputDelivery, LocalProfile, Program, Volume};
 use crate::domain::quantity::{Quantity, QuantityError};
 use crate::domain::rundir::{self, Execution, SPEC_VERSION, StoredRun};
 use crate::domain::spec::{EnvSource, EnvVar, NetworkMode, ResultMode, VolumeMount, Workload};
+use crate::runtime::open_files;
 use crate::sys::{Cause, Probe, Sys, Unknown, look};
 
 /// What stands for this executable in a profile's command.
@@ -228,15 +229,13 @@ impl Launcher {
         sys.call("open")?;
         let errors = File::options().create(true).append(true).open(dir.join(rundir::SHIM_ERRORS))?;
         sys.call("clone")?;
-        let mut shim = tokio::process::Command::new(&self.executable)
-            .arg("shim")
-            .arg(dir)
-            .env_clear()
-            .current_dir("/")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(errors)
-            .spawn()?;
+        let mut command = tokio::process::Command::new(&self.executable);
+        command.arg("shim").arg(dir).env_clear().current_dir("/");
+        // Ours was raised, which is nothing for programs that count on it.
+        if let Some(limit) = open_files::before() {
+            command.env(rundir::OPEN_FILES, limit.to_string());
+        }
+        let mut shim = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors).spawn()?;
         // Reaps it, nothing else.
         super::task("local-shim", async move {
             let _ = shim.wait().await;

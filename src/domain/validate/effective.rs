@@ -10,8 +10,8 @@ use crate::domain::stored;
 use crate::domain::violation::Violations;
 
 use super::input::input_field;
-use super::{on_kubernetes, size};
 use super::workload::PROFILE_FIELD;
+use super::{on_kubernetes, size};
 
 /// Checks `resolved`, which came of `spec`.
 pub(in crate::domain) fn check_effective(spec: &RunSpec, resolved: &Resolved, rules: &Rules, out: &mut Violations) {

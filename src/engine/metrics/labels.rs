@@ -190,7 +190,9 @@ pub(super) fn submit(ended: &Result<Submitted, EngineError>) -> &'static str {
         Ok(Submitted { replayed: true, .. }) => "replayed",
         Ok(Submitted { .. }) => "created",
         Err(EngineError::PermissionDenied { .. }) => "denied",
-        Err(EngineError::RateLimited(_) | EngineError::DeleteInProgress(_)) => "refused",
+        Err(EngineError::RateLimited(_) | EngineError::TooManyRuns { .. } | EngineError::DeleteInProgress(_)) => {
+            "refused"
+        }
         Err(EngineError::NotServing(_)) => "failed",
         Err(EngineError::Backend(error)) => match error {
             BackendError::InvalidField { .. } => "invalid",

@@ -1,6 +1,7 @@
 //! Calls go through the layer in process: no port, and time is paused.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,6 +14,7 @@ use tower::{Layer, Service};
 
 use super::access::Access;
 use super::*;
+use crate::grpc::budget::{Budget, ServeLimits};
 use crate::grpc::health::Health;
 use crate::proto::v1;
 use crate::proto::v1::server_service_server::{ServerService, ServerServiceServer};
@@ -61,7 +63,13 @@ impl Server {
             .accept_compressed(CompressionEncoding::Gzip)
             .max_decoding_message_size(crate::grpc::transport::MESSAGE_MAX);
         let routes = Routes::new(service).add_service(Health::starting().await.service());
-        Self { service: layer.layer(AccessLayer { engine: None }.layer(routes)), registry, drain }
+        Self {
+            service: layer.layer(
+                AccessLayer { engine: None, budget: Arc::new(Budget::new(ServeLimits::default())) }.layer(routes),
+            ),
+            registry,
+            drain,
+        }
     }
 
     /// Calls `method` with one message of no fields, or with `body`.

@@ -35,8 +35,14 @@ impl Fixture {
         let address = listener.local_addr().unwrap();
         let (health, drain) = (Health::starting().await, CancellationToken::new());
         let metrics = RpcMetrics::new(&mut Registry::default());
-        let around =
-            Surroundings { health: health.clone(), metrics, access: None, tls: None, about: "what this is\n".into() };
+        let around = Surroundings {
+            health: health.clone(),
+            metrics,
+            access: None,
+            tls: None,
+            limits: ServeLimits::default(),
+            about: "what this is\n".into(),
+        };
         let served = tokio::spawn(serve(Routes::default(), around, listener, drain.clone(), patience));
         Self { address, health, drain, served }
     }

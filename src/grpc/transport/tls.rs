@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use futures::{Stream, StreamExt};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tracing::field::display;
 
-use super::bounded::Bounded;
+use super::bounded::{Bounded, Room};
 use super::http2::{Answer, answer};
 use crate::runtime::task;
 use crate::runtime::tls::Tls;
@@ -24,7 +23,7 @@ const HANDSHAKES_AT_ONCE: usize = 1024;
 /// Connections whose handshake is done. One that fails costs nobody else anything.
 pub(super) fn incoming(
     listener: TcpListener,
-    room: Arc<Semaphore>,
+    room: Arc<Room>,
     tls: Tls,
 ) -> impl Stream<Item = std::io::Result<TlsStream<Bounded>>> {
     super::incoming(listener, room)

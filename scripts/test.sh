@@ -52,7 +52,7 @@ reader_tests() {
   local missing
   if missing=$(scripts/fuzz.sh ready 2>&1); then
     # Always the same way: what another one would find is for who looks for it, not for who lands.
-    FUZZ_SEED=1 scripts/fuzz.sh "${LONGSHORE_FUZZ_SECONDS:-20}"
+    FUZZ_SEED=1 scripts/fuzz.sh "${LONGSHORE_FUZZ_SECONDS:-20}" reader json_agrees python_agrees
   else
     skip "fuzzing the result reader: ${missing##*fuzz: }"
   fi

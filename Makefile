@@ -6,7 +6,7 @@ HOST    := $(shell rustc -vV | sed -n 's/^host: //p')
 STATIC  := target-static/$(HOST)/release/longshore
 IMAGE_FILE ?= target-static/longshore-image.tar
 
-.PHONY: help setup build release demo test check test-cluster fuzz bench-reader bench-sql timeline static image api-image chart manifests cluster-up cluster-down cluster-shell clean
+.PHONY: help setup build release demo test check test-cluster fuzz attack bench-reader bench-sql timeline static image api-image chart manifests cluster-up cluster-down cluster-shell clean
 
 help: ## Lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  \1  /p' $(MAKEFILE_LIST) | column -t -l 2
@@ -32,8 +32,11 @@ check: setup ## The fast part: formats, lints, unit tests
 test-cluster: setup ## Only the suite on the real cluster
 	@scripts/test.sh cluster
 
-fuzz: setup ## Fuzzes the result reader: FUZZ_SECONDS=60 a target, by default 20
+fuzz: setup ## Fuzzes what reads things from outside: FUZZ_SECONDS=60 a target, by default 20
 	@scripts/fuzz.sh $(or $(FUZZ_SECONDS),20)
+
+attack: ## Attacks a daemon beside a client that goes on: ATTACK_SECONDS=30 an attack
+	LONGSHORE_ATTACK_SECONDS=$(or $(ATTACK_SECONDS),30) cargo test --locked --test it attack -- --nocapture
 
 bench-reader: ## Speed of the result reader beside its peers, and the memory that it holds
 	cargo bench --locked --no-default-features --bench result_reader

@@ -27,6 +27,7 @@ mod access;
 mod answer;
 mod body;
 mod deadline;
+mod framing;
 mod metrics;
 mod protocol;
 mod request;

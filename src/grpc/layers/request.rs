@@ -15,12 +15,12 @@ use tonic::body::Body;
 use crate::grpc::budget::{Full, Hold, Ledger, Who};
 use crate::grpc::status;
 
+use super::framing::{Begun, Framing};
+
 /// How long a message waits for room.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How long a message may take from its first byte to its last one.
 const MESSAGE_MAX: Duration = Duration::from_secs(30);
-/// Bytes before each message: whether it is compressed, and its length.
-const PREFIX: usize = 5;
 /// What a byte of gzip can become at most (zlib's technical details).
 const INFLATION: usize = 1032;
 
@@ -35,9 +35,7 @@ pub(super) struct RequestBody {
     room: Room,
     /// Largest message of this method.
     max: usize,
-    prefix: Vec<u8>,
-    /// Bytes of the present message that are still to come.
-    left: usize,
+    framing: Framing,
     /// What came, until there is room for it.
     waiting: Option<(Bytes, BoxFuture<'static, Result<Hold, Full>>)>,
     /// Until the present message is whole.
@@ -46,37 +44,20 @@ pub(super) struct RequestBody {
 
 impl RequestBody {
     pub(super) fn new(inner: Body, max: usize, ledger: Ledger, who: Who, room: Room) -> Self {
-        let prefix = Vec::with_capacity(PREFIX);
-        Self { inner, ledger, who, room, max, prefix, left: 0, waiting: None, deadline: None }
+        Self { inner, ledger, who, room, max, framing: Framing::default(), waiting: None, deadline: None }
     }
 
     /// Looks through what came: how much room the messages need that begin in it.
     fn scan(&mut self, mut data: &[u8]) -> Result<Option<usize>, Status> {
         let mut needed = None;
-        while !data.is_empty() {
-            if self.left > 0 {
-                let read = self.left.min(data.len());
-                self.left -= read;
-                data = data.get(read..).unwrap_or_default();
-                continue;
+        while let Some(Begun { compressed, length }) = self.framing.next(&mut data) {
+            if length > self.max {
+                return Err(status::message_too_large(length, self.max));
             }
-            let (more, rest) = data.split_at(data.len().min(PREFIX - self.prefix.len()));
-            self.prefix.extend_from_slice(more);
-            data = rest;
-            if let [compressed, length @ ..] = self.prefix.as_slice()
-                && let Ok(length) = <[u8; PREFIX - 1]>::try_from(length)
-            {
-                let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
-                if length > self.max {
-                    return Err(status::message_too_large(length, self.max));
-                }
-                let whole = if *compressed == 0 { length } else { length.saturating_mul(INFLATION).min(self.max) };
-                needed = Some(needed.unwrap_or(0) + whole);
-                self.left = length;
-                self.prefix.clear();
-            }
+            let whole = if compressed { length.saturating_mul(INFLATION).min(self.max) } else { length };
+            needed = Some(needed.unwrap_or(0) + whole);
         }
-        self.deadline = match (self.left > 0 || !self.prefix.is_empty(), self.deadline.take()) {
+        self.deadline = match (self.framing.is_in_message(), self.deadline.take()) {
             (true, deadline) if needed.is_none() => deadline.or_else(|| Some(Box::pin(sleep(MESSAGE_MAX)))),
             (true, _) => Some(Box::pin(sleep(MESSAGE_MAX))),
             (false, _) => None,

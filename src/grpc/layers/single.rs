@@ -10,12 +10,11 @@ use tonic::Status;
 use tonic::body::Body;
 
 use super::super::status;
+use super::framing::Framing;
 
 /// Services some of whose methods take more than one message; a test compares it with the
 /// descriptors.
 const STREAMING: [&str; 2] = ["/grpc.reflection.v1.ServerReflection/", "/grpc.reflection.v1alpha.ServerReflection/"];
-/// A message's prefix: whether it is compressed, and its length (gRPC over HTTP/2).
-const PREFIX: usize = 5;
 
 /// The body of a request to the method at `path`.
 pub(super) fn body_of(path: &str, body: Body) -> Body {
@@ -28,31 +27,25 @@ pub(super) fn body_of(path: &str, body: Body) -> Body {
 /// How far the message was read.
 #[derive(Debug, Default)]
 struct Message {
-    prefix: Vec<u8>,
-    rest: usize,
+    framing: Framing,
+    begun: bool,
 }
 
 impl Message {
     /// Takes note of bytes; whether they belong to one message.
     fn read(&mut self, mut data: &[u8]) -> bool {
-        let missing = PREFIX - self.prefix.len();
-        if missing > 0
-            && let Some(prefix) = data.split_off(..missing.min(data.len()))
-        {
-            self.prefix.extend_from_slice(prefix);
-            if let [_compressed, length @ ..] = self.prefix.as_slice()
-                && let Ok(length) = length.try_into()
-            {
-                self.rest = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
+        while self.framing.next(&mut data).is_some() {
+            if self.begun {
+                return false;
             }
+            self.begun = true;
         }
-        match self.rest.checked_sub(data.len()) {
-            Some(rest) => {
-                self.rest = rest;
-                true
-            }
-            None => false,
-        }
+        !(self.begun && self.framing.is_in_prefix())
+    }
+
+    /// Whether any of it came.
+    fn came(&self) -> bool {
+        self.begun || self.framing.is_in_prefix()
     }
 }
 
@@ -77,7 +70,7 @@ impl http_body::Body for SingleBody {
         let fits = match &polled {
             Poll::Ready(Some(Ok(frame))) => frame.data_ref().is_none_or(|data| self.message.read(data)),
             // A request that ends before its message began.
-            Poll::Ready(None) => !self.message.prefix.is_empty(),
+            Poll::Ready(None) => self.message.came(),
             Poll::Ready(Some(Err(_))) | Poll::Pending => true,
         };
         if fits {
@@ -132,7 +125,7 @@ mod tests {
         fn one_message_fits(length in 0_usize..300, cuts in prop::collection::vec(0_usize..300, 0..6)) {
             let mut bytes = vec![0];
             bytes.extend(u32::try_from(length).unwrap().to_be_bytes());
-            bytes.resize(PREFIX + length, 7);
+            bytes.resize(bytes.len() + length, 7);
             let mut cuts: Vec<_> = cuts.into_iter().map(|cut| cut.min(bytes.len())).collect();
             cuts.extend([0, bytes.len()]);
             cuts.sort_unstable();

@@ -193,6 +193,12 @@ pub struct AttemptFacts {
 pub const EVICTED: &str = "Evicted";
 
 impl AttemptFacts {
+    /// Whether the Pod shows that somebody or something other than the program ended it, or asked to.
+    #[must_use]
+    pub fn is_marked(&self) -> bool {
+        self.deleted_at.is_some() || self.disruption.is_some() || self.status_reason.is_some()
+    }
+
     /// The kubelet's Event that it ends the Pod. A kubelet that is restarted on a node under pressure refuses the Pods
     /// that run there; their status gets a reason for it only once their programs have ended.
     #[must_use]

@@ -76,12 +76,7 @@ fn is_plain_exit(facts: &RunFacts, attempt: &AttemptFacts, end: &Terminated) -> 
 }
 
 fn is_untouched(facts: &RunFacts, attempt: &AttemptFacts) -> bool {
-    facts.stop.is_none()
-        && facts.deleted_at.is_none()
-        && attempt.deleted_at.is_none()
-        && attempt.disruption.is_none()
-        && attempt.status_reason.is_none()
-        && attempt.eviction().is_none()
+    facts.stop.is_none() && facts.deleted_at.is_none() && !attempt.is_marked() && attempt.eviction().is_none()
 }
 
 /// The Pod's deadline as the run budget sets it, counted from the node's taking the Pod on: what
@@ -132,11 +127,10 @@ fn is_at_deadline(facts: &RunFacts, attempt: &AttemptFacts, end: &Terminated) ->
 /// mark on the Pod, a deadline that is exceeded or a deletion, and a Pod that is over without one
 /// ended by itself. Only times finer than seconds are those of this machine.
 fn ended_before_stop(attempt: &AttemptFacts, end: &Terminated, stop: &StopIntent) -> bool {
-    let untouched = attempt.status_reason.is_none() && attempt.disruption.is_none() && attempt.deleted_at.is_none();
     attempt.remembered.ended_untouched
         || match end.finished_at {
             Some(finished) if finished.subsec_nanosecond() != 0 => finished < stop.request_time,
-            _ => untouched && matches!(attempt.phase, AttemptPhase::Succeeded | AttemptPhase::Failed),
+            _ => !attempt.is_marked() && matches!(attempt.phase, AttemptPhase::Succeeded | AttemptPhase::Failed),
         }
 }
 

@@ -69,7 +69,7 @@ fn runs(attempt: &AttemptFacts) -> bool {
 /// Takes down what this look shows for later ones.
 fn note(attempt: &mut AttemptFacts, stop: Option<&StopIntent>, job_deleted: bool, now: Timestamp) {
     let over = matches!(attempt.phase, AttemptPhase::Succeeded | AttemptPhase::Failed);
-    let is_evicted = attempt.eviction().is_some();
+    let is_unmarked = !attempt.is_marked() && attempt.eviction().is_none();
     match &attempt.main {
         MainFacts::Terminated(end) if attempt.main.started() => {
             let is_known = end.reason != STATUS_UNKNOWN;
@@ -79,14 +79,8 @@ fn note(attempt: &mut AttemptFacts, stop: Option<&StopIntent>, job_deleted: bool
                 None => stop.is_some(),
             };
             let remembered = &mut attempt.remembered;
-            remembered.ended_untouched |= is_known
-                && !ordered
-                && !job_deleted
-                && !remembered.over_while_running
-                && attempt.deleted_at.is_none()
-                && attempt.disruption.is_none()
-                && attempt.status_reason.is_none()
-                && !is_evicted;
+            remembered.ended_untouched |=
+                is_known && !ordered && !job_deleted && !remembered.over_while_running && is_unmarked;
             remembered.unended_since = None;
         }
         main => {

@@ -115,26 +115,27 @@ struct Rows {
 impl Rows {
     /// Keeps `live` as one run changes from `before` to `after`.
     fn count(&mut self, before: Option<&Observed>, after: Option<&Observed>) {
-        let live = |observed: Option<&Observed>| {
-            let live = observed.filter(|observed| !observed.run.state.is_terminal())?;
-            Some(live.facts.submission.submitter.clone())
-        };
-        let (before, after) = (live(before), live(after));
+        let (before, after) = (before.and_then(live_submitter), after.and_then(live_submitter));
         if before == after {
             return;
         }
         if let Some(submitter) = before
-            && let Some(count) = self.live.get_mut(&submitter)
+            && let Some(count) = self.live.get_mut(submitter)
         {
             *count -= 1;
             if *count == 0 {
-                self.live.remove(&submitter);
+                self.live.remove(submitter);
             }
         }
         if let Some(submitter) = after {
-            *self.live.entry(submitter).or_default() += 1;
+            *self.live.entry(submitter.to_owned()).or_default() += 1;
         }
     }
+}
+
+/// Who submitted the run, if it is not over.
+fn live_submitter(observed: &Observed) -> Option<&str> {
+    (!observed.run.state.is_terminal()).then_some(observed.facts.submission.submitter.as_str())
 }
 
 /// All runs.

@@ -8,4 +8,5 @@ pub(crate) mod daemon;
 pub(crate) mod errors;
 pub(crate) mod logs;
 pub(crate) mod spec;
+pub(crate) mod strict;
 pub(crate) mod wait;

@@ -1,16 +1,18 @@
 //! What is logged is made up by somebody who wants a line of their own.
 
-use std::collections::BTreeSet;
-use std::fmt;
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
 use proptest::prelude::*;
-use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use serde_json::Value;
 
 use super::*;
 use crate::runtime::printable::is_control;
+
+#[path = "../../../tests/support/strict.rs"]
+mod strict;
+
+use strict::Strict;
 
 #[derive(Clone, Default)]
 struct Kept(Arc<Mutex<Vec<u8>>>);
@@ -39,38 +41,6 @@ fn written(format: LogFormat, colours: bool, log: impl FnOnce()) -> String {
         false => tracing::subscriber::with_default(text_lines(filter, colours, writer), log),
     }
     String::from_utf8(std::mem::take(&mut *kept.0.lock().unwrap())).unwrap()
-}
-
-/// An object none of whose keys, at any depth, is there twice.
-struct Strict;
-
-impl<'de> serde::Deserialize<'de> for Strict {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Keys;
-        impl<'de> Visitor<'de> for Keys {
-            type Value = Strict;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Strict, A::Error> {
-                let mut seen = BTreeSet::new();
-                while let Some(key) = map.next_key::<String>()? {
-                    if key == "span" {
-                        map.next_value::<Strict>()?;
-                    } else {
-                        map.next_value::<Value>()?;
-                    }
-                    if !seen.insert(key.clone()) {
-                        return Err(A::Error::custom(format!("{key} is there twice")));
-                    }
-                }
-                Ok(Strict)
-            }
-        }
-        deserializer.deserialize_map(Keys)
-    }
 }
 
 /// The one line that there is.

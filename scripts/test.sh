@@ -106,17 +106,15 @@ cluster_tests() {
   # The very archive that `make image` gives to people.
   tests/cluster/cluster.sh load target-static/longshore-image.tar
   LONGSHORE_TEST_IMAGE=$(scripts/image.sh name)
-  export LONGSHORE_TEST_IMAGE
+  LONGSHORE_TEST_KUBECONFIG=$(tests/cluster/cluster.sh kubeconfig)
+  LONGSHORE_TEST_CONTROL=$LONGSHORE_CLUSTER_DIR/ctl.sock
+  export LONGSHORE_TEST_IMAGE LONGSHORE_TEST_KUBECONFIG LONGSHORE_TEST_CONTROL
   step "the suite on the real cluster"
   # Built before: nothing leads out of the cluster's network.
   cargo test --locked --test cluster --no-run
-  LONGSHORE_TEST_CONTROL=$LONGSHORE_CLUSTER_DIR/ctl.sock \
-    LONGSHORE_TEST_KUBECONFIG=$(tests/cluster/cluster.sh kubeconfig) \
-    tests/cluster/cluster.sh exec cargo test --locked --offline --test cluster -- --test-threads "${LONGSHORE_TEST_THREADS:-3}"
+  tests/cluster/cluster.sh exec cargo test --locked --offline --test cluster -- --test-threads "${LONGSHORE_TEST_THREADS:-3}"
   step "what disturbs its node, alone"
-  LONGSHORE_TEST_CONTROL=$LONGSHORE_CLUSTER_DIR/ctl.sock \
-    LONGSHORE_TEST_KUBECONFIG=$(tests/cluster/cluster.sh kubeconfig) \
-    tests/cluster/cluster.sh exec cargo test --locked --offline --test cluster -- --ignored --test-threads 1 node::
+  tests/cluster/cluster.sh exec cargo test --locked --offline --test cluster -- --ignored --test-threads 1 node::
 }
 
 case $what in

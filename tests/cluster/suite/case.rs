@@ -12,14 +12,14 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Event, Namespace, Pod, ServiceAccount};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Resource};
-use longshore::proto::v1::{Resources, RunSpec};
+use longshore::proto::v1::{FailureReason, Resources, Run, RunSpec, RunState};
 use serde::de::DeserializeOwned;
 use tempfile::TempDir;
 
 use crate::cluster::{self, Hold};
 use crate::support::client::Client;
 use crate::support::daemon::Daemon;
-use crate::support::spec::{REPORTER, container, seconds};
+use crate::support::spec::{REPORTER, UNTIL_TERM, container, seconds};
 use crate::support::wait::until;
 
 /// A test's own part of the cluster.
@@ -230,6 +230,17 @@ fn arguments(kubeconfig: &Path, config: &Path, instance: &str) -> Vec<OsString> 
 /// The spec that executes a shell script. It is bounded, so that nothing runs on for long.
 pub(crate) fn script(text: &str) -> RunSpec {
     program(["/bin/sh", "-c", text])
+}
+
+/// Why a run failed, if it did.
+pub(crate) fn reason(run: &Run) -> Option<FailureReason> {
+    run.failure.as_ref().map(|failure| failure.reason())
+}
+
+/// Submits a program that runs until it is asked to end, and waits until it does.
+pub(crate) async fn started(client: &Client) -> Run {
+    let run = client.submit(script(UNTIL_TERM)).await;
+    client.wait_state(&run.name, RunState::Running).await
 }
 
 /// The spec that executes a program of the image with a shell.

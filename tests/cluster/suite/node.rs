@@ -15,9 +15,9 @@ use kube::api::{DeleteParams, Patch, PatchParams};
 use longshore::proto::v1::{FailureClass, FailureReason, Run, RunSpec, RunState};
 use serde_json::json;
 
-use crate::case::{Case, Setup, on_cluster_with, script};
+use crate::case::{Case, Setup, on_cluster_with, reason, script, started};
 use crate::cluster::{self, control};
-use crate::support::client::{Client, follow};
+use crate::support::client::follow;
 use crate::support::spec::{UNTIL_TERM, seconds};
 use crate::support::wait::until;
 
@@ -97,18 +97,8 @@ async fn on_node(name: &str, setup: Setup, test: impl AsyncFnOnce(&mut Case, &Ku
     }
 }
 
-fn reason(run: &Run) -> Option<FailureReason> {
-    run.failure.as_ref().map(|failure| failure.reason())
-}
-
 fn blame(run: &Run) -> Option<(FailureClass, bool)> {
     run.failure.as_ref().map(|failure| (failure.failure_class(), failure.retryable))
-}
-
-/// Submits a program that runs until it is asked to end, and waits until it does.
-async fn started(client: &Client) -> Run {
-    let run = client.submit(script(UNTIL_TERM)).await;
-    client.wait_state(&run.name, RunState::Running).await
 }
 
 fn start_time(run: &Run) -> Option<prost_types::Timestamp> {

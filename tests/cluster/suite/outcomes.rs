@@ -1,17 +1,13 @@
 //! Endings that only a cluster has.
 
 use longshore::proto::v1::{
-    FailureClass, FailureReason, Placement, Resources, ResultState, Run, RunSpec, RunState, StopCause,
+    FailureClass, FailureReason, Placement, Resources, ResultState, RunSpec, RunState, StopCause,
 };
 
-use crate::case::{Case, on_cluster, program, script};
+use crate::case::{Case, on_cluster, program, reason, script};
 use crate::support::daemon::longshore;
 use crate::support::spec::{container, seconds, sql};
 use crate::support::wait::within;
-
-fn reason(run: &Run) -> Option<FailureReason> {
-    run.failure.as_ref().map(|failure| failure.reason())
-}
 
 #[tokio::test]
 async fn sql_runs_in_its_image() {

@@ -5,29 +5,19 @@ use std::time::Duration;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::api::{DeleteParams, EvictParams, Patch, PatchParams, PropagationPolicy};
-use longshore::proto::v1::{ErrorReason, FailureReason, Resources, Run, RunSpec, RunState};
+use longshore::proto::v1::{ErrorReason, FailureReason, Resources, RunSpec, RunState};
 use serde_json::json;
 use tonic::Code;
 
-use crate::case::{Case, on_cluster, script};
-use crate::support::client::{Client, follow, submit_request};
+use crate::case::{Case, on_cluster, reason, script, started};
+use crate::support::client::{follow, submit_request};
 use crate::support::errors::{assert_error, violated_fields};
 use crate::support::spec::{UNTIL_TERM, json_input, seconds};
 use crate::support::wait::until;
 
-fn reason(run: &Run) -> Option<FailureReason> {
-    run.failure.as_ref().map(|failure| failure.reason())
-}
-
 async fn patch_job(case: &Case, run: &str, patch: serde_json::Value) {
     let (jobs, name) = (case.api::<Job>(), Case::job_name(run));
     jobs.patch(&name, &PatchParams::default(), &Patch::Merge(&patch)).await.expect("patch the Job");
-}
-
-/// Submits a program that runs until it is asked to end, and waits until it does.
-async fn started(client: &Client) -> Run {
-    let run = client.submit(script(UNTIL_TERM)).await;
-    client.wait_state(&run.name, RunState::Running).await
 }
 
 #[tokio::test]

@@ -353,21 +353,26 @@ impl Streamer {
 
     /// Of an attempt that can't be read: whether there was something is known still.
     async fn gap_if_it_ran(&mut self) -> Result<(), Stop> {
-        let ran = {
+        let (ran, unseen) = {
             let observed = self.follow.borrow();
             let told = observed.run.attempts.iter().find(|a| a.number == self.attempt);
+            // Its name is all that is known of it.
+            let unseen = told.is_some_and(|a| a.pod.is_some() && a.uid.is_none());
             // Reasons that only a program that ran can have.
             let lost = |failure: &Failure| {
                 use FailureReason::{Evicted, Lost, NodeLost, NodeShutdown};
                 matches!(failure.reason, Evicted | Lost | NodeLost | NodeShutdown)
             };
-            self.position.is_some()
-                || told.is_some_and(|a| a.start_time.is_some() || a.failure.as_ref().is_some_and(lost))
+            let ran = self.position.is_some()
+                || told.is_some_and(|a| a.start_time.is_some() || a.failure.as_ref().is_some_and(lost));
+            (ran, unseen)
         };
-        if ran {
-            self.gap(LogGapCause::Deleted, "what ran it is gone, and its output with it".to_owned()).await?;
-        }
-        Ok(())
+        let message = match (ran, unseen) {
+            (true, _) => "what ran it is gone, and its output with it",
+            (false, true) => "its Pod came and went unseen: if it ran, its output is gone with it",
+            (false, false) => return Ok(()),
+        };
+        self.gap(LogGapCause::Deleted, message.to_owned()).await
     }
 
     /// Waits until the attempt has started; `None` if it ended without.

@@ -22,7 +22,7 @@ use crate::domain::name::{NamespaceName, RunId, RunName};
 use crate::domain::record::Record;
 use crate::domain::stored;
 
-pub use event::{About, EventFact, event_fact};
+pub use event::{About, EventFact, Said, Subject, said};
 
 /// Longest text of the cluster's that is kept, in bytes.
 const TEXT_MAX_BYTES: usize = 1024;
@@ -46,6 +46,8 @@ pub struct Observed<'a> {
     pub input_confirmed: bool,
     /// Whether a Pod of this Job was ever seen.
     pub pod_was_seen: bool,
+    /// Name of a Pod that the Job's controller says that it made, and that was never seen.
+    pub unseen_pod: Option<&'a str>,
 }
 
 /// Why objects can't be read as a run: somebody changed what we wrote.

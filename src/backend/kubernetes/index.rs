@@ -10,8 +10,8 @@ use std::sync::Arc;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Event, Pod};
 
-use self::namespace::{Change, KindState, NamespaceIndex, Run};
-use super::facts::{FactsError, Observed, event_fact, run_facts};
+use self::namespace::{Change, KindState, NamespaceIndex, Run, StrayEvent};
+use super::facts::{FactsError, Observed, Said, run_facts, said};
 use super::list_watch::KindEvent;
 use super::memory::Memory;
 use super::names::{RUN_CONTAINER, annotation};
@@ -190,8 +190,12 @@ impl Index {
         let Some(namespace) = self.namespaces.get_mut(target) else { return };
         let changes = match event {
             KindEvent::Item(event) | KindEvent::Applied(event) => {
-                let Some((uid, fact)) = event_fact(&event) else { return };
-                namespace.put_event(uid, event.metadata.name.unwrap_or_default(), fact, &self.memory)
+                let Some((subject, said)) = said(&event) else { return };
+                let name = event.metadata.name.unwrap_or_default();
+                match said {
+                    Said::Fact(fact) => namespace.put_event(StrayEvent { subject, name, fact }, &self.memory),
+                    Said::PodCreated(pod) => namespace.name_pod(&subject.uid, pod, &self.memory),
+                }
             }
             // Events expire; what they said stays true.
             KindEvent::Begin | KindEvent::End | KindEvent::Deleted(_) => return,
@@ -373,6 +377,7 @@ fn facts_of(namespace: &NamespaceName, run: &Run, memory: &Memory) -> Result<Run
             events: &known.events,
             input_confirmed: known.input_confirmed,
             pod_was_seen: known.pod_was_seen,
+            unseen_pod: known.unseen_pod.as_deref(),
         },
     )
 }

@@ -24,6 +24,8 @@ pub(super) struct JobMemory {
     pub(super) pod: Option<PodRef>,
     /// Whether there ever was one.
     pub(super) pod_was_seen: bool,
+    /// Name of a Pod that there is said to have been, as long as none was seen.
+    pub(super) unseen_pod: Option<String>,
     /// The last state of a Pod that is gone, until there is another.
     pub(super) last_pod: Option<Arc<Pod>>,
     /// Whether its input Secret was seen or written.
@@ -54,8 +56,18 @@ impl Memory {
         let mut jobs = self.lock();
         let job = jobs.entry(job_uid.to_owned()).or_default();
         job.pod_was_seen = true;
+        job.unseen_pod = None;
         job.last_pod = None;
         job.pod = Some(pod);
+    }
+
+    /// Keeps the name of a Pod that was not seen.
+    pub(super) fn name_pod(&self, job_uid: &str, pod: String) {
+        self.lock().entry(job_uid.to_owned()).or_default().unseen_pod = Some(pod);
+    }
+
+    pub(super) fn unseen_pod(&self, job_uid: &str) -> Option<String> {
+        self.lock().get(job_uid)?.unseen_pod.clone()
     }
 
     /// Keeps the last state of the Job's Pod, which is gone; until the Job goes too.
@@ -63,6 +75,7 @@ impl Memory {
         let mut jobs = self.lock();
         let job = jobs.entry(job_uid.to_owned()).or_default();
         job.pod_was_seen = true;
+        job.unseen_pod = None;
         job.last_pod = Some(last);
         job.pod = None;
     }

@@ -175,7 +175,7 @@ impl KubernetesRuns {
 }
 
 fn facts(name: &NamespaceName, job: &Job, pod: Option<&Pod>, known: &JobMemory) -> Result<RunFacts, BackendError> {
-    let JobMemory { events, input_confirmed, pod_was_seen, last_pod, .. } = known;
+    let JobMemory { events, input_confirmed, pod_was_seen, unseen_pod, last_pod, .. } = known;
     let observed = Observed {
         job,
         pod,
@@ -183,6 +183,7 @@ fn facts(name: &NamespaceName, job: &Job, pod: Option<&Pod>, known: &JobMemory) 
         events,
         input_confirmed: *input_confirmed,
         pod_was_seen: *pod_was_seen,
+        unseen_pod: unseen_pod.as_deref(),
     };
     run_facts(name, &observed).map_err(|error| BackendError::Corrupt {
         what: format!("Job {}", job.metadata.name.as_deref().unwrap_or_default()),

@@ -47,7 +47,10 @@ pub(super) fn facts(number: u32, observed: &Observed<'_>) -> AttemptFacts {
         closed: job.spec.as_ref().is_some_and(|spec| spec.parallelism == Some(0)),
         phase,
         uid: pod.and_then(|pod| pod.metadata.uid.clone()),
-        pod: pod.and_then(|pod| pod.metadata.name.clone()),
+        pod: match pod {
+            Some(pod) => pod.metadata.name.clone(),
+            None => observed.unseen_pod.filter(|_| phase == AttemptPhase::Gone).map(str::to_owned),
+        },
         node: pod.and_then(|pod| pod.spec.as_ref()?.node_name.clone()).filter(|node| !node.is_empty()),
         schedule_time: status
             .and_then(|status| condition(status, "PodScheduled", "True"))

@@ -14,6 +14,9 @@ const EVIDENCE_MAX: usize = 20;
 /// The Job controller could not create the Pod: quota, admission, a missing service account.
 pub(super) const FAILED_CREATE: &str = "FailedCreate";
 
+/// What the Job controller's `SuccessfulCreate` says before the Pod's name.
+const CREATED_POD: &str = "Created pod: ";
+
 /// What every attempt's ordinary course brings: Job, Pod and timeline tell it too, so that each
 /// such event would be a change of the run that says nothing new.
 const ORDINARY: [(About, &str); 4] =
@@ -48,10 +51,28 @@ pub struct EventFact {
     pub started: bool,
 }
 
-/// Reads an event about a Job or a Pod, with the uid of that object. `None`: it is about something
-/// else, does not say about which, or says what that object tells too.
+/// What an event is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subject {
+    /// Uid of the object.
+    pub uid: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// What an event brings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// Something that explains.
+    Fact(EventFact),
+    /// The Job's controller made the Pod of this name: all that is left of one that came and went while nobody looked.
+    PodCreated(String),
+}
+
+/// Reads an event about a Job or a Pod. `None`: it is about something else, does not say about which, or says what that
+/// object tells too.
 #[must_use]
-pub fn event_fact(event: &Event) -> Option<(String, EventFact)> {
+pub fn said(event: &Event) -> Option<(Subject, Said)> {
     let about = match event.involved_object.kind.as_deref() {
         Some("Job") => About::Job,
         Some("Pod") => About::Pod,
@@ -60,10 +81,12 @@ pub fn event_fact(event: &Event) -> Option<(String, EventFact)> {
     let reason = event.reason.as_deref().unwrap_or_default();
     let warning = event.type_.as_deref() == Some("Warning");
     let started = (about, reason) == (About::Pod, "Started") && is_about_run(event);
-    if !warning && !started && ORDINARY.contains(&(about, reason)) {
-        return None;
-    }
     let uid = event.involved_object.uid.clone().filter(|uid| !uid.is_empty())?;
+    let subject = Subject { uid, name: event.involved_object.name.clone().unwrap_or_default() };
+    if !warning && !started && ORDINARY.contains(&(about, reason)) {
+        let pod = event.message.as_deref()?.strip_prefix(CREATED_POD)?;
+        return (about == About::Job).then(|| (subject, Said::PodCreated(pod.to_owned())));
+    }
     let fact = EventFact {
         about,
         reason: reason.to_owned(),
@@ -73,7 +96,7 @@ pub fn event_fact(event: &Event) -> Option<(String, EventFact)> {
         warning,
         started,
     };
-    Some((uid, fact))
+    Some((subject, Said::Fact(fact)))
 }
 
 fn is_about_run(event: &Event) -> bool {

@@ -16,7 +16,7 @@ use crate::domain::run::{RunState, StopCause, StopIntent, Timeline};
 use crate::domain::spec::{EffectiveSpec, EnvSource, EnvVar, Input, RunSpec, Workload};
 
 fn seen<'a>(job: &'a Job, pod: Option<&'a Pod>) -> Observed<'a> {
-    Observed { job, pod, last_pod: None, events: &[], input_confirmed: false, pod_was_seen: false }
+    Observed { job, pod, last_pod: None, events: &[], input_confirmed: false, pod_was_seen: false, unseen_pod: None }
 }
 
 fn facts(observed: &Observed<'_>) -> RunFacts {
@@ -469,7 +469,10 @@ fn input_is_ready_when_its_secret_is_known_or_run_has_started() {
 }
 
 fn fact(event: &Event) -> EventFact {
-    event_fact(event).unwrap().1
+    match said(event) {
+        Some((_, Said::Fact(fact))) => fact,
+        other => panic!("{other:?}"),
+    }
 }
 
 fn denied(pod: &str, seconds: i64) -> EventFact {
@@ -481,8 +484,9 @@ fn denied(pod: &str, seconds: i64) -> EventFact {
 fn events_of_old_and_new_recorders() {
     let mut old = event("Pod", POD_UID, "Failed", "Error: ErrImagePull", 30);
     old.count = Some(4);
-    let (uid, told) = event_fact(&old).unwrap();
-    assert_eq!(uid, POD_UID);
+    let (subject, _) = said(&old).unwrap();
+    assert_eq!(subject.uid, POD_UID);
+    let told = fact(&old);
     assert_eq!((told.about, told.reason.as_str(), told.count, told.time), (About::Pod, "Failed", 4, Some(at(30))));
 
     let once = Event { last_timestamp: None, first_timestamp: None, count: None, ..old.clone() };
@@ -496,9 +500,9 @@ fn events_of_old_and_new_recorders() {
 
 #[test]
 fn events_about_other_things_are_left_out() {
-    assert_eq!(event_fact(&event("Node", "n", "NodeReady", "", 1)), None);
-    assert_eq!(event_fact(&event("Pod", "", "Pulled", "", 1)), None);
-    assert_eq!(event_fact(&Event::default()), None);
+    assert_eq!(said(&event("Node", "n", "NodeReady", "", 1)), None);
+    assert_eq!(said(&event("Pod", "", "Pulled", "", 1)), None);
+    assert_eq!(said(&Event::default()), None);
 }
 
 #[test]
@@ -506,12 +510,15 @@ fn events_of_the_ordinary_course_are_left_out_unless_they_warn() {
     let ordinary = [("Job", "SuccessfulCreate"), ("Pod", "Scheduled"), ("Pod", "Created"), ("Pod", "Started")];
     for (kind, reason) in ordinary {
         let normal = Event { type_: Some("Normal".to_owned()), ..event(kind, "u", reason, "", 1) };
-        assert_eq!(event_fact(&normal), None, "{reason}");
+        assert_eq!(said(&normal), None, "{reason}");
         let warning = Event { type_: Some("Warning".to_owned()), ..normal };
-        assert!(event_fact(&warning).is_some(), "{reason}");
+        assert!(said(&warning).is_some(), "{reason}");
     }
+    let created = event("Job", JOB_UID, "SuccessfulCreate", "Created pod: run-hello-x7k2p", 1);
+    let created = said(&Event { type_: Some("Normal".to_owned()), ..created }).unwrap();
+    assert_eq!(created.1, Said::PodCreated("run-hello-x7k2p".to_owned()));
     for reason in ["Pulling", "Pulled", "Killing", "MissingClusterDNS", "BackOff"] {
-        assert!(event_fact(&event("Pod", "u", reason, "", 1)).is_some(), "{reason}");
+        assert!(said(&event("Pod", "u", reason, "", 1)).is_some(), "{reason}");
     }
 }
 
@@ -564,10 +571,10 @@ fn an_event_says_that_run_had_started_where_its_pod_does_not_any_more() {
     let started = |field: &str| {
         let mut event = Event { type_: Some("Normal".to_owned()), ..event("Pod", POD_UID, "Started", "", 3) };
         event.involved_object.field_path = Some(field.to_owned());
-        event_fact(&event)
+        event
     };
-    assert_eq!(started("spec.containers{istio-proxy}"), None);
-    let events = [started("spec.containers{run}").unwrap().1];
+    assert_eq!(said(&started("spec.containers{istio-proxy}")), None);
+    let events = [fact(&started("spec.containers{run}"))];
     let main = |pod: Option<&Pod>, pod_was_seen| {
         let told = attempt(&Observed { events: &events, pod_was_seen, ..seen(&job, pod) });
         assert!(told.evidence.is_empty(), "{:?}", told.evidence);

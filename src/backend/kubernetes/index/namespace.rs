@@ -8,7 +8,7 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::super::facts::{EventFact, controller_uid, run_of};
+use super::super::facts::{About, EventFact, Subject, controller_uid, run_of};
 use super::super::memory::{Memory, PodRef};
 use super::super::names::{annotation, label, result_secret_name};
 use super::{Kind, Left, Runs, strip};
@@ -81,6 +81,15 @@ impl Run {
     }
 }
 
+/// An Event, and what it is about.
+#[derive(Debug)]
+pub(super) struct StrayEvent {
+    pub(super) subject: Subject,
+    /// Name of the Event object.
+    pub(super) name: String,
+    pub(super) fact: EventFact,
+}
+
 /// The runs of one Kubernetes namespace.
 #[derive(Debug)]
 pub(super) struct NamespaceIndex {
@@ -90,8 +99,8 @@ pub(super) struct NamespaceIndex {
     owners: HashMap<String, Arc<str>>,
     /// Pods of Jobs that were not told yet, by uid of the Job.
     stray_pods: HashMap<String, Pod>,
-    /// Events of objects that were not told yet: (uid, name of the Event, what it says).
-    stray_events: VecDeque<(String, String, EventFact)>,
+    /// Events of objects that were not told yet.
+    stray_events: VecDeque<StrayEvent>,
     /// Number of the present list.
     job_list: u64,
     pod_list: u64,
@@ -324,15 +333,38 @@ impl NamespaceIndex {
         Change::Many(changed)
     }
 
-    pub(super) fn put_event(&mut self, uid: String, name: String, event: EventFact, memory: &Memory) -> Change {
-        let Some(key) = self.owners.get(&uid).cloned() else {
+    pub(super) fn put_event(&mut self, event: StrayEvent, memory: &Memory) -> Change {
+        let owner = self.owners.get(&event.subject.uid).cloned().or_else(|| self.owner_of_unseen(&event, memory));
+        let Some(key) = owner else {
             if self.stray_events.len() >= STRAY_EVENTS_MAX {
                 self.stray_events.pop_front();
             }
-            self.stray_events.push_back((uid, name, event));
+            self.stray_events.push_back(event);
             return Change::None;
         };
-        self.keep_event(&key, &name, event, memory)
+        self.keep_event(&key, &event.name, event.fact, memory)
+    }
+
+    /// The Job with this uid is said to have made this Pod. Where that was seen there is nothing new in it.
+    pub(super) fn name_pod(&mut self, job_uid: &str, pod: String, memory: &Memory) -> Change {
+        let Some(key) = self.owners.get(job_uid).cloned() else { return Change::None };
+        if self.runs.get(&key).is_none_or(|run| run.pod.is_some() || has(&run.job, annotation::RECORD))
+            || memory.pod_was_seen(job_uid)
+        {
+            return Change::None;
+        }
+        memory.name_pod(job_uid, pod);
+        for event in std::mem::take(&mut self.stray_events) {
+            self.put_event(event, memory);
+        }
+        Change::One(key)
+    }
+
+    /// The Job of a Pod that was never seen, by the name that the Job's controller says that it gave it.
+    fn owner_of_unseen(&self, event: &StrayEvent, memory: &Memory) -> Option<Arc<str>> {
+        let (job, _) = event.subject.name.rsplit_once('-').filter(|_| event.fact.about == About::Pod)?;
+        let (key, run) = self.runs.get_key_value(job)?;
+        (memory.unseen_pod(&run.uid)? == event.subject.name).then(|| Arc::clone(key))
     }
 
     fn keep_event(&mut self, key: &Arc<str>, name: &str, event: EventFact, memory: &Memory) -> Change {
@@ -348,10 +380,10 @@ impl NamespaceIndex {
 
     fn adopt_events(&mut self, uid: &str, key: &Arc<str>, memory: &Memory) {
         let strays = std::mem::take(&mut self.stray_events);
-        let (own, strays): (VecDeque<_>, VecDeque<_>) = strays.into_iter().partition(|(about, ..)| about == uid);
+        let (own, strays): (VecDeque<_>, VecDeque<_>) = strays.into_iter().partition(|event| event.subject.uid == uid);
         self.stray_events = strays;
-        for (_, name, event) in own {
-            self.keep_event(key, &name, event, memory);
+        for event in own {
+            self.keep_event(key, &event.name, event.fact, memory);
         }
     }
 

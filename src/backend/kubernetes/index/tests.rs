@@ -323,6 +323,50 @@ fn events_are_kept_until_there_is_a_record() {
     assert_eq!(driver.memory.of(JOB_UID).events, []);
 }
 
+/// What its Events say of a Pod that came and went while nobody looked.
+#[test]
+fn a_pod_that_nobody_saw_has_a_name_and_may_have_started() {
+    let normal = |event: Event| Event { type_: Some("Normal".to_owned()), ..event };
+    let created = || normal(event("Job", JOB_UID, "SuccessfulCreate", "Created pod: run-hello-x7k2p", 1));
+    let of_pod = |name: &str, reason: &str| {
+        let mut event = normal(event("Pod", "unseen-uid", reason, "", 2));
+        event.involved_object.name = Some(name.to_owned());
+        event.involved_object.field_path = Some("spec.containers{run}".to_owned());
+        event
+    };
+    let told_after = |events: Vec<Event>| {
+        let mut driver = Driver::new();
+        driver.list(vec![with_conditions(hello(), &[("Failed", "DeadlineExceeded", 9)])], vec![]);
+        for (i, event) in events.into_iter().enumerate() {
+            driver.event(&format!("e{i}"), event);
+        }
+        driver.open_all();
+        let told = driver.events();
+        let [FactsEvent::Upsert(facts), FactsEvent::Synced] = told.as_slice() else { panic!("{told:?}") };
+        let attempt = facts.last_attempt().unwrap();
+        assert_eq!((attempt.phase, attempt.uid.as_ref()), (AttemptPhase::Gone, None));
+        (attempt.pod.clone(), attempt.main.started())
+    };
+    let (name, started) = ("run-hello-x7k2p", "Started");
+    assert_eq!(told_after(vec![]), (None, false), "there was none");
+    assert_eq!(told_after(vec![created()]), (Some(name.to_owned()), false));
+    assert_eq!(told_after(vec![created(), of_pod(name, "Pulled")]), (Some(name.to_owned()), false));
+    assert_eq!(told_after(vec![created(), of_pod(name, started)]), (Some(name.to_owned()), true));
+    assert_eq!(told_after(vec![of_pod(name, started), created()]), (Some(name.to_owned()), true), "in any order");
+    // A Job of this name that there was before had a Pod too.
+    assert_eq!(told_after(vec![created(), of_pod("run-hello-qqqqq", started)]), (Some(name.to_owned()), false));
+    // Where a Pod is seen, the Event says nothing new.
+    let mut driver = Driver::synced(vec![hello()], vec![running_pod(&hello())]);
+    driver.event("e", created());
+    assert_eq!((driver.told(), driver.memory.of(JOB_UID).unseen_pod), (vec![], None));
+    // And before it is seen there is none yet.
+    let mut driver = Driver::synced(vec![hello()], vec![]);
+    driver.event("e", created());
+    assert_eq!(driver.told(), Vec::<String>::new());
+    driver.pod(KindEvent::Applied(running_pod(&hello())));
+    assert_eq!((driver.told(), driver.memory.of(JOB_UID).unseen_pod), (vec!["hello Running running".to_owned()], None));
+}
+
 #[test]
 fn a_job_that_ended_without_a_known_pod_is_asked_about_first() {
     let job = hello();

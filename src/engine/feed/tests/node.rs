@@ -13,6 +13,7 @@ use crate::backend::{BackendError, LogItem, LogOptions, LogSource, Logs};
 use crate::domain::derive::{record, settle};
 use crate::domain::facts::{AttemptFacts, AttemptPhase, JobEnd, MainFacts, RunFacts, Terminated};
 use crate::domain::log::{LogPiece, Resume, Resumed, check};
+use crate::domain::run::StopCause;
 use crate::domain::testing;
 use crate::engine::results::source_of;
 use crate::engine::table::Observed;
@@ -143,6 +144,14 @@ impl Node {
         self.tell_all(|attempt| AttemptFacts { phase: AttemptPhase::Gone, job_end, ..attempt }, 1);
     }
 
+    /// The run was cancelled, and its Pod went before anybody saw it; its name may be known.
+    pub(in crate::engine) fn tell_cancelled_unseen(&self, pod: Option<&str>) {
+        let pod = pod.map(str::to_owned);
+        let attempt = AttemptFacts { uid: None, pod, phase: AttemptPhase::Gone, ..testing::attempt() };
+        let stop = Some(testing::stop(StopCause::Cancel, 100));
+        self.run.send_replace(Arc::new(seen(RunFacts { attempts: vec![attempt], stop, ..testing::facts() })));
+    }
+
     /// Ended after this many seconds.
     pub(in crate::engine) fn tell_ended(&self, seconds: i64) {
         let end = Terminated { finished_at: Some(testing::at(10 + seconds)), ..testing::terminated(0) };
@@ -159,8 +168,11 @@ fn observed(main: MainFacts, phase: AttemptPhase) -> Observed {
 }
 
 fn of(attempt: AttemptFacts) -> Observed {
+    seen(RunFacts { attempts: vec![attempt], ..testing::facts() })
+}
+
+fn seen(mut facts: RunFacts) -> Observed {
     let now = testing::at(200);
-    let mut facts = RunFacts { attempts: vec![attempt], ..testing::facts() };
     // As the reconciler does: what is terminal stands in a record.
     facts.record = settle(&facts, now).map(|(outcome, result)| record(&facts, &outcome, result, now));
     Observed::new(facts, now)

@@ -15,6 +15,7 @@
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::marker::PhantomData;
+use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{self, NonNull};
 
@@ -171,27 +172,80 @@ fn signature(name: &str, arguments: u8) -> Result<(CString, c_int), SqliteError>
     Ok((name, c_int::from(arguments)))
 }
 
-/// A statement that inserts rows, prepared once.
+/// Inserts rows into a table. As many as possible go with each step, since a step costs as much as what a few values
+/// do.
 pub struct Insert<'a> {
-    database: *mut ffi::sqlite3,
-    statement: NonNull<ffi::sqlite3_stmt>,
+    one: Statement,
+    /// Inserts [`Insert::batch`] rows.
+    many: Statement,
+    columns: usize,
+    batch: usize,
     /// Keeps the connection locked.
     _handle: PhantomData<&'a mut ()>,
 }
 
+/// The most rows that go with one step, and the most values: SQLite takes 32766.
+const BATCH: (usize, usize) = (16, 512);
+
 impl std::fmt::Debug for Insert<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Insert").finish_non_exhaustive()
+        f.debug_struct("Insert").field("columns", &self.columns).field("batch", &self.batch).finish_non_exhaustive()
     }
 }
 
 impl<'a> Insert<'a> {
-    /// Prepares `sql`, one statement with a `?` for each value of a row. The connection stays locked until this is
-    /// dropped.
+    /// Prepares to insert into `table`, a name as SQL has it, of `columns` columns. The connection stays locked until
+    /// this is dropped.
     ///
     /// # Errors
     /// SQLite's of the statement.
-    pub fn prepare(handle: &'a mut LockedSqliteHandle<'_>, sql: &str) -> Result<Self, SqliteError> {
+    pub fn prepare(
+        handle: &'a mut LockedSqliteHandle<'_>,
+        table: &str,
+        columns: NonZeroUsize,
+    ) -> Result<Self, SqliteError> {
+        let columns = columns.get();
+        let batch = (BATCH.1 / columns).clamp(1, BATCH.0);
+        let row = format!("({})", vec!["?"; columns].join(","));
+        let mut prepare = |rows: usize| {
+            Statement::prepare(handle, &format!("INSERT INTO {table} VALUES {}", vec![row.as_str(); rows].join(",")))
+        };
+        let (one, many) = (prepare(1)?, prepare(batch)?);
+        Ok(Self { one, many, columns, batch, _handle: PhantomData })
+    }
+
+    /// How many rows are best inserted at once.
+    #[must_use]
+    pub fn batch(&self) -> usize {
+        self.batch
+    }
+
+    /// Inserts rows, which follow each other in `values`.
+    ///
+    /// # Errors
+    /// SQLite's: out of memory, or interrupted by a progress handler; `SQLITE_MISUSE` for a row that is not whole. Rows
+    /// before it are then inserted, or not.
+    pub fn rows(&mut self, values: &[Value<'_>]) -> Result<(), SqliteError> {
+        if !values.len().is_multiple_of(self.columns) {
+            return Err(SqliteError { code: ffi::SQLITE_MISUSE, message: "a row is not whole".to_owned() });
+        }
+        let mut batches = values.chunks_exact(self.batch * self.columns);
+        for batch in &mut batches {
+            self.many.execute(batch)?;
+        }
+        batches.remainder().chunks_exact(self.columns).try_for_each(|row| self.one.execute(row))
+    }
+}
+
+/// A statement of a connection that whoever has it keeps locked.
+struct Statement {
+    database: *mut ffi::sqlite3,
+    statement: NonNull<ffi::sqlite3_stmt>,
+}
+
+impl Statement {
+    /// Prepares `sql`, one statement. The connection has to stay locked as long as the statement is there.
+    fn prepare(handle: &mut LockedSqliteHandle<'_>, sql: &str) -> Result<Self, SqliteError> {
         let database = handle.as_raw_handle().as_ptr();
         let too_long = || SqliteError { code: ffi::SQLITE_TOOBIG, message: "the statement is too long".to_owned() };
         let length = c_int::try_from(sql.len()).map_err(|_| too_long())?;
@@ -209,14 +263,11 @@ impl<'a> Insert<'a> {
         check(database, code)?;
         let nothing = || SqliteError { code: ffi::SQLITE_MISUSE, message: "there is no statement".to_owned() };
         let statement = NonNull::new(statement).ok_or_else(nothing)?;
-        Ok(Self { database, statement, _handle: PhantomData })
+        Ok(Self { database, statement })
     }
 
-    /// Inserts a row. Parameters beyond `values` keep what they had.
-    ///
-    /// # Errors
-    /// SQLite's: out of memory, or interrupted by a progress handler; or more values than parameters.
-    pub fn row(&mut self, values: &[Value<'_>]) -> Result<(), SqliteError> {
+    /// Runs the statement, which gives no rows, with a value for each of its parameters.
+    fn execute(&mut self, values: &[Value<'_>]) -> Result<(), SqliteError> {
         for (index, value) in (1..).zip(values) {
             self.bind(index, *value)?;
         }
@@ -242,7 +293,7 @@ impl<'a> Insert<'a> {
             Value::Text(text) => {
                 let (start, length) = (text.as_ptr().cast::<c_char>(), text.len() as u64);
                 let utf8 = ffi::SQLITE_UTF8 as u8;
-                // SAFETY: as above; the text has `length` bytes and outlives the step, see `row`.
+                // SAFETY: as above; the text has `length` bytes and outlives the step, see `execute`.
                 unsafe { ffi::sqlite3_bind_text64(statement, index, start, length, ffi::SQLITE_STATIC(), utf8) }
             }
             Value::Blob(bytes) => {
@@ -255,7 +306,7 @@ impl<'a> Insert<'a> {
     }
 }
 
-impl Drop for Insert<'_> {
+impl Drop for Statement {
     fn drop(&mut self) {
         // SAFETY: the statement is ours and is used no more. What it returns is the last step's error, told already.
         let _ = unsafe { ffi::sqlite3_finalize(self.statement.as_ptr()) };
@@ -449,25 +500,47 @@ mod tests {
     async fn rows_are_inserted_with_their_types() {
         let mut connection = connection().await;
         sqlx::query("CREATE TABLE t (a, b)").execute(&mut connection).await.unwrap();
+        let two = NonZeroUsize::new(2).unwrap();
         {
             let mut handle = connection.lock_handle().await.unwrap();
-            let mut insert = Insert::prepare(&mut handle, "INSERT INTO t VALUES (?, ?)").unwrap();
+            let mut insert = Insert::prepare(&mut handle, "t", two).unwrap();
             for text in ["x".to_owned(), String::new(), "ü\0y".to_owned()] {
-                insert.row(&[Value::Text(&text), Value::Null]).unwrap();
+                insert.rows(&[Value::Text(&text), Value::Null]).unwrap();
             }
-            insert.row(&[Value::Integer(i64::MIN), Value::Real(0.5)]).unwrap();
-            insert.row(&[Value::Blob(b"\xff"), Value::Blob(b"")]).unwrap();
-            assert_eq!(insert.row(&[Value::Null; 3]).unwrap_err().code, ffi::SQLITE_RANGE);
+            let (integer, blob) =
+                ([Value::Integer(i64::MIN), Value::Real(0.5)], [Value::Blob(b"\xff"), Value::Blob(b"")]);
+            insert.rows(&[integer, blob].concat()).unwrap();
+            assert_eq!(insert.rows(&[Value::Null; 3]).unwrap_err().code, ffi::SQLITE_MISUSE);
         }
         {
             let mut handle = connection.lock_handle().await.unwrap();
-            assert!(Insert::prepare(&mut handle, "INSERT INTO u VALUES (?)").unwrap_err().message.contains("no such"));
-            assert!(Insert::prepare(&mut handle, " -- nothing").is_err());
+            assert!(Insert::prepare(&mut handle, "u", two).unwrap_err().message.contains("no such"));
         }
         let sql = "SELECT group_concat(typeof(a) || ' ' || length(CAST(a AS BLOB)) || ' ' || typeof(b), ', ') FROM t";
         let row = sqlx::query(sql).fetch_one(&mut connection).await.unwrap();
         let types = "text 1 null, text 0 null, text 4 null, integer 20 real, blob 1 blob";
         assert_eq!(row.get::<String, _>(0), types);
+    }
+
+    #[tokio::test]
+    async fn any_number_of_rows_is_inserted_in_order() {
+        let mut connection = connection().await;
+        for columns in [1, 3, 511, 513, 2000] {
+            let names: Vec<_> = (0..columns).map(|n| format!("c{n}")).collect();
+            let sql = format!("DROP TABLE IF EXISTS t; CREATE TABLE t ({})", names.join(", "));
+            sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut connection).await.unwrap();
+            let rows = 40_i64;
+            {
+                let mut handle = connection.lock_handle().await.unwrap();
+                let mut insert = Insert::prepare(&mut handle, "t", NonZeroUsize::new(columns).unwrap()).unwrap();
+                assert!((1..=16).contains(&insert.batch()), "{insert:?}");
+                let values: Vec<_> = (0..rows).flat_map(|row| vec![Value::Integer(row); columns]).collect();
+                insert.rows(&values).unwrap();
+            }
+            let sql = format!("SELECT count(*) FROM t WHERE c0 = rowid - 1 AND c{} = c0", columns - 1);
+            let row = sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_one(&mut connection).await.unwrap();
+            assert_eq!(row.get::<i64, _>(0), rows, "{columns} columns");
+        }
     }
 
     #[derive(Default)]

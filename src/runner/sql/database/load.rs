@@ -4,6 +4,8 @@
 //! against every value; only if a guess was wrong is the table made again, with the types that are then known.
 
 use std::io::Read;
+use std::num::NonZeroUsize;
+use std::ops::Range;
 
 use longshore_sqlite::{Insert, SqliteError, Value};
 
@@ -22,6 +24,9 @@ const GUESS_ROWS: u64 = 1000;
 
 /// The clock is looked at after so many rows.
 const ROWS_PER_LOOK: u64 = 1024;
+
+/// Rows wait until their texts have so many bytes together: SQLite does not count them.
+const TEXT_BYTES: usize = 64 * 1024;
 
 /// What became of a file.
 #[derive(Debug)]
@@ -159,12 +164,12 @@ impl Database {
         self.run("BEGIN".to_owned()).await?;
         let deadline = self.deadline.clone();
         let mut handle = self.connection.lock_handle().await.map_err(internal)?;
-        let values = vec!["?"; used.len().max(1)].join(",");
-        let statement = format!("INSERT INTO {} VALUES ({values})", quoted(table));
-        let done = match Insert::prepare(&mut handle, &statement) {
+        let columns = NonZeroUsize::new(used.len()).unwrap_or(NonZeroUsize::MIN);
+        let done = match Insert::prepare(&mut handle, &quoted(table), columns) {
             Ok(mut insert) => {
-                let target = Target { insert: &mut insert, types, check };
-                pass_over(file, used, u64::MAX, Some(target), || deadline.keep_on())
+                let mut target = Target { insert: &mut insert, types, check, cells: Vec::new(), texts: String::new() };
+                let done = pass_over(file, used, u64::MAX, Some(&mut target), || deadline.keep_on());
+                done.and_then(|done| target.insert_waiting().map(|()| done).map_err(Stop::Sqlite))
             }
             Err(error) => Err(Stop::Sqlite(error)),
         };
@@ -191,6 +196,52 @@ struct Target<'a, 'h> {
     insert: &'a mut Insert<'h>,
     types: &'a [ColumnType],
     check: bool,
+    /// Rows that wait until they are many. A record is gone with the next one, so their texts are copied.
+    cells: Vec<Cell<Range<usize>>>,
+    texts: String,
+}
+
+impl Target<'_, '_> {
+    fn push(&mut self, cell: Cell<&str>) {
+        self.cells.push(match cell {
+            Cell::Null => Cell::Null,
+            Cell::Integer(number) => Cell::Integer(number),
+            Cell::Real(number) => Cell::Real(number),
+            Cell::Text(text) => {
+                let start = self.texts.len();
+                self.texts.push_str(text);
+                Cell::Text(start..self.texts.len())
+            }
+        });
+    }
+
+    /// After a row: inserts those that wait, if they are enough.
+    fn end_row(&mut self, columns: usize) -> Result<(), SqliteError> {
+        let enough = self.cells.len() >= self.insert.batch() * columns || self.texts.len() >= TEXT_BYTES;
+        if enough { self.insert_waiting() } else { Ok(()) }
+    }
+
+    fn insert_waiting(&mut self) -> Result<(), SqliteError> {
+        let value = |cell: &Cell<Range<usize>>| match cell {
+            Cell::Null => Value::Null,
+            Cell::Integer(number) => Value::Integer(*number),
+            Cell::Real(number) => Value::Real(*number),
+            Cell::Text(range) => Value::Text(self.texts.get(range.clone()).unwrap_or_default()),
+        };
+        let values: Vec<Value<'_>> = self.cells.iter().map(value).collect();
+        self.insert.rows(&values)?;
+        self.cells.clear();
+        self.texts.clear();
+        Ok(())
+    }
+}
+
+/// A value of a row.
+enum Cell<T> {
+    Null,
+    Integer(i64),
+    Real(f64),
+    Text(T),
 }
 
 /// Goes over at most `most` rows. Without a target values are only taken into account.
@@ -198,7 +249,7 @@ fn pass_over<R: Read>(
     file: &mut CsvFile<R>,
     used: &mut [Used],
     most: u64,
-    mut target: Option<Target<'_, '_>>,
+    mut target: Option<&mut Target<'_, '_>>,
     keep_on: impl Fn() -> bool,
 ) -> Result<(u64, bool), Stop> {
     let mut rows = 0;
@@ -209,12 +260,10 @@ fn pass_over<R: Read>(
             return Err(Stop::Late);
         }
         let (records, line) = (&file.records, file.records.line());
-        // SQLite has room for as many columns as a file may have; a row's values are few, and short-lived.
-        let mut values: Vec<Value<'_>> = Vec::with_capacity(used.len().max(1));
         for (index, column) in used.iter_mut().enumerate() {
             let field = records.field(column.place);
             let shape = Shape::of(field);
-            let Some(target) = &target else {
+            let Some(target) = target.as_mut() else {
                 column.tally.see(shape, field, line);
                 continue;
             };
@@ -223,43 +272,45 @@ fn pass_over<R: Read>(
             }
             let column_type = target.types.get(index).copied().unwrap_or(ColumnType::Text);
             match cell(shape, field, column_type) {
-                Some(value) => values.push(value),
+                Some(cell) => target.push(cell),
                 None if column_type == ColumnType::Text => {
                     return Err(CsvError::NotUtf8 { line, field: column.place + 1 }.into());
                 }
                 // With true types this happens only if the file changes meanwhile.
-                None => {
-                    fits = false;
-                    values.push(Value::Null);
-                }
+                None => fits = false,
             }
         }
+        let Some(target) = target.as_mut() else { continue };
         if used.is_empty() {
-            values.push(Value::Null);
+            target.push(Cell::Null);
         }
-        if let Some(target) = target.as_mut().filter(|_| fits) {
-            target.insert.row(&values).map_err(Stop::Sqlite)?;
+        if fits {
+            target.end_row(used.len().max(1)).map_err(Stop::Sqlite)?;
+        } else {
+            // The table is made again, with other types.
+            target.cells.clear();
+            target.texts.clear();
         }
     }
     Ok((rows, fits))
 }
 
 /// The value of a field in a column of this type, if it has one.
-fn cell(shape: Shape, field: &[u8], column: ColumnType) -> Option<Value<'_>> {
+fn cell(shape: Shape, field: &[u8], column: ColumnType) -> Option<Cell<&str>> {
     if shape == Shape::Empty {
-        return Some(Value::Null);
+        return Some(Cell::Null);
     }
     Some(match (column, shape) {
-        (ColumnType::Text, _) => Value::Text(std::str::from_utf8(field).ok()?),
-        (_, Shape::Missing) => Value::Null,
+        (ColumnType::Text, _) => Cell::Text(std::str::from_utf8(field).ok()?),
+        (_, Shape::Missing) => Cell::Null,
         (ColumnType::Date, Shape::Date | Shape::DateTime(_)) => {
-            Value::Text(std::str::from_utf8(field.trim_ascii()).ok()?)
+            Cell::Text(std::str::from_utf8(field.trim_ascii()).ok()?)
         }
-        (ColumnType::Boolean, Shape::Boolean(truth)) => Value::Integer(i64::from(truth)),
-        (ColumnType::Integer, Shape::Integer(number) | Shape::GroupedInteger(number)) => Value::Integer(number),
+        (ColumnType::Boolean, Shape::Boolean(truth)) => Cell::Integer(i64::from(truth)),
+        (ColumnType::Integer, Shape::Integer(number) | Shape::GroupedInteger(number)) => Cell::Integer(number),
         #[expect(clippy::cast_precision_loss, reason = "`Tally` makes such columns TEXT")]
-        (ColumnType::Real, Shape::Integer(number) | Shape::GroupedInteger(number)) => Value::Real(number as f64),
-        (ColumnType::Real, Shape::Real { value, .. } | Shape::GroupedReal(value)) => Value::Real(value),
+        (ColumnType::Real, Shape::Integer(number) | Shape::GroupedInteger(number)) => Cell::Real(number as f64),
+        (ColumnType::Real, Shape::Real { value, .. } | Shape::GroupedReal(value)) => Cell::Real(value),
         _ => return None,
     })
 }

@@ -251,6 +251,7 @@ fn attempts(facts: &RunFacts, outcome: Option<&Outcome>) -> Vec<Attempt> {
             },
             signal: end.and_then(outcome::signal),
             failure: outcome.filter(|_| index + 1 == last).and_then(|o| o.failure.clone()),
+            unseen: attempt.unseen && !attempt.main.started(),
             evidence: attempt.evidence.clone(),
         }
     };

@@ -175,6 +175,8 @@ pub struct AttemptFacts {
     /// Whether the Pod is over and says nothing of container `run`: its node refused it, or has
     /// thrown away what it knew.
     pub emptied: bool,
+    /// Whether there was a Pod that nobody saw: whether its program ever ran is then not known.
+    pub unseen: bool,
     /// Why it has no node or no Pod yet, or an init container stands still.
     pub waiting: Option<Explanation>,
     /// Container `run`.

@@ -97,6 +97,7 @@ pub(crate) fn attempt() -> AttemptFacts {
         disruption: None,
         silent_since: None,
         emptied: false,
+        unseen: false,
         waiting: None,
         main: MainFacts::Waiting(None),
         others_running: false,

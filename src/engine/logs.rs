@@ -356,8 +356,7 @@ impl Streamer {
         let (ran, unseen) = {
             let observed = self.follow.borrow();
             let told = observed.run.attempts.iter().find(|a| a.number == self.attempt);
-            // Its name is all that is known of it.
-            let unseen = told.is_some_and(|a| a.pod.is_some() && a.uid.is_none());
+            let unseen = told.is_some_and(|a| a.unseen);
             // Reasons that only a program that ran can have.
             let lost = |failure: &Failure| {
                 use FailureReason::{Evicted, Lost, NodeLost, NodeShutdown};

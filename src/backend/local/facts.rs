@@ -236,6 +236,7 @@ impl Contents {
             disruption: None,
             silent_since: None,
             emptied: false,
+            unseen: false,
             waiting: None,
             main: self.main(started_at),
             others_running: false,

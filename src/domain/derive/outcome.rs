@@ -288,10 +288,15 @@ fn stopped(facts: &RunFacts, attempt: &AttemptFacts, stop: &StopIntent, end: Opt
         (_, actor) => &format!(" by {actor}"),
     };
     let why = if stop.reason.is_empty() { String::new() } else { format!(": {}", stop.reason) };
+    let unseen = if attempt.unseen && !attempt.main.started() {
+        "; its Pod came and went unseen, so that it is not known whether the program ran"
+    } else {
+        ""
+    };
     Outcome {
         state: RunState::Cancelled,
         failure: None,
-        message: format!("cancelled{by}{why}"),
+        message: format!("cancelled{by}{why}{unseen}"),
         exit_code: end.and_then(Terminated::code),
         signal: end.and_then(signal),
         finish_time: end.and_then(|e| e.finished_at),

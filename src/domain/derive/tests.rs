@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::facts::{AttemptPhase, NOT_EXECUTED, Remembered, Terminated};
+use super::super::facts::{AttemptPhase, JobEnd, NOT_EXECUTED, Remembered, Terminated};
 use super::super::failure::{FailureClass, FailureReason as Reason};
 use super::super::result::{FoundResult, ReportedStatus, ResultDialect, ResultError, ResultErrorKind, ResultSource};
 use super::super::run::{Evidence, StopCause, StopIntent};
@@ -193,6 +193,31 @@ fn a_pod_that_is_gone_is_told_by_its_job() {
         let run = told(&with(attempt.clone()));
         assert_eq!(run.failure.map(|f| f.reason), Some(reason), "{attempt:?}");
     }
+}
+
+/// A cancelled run whose Pod, if there was one, nobody saw.
+#[test]
+fn of_a_pod_that_nobody_saw_it_is_said_that_it_may_have_run() {
+    let ended = |final_| {
+        let (reason, message) = ("DeadlineExceeded".to_owned(), String::new());
+        Some(JobEnd { complete: false, final_, reason, message, time: Some(at(20)) })
+    };
+    let gone = |unseen, final_| {
+        let job_end = ended(final_);
+        let gone = AttemptFacts { uid: None, pod: None, node: None, unseen, job_end, ..attempt() };
+        told(&RunFacts {
+            stop: Some(stop(StopCause::Cancel, 15)),
+            ..with(AttemptFacts { phase: AttemptPhase::Gone, ..gone })
+        })
+    };
+    assert_eq!(gone(false, false).state, RunState::Cancelling, "its Job has not counted its Pods yet");
+    let never = gone(false, true);
+    assert_eq!((never.state, never.message.contains("unseen")), (RunState::Cancelled, false), "{}", never.message);
+    let unseen = gone(true, true);
+    assert_eq!((unseen.state, unseen.attempts[0].unseen), (RunState::Cancelled, true));
+    assert!(
+        unseen.message.ends_with("; its Pod came and went unseen, so that it is not known whether the program ran")
+    );
 }
 
 #[test]

@@ -150,6 +150,7 @@ fn merge(known: &AttemptFacts, seen: AttemptFacts) -> AttemptFacts {
         disruption: known.disruption.clone().or(seen.disruption),
         silent_since: seen.silent_since.filter(|_| !ended),
         emptied: known.emptied || seen.emptied,
+        unseen: known.unseen || (known.uid.is_none() && seen.unseen),
         waiting: seen.waiting,
         main,
         others_running: seen.others_running,

@@ -30,6 +30,7 @@ fn attempt(number: u32, text: &str) -> Attempt {
         exit_code: Some(1),
         signal: None,
         failure: Some(Failure::new(FailureReason::NonzeroExit, text)),
+        unseen: false,
         evidence: vec![Evidence { report_time: None, reason: "R".to_owned(), message: "m".repeat(1024), count: 1 }; 20],
     }
 }

@@ -63,6 +63,7 @@ pub(super) fn facts(number: u32, observed: &Observed<'_>) -> AttemptFacts {
         disruption: status.and_then(|status| condition(status, "DisruptionTarget", "True")).map(explained),
         silent_since: status.filter(|_| matches!(main, MainFacts::Running { .. })).and_then(silent_since),
         emptied,
+        unseen: phase == AttemptPhase::Gone && pod.is_none() && (observed.unseen_pod.is_some() || had_pod(job)),
         evidence: event::evidence(observed.events, last_wait),
         waiting,
         others_running: !phase.is_over() && status.is_some_and(others_running),
@@ -70,6 +71,11 @@ pub(super) fn facts(number: u32, observed: &Observed<'_>) -> AttemptFacts {
         main,
         remembered: Remembered::default(),
     }
+}
+
+/// Whether the Job counts a Pod that is over: all of them, once its own end is final.
+fn had_pod(job: &Job) -> bool {
+    job.status.as_ref().is_some_and(|status| [status.failed, status.succeeded].iter().flatten().any(|count| *count > 0))
 }
 
 fn has_input(job: &Job) -> bool {

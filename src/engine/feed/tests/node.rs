@@ -144,10 +144,10 @@ impl Node {
         self.tell_all(|attempt| AttemptFacts { phase: AttemptPhase::Gone, job_end, ..attempt }, 1);
     }
 
-    /// The run was cancelled, and its Pod went before anybody saw it; its name may be known.
-    pub(in crate::engine) fn tell_cancelled_unseen(&self, pod: Option<&str>) {
-        let pod = pod.map(str::to_owned);
-        let attempt = AttemptFacts { uid: None, pod, phase: AttemptPhase::Gone, ..testing::attempt() };
+    /// The run was cancelled, and its Pod, if there was one, went before anybody saw it.
+    pub(in crate::engine) fn tell_cancelled_unseen(&self, had_pod: bool) {
+        let attempt =
+            AttemptFacts { uid: None, pod: None, unseen: had_pod, phase: AttemptPhase::Gone, ..testing::attempt() };
         let stop = Some(testing::stop(StopCause::Cancel, 100));
         self.run.send_replace(Arc::new(seen(RunFacts { attempts: vec![attempt], stop, ..testing::facts() })));
     }

@@ -54,6 +54,7 @@ fn failed_attempt() -> Attempt {
         exit_code: Some(137),
         signal: Some(9),
         failure: Some(Failure::new(FailureReason::OomKilled, "too much").with_exit(Some(137), Some(9))),
+        unseen: false,
         evidence: vec![Evidence { report_time: time(3), reason: "OOM".to_owned(), message: "m".to_owned(), count: 2 }],
     }
 }

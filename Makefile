@@ -6,7 +6,7 @@ HOST    := $(shell rustc -vV | sed -n 's/^host: //p')
 STATIC  := target-static/$(HOST)/release/longshore
 IMAGE_FILE ?= target-static/longshore-image.tar
 
-.PHONY: help setup build release demo test check test-cluster fuzz attack bench-reader bench-sql timeline static image api-image chart manifests cluster-up cluster-down cluster-shell clean
+.PHONY: help setup build release demo test check test-cluster fuzz attack sbom bench-reader bench-sql timeline static image api-image chart manifests cluster-up cluster-down cluster-shell clean
 
 help: ## Lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  \1  /p' $(MAKEFILE_LIST) | column -t -l 2
@@ -37,6 +37,9 @@ fuzz: setup ## Fuzzes what reads things from outside: FUZZ_SECONDS=60 a target, 
 
 attack: ## Attacks a daemon beside a client that goes on: ATTACK_SECONDS=30 an attack
 	LONGSHORE_ATTACK_SECONDS=$(or $(ATTACK_SECONDS),30) cargo test --locked --test it attack -- --nocapture
+
+sbom: ## Writes a bill of materials of the binary (CycloneDX): SBOM=FILE
+	scripts/supply-chain.sh sbom $(or $(SBOM),target/longshore.cdx.json)
 
 bench-reader: ## Speed of the result reader beside its peers, and the memory that it holds
 	cargo bench --locked --no-default-features --bench result_reader

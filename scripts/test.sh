@@ -26,6 +26,13 @@ lints() {
   cargo clippy --locked --test cluster -- -D warnings
   step "the domain alone"
   cargo check --locked --no-default-features
+  local missing
+  if missing=$(scripts/supply-chain.sh ready 2>&1); then
+    step "what is built in: licences, bans, sources"
+    scripts/supply-chain.sh check
+  else
+    skip "what is built in: ${missing##*supply-chain: }"
+  fi
   if command -v npm >/dev/null; then
     step "the API: buf lint, format and breaking"
     scripts/api.sh check

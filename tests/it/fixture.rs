@@ -39,7 +39,12 @@ impl Local {
 
     /// A daemon that may have so many files open, ready.
     pub(crate) async fn start_with_files(files: u64) -> Self {
-        Self::start_limited("", Some(files), ["--admin-listen", "off"]).await
+        Self::start_limited("", Some(format!("-n {files}")), ["--admin-listen", "off"]).await
+    }
+
+    /// A daemon that is given so many open files, and may raise that, ready.
+    pub(crate) async fn start_with_soft_files(files: u64) -> Self {
+        Self::start_limited("", Some(format!("-Sn {files}")), ["--admin-listen", "off"]).await
     }
 
     /// The same with a filter of its log.
@@ -47,7 +52,7 @@ impl Local {
         Self::start_limited(log_filter, None, flags).await
     }
 
-    async fn start_limited<const N: usize>(log_filter: &'static str, files: Option<u64>, flags: [&str; N]) -> Self {
+    async fn start_limited<const N: usize>(log_filter: &'static str, files: Option<String>, flags: [&str; N]) -> Self {
         let dir = TempDir::with_prefix("longshore-it-").unwrap();
         std::fs::create_dir(dir.path().join("gates")).unwrap();
         std::fs::write(dir.path().join("config.toml"), config(&dir)).unwrap();
@@ -68,6 +73,13 @@ impl Local {
     /// Clients of the daemon, once it is ready.
     pub(crate) async fn client(&self) -> Client {
         self.daemon.client().ready().await
+    }
+
+    /// Adds to the configuration of further lives.
+    pub(crate) fn configure(&self, toml: &str) {
+        let path = self.dir.path().join("config.toml");
+        let before = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(path, format!("{before}\n{toml}\n")).unwrap();
     }
 
     fn gates(&self) -> PathBuf {

@@ -31,6 +31,7 @@ mod errors;
 mod fake_server;
 mod fixture;
 mod health;
+mod limits;
 mod listing;
 mod local;
 mod logs;

@@ -27,7 +27,7 @@ pub(crate) struct Daemon {
     args: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
     /// How many files it may have open.
-    files: Option<u64>,
+    files: Option<String>,
     output: Output,
     life: Option<Life>,
 }
@@ -69,11 +69,11 @@ impl Daemon {
         Self::start_limited(args, env, None).await
     }
 
-    /// As [`Daemon::start_with_env`], of a process that may have so many files open.
+    /// As [`Daemon::start_with_env`], with these arguments of `ulimit`.
     pub(crate) async fn start_limited<A: Into<OsString>>(
         args: impl IntoIterator<Item = A>,
         env: Vec<(OsString, OsString)>,
-        files: Option<u64>,
+        files: Option<String>,
     ) -> Self {
         let args = args.into_iter().map(Into::into).collect();
         let mut daemon = Self { args, env, files, output: Output::default(), life: None };
@@ -87,7 +87,9 @@ impl Daemon {
     /// If it lives, or ends instead.
     pub(crate) async fn revive(&mut self) {
         assert!(self.life.is_none(), "the daemon lives");
-        self.life = Some(within("the daemon to serve", launch(&self.args, &self.env, self.files, &self.output)).await);
+        self.life = Some(
+            within("the daemon to serve", launch(&self.args, &self.env, self.files.as_deref(), &self.output)).await,
+        );
     }
 
     fn life(&self) -> &Life {
@@ -144,6 +146,14 @@ impl Daemon {
         let own = rustix::process::getrlimit(Resource::Nofile);
         let set = prlimit(Some(pid), Resource::Nofile, Rlimit { current: limit, maximum: own.maximum });
         set.expect("prlimit").current
+    }
+
+    /// How many files it may have open, and how far it may raise that.
+    pub(crate) fn file_limits(&self) -> (u64, u64) {
+        let limits = std::fs::read_to_string(format!("/proc/{}/limits", self.number())).expect("its limits");
+        let line = limits.lines().find_map(|line| line.strip_prefix("Max open files")).expect("of files");
+        let mut numbers = line.split_whitespace().map(|number| number.parse().expect("a number"));
+        (numbers.next().expect("soft"), numbers.next().expect("hard"))
     }
 
     /// How it ended.
@@ -211,12 +221,12 @@ pub(crate) fn longshore<A: Into<OsString>>(args: impl IntoIterator<Item = A>) ->
     command
 }
 
-async fn launch(args: &[OsString], env: &[(OsString, OsString)], files: Option<u64>, output: &Output) -> Life {
+async fn launch(args: &[OsString], env: &[(OsString, OsString)], files: Option<&str>, output: &Output) -> Life {
     let mut command = longshore([OsString::from("serve")].into_iter().chain(args.iter().cloned()));
     if let Some(files) = files {
-        // Hard and soft, before it is executed.
+        // Before it is executed.
         let mut limited = Command::new("sh");
-        limited.args(["-c", r#"ulimit -n "$0" && exec "$@""#, &files.to_string(), LONGSHORE]);
+        limited.args(["-c", r#"ulimit $0 && exec "$@""#, files, LONGSHORE]);
         limited.args(command.as_std().get_args());
         let changed: Vec<_> =
             command.as_std().get_envs().map(|(name, value)| (name.to_owned(), value.map(ToOwned::to_owned))).collect();

@@ -7,6 +7,7 @@ use longshore::proto::v1::{FailureReason, ListRunsRequest, Run, RunSpec, RunStat
 use longshore::sys::{Probe, Sys};
 use tonic::Code;
 
+use crate::doctor::{doctor, findings};
 use crate::fixture::{Local, script};
 use crate::support::client::{Client, DEFAULT, follow};
 use crate::support::spec::seconds;
@@ -119,6 +120,7 @@ async fn a_run_with_one_unreadable_file_is_still_there() {
     for ((file, replace, _), name) in cases.iter().zip(&names) {
         replace(&local.run_dir(name).join(file));
     }
+    doctor_names(&local, &names);
     local.daemon.revive().await;
 
     // It is ready, and leaves none out.
@@ -139,6 +141,23 @@ async fn a_run_with_one_unreadable_file_is_still_there() {
         assert!(!local.run_dir(name).exists());
     }
     crate::metrics::value(&local, "local_unreadable_runs", 0.0).await;
+}
+
+/// `longshore doctor` names each of these runs, and the way out.
+fn doctor_names(local: &Local, runs: &[String]) {
+    let state = local.state();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let arguments = ["--backend", "local", "--state-dir", state.to_str().unwrap(), "-o", "json"];
+    let findings = findings(&doctor(&arguments, &elsewhere));
+    for name in runs {
+        let id = name.rsplit('/').next().unwrap();
+        let is_its = |finding: &&serde_json::Value| {
+            finding["check"] == "runs" && finding["subject"].as_str().is_some_and(|subject| subject.ends_with(id))
+        };
+        let finding = findings.iter().find(is_its).unwrap_or_else(|| panic!("{name}: {findings:#?}"));
+        let fix = finding["fix"].as_str().unwrap_or_default();
+        assert!(finding["status"] == "warning" && fix.ends_with(&format!("longshore rm {id}")), "{finding}");
+    }
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Failures that a test plans: the n-th system call fails, once or from then on.
+//! Failures that a test plans: the n-th system call fails, once or from then on; or one of them hangs.
 //!
 //! A seam of our own instead of crate `fail`, whose points are of the whole process and known by name:
 //! here each backend that a test opens has its own, whatever runs beside it, and a test needs no list
@@ -7,7 +7,7 @@
 use std::io;
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use rustix::io::Errno;
 
@@ -16,12 +16,26 @@ use rustix::io::Errno;
 pub(crate) struct Faults {
     calls: AtomicU64,
     plan: Mutex<Plan>,
+    /// Rings when a call need not hang any longer.
+    goes_on: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct Plan {
     armed: Option<(RangeInclusive<u64>, Errno)>,
     fired: Option<&'static str>,
+    hang: Hang,
+}
+
+/// What becomes of a call that is to hang.
+#[derive(Debug, Default)]
+enum Hang {
+    #[default]
+    None,
+    /// The next of this name is to.
+    Next(&'static str),
+    /// One does.
+    Hangs,
 }
 
 impl Faults {
@@ -29,7 +43,7 @@ impl Faults {
     pub(crate) fn arm(&self, numbers: RangeInclusive<u64>, errno: Errno) {
         let mut plan = self.plan();
         self.calls.store(0, Ordering::SeqCst);
-        *plan = Plan { armed: Some((numbers, errno)), fired: None };
+        *plan = Plan { armed: Some((numbers, errno)), ..Plan::default() };
     }
 
     /// None fails any more. Answers the name of the last that did.
@@ -42,6 +56,22 @@ impl Faults {
         self.calls.load(Ordering::SeqCst)
     }
 
+    /// The next call of this name hangs until [`Faults::go_on`].
+    pub(crate) fn hang(&self, name: &'static str) {
+        self.plan().hang = Hang::Next(name);
+    }
+
+    /// Whether a call hangs.
+    pub(crate) fn hangs(&self) -> bool {
+        matches!(self.plan().hang, Hang::Hangs)
+    }
+
+    /// Nothing hangs any more.
+    pub(crate) fn go_on(&self) {
+        self.plan().hang = Hang::None;
+        self.goes_on.notify_all();
+    }
+
     pub(super) fn call(&self, name: &'static str) -> io::Result<()> {
         let mut plan = self.plan();
         let number = self.calls.fetch_add(1, Ordering::SeqCst);
@@ -51,6 +81,11 @@ impl Faults {
             let errno = *errno;
             plan.fired = Some(name);
             return Err(errno.into());
+        }
+        if matches!(plan.hang, Hang::Next(next) if next == name) {
+            plan.hang = Hang::Hangs;
+            let hangs = |plan: &mut Plan| matches!(plan.hang, Hang::Hangs);
+            drop(self.goes_on.wait_while(plan, hangs).unwrap_or_else(PoisonError::into_inner));
         }
         Ok(())
     }

@@ -224,6 +224,46 @@ async fn a_look_whose_call_fails_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_directory_that_does_not_answer_holds_up_no_other() {
+    let machine = Machine::new().await;
+    let ids = ["hangs", "answers"].map(str::to_owned);
+    for id in &ids {
+        machine.runs().create(&machine.launch(id, false)).await.unwrap();
+    }
+    machine.until(&ids, "over", ended).await;
+    let known = machine.facts("hangs").await;
+    machine.faults.hang("open");
+    let mut hangs = std::pin::pin!(machine.facts("hangs"));
+    tokio::select! {
+        biased;
+        facts = &mut hangs => panic!("it was answered: {facts:?}"),
+        facts = async {
+            // The other begins once this one hangs.
+            while !machine.faults.hangs() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            machine.facts("answers").await
+        } => assert_eq!(facts.unknown, None),
+    }
+    let facts = hangs.await;
+    assert!(facts.unknown.as_ref().is_some_and(|unknown| unknown.why.contains("did not answer within")), "{facts:?}");
+    assert_eq!((state(&facts), &facts.uid), (state(&known), &known.uid), "nothing is taken back");
+    // One that waits is enough: nobody else does, and nothing is begun there.
+    assert!(machine.facts("hangs").await.unknown.is_some());
+    let order = Action::EndStarted { attempt: 1 };
+    let refused = machine.runs().act(&known.name, &known.uid, &order).await.unwrap_err();
+    assert!(matches!(&refused, BackendError::Unavailable { .. }), "{refused}");
+    machine.faults.go_on();
+    let again = async {
+        while machine.facts("hangs").await.unknown.is_some() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, again).await.expect("it answers again");
+    assert_eq!(machine.facts("hangs").await, known);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_machine_on_which_every_call_fails_for_a_while_loses_nothing() {
     let machine = Machine::new().await;
     let ids = ["one", "two", "three"].map(str::to_owned);

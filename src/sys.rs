@@ -9,7 +9,9 @@ use std::io;
 use rustix::io::Errno;
 
 pub mod file;
+pub mod keyring;
 pub mod process;
+pub mod seccomp;
 
 #[cfg(test)]
 pub(crate) mod fault;

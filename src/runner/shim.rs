@@ -11,7 +11,6 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
@@ -21,6 +20,7 @@ use crate::sys::Sys;
 
 mod child;
 mod files;
+mod inherited;
 mod output;
 
 use child::{Child, Ended, StartError};
@@ -60,19 +60,6 @@ pub enum ShimError {
     },
 }
 
-/// Gives the program the limit of open files that it would have without the server, which raised its own.
-fn lower_open_files() {
-    let wanted = std::env::var(rundir::OPEN_FILES).ok().and_then(|text| text.parse::<u64>().ok());
-    let limit = getrlimit(Resource::Nofile);
-    if let Some(wanted) = wanted
-        && limit.current.is_none_or(|current| current > wanted)
-        // Lowering a soft limit never fails.
-        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), ..limit })
-    {
-        let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("longshore shim: {error}\n"));
-    }
-}
-
 /// Executes the run whose directory is `dir`, unless another shim does or did. Returns when the run
 /// is over. What goes wrong is written to standard error.
 #[must_use]
@@ -84,7 +71,7 @@ pub fn shim(dir: &Path) -> ExitCode {
 pub(crate) fn shim_with(dir: &Path, sys: Sys) -> ExitCode {
     // What whoever started the server had open is not for the program, nor to be held open by us.
     close_fds::set_fds_cloexec_threadsafe(3, &[]);
-    lower_open_files();
+    inherited::reset(&sys);
     let done = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -150,6 +137,7 @@ struct Orders {
     dir: Dir,
     knock: Signal,
     _deaf: Vec<Signal>,
+    _default: Vec<Signal>,
 }
 
 impl Orders {
@@ -162,6 +150,7 @@ impl Orders {
             dir: dir.clone(),
             knock: signal(SignalKind::user_defined1()).map_err(failed)?,
             _deaf: deaf.into_iter().map(signal).collect::<Result<_, _>>().map_err(failed)?,
+            _default: inherited::heed_ignored_signals(),
         })
     }
 

@@ -21,7 +21,7 @@ use crate::domain::profile::{Capabilities, Volume};
 use crate::domain::rundir::{self, Exit, ExitReason, ProcessIdentity, Released};
 use crate::domain::spec::NetworkMode;
 use crate::runtime;
-use crate::sys::{Cause, Probe, Sys, Unknown};
+use crate::sys::{Cause, Probe, Sys, Unknown, keyring};
 
 mod directory;
 pub mod doctor;
@@ -112,7 +112,7 @@ async fn open_local(
             }
         },
     };
-    let capabilities = capabilities(sandbox.is_some(), reason);
+    let capabilities = capabilities(sandbox.as_ref(), reason, keyring::try_out());
     let bell = Bell::hang().map_err(|error| tracing::warn!(%error, "no inotify: output is polled")).ok();
     let launcher = Launcher { executable, path: config.path, state, sandbox, volumes: config.volumes };
     let node = rustix::system::uname().nodename().to_string_lossy().into_owned();
@@ -130,14 +130,22 @@ async fn open_local(
     Ok((local, capabilities))
 }
 
-fn capabilities(sandboxed: bool, reason: Option<String>) -> Capabilities {
+fn capabilities(sandbox: Option<&Sandbox>, reason: Option<String>, keyring: std::io::Result<()>) -> Capabilities {
+    let sandboxed = sandbox.is_some();
     let mut notes: Vec<String> = reason.into_iter().collect();
-    if sandboxed {
+    if let Some(Sandbox { trial, .. }) = sandbox {
+        notes.push(format!("a trial found: {}", trial.holds.join("; ")));
+        if !trial.lacks.is_empty() {
+            notes.push(format!("a trial missed: {}", trial.lacks.join("; ")));
+        }
         notes.push("network modes other than NONE are not enforced".to_owned());
     } else {
         notes.push("runs are processes of the daemon's own user, with its network and files".to_owned());
     }
-    notes.push("resource limits are not enforced".to_owned());
+    if let Err(error) = keyring {
+        notes.push(format!("runs share the session keyring of the daemon: {error}"));
+    }
+    notes.push("limits of memory, processors and processes are not enforced".to_owned());
     Capabilities {
         backend: "local",
         container_workload: false,

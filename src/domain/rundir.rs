@@ -86,6 +86,9 @@ pub struct Execution {
     /// The sandbox program and its options, apart from the environment and `--`. `None`: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sandbox: Option<Vec<String>>,
+    /// Whether the sandbox filters the program's system calls.
+    #[serde(default)]
+    pub filter: bool,
     /// Program and arguments.
     pub argv: Vec<String>,
     /// The whole environment.
@@ -109,13 +112,18 @@ pub struct Execution {
     pub owner: Option<(u32, u32)>,
 }
 
-/// Options of the sandbox beside [`Execution::sandbox`]: where it reports, and the whole environment
-/// of the program.
-pub fn sandbox_environment<'a>(
+/// Options of the sandbox beside [`Execution::sandbox`]: where it reports, where it reads the programs of the filter of
+/// system calls, and the whole environment of the program.
+pub fn sandbox_options<'a>(
     status_fd: &str,
+    filter_fds: &[String],
     env: impl IntoIterator<Item = (&'a OsStr, &'a OsStr)>,
 ) -> Vec<OsString> {
-    let mut list: Vec<OsString> = ["--json-status-fd", status_fd, "--clearenv"].map(OsString::from).to_vec();
+    let mut list: Vec<OsString> = ["--json-status-fd", status_fd].map(OsString::from).to_vec();
+    for fd in filter_fds {
+        list.extend(["--add-seccomp-fd", fd].map(OsString::from));
+    }
+    list.push("--clearenv".into());
     for (name, value) in env {
         list.extend([OsStr::new("--setenv"), name, value].map(OsStr::to_owned));
     }

@@ -154,8 +154,16 @@ async fn judge_sandbox(config: &LocalConfig) -> (Finding, Option<Sandbox>) {
     }
     match Sandbox::probe(&config.path).await {
         Ok(sandbox) => {
-            let message = format!("{} works: runs are isolated", sandbox.bwrap);
-            (Finding::ok(SANDBOX, "bubblewrap", message), Some(sandbox))
+            let finding = if sandbox.trial.lacks.is_empty() {
+                Finding::ok(SANDBOX, "bubblewrap", format!("{} works: runs are isolated", sandbox.bwrap))
+            } else {
+                let lacks = sandbox.trial.lacks.join("; ");
+                let message = format!("{} works, but runs do not have: {lacks}", sandbox.bwrap);
+                let fix =
+                    "install bubblewrap 0.8 or later, on a kernel with filters of system calls (CONFIG_SECCOMP_FILTER)";
+                Finding::warning(SANDBOX, "bubblewrap", message).fix(fix)
+            };
+            (finding, Some(sandbox))
         }
         Err(why) => {
             let fix = "install bubblewrap (apt install bubblewrap, dnf install bubblewrap), and let this user make user \

@@ -379,6 +379,7 @@ pub(super) mod tests {
             execution: Execution {
                 owner: None,
                 sandbox: None,
+                filter: false,
                 argv: vec!["true".to_owned()],
                 env: Vec::new(),
                 input_env: None,

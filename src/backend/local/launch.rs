@@ -18,7 +18,7 @@ use crate::domain::quantity::{Quantity, QuantityError};
 use crate::domain::rundir::{self, Execution, SPEC_VERSION, StoredRun};
 use crate::domain::spec::{EnvSource, EnvVar, NetworkMode, ResultMode, VolumeMount, Workload};
 use crate::runtime::open_files;
-use crate::sys::{Cause, Probe, Sys, Unknown, look};
+use crate::sys::{Cause, Probe, Sys, Unknown, look, seccomp};
 
 /// What stands for this executable in a profile's command.
 const OWN_EXECUTABLE: &str = "{longshore}";
@@ -80,6 +80,7 @@ impl Launcher {
         };
         Ok(Execution {
             sandbox,
+            filter: self.sandbox.as_ref().is_some_and(|sandbox| sandbox.able.filter),
             env: self.env(launch, dir).map_err(rejected)?,
             argv,
             owner: self.owner(&view),
@@ -255,7 +256,8 @@ impl Launcher {
             let variables = variables.chain(execution.input_env.iter().map(|name| (name.as_str(), given.as_str())));
             let env = variables.map(|(name, value)| (OsStr::new(name), OsStr::new(value)));
             command.extend(sandbox.iter().cloned());
-            let rest = rundir::sandbox_environment("<fd>", env);
+            let filters = if execution.filter { vec!["<fd>".to_owned(); seccomp::PROGRAMS] } else { Vec::new() };
+            let rest = rundir::sandbox_options("<fd>", &filters, env);
             command.extend(rest.iter().map(|option| option.to_string_lossy().into_owned()));
             command.push("--".to_owned());
         }
@@ -334,14 +336,22 @@ pub(super) fn find_program(program: &str, path: &str) -> Result<Option<PathBuf>,
 mod tests {
     use super::*;
     use crate::backend::local::facts::tests::{effective, submission};
-    use crate::backend::local::sandbox::system_paths;
+    use crate::backend::local::sandbox::{Able, Trial, system_paths};
     use crate::domain::facts::Submission;
     use crate::domain::name::RunName;
     use crate::domain::spec::{EffectiveSpec, EnvVar, File, Input, VolumeMount};
 
     fn launcher(sandboxed: bool) -> Launcher {
         let system = system_paths().unwrap();
-        let sandbox = Sandbox { bwrap: "/usr/bin/bwrap".to_owned(), setpriv: None, system, sized_tmp: true };
+        let (masked, able) = (Vec::new(), Able { sizes: true, no_more_users: true, filter: true });
+        let sandbox = Sandbox {
+            bwrap: "/usr/bin/bwrap".to_owned(),
+            setpriv: None,
+            system,
+            masked,
+            able,
+            trial: Trial::default(),
+        };
         Launcher {
             executable: "/opt/longshore".to_owned(),
             path: "/usr/bin:/bin".to_owned(),
@@ -428,6 +438,7 @@ mod tests {
         assert_eq!(command[..sandbox.len()], sandbox);
         assert!(command.ends_with(&["--", "echo", "a b"]), "{command:?}");
         let has = |wanted: &[&str]| command.windows(wanted.len()).any(|options| options == wanted);
+        assert!(has(&["--add-seccomp-fd", "<fd>", "--add-seccomp-fd", "<fd>"]), "{command:?}");
         assert!(has(&["--clearenv"]) && has(&["--setenv", "PATH", "/usr/bin:/bin"]), "{command:?}");
         assert!(has(&["--setenv", "QUERY", "<the input, 12 bytes>"]), "{command:?}");
         assert_eq!(preview(false)["command"], json!(["echo", "a b"]));

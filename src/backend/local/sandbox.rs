@@ -3,11 +3,14 @@
 //! The view is built from nothing: system directories and a few files of `/etc`, all read-only,
 //! and the run's own files. Homes, `/run`, `/var` and the daemon's state are not in it.
 
+use std::fs::File;
+use std::io::{self, Seek, Write};
+use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use crate::sys::{Cause, Probe, Unknown, look};
+use crate::sys::{Cause, Probe, Unknown, look, seccomp};
 
 /// Where a run finds its own files.
 pub(super) const OWN: &str = "/run/longshore";
@@ -39,6 +42,30 @@ const ETC: [&str; 21] = [
     "ssl/certs",
     "timezone",
 ];
+/// What of `/proc` runs do not see, since no namespace makes it their own: the files and directories that container
+/// runtimes mask (`MaskedPaths` of the OCI runtime specification), and what there is to know of keys.
+const MASKED_FILES: [&str; 7] = [
+    "/proc/kcore",
+    "/proc/key-users",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+];
+const MASKED_DIRECTORIES: [&str; 3] = ["/proc/acpi", "/proc/asound", "/proc/scsi"];
+/// Size of `/dev/shm` in bytes; as with container runtimes.
+const SHM_BYTES: u64 = 64 << 20;
+/// Size of a writable root without a `/tmp` to go by, in bytes.
+const ROOT_BYTES: u64 = 64 << 20;
+/// What a program in the sandbox looks at, with nothing but what each shell has.
+const TRIAL: &str = r#"
+    while read -r line; do echo "$line"; done < /proc/self/status
+    while read -r line; do echo "$line"; done < /proc/self/mountinfo
+    for dir in '' /dev; do
+        (: > "$dir/longshore-trial") 2>/dev/null && echo "wrote ${dir:-/}"
+    done
+    exit 0"#;
 /// How long a probe may take.
 const PROBE: Duration = Duration::from_secs(5);
 
@@ -51,8 +78,41 @@ pub(super) struct Sandbox {
     pub(super) setpriv: Option<String>,
     /// The system's directories.
     pub(super) system: Vec<SystemPath>,
-    /// Whether it can bound the size of `/tmp`; it came with version 0.7.
-    pub(super) sized_tmp: bool,
+    /// What of `/proc` is masked.
+    pub(super) masked: Vec<Masked>,
+    /// What it can do.
+    pub(super) able: Able,
+    /// What came of trying it.
+    pub(super) trial: Trial,
+}
+
+/// What not every `bwrap` and kernel can do. Found out by trying.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Able {
+    /// To bound the size of `/tmp` and of all else that is in memory.
+    pub(super) sizes: bool,
+    /// To keep programs from making user namespaces (`--disable-userns`). Where we are root it can't.
+    pub(super) no_more_users: bool,
+    /// To filter system calls (`--add-seccomp-fd`).
+    pub(super) filter: bool,
+}
+
+/// What a program in the sandbox found as it was tried out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Trial {
+    /// What holds.
+    pub(super) holds: Vec<&'static str>,
+    /// What does not.
+    pub(super) lacks: Vec<&'static str>,
+}
+
+/// Something that is hidden.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Masked {
+    /// A file.
+    File(&'static str),
+    /// A directory.
+    Directory(&'static str),
 }
 
 /// A directory of the system.
@@ -144,33 +204,105 @@ impl Sandbox {
         } else {
             None
         };
-        let mut sandbox = Self { bwrap, setpriv, system: system_paths()?, sized_tmp: true };
-        let Err(first) = sandbox.try_out().await? else { return Ok(sandbox) };
-        sandbox.sized_tmp = false;
+        let is_root = setpriv.is_some();
+        let able = Able { sizes: true, no_more_users: !is_root, filter: true };
+        let (system, masked) = (system_paths()?, masked()?);
+        let mut sandbox = Self { bwrap, setpriv, system, masked, able, trial: Trial::default() };
+        let first = match sandbox.try_out().await? {
+            Ok(trial) => return Ok(Self { trial, ..sandbox }),
+            Err(first) => first,
+        };
+        // Then the least, and what is possible beyond it.
+        sandbox.able = Able::default();
         match sandbox.try_out().await? {
-            Ok(()) => Ok(sandbox),
-            Err(_) => Err(NoSandbox::Absent(format!("`{}` does not work here: {first}", sandbox.bwrap))),
+            Ok(trial) => sandbox.trial = trial,
+            Err(_) => return Err(NoSandbox::Absent(format!("`{}` does not work here: {first}", sandbox.bwrap))),
+        }
+        let more: [fn(&mut Able); 3] =
+            [|able| able.sizes = true, |able| able.filter = true, |able| able.no_more_users = true];
+        for able_to in more.into_iter().take(if is_root { 2 } else { 3 }) {
+            let before = sandbox.able;
+            able_to(&mut sandbox.able);
+            match sandbox.try_out().await? {
+                Ok(trial) => sandbox.trial = trial,
+                Err(_) => sandbox.able = before,
+            }
+        }
+        Ok(sandbox)
+    }
+
+    /// What a program in it finds; or why it does not work, if it does not.
+    async fn try_out(&self) -> Result<Result<Trial, String>, Unknown> {
+        let view = View {
+            user: 65_532,
+            group: 65_532,
+            hostname: "probe",
+            read_only_root: true,
+            tmp_bytes: Some(1 << 20),
+            ..View::default()
+        };
+        let filters = match self.filters() {
+            Ok(filters) => filters,
+            Err(error) => return failed(error, "the filter of system calls"),
+        };
+        let mut command = tokio::process::Command::new(&self.bwrap);
+        command.args(self.base(&view)).args(["--remount-ro", "/"]);
+        for filter in &filters {
+            command.arg("--add-seccomp-fd").arg(filter.as_raw_fd().to_string());
+        }
+        command.arg("--").args(self.dropped(view.user, view.group)).args(["sh", "-c", TRIAL]);
+        command.stdin(Stdio::null()).kill_on_drop(true);
+        match tokio::time::timeout(PROBE, command.output()).await {
+            Err(_) => Ok(Err(format!("no answer within {} s", PROBE.as_secs()))),
+            Ok(Err(error)) => failed(error, &format!("`{}`", self.bwrap)),
+            Ok(Ok(output)) if output.status.success() => Ok(Ok(self.judge(&String::from_utf8_lossy(&output.stdout)))),
+            Ok(Ok(output)) => Ok(Err(String::from_utf8_lossy(&output.stderr).trim().chars().take(300).collect())),
         }
     }
 
-    /// Why it does not work, if it does not.
-    async fn try_out(&self) -> Result<Result<(), String>, Unknown> {
-        let view = View { user: 65_532, group: 65_532, hostname: "probe", tmp_bytes: Some(1 << 20), ..View::default() };
-        let mut command = tokio::process::Command::new(&self.bwrap);
-        command.args(self.base(&view)).arg("--").args(self.dropped(view.user, view.group)).arg("true");
-        command.stdin(Stdio::null()).kill_on_drop(true);
-        Ok(match tokio::time::timeout(PROBE, command.output()).await {
-            Err(_) => Err(format!("no answer within {} s", PROBE.as_secs())),
-            Ok(Err(error)) => {
-                let unknown = Unknown::of(format!("`{}`", self.bwrap), &error);
-                if unknown.kind == Cause::Shortage {
-                    return Err(unknown);
-                }
-                Err(error.to_string())
-            }
-            Ok(Ok(output)) if output.status.success() => Ok(()),
-            Ok(Ok(output)) => Err(String::from_utf8_lossy(&output.stderr).trim().chars().take(300).collect()),
-        })
+    /// The programs of the filter, as files that are inherited: should another thread start something now, it gets
+    /// no more than these to read.
+    fn filters(&self) -> io::Result<Vec<File>> {
+        if !self.able.filter {
+            return Ok(Vec::new());
+        }
+        let in_memory = |program: Vec<u8>| {
+            let mut file = File::from(rustix::fs::memfd_create("filter", rustix::fs::MemfdFlags::empty())?);
+            file.write_all(&program)?;
+            file.rewind()?;
+            Ok(file)
+        };
+        seccomp::programs().map_err(io::Error::other)?.into_iter().map(in_memory).collect()
+    }
+
+    /// What the output of [`TRIAL`] says.
+    fn judge(&self, found: &str) -> Trial {
+        let status = |key: &str| {
+            let line = found.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
+            line.map(str::trim).unwrap_or_default()
+        };
+        let no_capabilities = ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"]
+            .iter()
+            .all(|set| u64::from_str_radix(status(set), 16).is_ok_and(|set| set == 0));
+        let wrote = |what: &str| found.lines().any(|line| line.strip_prefix("wrote ") == Some(what));
+        let sized = found.lines().any(|line| {
+            let mut fields = line.split(' ');
+            fields.any(|field| field == "/dev/shm") && fields.any(|field| field.contains("size="))
+        });
+        let filtered = self.able.filter && status("Seccomp") == "2";
+        let mut trial = Trial::default();
+        for (what, holds) in [
+            ("no capabilities, and none to be had", no_capabilities),
+            ("no new privileges", status("NoNewPrivs") == "1"),
+            ("filtered system calls", filtered),
+            ("no user namespaces of their own", filtered || self.able.no_more_users),
+            ("a read-only root", !wrote("/")),
+            ("a read-only /dev", !wrote("/dev")),
+            ("a /dev/shm of 64 MiB", sized),
+        ] {
+            if holds { &mut trial.holds } else { &mut trial.lacks }.push(what);
+        }
+        trial
     }
 
     /// `bwrap` and its options for `view`, without the environment and the program.
@@ -193,7 +325,9 @@ impl Sandbox {
             if let Ok(below) = Path::new(view.state).strip_prefix(source)
                 && let Some(hidden) = Path::new(target).join(below).to_str()
             {
-                push(&mut list, &["--tmpfs", hidden.trim_end_matches('/')]);
+                let hidden = hidden.trim_end_matches('/');
+                self.push_tmpfs(&mut list, 4096, hidden);
+                push(&mut list, &["--remount-ro", hidden]);
             }
         }
         let is_there = |path: &str| {
@@ -232,9 +366,18 @@ impl Sandbox {
         // Without `--new-session` a program could type into our terminal (CVE-2017-5226).
         push(&mut list, &["--die-with-parent", "--new-session", "--cap-drop", "ALL"]);
         if self.setpriv.is_some() {
-            push(&mut list, &["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]);
+            // What `setpriv` needs to give all of them up.
+            for capability in ["CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP"] {
+                push(&mut list, &["--cap-add", capability]);
+            }
         } else {
             push(&mut list, &["--unshare-user", "--uid", &view.user.to_string(), "--gid", &view.group.to_string()]);
+            if self.able.no_more_users {
+                push(&mut list, &["--disable-userns"]);
+            }
+        }
+        if !view.read_only_root {
+            self.push_tmpfs(&mut list, view.tmp_bytes.unwrap_or(ROOT_BYTES), "/");
         }
         push(&mut list, &["--hostname", view.hostname]);
         for path in &self.system {
@@ -248,17 +391,39 @@ impl Sandbox {
             self.open_way(&mut list, &path);
             push(&mut list, &["--ro-bind-try", &path, &path]);
         }
-        push(&mut list, &["--proc", "/proc", "--dev", "/dev"]);
+        push(&mut list, &["--proc", "/proc"]);
+        for masked in &self.masked {
+            match masked {
+                Masked::File(path) => push(&mut list, &["--ro-bind", "/dev/null", path]),
+                Masked::Directory(path) => {
+                    self.push_tmpfs(&mut list, 4096, path);
+                    push(&mut list, &["--remount-ro", path]);
+                }
+            }
+        }
+        push(&mut list, &["--dev", "/dev"]);
+        self.push_shared_tmpfs(&mut list, SHM_BYTES, "/dev/shm");
+        push(&mut list, &["--remount-ro", "/dev"]);
         if let Some(bytes) = view.tmp_bytes {
-            if self.setpriv.is_some() {
-                push(&mut list, &["--perms", "1777"]);
-            }
-            if self.sized_tmp {
-                push(&mut list, &["--size", &bytes.to_string()]);
-            }
-            push(&mut list, &["--tmpfs", "/tmp"]);
+            self.push_shared_tmpfs(&mut list, bytes, "/tmp");
         }
         list
+    }
+
+    /// A directory in memory, of this size where that can be.
+    fn push_tmpfs(&self, list: &mut Vec<String>, bytes: u64, path: &str) {
+        if self.able.sizes {
+            push(list, &["--size", &bytes.to_string()]);
+        }
+        push(list, &["--tmpfs", path]);
+    }
+
+    /// The same for everybody to write to.
+    fn push_shared_tmpfs(&self, list: &mut Vec<String>, bytes: u64, path: &str) {
+        if self.setpriv.is_some() {
+            push(list, &["--perms", "1777"]);
+        }
+        self.push_tmpfs(list, bytes, path);
     }
 
     /// Makes the directories above `path` so that the program may pass them, which `bwrap` would make
@@ -285,7 +450,8 @@ impl Sandbox {
         let Some(setpriv) = &self.setpriv else { return Vec::new() };
         let (user, group) = (user.to_string(), group.to_string());
         let mut list = vec![setpriv.clone()];
-        push(&mut list, &["--reuid", &user, "--regid", &group, "--clear-groups", "--inh-caps=-all", "--"]);
+        push(&mut list, &["--reuid", &user, "--regid", &group, "--clear-groups"]);
+        push(&mut list, &["--inh-caps=-all", "--bounding-set=-all", "--"]);
         list
     }
 
@@ -295,6 +461,12 @@ impl Sandbox {
             SystemPath::Directory(system) | SystemPath::Link { path: system, .. } => path.starts_with(system),
         })
     }
+}
+
+/// A try that failed by itself: without a word on the sandbox if this process is short of something.
+fn failed<T>(error: io::Error, what: &str) -> Result<Result<T, String>, Unknown> {
+    let unknown = Unknown::of(what, &error);
+    if unknown.kind == Cause::Shortage { Err(unknown) } else { Ok(Err(error.to_string())) }
 }
 
 fn push(list: &mut Vec<String>, options: &[&str]) {
@@ -307,6 +479,20 @@ fn push(list: &mut Vec<String>, options: &[&str]) {
 /// One of them could not be looked at: a sandbox without it is not what was meant.
 pub(super) fn system_paths() -> Result<Vec<SystemPath>, Unknown> {
     SYSTEM.iter().filter_map(|path| system_path(path).transpose()).collect()
+}
+
+/// What there is to mask.
+fn masked() -> Result<Vec<Masked>, Unknown> {
+    let files = MASKED_FILES.map(Masked::File).into_iter();
+    let all = files.chain(MASKED_DIRECTORIES.map(Masked::Directory));
+    let mut there = Vec::new();
+    for masked in all {
+        let (Masked::File(path) | Masked::Directory(path)) = masked;
+        if look(Path::new(path)).known()?.is_some() {
+            there.push(masked);
+        }
+    }
+    Ok(there)
 }
 
 fn system_path(path: &str) -> Result<Option<SystemPath>, Unknown> {
@@ -329,7 +515,9 @@ mod tests {
             SystemPath::Directory("/usr".to_owned()),
             SystemPath::Link { path: "/bin".to_owned(), target: "usr/bin".to_owned() },
         ];
-        Sandbox { bwrap: "/usr/bin/bwrap".to_owned(), setpriv: None, system, sized_tmp: true }
+        let masked = vec![Masked::File("/proc/keys"), Masked::Directory("/proc/acpi")];
+        let able = Able { sizes: true, no_more_users: true, filter: true };
+        Sandbox { bwrap: "/usr/bin/bwrap".to_owned(), setpriv: None, system, masked, able, trial: Trial::default() }
     }
 
     fn view() -> View<'static> {
@@ -366,8 +554,11 @@ mod tests {
         let by_root = Sandbox { setpriv: Some("/usr/bin/setpriv".to_owned()), ..sandbox() };
         let list = by_root.command(&view());
         assert!(!has(&list, &["--unshare-user"]) && !has(&list, &["--uid"]));
-        assert!(has(&list, &["--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]));
+        let added: Vec<_> =
+            list.windows(2).filter(|pair| pair[0] == "--cap-add").map(|pair| pair[1].as_str()).collect();
+        assert_eq!(added, ["CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP"]);
         let dropped = by_root.dropped(1234, 4321);
+        assert!(has(&dropped, &["--inh-caps=-all", "--bounding-set=-all", "--"]));
         assert!(has(&dropped, &["--reuid", "1234", "--regid", "4321", "--clear-groups"]));
         assert!(sandbox().dropped(1234, 4321).is_empty());
     }
@@ -379,7 +570,7 @@ mod tests {
             .windows(2)
             .filter(|pair| pair[0].ends_with("bind") || pair[0].ends_with("bind-try"))
             .map(|pair| pair[1].as_str())
-            .filter(|source| !source.starts_with("/etc/"))
+            .filter(|source| !source.starts_with("/etc/") && *source != "/dev/null")
             .collect();
         assert_eq!(sources, ["/usr", "/state/default/a/result", "/state/default/a/input"]);
         assert!(has(&list, &["--symlink", "usr/bin", "/bin"]));
@@ -392,7 +583,32 @@ mod tests {
         let at = |option: &str| list.iter().rposition(|o| o == option).unwrap();
         assert!(at("--remount-ro") > at("--ro-bind") && at("--remount-ro") > at("--bind"));
         let open = sandbox().command(&View { read_only_root: false, ..view() });
-        assert!(!has(&open, &["--remount-ro"]));
+        assert!(!has(&open, &["--remount-ro", "/"]));
+        // What is written is bounded all the same.
+        assert!(has(&open, &["--size", "1024", "--tmpfs", "/", "--hostname"]));
+    }
+
+    #[test]
+    fn devices_are_closed_after_their_memory_is_mounted() {
+        let list = sandbox().command(&view());
+        let bytes = SHM_BYTES.to_string();
+        assert!(has(&list, &["--dev", "/dev", "--size", &bytes, "--tmpfs", "/dev/shm", "--remount-ro", "/dev"]));
+    }
+
+    #[test]
+    fn what_no_namespace_separates_is_masked() {
+        let list = sandbox().command(&view());
+        assert!(has(&list, &["--proc", "/proc", "--ro-bind", "/dev/null", "/proc/keys"]));
+        assert!(has(&list, &["--size", "4096", "--tmpfs", "/proc/acpi", "--remount-ro", "/proc/acpi"]));
+    }
+
+    #[test]
+    fn only_who_is_not_root_gives_up_user_namespaces_so() {
+        assert!(has(&sandbox().command(&view()), &["--disable-userns"]));
+        let by_root = Sandbox { setpriv: Some("/usr/bin/setpriv".to_owned()), ..sandbox() };
+        assert!(!has(&by_root.command(&view()), &["--disable-userns"]));
+        let old = Sandbox { able: Able::default(), ..sandbox() };
+        assert!(!has(&old.command(&view()), &["--disable-userns"]));
     }
 
     #[test]
@@ -400,15 +616,15 @@ mod tests {
         assert!(has(&sandbox().command(&view()), &["--size", "1024", "--tmpfs", "/tmp"]));
         assert!(has(&sandbox().command(&view()), &["--chdir", "/tmp"]));
         let without = sandbox().command(&View { tmp_bytes: None, ..view() });
-        assert!(!has(&without, &["--tmpfs"]) && has(&without, &["--chdir", "/"]));
-        let old = Sandbox { sized_tmp: false, ..sandbox() };
+        assert!(!has(&without, &["--tmpfs", "/tmp"]) && has(&without, &["--chdir", "/"]));
+        let old = Sandbox { able: Able::default(), ..sandbox() };
         assert!(!has(&old.command(&view()), &["--size"]));
     }
 
     #[test]
     fn the_state_directory_is_hidden_where_the_system_would_show_it() {
         let list = sandbox().command(&View { state: "/usr/local/state", ..view() });
-        assert!(has(&list, &["--tmpfs", "/usr/local/state"]));
+        assert!(has(&list, &["--tmpfs", "/usr/local/state", "--remount-ro", "/usr/local/state"]));
     }
 
     #[test]
@@ -422,7 +638,10 @@ mod tests {
             vec![mount("/home/me", "/home/me"), mount("/home/me/.local", "/data"), mount("/home/you", "/you")];
         let list = sandbox().command(&View { state: "/home/me/.local/state/longshore", volumes, ..view() });
         let hidden: Vec<_> = list.windows(2).filter(|pair| pair[0] == "--tmpfs").map(|pair| pair[1].as_str()).collect();
-        assert_eq!(hidden, ["/tmp", "/home/me/.local/state/longshore", "/data/state/longshore"]);
+        assert_eq!(
+            hidden,
+            ["/proc/acpi", "/dev/shm", "/tmp", "/home/me/.local/state/longshore", "/data/state/longshore"]
+        );
     }
 
     #[test]
@@ -443,6 +662,26 @@ mod tests {
         assert!(has(&list, &["--ro-bind", "/data", "/mnt"]));
         let list = sandbox().command(&View { volumes: vec![mount(false)], ..view() });
         assert!(has(&list, &["--bind", "/data", "/mnt"]));
+    }
+
+    #[test]
+    fn a_trial_says_what_holds_and_what_does_not() {
+        let strict = "CapInh:\t0\nCapPrm:\t0\nCapEff:\t0\nCapBnd:\t0\nCapAmb:\t0\nNoNewPrivs:\t1\nSeccomp:\t2\n\
+            9 8 0:1 / /dev/shm rw,nosuid - tmpfs tmpfs rw,size=65536k\n";
+        assert_eq!(sandbox().judge(strict).lacks, [""; 0]);
+        let lacks = |from: &str, to: &str| sandbox().judge(&strict.replace(from, to)).lacks;
+        assert_eq!(lacks("CapBnd:\t0", "CapBnd:\t1ffffffffff"), ["no capabilities, and none to be had"]);
+        assert_eq!(lacks("NoNewPrivs:\t1", "NoNewPrivs:\t0"), ["no new privileges"]);
+        assert_eq!(lacks("Seccomp:\t2", "Seccomp:\t0"), ["filtered system calls"]);
+        assert_eq!(lacks(",size=65536k", ""), ["a /dev/shm of 64 MiB"]);
+        assert_eq!(lacks("NoNewPrivs", "wrote /dev\nNoNewPrivs"), ["a read-only /dev"]);
+        // A filter that was there before is not ours.
+        let weak = Sandbox { able: Able::default(), ..sandbox() };
+        assert_eq!(weak.judge(strict).lacks, ["filtered system calls", "no user namespaces of their own"]);
+        assert_eq!(
+            sandbox().judge("").holds,
+            ["no user namespaces of their own", "a read-only root", "a read-only /dev"]
+        );
     }
 
     #[test]

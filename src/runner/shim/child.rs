@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep};
 use super::files::Dir;
 use super::output::Output;
 use crate::domain::rundir::{self, Execution, ProcessIdentity};
-use crate::sys::{Probe, Sys, Unknown};
+use crate::sys::{Probe, Sys, Unknown, seccomp};
 
 /// How long what the program left behind is waited for after SIGKILL.
 const REAP: Duration = Duration::from_secs(2);
@@ -99,7 +99,7 @@ pub(super) fn start(dir: &Dir, execution: &Execution) -> Result<(Child, Output),
         None => plain(dir, execution, env)?,
         Some(sandbox) => {
             dir.sys().call("memfd_create")?;
-            let (command, fds) = sandboxed(sandbox, &execution.argv, env)?;
+            let (command, fds) = sandboxed(sandbox, execution, env)?;
             inherited = Some(fds);
             command
         }
@@ -156,8 +156,7 @@ fn no_program() -> io::Error {
 
 /// What the sandbox inherits, by number.
 struct Inherited {
-    _arguments: OwnedFd,
-    _status_write: OwnedFd,
+    _given: Vec<OwnedFd>,
     status_read: File,
 }
 
@@ -166,27 +165,41 @@ struct Inherited {
 /// environment is not the sandbox program's own, which `LD_PRELOAD` would turn against us.
 fn sandboxed(
     sandbox: &[String],
-    argv: &[String],
+    execution: &Execution,
     env: Vec<(OsString, OsString)>,
 ) -> io::Result<(tokio::process::Command, Inherited)> {
     let (bwrap, options) = sandbox.split_first().ok_or_else(no_program)?;
     let (status_read, status_write) =
         rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC | rustix::pipe::PipeFlags::NONBLOCK)?;
+    let mut filters = Vec::new();
+    if execution.filter {
+        for program in seccomp::programs().map_err(io::Error::other)? {
+            filters.push(in_memory("filter", &program)?);
+        }
+    }
+    let number = |fd: &OwnedFd| fd.as_raw_fd().to_string();
+    let filter_numbers: Vec<String> = filters.iter().map(number).collect();
     let mut list: Vec<OsString> = options.iter().map(OsString::from).collect();
     let env = env.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str()));
-    list.extend(rundir::sandbox_environment(&status_write.as_raw_fd().to_string(), env));
-    let mut memory = File::from(rustix::fs::memfd_create("options", rustix::fs::MemfdFlags::CLOEXEC)?);
-    memory.write_all(&joined(&list)?)?;
-    memory.rewind()?;
-    let memory = OwnedFd::from(memory);
+    list.extend(rundir::sandbox_options(&number(&status_write), &filter_numbers, env));
+    let options = in_memory("options", &joined(&list)?)?;
+    let mut command = tokio::process::Command::new(bwrap);
+    command.arg("--args").arg(number(&options)).arg("--").args(&execution.argv).env_clear().current_dir("/");
+    let mut given = vec![options, status_write];
+    given.append(&mut filters);
     // This process has no other thread that could start another program in between.
-    for fd in [&memory, &status_write] {
+    for fd in &given {
         rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty())?;
     }
-    let mut command = tokio::process::Command::new(bwrap);
-    command.arg("--args").arg(memory.as_raw_fd().to_string()).arg("--").args(argv).env_clear().current_dir("/");
-    let inherited = Inherited { _arguments: memory, _status_write: status_write, status_read: File::from(status_read) };
-    Ok((command, inherited))
+    Ok((command, Inherited { _given: given, status_read: File::from(status_read) }))
+}
+
+/// A file that is in memory only, at its start.
+fn in_memory(name: &str, content: &[u8]) -> io::Result<OwnedFd> {
+    let mut file = File::from(rustix::fs::memfd_create(name, rustix::fs::MemfdFlags::CLOEXEC)?);
+    file.write_all(content)?;
+    file.rewind()?;
+    Ok(file.into())
 }
 
 /// The options, each ended by a NUL. A value with a NUL in it would become options of its own, and

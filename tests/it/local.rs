@@ -40,7 +40,7 @@ async fn reopened(subject: Subject, root: &Path) -> Subject {
     Subject { backend: open(root, false).await, namespace, suffix, program, _guard }
 }
 
-async fn open_with(root: &Path, executable: &str, sandbox: bool) -> Backend {
+pub(crate) async fn open_with(root: &Path, executable: &str, sandbox: bool) -> Backend {
     let path = format!("{DEFAULT_PATH}:{}", std::env::var("PATH").unwrap_or_default());
     let executable = PathBuf::from(executable);
     let config = LocalConfig { root: root.to_owned(), executable, path, volumes: BTreeMap::new(), sandbox };

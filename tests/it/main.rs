@@ -40,6 +40,7 @@ mod programs;
 mod restart;
 mod runners;
 mod runs;
+mod sandbox;
 mod service;
 mod sql;
 #[path = "../support/support.rs"]

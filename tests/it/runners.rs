@@ -26,7 +26,7 @@ fn source(name: &str) -> PathBuf {
 }
 
 /// Where this `python3` really is, whatever stands before it in the path. `None` if there is none, which is said.
-fn python() -> Option<PathBuf> {
+pub(crate) fn python() -> Option<PathBuf> {
     match Command::new("python3").args(["-c", "import sys; print(sys.executable, end='')"]).output() {
         Ok(output) => {
             assert!(output.status.success(), "{output:?}");

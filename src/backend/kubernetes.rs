@@ -25,6 +25,7 @@ pub mod doctor;
 mod error;
 pub mod facts;
 mod index;
+mod labels;
 mod list_watch;
 mod logs;
 pub mod manifest;

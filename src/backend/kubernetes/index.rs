@@ -50,6 +50,8 @@ pub(super) enum Question {
     /// Whether a Job that has ended has a Pod, of which nothing was told yet: the watch of the Pods
     /// may lag behind that of the Jobs.
     Pods { namespace: Arc<str>, job: Arc<str>, uid: String },
+    /// Whether there are Jobs of ours that lack their labels: somebody may have taken them away while nobody watched.
+    Stripped { namespace: Arc<str> },
     /// Whether a Job that left the watch is gone, or somebody took its labels away; and what it left
     /// behind.
     Left(Box<Left>),
@@ -70,9 +72,26 @@ pub(super) struct Left {
 /// What is said to a [`Question`].
 #[derive(Debug)]
 pub(super) enum Answer {
-    Input { namespace: Arc<str>, job: Arc<str>, uid: String, there: bool },
-    Pods { namespace: Arc<str>, job: Arc<str>, uid: String, pods: Vec<Pod> },
-    Left { namespace: Arc<str>, job: Arc<str>, uid: String, there: bool },
+    Input {
+        namespace: Arc<str>,
+        job: Arc<str>,
+        uid: String,
+        there: bool,
+    },
+    Pods {
+        namespace: Arc<str>,
+        job: Arc<str>,
+        uid: String,
+        pods: Vec<Pod>,
+    },
+    Left {
+        namespace: Arc<str>,
+        job: Arc<str>,
+        uid: String,
+        there: bool,
+    },
+    /// With its labels the watch tells of a Job.
+    Stripped,
 }
 
 /// All runs of this installation.
@@ -164,6 +183,7 @@ impl Index {
             },
             KindEvent::End => {
                 let changes = namespace.sweep_jobs(&self.memory);
+                self.questions.push(Question::Stripped { namespace: Arc::clone(target) });
                 self.forget_strangers();
                 changes
             }
@@ -210,12 +230,14 @@ impl Index {
             Answer::Input { namespace, job, uid, .. }
             | Answer::Pods { namespace, job, uid, .. }
             | Answer::Left { namespace, job, uid, .. } => (Arc::clone(namespace), Arc::clone(job), uid.clone()),
+            Answer::Stripped => return,
         };
         let Some(namespace) = self.namespaces.get_mut(&target) else { return };
         let Some(run) = namespace.runs.get_mut(&job).filter(|run| run.uid == uid) else { return };
         match answer {
             // With its labels the watch tells of it again.
             Answer::Left { there: true, .. } => return run.left = false,
+            Answer::Stripped => {}
             // Told by the watch again meanwhile, so that it is not gone.
             Answer::Left { .. } if !run.left => return,
             Answer::Left { .. } => {

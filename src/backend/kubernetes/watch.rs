@@ -8,8 +8,7 @@ use futures::stream::{self, BoxStream, FuturesUnordered, SelectAll, Stream, Stre
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Event, Pod};
 use kube::Api;
-use kube::api::{ListParams, Patch, PatchParams};
-use serde_json::json;
+use kube::api::ListParams;
 use tokio::time::sleep;
 
 use super::client::Cluster;
@@ -18,7 +17,7 @@ use super::index::{Answer, Index, Kind, Left, Question, Signal};
 use super::list_watch::{Scope, list_watch};
 use super::memory::Memory;
 use super::names::label;
-use super::orphans;
+use super::{labels, orphans};
 use crate::backend::BackendError;
 use crate::domain::facts::FactsEvent;
 
@@ -119,6 +118,7 @@ pub(super) async fn ask(cluster: Arc<Cluster>, question: Question) -> Answer {
                     let Left { namespace, job, uid, .. } = *left;
                     return Answer::Left { namespace, job, uid, there: false };
                 }
+                Question::Stripped { .. } => return Answer::Stripped,
                 Question::Pods { .. } => {}
             }
         }
@@ -141,6 +141,10 @@ async fn try_answer(cluster: &Cluster, question: &Question) -> Result<Answer, Ba
                 .map_err(|error| error.to_backend(Target::new("list", "Pod", namespace, "")))?;
             Ok(Answer::Pods { namespace: Arc::clone(namespace), job: Arc::clone(job), uid: uid.clone(), pods })
         }
+        Question::Stripped { namespace } => {
+            labels::restore(cluster, namespace).await?;
+            Ok(Answer::Stripped)
+        }
         Question::Left(left) => {
             let there = mend(cluster, left).await?;
             let Left { namespace, job, uid, .. } = left.as_ref();
@@ -159,15 +163,7 @@ async fn mend(cluster: &Cluster, left: &Left) -> Result<bool, BackendError> {
         orphans::sweep(cluster, namespace, uid, secrets).await?;
         return Ok(false);
     }
-    let patch = json!({"metadata": {"uid": uid, "labels": labels}});
-    match cluster.call(jobs.patch(job, &PatchParams::default(), &Patch::Merge(&patch))).await {
-        Ok(_) => {
-            tracing::warn!(%namespace, %job, "somebody took the labels of a run's Job away; it has them again");
-            Ok(true)
-        }
-        Err(error) if error.is_not_found() => Ok(false),
-        Err(error) => Err(error.to_backend(Target::new("label", "Job", namespace, job))),
-    }
+    labels::put(cluster, namespace, job, uid, labels).await
 }
 
 /// The Pods of the Job with this uid.

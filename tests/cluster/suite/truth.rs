@@ -234,6 +234,14 @@ async fn labels_and_finalisers_that_somebody_takes_away_cost_nothing() {
         let run = client.wait_settled(&run.name).await;
         assert_eq!(run.state(), RunState::Cancelled, "{run:?}");
         until("its retention to run", async || case.job(&run.name).await.spec?.ttl_seconds_after_finished).await;
+
+        // Nor does it while nobody watches.
+        case.daemon.kill().await;
+        patch_job(case, &run.name, json!({"metadata": {"labels": null}})).await;
+        case.daemon.revive().await;
+        let client = case.client().await;
+        let known = until("the run to be there", async || client.try_get(&run.name).await.ok()).await;
+        assert_eq!((known.state(), known.uid), (RunState::Cancelled, run.uid));
     })
     .await;
 }

@@ -69,6 +69,8 @@ impl Driver {
         self.pod(KindEvent::Begin);
         pods.into_iter().for_each(|pod| self.pod(KindEvent::Item(pod)));
         self.pod(KindEvent::End);
+        // Each list leaves out what has lost its labels.
+        assert_eq!(self.index.take_questions(), [Question::Stripped { namespace: Arc::clone(&self.target) }]);
     }
 
     fn open_all(&mut self) {

@@ -46,6 +46,11 @@ impl Seen {
         self.short() == format!("GET {kind}") && self.target.contains("watch=true")
     }
 
+    /// Whether it lists objects by a label that they lack.
+    fn is_for_stripped(&self) -> bool {
+        self.target.contains("labelSelector") && self.target.contains("%21")
+    }
+
     pub(super) fn is_list(&self, kind: &str) -> bool {
         self.short() == format!("GET {kind}") && !self.target.contains("watch=true")
     }
@@ -93,7 +98,18 @@ pub(in crate::backend::kubernetes) struct FakeApi {
 }
 
 impl FakeApi {
-    pub(in crate::backend::kubernetes) fn start(script: impl FnMut(&Seen) -> Reply + Send + 'static) -> Self {
+    /// Nothing lacks its labels, which is not worth a line in each script.
+    pub(in crate::backend::kubernetes) fn start(mut script: impl FnMut(&Seen) -> Reply + Send + 'static) -> Self {
+        Self::serve(move |request| (!request.is_for_stripped()).then(|| script(request)))
+    }
+
+    /// The script is asked about everything.
+    pub(super) fn start_bare(mut script: impl FnMut(&Seen) -> Reply + Send + 'static) -> Self {
+        Self::serve(move |request| Some(script(request)))
+    }
+
+    /// What the script has no answer for is an empty list, and not seen.
+    fn serve(script: impl FnMut(&Seen) -> Option<Reply> + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let seen: Arc<Mutex<Vec<Seen>>> = Arc::default();
@@ -107,8 +123,11 @@ impl FakeApi {
                     let Ok(request) = read(&connection) else { return };
                     let reply = {
                         let mut script = script.lock().unwrap();
-                        log.lock().unwrap().push(request.clone());
-                        script(&request)
+                        let reply = script(&request);
+                        if reply.is_some() {
+                            log.lock().unwrap().push(request);
+                        }
+                        reply.unwrap_or_else(|| Reply::list(&[]))
                     };
                     let _ = answer(connection, reply);
                 });

@@ -117,7 +117,8 @@ async fn lists_watches_and_logs_are_told_apart() {
     }
 
     let rows = [
-        ("verb=list,resource=jobs,code=200", 2.0),
+        // Two lists of the Jobs, each with two of those that lack their labels.
+        ("verb=list,resource=jobs,code=200", 6.0),
         ("verb=list,resource=pods,code=200", 1.0),
         ("verb=list,resource=events,code=200", 1.0),
         ("verb=watch,resource=jobs,code=200", 3.0),

@@ -76,3 +76,45 @@ async fn a_job_of_that_name_that_is_another_is_left_alone() {
     assert!(matches!(answer, Answer::Left { there: false, .. }), "{answer:?}");
     assert!(api.seen().iter().all(|request| request.method == "GET"), "{:?}", api.short());
 }
+
+/// Nobody watched: what lacks its labels is found by the template of its Pod.
+#[tokio::test]
+async fn labels_that_were_taken_away_while_nobody_watched_are_given_back() {
+    let whole = job_of(&launch());
+    let with = |change: &dyn Fn(&mut k8s_openapi::api::batch::v1::Job)| {
+        let mut job = whole.clone();
+        change(&mut job);
+        serde_json::to_value(job).unwrap()
+    };
+    let stripped = with(&|job| job.metadata.labels = None);
+    let half = with(&|job| drop(job.metadata.labels.as_mut().unwrap().remove(label::MANAGED_BY)));
+    // One of another installation, one that is no run, and a copy under another name.
+    let template = |job: &mut k8s_openapi::api::batch::v1::Job, key: &str, value: &str| {
+        let labels = job.spec.as_mut().unwrap().template.metadata.as_mut().unwrap().labels.as_mut().unwrap();
+        labels.insert(key.to_owned(), value.to_owned());
+        job.metadata.labels = None;
+    };
+    let strangers = [
+        with(&|job| template(job, label::INSTANCE, "another")),
+        with(&|job| job.metadata.annotations = None),
+        with(&|job| {
+            job.metadata.labels = None;
+            job.metadata.name = Some("run-copy".to_owned());
+        }),
+        serde_json::to_value(&whole).unwrap(),
+    ];
+    let api = FakeApi::start_bare(move |request| match request.short().as_str() {
+        "GET jobs" if request.target.contains("%21longshore.dev%2Finstance") => {
+            Reply::list(&[std::slice::from_ref(&stripped), strangers.as_slice()].concat())
+        }
+        "GET jobs" => Reply::list(std::slice::from_ref(&half)),
+        _ => Reply::Json(200, stripped.clone()),
+    });
+    let answer = ask(api.cluster().await, Question::Stripped { namespace: Arc::from(NAMESPACE) }).await;
+    assert!(matches!(answer, Answer::Stripped), "{answer:?}");
+    assert_eq!(api.short(), ["GET jobs", "PATCH jobs/run-hello", "GET jobs", "PATCH jobs/run-hello"]);
+    let labels = |at: usize| api.seen()[at].json()["metadata"]["labels"].clone();
+    assert_eq!(labels(1)[label::RUN], json!("hello"));
+    assert_eq!(labels(1).as_object().unwrap().len(), whole.metadata.labels.as_ref().unwrap().len());
+    assert_eq!(labels(3), json!({label::MANAGED_BY: label::MANAGED_BY_VALUE}));
+}

@@ -60,6 +60,8 @@ reader_tests() {
   if missing=$(scripts/fuzz.sh ready 2>&1); then
     # Always the same way: what another one would find is for who looks for it, not for who lands.
     FUZZ_SEED=1 scripts/fuzz.sh "${LONGSHORE_FUZZ_SECONDS:-20}" reader json_agrees python_agrees
+    step "fuzzing what else reads from outside, but for what needs the whole daemon"
+    FUZZ_SEED=1 scripts/fuzz.sh 3 cri cursor page_token quantity selector spec stored
   else
     skip "fuzzing the result reader: ${missing##*fuzz: }"
   fi

@@ -98,6 +98,8 @@ pub struct LocalSection {
     pub state_dir: Option<PathBuf>,
     /// Whether bubblewrap must not be used although it is installed.
     pub no_bwrap: bool,
+    /// How large the log of a run may become, in bytes; `None`: the backend's default.
+    pub log_max_bytes: Option<u64>,
 }
 
 /// Why a configuration can't be used.

@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 
 use super::metrics::Metrics;
 use crate::backend::kubernetes::{self, KubernetesConfig};
-use crate::backend::local::{self, LocalConfig};
+use crate::backend::local::{self, DEFAULT_LOG_MAX_BYTES, LocalConfig};
 use crate::backend::{Backend, NamespaceMap};
 use crate::config::{BackendChoice, Config};
 
@@ -87,6 +87,7 @@ pub(super) fn local_config(config: &Config) -> anyhow::Result<LocalConfig> {
             .unwrap_or_else(|| local::DEFAULT_PATH.to_owned()),
         volumes: config.volumes.clone(),
         sandbox: !config.local.no_bwrap,
+        log_max_bytes: config.local.log_max_bytes.unwrap_or(DEFAULT_LOG_MAX_BYTES),
     })
 }
 

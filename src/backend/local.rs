@@ -49,6 +49,10 @@ use sandbox::{NoSandbox, Sandbox};
 /// `$PATH` of runs, unless it is configured.
 pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// How large the log of a run may become, unless it is configured: what Kubernetes keeps of a container by default is
+/// five files of 10 MiB.
+pub const DEFAULT_LOG_MAX_BYTES: u64 = 256 << 20;
+
 /// How long the directory of one run may take to be read. One on a dead disk holds up no other.
 const READ_WITHIN: Duration = Duration::from_secs(5);
 /// How long anything else may take; see [`Runs`].
@@ -71,6 +75,8 @@ pub struct LocalConfig {
     pub volumes: BTreeMap<String, Volume>,
     /// Whether runs are isolated with `bwrap` where it works.
     pub sandbox: bool,
+    /// How large the log of a run may become, in bytes. What comes after is not kept.
+    pub log_max_bytes: u64,
 }
 
 /// Opens the backend: makes the state directory, and tries out whether runs can be isolated.
@@ -114,7 +120,8 @@ async fn open_local(
     };
     let capabilities = capabilities(sandbox.as_ref(), reason, keyring::try_out());
     let bell = Bell::hang().map_err(|error| tracing::warn!(%error, "no inotify: output is polled")).ok();
-    let launcher = Launcher { executable, path: config.path, state, sandbox, volumes: config.volumes };
+    let LocalConfig { path, volumes, log_max_bytes, .. } = config;
+    let launcher = Launcher { executable, path, state, sandbox, volumes, log_max_bytes };
     let node = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let (seen, slow, ending) = Default::default();
     let (store, clock) = blocking("reading the clock of retention", move || {

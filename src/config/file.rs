@@ -64,6 +64,7 @@ struct KubernetesFile {
 struct LocalFile {
     state_dir: Option<PathBuf>,
     bwrap: Option<String>,
+    log_max_bytes: Option<u64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -335,7 +336,14 @@ fn kubernetes(file: KubernetesFile, args: &ServeArgs, faults: &mut Faults) -> Ku
 fn local(file: LocalFile, args: &ServeArgs, faults: &mut Faults) -> LocalSection {
     let choices = [("auto", false), ("off", true)];
     let no_bwrap = file.bwrap.as_deref().and_then(|text| faults.choice("local.bwrap", text, &choices));
-    LocalSection { state_dir: args.state_dir.clone().or(file.state_dir), no_bwrap: no_bwrap.unwrap_or(false) }
+    if file.log_max_bytes == Some(0) {
+        faults.add("local.log_max_bytes", "it must be positive");
+    }
+    LocalSection {
+        state_dir: args.state_dir.clone().or(file.state_dir),
+        no_bwrap: no_bwrap.unwrap_or(false),
+        log_max_bytes: file.log_max_bytes,
+    }
 }
 
 impl From<VolumeSection> for Volume {

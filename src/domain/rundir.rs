@@ -57,6 +57,9 @@ pub const SPEC_VERSION: u32 = 1;
 /// Largest result file that is read, in bytes; the same as a termination message of Kubernetes.
 pub const RESULT_MAX_BYTES: usize = 4096;
 
+/// Size of a result file, in bytes, beyond which it is cut back to what is read of it.
+pub const RESULT_FILE_MAX_BYTES: u64 = 1 << 20;
+
 /// A run as it was created. Never changed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StoredRun {
@@ -102,6 +105,9 @@ pub struct Execution {
     /// What was found wrong with the program as the run was created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<StartFault>,
+    /// How large the log may become, in bytes. What comes after is not kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_max_bytes: Option<u64>,
     /// From the program's start.
     pub run_timeout: Duration,
     /// Between SIGTERM and SIGKILL.

@@ -288,6 +288,7 @@ async fn follow(
     let mut executed = is_executed(child);
     let mut named = name(dir, child, executed);
     let (mut asked, mut again, mut glance) = (true, begun + LOOK_EVERY, begun + GLANCE_EVERY);
+    let mut measure = begun + LOOK_EVERY;
     loop {
         tokio::select! {
             ended = child.wait() => {
@@ -308,6 +309,10 @@ async fn follow(
                 if executed {
                     named = name(dir, child, true).or(named);
                 }
+            }
+            () = sleep_until(measure) => {
+                measure = Instant::now() + LOOK_EVERY;
+                dir.cut_result();
             }
             () = sleep_until(again), if named != Some(executed) || !asked => {
                 again = Instant::now() + LOOK_EVERY;

@@ -20,6 +20,9 @@ use longshore::domain::spec::Input;
 
 use crate::contract::{Subject, is_over, is_running, stop};
 
+/// How large a log may become here.
+const LOG_MAX: u64 = 4 << 20;
+
 async fn open(root: &Path, sandbox: bool) -> Backend {
     open_with(root, env!("CARGO_BIN_EXE_longshore"), sandbox).await
 }
@@ -43,7 +46,14 @@ async fn reopened(subject: Subject, root: &Path) -> Subject {
 pub(crate) async fn open_with(root: &Path, executable: &str, sandbox: bool) -> Backend {
     let path = format!("{DEFAULT_PATH}:{}", std::env::var("PATH").unwrap_or_default());
     let executable = PathBuf::from(executable);
-    let config = LocalConfig { root: root.to_owned(), executable, path, volumes: BTreeMap::new(), sandbox };
+    let config = LocalConfig {
+        root: root.to_owned(),
+        executable,
+        path,
+        volumes: BTreeMap::new(),
+        sandbox,
+        log_max_bytes: LOG_MAX,
+    };
     // What served the directory before may not have ended yet.
     for _ in 0..3000 {
         match local::open(config.clone(), LocalMetrics::default()).await {
@@ -268,6 +278,45 @@ async fn what_is_no_run_is_left_alone_and_its_name_is_taken() {
     let created = subject.backend.runs.create(&subject.launch("foreign", "exit 0")).await.unwrap();
     assert!(matches!(created, Created::Taken { .. }), "{created:?}");
     assert!(root.join("default/foreign/sub").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn output_beyond_the_bound_of_a_log_is_not_kept_and_says_so() {
+    let (subject, root) = subject(false).await;
+    // 6 MiB, and the program goes on to its end.
+    let script = "i=0; while [ $i -lt 96 ]; do head -c 65535 /dev/zero | tr '\\0' x; echo; i=$((i+1)); done; exit 3";
+    let over = subject.run_script("long", script).await;
+    let size = std::fs::metadata(root.join("default/long").join(rundir::LOG)).unwrap().len();
+    assert!((LOG_MAX - (128 << 10)..=LOG_MAX).contains(&size), "{size}");
+    let source = LogSource {
+        run: over.name.clone(),
+        run_uid: over.uid.clone(),
+        attempt: 1,
+        attempt_uid: over.last_attempt().unwrap().uid.clone().unwrap_or_default(),
+        pod: String::new(),
+        container: "run".to_owned(),
+    };
+    let options = LogOptions { from: None, follow: true, at_file_end: false };
+    let items: Vec<_> = subject.backend.logs.open(&source, &options).await.unwrap().collect().await;
+    let (last, before) = items.split_last().unwrap();
+    assert!(before.iter().all(|item| matches!(item, Ok(LogItem::Piece(_)))));
+    let Ok(LogItem::Gap(gap)) = last else { panic!("{last:?}") };
+    assert!(gap.message.contains("local.log_max_bytes"), "{gap:?}");
+    assert!(matches!(over.last_attempt().unwrap().main, MainFacts::Terminated(ref end) if end.exit_code == 3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_result_file_does_not_grow_beyond_its_bound() {
+    for isolated in [false, true] {
+        let (subject, root) = subject(isolated).await;
+        // The shim looks every second; the program waits for it, and then for nothing.
+        let script = "head -c 4194304 /dev/zero > \"$LONGSHORE_RESULT\"
+            while [ \"$(wc -c < \"$LONGSHORE_RESULT\")\" -gt 1048576 ]; do sleep 0.05; done; echo cut";
+        let over = subject.run_script("large", script).await;
+        assert_eq!(subject.output(&over).await, "cut\n");
+        let size = std::fs::metadata(root.join("default/large").join(rundir::RESULT)).unwrap().len();
+        assert_eq!(size, rundir::RESULT_MAX_BYTES as u64);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

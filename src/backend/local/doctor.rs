@@ -64,6 +64,7 @@ fn judge_configured(
         state: config.root.to_string_lossy().into_owned(),
         sandbox,
         volumes: config.volumes.clone(),
+        log_max_bytes: config.log_max_bytes,
     };
     findings.extend(profiles.values().flat_map(|profile| judge_profile(&launcher, profile, limits)));
     findings
@@ -242,6 +243,7 @@ fn judge_profile(launcher: &Launcher, profile: &Profile, limits: &Limits) -> Vec
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::local::DEFAULT_LOG_MAX_BYTES;
     use crate::domain::profile::LocalProfile;
     use crate::runtime::finding::Status;
 
@@ -269,6 +271,7 @@ mod tests {
             state: "/state".to_owned(),
             sandbox: None,
             volumes: BTreeMap::new(),
+            log_max_bytes: DEFAULT_LOG_MAX_BYTES,
         }
     }
 

@@ -385,6 +385,7 @@ pub(super) mod tests {
                 input_env: None,
                 input_stdin: false,
                 fault: None,
+                log_max_bytes: None,
                 run_timeout: Duration::from_secs(60),
                 termination_grace: Duration::from_secs(1),
             },

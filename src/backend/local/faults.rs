@@ -58,7 +58,14 @@ impl Machine {
         let root = dir.path().join("state");
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(root.join("default")).unwrap();
         let path = DEFAULT_PATH.to_owned();
-        let config = LocalConfig { root, executable, path, volumes: BTreeMap::new(), sandbox: false };
+        let config = LocalConfig {
+            root,
+            executable,
+            path,
+            volumes: BTreeMap::new(),
+            sandbox: false,
+            log_max_bytes: DEFAULT_LOG_MAX_BYTES,
+        };
         let faults = Arc::new(Faults::default());
         let sys = Sys::with_faults(Arc::clone(&faults));
         let (local, _) = open_local(config, LocalMetrics::default(), sys).await.unwrap();

@@ -36,6 +36,8 @@ pub(super) struct Launcher {
     pub(super) sandbox: Option<Sandbox>,
     /// Volumes that may be mounted.
     pub(super) volumes: BTreeMap<String, Volume>,
+    /// How large the log of a run may become, in bytes.
+    pub(super) log_max_bytes: u64,
 }
 
 impl Launcher {
@@ -87,6 +89,7 @@ impl Launcher {
             input_env,
             input_stdin,
             fault: fault.map(|fault| fault.for_shim()),
+            log_max_bytes: Some(self.log_max_bytes),
             run_timeout: effective.run_timeout,
             termination_grace: effective.termination_grace,
         })
@@ -358,6 +361,7 @@ mod tests {
             state: "/state".to_owned(),
             sandbox: sandboxed.then_some(sandbox),
             volumes: BTreeMap::new(),
+            log_max_bytes: 1 << 20,
         }
     }
 

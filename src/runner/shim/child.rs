@@ -117,7 +117,7 @@ pub(super) fn start(dir: &Dir, execution: &Execution) -> Result<(Child, Output),
         }
     }
     let receiver = |pipe: io::PipeReader| Receiver::from_owned_fd(pipe.into());
-    let output = Output::new(log, receiver(stdout)?, receiver(stderr)?);
+    let output = Output::new(log, execution.log_max_bytes, receiver(stdout)?, receiver(stderr)?);
     dir.sys().call("clone")?;
     command.stdin(stdin).stdout(stdout_write).stderr(stderr_write).process_group(0).kill_on_drop(true);
     let process = command.spawn().map_err(StartError::of_spawn)?;

@@ -91,6 +91,20 @@ impl Dir {
         self.sys.identity(pid).map_err(|source| ShimError::System { what: "reading /proc/self/stat", source })
     }
 
+    /// Takes away what nobody will read of the result file, so that it does not fill the disk. What can't be done is
+    /// tried again by whoever calls this again.
+    pub(super) fn cut_result(&self) {
+        use rustix::fs::{Mode, OFlags};
+        let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let Ok(fd) = rustix::fs::open(self.join(rundir::RESULT), flags, Mode::empty()) else { return };
+        let file = File::from(fd);
+        let is_large =
+            |metadata: std::fs::Metadata| metadata.is_file() && metadata.len() > rundir::RESULT_FILE_MAX_BYTES;
+        if file.metadata().is_ok_and(is_large) {
+            let _ = file.set_len(rundir::RESULT_MAX_BYTES as u64);
+        }
+    }
+
     /// What the program wrote as its result: the first bytes of a regular file. A program without a sandbox
     /// may have put anything there; of what is no regular file nothing is read.
     ///

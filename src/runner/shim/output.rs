@@ -37,11 +37,12 @@ pub(super) struct End {
 }
 
 impl Output {
-    pub(super) fn new(log: File, stdout: Receiver, stderr: Receiver) -> Self {
+    /// `max`: how large the log may become, in bytes.
+    pub(super) fn new(log: File, max: Option<u64>, stdout: Receiver, stderr: Receiver) -> Self {
         Self {
             stdout: Pipe::new(Some(stdout), LogStream::Stdout),
             stderr: Pipe::new(Some(stderr), LogStream::Stderr),
-            log: Log::new(log),
+            log: Log::new(log, max),
             error_head: Vec::new(),
         }
     }
@@ -164,19 +165,20 @@ impl Lines {
     }
 }
 
-/// The log file. After the first failure nothing more is written, so that what is there stays
+/// The log file. After the first failure, or once it is full, nothing more is written, so that what is there stays
 /// readable; the pipes are drained all the same, or the program would stand still.
 struct Log {
     file: File,
     pending: Vec<u8>,
     last: Timestamp,
     bytes: u64,
+    max: Option<u64>,
     error: Option<String>,
 }
 
 impl Log {
-    fn new(file: File) -> Self {
-        Self { file, pending: Vec::new(), last: Timestamp::UNIX_EPOCH, bytes: 0, error: None }
+    fn new(file: File, max: Option<u64>) -> Self {
+        Self { file, pending: Vec::new(), last: Timestamp::UNIX_EPOCH, bytes: 0, max, error: None }
     }
 
     /// The time, made to rise strictly: then the time alone names an entry.
@@ -189,7 +191,12 @@ impl Log {
     fn entry(&mut self, stream: LogStream, partial: bool, text: &[u8]) {
         if self.error.is_none() {
             let time = self.stamp();
+            let before = self.pending.len();
             cri_line(time, stream, partial, text, &mut self.pending);
+            if let Some(max) = self.max.filter(|max| self.bytes + self.pending.len() as u64 > *max) {
+                self.pending.truncate(before);
+                self.error = Some(format!("the log has its full size of {max} bytes (`local.log_max_bytes`)"));
+            }
         }
     }
 
@@ -214,7 +221,7 @@ mod tests {
     use super::*;
 
     fn log() -> Log {
-        Log::new(tempfile::tempfile().unwrap())
+        Log::new(tempfile::tempfile().unwrap(), None)
     }
 
     /// Tag and size of each entry.
@@ -240,6 +247,22 @@ mod tests {
             let expected = [("F", 2), ("F", 0), ("P", 1)].map(|(tag, size)| (tag.to_owned(), size));
             assert_eq!(entries(&log), expected, "in chunks of {chunk}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_full_log_ends_with_a_whole_entry_and_takes_no_more() {
+        let mut log = Log::new(tempfile::tempfile().unwrap(), Some(200));
+        let mut lines = Lines::new(LogStream::Stdout);
+        for _ in 0..100 {
+            lines.push(b"a line of some length\n", &mut log);
+            log.flush();
+        }
+        // A short one would find room, but would not be the next.
+        lines.push(b"\n", &mut log);
+        log.flush();
+        assert!((100..=200).contains(&log.bytes), "{}", log.bytes);
+        assert_eq!(log.file.metadata().unwrap().len(), log.bytes);
+        assert!(log.error.unwrap().contains("200 bytes"));
     }
 
     #[tokio::test]

@@ -19,6 +19,7 @@ pub mod quantity;
 pub mod record;
 pub mod resolve;
 pub mod result;
+pub mod rules;
 pub mod run;
 pub mod rundir;
 pub mod schema;

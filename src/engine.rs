@@ -15,7 +15,7 @@ use crate::domain::failure::FailureClass;
 use crate::domain::log::{LogGap, LogPiece, LogStream, LogTruncationCause};
 use crate::domain::name::{NamespaceName, Parent, RunId, RunName};
 use crate::domain::profile::Profile;
-use crate::domain::resolve::Rules;
+use crate::domain::rules::Rules;
 use crate::domain::run::{Run, RunState};
 use crate::domain::selector::LabelSelector;
 use crate::domain::spec::RunSpec;

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use data_encoding::BASE64URL_NOPAD;
 use longshore::domain::profile::{Capabilities, KubernetesProfile, Limits, LocalProfile, Profile, Volume};
-use longshore::domain::resolve::Rules;
+use longshore::domain::rules::Rules;
 use longshore::domain::result::ResultOutcome;
 use longshore::domain::spec::NetworkMode;
 use serde_json::Value;

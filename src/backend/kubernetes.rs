@@ -33,6 +33,7 @@ mod memory;
 mod metrics;
 pub mod names;
 mod orphans;
+mod owned;
 mod pace;
 mod release;
 mod review;

@@ -1,13 +1,16 @@
 //! Results: a run's, read whole; any text's, as `longshore result` reads it; and shown as a table where it is one.
 
+mod args;
 mod explain;
 mod of_run;
 mod place;
 mod source;
 mod verb;
 mod which;
+mod words;
 
-pub(super) use self::verb::{ResultArgs, result};
+pub(super) use self::args::ResultArgs;
+pub(super) use self::verb::result;
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};

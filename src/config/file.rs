@@ -15,7 +15,7 @@ use super::{
 use crate::domain::name::NamespaceName;
 use crate::domain::profile::{Capabilities, Limits, Profile, Volume};
 use crate::domain::quantity::Quantity;
-use crate::domain::resolve::Rules;
+use crate::domain::rules::Rules;
 use crate::domain::validate::{check_limits, check_profile};
 use crate::domain::violation::{Violation, Violations};
 use crate::runtime::telemetry::LogFormat;

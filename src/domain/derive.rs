@@ -12,15 +12,17 @@ use super::result::{Reported, ResultInfo, ResultOutcome, ResultState};
 use super::run::{Attempt, Run, RunState, Timeline, shown_duration};
 use super::spec::ResultMode;
 
+mod deadline;
 mod due;
 mod outcome;
 mod platform;
 mod responsible;
 mod waiting;
 
+pub use deadline::WHOLE_SECOND;
+pub(crate) use deadline::budget_deadline;
 pub(crate) use due::look_again;
-pub(crate) use outcome::budget_deadline;
-pub use outcome::{Outcome, WHOLE_SECOND, conclude};
+pub use outcome::{Outcome, conclude};
 pub(crate) use waiting::start_deadline;
 pub use waiting::{hopeless, known_cause};
 
@@ -249,7 +251,7 @@ fn attempts(facts: &RunFacts, outcome: Option<&Outcome>) -> Vec<Attempt> {
                 // A Job that is complete has an exit code though its Pod is gone.
                 None => outcome.filter(|_| index + 1 == last).and_then(|o| o.exit_code),
             },
-            signal: end.and_then(outcome::signal),
+            signal: end.and_then(deadline::signal),
             failure: outcome.filter(|_| index + 1 == last).and_then(|o| o.failure.clone()),
             unseen: attempt.unseen && !attempt.main.started(),
             evidence: attempt.evidence.clone(),

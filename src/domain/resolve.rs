@@ -1,27 +1,13 @@
 //! From what was asked for to what is applied: validation, the profile, defaults and limits.
 
-use std::collections::BTreeMap;
-
-use super::profile::{Capabilities, InputDelivery, Limits, Profile, Program, Volume};
+use super::profile::{InputDelivery, Program};
+use super::rules::Rules;
 use super::spec::{EffectiveSpec, Resources, RunSpec};
 use super::validate;
 use super::violation::Violations;
 
 mod merge;
 mod resources;
-
-/// What a spec is judged by: the server's configuration and its backend.
-#[derive(Clone, Debug)]
-pub struct Rules {
-    /// Limits and defaults.
-    pub limits: Limits,
-    /// What the backend can do.
-    pub capabilities: Capabilities,
-    /// Runner profiles, by name.
-    pub profiles: BTreeMap<String, Profile>,
-    /// Volumes, by name.
-    pub volumes: BTreeMap<String, Volume>,
-}
 
 /// A spec that may be executed.
 #[derive(Clone, Debug, PartialEq)]

@@ -3,11 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 mod contract;
+mod foreign;
 pub mod reader;
 mod report;
 
-pub(in crate::domain) use contract::told;
 pub use contract::{Checked, RunnerContract};
+pub(in crate::domain) use foreign::told;
 pub use report::{Reported, ReportedStatus};
 
 /// What a run's result is told as.

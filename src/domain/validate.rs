@@ -4,7 +4,7 @@
 //! names cause and way out. Nothing is applied here: see [`super::resolve`].
 
 use super::profile::{Capabilities, Limits, Profile};
-use super::resolve::Rules;
+use super::rules::Rules;
 use super::spec::RunSpec;
 use super::violation::Violations;
 use environment::Setter;

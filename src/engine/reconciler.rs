@@ -23,8 +23,8 @@ use crate::domain::derive::result_is_due;
 use crate::domain::facts::{FactsEvent, MainFacts, RunFacts, remember};
 use crate::domain::name::RunName;
 use crate::domain::plan::{Action, plan};
-use crate::domain::resolve::Rules;
 use crate::domain::result::{Checked, ResultError, ResultErrorKind, ResultOutcome};
+use crate::domain::rules::Rules;
 use crate::domain::spec::ResultMode;
 use crate::runtime::task;
 

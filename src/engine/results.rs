@@ -18,9 +18,9 @@ use crate::domain::derive::conclude as conclude_run;
 use crate::domain::facts::RunFacts;
 use crate::domain::log::LogPosition;
 use crate::domain::name::RunName;
-use crate::domain::resolve::Rules;
 use crate::domain::result::reader::{FILE_MAX_BYTES, MAX_DEPTH, ReaderRule, ResultReader};
 use crate::domain::result::{FoundResult, ResultErrorKind, ResultOutcome, ResultSource, ResultState};
+use crate::domain::rules::Rules;
 use crate::runtime::task;
 
 /// Bytes taken from the ring at once.

@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::KubernetesConfig;
-use super::error::{CallError, Target};
+use super::error::{CallError, Target, chain};
 use super::metrics::KubernetesMetrics;
 use super::names::label;
 use crate::backend::{BackendError, NamespaceMap};
@@ -149,19 +149,4 @@ async fn find_config(config: &KubernetesConfig) -> (String, Result<Config, Strin
             (source, Config::from_kubeconfig(&options).await.map_err(|error| chain(&error)))
         }
     }
-}
-
-/// An error with its causes, each told once: kube's texts repeat some of them.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let said = error.to_string();
-        if !text.contains(&said) {
-            text.push_str(": ");
-            text.push_str(&said);
-        }
-        cause = error.source();
-    }
-    text
 }

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use kube::core::Status;
 
-use super::client::chain;
 use crate::backend::BackendError;
 
 /// Longest message of the API server's that is passed on, in bytes.
@@ -244,6 +243,21 @@ fn shown(message: &str, code: u16) -> String {
     }
     let end = message.floor_char_boundary(MESSAGE_MAX_BYTES);
     message.get(..end).unwrap_or_default().to_owned()
+}
+
+/// An error with its causes, each told once: kube's texts repeat some of them.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let said = error.to_string();
+        if !text.contains(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        cause = error.source();
+    }
+    text
 }
 
 #[cfg(test)]

@@ -18,8 +18,8 @@ use kube::client::Body;
 use kube::core::{Request, Status};
 use tokio::time::timeout;
 
-use super::client::{Cluster, chain};
-use super::error::{CallError, Target};
+use super::client::Cluster;
+use super::error::{CallError, Target, chain};
 use crate::backend::{BackendError, LogItem, LogOptions, LogSource, Logs};
 use crate::domain::log::{LogPiece, Resume, Resumed, TimestampedSplitter, since_seconds};
 

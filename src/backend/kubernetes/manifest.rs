@@ -3,6 +3,7 @@
 
 mod input;
 mod pod;
+mod variable;
 mod yaml;
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use kube::api::{DeleteParams, Preconditions};
 use super::client::Cluster;
 use super::error::Target;
 use super::names::label;
-use super::watch::{is_owned_by, pods_of};
+use super::owned::{is_owned_by, pods_of};
 use crate::backend::BackendError;
 
 /// Deletes the Pods and Secrets that were made for the Job with this uid and have no owner any more.

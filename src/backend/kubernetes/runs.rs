@@ -9,13 +9,14 @@ use futures::stream::{BoxStream, StreamExt};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 
-use super::client::{Cluster, chain};
-use super::error::Target;
+use super::client::Cluster;
+use super::error::{Target, chain};
 use super::facts::{Observed, run_facts};
 use super::manifest::ManifestContext;
 use super::memory::{JobMemory, Memory};
 use super::names::{annotation, label, result_secret_name};
-use super::watch::{is_owned_by, pods_of, watch};
+use super::owned::{is_owned_by, pods_of};
+use super::watch::watch;
 use crate::backend::{BackendError, Created, Launch, Preview, Runs};
 use crate::domain::facts::{FactsEvent, RunFacts};
 use crate::domain::name::{NamespaceName, RunId, RunName};

@@ -8,15 +8,14 @@ use futures::stream::{self, BoxStream, FuturesUnordered, SelectAll, Stream, Stre
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Event, Pod};
 use kube::Api;
-use kube::api::ListParams;
 use tokio::time::sleep;
 
 use super::client::Cluster;
-use super::error::{CallError, Target};
+use super::error::Target;
 use super::index::{Answer, Index, Kind, Left, Question, Signal};
 use super::list_watch::{Scope, list_watch};
 use super::memory::Memory;
-use super::names::label;
+use super::owned::{is_owned_by, pods_of};
 use super::{labels, orphans};
 use crate::backend::BackendError;
 use crate::domain::facts::FactsEvent;
@@ -164,16 +163,4 @@ async fn mend(cluster: &Cluster, left: &Left) -> Result<bool, BackendError> {
         return Ok(false);
     }
     labels::put(cluster, namespace, job, uid, labels).await
-}
-
-/// The Pods of the Job with this uid.
-pub(super) async fn pods_of(cluster: &Cluster, namespace: &str, job_uid: &str) -> Result<Vec<Pod>, CallError> {
-    let params = ListParams::default().labels(&format!("{}={job_uid}", label::CONTROLLER_UID));
-    let list = cluster.call(cluster.pods(namespace).list(&params)).await?;
-    Ok(list.items)
-}
-
-/// Whether an owner reference has this uid.
-pub(super) fn is_owned_by(metadata: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta, uid: &str) -> bool {
-    metadata.owner_references.iter().flatten().any(|owner| owner.uid == uid)
 }

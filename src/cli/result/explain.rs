@@ -5,7 +5,7 @@ use std::io;
 
 use super::place::preview;
 use super::source::Text;
-use super::verb::source_name;
+use super::words::source_name;
 use crate::domain::result::reader::Candidate;
 
 /// Columns of a candidate that are shown.

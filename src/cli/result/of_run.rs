@@ -1,6 +1,7 @@
 //! `longshore result RUN`: the result that a run gave.
 
-use super::verb::{ResultArgs, tell_warnings};
+use super::args::ResultArgs;
+use super::words::tell_warnings;
 use super::{print, read, summary};
 use crate::cli::console::Console;
 use crate::cli::error::CliError;

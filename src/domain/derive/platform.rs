@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::super::facts::{AttemptFacts, EVICTED, Explanation, RunFacts, SUSPENDED, Terminated};
 use super::super::failure::{Failure, FailureClass, FailureReason};
 use super::super::run::shown_duration;
-use super::outcome::{WHOLE_SECOND, budget_deadline, is_by_deadline};
+use super::deadline::{WHOLE_SECOND, budget_deadline, is_by_deadline};
 use super::{started_at, waiting};
 
 /// How a kubelet begins its message on a Pod that it refuses.

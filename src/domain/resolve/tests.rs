@@ -1,9 +1,10 @@
 //! What is applied of what was asked for, and the rules that other tests share.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::*;
-use crate::domain::profile::{KubernetesProfile, LocalProfile};
+use crate::domain::profile::{Capabilities, KubernetesProfile, Limits, LocalProfile, Profile, Volume};
 use crate::domain::spec::{
     ContainerWorkload, EnvSource, EnvVar, NetworkMode, OneDialect, Placement, Resources, ResultMode, ResultRule,
     ResultScan, Security, Toleration, VolumeMount, Workload,

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::contract::{deep, told};
+use super::foreign::{deep, told};
 
 /// Longest `error.type` that is told, in bytes.
 const TYPE_MAX_BYTES: usize = 128;

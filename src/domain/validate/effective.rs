@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use crate::domain::name::shown;
 use crate::domain::profile::InputDelivery;
-use crate::domain::resolve::{Resolved, Rules};
+use crate::domain::resolve::Resolved;
+use crate::domain::rules::Rules;
 use crate::domain::spec::{EnvSource, Input, RunSpec, VolumeMount};
 use crate::domain::stored;
 use crate::domain::violation::Violations;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::domain::name::shown;
 use crate::domain::profile::Volume;
-use crate::domain::resolve::Rules;
+use crate::domain::rules::Rules;
 use crate::domain::spec::{Placement, Toleration, VolumeMount};
 use crate::domain::syntax::{is_absolute_path, is_dns_subdomain, is_label_key, is_label_value};
 use crate::domain::violation::Violations;

@@ -4,7 +4,7 @@
 //! as its best: see [`super::super::resolve`].
 
 use crate::domain::profile::Capabilities;
-use crate::domain::resolve::Rules;
+use crate::domain::rules::Rules;
 use crate::domain::spec::{EnvSource, RunSpec};
 use crate::domain::violation::Violations;
 

@@ -5,8 +5,9 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use crate::domain::profile::{InputDelivery, Profile};
+use crate::domain::resolve::resolve;
 use crate::domain::resolve::tests::{container, env, map, mount, on_kubernetes, on_local, runner, secret_env};
-use crate::domain::resolve::{Rules, resolve};
+use crate::domain::rules::Rules;
 use crate::domain::schema::JsonSchema;
 use crate::domain::spec::*;
 use crate::domain::violation::ViolationKind::{self, Invalid, NotSupportedYet, UnsupportedOnBackend};

@@ -2,7 +2,7 @@
 
 use crate::domain::name::shown;
 use crate::domain::profile::{InputDelivery, KubernetesProfile, Profile, Program};
-use crate::domain::resolve::Rules;
+use crate::domain::rules::Rules;
 use crate::domain::spec::{ContainerWorkload, RunSpec, Workload};
 use crate::domain::syntax::{check_image_reference, is_absolute_path};
 use crate::domain::violation::Violations;

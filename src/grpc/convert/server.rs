@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use super::{View, int64, spec, wire_duration};
 use crate::domain::name::NamespaceName;
 use crate::domain::profile::{Capabilities, Limits, Profile};
-use crate::domain::resolve::Rules;
+use crate::domain::rules::Rules;
 use crate::domain::spec::NetworkMode;
 use crate::grpc::ServerFacts;
 use crate::proto::v1;

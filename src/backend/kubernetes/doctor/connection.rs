@@ -12,8 +12,8 @@ use kube::Api;
 use kube::api::PostParams;
 use kube::client::Body;
 
-use super::super::client::{Cluster, chain};
-use super::super::error::CallError;
+use super::super::client::Cluster;
+use super::super::error::{CallError, chain};
 use super::check::API_SERVER;
 use super::clock;
 use crate::backend::BackendError;

@@ -6,8 +6,8 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{EnvVar, KeyToPath, Secret, SecretVolumeSource, Volume, VolumeMount};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
-use super::super::names::{input_secret_name, path, secret, variable};
-use super::{ManifestContext, ManifestError, installation_labels, pod};
+use super::super::names::{self, input_secret_name, path, secret};
+use super::{ManifestContext, ManifestError, installation_labels, variable};
 use crate::backend::Launch;
 use crate::domain::profile::InputDelivery;
 use crate::domain::spec::DEFAULT_FILE_MODE;
@@ -60,12 +60,14 @@ pub(super) fn env(launch: &Launch) -> Result<Option<EnvVar>, ManifestError> {
         return Ok(None);
     }
     match &launch.input_delivery {
-        InputDelivery::File => {
-            Ok(Some(EnvVar { name: variable::INPUT.to_owned(), value: Some(path::INPUT.to_owned()), value_from: None }))
-        }
+        InputDelivery::File => Ok(Some(EnvVar {
+            name: names::variable::INPUT.to_owned(),
+            value: Some(path::INPUT.to_owned()),
+            value_from: None,
+        })),
         InputDelivery::Env(name) => {
             let secret_name = input_secret_name(&launch.name.run, launch.digest());
-            Ok(Some(pod::from_secret(name, &secret_name, secret::INPUT_KEY)))
+            Ok(Some(variable::from_secret(name, &secret_name, secret::INPUT_KEY)))
         }
         InputDelivery::Stdin => Err(ManifestError::StandardInput { run: launch.name.to_string() }),
     }

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
-    Capabilities, ConfigMapVolumeSource, Container, EmptyDirVolumeSource, EnvVar, EnvVarSource, LocalObjectReference,
+    Capabilities, ConfigMapVolumeSource, Container, EmptyDirVolumeSource, EnvVar, LocalObjectReference,
     PersistentVolumeClaimVolumeSource, PodSecurityContext, PodSpec, ResourceRequirements, SeccompProfile,
-    SecretKeySelector, SecurityContext, Toleration, Volume, VolumeMount,
+    SecurityContext, Toleration, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use super::super::names::{RUN_CONTAINER, path, variable};
+use super::variable::from_secret;
 use super::{ManifestContext, ManifestError, input};
 use crate::backend::Launch;
 use crate::domain::derive::WHOLE_SECOND;
@@ -142,18 +143,6 @@ fn env(launch: &Launch, attempt: u32) -> Result<Vec<EnvVar>, ManifestError> {
         env.push(plain(variable::FILES, path::FILES));
     }
     Ok(env)
-}
-
-/// A variable whose value is a key of a Secret.
-pub(super) fn from_secret(variable: &str, secret: &str, key: &str) -> EnvVar {
-    EnvVar {
-        name: variable.to_owned(),
-        value: None,
-        value_from: Some(EnvVarSource {
-            secret_key_ref: Some(SecretKeySelector { name: secret.to_owned(), key: key.to_owned(), optional: None }),
-            ..EnvVarSource::default()
-        }),
-    }
 }
 
 /// `text` written so that the kubelet hands it over as it is: it replaces `$(NAME)` by a variable's

@@ -6,8 +6,7 @@ use k8s_openapi::api::batch::v1::Job;
 use kube::api::PostParams;
 use tokio::time::sleep;
 
-use super::super::client::chain;
-use super::super::error::{CallError, Target};
+use super::super::error::{CallError, Target, chain};
 use super::super::manifest;
 use super::super::memory::JobMemory;
 use super::super::names::label;

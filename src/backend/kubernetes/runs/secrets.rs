@@ -11,7 +11,7 @@ use kube::api::PostParams;
 use super::super::error::Target;
 use super::super::manifest;
 use super::super::names::{label, result_secret_name};
-use super::super::watch::is_owned_by;
+use super::super::owned::is_owned_by;
 use super::{KubernetesRuns, RESULT_KEY};
 use crate::backend::{BackendError, Launch};
 use crate::domain::name::RunName;

@@ -1,5 +1,9 @@
 //! Ends that have more than one possible cause.
 
+use std::time::Duration;
+
+use jiff::SignedDuration;
+
 use super::super::super::facts::{JobEnd, MainFacts};
 use super::super::super::failure::FailureClass;
 use super::super::super::testing::{at, attempt, explained, facts, stop, terminated};

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::super::super::error::Target;
 use super::super::super::facts::has_started;
 use super::super::super::memory::PodRef;
-use super::super::super::watch::pods_of;
+use super::super::super::owned::pods_of;
 use super::super::KubernetesRuns;
 use super::gone;
 use crate::backend::BackendError;

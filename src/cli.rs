@@ -79,6 +79,8 @@ pub trait Daemon: Send + Sync {
 
     /// Starts and reaps the process of the local run in `directory`. Called without a tokio runtime.
     fn shim(&self, directory: PathBuf) -> ExitCode;
+    /// Becomes this program, with the environment that an inherited file has.
+    fn enter(&self, program: Vec<OsString>) -> ExitCode;
 }
 
 /// How the demo's daemon is to be started.
@@ -198,6 +200,7 @@ enum Asked {
 pub fn main(daemon: &dyn Daemon) -> ExitCode {
     let asked = match parse(&std::env::args_os().collect::<Vec<_>>()) {
         Ok(Asked::Internal(Internal::Shim { directory })) => return daemon.shim(directory),
+        Ok(Asked::Internal(Internal::Enter { program })) => return daemon.enter(program),
         Ok(asked) => asked,
         Err(error) => return usage::explain(error),
     };
@@ -210,6 +213,7 @@ pub fn main(daemon: &dyn Daemon) -> ExitCode {
         let outcome = match asked {
             Asked::Verb { command, .. } => dispatch(*command, daemon, &console).await,
             Asked::Internal(Internal::Shim { directory }) => Ok(daemon.shim(directory)),
+            Asked::Internal(Internal::Enter { program }) => Ok(daemon.enter(program)),
             Asked::Internal(Internal::Runner(Runner::Sql)) => Ok(daemon.runner_sql().await),
             Asked::Internal(Internal::Runner(Runner::Canary(canary))) => Ok(daemon.canary(canary).await),
         };

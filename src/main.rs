@@ -1,5 +1,6 @@
 //! The binary: hands the command line what only the composition root can do.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -48,6 +49,10 @@ impl Daemon for Longshore {
 
     async fn runner_sql(&self) -> ExitCode {
         runner::run_sql(&RunnerEnv::from_env()).await
+    }
+
+    fn enter(&self, program: Vec<OsString>) -> ExitCode {
+        runner::enter::enter(&program)
     }
 
     fn shim(&self, directory: PathBuf) -> ExitCode {

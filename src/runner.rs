@@ -5,6 +5,7 @@
 //! of a local run. This module knows the domain only.
 
 pub mod canary;
+pub mod enter;
 mod env;
 mod output;
 pub mod shim;

@@ -78,9 +78,11 @@ pub(super) fn local_config(config: &Config) -> anyhow::Result<LocalConfig> {
         Some(dir) => std::path::absolute(dir).with_context(|| format!("state directory {}", dir.display()))?,
         None => default_state_dir()?,
     };
+    let executable = std::env::current_exe().context("cannot find this executable")?;
     Ok(LocalConfig {
         root,
-        executable: std::env::current_exe().context("cannot find this executable")?,
+        enter: executable.clone(),
+        executable,
         path: std::env::var("PATH")
             .ok()
             .filter(|path| !path.is_empty())

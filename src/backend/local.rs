@@ -69,6 +69,8 @@ pub struct LocalConfig {
     pub root: PathBuf,
     /// This executable: it is started as `<executable> shim DIR`.
     pub executable: PathBuf,
+    /// The same, as it is given to sandboxes: there it is started as `<enter> enter -- PROGRAM`.
+    pub enter: PathBuf,
     /// `$PATH` of runs; `bwrap` is looked for in it too.
     pub path: String,
     /// Volumes that may be mounted.
@@ -108,7 +110,7 @@ async fn open_local(
     let store = blocking("opening the state directory", move || Store::open(root, sys)).await?;
     let (sandbox, reason) = match config.sandbox {
         false => (None, Some("the configuration says that runs are not isolated".to_owned())),
-        true => match Sandbox::probe(&config.path).await {
+        true => match Sandbox::probe(&config.path, &utf8(&config.enter)?).await {
             Ok(sandbox) => (Some(sandbox), None),
             Err(NoSandbox::Absent(reason)) => (None, Some(reason)),
             // Runs are not to lose their sandbox because this process was short of something just now.

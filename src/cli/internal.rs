@@ -20,6 +20,12 @@ pub(super) enum Internal {
     /// Longshore's own runners, for use inside a run
     #[command(subcommand)]
     Runner(Runner),
+    /// Execute a program with the environment that a file has
+    Enter {
+        /// Program and arguments
+        #[arg(required = true, last = true)]
+        program: Vec<OsString>,
+    },
     /// Start and reap the process of a local run
     Shim {
         /// Directory of the run
@@ -59,7 +65,7 @@ pub enum Canary {
 /// The internal verb that `arguments` (the program's name first) ask for; `None` if they ask for no such verb.
 pub(super) fn parse(arguments: &[OsString]) -> Option<Result<Internal, clap::Error>> {
     let verb = arguments.get(1)?.to_str()?;
-    matches!(verb, "runner" | "shim").then(|| InternalCli::try_parse_from(arguments).map(|cli| cli.command))
+    matches!(verb, "enter" | "runner" | "shim").then(|| InternalCli::try_parse_from(arguments).map(|cli| cli.command))
 }
 
 #[cfg(test)]

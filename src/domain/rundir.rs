@@ -118,8 +118,11 @@ pub struct Execution {
     pub owner: Option<(u32, u32)>,
 }
 
+/// Variable with the number of the file from which `longshore enter` reads the environment of the program.
+pub const ENVIRONMENT: &str = "LONGSHORE_ENVIRONMENT";
+
 /// Options of the sandbox beside [`Execution::sandbox`]: where it reports, where it reads the programs of the filter of
-/// system calls, and the whole environment of the program.
+/// system calls, and the whole environment of what it executes.
 pub fn sandbox_options<'a>(
     status_fd: &str,
     filter_fds: &[String],

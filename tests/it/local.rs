@@ -49,6 +49,7 @@ pub(crate) async fn open_with(root: &Path, executable: &str, sandbox: bool) -> B
     let config = LocalConfig {
         root: root.to_owned(),
         executable,
+        enter: PathBuf::from(env!("CARGO_BIN_EXE_longshore")),
         path,
         volumes: BTreeMap::new(),
         sandbox,

@@ -163,6 +163,25 @@ async fn a_hostile_program_gets_at_nothing() {
     assert!(notes.contains("a trial found: no capabilities") && !notes.contains("a trial missed"), "{notes}");
 }
 
+/// The loader of programs is told to print who executes: root is in none of it that has a variable of the caller's.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_root_executes_has_nothing_of_the_callers_in_its_environment() {
+    let (subject, _root) = strange(true).await;
+    if subject.backend.capabilities.isolation != "bwrap" {
+        return;
+    }
+    let mut launch = subject.launch("loader", "printf '%s|%s|' \"$ODD\" \"$LONGSHORE_ENVIRONMENT\"; ls /proc/self/fd");
+    let odd = "a=b\n'c' \\ ü".to_owned();
+    launch.submission.effective.env = vec![variable("LD_SHOW_AUXV", "1".to_owned()), variable("ODD", odd.clone())];
+    let output = subject.output(&subject.run(&launch).await).await;
+    let users: Vec<_> = output.lines().filter_map(|line| line.strip_prefix("AT_UID:")).map(str::trim).collect();
+    let user = launch.submission.effective.run_as_user.to_string();
+    assert!(!users.is_empty() && users.iter().all(|uid| *uid == user), "{user}: {output}");
+    assert!(output.contains(&format!("{odd}||")), "{output}");
+    // The last is that of `ls` itself, on the directory.
+    assert!(output.ends_with("\n0\n1\n2\n3\n") || output.ends_with("0\n1\n2\n3\n"), "{output}");
+}
+
 /// Whether a run of `cat /proc/keys` lists the key that was planted before the server began.
 fn sees_planted_key(sandbox: bool) -> Option<bool> {
     Keyring::join_anonymous_session().ok()?;

@@ -153,7 +153,7 @@ async fn judge_sandbox(config: &LocalConfig) -> (Finding, Option<Sandbox>) {
         let finding = Finding::warning(SANDBOX, "bubblewrap", "the configuration says that runs are not isolated");
         return (finding.fix("local.bwrap = \"auto\""), None);
     }
-    match Sandbox::probe(&config.path).await {
+    match Sandbox::probe(&config.path, &config.enter.to_string_lossy()).await {
         Ok(sandbox) => {
             let finding = if sandbox.trial.lacks.is_empty() {
                 Finding::ok(SANDBOX, "bubblewrap", format!("{} works: runs are isolated", sandbox.bwrap))

@@ -60,6 +60,7 @@ impl Machine {
         let path = DEFAULT_PATH.to_owned();
         let config = LocalConfig {
             root,
+            enter: executable.clone(),
             executable,
             path,
             volumes: BTreeMap::new(),

@@ -350,6 +350,7 @@ mod tests {
         let sandbox = Sandbox {
             bwrap: "/usr/bin/bwrap".to_owned(),
             setpriv: None,
+            executable: "/opt/longshore".to_owned(),
             system,
             masked,
             able,

@@ -6,14 +6,19 @@
 use std::fs::File;
 use std::io::{self, Seek, Write};
 use std::os::fd::AsRawFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use crate::domain::rundir;
 use crate::sys::{Cause, Probe, Unknown, look, seccomp};
 
 /// Where a run finds its own files.
 pub(super) const OWN: &str = "/run/longshore";
+
+/// This executable as the sandbox has it where we are root: it gives the program its environment. Nothing can be mounted
+/// over it.
+pub(super) const ENTER: &str = "/run/longshore/longshore-enter";
 
 /// Directories of the system; which of them exist, and how, is asked of the machine.
 const SYSTEM: [&str; 9] = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/opt", "/nix/store"];
@@ -54,6 +59,8 @@ const MASKED_FILES: [&str; 7] = [
     "/proc/timer_stats",
 ];
 const MASKED_DIRECTORIES: [&str; 3] = ["/proc/acpi", "/proc/asound", "/proc/scsi"];
+/// What of `/proc` is the machine's own, and not to be written. `bwrap` closes it only where it finds that it could be.
+const CLOSED: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 /// Size of `/dev/shm` in bytes; as with container runtimes.
 const SHM_BYTES: u64 = 64 << 20;
 /// Size of a writable root without a `/tmp` to go by, in bytes.
@@ -76,6 +83,8 @@ pub(super) struct Sandbox {
     pub(super) bwrap: String,
     /// `setpriv`, where we are root: it gives up root inside the sandbox.
     pub(super) setpriv: Option<String>,
+    /// This executable, see [`ENTER`].
+    pub(super) executable: String,
     /// The system's directories.
     pub(super) system: Vec<SystemPath>,
     /// What of `/proc` is masked.
@@ -187,11 +196,11 @@ impl From<&str> for NoSandbox {
 }
 
 impl Sandbox {
-    /// Looks for `bwrap` in `path` (as in `$PATH`) and tries it.
+    /// Looks for `bwrap` in `path` (as in `$PATH`) and tries it. `enter`: this executable.
     ///
     /// # Errors
     /// There is no sandbox, or that could not be found out.
-    pub(super) async fn probe(path: &str) -> Result<Self, NoSandbox> {
+    pub(super) async fn probe(path: &str, enter: &str) -> Result<Self, NoSandbox> {
         let bwrap = super::find_program("bwrap", path)?
             .ok_or("bubblewrap (`bwrap`) is not installed; install it to isolate runs")?;
         let bwrap = bwrap.to_str().ok_or("the path of `bwrap` is not UTF-8")?.to_owned();
@@ -207,7 +216,8 @@ impl Sandbox {
         let is_root = setpriv.is_some();
         let able = Able { sizes: true, no_more_users: !is_root, filter: true };
         let (system, masked) = (system_paths()?, masked()?);
-        let mut sandbox = Self { bwrap, setpriv, system, masked, able, trial: Trial::default() };
+        let executable = enter.to_owned();
+        let mut sandbox = Self { bwrap, setpriv, executable, system, masked, able, trial: Trial::default() };
         let first = match sandbox.try_out().await? {
             Ok(trial) => return Ok(Self { trial, ..sandbox }),
             Err(first) => first,
@@ -245,11 +255,17 @@ impl Sandbox {
             Ok(filters) => filters,
             Err(error) => return failed(error, "the filter of system calls"),
         };
+        let environment = match in_memory("environment", format!("PATH={}\0", super::DEFAULT_PATH).as_bytes()) {
+            Ok(environment) => environment,
+            Err(error) => return failed(error, "the environment"),
+        };
         let mut command = tokio::process::Command::new(&self.bwrap);
         command.args(self.base(&view)).args(["--remount-ro", "/"]);
         for filter in &filters {
             command.arg("--add-seccomp-fd").arg(filter.as_raw_fd().to_string());
         }
+        command.arg("--clearenv").args(["--setenv", "PATH", super::DEFAULT_PATH]);
+        command.args(["--setenv", rundir::ENVIRONMENT, &environment.as_raw_fd().to_string()]);
         command.arg("--").args(self.dropped(view.user, view.group)).args(["sh", "-c", TRIAL]);
         command.stdin(Stdio::null()).kill_on_drop(true);
         match tokio::time::timeout(PROBE, command.output()).await {
@@ -266,13 +282,8 @@ impl Sandbox {
         if !self.able.filter {
             return Ok(Vec::new());
         }
-        let in_memory = |program: Vec<u8>| {
-            let mut file = File::from(rustix::fs::memfd_create("filter", rustix::fs::MemfdFlags::empty())?);
-            file.write_all(&program)?;
-            file.rewind()?;
-            Ok(file)
-        };
-        seccomp::programs().map_err(io::Error::other)?.into_iter().map(in_memory).collect()
+        let programs = seccomp::programs().map_err(io::Error::other)?;
+        programs.iter().map(|program| in_memory("filter", program)).collect()
     }
 
     /// What the output of [`TRIAL`] says.
@@ -289,6 +300,11 @@ impl Sandbox {
             let mut fields = line.split(' ');
             fields.any(|field| field == "/dev/shm") && fields.any(|field| field.contains("size="))
         });
+        let closed = found.lines().any(|line| {
+            let mut fields = line.split(' ');
+            fields.any(|field| field == "/proc/sys")
+                && fields.next().is_some_and(|options| options.split(',').any(|option| option == "ro"))
+        });
         let filtered = self.able.filter && status("Seccomp") == "2";
         let mut trial = Trial::default();
         for (what, holds) in [
@@ -299,6 +315,7 @@ impl Sandbox {
             ("a read-only root", !wrote("/")),
             ("a read-only /dev", !wrote("/dev")),
             ("a /dev/shm of 64 MiB", sized),
+            ("a read-only /proc/sys", closed),
         ] {
             if holds { &mut trial.holds } else { &mut trial.lacks }.push(what);
         }
@@ -322,7 +339,9 @@ impl Sandbox {
         }
         // What is mounted may have the state directory in it, with the runs of others.
         for (source, target) in &bound {
-            if let Ok(below) = Path::new(view.state).strip_prefix(source)
+            // Either may be written with links in it.
+            let (state, source) = (real(view.state), real(source));
+            if let Ok(below) = state.strip_prefix(source)
                 && let Some(hidden) = Path::new(target).join(below).to_str()
             {
                 let hidden = hidden.trim_end_matches('/');
@@ -391,7 +410,14 @@ impl Sandbox {
             self.open_way(&mut list, &path);
             push(&mut list, &["--ro-bind-try", &path, &path]);
         }
+        if self.setpriv.is_some() {
+            self.open_way(&mut list, ENTER);
+            push(&mut list, &["--ro-bind", &self.executable, ENTER]);
+        }
         push(&mut list, &["--proc", "/proc"]);
+        for path in CLOSED {
+            push(&mut list, &["--ro-bind-try", path, path]);
+        }
         for masked in &self.masked {
             match masked {
                 Masked::File(path) => push(&mut list, &["--ro-bind", "/dev/null", path]),
@@ -446,12 +472,15 @@ impl Sandbox {
     /// A user namespace of root's maps the program's user to root itself: files of root's would be
     /// its own, `/proc/sys` and the devices among them. So root makes none, and the program really
     /// is who was asked for; `bwrap` itself sets `no_new_privs`.
+    ///
+    /// Until then nothing of the caller's may be in the environment: `LD_PRELOAD` would be loaded by root. So
+    /// [`ENTER`] comes after it, which gives the program its environment.
     pub(super) fn dropped(&self, user: i64, group: i64) -> Vec<String> {
         let Some(setpriv) = &self.setpriv else { return Vec::new() };
         let (user, group) = (user.to_string(), group.to_string());
         let mut list = vec![setpriv.clone()];
         push(&mut list, &["--reuid", &user, "--regid", &group, "--clear-groups"]);
-        push(&mut list, &["--inh-caps=-all", "--bounding-set=-all", "--"]);
+        push(&mut list, &["--inh-caps=-all", "--bounding-set=-all", "--", ENTER, "enter", "--"]);
         list
     }
 
@@ -461,6 +490,19 @@ impl Sandbox {
             SystemPath::Directory(system) | SystemPath::Link { path: system, .. } => path.starts_with(system),
         })
     }
+}
+
+/// A file that is inherited, in memory only, at its start.
+fn in_memory(name: &str, content: &[u8]) -> io::Result<File> {
+    let mut file = File::from(rustix::fs::memfd_create(name, rustix::fs::MemfdFlags::empty())?);
+    file.write_all(content)?;
+    file.rewind()?;
+    Ok(file)
+}
+
+/// A path without links in it; as it is if there is nothing.
+fn real(path: &str) -> PathBuf {
+    std::fs::canonicalize(path).unwrap_or_else(|_| PathBuf::from(path))
 }
 
 /// A try that failed by itself: without a word on the sandbox if this process is short of something.
@@ -517,7 +559,8 @@ mod tests {
         ];
         let masked = vec![Masked::File("/proc/keys"), Masked::Directory("/proc/acpi")];
         let able = Able { sizes: true, no_more_users: true, filter: true };
-        Sandbox { bwrap: "/usr/bin/bwrap".to_owned(), setpriv: None, system, masked, able, trial: Trial::default() }
+        let (bwrap, executable) = ("/usr/bin/bwrap".to_owned(), "/srv/longshore".to_owned());
+        Sandbox { bwrap, setpriv: None, executable, system, masked, able, trial: Trial::default() }
     }
 
     fn view() -> View<'static> {
@@ -558,7 +601,9 @@ mod tests {
             list.windows(2).filter(|pair| pair[0] == "--cap-add").map(|pair| pair[1].as_str()).collect();
         assert_eq!(added, ["CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP"]);
         let dropped = by_root.dropped(1234, 4321);
-        assert!(has(&dropped, &["--inh-caps=-all", "--bounding-set=-all", "--"]));
+        // Whatever the program's environment is to be, what root executes has none of it.
+        assert!(has(&dropped, &["--inh-caps=-all", "--bounding-set=-all", "--", ENTER, "enter", "--"]));
+        assert!(has(&list, &["--ro-bind", "/srv/longshore", ENTER]));
         assert!(has(&dropped, &["--reuid", "1234", "--regid", "4321", "--clear-groups"]));
         assert!(sandbox().dropped(1234, 4321).is_empty());
     }
@@ -570,7 +615,7 @@ mod tests {
             .windows(2)
             .filter(|pair| pair[0].ends_with("bind") || pair[0].ends_with("bind-try"))
             .map(|pair| pair[1].as_str())
-            .filter(|source| !source.starts_with("/etc/") && *source != "/dev/null")
+            .filter(|source| !source.starts_with("/etc/") && !source.starts_with("/proc/") && *source != "/dev/null")
             .collect();
         assert_eq!(sources, ["/usr", "/state/default/a/result", "/state/default/a/input"]);
         assert!(has(&list, &["--symlink", "usr/bin", "/bin"]));
@@ -598,7 +643,8 @@ mod tests {
     #[test]
     fn what_no_namespace_separates_is_masked() {
         let list = sandbox().command(&view());
-        assert!(has(&list, &["--proc", "/proc", "--ro-bind", "/dev/null", "/proc/keys"]));
+        assert!(has(&list, &["--proc", "/proc", "--ro-bind-try", "/proc/bus", "/proc/bus"]));
+        assert!(has(&list, &["--ro-bind", "/dev/null", "/proc/keys"]));
         assert!(has(&list, &["--size", "4096", "--tmpfs", "/proc/acpi", "--remount-ro", "/proc/acpi"]));
     }
 
@@ -645,6 +691,21 @@ mod tests {
     }
 
     #[test]
+    fn the_state_directory_is_hidden_behind_links_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+        std::fs::create_dir_all(at("top/state")).unwrap();
+        std::os::unix::fs::symlink("top/state", at("link")).unwrap();
+        std::os::unix::fs::symlink("top", at("toplink")).unwrap();
+        for (state, source) in [(at("link"), at("top")), (at("top/state"), at("toplink")), (at("link"), at("toplink"))]
+        {
+            let volumes = vec![Mount { source, target: "/x".to_owned(), read_only: false }];
+            let list = sandbox().command(&View { state: &state, volumes, ..view() });
+            assert!(has(&list, &["--tmpfs", "/x/state", "--remount-ro", "/x/state"]), "{list:?}");
+        }
+    }
+
+    #[test]
     fn a_file_is_bound_by_itself_unless_its_directory_is() {
         let visible = ["/srv/app/run.py", "/opt/tool", "/bin/sh"].map(str::to_owned).to_vec();
         let mount = Mount { source: "/srv/app".to_owned(), target: "/srv/app".to_owned(), read_only: true };
@@ -667,13 +728,14 @@ mod tests {
     #[test]
     fn a_trial_says_what_holds_and_what_does_not() {
         let strict = "CapInh:\t0\nCapPrm:\t0\nCapEff:\t0\nCapBnd:\t0\nCapAmb:\t0\nNoNewPrivs:\t1\nSeccomp:\t2\n\
-            9 8 0:1 / /dev/shm rw,nosuid - tmpfs tmpfs rw,size=65536k\n";
+            9 8 0:1 / /dev/shm rw,nosuid - tmpfs tmpfs rw,size=65536k\n9 8 0:1 /sys /proc/sys ro,nosuid - proc proc rw\n";
         assert_eq!(sandbox().judge(strict).lacks, [""; 0]);
         let lacks = |from: &str, to: &str| sandbox().judge(&strict.replace(from, to)).lacks;
         assert_eq!(lacks("CapBnd:\t0", "CapBnd:\t1ffffffffff"), ["no capabilities, and none to be had"]);
         assert_eq!(lacks("NoNewPrivs:\t1", "NoNewPrivs:\t0"), ["no new privileges"]);
         assert_eq!(lacks("Seccomp:\t2", "Seccomp:\t0"), ["filtered system calls"]);
         assert_eq!(lacks(",size=65536k", ""), ["a /dev/shm of 64 MiB"]);
+        assert_eq!(lacks("/proc/sys ro", "/proc/sys rw"), ["a read-only /proc/sys"]);
         assert_eq!(lacks("NoNewPrivs", "wrote /dev\nNoNewPrivs"), ["a read-only /dev"]);
         // A filter that was there before is not ours.
         let weak = Sandbox { able: Able::default(), ..sandbox() };

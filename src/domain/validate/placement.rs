@@ -34,6 +34,10 @@ const TAKEN: [&str; 14] = [
 /// Those of them below which nothing can be mounted either: container runtimes refuse `/proc`, and
 /// `/longshore` (`/run/longshore` on the local backend) is ours.
 const TAKEN_BELOW: [&str; 4] = ["/proc/", "/sys/", "/longshore/", "/run/longshore/"];
+/// Below which nothing can be mounted where a run has no image, and so the machine's own programs and libraries: a server
+/// that is root executes some of them before it gives up its rights.
+const SYSTEM_BELOW: [&str; 9] =
+    ["/bin/", "/etc/", "/lib/", "/lib32/", "/lib64/", "/libx32/", "/nix/", "/sbin/", "/usr/"];
 const EFFECTS: [&str; 3] = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
 
 /// Whether nothing can be mounted at this absolute path.
@@ -61,6 +65,16 @@ pub(super) fn check_volumes(mounts: &[VolumeMount], at: &str, rules: &Rules, out
             out.add(
                 field,
                 format!("`{path}` cannot be mounted over: {taken} are taken; choose a directory of your own"),
+            );
+        } else if !rules.capabilities.container_workload
+            && let Some(system) = SYSTEM_BELOW.iter().find(|system| format!("{path}/").starts_with(*system))
+        {
+            let (path, system) = (shown(&mount.mount_path), system.trim_end_matches('/'));
+            out.add(
+                field,
+                format!(
+                    "`{path}` cannot be mounted over: `{system}` is the machine's own; choose a directory of your own"
+                ),
             );
         } else if !paths.insert(path) {
             out.add(field, format!("`{}` is mounted twice; give each mount a path of its own", shown(path)));

@@ -877,6 +877,22 @@ fn a_profile_that_would_lack_something_here_is_refused() {
         UnsupportedOnBackend,
         &[(|s| s.volumes = vec![mount("data", "/d", None)], "spec.volumes[0].volume", "set `volumes.data.local_path`")],
     );
+    // There a run has no image: what it would hide is what the server itself executes.
+    let mut rules = on_local();
+    rules.capabilities.volumes = true;
+    rules.volumes.get_mut("data").unwrap().local_path = Some("/srv/data".to_owned());
+    let over_the_system: [fn(&mut RunSpec); 4] = [
+        |s| s.volumes = vec![mount("data", "/usr/bin", None)],
+        |s| s.volumes = vec![mount("data", "/usr/bin/", None)],
+        |s| s.volumes = vec![mount("data", "/lib32", None)],
+        |s| s.volumes = vec![mount("data", "/etc/app", None)],
+    ];
+    for edit in over_the_system {
+        let rows = [(edit, "spec.volumes[0].mount_path", "is the machine's own; choose a directory of your own")];
+        refuse(&runner("open"), &rules, Invalid, &rows);
+    }
+    accept(&runner("open"), &rules, &[|s| s.volumes = vec![mount("data", "/usrlocal", None)]]);
+    accept(&container(), &on_kubernetes(), &[|s| s.volumes = vec![mount("models", "/etc/app", None)]]);
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! The program of a run as a process, with or without a sandbox around it.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, Seek, Write};
+use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitStatus, Stdio};
@@ -24,8 +24,9 @@ const REAP: Duration = Duration::from_secs(2);
 
 /// A process that has lived so long executes its program.
 const SURELY: Duration = Duration::from_secs(1);
-/// What gives up the rights of root inside the sandbox, and then executes the program.
-const SETPRIV: &str = "setpriv";
+/// What gives up the rights of root inside the sandbox, gives the program its environment, and then executes it, by the
+/// names of their processes.
+const ON_THE_WAY: [&str; 2] = ["setpriv", "longshore-enter"];
 
 /// The program, or the sandbox around it.
 pub(super) struct Child {
@@ -136,9 +137,15 @@ fn environment(dir: &Dir, execution: &Execution) -> io::Result<Vec<(OsString, Os
     Ok(env)
 }
 
+/// A copy of the input: a program that is of the same user could open the file itself for writing through its own
+/// standard input.
 fn input(dir: &Dir) -> io::Result<Stdio> {
-    let file = dir.sys().open(&dir.join(rundir::INPUT)).known().map_err(Unknown::into_error)?;
-    Ok(file.map_or_else(Stdio::null, Stdio::from))
+    let Some(mut file) = dir.sys().open(&dir.join(rundir::INPUT)).known().map_err(Unknown::into_error)? else {
+        return Ok(Stdio::null());
+    };
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(Stdio::from(in_memory("input", &bytes)?))
 }
 
 fn plain(dir: &Dir, execution: &Execution, env: Vec<(OsString, OsString)>) -> io::Result<tokio::process::Command> {
@@ -180,12 +187,23 @@ fn sandboxed(
     let number = |fd: &OwnedFd| fd.as_raw_fd().to_string();
     let filter_numbers: Vec<String> = filters.iter().map(number).collect();
     let mut list: Vec<OsString> = options.iter().map(OsString::from).collect();
+    let mut given = vec![];
+    // What is executed by root first must have nothing of the caller's in its environment.
+    let env = if execution.owner.is_some() {
+        let text = env.into_iter().map(|(name, value)| [name, value].join(OsStr::new("="))).collect::<Vec<_>>();
+        let environment = in_memory("environment", &joined(&text)?)?;
+        let variable = (rundir::ENVIRONMENT.into(), number(&environment).into());
+        given.push(environment);
+        vec![variable]
+    } else {
+        env
+    };
     let env = env.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str()));
     list.extend(rundir::sandbox_options(&number(&status_write), &filter_numbers, env));
     let options = in_memory("options", &joined(&list)?)?;
     let mut command = tokio::process::Command::new(bwrap);
     command.arg("--args").arg(number(&options)).arg("--").args(&execution.argv).env_clear().current_dir("/");
-    let mut given = vec![options, status_write];
+    given.extend([options, status_write]);
     given.append(&mut filters);
     // This process has no other thread that could start another program in between.
     for fd in &given {
@@ -242,7 +260,7 @@ impl Child {
         let stat = program.map(|program| self.sys.stat(program.as_raw_nonzero().get()));
         stat.as_ref().and_then(Probe::there).is_some_and(|stat| {
             let forked = StatFlags::from_bits_truncate(stat.flags).contains(StatFlags::PF_FORKNOEXEC);
-            let drops_rights = execution.owner.is_some() && stat.comm == SETPRIV;
+            let drops_rights = execution.owner.is_some() && ON_THE_WAY.contains(&stat.comm.as_str());
             !forked && !drops_rights
         })
     }

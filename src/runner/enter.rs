@@ -1,0 +1,63 @@
+//! `longshore enter -- PROGRAM ARGUMENT…`: executes a program with the environment that an inherited file has, and with
+//! nothing else of what was inherited beyond the standard streams.
+//!
+//! Inside the sandbox of a server that is root it stands after what gives up the rights of root: an environment such as
+//! `LD_PRELOAD` must not be there before.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode};
+
+use crate::domain::rundir::ENVIRONMENT;
+
+/// Exit codes as shells and `setpriv` have them: the program is not there; it can't be executed.
+const NOT_FOUND: u8 = 127;
+const NOT_EXECUTABLE: u8 = 126;
+
+/// Becomes the program. Returns only if that failed.
+pub fn enter(program: &[OsString]) -> ExitCode {
+    let (Some((name, arguments)), Ok(environment)) = (program.split_first(), environment()) else {
+        complain(&"there is no environment to execute a program with");
+        return ExitCode::from(NOT_EXECUTABLE);
+    };
+    close_fds::set_fds_cloexec(3, &[]);
+    let error = Command::new(name).args(arguments).env_clear().envs(pairs(&environment)).exec();
+    complain(&format_args!("{}: {error}", name.display()));
+    ExitCode::from(if error.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { NOT_EXECUTABLE })
+}
+
+fn complain(trouble: &dyn std::fmt::Display) {
+    // Nothing is left to tell it to if this fails.
+    let _ = io::Write::write_fmt(&mut io::stderr(), format_args!("longshore: {trouble}\n"));
+}
+
+fn environment() -> io::Result<Vec<u8>> {
+    let number = std::env::var(ENVIRONMENT).map_err(io::Error::other)?;
+    let number: u32 = number.parse().map_err(io::Error::other)?;
+    std::fs::read(format!("/proc/self/fd/{number}"))
+}
+
+/// Variables, each `NAME=VALUE` and a NUL.
+fn pairs(environment: &[u8]) -> impl Iterator<Item = (&OsStr, &OsStr)> {
+    let whole = environment.split(|byte| *byte == 0).filter(|variable| !variable.is_empty());
+    whole.filter_map(|variable| {
+        let at = variable.iter().position(|byte| *byte == b'=')?;
+        let (name, value) = variable.split_at(at);
+        Some((OsStr::from_bytes(name), OsStr::from_bytes(value.get(1..)?)))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_are_read_as_they_were_written() {
+        let read: Vec<_> = pairs(b"A=1\0B=\0C=a=b\nc\0").collect();
+        let expected =
+            [("A", "1"), ("B", ""), ("C", "a=b\nc")].map(|(name, value)| (OsStr::new(name), OsStr::new(value)));
+        assert_eq!(read, expected);
+    }
+}

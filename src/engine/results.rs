@@ -25,6 +25,8 @@ use crate::runtime::task;
 
 /// Bytes taken from the ring at once.
 const TAKE_BYTES: usize = 256 * 1024;
+/// Bytes that are read before others have a turn: some milliseconds at the worst.
+const TURN_BYTES: usize = 8 * 1024;
 
 mod alone;
 mod contracts;
@@ -273,9 +275,7 @@ async fn read_all(
         match feed.take(at, TAKE_BYTES) {
             Taken::Items(items, next) => {
                 at = next;
-                items.iter().for_each(|item| output.take(item));
-                // The reader is CPU only: let others run between the takes.
-                tokio::task::yield_now().await;
+                take_all(&mut output, &items).await;
             }
             Taken::Wait => {
                 // The feed lives as long as we hold it.
@@ -294,6 +294,24 @@ async fn read_all(
     }
 }
 
+/// The reader is CPU only, and of what looks like the beginning of many objects it takes its time: others run in
+/// between, every [`TURN_BYTES`].
+async fn take_all(output: &mut Output, items: &[LogItem]) {
+    let mut taken = 0;
+    for item in items {
+        output.take(item);
+        taken += match item {
+            LogItem::Piece(piece) => piece.data.len(),
+            LogItem::Gap(_) => 0,
+        };
+        if taken >= TURN_BYTES {
+            taken = 0;
+            tokio::task::yield_now().await;
+        }
+    }
+    tokio::task::yield_now().await;
+}
+
 /// Reads on where `output` stands, until the feed is reached, and answers its place there; `None`: the
 /// output has ended before.
 async fn read_beside(
@@ -307,7 +325,7 @@ async fn read_beside(
     loop {
         match chunks.recv().await {
             Some(Chunk::Items(items)) => {
-                items.iter().for_each(|item| output.take(item));
+                take_all(output, &items).await;
                 if let Some(place) = output.position.and_then(|position| feed.place_after(Some(&position))) {
                     return Ok(Some(place));
                 }

@@ -100,6 +100,12 @@ pub struct LocalSection {
     pub no_bwrap: bool,
     /// How large the log of a run may become, in bytes; `None`: the backend's default.
     pub log_max_bytes: Option<u64>,
+    /// How many runs are executed at once; `None`: by the processors.
+    pub max_concurrent_runs: Option<usize>,
+    /// How many finished runs are kept; `None`: as many as their retention keeps.
+    pub max_finished_runs: Option<usize>,
+    /// What their directories may take together, in bytes; `None`: no bound.
+    pub max_finished_bytes: Option<u64>,
 }
 
 /// Why a configuration can't be used.

@@ -90,6 +90,8 @@ pub(super) fn local_config(config: &Config) -> anyhow::Result<LocalConfig> {
         volumes: config.volumes.clone(),
         sandbox: !config.local.no_bwrap,
         log_max_bytes: config.local.log_max_bytes.unwrap_or(DEFAULT_LOG_MAX_BYTES),
+        room: local::Room { runs: config.local.max_finished_runs, bytes: config.local.max_finished_bytes },
+        max_concurrent_runs: config.local.max_concurrent_runs.unwrap_or_else(local::default_concurrent_runs),
     })
 }
 

@@ -113,6 +113,7 @@ fn capabilities(config: &KubernetesConfig) -> Capabilities {
         root_filesystem: true,
         network_modes,
         volumes: true,
+        queue: false,
         isolation: "pod",
         notes,
     }

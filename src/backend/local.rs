@@ -12,13 +12,14 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 use jiff::Timestamp;
 use rustix::process::Signal;
+use tokio::sync::Notify;
 
 use super::{Backend, BackendError, Created, Launch, LogItem, LogOptions, LogSource, Logs, Preview, Runs};
 use crate::domain::facts::{FactsEvent, RunFacts};
 use crate::domain::name::RunName;
 use crate::domain::plan::Action;
 use crate::domain::profile::{Capabilities, Volume};
-use crate::domain::rundir::{self, Exit, ExitReason, ProcessIdentity, Released};
+use crate::domain::rundir::{self, Admitted, Exit, ExitReason, ProcessIdentity, Released};
 use crate::domain::spec::NetworkMode;
 use crate::runtime;
 use crate::sys::{Cause, Probe, Sys, Unknown, keyring};
@@ -33,9 +34,11 @@ mod launch;
 mod logs;
 mod metrics;
 mod program;
+mod queue;
 mod retention;
 mod sandbox;
 mod sight;
+mod summary;
 mod watch;
 
 use directory::{Found, Made, Store};
@@ -43,6 +46,8 @@ use facts::{Contents, Stand};
 use inotify::Bell;
 use launch::{Launcher, find_program};
 pub use metrics::LocalMetrics;
+use queue::Queue;
+pub use retention::Room;
 use retention::{Clock, add};
 use sandbox::{NoSandbox, Sandbox};
 
@@ -79,6 +84,20 @@ pub struct LocalConfig {
     pub sandbox: bool,
     /// How large the log of a run may become, in bytes. What comes after is not kept.
     pub log_max_bytes: u64,
+    /// How many runs may be executed at once, at least 1. Further ones wait for their turn.
+    pub max_concurrent_runs: usize,
+    /// What finished runs may take.
+    pub room: Room,
+}
+
+/// How many runs are executed at once on each processor, unless it is configured. Most wait for something
+/// (a database, a disk) most of the time.
+const RUNS_PER_PROCESSOR: usize = 8;
+
+/// [`LocalConfig::max_concurrent_runs`], unless it is configured: by the processors that this process may use.
+#[must_use]
+pub fn default_concurrent_runs() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from) * RUNS_PER_PROCESSOR
 }
 
 /// Opens the backend: makes the state directory, and tries out whether runs can be isolated.
@@ -120,12 +139,14 @@ async fn open_local(
             }
         },
     };
-    let capabilities = capabilities(sandbox.as_ref(), reason, keyring::try_out());
+    let capabilities = capabilities(sandbox.as_ref(), reason, keyring::try_out(), config.max_concurrent_runs);
     let bell = Bell::hang().map_err(|error| tracing::warn!(%error, "no inotify: output is polled")).ok();
     let LocalConfig { path, volumes, log_max_bytes, .. } = config;
     let launcher = Launcher { executable, path, state, sandbox, volumes, log_max_bytes };
     let node = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let (seen, slow, ending) = Default::default();
+    let (seen, slow, ending, shims, lost) = Default::default();
+    let queue = Queue::new(config.max_concurrent_runs);
+    let room = config.room;
     let (store, clock) = blocking("reading the clock of retention", move || {
         let clock = store.retention_clock();
         // From the first run on there is a mark to go on from.
@@ -135,11 +156,17 @@ async fn open_local(
         Ok((store, clock))
     })
     .await?;
-    let local = Arc::new(Local { store, launcher, bell, node, seen, slow, ending, metrics, clock });
+    let local =
+        Arc::new(Local { store, launcher, bell, node, seen, slow, ending, shims, lost, queue, room, metrics, clock });
     Ok((local, capabilities))
 }
 
-fn capabilities(sandbox: Option<&Sandbox>, reason: Option<String>, keyring: std::io::Result<()>) -> Capabilities {
+fn capabilities(
+    sandbox: Option<&Sandbox>,
+    reason: Option<String>,
+    keyring: std::io::Result<()>,
+    max_concurrent_runs: usize,
+) -> Capabilities {
     let sandboxed = sandbox.is_some();
     let mut notes: Vec<String> = reason.into_iter().collect();
     if let Some(Sandbox { trial, .. }) = sandbox {
@@ -155,6 +182,9 @@ fn capabilities(sandbox: Option<&Sandbox>, reason: Option<String>, keyring: std:
         notes.push(format!("runs share the session keyring of the daemon: {error}"));
     }
     notes.push("limits of memory, processors and processes are not enforced".to_owned());
+    notes.push(format!(
+        "at most {max_concurrent_runs} runs are executed at once, and further ones are QUEUED (local.max_concurrent_runs)"
+    ));
     Capabilities {
         backend: "local",
         container_workload: false,
@@ -167,6 +197,7 @@ fn capabilities(sandbox: Option<&Sandbox>, reason: Option<String>, keyring: std:
         root_filesystem: sandboxed,
         network_modes: if sandboxed { vec![NetworkMode::None] } else { Vec::new() },
         volumes: sandboxed,
+        queue: true,
         isolation: if sandboxed { "bwrap" } else { "process" },
         notes,
     }
@@ -187,9 +218,57 @@ struct Local {
     slow: Mutex<HashSet<RunName>>,
     /// Runs that this process is ending with their shims. They are not lost.
     ending: Mutex<HashSet<RunName>>,
+    /// The shims that this process started and that have not ended.
+    shims: Arc<Shims>,
+    /// Rings as a run turns out to be lost: of that no file says anything.
+    lost: Arc<Notify>,
+    /// Who may be started, and who waits.
+    queue: Queue,
+    /// What finished runs may take.
+    room: Room,
     metrics: LocalMetrics,
     /// What retention goes by.
     clock: Clock,
+}
+
+/// Shims that are children of this process, and the runs of those that have ended.
+#[derive(Debug, Default)]
+struct Shims {
+    alive: Mutex<HashSet<i32>>,
+    ended: Mutex<Vec<RunName>>,
+    changed: Notify,
+}
+
+impl Shims {
+    /// Reaps a shim, and says so.
+    fn keep(self: Arc<Self>, run: RunName, mut shim: tokio::process::Child) {
+        let pid = shim.id().and_then(|pid| i32::try_from(pid).ok());
+        lock(&self.alive).extend(pid);
+        task("local-shim", async move {
+            let _ = shim.wait().await;
+            if let Some(pid) = pid {
+                lock(&self.alive).remove(&pid);
+            }
+            lock(&self.ended).push(run);
+            self.changed.notify_one();
+        });
+    }
+
+    /// Whether the process is one of them: its end is reported.
+    fn has(&self, process: &ProcessIdentity) -> bool {
+        lock(&self.alive).contains(&process.pid)
+    }
+
+    /// Waits until shims have ended; answers whose. Safe to cancel.
+    async fn ended(&self) -> Vec<RunName> {
+        loop {
+            let ended = std::mem::take(&mut *lock(&self.ended));
+            if !ended.is_empty() {
+                return ended;
+            }
+            self.changed.notified().await;
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -224,8 +303,12 @@ impl Local {
                     contents.shim_alive = Probe::Unknown(unknown);
                 }
                 let contents = Arc::new(contents);
-                // What was not read adds nothing to what is known of the past.
-                seen.insert(name.clone(), Arc::clone(&contents));
+                // What was not read adds nothing to what is known of the past. Of what does not change any more
+                // nothing is kept.
+                match contents.summarized.is_some() {
+                    true => drop(seen.remove(name)),
+                    false => drop(seen.insert(name.clone(), Arc::clone(&contents))),
+                }
                 Ok(Some(contents))
             }
             Probe::Unknown(unknown) => {
@@ -298,7 +381,7 @@ impl Local {
         };
         let Some(contents) = contents else { return Ok(None) };
         match contents.run.unknown() {
-            None => Ok(Some(Created::Exists(Box::new(contents.facts(&self.node))))),
+            None => Ok(Some(Created::Exists(Box::new(self.facts(&contents))))),
             Some(unknown) if unknown.kind == Cause::Malformed => {
                 let what = format!("a run whose record of what was submitted can't be read ({unknown})");
                 Ok(Some(Created::Taken { what }))
@@ -313,29 +396,73 @@ impl Local {
         }
         let run = self.launcher.stored(launch, &self.store.dir(&launch.name))?;
         let input = launch.input.as_ref().map(crate::domain::spec::Input::as_bytes);
-        if self.store.create(&run, input, &launch.files)? == Made::Exists {
+        // Before anybody can see it: then it never seems to wait although there is a place.
+        let is_new = self.queue.join(&launch.name, launch.submission.create_time);
+        let made = self.store.create(&run, input, &launch.files);
+        if is_new && !matches!(made, Ok(Made::New)) {
+            self.queue.leave(&launch.name);
+        }
+        if made? == Made::Exists {
             // Gone again: it was removed meanwhile.
             return self.existing(&launch.name)?.ok_or_else(|| BackendError::Conflict(launch.name.to_string()));
         }
         let contents = self.own(&launch.name, &run.uid)?;
-        Ok(Created::New(Box::new(contents.facts(&self.node))))
+        Ok(Created::New(Box::new(self.facts(&contents))))
     }
 
-    /// Starts a shim if the run has none and is not over. Failing is not final: whoever watches
+    /// The facts of a run: what its directory holds, and whether it has its turn yet.
+    fn facts(&self, contents: &Contents) -> RunFacts {
+        match self.waits(contents) {
+            true => contents.waiting_facts(&self.node, self.queue.why()),
+            false => contents.facts(&self.node),
+        }
+    }
+
+    /// Whether the run has to wait for its turn.
+    fn waits(&self, contents: &Contents) -> bool {
+        contents.may_wait() && !self.queue.has_place(&contents.name)
+    }
+
+    /// Gives a run its turn that has waited for it. One that is to be stopped is not started any more, and one
+    /// that can't be looked at, or written to, waits on.
+    fn admit(&self, name: &RunName) {
+        let begin = || -> Result<_, BackendError> {
+            let contents = self.contents(name)?.filter(|contents| contents.unknown().is_none());
+            let Some(contents) = contents.filter(|contents| contents.may_wait()) else { return Ok(None) };
+            if !contents.stop.is_gone() || contents.ordered {
+                return Ok(None);
+            }
+            self.store.publish(name, rundir::ADMITTED, &Admitted { time: Timestamp::now() })?;
+            self.contents(name)
+        };
+        match self.queue.admit(name, begin) {
+            Ok(Some(contents)) => self.attend(&contents),
+            Ok(None) => {}
+            Err(error) => tracing::warn!(run = %name, %error, "a run can't be given its turn yet; it waits on"),
+        }
+    }
+
+    /// Starts a shim if the run has none, has its turn and is not over. Failing is not final: whoever watches
     /// tries again.
     fn attend(&self, contents: &Contents) {
-        if contents.stand() != Stand::Unattended {
+        if contents.stand() != Stand::Unattended || self.waits(contents) {
             return;
         }
-        if let Err(error) = self.launcher.start_shim(self.store.sys(), &self.store.dir(&contents.name)) {
-            tracing::warn!(run = %contents.name, %error, "the shim could not be started; trying again");
+        match self.launcher.start_shim(self.store.sys(), &self.store.dir(&contents.name)) {
+            Ok(shim) => Arc::clone(&self.shims).keep(contents.name.clone(), shim),
+            Err(error) => {
+                tracing::warn!(run = %contents.name, %error, "the shim could not be started; trying again");
+            }
         }
     }
 
     fn act(&self, name: &RunName, uid: &str, action: Action) -> Result<(), BackendError> {
         let contents = self.own(name, uid)?;
         match action {
-            Action::WriteStop(stop) => self.publish(name, rundir::STOP, contents.stop.unknown(), &stop),
+            // Not while it is given its turn: what is stopped in the queue never starts.
+            Action::WriteStop(stop) => self
+                .queue
+                .hold(contents.may_wait(), || self.publish(name, rundir::STOP, contents.stop.unknown(), &stop)),
             Action::EndUnstarted { .. } | Action::EndStarted { .. } => self.end(name, uid, &contents),
             // The shim keeps the clock from the start itself.
             Action::LowerDeadline { .. } => Ok(()),
@@ -470,6 +597,7 @@ impl Local {
     fn remove(&self, name: &RunName) -> Result<(), BackendError> {
         self.store.remove(name)?;
         lock(&self.seen).remove(name);
+        self.queue.leave(name);
         Ok(())
     }
 }
@@ -512,11 +640,18 @@ impl Runs for Handle {
 
     async fn preview(&self, launch: &Launch) -> Result<Preview, BackendError> {
         let (local, launch) = (Arc::clone(&self.0), launch.clone());
-        blocking("previewing a run", move || local.launcher.preview(&launch, &local.store.dir(&launch.name))).await
+        blocking("previewing a run", move || {
+            let mut preview = local.launcher.preview(&launch, &local.store.dir(&launch.name))?;
+            if let (Some(verdict), Some(wait)) = (preview.verdicts.first_mut(), local.queue.expected_wait()) {
+                verdict.message = format!("{}; {wait}", verdict.message);
+            }
+            Ok(preview)
+        })
+        .await
     }
 
     async fn get(&self, name: &RunName) -> Result<Option<RunFacts>, BackendError> {
-        Ok(self.0.read(name).await?.map(|contents| contents.facts(&self.0.node)))
+        Ok(self.0.read(name).await?.map(|contents| self.0.facts(&contents)))
     }
 
     async fn act(&self, name: &RunName, uid: &str, action: &Action) -> Result<(), BackendError> {

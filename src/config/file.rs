@@ -65,6 +65,9 @@ struct LocalFile {
     state_dir: Option<PathBuf>,
     bwrap: Option<String>,
     log_max_bytes: Option<u64>,
+    max_concurrent_runs: Option<usize>,
+    max_finished_runs: Option<usize>,
+    max_finished_bytes: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -339,10 +342,27 @@ fn local(file: LocalFile, args: &ServeArgs, faults: &mut Faults) -> LocalSection
     if file.log_max_bytes == Some(0) {
         faults.add("local.log_max_bytes", "it must be positive");
     }
+    if file.max_concurrent_runs == Some(0) {
+        faults.add("local.max_concurrent_runs", "is 0, with which no run would ever start; it must be at least 1");
+    }
+    let bytes = file.max_finished_bytes.as_deref().and_then(|text| match Quantity::parse(text) {
+        Ok(quantity) if quantity.is_negative() => {
+            faults.add("local.max_finished_bytes", "must not be negative; leave it unset for no bound");
+            None
+        }
+        Ok(quantity) => u64::try_from(quantity.units()).ok(),
+        Err(error) => {
+            faults.add("local.max_finished_bytes", error);
+            None
+        }
+    });
     LocalSection {
         state_dir: args.state_dir.clone().or(file.state_dir),
         no_bwrap: no_bwrap.unwrap_or(false),
         log_max_bytes: file.log_max_bytes,
+        max_concurrent_runs: file.max_concurrent_runs,
+        max_finished_runs: file.max_finished_runs,
+        max_finished_bytes: bytes,
     }
 }
 

@@ -214,7 +214,7 @@ fn timeline(facts: &RunFacts, outcome: Option<&Outcome>, end_time: Option<Timest
     let finished = attempt.and_then(|a| a.main.terminated()).filter(|_| attempt.is_some_and(|a| a.main.started()));
     Timeline {
         create_time: Some(facts.submission.create_time),
-        admit_time: None,
+        admit_time: facts.admitted_at,
         schedule_time: attempt.and_then(|a| a.schedule_time),
         start_time: started,
         finish_time: outcome.and_then(|o| o.finish_time).or_else(|| finished.and_then(|t| t.finished_at)),

@@ -38,6 +38,8 @@ pub struct RunFacts {
     pub released: bool,
     /// Whether a queue holds it back.
     pub suspended: bool,
+    /// When a queue let it go, if one held it back and says when.
+    pub admitted_at: Option<Timestamp>,
     /// What of it was changed by somebody else and can't be read: the rest goes on without.
     pub damage: Option<String>,
     /// What keeps the stop or the record from being written. Backends leave it `None`.

@@ -8,9 +8,10 @@ use super::derive::{
     Outcome, budget_deadline, conclude, hopeless, look_again, record, settle, start_deadline, started_at,
 };
 use super::facts::{AttemptFacts, AttemptPhase, MainFacts, RunFacts, Terminated, Unexamined};
+use super::failure::{Failure, FailureReason};
 use super::record::{Record, fits_inline};
 use super::result::ResultInfo;
-use super::run::{StopCause, StopIntent};
+use super::run::{StopCause, StopIntent, shown_duration};
 
 /// One thing to do to a run's objects. Doing it twice is doing it once.
 #[derive(Clone, Debug, PartialEq)]
@@ -241,7 +242,10 @@ fn watch_clocks(facts: &RunFacts, attempt: &AttemptFacts, now: Timestamp) -> Pla
             failure_class: None,
         }));
     }
-    // No clock of ours runs in a queue, nor while the Job of a Pod that is gone has yet to say why.
+    if facts.suspended && !attempt.main.started() {
+        return watch_queue(facts, now);
+    }
+    // Nor does a clock run while the Job of a Pod that is gone has yet to say why.
     if facts.suspended || attempt.phase == AttemptPhase::Gone {
         return Plan::default();
     }
@@ -254,7 +258,8 @@ fn watch_clocks(facts: &RunFacts, attempt: &AttemptFacts, now: Timestamp) -> Pla
         return Plan::default();
     }
     let timeout = SignedDuration::try_from(facts.submission.effective.start_timeout).unwrap_or(SignedDuration::MAX);
-    let start_due = facts.submission.create_time.checked_add(timeout).unwrap_or(Timestamp::MAX);
+    let since = facts.admitted_at.unwrap_or(facts.submission.create_time);
+    let start_due = since.checked_add(timeout).unwrap_or(Timestamp::MAX);
     if now >= start_due {
         return stop_for(StopCause::StartDeadline, start_deadline(facts, attempt), now);
     }
@@ -265,7 +270,19 @@ fn watch_clocks(facts: &RunFacts, attempt: &AttemptFacts, now: Timestamp) -> Pla
     }
 }
 
-fn stop_for(cause: StopCause, failure: super::failure::Failure, now: Timestamp) -> Plan {
+/// In a queue no clock runs but the one that is set for it.
+fn watch_queue(facts: &RunFacts, now: Timestamp) -> Plan {
+    let Some(queue_timeout) = facts.submission.spec.queue_timeout else { return Plan::default() };
+    let timeout = SignedDuration::try_from(queue_timeout).unwrap_or(SignedDuration::MAX);
+    let due = facts.submission.create_time.checked_add(timeout).unwrap_or(Timestamp::MAX);
+    if now < due {
+        return Plan::wake(due);
+    }
+    let message = format!("the run waited in its queue for its queue_timeout of {}", shown_duration(queue_timeout));
+    stop_for(StopCause::QueueDeadline, Failure::new(FailureReason::QueueDeadline, message), now)
+}
+
+fn stop_for(cause: StopCause, failure: Failure, now: Timestamp) -> Plan {
     Plan::of(Action::WriteStop(StopIntent {
         cause,
         reason: failure.message,

@@ -237,6 +237,8 @@ pub struct Capabilities {
     pub network_modes: Vec<super::spec::NetworkMode>,
     /// Whether named volumes can be mounted.
     pub volumes: bool,
+    /// Whether runs wait in a queue, with a clock of its own.
+    pub queue: bool,
     /// In one word: `pod`, `bwrap` or `process`.
     pub isolation: &'static str,
     /// What is not enforced, and what would enforce it.

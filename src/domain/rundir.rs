@@ -42,6 +42,8 @@ pub const CHILD: &str = "child.json";
 pub const END: &str = "end";
 /// [`Exit`].
 pub const EXIT: &str = "exit.json";
+/// [`Admitted`]; there if the run had to wait.
+pub const ADMITTED: &str = "admitted";
 /// [`super::run::StopIntent`].
 pub const STOP: &str = "stop";
 /// [`super::record::Record`].
@@ -50,6 +52,10 @@ pub const RECORD: &str = "record";
 pub const STORED_RESULT: &str = "result.json";
 /// [`Released`].
 pub const RELEASED: &str = "released";
+
+/// What of the other files is needed of a run of which nothing changes any more, in one. It may be missing:
+/// then they are read, and it is made from them.
+pub const SUMMARY: &str = "summary";
 
 /// Version of [`StoredRun`] that is written.
 pub const SPEC_VERSION: u32 = 1;
@@ -73,6 +79,19 @@ pub struct StoredRun {
     pub submission: Submission,
     /// What the shim does.
     pub execution: Execution,
+}
+
+/// What of a [`StoredRun`] is needed by whoever does not execute it. Read from the same file.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct KeptRun {
+    /// See [`StoredRun::version`].
+    pub version: u32,
+    /// See [`StoredRun::uid`].
+    pub uid: String,
+    /// See [`StoredRun::name`].
+    pub name: RunName,
+    /// See [`StoredRun::submission`].
+    pub submission: Submission,
 }
 
 impl StoredRun {
@@ -175,6 +194,13 @@ pub struct Child {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Started {
     /// When.
+    pub time: Timestamp,
+}
+
+/// That the run has waited for its turn, and may be started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Admitted {
+    /// Since when.
     pub time: Timestamp,
 }
 

@@ -64,6 +64,7 @@ pub(crate) fn facts() -> RunFacts {
         record: None,
         released: false,
         suspended: false,
+        admitted_at: None,
         damage: None,
         trouble: None,
         unknown: None,

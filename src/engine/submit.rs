@@ -294,6 +294,7 @@ fn would_be(launch: &Launch) -> Run {
         record: None,
         released: false,
         suspended: false,
+        admitted_at: None,
         damage: None,
         trouble: None,
         unknown: None,

@@ -27,8 +27,10 @@ use child::{Child, Ended, StartError};
 use files::Dir;
 use output::Output;
 
-/// How often the order to end is looked for, if nobody knocks.
+/// How often what failed is tried again, and the program killed again.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often the order to end is looked for, if nobody knocks: whoever gives it knocks until it is obeyed.
+const LISTEN_EVERY: Duration = Duration::from_secs(60);
 /// How often it is looked whether the sandbox has executed its program.
 const GLANCE_EVERY: Duration = Duration::from_millis(5);
 /// How often a result is tried to be read.
@@ -158,7 +160,7 @@ impl Orders {
     async fn ended(&mut self) {
         while !self.dir.look(rundir::END).is_there() {
             // Either way it is looked for again.
-            let _ = timeout(LOOK_EVERY, self.knock.recv()).await;
+            let _ = timeout(LISTEN_EVERY, self.knock.recv()).await;
         }
     }
 

@@ -121,6 +121,17 @@ impl Sys {
         file.sync_all()
     }
 
+    /// Writes a file that is not there yet and may be lost, or be cut short, with the machine's power.
+    ///
+    /// # Errors
+    /// It is there, or the system refused. What was written of it may be left.
+    pub fn write_fleeting(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        self.call("open")?;
+        let mut file = File::options().create_new(true).write(true).mode(0o600).open(path)?;
+        self.call("write")?;
+        file.write_all(bytes)
+    }
+
     /// Gives a file another name, in place of what has it.
     ///
     /// # Errors

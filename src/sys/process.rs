@@ -48,6 +48,13 @@ impl Sys {
         })
     }
 
+    /// A handle of the process that becomes readable as it ends, if it lives.
+    pub fn handle_of(&self, identity: &ProcessIdentity) -> Probe<OwnedFd> {
+        let Some(pid) = Pid::from_raw(identity.pid) else { return Probe::Gone };
+        // In this order: the handle keeps standing for the process that is then looked at.
+        self.handle(pid).and_then(|handle| self.look_at_process(identity).map(|()| handle))
+    }
+
     /// Sends a signal to the process, and to no other. [`Probe::Gone`]: it does not live any more. Nothing
     /// is sent to one that can't be looked at.
     pub fn signal(&self, identity: &ProcessIdentity, signal: Signal) -> Probe<()> {

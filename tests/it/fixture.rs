@@ -52,10 +52,25 @@ impl Local {
         Self::start_limited(log_filter, None, flags).await
     }
 
+    /// A daemon with these keys below `[local]`, ready.
+    pub(crate) async fn start_configured<const N: usize>(keys: &str, flags: [&str; N]) -> Self {
+        Self::start_whole("", None, keys, flags).await
+    }
+
     async fn start_limited<const N: usize>(log_filter: &'static str, files: Option<String>, flags: [&str; N]) -> Self {
+        // A test means its runs to be executed at once.
+        Self::start_whole(log_filter, files, "max_concurrent_runs = 1000", flags).await
+    }
+
+    async fn start_whole<const N: usize>(
+        log_filter: &'static str,
+        files: Option<String>,
+        keys: &str,
+        flags: [&str; N],
+    ) -> Self {
         let dir = TempDir::with_prefix("longshore-it-").unwrap();
         std::fs::create_dir(dir.path().join("gates")).unwrap();
-        std::fs::write(dir.path().join("config.toml"), config(&dir)).unwrap();
+        std::fs::write(dir.path().join("config.toml"), config(&dir, keys)).unwrap();
         let state = dir.path().join("state").into_os_string();
         let config = dir.path().join("config.toml").into_os_string();
         let mut args: Vec<OsString> = ["--backend", "local", "--listen", "127.0.0.1:0", "--log-format", "json"]
@@ -147,7 +162,7 @@ pub(crate) fn script(text: &str) -> RunSpec {
     RunSpec { env: vec![env("SCRIPT", text)], ..runner("sh") }
 }
 
-fn config(dir: &TempDir) -> String {
+fn config(dir: &TempDir, local: &str) -> String {
     let gates = toml::Value::from(dir.path().join("gates").to_str().expect("UTF-8"));
     let prelude = toml::Value::from(PRELUDE);
     format!(
@@ -157,6 +172,7 @@ fn config(dir: &TempDir) -> String {
         [local]
         # Gates are outside of what a sandbox sees, and the same everywhere is worth more here.
         bwrap = "off"
+        {local}
 
         [profiles.sh]
         description = "A shell script of a test"

@@ -84,7 +84,7 @@ async fn the_admin_port_answers_probes_and_prometheus() {
 }
 
 /// Code and body of a GET on the admin port.
-async fn get(local: &Local, path: &str) -> (u16, String) {
+pub(crate) async fn get(local: &Local, path: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(local.daemon.admin()).await.unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::future::join_all;
-use longshore::backend::local::{self, DEFAULT_PATH, LocalConfig, LocalMetrics};
+use longshore::backend::local::{self, DEFAULT_PATH, LocalConfig, LocalMetrics, Room};
 use longshore::backend::{Backend, BackendError, Created, Launch, LogItem, LogOptions, LogSource};
 use longshore::domain::facts::{AttemptPhase, FactsEvent, MainFacts, RunFacts};
 use longshore::domain::name::NamespaceName;
@@ -54,6 +54,8 @@ pub(crate) async fn open_with(root: &Path, executable: &str, sandbox: bool) -> B
         volumes: BTreeMap::new(),
         sandbox,
         log_max_bytes: LOG_MAX,
+        max_concurrent_runs: 1000,
+        room: Room::default(),
     };
     // What served the directory before may not have ended yet.
     for _ in 0..3000 {

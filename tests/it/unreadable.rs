@@ -119,6 +119,8 @@ async fn a_run_with_one_unreadable_file_is_still_there() {
     local.daemon.kill().await;
     for ((file, replace, _), name) in cases.iter().zip(&names) {
         replace(&local.run_dir(name).join(file));
+        // What stands there as well would do.
+        let _ = std::fs::remove_file(local.run_dir(name).join(rundir::SUMMARY));
     }
     doctor_names(&local, &names);
     local.daemon.revive().await;
@@ -161,6 +163,42 @@ fn doctor_names(local: &Local, runs: &[String]) {
 }
 
 #[tokio::test]
+async fn a_finished_run_stands_in_one_file_and_in_its_others() {
+    let mut local = Local::start_with(["--admin-listen", "127.0.0.1:0"]).await;
+    let client = local.client().await;
+    let names = [client.run(script("echo a; exit 3")).await.name, client.run(script("echo b; exit 3")).await.name];
+    let mut before = Vec::new();
+    for name in &names {
+        before.push(client.wait_settled(name).await);
+        let summary = local.run_dir(name).join(rundir::SUMMARY);
+        until("its summary", async || summary.exists().then_some(())).await;
+    }
+    local.daemon.kill().await;
+    for file in [rundir::SPEC, rundir::EXIT, rundir::RECORD, rundir::RELEASED] {
+        garbage(&local.run_dir(&names[0]).join(file));
+    }
+    let summary = local.run_dir(&names[1]).join(rundir::SUMMARY);
+    let text = std::fs::read_to_string(&summary).unwrap();
+    garbage(&summary);
+    local.daemon.revive().await;
+    let client = local.client().await;
+    crate::metrics::value(&local, "local_unreadable_runs", 0.0).await;
+    for (name, before) in names.iter().zip(&before) {
+        let run = client.get(name).await;
+        assert_eq!((&run.etag, run.exit_code), (&before.etag, Some(3)), "{run:?}");
+        assert_eq!(client.logs(name).await.text().len(), 2);
+    }
+    let again = || serde_json::from_str::<serde_json::Value>(&std::fs::read_to_string(&summary).ok()?).ok();
+    let mut again = until("it to be made again", async || again()).await;
+    let mut first: serde_json::Value = serde_json::from_str(&text).unwrap();
+    // The file itself takes room, too.
+    for summary in [&mut again, &mut first] {
+        summary.as_object_mut().unwrap().remove("bytes");
+    }
+    assert_eq!(again, first);
+}
+
+#[tokio::test]
 async fn a_live_run_whose_files_break_goes_on_and_ends_as_it_does() {
     let mut local = Local::start().await;
     let client = local.client().await;
@@ -196,6 +234,7 @@ async fn a_run_whose_end_nobody_can_read_is_let_go_of() {
     for file in [rundir::EXIT, rundir::RECORD, rundir::RELEASED] {
         garbage(&local.run_dir(&run.name).join(file));
     }
+    let _ = std::fs::remove_file(local.run_dir(&run.name).join(rundir::SUMMARY));
     local.daemon.revive().await;
     let client = local.client().await;
     let name = &run.name;

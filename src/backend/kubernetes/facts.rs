@@ -127,6 +127,7 @@ pub fn run_facts(namespace: &NamespaceName, observed: &Observed<'_>) -> Result<R
         // Without its clock nobody would ever let it go.
         released: !held && expire_time.is_some(),
         suspended: observed.job.spec.as_ref().and_then(|spec| spec.suspend).unwrap_or(false),
+        admitted_at: None,
         damage: job.damage(),
         trouble: None,
         unknown: None,

@@ -13,9 +13,10 @@ use serde::Serialize;
 
 use super::facts::{Contents, DirectoryId};
 use super::retention::Clock;
+use super::summary::Summary;
 use crate::backend::BackendError;
 use crate::domain::name::{NamespaceName, RunId, RunName};
-use crate::domain::rundir::{self, Child, StoredRun};
+use crate::domain::rundir::{self, Child, KeptRun, StoredRun};
 use crate::domain::spec::{DEFAULT_FILE_MODE, File as RunFile};
 use crate::sys::{Cause, Probe, Sys, Unknown};
 
@@ -26,6 +27,10 @@ const REMOVED: &str = ".old-";
 const DAEMON_LOCK: &str = ".lock";
 /// See [`super::retention`].
 const RETENTION_CLOCK: &str = ".retention";
+/// The unit of `st_blocks`, in bytes.
+const BLOCK: u64 = 512;
+/// How deep directories of files are looked into for what they take.
+const DEPTH_MAX: usize = 32;
 /// Age at which something half made can't be somebody's work in progress any more.
 const ABANDONED: Duration = Duration::from_secs(600);
 
@@ -158,7 +163,9 @@ impl Store {
     fn look_at_run(&self, name: &RunName) -> Probe<Found> {
         let dir = self.dir(name);
         let found = match self.directory_id(&dir) {
-            Probe::There(Some(id)) => self.read_contents(name, &dir, Some(id)),
+            Probe::There(Some(id)) => {
+                self.read_summary(name, &dir, id).unwrap_or_else(|| self.read_contents(name, &dir, Some(id)))
+            }
             Probe::There(None) => {
                 return Probe::There(Found::Foreign(format!("{}, which is not a directory,", dir.display())));
             }
@@ -183,7 +190,13 @@ impl Store {
             Probe::Gone => Probe::Unknown(Unknown::malformed("`spec`", "it is gone")),
             run => run,
         };
-        let files = [run.unknown(), found.started.unknown(), found.shim.unknown(), found.child.unknown()];
+        let files = [
+            run.unknown(),
+            found.admitted.unknown(),
+            found.started.unknown(),
+            found.shim.unknown(),
+            found.child.unknown(),
+        ];
         let more = [found.exit.unknown(), found.stop.unknown(), found.record.unknown(), found.released.unknown()];
         let living = [found.shim_alive.unknown().filter(|_| found.shim.is_there()), found.child_alive.unknown()];
         let unread = files.into_iter().chain(more).chain(living).flatten().cloned().collect();
@@ -200,9 +213,38 @@ impl Store {
         })
     }
 
+    /// The run as it stands in one file, if it does.
+    fn read_summary(&self, name: &RunName, dir: &Path, id: DirectoryId) -> Option<Contents> {
+        match self.sys.read_json::<Summary>(&dir.join(rundir::SUMMARY)) {
+            Probe::There(summary) => summary.contents(name, dir.display().to_string(), Some(id)),
+            // The other files say the same.
+            Probe::Gone | Probe::Unknown(_) => None,
+        }
+    }
+
+    /// Writes a run of which nothing changes any more in one file.
+    pub(super) fn summarize(&self, contents: &Contents, bytes: u64) -> io::Result<()> {
+        let Some(summary) = Summary::of(contents, bytes) else { return Ok(()) };
+        let dir = self.dir(&contents.name);
+        let staged = dir.join(format!(".{}-{}", rundir::SUMMARY, unique()));
+        // One that is cut short by a loss of power is made again.
+        self.sys.write_fleeting(&staged, &serde_json::to_vec(&summary)?)?;
+        self.sys.rename(&staged, &dir.join(rundir::SUMMARY))
+    }
+
+    /// What the directory of a run takes, as far as that can be seen.
+    pub(super) fn bytes(&self, name: &RunName) -> u64 {
+        bytes_below(&self.dir(name), DEPTH_MAX)
+    }
+
+    /// Whether this is still the directory of the run.
+    pub(super) fn is_same(&self, name: &RunName, id: Option<DirectoryId>) -> bool {
+        id.is_some() && self.directory_id(&self.dir(name)) == Probe::There(id)
+    }
+
     fn read_contents(&self, name: &RunName, dir: &Path, id: Option<DirectoryId>) -> Contents {
         let sys = &self.sys;
-        let run = sys.read_json::<StoredRun>(&dir.join(rundir::SPEC)).and_then(|run| {
+        let run = sys.read_json::<KeptRun>(&dir.join(rundir::SPEC)).and_then(|run| {
             match run.version == rundir::SPEC_VERSION && run.name == *name {
                 true => Probe::There(Arc::new(run)),
                 false => {
@@ -216,6 +258,7 @@ impl Store {
         // that is seen dead can't write the exit afterwards.
         let started = self.mark(&dir.join(rundir::STARTED));
         let shim = sys.read_json(&dir.join(rundir::SHIM));
+        let admitted = self.mark(&dir.join(rundir::ADMITTED));
         let child: Probe<Child> = sys.read_json(&dir.join(rundir::CHILD));
         let mut shim_alive = match &shim {
             Probe::There(identity) => sys.look_at_process(identity),
@@ -249,6 +292,7 @@ impl Store {
             run,
             shim,
             shim_alive,
+            admitted,
             started,
             child,
             child_alive,
@@ -258,6 +302,7 @@ impl Store {
             record: sys.read_json(&dir.join(rundir::RECORD)),
             released: sys.read_json(&dir.join(rundir::RELEASED)),
             unread: Vec::new(),
+            summarized: None,
         }
     }
 
@@ -389,6 +434,18 @@ impl Store {
         let names = names.map_err(|unknown| io_error("reading", dir, unknown.into_error()))?.unwrap_or_default();
         Ok(names.into_iter().filter_map(|name| name.into_string().ok()).collect())
     }
+}
+
+/// What a directory takes, and what is in it, links not followed.
+fn bytes_below(dir: &Path, depth: usize) -> u64 {
+    let Ok(entries) = fs::read_dir(dir) else { return 0 };
+    let sizes = entries.filter_map(|entry| {
+        let entry = entry.ok()?;
+        let metadata = entry.metadata().ok()?;
+        let below = if metadata.is_dir() && depth > 0 { bytes_below(&entry.path(), depth - 1) } else { 0 };
+        Some((metadata.blocks() * BLOCK).saturating_add(below))
+    });
+    sizes.fold(0, u64::saturating_add)
 }
 
 /// Takes the state directory for this process: two daemons would start, stop and remove each other's runs.

@@ -11,7 +11,7 @@ use crate::domain::facts::{
 use crate::domain::name::RunName;
 use crate::domain::record::Record;
 use crate::domain::run::{Evidence, StopIntent};
-use crate::domain::rundir::{Child, Exit, ExitReason, ProcessIdentity, Released, Started, StoredRun};
+use crate::domain::rundir::{Admitted, Child, Exit, ExitReason, KeptRun, ProcessIdentity, Released, Started};
 use crate::sys::{Cause, Probe, Unknown};
 
 /// What a run's directory holds, as far as it could be read.
@@ -24,11 +24,13 @@ pub(super) struct Contents {
     /// Which directory that is. `None`: it could not be looked at.
     pub(super) id: Option<DirectoryId>,
     /// What was created. Never [`Probe::Gone`].
-    pub(super) run: Probe<Arc<StoredRun>>,
+    pub(super) run: Probe<Arc<KeptRun>>,
     /// Who supervises it.
     pub(super) shim: Probe<ProcessIdentity>,
     /// Whether that process lives; looked at before anything below.
     pub(super) shim_alive: Probe<()>,
+    /// That it has waited for its turn.
+    pub(super) admitted: Probe<Admitted>,
     /// That the program was, or was about to be, started.
     pub(super) started: Probe<Started>,
     /// What was started.
@@ -47,6 +49,8 @@ pub(super) struct Contents {
     pub(super) released: Probe<Released>,
     /// What could not be looked at this time, though it may be known from before.
     pub(super) unread: Vec<Unknown>,
+    /// What its directory takes, in bytes, if that and all of this stands in one file, too.
+    pub(super) summarized: Option<u64>,
 }
 
 /// Which directory this is, whatever its name.
@@ -88,6 +92,7 @@ impl Contents {
             run: unknown(why),
             shim: unknown(why),
             shim_alive: unknown(why),
+            admitted: unknown(why),
             started: unknown(why),
             child: unknown(why),
             child_alive: unknown(why),
@@ -97,6 +102,7 @@ impl Contents {
             record: unknown(why),
             released: unknown(why),
             unread: vec![why.clone()],
+            summarized: None,
         }
     }
 
@@ -111,6 +117,7 @@ impl Contents {
         }
         self.id = self.id.or(before.id);
         self.run = self.run.or_seen(&before.run);
+        self.admitted = self.admitted.or_seen(&before.admitted);
         self.started = self.started.or_seen(&before.started);
         self.child = self.child.or_seen(&before.child);
         self.exit = self.exit.or_seen(&before.exit);
@@ -143,6 +150,18 @@ impl Contents {
         }
     }
 
+    /// Whether nothing was begun for it yet, so that it may have to wait for its turn.
+    pub(super) fn may_wait(&self) -> bool {
+        let is_malformed = self.admitted.unknown().is_some_and(|unknown| unknown.kind == Cause::Malformed);
+        let was_admitted = self.admitted.is_there() || is_malformed;
+        self.stand() == Stand::Unattended && self.shim.is_gone() && !was_admitted
+    }
+
+    /// Whether something of it runs or is to be started, or may be: it takes one of the places for runs.
+    pub(super) fn takes_place(&self) -> bool {
+        !self.is_idle() && !self.may_wait()
+    }
+
     /// Whether the program is executed, or may be.
     fn is_executed(&self) -> bool {
         match &self.child {
@@ -171,7 +190,7 @@ impl Contents {
     pub(super) fn unknown(&self) -> Option<&Unknown> {
         let living = self.shim_alive.unknown().filter(|_| self.stand() == Stand::Unknown);
         // Of these it is enough that they are there, or others can be written in their place.
-        let lenient = [self.started.unknown(), self.stop.unknown(), self.released.unknown()];
+        let lenient = [self.admitted.unknown(), self.started.unknown(), self.stop.unknown(), self.released.unknown()];
         let lenient = lenient.into_iter().flatten().find(|unknown| unknown.kind != Cause::Malformed);
         let decisive = [self.run.unknown(), self.exit.unknown(), self.record.unknown()];
         decisive.into_iter().flatten().next().or(lenient).or(living)
@@ -190,6 +209,7 @@ impl Contents {
             record: self.record.there().cloned(),
             released: self.released.is_there(),
             suspended: false,
+            admitted_at: self.admitted.there().map(|admitted| admitted.time),
             damage: (!damage.is_empty())
                 .then(|| format!("of what is kept with the run this can't be read: {}", damage.join(", "))),
             trouble: None,
@@ -200,6 +220,17 @@ impl Contents {
             result: None,
             reported: None,
         }
+    }
+
+    /// The same of a run that waits for its turn, with this said of it.
+    pub(super) fn waiting_facts(&self, node: &str, message: String) -> RunFacts {
+        let mut facts = self.facts(node);
+        facts.suspended = true;
+        let explanation = Explanation { reason: "Queued".to_owned(), message, time: None };
+        if let Some(attempt) = facts.attempts.last_mut() {
+            attempt.main = MainFacts::Waiting(Some(explanation));
+        }
+        facts
     }
 
     /// What was submitted, as far as that is known.
@@ -229,7 +260,7 @@ impl Contents {
             schedule_time: shim.map(|shim| shim.time),
             // The clock runs from the start itself, so there is never a deadline to be lowered.
             node_time: started_at,
-            deadline: started_at.and_then(|_| self.run.there()).map(|run| run.execution.run_timeout),
+            deadline: started_at.and_then(|_| self.run.there()).map(|run| run.submission.effective.run_timeout),
             deleted_at: None,
             status_reason: deadline_exceeded.then(|| "DeadlineExceeded".to_owned()),
             status_message: deadline_exceeded.then(|| "the process was active longer than its deadline".to_owned()),
@@ -330,7 +361,7 @@ pub(super) mod tests {
     use super::*;
     use crate::domain::facts::Submission;
     use crate::domain::name::RunName;
-    use crate::domain::rundir::{Execution, SPEC_VERSION};
+    use crate::domain::rundir::SPEC_VERSION;
     use crate::domain::spec::{EffectiveSpec, NetworkMode, ResultMode, ResultScan, RunSpec, Workload};
 
     pub(in crate::backend::local) fn effective() -> EffectiveSpec {
@@ -370,25 +401,12 @@ pub(super) mod tests {
         }
     }
 
-    pub(in crate::backend::local) fn stored(id: &str) -> StoredRun {
-        StoredRun {
+    fn kept(id: &str) -> KeptRun {
+        KeptRun {
             version: SPEC_VERSION,
             uid: "uid".to_owned(),
             name: RunName::parse(&format!("namespaces/default/runs/{id}")).unwrap(),
             submission: submission(),
-            execution: Execution {
-                owner: None,
-                sandbox: None,
-                filter: false,
-                argv: vec!["true".to_owned()],
-                env: Vec::new(),
-                input_env: None,
-                input_stdin: false,
-                fault: None,
-                log_max_bytes: None,
-                run_timeout: Duration::from_secs(60),
-                termination_grace: Duration::from_secs(1),
-            },
         }
     }
 
@@ -396,8 +414,8 @@ pub(super) mod tests {
         Timestamp::from_second(second).unwrap()
     }
 
-    fn created() -> Contents {
-        let run = stored("a");
+    pub(in crate::backend::local) fn created() -> Contents {
+        let run = kept("a");
         Contents {
             name: run.name.clone(),
             directory: "/state/default/a".to_owned(),
@@ -405,6 +423,7 @@ pub(super) mod tests {
             run: Probe::There(Arc::new(run)),
             shim: Probe::Gone,
             shim_alive: Probe::Gone,
+            admitted: Probe::Gone,
             started: Probe::Gone,
             child: Probe::Gone,
             child_alive: Probe::Gone,
@@ -414,6 +433,7 @@ pub(super) mod tests {
             record: Probe::Gone,
             released: Probe::Gone,
             unread: Vec::new(),
+            summarized: None,
         }
     }
 

@@ -66,6 +66,8 @@ impl Machine {
             volumes: BTreeMap::new(),
             sandbox: false,
             log_max_bytes: DEFAULT_LOG_MAX_BYTES,
+            max_concurrent_runs: 1000,
+            room: Room::default(),
         };
         let faults = Arc::new(Faults::default());
         let sys = Sys::with_faults(Arc::clone(&faults));
@@ -144,7 +146,14 @@ fn name(id: &str) -> RunName {
 
 /// Where a run stands, in the order of a run's life.
 fn state(facts: &RunFacts) -> usize {
-    let order = [RunState::Pending, RunState::Starting, RunState::Running, RunState::Cancelling, RunState::Finishing];
+    let order = [
+        RunState::Queued,
+        RunState::Pending,
+        RunState::Starting,
+        RunState::Running,
+        RunState::Cancelling,
+        RunState::Finishing,
+    ];
     let state = derive(facts, Timestamp::now()).state;
     order.iter().position(|one| *one == state).unwrap_or(order.len())
 }
@@ -293,7 +302,7 @@ async fn a_machine_on_which_every_call_fails_for_a_while_loses_nothing() {
             machine.faults.disarm();
             for id in &ids {
                 let facts = machine.facts(id).await;
-                assert_eq!((state(&facts), exit_code(&facts)), (2, None), "{errno}: {facts:?}");
+                assert_eq!((state(&facts), exit_code(&facts)), (3, None), "{errno}: {facts:?}");
             }
         }
         std::fs::write(machine.dir.path().join("go"), "").unwrap();
@@ -410,4 +419,71 @@ async fn a_shim_whose_call_fails_runs_its_program_once_and_reports_its_end() {
             assert_eq!((exit_code(&machine.facts(id).await), machine.executed(id)), (Some(3), 1), "{id}");
         }
     }
+}
+
+/// Calls of a start for each finished run: its directory before and after, and one file that is opened, looked
+/// at and read.
+const CALLS_PER_RUN: u64 = 5;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_reads_one_file_of_each_finished_run() {
+    const RUNS: u64 = 40;
+    let machine = Machine::without_shims().await;
+    let runs = machine.runs();
+    for number in 0..RUNS {
+        let launch = machine.launch(&format!("r{number}"), false);
+        runs.create(&launch).await.unwrap();
+        finish(&runs, &launch.name).await;
+    }
+    drop(runs);
+    let before = machine.facts("r7").await;
+    // The first look makes the summaries.
+    let (_, machine) = reopened(machine).await;
+    let (calls, machine) = reopened(machine).await;
+    assert_eq!(machine.facts("r7").await, before);
+    assert!(lock(&machine.local.seen).is_empty(), "nothing of finished runs is kept in mind");
+    println!("{calls} calls for {RUNS} finished runs");
+    let least = CALLS_PER_RUN * RUNS;
+    assert!((least..least + 30).contains(&calls), "{calls} calls for {RUNS} runs");
+}
+
+/// Ends a run that was never started, and lets it go.
+async fn finish(runs: &Handle, name: &RunName) {
+    for step in 0..4 {
+        let facts = runs.get(name).await.unwrap().unwrap();
+        let action = match step {
+            0 => Action::WriteStop(stop_intent()),
+            1 => Action::EndUnstarted { attempt: 1 },
+            2 => {
+                let outcome = conclude(&facts, Timestamp::now()).unwrap();
+                Action::WriteRecord(Box::new(record(&facts, &outcome, None, Timestamp::now())))
+            }
+            _ => {
+                let retention = Duration::from_secs(600);
+                Action::Release { reason: String::new(), message: String::new(), retention }
+            }
+        };
+        runs.act(name, &facts.uid, &action).await.unwrap();
+    }
+}
+
+/// The same state directory opened once more, and looked at until all runs are known. Answers how many calls that
+/// took.
+async fn reopened(machine: Machine) -> (u64, Machine) {
+    let Machine { dir, local, .. } = machine;
+    let left = Arc::downgrade(&local);
+    drop(local);
+    // Whoever watched it lets go of it, too.
+    let closed = async {
+        while left.strong_count() > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, closed).await.expect("nobody uses it any more");
+    let machine = Machine::with_shim(dir, PathBuf::from("/no/such/longshore")).await;
+    let opened = machine.faults.calls();
+    let mut watch = machine.runs().watch();
+    let synced = async { while !matches!(watch.next().await.expect("the watch goes on"), FactsEvent::Synced) {} };
+    tokio::time::timeout(PATIENCE, synced).await.expect("all runs are known");
+    (machine.faults.calls() - opened, machine)
 }

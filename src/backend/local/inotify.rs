@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
 use rustix::io::Errno;
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
@@ -80,6 +81,24 @@ impl Inotify {
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+}
+
+/// Waits for the end of a process.
+#[derive(Debug)]
+pub(super) struct ProcessEnd(AsyncFd<OwnedFd>);
+
+impl ProcessEnd {
+    /// Of the process that this handle stands for.
+    pub(super) fn new(handle: OwnedFd) -> io::Result<Self> {
+        #[allow(deprecated, reason = "its successor is unsafe, and an OwnedFd is what it is sound for")]
+        let fd = AsyncFd::with_interest(handle, Interest::READABLE)?;
+        Ok(Self(fd))
+    }
+
+    /// Returns once the process has ended, or that can't be known.
+    pub(super) async fn wait(self) {
+        let _ = self.0.readable().await;
     }
 }
 

@@ -229,7 +229,7 @@ impl Launcher {
 
     /// Starts a shim for the run in `dir`, detached: it leads its own session as soon as it runs,
     /// and needs nothing of ours from then on. Harmless if the run has a shim already.
-    pub(super) fn start_shim(&self, sys: &Sys, dir: &Path) -> io::Result<()> {
+    pub(super) fn start_shim(&self, sys: &Sys, dir: &Path) -> io::Result<tokio::process::Child> {
         sys.call("open")?;
         let errors = File::options().create(true).append(true).open(dir.join(rundir::SHIM_ERRORS))?;
         sys.call("clone")?;
@@ -239,12 +239,7 @@ impl Launcher {
         if let Some(limit) = open_files::before() {
             command.env(rundir::OPEN_FILES, limit.to_string());
         }
-        let mut shim = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors).spawn()?;
-        // Reaps it, nothing else.
-        super::task("local-shim", async move {
-            let _ = shim.wait().await;
-        });
-        Ok(())
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors).spawn()
     }
 
     /// What would be executed.

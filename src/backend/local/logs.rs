@@ -23,8 +23,8 @@ mod seek;
 
 /// How much is read at once.
 const CHUNK: usize = 256 * 1024;
-/// How often a follower looks unasked.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often a follower looks unasked, although it is told of every change.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// How often it looks if the kernel does not tell of changes.
 const POLL_EVERY: Duration = Duration::from_millis(50);
 
@@ -143,6 +143,9 @@ impl Reader {
     async fn advance(&mut self) -> Result<(), BackendError> {
         self.listen();
         let mut rings: Vec<_> = self.ears.iter().map(|ear| Box::pin(ear.ring().notified_owned())).collect();
+        if !rings.is_empty() {
+            rings.push(Box::pin(Arc::clone(&self.local.lost).notified_owned()));
+        }
         // From here on a ring is not missed.
         for ring in &mut rings {
             ring.as_mut().enable();
@@ -152,7 +155,8 @@ impl Reader {
         if at_end && last {
             self.end();
         } else if at_end && !self.look_for_end().await? {
-            let patience = if rings.is_empty() { POLL_EVERY } else { LOOK_EVERY };
+            let hears = !self.ears.is_empty() && (self.ears.len() > 1 || self.file.is_none());
+            let patience = if hears { LOOK_EVERY } else { POLL_EVERY };
             // Either way it is looked for again.
             let _ = tokio::time::timeout(patience, any(rings)).await;
         }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::domain::name::RunName;
 use crate::sys::{Probe, Sys};
 
 /// Where the clock stood, and when.
@@ -77,6 +78,47 @@ fn resumed(mark: Option<Mark>, present: Option<(String, Duration)>, wall: Timest
     }
 }
 
+/// What finished runs may take, whatever their retention; `None`: no bound.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Room {
+    /// How many there may be.
+    pub runs: Option<usize>,
+    /// What their directories may take together, in bytes.
+    pub bytes: Option<u64>,
+}
+
+/// A finished run that is kept.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Kept<'a> {
+    /// When it became terminal.
+    pub(super) finished: Timestamp,
+    pub(super) name: &'a RunName,
+    /// What its directory takes.
+    pub(super) bytes: u64,
+}
+
+impl Room {
+    /// Those for which there is no room: the oldest.
+    pub(super) fn surplus(self, mut kept: Vec<Kept<'_>>) -> Vec<Kept<'_>> {
+        let mut bytes = kept.iter().fold(0, |sum: u64, run| sum.saturating_add(run.bytes));
+        let mut runs = kept.len();
+        let fits = |runs: usize, bytes: u64| {
+            self.runs.is_none_or(|max| runs <= max) && self.bytes.is_none_or(|max| bytes <= max)
+        };
+        if fits(runs, bytes) {
+            return Vec::new();
+        }
+        kept.sort_unstable();
+        let mut surplus = 0;
+        while surplus < kept.len() && !fits(runs, bytes) {
+            (runs, bytes) = (runs - 1, bytes.saturating_sub(kept[surplus].bytes));
+            surplus += 1;
+        }
+        kept.truncate(surplus);
+        kept
+    }
+}
+
 /// `time` and `passed`, or the end of time.
 pub(super) fn add(time: Timestamp, passed: Duration) -> Timestamp {
     let passed = SignedDuration::try_from(passed).unwrap_or(SignedDuration::MAX);
@@ -102,6 +144,34 @@ mod tests {
             assert_eq!(resumed(mark(), present("b", 10_000), at(wall)), at(1_000), "off, or booted since");
             assert_eq!(resumed(mark(), None, at(wall)), at(1_000));
             assert_eq!(resumed(None, present("a", 50), at(wall)), at(wall), "the first start");
+        }
+    }
+
+    #[test]
+    fn the_oldest_go_where_there_is_no_room() {
+        let names: Vec<RunName> =
+            (0..4).map(|n| RunName::parse(&format!("namespaces/default/runs/r{n}")).unwrap()).collect();
+        let kept = |order: [i64; 4]| -> Vec<Kept<'_>> {
+            order
+                .iter()
+                .zip(&names)
+                .map(|(at_second, name)| Kept { finished: at(*at_second), name, bytes: 10 })
+                .collect()
+        };
+        let table = [
+            (None, None, 0),
+            (Some(4), Some(40), 0),
+            (Some(3), None, 1),
+            (Some(0), None, 4),
+            (None, Some(39), 1),
+            (None, Some(20), 2),
+            (Some(3), Some(19), 3),
+            (None, Some(0), 4),
+        ];
+        for (runs, bytes, expected) in table {
+            let surplus = Room { runs, bytes }.surplus(kept([3, 1, 4, 2]));
+            let went: Vec<_> = surplus.iter().map(|kept| kept.finished.as_second()).collect();
+            assert_eq!(went, (1..=expected).collect::<Vec<i64>>(), "{runs:?} {bytes:?}");
         }
     }
 

@@ -1,7 +1,7 @@
 //! Tells of every run directory and its changes. What the kernel says is a hint only: the truth is
 //! read again each time, and looked at now and then without any hint.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,23 +10,31 @@ use futures::stream::{self, BoxStream};
 use jiff::Timestamp;
 use rustix::fs::inotify::WatchFlags;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::facts::{Contents, Stand};
-use super::inotify::{Change, Inotify};
-use super::{Local, blocking};
+use super::facts::{Contents, DirectoryId, Stand};
+use super::inotify::{Change, Inotify, ProcessEnd};
+use super::retention::Kept;
+use super::{Local, blocking, lock};
 use crate::backend::BackendError;
 use crate::domain::facts::FactsEvent;
 use crate::domain::name::{NamespaceName, RunId, RunName};
 use crate::domain::rundir::{ExitReason, Released};
+use crate::sys::Probe;
 
 /// How many events may wait for the consumer.
 const QUEUE: usize = 256;
-/// How often live runs are looked at unasked: a shim that is killed says nothing.
+/// How often it is looked which live runs are due to be looked at. Each time are those of which something is
+/// not known, or whose changes nobody reports.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often a live run is looked at although all of its changes are reported.
+const LOOK_ANYWAY: Duration = Duration::from_secs(60);
 /// Every how many looks all names are read again, and what has expired is removed.
 const LOOKS_PER_SCAN: u32 = 5;
+/// Every how many of these what was abandoned half made is removed.
+const SCANS_PER_SWEEP: u32 = 12;
 /// How long a run of which nothing lives may be unreadable before its retention begins. It may become
 /// readable after that, too.
 const LET_GO_AFTER: Duration = Duration::from_secs(5);
@@ -64,11 +72,11 @@ async fn report_unknown(
 ) -> Result<(), Stopped> {
     for (name, known) in known.iter_mut().filter(|(_, known)| known.is_live()) {
         let Ok(Some(contents)) = local.read(name).await else { continue };
-        if contents.unread.is_empty() || contents == known.contents {
+        if contents.unread.is_empty() || known.contents() == Some(&contents) {
             continue;
         }
-        known.contents = contents;
-        let facts = known.contents.facts(&local.node);
+        let facts = local.facts(&contents);
+        known.state = State::Open(contents);
         sender.send(FactsEvent::Upsert(Box::new(facts))).await.map_err(|_| Stopped::Unheard)?;
     }
     Ok(())
@@ -95,8 +103,25 @@ impl From<std::io::Error> for Stopped {
 }
 
 /// A run as it was reported.
+enum State {
+    /// It may change.
+    Open(Arc<Contents>),
+    /// Nothing of it changes any more, and its directory has the rest.
+    Settled(Box<Settled>),
+}
+
+/// What decides how long a run is kept.
+struct Settled {
+    id: Option<DirectoryId>,
+    released: Released,
+    /// When it became terminal.
+    recorded: Timestamp,
+    /// What its directory takes.
+    bytes: u64,
+}
+
 struct Known {
-    contents: Arc<Contents>,
+    state: State,
     /// Whether it was reported since the watch began, or was mended.
     reported: bool,
     /// Since when it has no shim, or when one was started last.
@@ -107,30 +132,51 @@ struct Known {
     started: Option<Instant>,
     /// Since when the order to end it stands.
     ordered: Option<Instant>,
+    /// When it was looked at last.
+    looked: Instant,
 }
 
 impl Known {
+    /// What it holds, if that may change.
+    fn contents(&self) -> Option<&Arc<Contents>> {
+        match &self.state {
+            State::Open(contents) => Some(contents),
+            State::Settled(_) => None,
+        }
+    }
+
+    fn settled(&self) -> Option<&Settled> {
+        match &self.state {
+            State::Open(_) => None,
+            State::Settled(settled) => Some(settled),
+        }
+    }
+
     /// Whether something may still change by itself, or be looked at that could not be.
     fn is_live(&self) -> bool {
-        !matches!(self.contents.stand(), Stand::Over | Stand::Lost) || !self.contents.unread.is_empty()
+        self.contents().is_some_and(|contents| is_live(contents))
     }
 
     /// Whether its shim has not ended it in time, and for which reason it should have. Counted from when
     /// this process saw the start or the order, so that no clock that jumps ends anything.
     fn overdue(&self) -> Option<ExitReason> {
-        let run = self.contents.run.there()?;
-        let patience = run.execution.termination_grace + SLACK;
+        let effective = &self.contents()?.run.there()?.submission.effective;
+        let patience = effective.termination_grace + SLACK;
         if self.ordered.is_some_and(|since| since.elapsed() > patience) {
             return Some(ExitReason::Error);
         }
-        let timeout = run.execution.run_timeout.saturating_add(patience);
+        let timeout = effective.run_timeout.saturating_add(patience);
         self.started.is_some_and(|since| since.elapsed() > timeout).then_some(ExitReason::DeadlineExceeded)
     }
 
     /// Whether nothing more is to be done, nor to be found out.
     fn is_settled(&self) -> bool {
-        self.contents.released.is_there() && !self.is_live()
+        self.settled().is_some()
     }
+}
+
+fn is_live(contents: &Contents) -> bool {
+    !matches!(contents.stand(), Stand::Over | Stand::Lost) || !contents.unread.is_empty()
 }
 
 /// What a watch of the kernel's is for.
@@ -152,6 +198,12 @@ struct Watcher<'a> {
     foreign: BTreeSet<RunName>,
     /// Runs of which something can't be read.
     unreadable: BTreeSet<RunName>,
+    /// The ends of shims that are no children of this process, and whose ends are waited for.
+    ends: JoinSet<RunName>,
+    /// Those shims, by their run.
+    awaited: HashMap<RunName, i32>,
+    /// How often all names were read.
+    scans: u32,
     /// Whether this is the first look: then a run without a shim was left by a crash.
     adopting: bool,
 }
@@ -162,13 +214,28 @@ async fn watch_until_broken(
     sender: &mpsc::Sender<FactsEvent>,
 ) -> Result<std::convert::Infallible, Stopped> {
     let inotify = Inotify::new()?;
-    let (places, watches, foreign, unreadable) = Default::default();
+    let (places, watches, foreign, unreadable, ends, awaited) = Default::default();
     // What was known before stays known: it is gone only once a look says so.
     known.values_mut().for_each(|known| known.reported = false);
-    let mut watcher = Watcher { local, known, sender, inotify, places, watches, foreign, unreadable, adopting: true };
+    let mut watcher = Watcher {
+        local,
+        known,
+        sender,
+        inotify,
+        places,
+        watches,
+        foreign,
+        unreadable,
+        ends,
+        awaited,
+        scans: 0,
+        adopting: true,
+    };
     watcher.scan().await?;
+    local.queue.open();
     watcher.tell(FactsEvent::Synced).await?;
     watcher.adopting = false;
+    watcher.admit().await?;
     let mut look = interval(LOOK_EVERY);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut looks = 0_u32;
@@ -176,6 +243,15 @@ async fn watch_until_broken(
         tokio::select! {
             () = sender.closed() => return Err(Stopped::Unheard),
             changes = watcher.inotify.changes() => watcher.follow(changes?).await?,
+            () = local.queue.changed() => {}
+            names = local.shims.ended() => watcher.refresh_all(names, true).await?,
+            Some(ended) = watcher.ends.join_next(), if !watcher.ends.is_empty() => {
+                // A task that panicked would be one that is not awaited: its run is looked at each second.
+                if let Ok(name) = ended {
+                    watcher.awaited.remove(&name);
+                    watcher.refresh_all(vec![name], true).await?;
+                }
+            }
             _ = look.tick() => {
                 looks = looks.wrapping_add(1);
                 if looks.is_multiple_of(LOOKS_PER_SCAN) {
@@ -186,12 +262,34 @@ async fn watch_until_broken(
                 }
             }
         }
+        watcher.admit().await?;
     }
 }
 
 impl Watcher<'_> {
     async fn tell(&self, event: FactsEvent) -> Result<(), Stopped> {
         self.sender.send(event).await.map_err(|_| Stopped::Unheard)
+    }
+
+    /// Gives their turn to those who have waited longest, as far as there are places.
+    async fn admit(&mut self) -> Result<(), Stopped> {
+        let mut passed = HashSet::new();
+        while let Some(name) = self.local.queue.next(&passed) {
+            passed.insert(name.clone());
+            // One that does not answer holds up no other.
+            let answers = self.local.answers(&name).is_ok() && self.local.read(&name).await.is_ok();
+            if !answers {
+                continue;
+            }
+            let local = Arc::clone(self.local);
+            // That it has its turn its directory says, and so the watch.
+            let admit = move || {
+                local.admit(&name);
+                Ok(())
+            };
+            blocking("giving a run its turn", admit).await?;
+        }
+        Ok(())
     }
 
     /// Reads what is there by name; runs that are known, and can't change, are not read again.
@@ -211,22 +309,98 @@ impl Watcher<'_> {
             let local = Arc::clone(self.local);
             names.extend(blocking("reading a namespace", move || local.store.runs(&namespace)).await?);
         }
+        self.confirm(&names).await?;
         // What is not listed any more is looked at, too: only that says that it is gone.
         let missing: Vec<RunName> = self.known.keys().filter(|name| !names.contains(*name)).cloned().collect();
-        let due = |name: &RunName| self.known.get(name).is_none_or(|known| !known.reported || !known.is_settled());
+        let is_due = |known: &Known| !known.reported || (!known.is_settled() && !known.is_live());
+        let due = |name: &RunName| self.known.get(name).is_none_or(is_due);
         let due = names.into_iter().filter(due).chain(missing).collect();
-        self.refresh_all(due).await
+        // Most that are found have ended long ago, and nothing more happens to them.
+        self.refresh_all(due, false).await?;
+        self.look().await
     }
 
+    /// After a break: of what does not change any more it is enough that it is still the same directory.
+    async fn confirm(&mut self, names: &BTreeSet<RunName>) -> Result<(), Stopped> {
+        let unsure = self.known.iter().filter(|(name, known)| !known.reported && names.contains(*name));
+        let unsure: Vec<_> = unsure.filter_map(|(name, known)| Some((name.clone(), known.settled()?.id))).collect();
+        if unsure.is_empty() {
+            return Ok(());
+        }
+        let local = Arc::clone(self.local);
+        let same =
+            move || Ok(unsure.into_iter().filter(|(name, id)| local.store.is_same(name, *id)).collect::<Vec<_>>());
+        // Where one of them does not answer they are read, each within its own bound.
+        let Ok(same) = blocking("looking at finished runs", same).await else { return Ok(()) };
+        for (name, _) in same {
+            if let Some(known) = self.known.get_mut(&name) {
+                known.reported = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at live runs that are due for it.
     async fn look(&mut self) -> Result<(), Stopped> {
-        let live = self.known.iter().filter(|(_, known)| known.is_live()).map(|(name, _)| name.clone()).collect();
-        self.refresh_all(live).await
+        let live = self.known.iter().filter(|(name, known)| known.is_live() && self.is_due(name, known));
+        let due = live.map(|(name, _)| name.clone()).collect();
+        self.refresh_all(due, true).await
     }
 
-    /// Reads runs, several at once: one that does not answer holds up no other for long.
-    async fn refresh_all(&mut self, names: Vec<RunName>) -> Result<(), Stopped> {
+    /// Whether something of a live run would not be reported, or has not been for long.
+    fn is_due(&self, name: &RunName, known: &Known) -> bool {
+        let Some(contents) = known.contents() else { return false };
+        let is_heard = self.watches.contains_key(name);
+        let is_awaited = match (contents.stand(), contents.shim.there()) {
+            // What waits for its turn is begun by this process.
+            (Stand::Unattended, _) => self.local.waits(contents),
+            (_, Some(shim)) => self.local.shims.has(shim) || self.awaited.get(name) == Some(&shim.pid),
+            (_, None) => false,
+        };
+        !is_heard
+            || !is_awaited
+            || !contents.unread.is_empty()
+            || known.overdue().is_some()
+            || known.looked.elapsed() >= LOOK_ANYWAY
+    }
+
+    /// Has the end of a shim reported that is no child of this process. Where that can't be it is looked at.
+    fn await_shim(&mut self, contents: &Contents) {
+        let Some(shim) = contents.shim.there().filter(|_| contents.shim_alive.is_there()) else { return };
+        if self.awaited.get(&contents.name) == Some(&shim.pid) || self.local.shims.has(shim) {
+            return;
+        }
+        let Probe::There(handle) = self.local.store.sys().handle_of(shim) else { return };
+        let Ok(end) = ProcessEnd::new(handle) else { return };
+        let name = contents.name.clone();
+        self.awaited.insert(name.clone(), shim.pid);
+        self.ends.spawn(async move {
+            end.wait().await;
+            name
+        });
+    }
+
+    /// Reads runs, several at once: one that does not answer holds up no other for long. `all_change`: they
+    /// probably all change yet.
+    async fn refresh_all(&mut self, names: Vec<RunName>, all_change: bool) -> Result<(), Stopped> {
+        let mut names = names;
+        if !all_change {
+            let mut again = Vec::new();
+            let (known, new): (Vec<_>, Vec<_>) = names.into_iter().partition(|name| self.known.contains_key(name));
+            self.read_all(new, |watcher, name| {
+                if watcher.known.get(name).is_some_and(|known| !known.is_settled()) {
+                    again.push(name.clone());
+                }
+            })
+            .await?;
+            names = known.into_iter().chain(again).collect();
+        }
         // Before they are read: then no change after that is missed.
         names.iter().for_each(|name| self.listen(name));
+        self.read_all(names, |_, _| {}).await
+    }
+
+    async fn read_all(&mut self, names: Vec<RunName>, mut then: impl FnMut(&Self, &RunName)) -> Result<(), Stopped> {
         let local = Arc::clone(self.local);
         let read = |name: RunName| {
             let local = Arc::clone(&local);
@@ -234,7 +408,8 @@ impl Watcher<'_> {
         };
         let mut reads = stream::iter(names).map(read).buffer_unordered(READS);
         while let Some((contents, name)) = reads.next().await {
-            self.take(name, contents).await?;
+            self.take(&name, contents).await?;
+            then(self, &name);
         }
         Ok(())
     }
@@ -256,11 +431,11 @@ impl Watcher<'_> {
         if rescan {
             self.scan().await?;
         }
-        self.refresh_all(changed.into_iter().collect()).await
+        self.refresh_all(changed.into_iter().collect(), true).await
     }
 
     /// Reports a run that was read, if it has changed, and sees to it that it is attended.
-    async fn take(&mut self, name: RunName, read: Result<Option<Arc<Contents>>, BackendError>) -> Result<(), Stopped> {
+    async fn take(&mut self, name: &RunName, read: Result<Option<Arc<Contents>>, BackendError>) -> Result<(), Stopped> {
         let contents = match read {
             Ok(contents) => contents,
             Err(error @ BackendError::Corrupt { .. }) => {
@@ -272,22 +447,30 @@ impl Watcher<'_> {
             // Not even what this run is could be found out, for lack of something that passes.
             Err(error) => return Err(error.into()),
         };
-        self.foreign.remove(&name);
+        self.foreign.remove(name);
         match contents.as_ref().is_some_and(|contents| !contents.unread.is_empty()) {
             true => self.unreadable.insert(name.clone()),
-            false => self.unreadable.remove(&name),
+            false => self.unreadable.remove(name),
         };
         self.local.metrics.unreadable.set(i64::try_from(self.unreadable.len()).unwrap_or(i64::MAX));
         let Some(contents) = contents else {
-            self.unlisten(&name);
-            return match self.known.remove(&name) {
-                Some(_) => self.tell(FactsEvent::Gone(name)).await,
+            self.unlisten(name);
+            self.local.queue.leave(name);
+            return match self.known.remove(name) {
+                Some(_) => self.tell(FactsEvent::Gone(name.clone())).await,
                 None => Ok(()),
             };
         };
-        let unattended = self.attend(&name, &contents).await?;
-        let before = self.known.get(&name);
-        let changed = before.is_none_or(|known| known.contents != contents);
+        self.local.queue.observe(&contents);
+        let unattended = self.attend(name, &contents).await?;
+        self.await_shim(&contents);
+        let settled = self.settle(&contents).await?;
+        let before = self.known.get(name);
+        let changed = before.is_none_or(|known| match (&known.state, &settled) {
+            (State::Open(before), _) => *before != contents,
+            (State::Settled(before), Some(settled)) => before.id != settled.id,
+            (State::Settled(_), None) => true,
+        });
         let report = changed || before.is_some_and(|known| !known.reported);
         if changed && let Some(unknown) = contents.unread.first() {
             tracing::warn!(run = %name, %unknown, "a run can't be read as a whole; what is known of it stays");
@@ -298,7 +481,10 @@ impl Watcher<'_> {
         let since = |is_so: bool, before: Option<Instant>| is_so.then(|| before.unwrap_or_else(Instant::now));
         let started = since(lives && !contents.started.is_gone(), before.and_then(|known| known.started));
         let ordered = since(lives && contents.ordered, before.and_then(|known| known.ordered));
-        let known = Known { contents: Arc::clone(&contents), reported: true, unattended, stuck, started, ordered };
+        let looked = Instant::now();
+        let is_settled = settled.is_some();
+        let state = settled.map_or_else(|| State::Open(Arc::clone(&contents)), State::Settled);
+        let known = Known { state, reported: true, unattended, stuck, started, ordered, looked };
         if let Some(reason) = known.overdue() {
             let (local, contents) = (Arc::clone(self.local), Arc::clone(&contents));
             // It takes a while, in which the others are looked at.
@@ -310,14 +496,43 @@ impl Watcher<'_> {
                 }
             });
         }
-        if known.is_settled() {
-            self.unlisten(&name);
+        if is_settled {
+            self.unlisten(name);
         }
-        self.known.insert(name, known);
+        self.known.insert(name.clone(), known);
         if report {
-            self.tell(FactsEvent::Upsert(Box::new(contents.facts(&self.local.node)))).await?;
+            self.tell(FactsEvent::Upsert(Box::new(self.local.facts(&contents)))).await?;
         }
         Ok(())
+    }
+
+    /// What is kept in mind of a run of which nothing changes any more; the rest is written in one file.
+    /// `None`: something of it may.
+    async fn settle(&self, contents: &Arc<Contents>) -> Result<Option<Box<Settled>>, Stopped> {
+        let (Some(record), Some(released)) = (contents.record.there(), contents.released.there()) else {
+            return Ok(None);
+        };
+        if is_live(contents) {
+            return Ok(None);
+        }
+        let (recorded, released) = (record.record_time, released.clone());
+        let bytes = match contents.summarized {
+            Some(bytes) => bytes,
+            None => {
+                let (local, contents) = (Arc::clone(self.local), Arc::clone(contents));
+                let summarize = move || {
+                    let bytes = local.store.bytes(&contents.name);
+                    // It is tried again at the next start.
+                    if let Err(error) = local.store.summarize(&contents, bytes) {
+                        tracing::debug!(run = %contents.name, %error, "a finished run can't be summarised");
+                    }
+                    lock(&local.seen).remove(&contents.name);
+                    Ok(bytes)
+                };
+                blocking("summarising a run", summarize).await?
+            }
+        };
+        Ok(Some(Box::new(Settled { id: contents.id, released, recorded, bytes })))
     }
 
     /// Sees to it that a run has a shim, and that a dead one left nothing running. Answers since when
@@ -327,7 +542,9 @@ impl Watcher<'_> {
         match contents.stand() {
             Stand::Starting | Stand::Running | Stand::Over | Stand::Unknown => return Ok(None),
             Stand::Lost => {
-                if self.known.get(name).is_none_or(|known| known.contents.stand() != Stand::Lost) {
+                let was_lost = |known: &Known| known.contents().is_none_or(|before| before.stand() == Stand::Lost);
+                if !self.known.get(name).is_some_and(was_lost) {
+                    self.local.lost.notify_waiters();
                     let end = move || {
                         local.end_by_force(&contents);
                         Ok(())
@@ -336,6 +553,7 @@ impl Watcher<'_> {
                 }
                 return Ok(None);
             }
+            Stand::Unattended if self.local.waits(&contents) => return Ok(None),
             Stand::Unattended => {}
         }
         let since = self.known.get(name).and_then(|known| known.unattended);
@@ -374,15 +592,27 @@ impl Watcher<'_> {
     }
 
     /// Removes runs whose time has come, and what was abandoned half made.
-    async fn sweep(&self) -> Result<(), Stopped> {
+    async fn sweep(&mut self) -> Result<(), Stopped> {
+        self.scans = self.scans.wrapping_add(1);
+        let thoroughly = self.scans % SCANS_PER_SWEEP == 1;
         let now = Timestamp::now();
         let kept = self.local.clock.now();
         let is_due = |released: &Released| released.expire_time <= now && released.kept_until <= kept;
-        let expired = |known: &&Known| known.contents.released.there().is_some_and(is_due);
-        let names: Vec<RunName> =
-            self.known.values().filter(expired).map(|known| known.contents.name.clone()).collect();
+        let released = |known: &Known| match &known.state {
+            State::Open(contents) => contents.released.there().is_some_and(is_due),
+            State::Settled(settled) => is_due(&settled.released),
+        };
+        let expired = self.known.iter().filter(|(_, known)| released(known));
+        let mut names: BTreeSet<RunName> = expired.map(|(name, _)| name.clone()).collect();
+        let finished = self.known.iter().filter_map(|(name, known)| Some((name, known.settled()?)));
+        let finished = finished.filter(|(name, _)| !names.contains(*name));
+        let kept = finished.map(|(name, settled)| Kept { finished: settled.recorded, name, bytes: settled.bytes });
+        let surplus: Vec<RunName> =
+            self.local.room.surplus(kept.collect()).into_iter().map(|kept| kept.name.clone()).collect();
+        names.extend(surplus);
         let is_stuck = |known: &&Known| known.stuck.is_some_and(|since| since.elapsed() >= LET_GO_AFTER);
-        let stuck: Vec<_> = self.known.values().filter(is_stuck).map(|known| Arc::clone(&known.contents)).collect();
+        let stuck: Vec<_> =
+            self.known.values().filter(is_stuck).filter_map(|known| known.contents().cloned()).collect();
         let local = Arc::clone(self.local);
         Ok(blocking("sweeping", move || {
             if let Err(error) = local.clock.mark(local.store.sys()) {
@@ -400,7 +630,7 @@ impl Watcher<'_> {
                     Err(error) => tracing::debug!(run = %name, %error, "an expired run can't be removed"),
                 }
             }
-            local.store.sweep()
+            if thoroughly { local.store.sweep() } else { Ok(()) }
         })
         .await?)
     }

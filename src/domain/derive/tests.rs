@@ -57,7 +57,17 @@ fn the_way_to_running() {
         assert_eq!((run.state, run.waiting_reason.as_deref()), (state, word), "{}", run.message);
     }
     let queued = told(&RunFacts { suspended: true, ..facts() });
-    assert_eq!(queued.state, RunState::Queued);
+    assert_eq!((queued.state, queued.waiting_reason.as_deref()), (RunState::Queued, Some("Suspended")));
+    // A queue that says why.
+    let why = super::super::facts::Explanation {
+        reason: "Queued".to_owned(),
+        message: "its turn comes".to_owned(),
+        time: None,
+    };
+    let waiting = AttemptFacts { phase: AttemptPhase::Pending, main: MainFacts::Waiting(Some(why)), ..attempt() };
+    let queued = told(&RunFacts { suspended: true, ..with(AttemptFacts { pod: None, ..waiting }) });
+    assert_eq!((queued.state, queued.waiting_reason.as_deref()), (RunState::Queued, Some("Queued")));
+    assert!(queued.message.starts_with("its turn comes"), "{}", queued.message);
 }
 
 /// What a kubelet that was restarted under pressure reports of a Pod that runs there.

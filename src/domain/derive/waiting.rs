@@ -22,7 +22,7 @@ pub(super) fn explain(facts: &RunFacts, attempt: &AttemptFacts, now: Timestamp) 
         return (RunState::Cancelling, word, "somebody outside Longshore deleted its Job; stopping".to_owned());
     }
     if facts.suspended && !attempt.main.started() {
-        return (RunState::Queued, Some("Suspended".to_owned()), "held back by a queue".to_owned());
+        return queued(facts, attempt, now);
     }
     if let Some((word, message)) = ended_by_platform(attempt) {
         return (RunState::Finishing, Some(word), message);
@@ -38,7 +38,19 @@ pub(super) fn explain(facts: &RunFacts, attempt: &AttemptFacts, now: Timestamp) 
             (RunState::Finishing, word, "the program has ended; the cause is being settled".to_owned())
         }
         MainFacts::Running { .. } => (RunState::Running, None, running(attempt, now)),
-        _ => not_started(attempt, facts.submission.create_time, now),
+        _ => not_started(attempt, facts.admitted_at.unwrap_or(facts.submission.create_time), now),
+    }
+}
+
+/// In the words of the queue, where it has some.
+fn queued(facts: &RunFacts, attempt: &AttemptFacts, now: Timestamp) -> (RunState, Option<String>, String) {
+    match &attempt.main {
+        MainFacts::Waiting(Some(explanation)) if attempt.pod.is_none() => {
+            let time = spent(Some(facts.submission.create_time), now).map(|time| format!(" (for {time})"));
+            let message = format!("{}{}", explanation.message, time.unwrap_or_default());
+            (RunState::Queued, Some(explanation.reason.clone()), message)
+        }
+        _ => (RunState::Queued, Some("Suspended".to_owned()), "held back by a queue".to_owned()),
     }
 }
 

@@ -134,6 +134,7 @@ impl World {
             record: job.record,
             released: !job.held && job.expire_time.is_some(),
             suspended: job.suspended,
+            admitted_at: None,
             deleted_at: job.deleted_at,
             expire_time: job.expire_time,
             attempts: vec![AttemptFacts { job_end: job.end, closed: job.closed, ..pod }],

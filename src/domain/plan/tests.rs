@@ -1,5 +1,4 @@
 use super::super::facts::{AttemptPhase, JobEnd};
-use super::super::failure::FailureReason;
 use super::super::record::INLINE_RESULT_MAX_BYTES;
 use super::super::result::{FoundResult, ResultDialect, ResultOutcome, ResultSource};
 use super::super::run::RunState;
@@ -193,6 +192,23 @@ fn what_is_held_back_is_recorded_at_once_and_kept() {
     assert_eq!(only(plan(&recorded, at(9))), Action::EndUnstarted { attempt: 1 });
     recorded.attempts = vec![running()];
     assert_eq!(only(plan(&recorded, at(9))), Action::EndStarted { attempt: 1 });
+}
+
+#[test]
+fn the_clock_of_a_queue_runs_in_it_and_that_of_the_start_after_it() {
+    let mut queued = RunFacts { suspended: true, ..facts() };
+    queued.submission.spec.queue_timeout = Some(Duration::from_secs(100));
+    let created = queued.submission.create_time;
+    let after = |seconds: i64| created + SignedDuration::from_secs(seconds);
+    assert_eq!(plan(&queued, after(99)), Plan { actions: vec![], wake_at: Some(after(100)) });
+    let Action::WriteStop(intent) = only(plan(&queued, after(100))) else { panic!("no stop") };
+    assert_eq!((intent.cause, intent.failure), (StopCause::QueueDeadline, Some(FailureReason::QueueDeadline)));
+    // It has left the queue at the last moment.
+    let admitted = RunFacts { suspended: false, admitted_at: Some(after(100)), ..queued };
+    let start = SignedDuration::try_from(admitted.submission.effective.start_timeout).unwrap();
+    assert_eq!(plan(&admitted, after(101)).wake_at, Some(after(100) + start));
+    let Action::WriteStop(intent) = only(plan(&admitted, after(100) + start)) else { panic!("no stop") };
+    assert_eq!(intent.cause, StopCause::StartDeadline);
 }
 
 #[test]

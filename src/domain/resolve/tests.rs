@@ -76,6 +76,7 @@ pub(crate) fn on_kubernetes() -> Rules {
             root_filesystem: true,
             network_modes: vec![NetworkMode::None, NetworkMode::Egress, NetworkMode::Cluster],
             volumes: true,
+            queue: false,
             isolation: "pod",
             notes: vec![],
         },
@@ -102,6 +103,7 @@ pub(in crate::domain) fn on_local() -> Rules {
         root_filesystem: false,
         network_modes: vec![NetworkMode::Cluster],
         volumes: false,
+        queue: true,
         isolation: "process",
         notes: vec![],
     };

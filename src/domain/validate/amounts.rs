@@ -99,8 +99,12 @@ fn check_id(id: i64, field: &str, limits: &Limits, out: &mut Violations) {
     }
 }
 
+/// The longest that a run may be asked to wait in a queue.
+const QUEUE_TIMEOUT_MAX: Duration = Duration::from_secs(30 * 86_400);
+
 pub(super) fn check_clocks(spec: &RunSpec, at: &str, limits: &Limits, out: &mut Violations) {
     for (name, value, least, most) in [
+        ("queue_timeout", spec.queue_timeout, 1, QUEUE_TIMEOUT_MAX),
         ("start_timeout", spec.start_timeout, 1, limits.max_start_timeout),
         ("run_timeout", spec.run_timeout, 1, limits.max_run_timeout),
         ("termination_grace", spec.termination_grace, 0, limits.max_termination_grace),

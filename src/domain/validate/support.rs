@@ -11,13 +11,13 @@ use crate::domain::violation::Violations;
 use super::{listed, on_kubernetes};
 
 pub(super) fn check_support(spec: &RunSpec, rules: &Rules, out: &mut Violations) {
-    check_not_yet(spec, out);
+    check_not_yet(spec, &rules.capabilities, out);
     check_network(spec, &rules.capabilities, out);
     check_enforced(spec, &rules.capabilities, out);
     check_offered(spec, &rules.capabilities, out);
 }
 
-fn check_not_yet(spec: &RunSpec, out: &mut Violations) {
+fn check_not_yet(spec: &RunSpec, capabilities: &Capabilities, out: &mut Violations) {
     for (name, tries) in [("max_retries", spec.max_retries), ("infra_retries", spec.infra_retries)] {
         match tries {
             Some(tries) if tries < 0 => {
@@ -34,7 +34,7 @@ fn check_not_yet(spec: &RunSpec, out: &mut Violations) {
     if spec.queue_name.is_some() {
         out.not_supported_yet("spec.queue_name", format!("queues are not supported yet; {way_out}"));
     }
-    if spec.queue_timeout.is_some() {
+    if spec.queue_timeout.is_some() && !capabilities.queue {
         out.not_supported_yet("spec.queue_timeout", format!("queues are not supported yet; {way_out}"));
     }
     if !spec.secret_env.is_empty() {

@@ -168,6 +168,16 @@ fn profiles_that_are_not_there_on_this_backend() {
 }
 
 #[test]
+fn a_clock_of_the_queue_where_there_is_one() {
+    let short: fn(&mut RunSpec) = |s| s.queue_timeout = Some(Duration::ZERO);
+    let long: fn(&mut RunSpec) = |s| s.queue_timeout = Some(Duration::from_secs(30 * 86_400 + 1));
+    let rows: Vec<Row> =
+        vec![(short, "spec.queue_timeout", "must be at least 1 s"), (long, "spec.queue_timeout", "at most 30d")];
+    refuse(&runner("sql"), &on_local(), Invalid, &rows);
+    accept(&runner("sql"), &on_local(), &[|s| s.queue_timeout = Some(Duration::from_secs(30 * 86_400))]);
+}
+
+#[test]
 fn what_a_profile_does_not_let_be_set() {
     let says = "it allows: `run_timeout`, `resources.limits`, `input`, `files`, `labels`, `annotations`";
     let rows: Vec<Row> = vec![

@@ -6,7 +6,7 @@ HOST    := $(shell rustc -vV | sed -n 's/^host: //p')
 STATIC  := target-static/$(HOST)/release/longshore
 IMAGE_FILE ?= target-static/longshore-image.tar
 
-.PHONY: help setup build release demo test check test-cluster fuzz attack sbom bench-reader bench-sql timeline static image api-image chart manifests cluster-up cluster-down cluster-shell clean
+.PHONY: help setup build release demo test check test-cluster fuzz attack sbom bench-reader bench-sql idle timeline static image api-image chart manifests cluster-up cluster-down cluster-shell clean
 
 help: ## Lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  \1  /p' $(MAKEFILE_LIST) | column -t -l 2
@@ -47,6 +47,9 @@ bench-reader: ## Speed of the result reader beside its peers, and the memory tha
 
 bench-sql: static ## CPU time of the SQL runner beside DuckDB's, where there is one (pip install duckdb-cli)
 	python3 scripts/bench-sql.py $(STATIC) target/bench-sql
+
+idle: static ## What live and finished runs cost that nothing happens to: IDLE_LIVE=1000 IDLE_FINISHED=10000
+	python3 scripts/idle.py $(STATIC) target/idle $(or $(IDLE_LIVE),1000) $(or $(IDLE_FINISHED),10000)
 
 timeline: cluster-up ## Prints the timeline of a run on the test cluster, beside kubectl's
 	cargo test --locked --test cluster --no-run

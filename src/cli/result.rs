@@ -135,14 +135,19 @@ pub(super) fn told_error(json: &str) -> Option<String> {
     }
 }
 
-/// What the runner warns of in its result: each member of `warnings`, a text or an object with a `message`.
+/// What the runner warns of in its result: each member of `warnings`, a text or an object with a `message`; and that it
+/// has not all rows, if it is `truncated`.
 pub(super) fn warnings(json: &str) -> Vec<String> {
     let members = raw::member(json, "warnings").and_then(raw::elements).unwrap_or_default();
     let text = |member: &str| {
         let value: Value = serde_json::from_str(member).ok()?;
         value.as_str().or_else(|| value.get("message")?.as_str()).map(clean)
     };
-    members.into_iter().filter_map(text).map(|text| text.to_string()).collect()
+    let cut = (raw::member(json, "truncated") == Some("true")).then(|| {
+        let rows = raw::member(json, "rows").and_then(raw::elements).map_or(0, |rows| rows.len());
+        format!("these are the first {rows} rows only; there are more (max_rows, max_output_bytes)")
+    });
+    members.into_iter().filter_map(text).map(|text| text.to_string()).chain(cut).collect()
 }
 
 /// What a cell shows of a JSON value: a string's text, nothing of null, and numbers with their digits.
@@ -154,14 +159,16 @@ fn cell(value: &str) -> String {
     }
 }
 
-/// Prints the object as it is, or as a table if that is asked for and it is one.
+/// Prints the object as it is, or as a table if that is asked for and it is one. What a table does not show is told on
+/// stderr.
 pub(super) async fn print(json: &str, output: Option<OutputFormat>, console: &Console) -> Result<(), CliError> {
     let cells = if output == Some(OutputFormat::Table) { as_table(json) } else { None };
-    let text = match cells {
-        Some(cells) => table::render(&cells, Frame::Boxed, console.out_width()),
-        None => format!("{json}\n"),
-    };
-    console.out(text.as_bytes()).await
+    let Some(cells) = cells else { return console.out(format!("{json}\n").as_bytes()).await };
+    console.out(table::render(&cells, Frame::Boxed, console.out_width()).as_bytes()).await?;
+    for warning in warnings(json) {
+        console.note(&format!("warning: {warning}"));
+    }
+    Ok(())
 }
 
 /// What there is to tell about a result, in a line: `result: FOUND, 512 B, FILE, JSON`.
@@ -190,6 +197,14 @@ pub(super) fn summary(result: &pb::Result) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_not_whole_is_warned_of() {
+        let json = r#"{"columns":["n"],"rows":[[1],[2]],"truncated":true,"warnings":["odd",{"message":"x"}]}"#;
+        let cut = "these are the first 2 rows only; there are more (max_rows, max_output_bytes)";
+        assert_eq!(warnings(json), ["odd", "x", cut]);
+        assert_eq!(warnings(r#"{"columns":["n"],"rows":[[1]],"truncated":false}"#), [""; 0]);
+    }
 
     #[test]
     fn a_result_with_columns_and_rows_is_a_table() {

@@ -193,9 +193,11 @@ async fn print_end(client: &Client, run: &pb::Run, args: &RunArgs, console: &Con
             return Ok(false);
         };
         result::print(&json, args.output, console).await?;
-        // Otherwise the program's own lines on stderr have them.
-        for warning in result::warnings(&json).iter().filter(|_| !args.quiet && !args.verbose) {
-            console.note(&format!("warning: {warning}"));
+        // A table comes with them; with --verbose the program's own lines on stderr have them.
+        if args.output != Some(OutputFormat::Table) {
+            for warning in result::warnings(&json).iter().filter(|_| !args.quiet && !args.verbose) {
+                console.note(&format!("warning: {warning}"));
+            }
         }
     } else if args.output == Some(OutputFormat::Json) {
         console.out(to_json(run, "Run", Layout::Pretty)?.as_bytes()).await?;

@@ -11,9 +11,12 @@ use super::json::{Layout, to_json};
 use super::output::OutputArgs;
 use super::run::wait_until_over;
 use super::status::{Board, outcome_line};
-use super::text::clean;
+use super::text::{clean, is_terminal};
 use super::{exit, find, names, values};
 use crate::proto::v1 as pb;
+
+/// How long the first answer may take, however short the time is.
+const FIRST_ANSWER: Duration = Duration::from_secs(2);
 
 const EXAMPLES: &str = "\
 Examples:
@@ -47,22 +50,29 @@ pub(super) async fn wait(args: WaitArgs, console: &Console) -> Result<u8, CliErr
     let mut code = 0;
     for name in &names {
         let board = Board::new(console, false);
-        let waiting = async {
-            // Told first, so that a run that is long over costs one call.
-            let (name, run) = find::with_run(&client, name, console, async |name: &str| client.get(name).await).await?;
-            board.update(&run);
-            tokio::select! {
-                run = wait_until_over(&client, &name, &board) => run,
-                () = Box::pin(board.follow(&client, &run)) => std::future::pending().await,
-            }
+        let typed = clean(names::typed(name));
+        // However short the time is, the server is asked once: a run that is over is not waited for.
+        let asked = find::with_run(&client, name, console, async |name: &str| client.get(name).await);
+        let first = deadline.map(|deadline| deadline.max(Instant::now() + FIRST_ANSWER));
+        let Some((name, run)) = until(first, asked).await.transpose()? else {
+            console.error(&format!("the server did not answer in time, so that the state of run {typed} is not known"));
+            return Ok(exit::CLOCK);
         };
-        let over = match deadline {
-            Some(deadline) => timeout_at(deadline, waiting).await.ok(),
-            None => Some(waiting.await),
+        board.update(&run);
+        let over = if is_terminal(run.state) {
+            Some(run)
+        } else {
+            let waiting = async {
+                tokio::select! {
+                    run = wait_until_over(&client, &name, &board) => run,
+                    () = Box::pin(board.follow(&client, &run)) => std::future::pending().await,
+                }
+            };
+            until(deadline, waiting).await.transpose()?
         };
         board.clear();
-        let Some(run) = over.transpose()? else {
-            console.error(&format!("run {} is not over yet", clean(names::typed(name))));
+        let Some(run) = over else {
+            console.error(&format!("run {typed} is not over yet"));
             return Ok(exit::CLOCK);
         };
         tell(&run, &args, console).await?;
@@ -71,6 +81,14 @@ pub(super) async fn wait(args: WaitArgs, console: &Console) -> Result<u8, CliErr
         }
     }
     Ok(code)
+}
+
+/// What comes of it, unless the time is up before.
+async fn until<T>(deadline: Option<Instant>, work: impl Future<Output = T>) -> Option<T> {
+    match deadline {
+        Some(deadline) => timeout_at(deadline, work).await.ok(),
+        None => Some(work.await),
+    }
 }
 
 async fn tell(run: &pb::Run, args: &WaitArgs, console: &Console) -> Result<(), CliError> {

@@ -182,6 +182,41 @@ async fn only_a_terminal_gets_colours() {
 }
 
 #[tokio::test]
+async fn the_time_to_wait_may_be_none_and_the_answer_is_true_all_the_same() {
+    let mut local = Local::start().await;
+    let client = local.client().await;
+    submit(&client, "over", script("exit 3")).await;
+    client.wait_settled(&name("over")).await;
+    submit(&client, "live", script("gate go")).await;
+    let wait = async |local: &Local, id: &str| ask(local, &["wait", "--timeout", "0s", id]).await;
+    let over = wait(&local, "over").await;
+    assert!(over.code == Some(3) && over.err.contains("run over: FAILED"), "{over:?}");
+    let live = wait(&local, "live").await;
+    assert!(live.code == Some(124) && live.err.contains("run live is not over yet"), "{live:?}");
+    let gone = wait(&local, "gone").await;
+    assert!(gone.code == Some(125) && !gone.err.contains("not over yet"), "{gone:?}");
+    local.open("go");
+    client.wait_terminal(&name("live")).await;
+    let address = local.daemon.address().to_string();
+    local.daemon.kill().await;
+    let words = ["--server", &address, "wait", "--timeout", "0s", "over"];
+    let unknown: Told = within("the command to end", longshore(words).output()).await.unwrap().into();
+    assert!(unknown.code == Some(125) && unknown.err.contains("no Longshore server"), "{unknown:?}");
+}
+
+#[tokio::test]
+async fn a_tail_that_is_cut_says_so() {
+    let local = Local::start().await;
+    let client = local.client().await;
+    submit(&client, "long", script("seq -f '%050.0f' 250000")).await;
+    client.wait_settled(&name("long")).await;
+    let cut = ask(&local, &["logs", "--tail", "240000", "long"]).await;
+    assert!(cut.out.lines().count() < 240_000 && cut.err.contains("240000 lines were asked for"), "{}", cut.err);
+    let whole = ask(&local, &["logs", "--tail", "3", "long"]).await;
+    assert_eq!((whole.out.lines().count(), whole.err.as_str()), (3, ""));
+}
+
+#[tokio::test]
 async fn a_tail_counts_the_lines_that_are_printed() {
     let local = Local::start().await;
     let client = local.client().await;

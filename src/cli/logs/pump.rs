@@ -162,6 +162,10 @@ impl<'a> Printer<'a> {
                 self.console.note(&self.console.paint_err(&gap_line(gap), Paint::Dim));
             }
             Some(Event::Gap(gap)) => self.console.note(&gap_line(gap)),
+            // That there are more lines is what was asked for.
+            Some(Event::Truncated(truncated)) if truncated.cause() != pb::LogTruncationCause::TailLines => {
+                self.console.note(&clean(&truncated.message));
+            }
             Some(Event::AttemptStarted(started)) if started.attempt > 1 => {
                 self.console.note(&format!("attempt {}:", started.attempt));
             }

@@ -74,10 +74,10 @@ pub(in crate::cli) struct WorkloadArgs {
     #[arg(last = true, value_name = "COMMAND", conflicts_with = "runner")]
     pub(in crate::cli) command: Vec<String>,
     /// What follows `--` are arguments of the image's own entrypoint
-    #[arg(long, requires = "image")]
+    #[arg(long, requires = "image", conflicts_with = "runner")]
     pub(super) keep_entrypoint: bool,
     /// Working directory
-    #[arg(long, value_name = "DIR", requires = "image")]
+    #[arg(long, value_name = "DIR", requires = "image", conflicts_with = "runner")]
     pub(super) workdir: Option<String>,
     /// Input as JSON: the text itself, @FILE, or - for stdin
     #[arg(long, value_name = "JSON", conflicts_with = "input_raw")]

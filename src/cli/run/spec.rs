@@ -314,6 +314,8 @@ mod tests {
             (&["--runner", "sql", "--input", "@/nothing/here"], "/nothing/here"),
             (&["--runner", "sql", "--timeout", "soon"], "--timeout"),
             (&["--runner", "sql", "--", "prog"], "COMMAND"),
+            (&["--runner", "sql", "--workdir", "/w"], "--workdir"),
+            (&["--runner", "sql", "--keep-entrypoint"], "--keep-entrypoint"),
         ] {
             let error = typed(words).unwrap_err();
             assert!(error.contains(told), "{words:?}: {error}");

@@ -42,6 +42,7 @@ pub fn rules(backend: &'static str) -> Rules {
         root_filesystem: true,
         network_modes: vec![NetworkMode::None, NetworkMode::Egress, NetworkMode::Cluster],
         volumes: true,
+        queue: !cluster,
         isolation: "pod",
         notes: Vec::new(),
     };

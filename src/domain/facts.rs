@@ -203,6 +203,14 @@ impl AttemptFacts {
         self.deleted_at.is_some() || self.disruption.is_some() || self.status_reason.is_some()
     }
 
+    /// Whether no container runs or will run, and it is known whether one did: of a Pod that nobody saw that is so once
+    /// its Job's own end is final, since then the Job has counted it.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        let is_uncounted = self.uid.is_none() && self.job_end.as_ref().is_some_and(|end| !end.final_);
+        self.phase.is_over() && !is_uncounted
+    }
+
     /// The kubelet's Event that it ends the Pod. A kubelet that is restarted on a node under pressure refuses the Pods
     /// that run there; their status gets a reason for it only once their programs have ended.
     #[must_use]

@@ -240,7 +240,7 @@ impl Streamer {
 
     /// Without `follow`: what is there now. `Some` if the attempt has ended, so that this was all.
     async fn read_attempt(&mut self) -> Result<Option<Whole>, Stop> {
-        let ended = self.attempt_facts().is_some_and(|a| a.phase.is_over() || a.main.terminated().is_some());
+        let ended = self.attempt_facts().is_some_and(|a| a.is_over() || a.main.terminated().is_some());
         let started = self.attempt_facts().is_some_and(|a| a.main.started());
         let Some(source) = self.source().filter(|_| started) else {
             self.gap_if_it_ran().await?;
@@ -378,7 +378,7 @@ impl Streamer {
     async fn wait_for_source(&mut self) -> Result<Option<LogSource>, Stop> {
         loop {
             let (started, over) = match self.attempt_facts() {
-                Some(attempt) => (attempt.main.started(), attempt.phase.is_over()),
+                Some(attempt) => (attempt.main.started(), attempt.is_over()),
                 None => (false, false),
             };
             match self.source() {

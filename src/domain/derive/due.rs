@@ -20,8 +20,7 @@ const LAG: SignedDuration = SignedDuration::from_secs(20);
 /// within seconds; a Job that is being deleted is stopped by an intent of its own.
 pub(super) fn is_over(facts: &RunFacts, attempt: &AttemptFacts, now: Timestamp) -> bool {
     match attempt.phase {
-        // Whether there was a Pod at all its Job has counted once its own end is final.
-        AttemptPhase::Gone if attempt.uid.is_none() && attempt.job_end.as_ref().is_some_and(|end| !end.final_) => false,
+        AttemptPhase::Gone if !attempt.is_over() => false,
         AttemptPhase::Gone => {
             attempt.job_end.is_some() || facts.stop.is_some() || (facts.suspended && attempt.main.started())
         }

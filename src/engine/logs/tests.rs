@@ -169,11 +169,19 @@ async fn output_of_a_pod_that_is_gone_is_a_gap_or_what_was_kept_of_it() {
 async fn what_nobody_saw_run_has_a_gap_if_there_was_anything_to_see() {
     let node = Node::new();
     for (had_pod, gaps) in [(true, vec![(0, LogGapCause::Deleted)]), (false, vec![])] {
-        node.tell_cancelled_unseen(had_pod);
+        node.tell_cancelled_unseen(had_pod, true);
         for follow in [false, true] {
             let given = given(&node, &hub(&node), query(follow, LogStart::Beginning)).await;
             assert_eq!((given.lines, given.gaps, given.whole), (0, gaps.clone(), None), "{had_pod}");
         }
+        // Whoever follows waits until it is known.
+        node.tell_cancelled_unseen(false, false);
+        let (hub, counted) = (hub(&node), async {
+            sleep(Duration::from_secs(60)).await;
+            node.tell_cancelled_unseen(had_pod, true);
+        });
+        let (given, ()) = tokio::join!(given(&node, &hub, query(true, LogStart::Beginning)), counted);
+        assert_eq!((given.lines, given.gaps), (0, gaps), "{had_pod}");
     }
 }
 

@@ -145,9 +145,12 @@ impl Node {
     }
 
     /// The run was cancelled, and its Pod, if there was one, went before anybody saw it.
-    pub(in crate::engine) fn tell_cancelled_unseen(&self, had_pod: bool) {
-        let attempt =
-            AttemptFacts { uid: None, pod: None, unseen: had_pod, phase: AttemptPhase::Gone, ..testing::attempt() };
+    /// `final_`: its Job has counted it.
+    pub(in crate::engine) fn tell_cancelled_unseen(&self, had_pod: bool, final_: bool) {
+        let (reason, message) = ("DeadlineExceeded".to_owned(), String::new());
+        let job_end = Some(JobEnd { complete: false, final_, reason, message, time: Some(testing::at(30)) });
+        let gone = AttemptFacts { uid: None, pod: None, phase: AttemptPhase::Gone, ..testing::attempt() };
+        let attempt = AttemptFacts { unseen: had_pod, job_end, ..gone };
         let stop = Some(testing::stop(StopCause::Cancel, 100));
         self.run.send_replace(Arc::new(seen(RunFacts { attempts: vec![attempt], stop, ..testing::facts() })));
     }

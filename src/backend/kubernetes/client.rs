@@ -8,6 +8,7 @@ use http::header::{CONTENT_TYPE, HeaderValue, USER_AGENT};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Pod, Secret};
+use kube::api::ListParams;
 use kube::client::ClientBuilder;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config, Resource};
@@ -20,6 +21,9 @@ use super::metrics::KubernetesMetrics;
 use super::names::label;
 use crate::backend::{BackendError, NamespaceMap};
 use crate::domain::name::NamespaceName;
+
+/// Jobs of one page.
+pub(super) const JOBS_PAGE: u32 = 500;
 
 /// How long the kernel may take to send what is written. Long, since it covers streams too.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -113,6 +117,19 @@ impl Cluster {
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error.to_backend(target)),
         }
+    }
+
+    /// The Jobs that `params` ask for, at most a page of them, and what asks for the next page if there is one.
+    pub(super) async fn jobs_page(
+        &self,
+        namespace: &str,
+        params: ListParams,
+    ) -> Result<(Vec<Job>, Option<ListParams>), BackendError> {
+        let params = params.limit(JOBS_PAGE);
+        let page = self.call(self.jobs(namespace).list(&params)).await;
+        let page = page.map_err(|error| error.to_backend(Target::new("list", "Job", namespace, "")))?;
+        let more = page.metadata.continue_.filter(|token| !token.is_empty());
+        Ok((page.items, more.map(|token| params.continue_token(&token))))
     }
 
     /// A JSON patch (RFC 6902), which kube has only with another crate for its types.

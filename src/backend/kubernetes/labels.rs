@@ -11,9 +11,6 @@ use super::error::Target;
 use super::names::{annotation, label};
 use crate::backend::BackendError;
 
-/// Jobs that are read at once.
-const PAGE: u32 = 500;
-
 /// Gives a Job its labels again. Whether it is there.
 ///
 /// # Errors
@@ -47,21 +44,17 @@ pub(super) async fn restore(cluster: &Cluster, namespace: &str) -> Result<(), Ba
     let without_instance = format!("!{}", label::INSTANCE);
     let without_maker = format!("{}={instance},{}!={}", label::INSTANCE, label::MANAGED_BY, label::MANAGED_BY_VALUE);
     for selector in [without_instance, without_maker] {
-        let mut params = ListParams::default().labels(&selector).limit(PAGE);
-        loop {
-            let page = cluster.call(cluster.jobs(namespace).list(&params)).await;
-            let page = page.map_err(|error| error.to_backend(Target::new("list", "Job", namespace, "")))?;
-            for job in &page.items {
+        let mut next = Some(ListParams::default().labels(&selector));
+        while let Some(params) = next {
+            let (jobs, more) = cluster.jobs_page(namespace, params).await?;
+            for job in &jobs {
                 if let (Some(labels), Some(name), Some(uid)) =
                     (taken(job, instance), &job.metadata.name, &job.metadata.uid)
                 {
                     put(cluster, namespace, name, uid, &labels).await?;
                 }
             }
-            match page.metadata.continue_.filter(|token| !token.is_empty()) {
-                Some(token) => params.continue_token = Some(token),
-                None => break,
-            }
+            next = more;
         }
     }
     Ok(())

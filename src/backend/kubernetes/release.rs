@@ -10,7 +10,7 @@ use kube::Api;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 
 use super::KubernetesConfig;
-use super::client::Cluster;
+use super::client::{Cluster, JOBS_PAGE};
 use super::error::Target;
 use super::names::label;
 use super::runs::{hold_of, release_patch};
@@ -18,8 +18,6 @@ use crate::backend::BackendError;
 
 /// How long what is released stays once it has ended, so that it can still be looked at.
 const KEPT: Duration = Duration::from_secs(3600);
-/// Jobs of one page.
-const PAGE: u32 = 500;
 /// How long the daemon's Pods may take to go: its own drain, and a node that is slow.
 const DOWN_MAX: Duration = Duration::from_secs(120);
 /// How often they are looked at.
@@ -81,20 +79,16 @@ pub async fn release(config: KubernetesConfig, namespaces: &[String], delete: bo
     let cluster = Cluster::connect(config).await?;
     let mut released = Released::default();
     for namespace in namespaces {
-        let mut params = ListParams::default().labels(&cluster.selector()).limit(PAGE);
-        loop {
-            let list = cluster.call(cluster.jobs(namespace).list(&params)).await;
-            let list = list.map_err(|error| error.to_backend(Target::new("list", "Job", namespace, "")))?;
-            for job in list.items {
+        let mut next = Some(ListParams::default().labels(&cluster.selector()));
+        while let Some(params) = next {
+            let (jobs, more) = cluster.jobs_page(namespace, params).await?;
+            for job in jobs {
                 released.jobs += 1;
                 if let Err(failure) = release_job(&cluster, namespace, job, delete).await {
                     released.failures.push(failure);
                 }
             }
-            match list.metadata.continue_.filter(|token| !token.is_empty()) {
-                Some(token) => params.continue_token = Some(token),
-                None => break,
-            }
+            next = more;
         }
     }
     if released.jobs == 0 {
@@ -106,7 +100,7 @@ pub async fn release(config: KubernetesConfig, namespaces: &[String], delete: bo
 /// The installations whose Jobs are in these namespaces, as far as a page of each tells.
 async fn instances(cluster: &Cluster, namespaces: &[String]) -> Result<BTreeSet<String>, BackendError> {
     let any = format!("{}={},{}", label::MANAGED_BY, label::MANAGED_BY_VALUE, label::INSTANCE);
-    let params = ListParams::default().labels(&any).limit(PAGE);
+    let params = ListParams::default().labels(&any).limit(JOBS_PAGE);
     let mut found = BTreeSet::new();
     for namespace in namespaces {
         let list = cluster.call(cluster.jobs(namespace).list_metadata(&params)).await;

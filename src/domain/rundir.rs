@@ -137,6 +137,10 @@ pub struct Execution {
     pub owner: Option<(u32, u32)>,
 }
 
+/// This executable as the sandbox of a server that is root has it: `longshore enter` gives the program its environment.
+/// Nothing can be mounted over it.
+pub const ENTER: &str = "/run/longshore/longshore-enter";
+
 /// Variable with the number of the file from which `longshore enter` reads the environment of the program.
 pub const ENVIRONMENT: &str = "LONGSHORE_ENVIRONMENT";
 

@@ -2,7 +2,8 @@
 
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, Metadata};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
@@ -37,6 +38,25 @@ pub fn seems_directory(path: &Path) -> bool {
 /// for them.
 fn shown(path: &Path) -> String {
     path.file_name().map_or_else(String::new, |name| format!("`{}`", name.display()))
+}
+
+/// A file that is in memory only, at its start. What is started does not inherit it, unless it is made to.
+///
+/// # Errors
+/// The system refused: no memory, or no file descriptor.
+pub fn in_memory(name: &str, content: &[u8]) -> io::Result<File> {
+    let mut file = File::from(rustix::fs::memfd_create(name, rustix::fs::MemfdFlags::CLOEXEC)?);
+    file.write_all(content)?;
+    file.rewind()?;
+    Ok(file)
+}
+
+/// Has what this process starts from now on inherit a file, whichever thread starts it.
+///
+/// # Errors
+/// None that an open file has.
+pub fn bequeath(file: &impl AsFd) -> io::Result<()> {
+    Ok(rustix::io::fcntl_setfd(file, rustix::io::FdFlags::empty())?)
 }
 
 impl Sys {

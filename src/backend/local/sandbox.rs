@@ -4,21 +4,18 @@
 //! and the run's own files. Homes, `/run`, `/var` and the daemon's state are not in it.
 
 use std::fs::File;
-use std::io::{self, Seek, Write};
+use std::io;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use crate::domain::rundir;
+use crate::domain::rundir::{self, ENTER};
+use crate::sys::file::{bequeath, in_memory};
 use crate::sys::{Cause, Probe, Unknown, look, seccomp};
 
 /// Where a run finds its own files.
 pub(super) const OWN: &str = "/run/longshore";
-
-/// This executable as the sandbox has it where we are root: it gives the program its environment. Nothing can be mounted
-/// over it.
-pub(super) const ENTER: &str = "/run/longshore/longshore-enter";
 
 /// Directories of the system; which of them exist, and how, is asked of the machine.
 const SYSTEM: [&str; 9] = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/opt", "/nix/store"];
@@ -255,7 +252,7 @@ impl Sandbox {
             Ok(filters) => filters,
             Err(error) => return failed(error, "the filter of system calls"),
         };
-        let environment = match in_memory("environment", format!("PATH={}\0", super::DEFAULT_PATH).as_bytes()) {
+        let environment = match inherited("environment", format!("PATH={}\0", super::DEFAULT_PATH).as_bytes()) {
             Ok(environment) => environment,
             Err(error) => return failed(error, "the environment"),
         };
@@ -283,7 +280,7 @@ impl Sandbox {
             return Ok(Vec::new());
         }
         let programs = seccomp::programs().map_err(io::Error::other)?;
-        programs.iter().map(|program| in_memory("filter", program)).collect()
+        programs.iter().map(|program| inherited("filter", program)).collect()
     }
 
     /// What the output of [`TRIAL`] says.
@@ -338,10 +335,10 @@ impl Sandbox {
             bound.push((source, target));
         }
         // What is mounted may have the state directory in it, with the runs of others.
+        // Either may be written with links in it.
+        let state = real(view.state);
         for (source, target) in &bound {
-            // Either may be written with links in it.
-            let (state, source) = (real(view.state), real(source));
-            if let Ok(below) = state.strip_prefix(source)
+            if let Ok(below) = state.strip_prefix(real(source))
                 && let Some(hidden) = Path::new(target).join(below).to_str()
             {
                 let hidden = hidden.trim_end_matches('/');
@@ -492,11 +489,10 @@ impl Sandbox {
     }
 }
 
-/// A file that is inherited, in memory only, at its start.
-fn in_memory(name: &str, content: &[u8]) -> io::Result<File> {
-    let mut file = File::from(rustix::fs::memfd_create(name, rustix::fs::MemfdFlags::empty())?);
-    file.write_all(content)?;
-    file.rewind()?;
+/// A file in memory that is inherited.
+fn inherited(name: &str, content: &[u8]) -> io::Result<File> {
+    let file = in_memory(name, content)?;
+    bequeath(&file)?;
     Ok(file)
 }
 

@@ -2,9 +2,10 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, Read, Seek, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::io::{self, Read};
+use std::os::fd::AsRawFd;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use tokio::time::{Instant, sleep};
 use super::files::Dir;
 use super::output::Output;
 use crate::domain::rundir::{self, Execution, ProcessIdentity};
+use crate::sys::file::{bequeath, in_memory};
 use crate::sys::{Probe, Sys, Unknown, seccomp};
 
 /// How long what the program left behind is waited for after SIGKILL.
@@ -24,9 +26,8 @@ const REAP: Duration = Duration::from_secs(2);
 
 /// A process that has lived so long executes its program.
 const SURELY: Duration = Duration::from_secs(1);
-/// What gives up the rights of root inside the sandbox, gives the program its environment, and then executes it, by the
-/// names of their processes.
-const ON_THE_WAY: [&str; 2] = ["setpriv", "longshore-enter"];
+/// What gives up the rights of root inside the sandbox, and then executes [`rundir::ENTER`].
+const SETPRIV: &str = "setpriv";
 
 /// The program, or the sandbox around it.
 pub(super) struct Child {
@@ -163,7 +164,7 @@ fn no_program() -> io::Error {
 
 /// What the sandbox inherits, by number.
 struct Inherited {
-    _given: Vec<OwnedFd>,
+    _given: Vec<File>,
     status_read: File,
 }
 
@@ -178,13 +179,14 @@ fn sandboxed(
     let (bwrap, options) = sandbox.split_first().ok_or_else(no_program)?;
     let (status_read, status_write) =
         rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC | rustix::pipe::PipeFlags::NONBLOCK)?;
+    let status_write = File::from(status_write);
     let mut filters = Vec::new();
     if execution.filter {
         for program in seccomp::programs().map_err(io::Error::other)? {
             filters.push(in_memory("filter", &program)?);
         }
     }
-    let number = |fd: &OwnedFd| fd.as_raw_fd().to_string();
+    let number = |fd: &File| fd.as_raw_fd().to_string();
     let filter_numbers: Vec<String> = filters.iter().map(number).collect();
     let mut list: Vec<OsString> = options.iter().map(OsString::from).collect();
     let mut given = vec![];
@@ -207,17 +209,9 @@ fn sandboxed(
     given.append(&mut filters);
     // This process has no other thread that could start another program in between.
     for fd in &given {
-        rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty())?;
+        bequeath(fd)?;
     }
     Ok((command, Inherited { _given: given, status_read: File::from(status_read) }))
-}
-
-/// A file that is in memory only, at its start.
-fn in_memory(name: &str, content: &[u8]) -> io::Result<OwnedFd> {
-    let mut file = File::from(rustix::fs::memfd_create(name, rustix::fs::MemfdFlags::CLOEXEC)?);
-    file.write_all(content)?;
-    file.rewind()?;
-    Ok(file.into())
 }
 
 /// The options, each ended by a NUL. A value with a NUL in it would become options of its own, and
@@ -260,8 +254,9 @@ impl Child {
         let stat = program.map(|program| self.sys.stat(program.as_raw_nonzero().get()));
         stat.as_ref().and_then(Probe::there).is_some_and(|stat| {
             let forked = StatFlags::from_bits_truncate(stat.flags).contains(StatFlags::PF_FORKNOEXEC);
-            let drops_rights = execution.owner.is_some() && ON_THE_WAY.contains(&stat.comm.as_str());
-            !forked && !drops_rights
+            let is_ours = stat.comm == SETPRIV || Path::new(rundir::ENTER).file_name() == Some(OsStr::new(&stat.comm));
+            let on_the_way = execution.owner.is_some() && is_ours;
+            !forked && !on_the_way
         })
     }
 

@@ -126,7 +126,8 @@ impl Plan {
 
     fn script(&self) -> String {
         let (sleeps, exit_code) = (self.sleeps, self.exit_code);
-        format!("trap 'exit 143' TERM; echo start; sleep {sleeps} & wait $!; echo end; sleep 0.2; exit {exit_code}")
+        // It writes before it can be ended by a TERM, which a first process without a trap ignores.
+        format!("echo start; trap 'exit 143' TERM; sleep {sleeps} & wait $!; echo end; sleep 0.2; exit {exit_code}")
     }
 }
 
@@ -290,8 +291,9 @@ impl Story {
     fn check(&self, seen: &HashMap<String, Shown>) {
         let (plan, end) = (&self.plan, &self.end);
         let shown = seen.get(&plan.id).cloned().unwrap_or_default();
-        let all = || format!("{self:?}\nseen: {shown:?}");
-        assert!(shown.pods.len() <= 1, "executed once: {}", all());
+        // What is wrong is the last line.
+        let all = |what: &str| format!("{self:?}\nseen: {shown:?}\n{what}");
+        assert!(shown.pods.len() <= 1, "{}", all("executed once"));
         let timeline = end.timeline.as_ref().expect("a timeline");
         let time = |time: &Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>| time.as_ref().map(|t| t.0);
         let (started, finished) = (stamp(timeline.start_time), stamp(timeline.finish_time));
@@ -302,11 +304,11 @@ impl Story {
                 // The Job's controller deletes the Pod of what is cancelled before it was seen to start: what
                 // nobody saw while the daemon was down is not said.
                 let unseen = self.at_cancel.is_some() && said.0.is_none() && said.2.is_none();
-                assert!(said == seen || unseen, "what the Pod said is what the record says: {}", all());
+                assert!(said == seen || unseen, "{}", all("what the Pod said is what the record says"));
             }
-            None => assert_eq!(end.exit_code, None, "an exit code that no Pod had: {}", all()),
+            None => assert_eq!(end.exit_code, None, "{}", all("an exit code that no Pod had")),
         }
-        assert!(started.is_none() || shown.started, "what is said to have started did: {}", all());
+        assert!(started.is_none() || shown.started, "{}", all("what is said to have started did"));
         match (&self.at_cancel, end.state()) {
             (None, state) => {
                 let (expected, reason) = match plan.exit_code {
@@ -314,31 +316,44 @@ impl Story {
                     _ => (RunState::Failed, Some(FailureReason::NonzeroExit)),
                 };
                 let found = end.failure.as_ref().map(|failure| failure.reason());
-                assert_eq!((state, found), (expected, reason), "{}", all());
+                assert_eq!(
+                    (state, found),
+                    (expected, reason),
+                    "{}",
+                    all("the end of what is not cancelled is its program's")
+                );
             }
             // It may have ended by itself before.
-            (Some(_), RunState::Succeeded) => assert_eq!(end.exit_code, Some(0), "{}", all()),
-            (Some(_), RunState::Failed) => assert_eq!(end.exit_code, Some(3), "{}", all()),
+            (Some(_), RunState::Succeeded) => {
+                assert_eq!(end.exit_code, Some(0), "{}", all("what succeeded exited with 0"))
+            }
+            (Some(_), RunState::Failed) => {
+                assert_eq!(end.exit_code, Some(3), "{}", all("what failed by itself exited with its code"))
+            }
             (Some(_), state) => {
-                assert_eq!(state, RunState::Cancelled, "{}", all());
+                assert_eq!(state, RunState::Cancelled, "{}", all("cancelled"));
                 // Never starts, or is ended as started: it does not run to its end.
                 let ran_on = shown.end.as_ref().is_some_and(|end| end.exit_code == plan.exit_code);
-                assert!(plan.sleeps < LONG || !ran_on, "ran on after an acknowledged cancel: {}", all());
+                assert!(plan.sleeps < LONG || !ran_on, "{}", all("ran on after an acknowledged cancel"));
             }
         }
         if let Some(log) = &self.log {
-            assert!(matches!(log.closing, Some(Closing::End(_))), "{}", all());
+            assert!(matches!(log.closing, Some(Closing::End(_))), "{}", all("the log ends"));
             let text = log.text();
             if self.at_cancel.is_none() {
                 // Of a program that it did not see start a daemon can't know that nothing was rotated away.
                 let other = log.gaps.iter().find(|gap| !self.interrupted || gap.cause() != LogGapCause::NotFollowed);
-                assert_eq!((text.as_str(), other), ("start\nend\n", None), "{}", all());
+                assert_eq!((text.as_str(), other), ("start\nend\n", None), "{}", all("the whole log, without a gap"));
             } else {
-                assert!("start\nend\n".starts_with(&text), "{text:?}: {}", all());
+                assert!(
+                    "start\nend\n".starts_with(&text),
+                    "{}",
+                    all(&format!("a part of the log from its start: {text:?}"))
+                );
                 let says_so = !text.is_empty() || !log.gaps.is_empty();
                 // A TERM that comes before the runtime's own first process has become the program ends that one.
                 let was_executed = shown.started && shown.end.as_ref().is_none_or(|end| end.exit_code != RUNTIME_ENDED);
-                assert!(says_so || !was_executed, "what ran has output or a gap: {}", all());
+                assert!(says_so || !was_executed, "{}", all("what ran has output or a gap"));
             }
         }
     }

@@ -94,8 +94,8 @@ class Daemon:
              "--log-format", "text", "--config", self.directory / "config.toml", "--state-dir",
              self.directory / "state"],
             stderr=subprocess.PIPE, text=True, bufsize=1)
-        self.address = None
-        while True:
+        self.address = ready = None
+        while self.address is None or ready is None:
             line = self.process.stderr.readline()
             if not line:
                 sys.exit("idle: the daemon ended")
@@ -103,7 +103,6 @@ class Daemon:
             self.address = self.address or (found and found.group(0))
             if "adopted" in line:
                 ready = time.monotonic() - began
-                break
         # Nobody reads it any more, and it must not block.
         os.set_blocking(self.process.stderr.fileno(), False)
         return ready
@@ -178,10 +177,11 @@ def copies(daemon, count):
     for number in range(count):
         target = source.parent / f"copy-{number}"
         shutil.copytree(source, target)
-        for file in ["spec", "summary"]:
+        for file in ["spec", "record", "summary"]:
             if (target / file).exists():
                 text = (target / file).read_text().replace(uid, str(uuid.uuid4()))
-                (target / file).write_text(text.replace(f"runs/{run}", f"runs/copy-{number}"))
+                # Its name, and the path of its directory.
+                (target / file).write_text(text.replace(run, target.name))
 
 
 def main():

@@ -89,23 +89,23 @@ class Daemon:
     def start(self):
         """Seconds until every run is known."""
         began = time.monotonic()
-        self.process = subprocess.Popen(
-            [self.longshore, "serve", "--backend", "local", "--listen", "127.0.0.1:0", "--admin-listen", "off",
-             "--log-format", "text", "--config", self.directory / "config.toml", "--state-dir",
-             self.directory / "state"],
-            stderr=subprocess.PIPE, text=True, bufsize=1)
-        self.address = ready = None
-        while self.address is None or ready is None:
-            line = self.process.stderr.readline()
-            if not line:
-                sys.exit("idle: the daemon ended")
-            found = re.search(r"127\.0\.0\.1:[1-9]\d*", line)
-            self.address = self.address or (found and found.group(0))
-            if "adopted" in line:
-                ready = time.monotonic() - began
-        # Nobody reads it any more, and it must not block.
-        os.set_blocking(self.process.stderr.fileno(), False)
-        return ready
+        # A file, since a pipe that nobody reads blocks what writes to it.
+        log = self.directory / "log"
+        with log.open("w") as stderr:
+            self.process = subprocess.Popen(
+                [self.longshore, "serve", "--backend", "local", "--listen", "127.0.0.1:0", "--admin-listen", "off",
+                 "--log-format", "text", "--config", self.directory / "config.toml", "--state-dir",
+                 self.directory / "state"],
+                stderr=stderr)
+        while True:
+            text = log.read_text()
+            address = re.search(r"127\.0\.0\.1:[1-9]\d*", text)
+            if address and "adopted" in text:
+                self.address = address.group(0)
+                return time.monotonic() - began
+            if self.process.poll() is not None:
+                sys.exit("idle: the daemon ended\n" + text)
+            time.sleep(0.01)
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
@@ -113,13 +113,8 @@ class Daemon:
 
     def client(self, *words):
         command = [self.longshore, *words, "--server", self.address]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-    def drain(self):
-        try:
-            self.process.stderr.read()
-        except (OSError, TypeError):
-            pass
+        # What it says of a failure stays visible.
+        return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
 
     def shims(self):
         """The shims of this state directory."""
@@ -140,7 +135,6 @@ def live(daemon, profile, count):
     before = memory(daemon.process.pid)
     for _ in range(count):
         daemon.client("run", "--runner", profile, "--detach")
-        daemon.drain()
     deadline = time.monotonic() + 120
     # Let everything that begins come to rest.
     while len(daemon.shims()) < count and time.monotonic() < deadline:

@@ -4,6 +4,7 @@
 //! else; [`super::derive`] and [`super::plan`] decide from it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -80,10 +81,11 @@ pub struct Unexamined {
 /// What was submitted, as it is kept with the run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Submission {
-    /// What was asked for, without input, files and secrets.
-    pub spec: RunSpec,
+    /// What was asked for, without input, files and secrets. Shared with what is derived from it, since it is
+    /// most of what a run takes.
+    pub spec: Arc<RunSpec>,
     /// What was applied.
-    pub effective: EffectiveSpec,
+    pub effective: Arc<EffectiveSpec>,
     /// Digests of the payload.
     pub digest: super::digest::PayloadDigest,
     /// When, at µs.
@@ -124,8 +126,8 @@ impl Submission {
             tmp_size: None,
         };
         Self {
-            spec: RunSpec::default(),
-            effective,
+            spec: Arc::default(),
+            effective: Arc::new(effective),
             digest: super::digest::PayloadDigest::default(),
             create_time,
             submitter: String::new(),

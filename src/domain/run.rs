@@ -1,5 +1,6 @@
 //! A run as it is told to callers: derived from facts, never stored by itself.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -19,9 +20,9 @@ pub struct Run {
     /// Identity over time.
     pub uid: String,
     /// What was asked for, without input, files and secrets.
-    pub spec: RunSpec,
+    pub spec: Arc<RunSpec>,
     /// What was applied.
-    pub effective: EffectiveSpec,
+    pub effective: Arc<EffectiveSpec>,
     /// Where it stands.
     pub state: RunState,
     /// While not running: why, in the backend's own word.

@@ -1,5 +1,7 @@
 //! Builders for tests of the domain.
 
+use std::sync::Arc;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -10,7 +12,7 @@ use super::facts::{AttemptFacts, AttemptPhase, Explanation, MainFacts, Remembere
 use super::name::RunName;
 use super::run::{StopCause, StopIntent};
 use super::spec::{
-    ContainerWorkload, EffectiveSpec, NetworkMode, Placement, Resources, ResultMode, ResultScan, RunSpec, Workload,
+    ContainerWorkload, EffectiveSpec, NetworkMode, Placement, Resources, ResultMode, ResultScan, Workload,
 };
 
 /// `seconds` after the run of [`facts`] was submitted.
@@ -53,8 +55,8 @@ pub(crate) fn facts() -> RunFacts {
         name: RunName::parse("namespaces/default/runs/a").unwrap(),
         uid: "uid".to_owned(),
         submission: Submission {
-            spec: RunSpec::default(),
-            effective: effective(),
+            spec: Arc::default(),
+            effective: Arc::new(effective()),
             digest: PayloadDigest::default(),
             create_time: at(0),
             submitter: String::new(),

@@ -274,8 +274,8 @@ fn launch(name: RunName, caller: &Caller, mut spec: RunSpec, resolved: Resolved,
     let create_time = Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now);
     let marker = uuid::Uuid::new_v4();
     let submission = Submission {
-        spec,
-        effective,
+        spec: Arc::new(spec),
+        effective: Arc::new(effective),
         digest,
         create_time,
         submitter: caller.identity.user.clone(),

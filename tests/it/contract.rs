@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "all of this is tests")]
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -21,8 +22,7 @@ use longshore::domain::profile::{InputDelivery, Program};
 use longshore::domain::record::{RECORD_VERSION, Record};
 use longshore::domain::run::{RunState, StopCause, StopIntent, Timeline};
 use longshore::domain::spec::{
-    EffectiveSpec, EnvSource, EnvVar, File, Input, NetworkMode, Placement, Resources, ResultMode, ResultScan, RunSpec,
-    Workload,
+    EffectiveSpec, EnvSource, EnvVar, File, Input, NetworkMode, Placement, Resources, ResultMode, ResultScan, Workload,
 };
 
 /// How long anything may take before a test gives up.
@@ -201,8 +201,8 @@ fn text(pieces: &[LogPiece], stream: Option<LogStream>) -> Vec<u8> {
 
 fn submission() -> Submission {
     Submission {
-        spec: RunSpec::default(),
-        effective: effective(),
+        spec: Arc::default(),
+        effective: Arc::new(effective()),
         digest: PayloadDigest { sha256: "0".repeat(64), fields: BTreeMap::new() },
         create_time: Timestamp::now().round(jiff::Unit::Microsecond).unwrap(),
         submitter: "contract".to_owned(),
@@ -409,7 +409,8 @@ pub(crate) async fn the_environment_is_the_spec_s(subject: &Subject) {
     let variable =
         |name: &str, value: &str| EnvVar { name: name.to_owned(), source: EnvSource::Value(value.to_owned()) };
     let mut launch = subject.launch("env", "echo \"$A|$LONGSHORE_RUN|$LONGSHORE_ATTEMPT\"");
-    launch.submission.effective.env = vec![variable("A", "b $(c) 'd'"), variable("LONGSHORE_RUN", "mine")];
+    Arc::make_mut(&mut launch.submission.effective).env =
+        vec![variable("A", "b $(c) 'd'"), variable("LONGSHORE_RUN", "mine")];
     let facts = subject.run(&launch).await;
     assert_eq!(subject.output(&facts).await, format!("b $(c) 'd'|{}|1\n", launch.name.run));
 }
@@ -484,7 +485,7 @@ pub(crate) async fn a_program_that_ignores_sigterm_is_killed(subject: &Subject) 
 
 pub(crate) async fn the_run_clock_ends_it(subject: &Subject) {
     let mut launch = subject.launch("clock", "sleep 600");
-    launch.submission.effective.run_timeout = Duration::from_secs(1);
+    Arc::make_mut(&mut launch.submission.effective).run_timeout = Duration::from_secs(1);
     let mut watch = subject.watch();
     subject.create(&launch).await;
     let lowered = watch.until(&launch.name, "running", |facts| is_running(facts) || is_over(facts)).await;

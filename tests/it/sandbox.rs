@@ -3,6 +3,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use keyutils::{Keyring, Permission, SpecialKeyring, keytypes};
 use longshore::backend::Launch;
@@ -127,9 +128,9 @@ async fn a_hostile_program_gets_at_nothing() {
     let effective = EffectiveSpec {
         env: vec![variable("OUTSIDE_PID", std::process::id().to_string()), variable("STATE", path(&root))],
         tmp_size: Some("4Mi".to_owned()),
-        ..launch.submission.effective.clone()
+        ..(*launch.submission.effective).clone()
     };
-    let launch = Launch { submission: Submission { effective, ..launch.submission }, ..launch };
+    let launch = Launch { submission: Submission { effective: Arc::new(effective), ..launch.submission }, ..launch };
     let output = subject.output(&subject.run(&launch).await).await;
     let report: Value = serde_json::from_str(output.trim()).unwrap_or_else(|error| panic!("{error}: {output}"));
     let wrong: Vec<_> = TRIED
@@ -169,7 +170,8 @@ async fn what_root_executes_has_nothing_of_the_callers_in_its_environment() {
     }
     let mut launch = subject.launch("loader", "printf '%s|%s|' \"$ODD\" \"$LONGSHORE_ENVIRONMENT\"; ls /proc/self/fd");
     let odd = "a=b\n'c' \\ ü".to_owned();
-    launch.submission.effective.env = vec![variable("LD_SHOW_AUXV", "1".to_owned()), variable("ODD", odd.clone())];
+    Arc::make_mut(&mut launch.submission.effective).env =
+        vec![variable("LD_SHOW_AUXV", "1".to_owned()), variable("ODD", odd.clone())];
     let output = subject.output(&subject.run(&launch).await).await;
     let users: Vec<_> = output.lines().filter_map(|line| line.strip_prefix("AT_UID:")).map(str::trim).collect();
     let user = launch.submission.effective.run_as_user.to_string();

@@ -7,6 +7,8 @@ mod event;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use std::error::Error;
 use std::num::NonZeroU32;
 
@@ -168,8 +170,8 @@ fn submission(job: &JobReader<'_>) -> Result<Submission, FactsError> {
     let (spec, effective) = job.parsed("annotation", annotation::SPEC, stored::decode)?;
     let digest: PayloadDigest = job.parsed("annotation", annotation::DIGEST, serde_json::from_str)?;
     Ok(Submission {
-        spec,
-        effective,
+        spec: Arc::new(spec),
+        effective: Arc::new(effective),
         digest,
         create_time: job.parsed("annotation", annotation::CREATE_TIME, str::parse)?,
         submitter: job.required("annotation", annotation::SUBMITTER)?.to_owned(),

@@ -1,5 +1,7 @@
 //! Runs, Jobs and Pods for tests, in the states in which a cluster shows them.
 
+use std::sync::Arc;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -94,8 +96,8 @@ pub(crate) fn launch_of(id: &str, effective: EffectiveSpec) -> Launch {
     Launch {
         name: RunName { namespace: NamespaceName::default_namespace(), run: RunId::parse(id).unwrap() },
         submission: Submission {
-            spec: RunSpec { workload: Some(effective.workload.clone()), ..RunSpec::default() },
-            effective,
+            spec: Arc::new(RunSpec { workload: Some(effective.workload.clone()), ..RunSpec::default() }),
+            effective: Arc::new(effective),
             digest: PayloadDigest {
                 sha256: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08".to_owned(),
                 fields: map(&[("workload", "60303ae22b998861")]),

@@ -362,7 +362,7 @@ pub(super) mod tests {
     use crate::domain::facts::Submission;
     use crate::domain::name::RunName;
     use crate::domain::rundir::SPEC_VERSION;
-    use crate::domain::spec::{EffectiveSpec, NetworkMode, ResultMode, ResultScan, RunSpec, Workload};
+    use crate::domain::spec::{EffectiveSpec, NetworkMode, ResultMode, ResultScan, Workload};
 
     pub(in crate::backend::local) fn effective() -> EffectiveSpec {
         EffectiveSpec {
@@ -392,8 +392,8 @@ pub(super) mod tests {
 
     pub(in crate::backend::local) fn submission() -> Submission {
         Submission {
-            spec: RunSpec::default(),
-            effective: effective(),
+            spec: Arc::default(),
+            effective: Arc::new(effective()),
             digest: crate::domain::digest::PayloadDigest::default(),
             create_time: at(1),
             submitter: "me".to_owned(),

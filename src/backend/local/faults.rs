@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use futures::StreamExt;
 use rustix::io::Errno;
@@ -93,7 +94,7 @@ impl Machine {
         };
         let script = format!("echo ran >> {here}/ran-{id}; {wait}exit 3");
         let mut submission = submission();
-        submission.effective.run_timeout = 2 * PATIENCE;
+        Arc::make_mut(&mut submission.effective).run_timeout = 2 * PATIENCE;
         Launch {
             name: name(id),
             submission,

@@ -332,6 +332,8 @@ pub(super) fn find_program(program: &str, path: &str) -> Result<Option<PathBuf>,
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::backend::local::facts::tests::{effective, submission};
     use crate::backend::local::sandbox::{Able, Trial, system_paths};
@@ -379,7 +381,7 @@ mod tests {
     fn with_effective(change: impl FnOnce(&mut EffectiveSpec)) -> Launch {
         let mut effective = effective();
         change(&mut effective);
-        Launch { submission: Submission { effective, ..submission() }, ..launch(&["true"]) }
+        Launch { submission: Submission { effective: Arc::new(effective), ..submission() }, ..launch(&["true"]) }
     }
 
     fn value<'a>(execution: &'a Execution, name: &str) -> Option<&'a str> {

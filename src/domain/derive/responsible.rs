@@ -68,6 +68,8 @@ fn names_secret_of(spec: &RunSpec, message: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::super::super::spec::EnvVar;
     use super::super::super::testing::facts;
     use super::*;
@@ -75,8 +77,8 @@ mod tests {
     fn submission(workload: Workload) -> Submission {
         let mut submission = facts().submission;
         let source = EnvSource::SecretKeyRef { name: "db".to_owned(), key: "password".to_owned() };
-        submission.spec.env = vec![EnvVar { name: "PASSWORD".to_owned(), source }];
-        submission.effective.workload = workload;
+        Arc::make_mut(&mut submission.spec).env = vec![EnvVar { name: "PASSWORD".to_owned(), source }];
+        Arc::make_mut(&mut submission.effective).workload = workload;
         submission
     }
 
@@ -84,7 +86,7 @@ mod tests {
     fn who_has_to_act() {
         use FailureClass::{Infra, Platform, Policy, User};
         use FailureReason::{ConfigError, ImageInvalid, ImagePull, NonzeroExit, OomKilled, Unschedulable};
-        let image = submission(facts().submission.effective.workload);
+        let image = submission(facts().submission.effective.workload.clone());
         let profile = submission(Workload::Runner { profile: "report".to_owned() });
         for (reason, message, by_caller, by_profile) in [
             (ImagePull, "ImagePullBackOff: manifest unknown: not found", User, Platform),

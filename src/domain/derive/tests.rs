@@ -1,5 +1,6 @@
 //! One table row per thing that can be observed of an end, and the words told on the way.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::facts::{AttemptPhase, JobEnd, NOT_EXECUTED, Remembered, Terminated};
@@ -311,7 +312,7 @@ fn what_a_profile_names_is_not_the_callers_to_correct() {
     for mut facts in [refused("ImagePullBackOff", "manifest unknown"), with(unstarted)] {
         let class = |facts: &RunFacts| told(facts).failure.map(|failure| failure.failure_class);
         assert_eq!(class(&facts), Some(FailureClass::User));
-        facts.submission.effective.workload = Workload::Runner { profile: "report".to_owned() };
+        Arc::make_mut(&mut facts.submission.effective).workload = Workload::Runner { profile: "report".to_owned() };
         assert_eq!(class(&facts), Some(FailureClass::Platform));
         let (outcome, result) = settle(&facts, at(100)).unwrap();
         let record = record(&facts, &outcome, result, at(21));
@@ -325,7 +326,7 @@ fn what_a_profile_names_is_not_the_callers_to_correct() {
 #[test]
 fn a_result_is_settled_before_the_end_is_told() {
     let mut with_rule = with(ended(terminated(0)));
-    with_rule.submission.effective.result_mode = ResultMode::Required;
+    Arc::make_mut(&mut with_rule.submission.effective).result_mode = ResultMode::Required;
     assert!(result_is_due(&with_rule, at(100)));
     assert_eq!(settle(&with_rule, at(100)), None);
     let run = told(&with_rule);
@@ -342,7 +343,7 @@ fn a_result_is_settled_before_the_end_is_told() {
         let (required, _) = settle(&facts, at(100)).unwrap();
         assert_eq!(required.failure.map(|f| f.reason), Some(reason));
         let mut optional = facts.clone();
-        optional.submission.effective.result_mode = ResultMode::Optional;
+        Arc::make_mut(&mut optional.submission.effective).result_mode = ResultMode::Optional;
         assert_eq!(settle(&optional, at(100)).unwrap().0.state, RunState::Succeeded);
         // A non-zero exit wins over result errors.
         let failed = RunFacts { attempts: vec![ended(terminated(9))], ..facts };
@@ -396,7 +397,7 @@ fn hopeless_images_are_given_up_after_a_while() {
 /// A run whose runner reported this, ended like this.
 fn reported(status: ReportedStatus, end: Terminated) -> RunFacts {
     let mut facts = with(AttemptFacts { phase: AttemptPhase::Failed, ..ended(end) });
-    facts.submission.effective.result_mode = ResultMode::Required;
+    Arc::make_mut(&mut facts.submission.effective).result_mode = ResultMode::Required;
     facts.result = Some(ResultOutcome::Found(FoundResult {
         json: Some("{}".to_owned()),
         size_bytes: 2,

@@ -5,6 +5,7 @@ use super::super::run::RunState;
 use super::super::spec::ResultMode;
 use super::super::testing::{at, attempt, explained, facts, stop, terminated};
 use super::*;
+use std::sync::Arc;
 
 fn with(attempt: AttemptFacts) -> RunFacts {
     RunFacts { attempts: vec![attempt], ..facts() }
@@ -133,7 +134,7 @@ fn a_large_result_is_kept_beside_the_record() {
         warnings: Vec::new(),
     };
     let mut done = with(ended(0));
-    done.submission.effective.result_mode = ResultMode::Required;
+    Arc::make_mut(&mut done.submission.effective).result_mode = ResultMode::Required;
     assert_eq!(plan(&done, at(21)), Plan::default(), "the result is not read yet");
     let quotes = FoundResult { json: Some("\"".repeat(INLINE_RESULT_MAX_BYTES / 2 + 1)), ..found(0) };
     done.result = Some(ResultOutcome::Found(quotes));
@@ -197,7 +198,7 @@ fn what_is_held_back_is_recorded_at_once_and_kept() {
 #[test]
 fn the_clock_of_a_queue_runs_in_it_and_that_of_the_start_after_it() {
     let mut queued = RunFacts { suspended: true, ..facts() };
-    queued.submission.spec.queue_timeout = Some(Duration::from_secs(100));
+    Arc::make_mut(&mut queued.submission.spec).queue_timeout = Some(Duration::from_secs(100));
     let created = queued.submission.create_time;
     let after = |seconds: i64| created + SignedDuration::from_secs(seconds);
     assert_eq!(plan(&queued, after(99)), Plan { actions: vec![], wake_at: Some(after(100)) });

@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ContainerState;
@@ -13,7 +14,7 @@ use crate::domain::facts::{AttemptFacts, AttemptPhase, Explanation, JobEnd, Main
 use crate::domain::failure::FailureReason;
 use crate::domain::record::RECORD_VERSION;
 use crate::domain::run::{RunState, StopCause, StopIntent, Timeline};
-use crate::domain::spec::{EffectiveSpec, EnvSource, EnvVar, Input, RunSpec, Workload};
+use crate::domain::spec::{EffectiveSpec, EnvSource, EnvVar, Input, Workload};
 
 fn seen<'a>(job: &'a Job, pod: Option<&'a Pod>) -> Observed<'a> {
     Observed { job, pod, last_pod: None, events: &[], input_confirmed: false, pod_was_seen: false, unseen_pod: None }
@@ -56,7 +57,9 @@ fn everything_that_was_submitted_comes_back_from_the_job() {
             ..effective()
         },
     );
-    launch.submission.spec = RunSpec { env: vec![variable], tmp_size: Some("0".to_owned()), ..launch.submission.spec };
+    let spec = Arc::make_mut(&mut launch.submission.spec);
+    spec.env = vec![variable];
+    spec.tmp_size = Some("0".to_owned());
     let job = job_of(&launch);
     let facts = facts(&seen(&job, None));
     assert_eq!(facts.submission, launch.submission);

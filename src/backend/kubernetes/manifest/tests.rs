@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::batch::v1::Job;
@@ -207,7 +208,7 @@ fn run_without_input_has_no_secret_and_without_tmp_no_volume() {
 #[test]
 fn input_in_a_variable_alone_needs_no_volume() {
     let mut launch = sql();
-    launch.submission.effective.tmp_size = None;
+    Arc::make_mut(&mut launch.submission.effective).tmp_size = None;
     let job = job(&launch, 1, &context()).unwrap();
     assert_eq!(pod_spec(&job).volumes, None);
 }

@@ -1,6 +1,7 @@
 //! How runs are created when answers are lost.
 
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 use super::fake::{FakeApi, Reply, Seen};
 use crate::backend::kubernetes::support::{at, effective, job_of, launch, launch_of};
@@ -175,7 +176,7 @@ async fn variables_come_only_from_secrets_that_were_released() {
         let source = EnvSource::SecretKeyRef { name: "db".to_owned(), key: "password".to_owned() };
         effective.env = vec![EnvVar { name: "PASSWORD".to_owned(), source }];
         let mut launch = launch_of("hello", effective.clone());
-        launch.submission.spec.env = effective.env;
+        Arc::make_mut(&mut launch.submission.spec).env = effective.env;
         api.backend().await.runs.create(&launch).await.map(|_| ()).map_err(|error| error.to_string())
     };
     let secret = |label: &str, key: &str| {

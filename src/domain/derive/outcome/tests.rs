@@ -1,5 +1,6 @@
 //! Ends that have more than one possible cause.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::SignedDuration;
@@ -122,7 +123,7 @@ fn deadline_kills_and_nothing_else_are_told_as_the_deadlines() {
     // A budget of 9 s, and one for whole seconds, from the start at 10: our order hides a deadline
     // that really was one.
     let mut short = with(said(1, terminated(137)));
-    short.submission.effective.run_timeout = Duration::from_secs(9);
+    Arc::make_mut(&mut short.submission.effective).run_timeout = Duration::from_secs(9);
     short.stop = Some(stop(StopCause::RunDeadline, 20));
     assert_eq!(end_of(&short), (RunState::Failed, Some(FailureReason::RunDeadline)));
     // Within the second of the deadline an exit with 0 is the program's own, unless it was seen to

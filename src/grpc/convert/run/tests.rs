@@ -72,8 +72,11 @@ fn run(id: &str, json: &str) -> Run {
     Run {
         name: RunName::parse(&format!("namespaces/default/runs/{id}")).unwrap(),
         uid: "uid".to_owned(),
-        spec: RunSpec { workload: Some(Workload::Runner { profile: "sql".to_owned() }), ..RunSpec::default() },
-        effective: effective(),
+        spec: Arc::new(RunSpec {
+            workload: Some(Workload::Runner { profile: "sql".to_owned() }),
+            ..RunSpec::default()
+        }),
+        effective: Arc::new(effective()),
         state: RunState::Failed,
         waiting_reason: None,
         message: "failed".to_owned(),

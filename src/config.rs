@@ -20,7 +20,9 @@ mod tokens;
 mod typed;
 
 pub use access::{Access, Authentication, Authorization};
-pub use args::{BackendChoice, DoctorArgs, InstallationArgs, ReleaseArgs, ServeArgs, socket_address, switch};
+pub use args::{
+    AddressArgs, BackendChoice, DoctorArgs, InstallationArgs, ReleaseArgs, ServeArgs, socket_address, switch,
+};
 pub use tokens::{TokenFile, TokenSection};
 pub use typed::ConfigFault;
 use typed::Typed;

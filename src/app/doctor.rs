@@ -5,12 +5,13 @@ use std::path::Path;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
+use super::access::{Refusal, check_exposure, check_reviews};
 use super::backend::{Choice, choose, kubernetes_config, local_config};
 use crate::backend::kubernetes::doctor::{Examination, Extent, examine};
 use crate::backend::local;
-use crate::config::{Authorization, Config, ConfigError, ConfigFault, DoctorArgs, ServeArgs};
-use crate::runtime::finding::{Finding, Progress};
-use crate::runtime::tls::certificates_in;
+use crate::config::{Authorization, Config, ConfigError, ConfigFault, DoctorArgs, ServeArgs, TokenFile};
+use crate::runtime::finding::{Finding, Progress, Status};
+use crate::runtime::tls::{TlsError, TlsFiles, certificates_in};
 
 mod certificates;
 mod start;
@@ -19,24 +20,29 @@ pub(super) use start::at_start;
 
 const CONFIGURATION: &str = "configuration";
 const BACKEND: &str = "backend";
+const LISTEN: &str = "listen";
+const TLS: &str = "tls";
+const AUTHENTICATION: &str = "authentication";
+const TOKENS: &str = "tokens";
 
 /// Looks at everything that `args` ask for; never nothing. Once `stop` is cancelled it only deletes
 /// the Pods that it made.
 pub async fn doctor(args: DoctorArgs, stop: CancellationToken, progress: Progress<'_>) -> Vec<Finding> {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let DoctorArgs { installation, backend, state_dir, canary, canary_image } = args;
+    let DoctorArgs { installation, backend, state_dir, addresses, canary, canary_image } = args;
     let file = match &installation.config {
         Some(path) => path.display().to_string(),
         None => "defaults, no file".to_owned(),
     };
-    let config = match Config::load(&ServeArgs { installation, backend, state_dir, ..ServeArgs::default() }) {
+    let args = ServeArgs { installation, backend, state_dir, addresses, ..ServeArgs::default() };
+    let config = match Config::load(&args) {
         Ok(config) => config,
         Err(error) => return configuration(&file, &error),
     };
     let mut findings =
         vec![Finding::ok(CONFIGURATION, file, format!("it can be read; instance `{}`", config.instance))];
     let chosen = choose(&config);
-    findings.extend(certificates(&config, whose_files(&chosen)));
+    findings.extend(doors(&config, &chosen));
     let extent = if canary { Extent::Canaries } else { Extent::Reads };
     match chosen {
         Err(error) => findings.push(
@@ -75,6 +81,62 @@ fn configuration(file: &str, error: &ConfigError) -> Vec<Finding> {
         findings.push(last.fix(fix));
     }
     findings
+}
+
+/// What a start refuses of where is served and to whom, judged as a start does.
+fn doors(config: &Config, chosen: &anyhow::Result<(Choice, &'static str)>) -> Vec<Finding> {
+    let machine = whose_files(chosen);
+    let mut findings = vec![match check_exposure(config) {
+        Ok(who) => Finding::ok(LISTEN, config.listen.to_string(), who),
+        Err(Refusal { what, way_out }) => Finding::failed(LISTEN, config.listen.to_string(), what).fix(way_out),
+    }];
+    findings.extend(certificates(config, machine));
+    if let Some(tls) = &config.access.tls
+        && let Some(unfit) = unfit(tls, machine, &findings)
+    {
+        findings.push(unfit);
+    }
+    let (backend, has_reviews) = match chosen {
+        Ok((Choice::Machine, _)) => ("local", false),
+        // Of what cannot be chosen the check of the backend says why.
+        Ok((Choice::Cluster { .. }, _)) | Err(_) => ("kubernetes", true),
+    };
+    if let Err(Refusal { what, way_out }) = check_reviews(&config.access, backend, has_reviews) {
+        findings.push(Finding::failed(AUTHENTICATION, backend, what).fix(way_out));
+    }
+    findings.extend(config.access.authentication.token_file.as_deref().map(|file| tokens(file, machine)));
+    findings
+}
+
+/// Why the files of TLS cannot be used together, if `found` has not said so of one of them already.
+fn unfit(tls: &TlsFiles, machine: Machine, found: &[Finding]) -> Option<Finding> {
+    if machine == Machine::Any && crate::sys::look(&tls.key).is_gone() {
+        return None;
+    }
+    let error = tls.check().err()?;
+    let (TlsError::File { path, .. } | TlsError::Unfit { key: path, .. } | TlsError::Authorities { path, .. }) = &error;
+    let subject = path.display().to_string();
+    let is_known = found.iter().any(|finding| finding.subject == subject && finding.status != Status::Ok);
+    let fix = "see `tls` in the configuration: the key must be that of the first certificate in tls.cert_file";
+    (!is_known).then(|| Finding::failed(TLS, subject, error.to_string()).fix(fix))
+}
+
+/// Whether the file of static tokens can be used.
+fn tokens(file: &Path, machine: Machine) -> Finding {
+    let subject = file.display().to_string();
+    if machine == Machine::Any && crate::sys::look(file).is_gone() {
+        return Finding::skipped(TOKENS, subject, "this file is not here, but where the daemon is")
+            .fix("look at it there: kubectl -n NAMESPACE exec deploy/longshore -- longshore doctor");
+    }
+    match TokenFile::read(file) {
+        Ok(tokens) if tokens.is_empty() => Finding::warning(TOKENS, subject, "it has no token, so nobody has one")
+            .fix(format!("longshore token create USER --file {}", file.display())),
+        Ok(tokens) => Finding::ok(TOKENS, subject, format!("its tokens can be used: {}", tokens.len())),
+        Err(error) => Finding::failed(TOKENS, subject, error.to_string()).fix(
+            "correct `authentication.token_file` or that file: `longshore token create USER --file FILE` makes one; on \
+             Kubernetes: is the Secret there, and mounted?",
+        ),
+    }
 }
 
 fn examination(config: &Config, extent: Extent, stop: CancellationToken) -> Examination {
@@ -142,7 +204,6 @@ fn certificates_of(file: &Path, machine: Machine) -> Vec<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runtime::finding::Status;
 
     #[test]
     fn a_file_that_is_not_there_is_a_fault_where_the_daemon_would_be() {

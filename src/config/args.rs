@@ -79,14 +79,9 @@ pub struct InstallationArgs {
     pub instance: Option<String>,
 }
 
-/// Flags of `longshore serve`. They win over the configuration file.
+/// Flags that say where a daemon serves, and what may be served there.
 #[derive(Args, Clone, Debug, Default)]
-#[command(after_help = SERVE_EXAMPLES)]
-pub struct ServeArgs {
-    /// Which installation.
-    #[command(flatten)]
-    pub installation: InstallationArgs,
-
+pub struct AddressArgs {
     /// Address to serve gRPC on [default: 127.0.0.1:7420]
     #[arg(long, env = "LONGSHORE_LISTEN", value_name = "ADDR", value_parser = socket_address)]
     pub listen: Option<SocketAddr>,
@@ -100,6 +95,27 @@ pub struct ServeArgs {
     #[arg(long, env = "LONGSHORE_HEALTH_LISTEN", value_name = "ADDR")]
     pub health_listen: Option<String>,
 
+    /// Serve beyond loopback although nobody is authenticated
+    #[arg(long, env = "LONGSHORE_INSECURE_NO_AUTH", value_parser = switch)]
+    pub insecure_no_auth: bool,
+
+    /// Serve beyond loopback without TLS: tokens travel in clear
+    #[arg(long, env = "LONGSHORE_INSECURE_PLAINTEXT", value_parser = switch)]
+    pub insecure_plaintext: bool,
+}
+
+/// Flags of `longshore serve`. They win over the configuration file.
+#[derive(Args, Clone, Debug, Default)]
+#[command(after_help = SERVE_EXAMPLES)]
+pub struct ServeArgs {
+    /// Which installation.
+    #[command(flatten)]
+    pub installation: InstallationArgs,
+
+    /// Where to serve, and to whom.
+    #[command(flatten)]
+    pub addresses: AddressArgs,
+
     /// What executes runs
     ///
     /// auto: an explicit kubeconfig, else the cluster this runs in, else this machine.
@@ -111,14 +127,6 @@ pub struct ServeArgs {
     /// Where the local backend keeps its runs
     #[arg(long, env = "LONGSHORE_STATE_DIR", value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
-
-    /// Serve beyond loopback although nobody is authenticated
-    #[arg(long, env = "LONGSHORE_INSECURE_NO_AUTH", value_parser = switch)]
-    pub insecure_no_auth: bool,
-
-    /// Serve beyond loopback without TLS: tokens travel in clear
-    #[arg(long, env = "LONGSHORE_INSECURE_PLAINTEXT", value_parser = switch)]
-    pub insecure_plaintext: bool,
 
     /// Print a configuration file with every key, its default and its meaning, and exit
     #[arg(long)]
@@ -176,6 +184,10 @@ pub struct DoctorArgs {
     /// Where the local backend keeps its runs
     #[arg(long, env = "LONGSHORE_STATE_DIR", value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
+
+    /// Where it would serve, and to whom.
+    #[command(flatten)]
+    pub addresses: AddressArgs,
 
     /// Make Pods too, and delete them again: tells whether NetworkPolicies are enforced, and whether each profile's
     /// image can be pulled

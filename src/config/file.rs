@@ -126,13 +126,18 @@ impl Faults {
         }
     }
 
-    /// A duration such as `90s`, `5m`, `1h30m`, in whole seconds.
+    /// A duration such as `90s`, `5m`, `1h30m`, `7d`, in whole seconds; a day has 24 hours.
     pub(super) fn duration(&mut self, key: &str, text: &str) -> Option<Duration> {
-        let parsed = text.parse::<jiff::SignedDuration>().ok().and_then(|d| Duration::try_from(d).ok());
+        let span = text.parse::<jiff::Span>().ok();
+        let parsed = span.and_then(|span| span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).ok());
+        let parsed = parsed.and_then(|duration| Duration::try_from(duration).ok());
         match parsed {
             Some(duration) if duration.subsec_nanos() == 0 => Some(duration),
             _ => {
-                self.add(key, format!("`{text}` is not a duration in whole seconds, such as `90s`, `5m` or `1h 30m`"));
+                self.add(
+                    key,
+                    format!("`{text}` is not a duration in whole seconds, such as `90s`, `5m`, `1h 30m` or `7d`"),
+                );
                 None
             }
         }
@@ -168,12 +173,22 @@ impl ConfigFile {
     pub(super) fn resolve(self, args: &ServeArgs) -> Result<Config, Vec<(String, String)>> {
         let mut faults = Faults::default();
         let typed = self.listen.as_deref().and_then(|text| faults.address("listen", text));
-        let listen = args.listen.or(typed).unwrap_or_else(|| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7420));
+        let listen =
+            args.addresses.listen.or(typed).unwrap_or_else(|| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7420));
         let own_admin = Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7421));
-        let (key, admin_listen) = flag_or_key("admin_listen", &args.admin_listen, &self.admin_listen);
-        let admin_listen = address(&key, admin_listen, own_admin, &mut faults);
-        let (key, health_listen) = flag_or_key("health_listen", &args.health_listen, &self.health_listen);
-        let health_listen = address(&key, health_listen, None, &mut faults);
+        let (admin_key, admin_listen) = flag_or_key("admin_listen", &args.addresses.admin_listen, &self.admin_listen);
+        let admin_listen = address(&admin_key, admin_listen, own_admin, &mut faults);
+        let (health_key, health_listen) =
+            flag_or_key("health_listen", &args.addresses.health_listen, &self.health_listen);
+        let health_listen = address(&health_key, health_listen, None, &mut faults);
+        let others = [("listen", Some(listen)), (admin_key.as_str(), admin_listen)];
+        for (at, (key, own)) in [(&admin_key, admin_listen), (&health_key, health_listen)].into_iter().enumerate() {
+            let taken = |other: Option<SocketAddr>| own.zip(other).is_some_and(|(own, other)| collide(own, other));
+            if let Some((other, _)) = others.iter().take(at + 1).find(|(_, other)| taken(*other)) {
+                let other = other.trim_start_matches("--").replace('-', "_");
+                faults.add(key, format!("is the address of `{other}` already; choose another port"));
+            }
+        }
         let backend = self.backend.as_deref().and_then(|text| {
             use BackendChoice::{Auto, Kubernetes, Local};
             faults.choice("backend", text, &[("auto", Auto), ("kubernetes", Kubernetes), ("local", Local)])
@@ -216,8 +231,8 @@ impl ConfigFile {
             listen,
             admin_listen,
             health_listen,
-            insecure_no_auth: args.insecure_no_auth || self.insecure_no_auth,
-            insecure_plaintext: args.insecure_plaintext || self.insecure_plaintext,
+            insecure_no_auth: args.addresses.insecure_no_auth || self.insecure_no_auth,
+            insecure_plaintext: args.addresses.insecure_plaintext || self.insecure_plaintext,
             access,
             backend: args.backend.or(backend).unwrap_or_default(),
             instance,
@@ -233,6 +248,13 @@ impl ConfigFile {
             profiles,
         })
     }
+}
+
+/// Whether nobody can listen on both: one address, or all of this machine's and one of them. Any free port is never
+/// another's.
+fn collide(one: SocketAddr, other: SocketAddr) -> bool {
+    let all = |address: SocketAddr| address.ip().is_unspecified() && one.is_ipv4() == other.is_ipv4();
+    one.port() != 0 && one.port() == other.port() && (one.ip() == other.ip() || all(one) || all(other))
 }
 
 /// The value of a flag, else that of its key in the file; and what it is called there.

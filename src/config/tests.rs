@@ -146,7 +146,8 @@ fn all_faults_are_told_at_once() {
 
 #[test]
 fn flags_win_over_the_file() {
-    let args = ServeArgs { listen: Some(([127, 0, 0, 1], 9).into()), ..ServeArgs::default() };
+    let addresses = AddressArgs { listen: Some(([127, 0, 0, 1], 9).into()), ..AddressArgs::default() };
+    let args = ServeArgs { addresses, ..ServeArgs::default() };
     let config = Config::from_text("listen = \"127.0.0.1:8\"", &args).unwrap();
     assert_eq!(config.listen.port(), 9);
 }
@@ -224,4 +225,38 @@ fn who_may_call_is_checked_as_a_whole() {
     }
     assert!(load("[authentication]\ntoken_file = \"t\"").unwrap_err().contains("authorization.mode"));
     assert!(load("[authorization]\nmode = \"policy\"").unwrap_err().contains("needs authentication"));
+}
+
+#[test]
+fn durations_may_have_days() {
+    let retention =
+        |text: &str| load(&format!("limits.default_retention = \"{text}\"")).map(|c| c.limits.default_retention);
+    for (text, seconds) in [("7d", 604_800), ("1d 12h", 129_600), ("1d12h30m", 131_400), ("90s", 90), ("PT2M", 120)] {
+        assert_eq!(retention(text).unwrap(), Duration::from_secs(seconds), "{text}");
+    }
+    for wrong in ["1.5s", "-1d", "1mo", "7", "soon"] {
+        let error = retention(wrong).unwrap_err();
+        assert!(error.contains(&format!("limits.default_retention: `{wrong}` is not a duration in whole")), "{error}");
+    }
+}
+
+#[test]
+fn no_two_things_are_served_at_one_address() {
+    for (text, key) in [
+        ("listen = \"127.0.0.1:9\"\nadmin_listen = \"127.0.0.1:9\"", Some("admin_listen: is the address of `listen`")),
+        ("admin_listen = \"0.0.0.0:7420\"", Some("admin_listen: is the address of `listen`")),
+        ("health_listen = \"127.0.0.1:7420\"", Some("health_listen: is the address of `listen`")),
+        ("health_listen = \"127.0.0.1:7421\"", Some("health_listen: is the address of `admin_listen`")),
+        ("listen = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"", None),
+        ("listen = \"127.0.0.1:7421\"\nadmin_listen = \"off\"", None),
+        ("admin_listen = \"[::1]:7420\"", None),
+        ("listen = \"127.0.0.2:7421\"", None),
+    ] {
+        let error = load(text).err();
+        assert_eq!(error.is_some(), key.is_some(), "{text}: {error:?}");
+        assert!(error.as_deref().unwrap_or_default().contains(key.unwrap_or_default()), "{text}: {error:?}");
+    }
+    let addresses = AddressArgs { admin_listen: Some("127.0.0.1:7420".to_owned()), ..AddressArgs::default() };
+    let error = Config::from_text("", &ServeArgs { addresses, ..ServeArgs::default() }).unwrap_err().to_string();
+    assert!(error.contains("--admin-listen: is the address of `listen`"), "{error}");
 }

@@ -107,9 +107,17 @@ impl TlsFiles {
         std::iter::once(&self.cert).chain(&self.client_ca).map(PathBuf::as_path)
     }
 
+    /// Whether a server could speak TLS with these files as they are now.
+    ///
+    /// # Errors
+    /// As [`Self::serve`]; a key that cannot be used before anything else.
+    pub fn check(&self) -> Result<(), TlsError> {
+        self.load().map(drop)
+    }
+
     fn load(&self) -> Result<ServerConfig, TlsError> {
-        let chain = certificates("certificate", &self.cert)?;
         let key = PrivateKeyDer::from_pem_file(&self.key).map_err(|error| file("key", &self.key, error.to_string()))?;
+        let chain = certificates("certificate", &self.cert)?;
         // TLS 1.2 and 1.3.
         let builder = ServerConfig::builder();
         let builder = match &self.client_ca {

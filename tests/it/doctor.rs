@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -154,6 +155,74 @@ fn a_cluster_that_is_not_there() {
     let told = doctor(&["--kubeconfig", "/nonexistent"], &dir);
     assert_eq!(told.code, 1);
     assert!(told.stdout().contains("/nonexistent"), "{}", told.stdout());
+}
+
+/// What `longshore serve` says that it does not start with.
+fn refused_by_serve(arguments: &[&str], dir: &TempDir) -> String {
+    let state = dir.path().join("state");
+    let own = ["serve", "--backend", "local", "--state-dir", state.to_str().unwrap()];
+    let mut command = command(&[&own, arguments].concat());
+    let told = told(command.env_remove("LONGSHORE_CONFIG").output().unwrap());
+    assert_eq!(told.code, 125, "{arguments:?}: {}", told.stderr);
+    told.stderr
+}
+
+#[test]
+fn what_serve_refuses_the_doctor_finds() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let file = path("longshore.toml");
+    let write = |text: String| std::fs::write(&file, text).unwrap();
+    let policy = "[authorization]\nmode = \"policy\"\n";
+    // Both refuse; the row of this check says the same words, and what to do.
+    let judged = |arguments: &[&str], check: &str, word: &str, fix: &str| {
+        let arguments = [&["--config", &file], arguments].concat();
+        let serve = refused_by_serve(&arguments, &dir);
+        assert!(serve.contains(word), "{word}: {serve}");
+        let state = path("state");
+        let told =
+            doctor(&[&["-o", "json", "--backend", "local", "--state-dir", &state], &arguments[..]].concat(), &dir);
+        assert_eq!(told.code, 1, "{word}: {}", told.stdout());
+        let found = findings(&told);
+        let failed: Vec<_> = found.iter().filter(|row| row["status"] == "failed").collect();
+        let [row] = &failed[..] else { panic!("{word}: {failed:#?}") };
+        assert_eq!(row["check"], check, "{row}");
+        assert!(row["message"].as_str().unwrap().contains(word), "{row}");
+        assert!(row["fix"].as_str().unwrap().contains(fix), "{row}");
+    };
+
+    write(String::new());
+    let (open, everywhere) = (["--listen", "192.0.2.1:7420"], ["--listen", "0.0.0.0:0"]);
+    judged(&open, "listen", "without authentication", "--insecure-no-auth");
+    judged(&everywhere, "listen", "without authentication", "--insecure-no-auth");
+    judged(
+        &["--admin-listen", "127.0.0.1:7420"],
+        "configuration",
+        "is the address of `listen` already",
+        "print-config",
+    );
+
+    let tokens = toml::Value::from(path("tokens.toml"));
+    write(format!("{policy}[authentication]\ntoken_file = {tokens}\n"));
+    let free = ["--listen", "127.0.0.1:0", "--admin-listen", "off"];
+    judged(&free, "tokens", "No such file", "token create");
+    std::fs::write(path("tokens.toml"), "[[tokens]]\nuser = 3\n").unwrap();
+    judged(&free, "tokens", "line 2: expected [[tokens]]", "token create");
+    write(format!("{policy}[authentication.token_review]\n"));
+    judged(&free, "authentication", "authentication.token_review needs the kubernetes backend", "token_file");
+
+    configuration(dir.path());
+    write_certificate(dir.path(), 20, 1000);
+    std::fs::write(path("tls.key"), KeyPair::generate().unwrap().serialize_pem()).unwrap();
+    judged(&free, "tls", "the key is not that of the certificate", "tls.cert_file");
+    std::fs::remove_file(path("tls.key")).unwrap();
+    judged(&free, "tls", "tls.key", "tls.cert_file");
+
+    write(String::new());
+    let state = dir.path().join("state");
+    std::fs::create_dir_all(&state).unwrap();
+    std::fs::set_permissions(&state, std::fs::Permissions::from_mode(0o777)).unwrap();
+    judged(&free, "state-directory", "writable by nobody else", "chmod go-w");
 }
 
 #[test]

@@ -468,8 +468,9 @@ fn lock_root(sys: &Sys, root: &Path) -> Result<File, BackendError> {
     Ok(lock)
 }
 
-/// Whoever can write in a directory of ours can have us execute what they like.
-fn trusted(sys: &Sys, dir: &Path) -> Result<(), BackendError> {
+/// Refuses a directory that others can write: whoever can write in a directory of ours can have us execute what they
+/// like.
+pub(super) fn trusted(sys: &Sys, dir: &Path) -> Result<(), BackendError> {
     let metadata = match sys.look(dir) {
         Probe::There(metadata) => metadata,
         Probe::Gone => return Err(BackendError::NotFound(format!("the directory {}", dir.display()))),

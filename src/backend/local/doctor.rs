@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rustix::fs::{Access, access};
 
-use super::directory::{Found, Store};
+use super::directory::{Found, Store, trusted};
 use super::launch::{Launcher, tmp_bytes};
 use super::program::{Fault, Look};
 use super::sandbox::{Sandbox, View};
@@ -16,7 +16,7 @@ use crate::domain::name::RunName;
 use crate::domain::profile::{Limits, Profile, Volume};
 use crate::runtime::finding::Finding;
 use crate::sys::file::seems_directory;
-use crate::sys::{Probe, Unknown, look};
+use crate::sys::{Probe, Sys, Unknown, look};
 
 const STATE: &str = "state-directory";
 const SANDBOX: &str = "sandbox";
@@ -83,6 +83,12 @@ fn judge_state(root: &Path) -> Finding {
     }
     if !seems_directory(there) {
         return Finding::failed(STATE, subject, format!("{} is not a directory", there.display())).fix(fix);
+    }
+    if there == root
+        && let Err(error) = trusted(&Sys::default(), root)
+    {
+        let fix = format!("chmod go-w it, and chown it to the server's user; or {fix}");
+        return Finding::failed(STATE, subject, error.to_string()).fix(fix);
     }
     match access(there, Access::WRITE_OK | Access::EXEC_OK) {
         Ok(()) if there == root => Finding::ok(STATE, subject, "it can be written"),
@@ -242,6 +248,8 @@ fn judge_profile(launcher: &Launcher, profile: &Profile, limits: &Limits) -> Vec
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
     use crate::backend::local::DEFAULT_LOG_MAX_BYTES;
     use crate::domain::profile::LocalProfile;
@@ -261,6 +269,9 @@ mod tests {
         ] {
             assert_eq!(judge_state(path).status, status, "{}", path.display());
         }
+        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
+        let open = judge_state(dir.path());
+        assert!(open.status == Status::Failed && open.fix.starts_with("chmod go-w it"), "{open:?}");
         assert!(look(&missing).is_gone(), "nothing is made");
     }
 

@@ -73,7 +73,7 @@ impl JsonSchema {
     /// # Errors
     /// The first thing that breaks the schema: where, what and by which rule; at most about 1 KiB.
     pub(super) fn check(&self, document: &Value) -> Result<(), String> {
-        self.validator.validate(document).map_err(|error| broken(&error))
+        self.validator.validate(document).map_err(|error| self.broken(&error))
     }
 
     /// All that breaks the schema, as by [`Self::check`], in a document whose JSON has `bytes` bytes;
@@ -82,7 +82,37 @@ impl JsonSchema {
         if bytes > COLLECT_MAX_BYTES {
             return self.check(document).err().into_iter().collect();
         }
-        self.validator.iter_errors(document).take(VIOLATIONS_MAX).map(|error| broken(&error)).collect()
+        self.validator.iter_errors(document).take(VIOLATIONS_MAX).map(|error| self.broken(&error)).collect()
+    }
+
+    /// Where the schema is broken, what broke it, and by which rule.
+    fn broken(&self, error: &ValidationError<'_>) -> String {
+        let names = match error.kind() {
+            ValidationErrorKind::OneOfNotValid { .. } | ValidationErrorKind::OneOfMultipleValid { .. } => {
+                self.members_of_alternatives(error.schema_path())
+            }
+            _ => None,
+        };
+        // A person knows the members, and not the keyword.
+        if let (Some(names), Value::Object(object)) = (names, error.instance().as_ref()) {
+            let set = names.iter().filter(|name| object.contains_key(name.as_str())).count();
+            let names = names.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ");
+            let (place, rule) = (shown_path(error.instance_path()), shown_path(error.schema_path()));
+            let sentence = told(&format!("expected exactly one of {names}, found {set} of them"), SENTENCE_MAX_BYTES);
+            return format!("{place}: {sentence} (rule {rule})");
+        }
+        broken(error)
+    }
+
+    /// The members that the alternatives at `path` want, if each of them wants one member and no more.
+    fn members_of_alternatives(&self, path: &Location) -> Option<Vec<String>> {
+        let schema: Value = serde_json::from_str(&self.text).ok()?;
+        let member = |alternative: &Value| {
+            let object = alternative.as_object().filter(|object| object.len() == 1)?;
+            let [name] = object.get("required")?.as_array()?.as_slice() else { return None };
+            name.as_str().map(str::to_owned)
+        };
+        schema.pointer(path.as_str())?.as_array()?.iter().map(member).collect()
     }
 }
 
@@ -170,7 +200,13 @@ mod tests {
     #[test]
     fn alternatives_say_what_each_lacks() {
         let schema = JsonSchema::compile(r#"{"oneOf": [{"required": ["a"]}, {"required": ["b"]}]}"#).unwrap();
-        let error = schema.check(&value("{}")).unwrap_err();
+        for (document, set) in [("{}", 0), (r#"{"a":1,"b":2,"c":3}"#, 2)] {
+            let error = schema.check(&value(document)).unwrap_err();
+            let wanted = format!("at the top: expected exactly one of \"a\", \"b\", found {set} of them (rule");
+            assert!(error.starts_with(&wanted), "{error}");
+        }
+        let typed = r#"{"oneOf": [{"required": ["a"], "type": "object"}, {"required": ["b"]}]}"#;
+        let error = JsonSchema::compile(typed).unwrap().check(&value("{}")).unwrap_err();
         assert!(error.contains(r#": "a" is a required property, or "b" is a required property (rule"#), "{error}");
     }
 

@@ -31,7 +31,7 @@ use tokio::time::{Instant, timeout_at};
 
 use self::database::{Database, Limits};
 use self::deadline::Deadline;
-use self::error::RunError;
+use self::error::{RunError, counted};
 use self::request::SqlRequest;
 use self::result::{Answer, SqlResult};
 use super::RunnerEnv;
@@ -94,7 +94,8 @@ async fn load_and_query(
         let loaded = database.load(source, &query.mentions, request.csv).await?;
         let (rows, used, all) = (loaded.rows, loaded.columns.len(), loaded.file_columns);
         let ms = start.elapsed().as_millis();
-        note(notes, format_args!("loaded {} ({rows} rows, {used} of {all} columns) in {ms} ms", source.table));
+        let (rows, all) = (counted(rows, "row"), counted(all, "column"));
+        note(notes, format_args!("loaded {} ({rows}, {used} of {all}) in {ms} ms", source.table));
         columns.extend(loaded.columns);
         warnings.extend(loaded.warnings);
     }
@@ -113,7 +114,8 @@ async fn load_and_query(
         true => "; there are more (max_output_bytes)",
         false => "",
     };
-    note(notes, format_args!("query: {rows} rows, {columns} columns in {ms} ms{cut}"));
+    let (rows, columns) = (counted(rows, "row"), counted(columns, "column"));
+    note(notes, format_args!("query: {rows}, {columns} in {ms} ms{cut}"));
     Ok(answer)
 }
 

@@ -90,7 +90,7 @@ fn check_id(id: i64, field: &str, limits: &Limits, out: &mut Violations) {
     let (min, max) = (limits.min_user, limits.max_user);
     let way_out = format!("use one from {min} to {max}, or leave it unset for {}", limits.default_user);
     if id == 0 {
-        let reason = "0 is root, and every Pod must pass Pod Security `restricted`, which refuses root";
+        let reason = "0 is root, and no run is executed as root, on any backend";
         out.add(field, format!("{reason}; {way_out}"));
     } else if !(1..=i64::from(i32::MAX)).contains(&id) {
         out.add(field, format!("{id} is not an id that Kubernetes accepts, which are 1 to 2147483647; {way_out}"));

@@ -115,7 +115,7 @@ fn check_offered(spec: &RunSpec, capabilities: &Capabilities, out: &mut Violatio
         if let EnvSource::SecretKeyRef { .. } = variable.source {
             out.unsupported_on_backend(
                 format!("spec.env[{i}].secret_key_ref"),
-                format!("backend `{backend}` knows no Secrets; set `value`, or use a backend that does"),
+                format!("backend `{backend}` has no Secrets to read from; set `value`, or use a backend that has"),
             );
         }
     }

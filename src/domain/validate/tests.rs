@@ -473,7 +473,7 @@ fn users_and_groups() {
             (
                 |s| s.security.run_as_user = Some(0),
                 "spec.security.run_as_user",
-                "0 is root, and every Pod must pass Pod Security",
+                "0 is root, and no run is executed as root",
             ),
             (|s| s.security.run_as_group = Some(0), "spec.security.run_as_group", "0 is root"),
             (|s| s.security.fs_group = Some(0), "spec.security.fs_group", "0 is root"),
@@ -832,7 +832,7 @@ fn what_a_backend_cannot_do_is_refused_where_the_caller_asks_for_it() {
             (|s| s.resources.limits = map(&[("cpu", "1")]), "spec.resources.limits", "reserve or limit resources"),
             (|s| s.resources.requests = map(&[("cpu", "1")]), "spec.resources.requests", "reserve or limit resources"),
             (|s| s.volumes = vec![mount("data", "/d", None)], "spec.volumes", "cannot mount volumes"),
-            (|s| s.env = vec![secret_env("A", "s", "k")], "spec.env[0].secret_key_ref", "knows no Secrets"),
+            (|s| s.env = vec![secret_env("A", "s", "k")], "spec.env[0].secret_key_ref", "has no Secrets"),
         ],
     );
     accept(

@@ -16,6 +16,7 @@ pub(super) use self::records::Records;
 pub(super) use self::shape::Shape;
 pub(super) use self::sniff::is_delimiter;
 use self::sniff::{Dialect, Header};
+use super::error::counted;
 
 /// As many columns as SQLite allows.
 const COLUMNS: usize = 2000;
@@ -33,8 +34,8 @@ pub(super) enum CsvError {
     #[error("is {0}, not CSV; export it as CSV with UTF-8")]
     Binary(&'static str),
     #[error(
-        "line {line}: {found} fields, but the header has {expected} (fields are separated by {delimiter:?}; set delimiter \
-         if that is wrong)"
+        "line {line}: {}, but the header has {expected} (fields are separated by {delimiter:?}; set delimiter \
+         if that is wrong)", counted(*found, "field")
     )]
     Ragged { line: u64, found: usize, expected: usize, delimiter: char },
     #[error("line {line}: a value in column {column}, which has no name in the header")]

@@ -57,6 +57,13 @@ impl RunError {
     }
 }
 
+/// `1 row`, `2 rows`.
+pub(super) fn counted(count: impl fmt::Display, noun: &str) -> String {
+    let count = count.to_string();
+    let plural = if count == "1" { "" } else { "s" };
+    format!("{count} {noun}{plural}")
+}
+
 /// Cuts `text` at the last character border at or before `bytes`, and shows that it was cut.
 pub(super) fn shorten(mut text: String, bytes: usize) -> String {
     if text.len() > bytes {

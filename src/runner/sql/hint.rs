@@ -32,10 +32,18 @@ pub(super) fn explain(message: &str, known: &[String], tables: &[Table]) -> Stri
         )
     } else if let Some(name) = message.strip_prefix("no such function: ") {
         equivalent(name).map(|way| format!("; SQLite has {way}")).unwrap_or_default()
+    } else if let Some(name) = reserved(message, known) {
+        format!("; {name} is a word of SQL: write the table's name in double quotes, as \"{name}\"")
     } else {
         String::new()
     };
     shorten(format!("{message}{hint}"), HINT_BYTES)
+}
+
+/// The table at whose name the syntax breaks, since it is a word of SQL too.
+fn reserved<'a>(message: &str, known: &'a [String]) -> Option<&'a str> {
+    let word = message.strip_prefix("near \"")?.strip_suffix("\": syntax error")?;
+    known.iter().find(|name| name.eq_ignore_ascii_case(word)).map(String::as_str)
 }
 
 /// What SQLite's SQL has for a function of other systems.
@@ -121,6 +129,17 @@ fn unqualified(name: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_table_that_is_called_as_a_word_of_sql_is_quoted() {
+        let known = ["orders".to_owned(), "order".to_owned()];
+        let told = explain("near \"ORDER\": syntax error", &known, &[]);
+        assert!(
+            told.ends_with("order is a word of SQL: write the table's name in double quotes, as \"order\""),
+            "{told}"
+        );
+        assert_eq!(explain("near \"group\": syntax error", &known, &[]), "near \"group\": syntax error");
+    }
 
     #[test]
     fn hints() {

@@ -88,6 +88,11 @@ fn within(path: &Path, roots: &[&Path], shown: &str) -> Result<PathBuf, String> 
     let real = match path.canonicalize() {
         Ok(real) => real,
         Err(_) if !textually_inside || has_parent_step(path) => return Err(outside()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(format!(
+                "{shown:?} is not there; send it with the run (`files`, or --file), or correct the path"
+            ));
+        }
         Err(error) => return Err(format!("{shown:?} can't be read: {error}")),
     };
     if !inside(&real) {

@@ -73,7 +73,7 @@ fn faults_are_named_with_their_line() {
         (b"", "has no header line"),
         (b"\n\r\n", "has no header line"),
         (b"sep=;\n", "has no header line"),
-        (b"a,b\n1,2\n1\n", "line 3: 1 fields, but the header has 2 (fields are separated by ',';"),
+        (b"a,b\n1,2\n1\n", "line 3: 1 field, but the header has 2 (fields are separated by ',';"),
         (b"a,b,c,d\n1,2,3\n4,5,6\n", "line 2: 3 fields, but the header has 4"),
         (b"a,b\n\"x\ny\",2\n1,2,3\n", "line 4: 3 fields, but the header has 2"),
         (nameless.as_bytes(), "line 62: a value in column 3, which has no name in the header"),

@@ -163,7 +163,7 @@ async fn a_bad_file_is_named_with_its_line() {
     let error =
         database.load(&source("t", "a,b\n1,2\n3\n"), &everything().await, CsvOptions::default()).await.unwrap_err();
     assert_eq!(error.kind(), "VALIDATION_ERROR");
-    assert!(error.to_string().starts_with("t.csv: line 3: 1 fields, but the header has 2"), "{error}");
+    assert!(error.to_string().starts_with("t.csv: line 3: 1 field, but the header has 2"), "{error}");
 }
 
 #[tokio::test]

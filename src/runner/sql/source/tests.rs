@@ -104,7 +104,7 @@ fn paths_outside_are_refused_and_tell_nothing() {
 #[test]
 fn unusable_files_are_named() {
     let world = World::new();
-    assert!(world.file("missing.csv").unwrap_err().contains("can't be read"));
+    assert!(world.file("missing.csv").unwrap_err().contains("is not there"));
     assert!(world.file("sub").unwrap_err().contains("is not a file"));
     let huge = fs::File::create(world.root.join("files/huge.csv")).unwrap();
     huge.set_len(FILE_BYTES + 1).unwrap();

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::console::Console;
 use super::error::CliError;
 use super::values;
-use crate::config::TokenSection;
+use crate::config::{TokenFile, TokenSection};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -39,7 +39,7 @@ pub(super) struct CreateArgs {
     #[arg(long = "group", value_name = "GROUP")]
     groups: Vec<String>,
     /// For how long it is good, such as 90d or 12h [default: for ever]
-    #[arg(long, value_name = "DURATION", value_parser = values::local_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = values::local_duration, allow_hyphen_values = true)]
     expires: Option<Duration>,
     /// File that its hash is added to; made if it is missing
     #[arg(long, value_name = "FILE")]
@@ -50,6 +50,11 @@ pub(super) async fn token(command: &TokenCommand, console: &Console) -> Result<u
     let TokenCommand::Create(CreateArgs { user, groups, expires, file }) = command;
     if user.is_empty() {
         return Err(CliError::usage("a token needs a user"));
+    }
+    if let Some(path) = file {
+        check(path).map_err(|why| {
+            CliError::usage(format!("--file {}: {why}; it is left as it was, and no token was made", path.display()))
+        })?;
     }
     let expire_time = match expires {
         None => None,
@@ -81,6 +86,19 @@ pub(super) async fn token(command: &TokenCommand, console: &Console) -> Result<u
     Ok(0)
 }
 
+/// Whether an entry may be added to what is at `path`: nothing yet, or a file of tokens.
+fn check(path: &Path) -> Result<(), String> {
+    match std::fs::metadata(path) {
+        Ok(metadata) if !metadata.is_file() => return Err("it is not a regular file".to_owned()),
+        Ok(_) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(format!("it cannot be read: {error}")),
+    }
+    let text = std::fs::read(path).map_err(|error| format!("it cannot be read: {error}"))?;
+    let text = String::from_utf8(text).map_err(|_| "it is not a token file, as it is not UTF-8".to_owned())?;
+    TokenFile::parse(&text).map(drop).map_err(|why| format!("it is not a token file: {why}"))
+}
+
 /// Adds to the end, in one write, so that a server that reads meanwhile sees all of it or nothing.
 fn append(path: &Path, entry: &str) -> std::io::Result<()> {
     let mut options = std::fs::OpenOptions::new();
@@ -89,4 +107,32 @@ fn append(path: &Path, entry: &str) -> std::io::Result<()> {
     let mut file = options.open(path)?;
     file.write_all(format!("\n{entry}").as_bytes())?;
     file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_is_added_to_a_file_of_tokens_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("tokens.toml");
+        assert_eq!(check(&path), Ok(()));
+        let (_, section) = TokenSection::generate("ci".to_owned(), Vec::new(), None).unwrap();
+        let entry = section.to_toml().unwrap();
+        for text in ["", "# mine\n", &entry] {
+            std::fs::write(&path, text).unwrap();
+            assert_eq!(check(&path), Ok(()), "{text}");
+        }
+        for (text, why) in [
+            (&b"FROM alpine\n"[..], "it is not a token file: line 1: "),
+            (b"listen = \"127.0.0.1:1\"\n", "it is not a token file: line 1: "),
+            (b"[[tokens]]\nuser = \"a\"\nsha256 = \"12\"\n", "it is not a token file: tokens[0].sha256"),
+            (b"\xff", "it is not a token file, as it is not UTF-8"),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            assert!(check(&path).unwrap_err().starts_with(why), "{:?}", check(&path));
+        }
+        assert_eq!(check(dir.path()), Err("it is not a regular file".to_owned()));
+    }
 }

@@ -145,7 +145,9 @@ pub(super) fn warnings(json: &str) -> Vec<String> {
     };
     let cut = (raw::member(json, "truncated") == Some("true")).then(|| {
         let rows = raw::member(json, "rows").and_then(raw::elements).map_or(0, |rows| rows.len());
-        format!("these are the first {rows} rows only; there are more (max_rows, max_output_bytes)")
+        let rows =
+            if rows == 1 { "this is the first row".to_owned() } else { format!("these are the first {rows} rows") };
+        format!("{rows} only; there are more (max_rows, max_output_bytes)")
     });
     members.into_iter().filter_map(text).map(|text| text.to_string()).chain(cut).collect()
 }
@@ -189,7 +191,9 @@ pub(super) fn summary(result: &pb::Result) -> String {
     if let Some(error) = &result.error {
         let kind = error.kind;
         let name = enum_name(kind.try_into().map(|e: pb::ResultErrorKind| e.as_str_name()), "RESULT_ERROR_KIND_", kind);
-        line.push_str(&format!(", {name}: {}", clean(&error.message)));
+        // The kind is often no more than the state.
+        let name = if name == state { String::new() } else { format!(", {name}") };
+        line.push_str(&format!("{name}: {}", clean(&error.message)));
     }
     line
 }
@@ -275,5 +279,10 @@ mod tests {
             ..Default::default()
         };
         assert_eq!(summary(&none), "result: INVALID, TRUNCATED: it ends within a string");
+        let mut same = none;
+        if let Some(error) = &mut same.error {
+            error.kind = pb::ResultErrorKind::Invalid.into();
+        }
+        assert_eq!(summary(&same), "result: INVALID: it ends within a string");
     }
 }

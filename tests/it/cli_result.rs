@@ -303,10 +303,14 @@ fn a_runs_result_is_printed_as_that_of_a_text() {
     assert_eq!(told.code, 125);
     assert!(told.stderr.contains("--explain is for texts"), "{}", told.stderr);
 
-    // A file of that name is meant, unless it is said otherwise.
+    // The run is meant, whatever files there are, unless it is said otherwise.
     std::fs::write(dir.path().join("demo"), "{\"file\": 1}").unwrap();
-    assert_eq!(ask(&dir, &server, &["demo"]).stdout(), "{\"file\":1}\n");
-    assert_eq!(ask(&dir, &server, &["--run", "demo"]).stdout(), "{\"n\":1}\n");
+    for run in [&["demo"][..], &["--run", "demo"]] {
+        assert_eq!(ask(&dir, &server, run).stdout(), "{\"n\":1}\n");
+    }
+    for file in [&["./demo"][..], &["--file", "demo"]] {
+        assert_eq!(ask(&dir, &server, file).stdout(), "{\"file\":1}\n");
+    }
     for path in ["./nothing", "nothing.log"] {
         let told = ask(&dir, &server, &[path]);
         assert!(told.code == 125 && told.stderr.contains("cannot be read"), "{path}: {}", told.stderr);

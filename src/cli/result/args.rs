@@ -19,8 +19,8 @@ Examples:
   longshore result --marker \"$MARKER\" build.log     lines that begin so win, as in a run
   longshore result -o json build.log                with its source, dialect, byte range, warnings
 
-A file that exists is read. Otherwise what can be a run's id or name is a run; any other, such as \
-./x or build.log, is a file. --run and --file say it themselves.
+What can be a run's id or name is a run, whatever files there are; any other, such as ./x or \
+build.log, is a file. --run and --file say it themselves.
 
 A text is read as the server reads a run's output: the last complete object wins, JSON or what \
 Python's print(dict) makes of it, whatever stands around it.

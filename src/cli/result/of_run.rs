@@ -1,5 +1,7 @@
 //! `longshore result RUN`: the result that a run gave.
 
+use std::path::Path;
+
 use super::args::ResultArgs;
 use super::words::tell_warnings;
 use super::{print, read, summary};
@@ -12,11 +14,11 @@ use crate::cli::{exit, find};
 use crate::proto::v1 as pb;
 
 /// Prints what the run's result is, as that of a text is printed.
-pub(super) async fn of_run(args: &ResultArgs, run: &str, sure: bool, console: &Console) -> Result<u8, CliError> {
+pub(super) async fn of_run(args: &ResultArgs, run: &str, console: &Console) -> Result<u8, CliError> {
     if let Some(flag) = args.flag_of_text() {
         return Err(CliError::usage(format!(
             "{flag} is for texts, and `{run}` is a run, whose result is known; to search its output again: \
-             longshore logs {run} | longshore result {flag} … -",
+             longshore logs {run} | longshore result {flag} … -; a file of this name is ./{run}",
             run = clean(run)
         )));
     }
@@ -24,9 +26,9 @@ pub(super) async fn of_run(args: &ResultArgs, run: &str, sure: bool, console: &C
     let name = args.connect.run_name(run)?;
     let found = find::with_run(&client, &name, console, async |name: &str| client.get(name).await).await;
     let (_, run) = found.inspect_err(|_| {
-        if !sure {
+        if !args.run && Path::new(run).metadata().is_ok_and(|metadata| !metadata.is_dir()) {
             let run = clean(run);
-            console.note(&format!("there is no file `{run}`, so that a run of this id was looked for"));
+            console.note(&format!("a run was looked for; to read the file of this name: longshore result ./{run}"));
         }
     })?;
     let json = read(&client, &run).await?;

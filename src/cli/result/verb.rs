@@ -27,7 +27,7 @@ pub(in crate::cli) async fn result(args: &ResultArgs, console: &Console) -> Resu
         (false, false) => None,
     };
     match Which::of(&args.source, forced)? {
-        Which::Run { run, sure } => of_run(args, &run, sure, console).await,
+        Which::Run(run) => of_run(args, &run, console).await,
         Which::Text(path) => of_text(args, &path, console).await,
     }
 }

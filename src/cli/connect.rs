@@ -49,7 +49,7 @@ pub(super) struct ConnectArgs {
     pub(super) namespace: String,
     /// How long to keep trying while the server cannot be reached at first, such as 30s
     /// [default: not at all]
-    #[arg(long, env = "LONGSHORE_CONNECT_TIMEOUT", value_name = "DURATION", value_parser = values::local_duration)]
+    #[arg(long, env = "LONGSHORE_CONNECT_TIMEOUT", value_name = "DURATION", value_parser = values::local_duration, allow_hyphen_values = true)]
     connect_timeout: Option<Duration>,
     #[command(flatten)]
     credentials: CredentialArgs,
@@ -115,10 +115,14 @@ impl Client {
             .keep_alive_while_idle(true);
         if is_tls {
             endpoint = endpoint.tls_config(credentials.tls()?).map_err(|error| {
-                CliError::usage(format!(
-                    "TLS cannot be set up: {}",
-                    text::clean(&format!("{:#}", anyhow::Error::from(error)))
-                ))
+                let error = anyhow::Error::from(error);
+                match error
+                    .chain()
+                    .any(|cause| matches!(cause.downcast_ref(), Some(rustls::Error::InconsistentKeys(_))))
+                {
+                    true => CliError::usage(credentials.unfit()),
+                    false => CliError::usage(format!("TLS cannot be set up: {}", text::clean(&format!("{error:#}")))),
+                }
             })?;
         }
         let (channel, bearer) = (endpoint.connect_lazy(), credentials.bearer());
@@ -179,8 +183,8 @@ impl Client {
         the_run(answer.run)
     }
 
-    pub(super) async fn delete(&self, name: &str, allow_missing: bool) -> Result<(), CliError> {
-        let request = pb::DeleteRunRequest { name: name.to_owned(), allow_missing, etag: String::new() };
+    pub(super) async fn delete(&self, name: &str) -> Result<(), CliError> {
+        let request = pb::DeleteRunRequest { name: name.to_owned(), ..Default::default() };
         self.call(CALL_LIMIT, request, |mut client, request| async move { client.runs.delete_run(request).await })
             .await
             .map(|_| ())

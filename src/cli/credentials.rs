@@ -76,6 +76,15 @@ impl CredentialArgs {
         })
     }
 
+    /// What to tell of a certificate and a key that do not belong together.
+    pub(super) fn unfit(&self) -> String {
+        let shown = |path: &Option<PathBuf>| path.as_deref().unwrap_or_else(|| Path::new("")).display().to_string();
+        let (cert, key) = (shown(&self.client_cert), shown(&self.client_key));
+        format!(
+            "--client-key {key} is not the key of the certificate in --client-cert {cert}: name the two that belong together"
+        )
+    }
+
     /// What will be shown, for hints.
     pub(super) fn shown(&self) -> Shown {
         let token = match self.bearer() {

@@ -113,7 +113,7 @@ impl Demo<'_> {
         let submitted = submit(self.client.submit(request), interrupts, self.console).await?;
         let Submitted::Yes { answer, interrupted } = submitted else { return Ok(None) };
         let run = answer.run.ok_or_else(|| CliError::BadAnswer("it has no run".to_owned()))?;
-        let following = Following { show, quiet: false, cancel_at_once: interrupted, server_stays: false };
+        let following = Following { show, quiet: false, interrupted, server_stays: false };
         match follow(&self.client, &run, &following, interrupts, self.console).await? {
             Followed::Over(run) => {
                 self.console.note(&outcome_in_short(&run, self.console));

@@ -68,13 +68,13 @@ pub(super) async fn doctor(verb: DoctorVerb, daemon: &dyn Daemon, console: &Cons
     let findings = loop {
         tokio::select! {
             findings = &mut examined => break findings,
-            code = interrupts.next() => match interrupted.replace(code) {
+            signal = interrupts.next() => match interrupted.replace(signal.exit_code()) {
                 None if makes_pods => {
                     stop.cancel();
                     told("interrupted; the Pods that were made are deleted first");
                 }
                 // Whoever asks twice does not want to wait: Pods that are left end by themselves.
-                _ => return Ok(code),
+                _ => return Ok(signal.exit_code()),
             },
         }
     };

@@ -228,7 +228,8 @@ impl Page {
         table.rows.truncate(ROWS_SHOWN);
         self.text.push_str(&table::render(&table, Frame::Boxed, width));
         if rows > ROWS_SHOWN {
-            self.line(&format!("… and {} rows more: -o json has them all", rows - ROWS_SHOWN));
+            let (more, plural) = (rows - ROWS_SHOWN, if rows - ROWS_SHOWN == 1 { "" } else { "s" });
+            self.line(&format!("… and {more} row{plural} more: -o json has them all"));
         }
         for warning in result::warnings(json) {
             self.line(&format!("warning: {warning}"));

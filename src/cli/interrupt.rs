@@ -16,16 +16,43 @@ impl Interrupts {
         Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
 
-    /// Waits for the next one. Returns the exit code of a process that it ends: 128 + its number.
-    pub(super) async fn next(&mut self) -> u8 {
-        let (code, received) = tokio::select! {
-            received = self.interrupt.recv() => (128 + 2, received),
-            received = self.terminate.recv() => (128 + 15, received),
+    /// Waits for the next one.
+    pub(super) async fn next(&mut self) -> Interrupt {
+        let (interrupt, received) = tokio::select! {
+            received = self.interrupt.recv() => (Interrupt::Interrupt, received),
+            received = self.terminate.recv() => (Interrupt::Terminate, received),
         };
         if received.is_none() {
             // The runtime delivers no signals any more; then none will come.
             std::future::pending::<()>().await;
         }
-        code
+        interrupt
+    }
+}
+
+/// Which signal came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Interrupt {
+    /// SIGINT, as Ctrl-C sends it.
+    Interrupt,
+    /// SIGTERM.
+    Terminate,
+}
+
+impl Interrupt {
+    /// The exit code of a process that it ends: 128 + its number.
+    pub(super) fn exit_code(self) -> u8 {
+        match self {
+            Self::Interrupt => 128 + 2,
+            Self::Terminate => 128 + 15,
+        }
+    }
+
+    /// Why a run is cancelled by it.
+    pub(super) fn reason(self) -> &'static str {
+        match self {
+            Self::Interrupt => "the client was interrupted (SIGINT, Ctrl-C)",
+            Self::Terminate => "the client was told to end (SIGTERM)",
+        }
     }
 }

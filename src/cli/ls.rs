@@ -196,11 +196,19 @@ async fn look_up(client: &Client, names: Vec<String>) -> Vec<pb::RunRemoved> {
 struct WatchView {
     columns: Columns,
     json: bool,
-    known: HashMap<String, String>,
+    known: HashMap<String, Known>,
     before_cut: HashSet<String>,
     /// Runs that were there at the start, until all of them are known.
     first: Option<Vec<pb::Run>>,
     widths: Vec<usize>,
+}
+
+/// What a watch has shown of a run.
+#[derive(Debug)]
+struct Known {
+    etag: String,
+    /// Its row, but for the times that go on.
+    row: Vec<String>,
 }
 
 impl WatchView {
@@ -219,9 +227,15 @@ impl WatchView {
         match &answer.event {
             Some(Event::Run(run)) => {
                 self.before_cut.remove(&run.name);
-                let is_known = self.known.insert(run.name.clone(), run.etag.clone());
-                if is_known.is_some_and(|etag| !etag.is_empty() && etag == run.etag) {
-                    return Ok(String::new());
+                let now = Known { etag: run.etag.clone(), row: self.columns.lasting_row(run) };
+                let (etag, row) = (now.etag.clone(), now.row.clone());
+                if let Some(before) = self.known.insert(run.name.clone(), now) {
+                    let is_same = !etag.is_empty() && before.etag == etag;
+                    // More became known of it than a row shows.
+                    let looks_same = !self.json && self.first.is_none() && before.row == row;
+                    if is_same || looks_same {
+                        return Ok(String::new());
+                    }
                 }
                 self.show(run, answer)
             }
@@ -357,10 +371,14 @@ mod tests {
         assert_eq!(take(&mut view, run("b", "1")), "");
         let table = take(&mut view, synced());
         assert_eq!(table.lines().count(), 3, "{table}");
-        assert!(take(&mut view, run("a", "2")).starts_with("a  "));
+        assert_eq!(take(&mut view, run("a", "2")), "", "no cell of its row is new");
+        let mut ended = run("a", "3");
+        let Some(Event::Run(run_a)) = &mut ended.event else { unreachable!() };
+        run_a.state = pb::RunState::Succeeded.into();
+        assert!(take(&mut view, ended.clone()).starts_with("a  "));
 
         view.reopened();
-        assert_eq!(take(&mut view, run("a", "2")), "", "nothing new");
+        assert_eq!(take(&mut view, ended), "", "nothing new");
         assert_eq!(take(&mut view, synced()), "");
         assert_eq!(view.missing(), ["namespaces/default/runs/b"], "to be looked up");
         let gone = view.removed(&removed("b", pb::RunRemovalCause::Deleted, pb::RunState::Running)).unwrap();

@@ -30,6 +30,13 @@ pub(super) struct ProtoArgs {
 }
 
 pub(super) async fn proto(args: &ProtoArgs, console: &Console) -> Result<u8, CliError> {
+    // What is there of the path, up to the whole of it.
+    if let Some(there) = args.out.ancestors().find(|path| path.symlink_metadata().is_ok())
+        && there.metadata().is_ok_and(|metadata| !metadata.is_dir())
+    {
+        let there = there.display();
+        return Err(CliError::usage(format!("--out {}: `{there}` is not a directory; name one", args.out.display())));
+    }
     let mut files = Vec::new();
     collect(&FILES, &mut files);
     if !args.force {

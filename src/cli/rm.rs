@@ -37,14 +37,14 @@ pub(super) async fn rm(args: RmArgs, console: &Console) -> Result<u8, CliError> 
     let names: Vec<String> = args.runs.iter().map(|typed| args.connect.run_name(typed)).collect::<Result<_, _>>()?;
     let mut failures = Failures::default();
     for name in &names {
-        let delete = async |name: &str| client.delete(name, args.allow_missing).await;
+        // Not with the request's own `allow_missing`: the answer would not say whether it was there.
+        let delete = async |name: &str| match client.delete(name).await {
+            Err(error) if args.allow_missing && error.is_run_not_found() => Ok("not found"),
+            answer => answer.map(|()| "deleted"),
+        };
         match find::with_confirmed_run(&client, name, "rm", console, delete).await {
             Err(error) => failures.add(error, console),
-            // Whether it was there, the server does not say then.
-            Ok((name, ())) => {
-                let word = if args.allow_missing { "gone" } else { "deleted" };
-                console.note(&format!("run {}: {word}", clean(names::typed(&name))));
-            }
+            Ok((name, word)) => console.note(&format!("run {}: {word}", clean(names::typed(&name)))),
         }
     }
     failures.result()

@@ -13,7 +13,7 @@ pub(super) use self::follow::{Followed, Following, follow, wait_until_over};
 use super::connect::Client;
 use super::console::{Console, Paint};
 use super::error::CliError;
-use super::interrupt::Interrupts;
+use super::interrupt::{Interrupt, Interrupts};
 use super::json::{Layout, to_json};
 use super::logs::Show;
 use super::output::OutputFormat;
@@ -38,8 +38,9 @@ pub(super) async fn run(args: RunArgs, console: &Console) -> Result<u8, CliError
     let (answer, interrupted) = match submit(submit_drawn(&client, &args, request), &mut interrupts, console).await? {
         Submitted::Yes { answer, interrupted } => (answer, interrupted),
         Submitted::Left(code) => {
-            console
-                .note(&format!("left before the server answered; it may have the run, then with {key}: longshore ls"));
+            console.note(&format!(
+                "left before the server answered: it may have made the run ({key}); longshore ls lists it"
+            ));
             return Ok(code);
         }
     };
@@ -50,7 +51,7 @@ pub(super) async fn run(args: RunArgs, console: &Console) -> Result<u8, CliError
     if args.detach {
         return detach(&run, args.output, console).await;
     }
-    let following = Following { show: args.show(), quiet: args.quiet, cancel_at_once: interrupted, server_stays: true };
+    let following = Following { show: args.show(), quiet: args.quiet, interrupted, server_stays: true };
     match follow(&client, &run, &following, &mut interrupts, console).await? {
         Followed::Over(run) => tell_end(&client, &run, &args, console).await,
         Followed::Left(code) => Ok(code),
@@ -96,7 +97,7 @@ async fn submit_drawn(
 
 /// What came of a submit that may be interrupted.
 pub(super) enum Submitted {
-    Yes { answer: Box<pb::SubmitRunResponse>, interrupted: bool },
+    Yes { answer: Box<pb::SubmitRunResponse>, interrupted: Option<Interrupt> },
     Left(u8),
 }
 
@@ -107,16 +108,15 @@ pub(super) async fn submit(
     console: &Console,
 ) -> Result<Submitted, CliError> {
     let mut call = Box::pin(call);
-    let mut interrupted = false;
+    let mut interrupted = None;
     loop {
         tokio::select! {
             biased;
             answer = &mut call => return Ok(Submitted::Yes { answer: Box::new(answer?), interrupted }),
-            code = interrupts.next() => {
-                if interrupted {
-                    return Ok(Submitted::Left(code));
+            signal = interrupts.next() => {
+                if interrupted.replace(signal).is_some() {
+                    return Ok(Submitted::Left(signal.exit_code()));
                 }
-                interrupted = true;
                 console.note("interrupted; waiting for the server's answer to cancel the run. Once more to leave");
             }
         }

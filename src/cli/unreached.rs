@@ -21,11 +21,20 @@ pub(super) enum Unreached<'a> {
     Io(&'a io::Error),
     /// What took the connection does not speak HTTP/2, or broke off.
     Protocol,
+    /// It speaks HTTP/2 and not gRPC; this is its answer.
+    Http(&'a str),
 }
+
+/// How tonic words an answer without a status of gRPC, before the number of the HTTP status.
+const HTTP_ANSWER: &str = "grpc-status header missing, mapped from HTTP status code ";
 
 impl<'a> Unreached<'a> {
     /// Of a status that was made here and not by a server.
     pub(super) fn of(status: &'a Status) -> Option<Self> {
+        // Others than 404 may be of what stands between, and pass.
+        if let Some(answer) = status.message().strip_prefix(HTTP_ANSWER).filter(|answer| answer.starts_with("404")) {
+            return Some(Self::Http(answer));
+        }
         let mut io = None;
         let mut source: Option<&(dyn Error + 'static)> = Some(status.source()?);
         while let Some(error) = source {
@@ -47,6 +56,7 @@ impl<'a> Unreached<'a> {
         match self {
             Self::Io(cause) => said_by_tls(cause).is_some(),
             Self::Protocol => shown.certificate,
+            Self::Http(_) => true,
         }
     }
 
@@ -65,6 +75,11 @@ impl<'a> Unreached<'a> {
                 };
                 CliError::Unreachable { address, cause: text::clean(&cause.to_string()), hint }
             }
+            Self::Http(answer) => CliError::Unreachable {
+                address,
+                cause: format!("it answers HTTP {}, so it does not speak gRPC there", text::clean(answer)),
+                hint: "is it the admin port, of metrics and health? gRPC is on another, by default 7420",
+            },
             Self::Protocol => {
                 let (cause, hint) = match (https, shown.certificate) {
                     (false, _) => ("it does not speak gRPC", PERHAPS_TLS),

@@ -40,6 +40,11 @@ pub(super) fn explain(mut error: clap::Error) -> ExitCode {
             error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(tips));
         }
     }
+    if error.kind() == ErrorKind::MissingRequiredArgument {
+        // Clap's own would show what came from variables too, as if it were needed.
+        let usage = usage_of(&mut Cli::command(), std::env::args().skip(1));
+        error.insert(ContextKind::Usage, ContextValue::StyledStr(usage));
+    }
     if let Some(variable) = variable_of(&error, &Cli::command(), std::env::args_os()) {
         let tip = format!("the value comes from the variable {variable}");
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
@@ -47,6 +52,16 @@ pub(super) fn explain(mut error: clap::Error) -> ExitCode {
     // Whoever asked may have closed the stream: nothing is left to be done then.
     let _ = error.print();
     if error.use_stderr() { ExitCode::from(exit::LONGSHORE) } else { ExitCode::SUCCESS }
+}
+
+/// How the verb that was typed is used.
+fn usage_of(command: &mut Command, typed: impl Iterator<Item = String>) -> clap::builder::StyledStr {
+    command.build();
+    let mut verb: &Command = command;
+    for word in typed {
+        verb = verb.find_subcommand(&word).unwrap_or(verb);
+    }
+    verb.clone().render_usage()
 }
 
 /// The variable that the value is from which `error` is about; nothing if it was typed.

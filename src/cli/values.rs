@@ -1,5 +1,6 @@
 //! What is typed as the value of an option: durations, pairs, inputs, files.
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -32,9 +33,13 @@ pub(super) struct Clock {
 }
 
 impl Clock {
-    /// Reads it; see [`duration`].
+    /// Reads it; see [`duration`]. The server would round a fraction of a second up.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
-        Ok(Self { typed: text.to_owned(), wire: duration(text)? })
+        let wire = duration(text)?;
+        if wire.nanos != 0 {
+            return Err("a run's clocks have no fractions of a second: expected whole seconds, such as 2s".to_owned());
+        }
+        Ok(Self { typed: text.to_owned(), wire })
     }
 
     /// As it was typed.
@@ -94,6 +99,34 @@ pub(super) fn pair(text: &str) -> Result<(String, String), String> {
     }
 }
 
+/// What is typed, which must not be empty: mostly a variable of a shell that is not set.
+pub(super) fn not_empty(text: &str) -> Result<String, String> {
+    match text {
+        "" => {
+            Err("it is empty, as a shell's variable is that is not set; leave the flag out, or give it a value".into())
+        }
+        text => Ok(text.to_owned()),
+    }
+}
+
+/// Pairs as a map. A key that is there twice is refused, since one of the values would be lost.
+pub(super) fn map<'a, M>(flag: &str, pairs: impl IntoIterator<Item = &'a (String, String)>) -> Result<M, CliError>
+where
+    M: Default + Extend<(String, String)>,
+{
+    let mut seen: BTreeMap<&str, &str> = BTreeMap::new();
+    for (key, value) in pairs {
+        if let Some(other) = seen.insert(key, value) {
+            return Err(CliError::usage(format!(
+                "{flag} {key} is there twice, as `{other}` and as `{value}`; give each key once"
+            )));
+        }
+    }
+    let mut map = M::default();
+    map.extend(seen.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())));
+    Ok(map)
+}
+
 /// A number of bytes: `65536`, `64Ki`, `4Mi`, `1Gi`.
 pub(super) fn bytes(text: &str) -> Result<usize, String> {
     let units = [("Ki", 1 << 10), ("Mi", 1 << 20), ("Gi", 1 << 30)];
@@ -124,22 +157,36 @@ pub(super) fn content(text: &str, stdin: impl Read) -> Result<Vec<u8>, CliError>
         return read(&mut stdin, "stdin");
     }
     let Some(path) = text.strip_prefix('@') else { return Ok(text.as_bytes().to_vec()) };
+    if path.is_empty() {
+        return Err(CliError::usage("`@` has no file name: expected @FILE, or - for stdin"));
+    }
     let mut file =
         std::fs::File::open(path).map_err(|error| CliError::usage(format!("`{path}` cannot be read: {error}")))?;
     read(&mut file, &format!("`{path}`"))
 }
 
 /// `path[:target]`: a file of this machine, and where it is laid in the run. Without a target it keeps its bare name.
-/// A file that is executable here is so there.
+/// A file that is executable here is so there. A colon is a file name's own where there is a file of that name and none
+/// of what is before the colon.
 pub(super) fn file(text: &str) -> Result<pb::File, CliError> {
-    let (path, target) = match text.rsplit_once(':') {
-        Some((path, target)) if !path.is_empty() && !target.is_empty() => (path, target.to_owned()),
-        _ => (text, base_name(text)?),
+    let is_there = |path: &str| std::fs::metadata(path).is_ok();
+    let parts = text.rsplit_once(':').filter(|(path, target)| !path.is_empty() && !target.is_empty());
+    let (path, target) = match parts.filter(|(path, _)| is_there(path) || !is_there(text)) {
+        Some((path, target)) => (path, target.to_owned()),
+        None => (text, base_name(text)?),
     };
-    let wrong = |error: std::io::Error| CliError::usage(format!("`{path}` cannot be read: {error}"));
+    let wrong = |error: std::io::Error| {
+        let split = match parts {
+            Some((path, target)) if path.len() < text.len() => {
+                format!("; `{text}` was read as PATH:TARGET, to be laid at `{target}`")
+            }
+            _ => String::new(),
+        };
+        CliError::usage(format!("--file `{path}` cannot be read: {error}{split}"))
+    };
     let metadata = std::fs::metadata(path).map_err(wrong)?;
     if metadata.is_dir() {
-        return Err(CliError::usage(format!("`{path}` is a directory: name its files one by one")));
+        return Err(CliError::usage(format!("--file `{path}` is a directory: name its files one by one")));
     }
     let bytes = content(&format!("@{path}"), std::io::empty())?;
     let content = match String::from_utf8(bytes) {
@@ -153,7 +200,7 @@ pub(super) fn file(text: &str) -> Result<pb::File, CliError> {
 fn base_name(path: &str) -> Result<String, CliError> {
     let name = Path::new(path).file_name().and_then(|name| name.to_str());
     name.map(str::to_owned)
-        .ok_or_else(|| CliError::usage(format!("`{path}` has no file name: say where it goes, as {path}:name")))
+        .ok_or_else(|| CliError::usage(format!("--file `{path}` has no file name: say where it goes, as {path}:name")))
 }
 
 #[cfg(test)]
@@ -173,6 +220,10 @@ mod tests {
             ("PT2M", (120, 0)),
         ] {
             assert_eq!(seconds(text), Ok(wanted), "{text}");
+        }
+        assert_eq!(Clock::parse("90s").unwrap().wire.seconds, 90);
+        for fraction in ["1.5s", "1500ms", "1ns"] {
+            assert!(Clock::parse(fraction).unwrap_err().contains("whole seconds"), "{fraction}");
         }
         for wrong in ["", "30", "-5s", "1y", "2mo", "soon", "5 parsecs", "99999999999999999999s"] {
             assert!(duration(wrong).is_err(), "{wrong}");
@@ -207,6 +258,15 @@ mod tests {
         assert_eq!(pair("a="), Ok(("a".into(), String::new())));
         assert!(pair("a").is_err());
         assert!(pair("=a").is_err());
+        let typed = |pairs: &[(&str, &str)]| -> Result<BTreeMap<String, String>, String> {
+            let pairs: Vec<_> = pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+            map("--label", &pairs).map_err(|error| error.to_string())
+        };
+        assert_eq!(typed(&[("a", "1"), ("b", "1")]).unwrap().len(), 2);
+        for value in ["1", "2"] {
+            let told = typed(&[("a", "1"), ("b", "1"), ("a", value)]).unwrap_err();
+            assert_eq!(told, format!("--label a is there twice, as `1` and as `{value}`; give each key once"));
+        }
     }
 
     #[test]
@@ -229,6 +289,7 @@ mod tests {
         assert_eq!(content("-", &b"from stdin"[..]).unwrap(), b"from stdin");
         assert_eq!(content("{}", std::io::empty()).unwrap(), b"{}");
         assert!(content("@/nothing/here", std::io::empty()).is_err());
+        assert!(content("@", std::io::empty()).unwrap_err().to_string().contains("has no file name"));
         assert!(content("-", std::io::repeat(b'x')).is_err(), "endless input is refused");
     }
 
@@ -247,6 +308,15 @@ mod tests {
         let moved = file(&format!("{typed}:bin/tool")).unwrap();
         assert_eq!((moved.path.as_str(), moved.mode), ("bin/tool", Some(0o555)));
         assert_eq!(moved.content, Some(pb::file::Content::Data(vec![0xff, 0xfe])));
+
+        let colon = directory.path().join("a:b.csv").display().to_string();
+        let told = file(&colon).unwrap_err().to_string();
+        assert!(told.contains("was read as PATH:TARGET, to be laid at `b.csv`"), "{told}");
+        std::fs::write(&colon, "").unwrap();
+        assert_eq!(file(&colon).unwrap().path, "a:b.csv");
+        assert_eq!(file(&format!("{colon}:c.csv")).unwrap().path, "c.csv");
+        std::fs::write(directory.path().join("a"), "").unwrap();
+        assert_eq!(file(&colon).unwrap().path, "b.csv", "PATH:TARGET where both can be meant");
 
         assert!(file(&directory.path().display().to_string()).is_err(), "a directory");
         assert!(file("/").is_err());

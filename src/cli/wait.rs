@@ -31,7 +31,7 @@ pub(super) struct WaitArgs {
     #[arg(required = true, value_name = "RUN")]
     runs: Vec<String>,
     /// How long to wait for all of them at most; then the exit code is 124, and they go on
-    #[arg(long, value_name = "DURATION", value_parser = values::local_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = values::local_duration, allow_hyphen_values = true)]
     timeout: Option<Duration>,
     #[command(flatten)]
     output: OutputArgs,

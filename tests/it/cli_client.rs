@@ -64,7 +64,11 @@ fn whole(text: &str) -> Script {
 }
 
 fn interrupt(child: &Child) {
-    kill_process(Pid::from_child(child), Signal::INT).unwrap();
+    signal(child, Signal::INT);
+}
+
+fn signal(child: &Child, signal: Signal) {
+    kill_process(Pid::from_child(child), signal).unwrap();
 }
 
 #[test]
@@ -223,7 +227,32 @@ fn the_first_interrupt_cancels_and_waits() {
     let told = told(child.wait_with_output().unwrap());
     assert_eq!(told.code, 130, "{}", told.stderr);
     assert!(told.stderr.contains("CANCELLED"), "{}", told.stderr);
-    assert_eq!(server.seen().cancels[0].reason, "interrupted at the terminal");
+    assert_eq!(server.seen().cancels[0].reason, "the client was interrupted (SIGINT, Ctrl-C)");
+}
+
+#[test]
+fn a_cancel_names_the_signal_that_came() {
+    let script = Script { cancelled: Some(run(RunState::Cancelled)), ..Script::default() };
+    let server = FakeServer::start(run(RunState::Running), script);
+    let child = command_at(&server, &RUN_SQL).stderr(Stdio::piped()).spawn().unwrap();
+    server.wait_for("a follow", |seen| seen.logs.len() == 1);
+    signal(&child, Signal::TERM);
+    let told = told(child.wait_with_output().unwrap());
+    assert_eq!(told.code, 130, "{}", told.stderr);
+    assert_eq!(server.seen().cancels[0].reason, "the client was told to end (SIGTERM)");
+}
+
+#[test]
+fn two_interrupts_at_once_cancel_all_the_same() {
+    let server = FakeServer::start(run(RunState::Running), Script::default());
+    let child = command_at(&server, &RUN_SQL).stderr(Stdio::piped()).spawn().unwrap();
+    server.wait_for("a follow", |seen| seen.logs.len() == 1);
+    interrupt(&child);
+    signal(&child, Signal::TERM);
+    let told = told(child.wait_with_output().unwrap());
+    assert!(matches!(told.code, 130 | 143), "{}", told.stderr);
+    assert!(told.stderr.contains("the cancel is confirmed"), "{}", told.stderr);
+    assert_eq!(server.seen().cancels.len(), 1);
 }
 
 #[test]
@@ -455,8 +484,7 @@ fn rm_tells_what_went_wrong_and_goes_on() {
     let told = ask(&server, &["rm", "-f", "a", "b"]);
     assert_eq!(told.code, 125);
     assert!(told.stderr.contains("FAILED_PRECONDITION: it is live"), "{}", told.stderr);
-    assert!(told.stderr.contains("b: gone"), "{}", told.stderr);
-    assert!(server.seen().deletes.iter().all(|delete| delete.allow_missing));
+    assert!(told.stderr.contains("b: deleted"), "{}", told.stderr);
 }
 
 #[test]
@@ -475,6 +503,67 @@ fn without_a_server_it_says_how_to_start_one() {
     let told = told(command(&["ls", "--server", &address]).output().unwrap());
     assert_eq!(told.code, 125);
     assert!(told.stderr.contains(&format!("no Longshore server at {address}; start one with `longshore serve`")));
+}
+
+#[test]
+fn a_token_is_added_to_no_other_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let (other, tokens) = (dir.path().join("Dockerfile"), dir.path().join("tokens.toml"));
+    std::fs::write(&other, "FROM scratch\n").unwrap();
+    let create = |path: &std::path::Path| {
+        told(command(&["token", "create", "ci", "--file", path.to_str().unwrap()]).output().unwrap())
+    };
+    let refused = create(&other);
+    assert_eq!((refused.code, refused.stdout()), (125, ""));
+    assert!(refused.stderr.contains("Dockerfile: it is not a token file: line 1"), "{}", refused.stderr);
+    assert_eq!(std::fs::read_to_string(&other).unwrap(), "FROM scratch\n");
+    for count in 1..3 {
+        assert_eq!(create(&tokens).code, 0);
+        assert_eq!(longshore::config::TokenFile::read(&tokens).unwrap().len(), count);
+    }
+}
+
+#[test]
+fn what_is_no_grpc_says_where_grpc_is() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    // As an admin port answers: HTTP/2 is understood, the path is not.
+    let serving = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            listener.set_nonblocking(true).unwrap();
+            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+            let (_ready, is_ready) = tokio::sync::watch::channel(longshore::runtime::admin::Ready::Yes);
+            let registry = std::sync::Arc::new(prometheus_client::registry::Registry::default());
+            let stop = tokio_util::sync::CancellationToken::new();
+            let ended = stop.clone();
+            let admin = longshore::runtime::admin::serve(listener, is_ready, registry, stop);
+            let asked = tokio::task::spawn_blocking(move || {
+                let told = told(command(&["info", "--server", &format!("http://{address}")]).output().unwrap());
+                ended.cancel();
+                told
+            });
+            tokio::join!(admin, asked).1.unwrap()
+        })
+    });
+    let told = serving.join().unwrap();
+    assert_eq!(told.code, 125);
+    assert!(told.stderr.contains("cannot be reached: it answers HTTP 404"), "{}", told.stderr);
+    assert!(told.stderr.contains("admin port") && told.stderr.contains("7420"), "{}", told.stderr);
+}
+
+#[test]
+fn usage_shows_what_is_missing_alone() {
+    for (arguments, usage) in [
+        (&["result"][..], "Usage: longshore result [OPTIONS] <RUN|FILE>\n"),
+        (&["cancel"], "Usage: longshore cancel [OPTIONS] <RUN>...\n"),
+        (&["token", "create"], "Usage: longshore token create [OPTIONS] <USER>\n"),
+    ] {
+        let mut command = command(arguments);
+        let told = told(command.env("LONGSHORE_SERVER", "http://127.0.0.1:1").output().unwrap());
+        assert_eq!(told.code, 125);
+        assert!(told.stderr.contains(usage), "{}", told.stderr);
+    }
 }
 
 #[test]

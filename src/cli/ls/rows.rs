@@ -38,6 +38,12 @@ impl Columns {
         namespace.into_iter().chain([12, 10, 4, 8, 12, 4, 0])
     }
 
+    /// The row without what changes by itself: how old it is, and how long it took so far.
+    pub(super) fn lasting_row(self, run: &pb::Run) -> Vec<String> {
+        let still = pb::Run { timeline: None, ..run.clone() };
+        self.row(&still, Timestamp::UNIX_EPOCH)
+    }
+
     fn row(self, run: &pb::Run, now: Timestamp) -> Vec<String> {
         let timeline = run.timeline.unwrap_or_default();
         let age = time(timeline.create_time).map(|created| age(time_span(created, now)));

@@ -122,7 +122,7 @@ pub(super) struct LimitArgs {
     /// Most ephemeral storage it may use, such as 1Gi
     #[arg(long, value_name = "QUANTITY")]
     pub(super) storage: Option<String>,
-    /// Any other limit, such as example.com/gpu=1. Repeatable
+    /// Any other limit, such as example.com/gpu=1. Repeatable, each resource once
     #[arg(long, value_name = "RESOURCE=QUANTITY", value_parser = values::pair)]
     pub(super) limit: Vec<(String, String)>,
     /// What the scheduler reserves, such as cpu=100m. Repeatable
@@ -132,16 +132,16 @@ pub(super) struct LimitArgs {
     #[arg(long, value_name = "QUANTITY")]
     pub(super) tmp_size: Option<String>,
     /// How long the program may run, such as 10m
-    #[arg(long, visible_alias = "run-timeout", value_name = "DURATION", value_parser = Clock::parse)]
+    #[arg(long, visible_alias = "run-timeout", value_name = "DURATION", value_parser = Clock::parse, allow_hyphen_values = true)]
     pub(super) timeout: Option<Clock>,
     /// How long it may take until the program has started
-    #[arg(long, value_name = "DURATION", value_parser = Clock::parse)]
+    #[arg(long, value_name = "DURATION", value_parser = Clock::parse, allow_hyphen_values = true)]
     pub(super) start_timeout: Option<Clock>,
     /// Time between SIGTERM and SIGKILL
-    #[arg(long, value_name = "DURATION", value_parser = Clock::parse)]
+    #[arg(long, value_name = "DURATION", value_parser = Clock::parse, allow_hyphen_values = true)]
     pub(super) grace: Option<Clock>,
     /// How long the run is kept once it is over
-    #[arg(long, value_name = "DURATION", value_parser = Clock::parse)]
+    #[arg(long, value_name = "DURATION", value_parser = Clock::parse, allow_hyphen_values = true)]
     pub(super) retention: Option<Clock>,
     /// Numeric user, not 0
     #[arg(long, value_name = "UID", value_parser = values::numeric_id, allow_negative_numbers = true)]
@@ -159,15 +159,15 @@ pub(super) struct LimitArgs {
 #[command(next_help_heading = "Identity")]
 pub(super) struct IdentityArgs {
     /// Id of the run. Submitting the same again is the same run
-    #[arg(long, value_name = "ID", conflicts_with = "request_id")]
+    #[arg(long, value_name = "ID", conflicts_with = "request_id", value_parser = values::not_empty)]
     pub(super) id: Option<String>,
     /// Key of this request, from which the id follows. Without --id and --request-id the id is generated
-    #[arg(long, value_name = "KEY")]
+    #[arg(long, value_name = "KEY", value_parser = values::not_empty)]
     pub(super) request_id: Option<String>,
-    /// Label. Repeatable
+    /// Label. Repeatable, each key once
     #[arg(short, long, value_name = "KEY=VALUE", value_parser = values::pair)]
     pub(super) label: Vec<(String, String)>,
-    /// Annotation. Repeatable
+    /// Annotation. Repeatable, each key once
     #[arg(long, value_name = "KEY=VALUE", value_parser = values::pair)]
     pub(super) annotation: Vec<(String, String)>,
 }

@@ -5,7 +5,7 @@ use crate::cli::run::args::RunArgs;
 use crate::cli::values::Clock;
 
 /// Names of fields that the server's sentences mention, and what they are called here.
-pub(super) const WORDS: [(&str, &str); 22] = [
+pub(super) const WORDS: [(&str, &str); 25] = [
     ("annotations", "--annotation"),
     ("args", "COMMAND"),
     ("command", "COMMAND"),
@@ -22,12 +22,15 @@ pub(super) const WORDS: [(&str, &str); 22] = [
     ("result", "--result-rule"),
     ("retention", "--retention"),
     ("run_id", "--id"),
+    ("security.run_as_group", "--group"),
+    ("security.run_as_user", "--user"),
     ("run_timeout", "--timeout"),
     ("runner", "--runner"),
     ("secret_key_ref", "--env-secret"),
     ("start_timeout", "--start-timeout"),
     ("termination_grace", "--grace"),
     ("tmp_size", "--tmp-size"),
+    ("value", "--env NAME=VALUE"),
 ];
 
 impl RunArgs {

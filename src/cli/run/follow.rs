@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use crate::cli::connect::Client;
 use crate::cli::console::Console;
 use crate::cli::error::CliError;
-use crate::cli::interrupt::Interrupts;
+use crate::cli::interrupt::{Interrupt, Interrupts};
 use crate::cli::logs::{Printer, Show, pump};
 use crate::cli::names;
 use crate::cli::retry::{Backoff, FOLLOW_PATIENCE};
@@ -20,8 +20,9 @@ use crate::cli::status::Board;
 use crate::cli::text::{clean, is_terminal};
 use crate::proto::v1 as pb;
 
-/// Why a run is cancelled by Ctrl-C.
-const INTERRUPTED: &str = "interrupted at the terminal";
+/// How long a cancel may take to be answered once somebody wants to leave: who presses Ctrl-C twice at once means it to
+/// be sent all the same.
+const CANCEL_PATIENCE: Duration = Duration::from_secs(2);
 /// How long output may fail to come once the run is over, before it is left behind.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(20);
 
@@ -32,8 +33,8 @@ pub(in crate::cli) struct Following {
     pub(in crate::cli) show: Option<Show>,
     /// Whether its state is not shown.
     pub(in crate::cli) quiet: bool,
-    /// Whether there was an interrupt already.
-    pub(in crate::cli) cancel_at_once: bool,
+    /// The interrupt that there was already: the run is cancelled at once.
+    pub(in crate::cli) interrupted: Option<Interrupt>,
     /// Whether the server outlives this command, and the run with it.
     pub(in crate::cli) server_stays: bool,
 }
@@ -187,16 +188,30 @@ async fn obey(
     interrupts: &mut Interrupts,
     console: &Console,
 ) -> u8 {
-    if !how.cancel_at_once {
-        interrupts.next().await;
-    }
+    let first = match how.interrupted {
+        Some(signal) => signal,
+        None => interrupts.next().await,
+    };
     let name = clean(names::typed(&run.name));
     console.note(&format!("cancelling run {name}, and waiting for its end; once more to leave without waiting"));
     stop.set(Stop::Sent);
     let mut cancel: Pin<Box<dyn Future<Output = Result<pb::Run, CliError>> + '_>> =
-        Box::pin(client.cancel(&run.name, INTERRUPTED));
+        Box::pin(client.cancel(&run.name, first.reason()));
+    let mut leaving: Option<(u8, Instant)> = None;
     loop {
+        let patience = async {
+            match leaving {
+                Some((code, until)) if stop.get() == Stop::Sent => {
+                    sleep_until(until).await;
+                    code
+                }
+                Some((code, _)) => code,
+                None => pending().await,
+            }
+        };
         tokio::select! {
+            biased;
+            code = patience => return code,
             result = &mut cancel, if stop.get() == Stop::Sent => match result {
                 Ok(_) => stop.set(Stop::Accepted),
                 Err(error) => {
@@ -204,7 +219,10 @@ async fn obey(
                     console.error(&format!("it could not be cancelled: {}", error.explain().unwrap_or_default()));
                 }
             },
-            code = interrupts.next() => return code,
+            signal = interrupts.next() => match leaving {
+                Some((code, _)) => return code,
+                None => leaving = Some((signal.exit_code(), Instant::now() + CANCEL_PATIENCE)),
+            },
         }
     }
 }
@@ -214,11 +232,11 @@ fn what_becomes_of(name: &str, stop: Stop) -> String {
     let typed = clean(names::typed(name));
     match stop {
         Stop::Accepted => format!(
-            "the cancel was sent, and the server stops run {typed} without this command: SIGTERM, and SIGKILL after its \
+            "the cancel is confirmed, and the server stops run {typed} without this command: SIGTERM, and SIGKILL after its \
              grace; how it ends:\n  longshore wait {typed}\n  longshore logs -f {typed}"
         ),
         Stop::Sent => format!(
-            "the cancel was sent, but the server has not answered it yet: run {typed} may go on:\n  \
+            "the server has not confirmed the cancel: run {typed} may go on:\n  \
              longshore logs -f {typed}\n  longshore get {typed}\n  longshore cancel {typed}"
         ),
         Stop::NotAsked | Stop::Refused => format!(
@@ -235,9 +253,10 @@ mod tests {
     #[test]
     fn who_leaves_learns_what_becomes_of_the_run() {
         let told = |stop| what_becomes_of("namespaces/default/runs/a", stop);
-        assert!(told(Stop::Accepted).starts_with("the cancel was sent, and the server stops run a"));
+        assert!(told(Stop::Accepted).starts_with("the cancel is confirmed, and the server stops run a"));
         assert!(
-            told(Stop::Sent).contains("has not answered it yet") && told(Stop::Sent).contains("longshore cancel a")
+            told(Stop::Sent).contains("has not confirmed the cancel")
+                && told(Stop::Sent).contains("longshore cancel a")
         );
         for goes_on in [Stop::NotAsked, Stop::Refused] {
             assert!(told(goes_on).starts_with("run a goes on without this command"));

@@ -41,7 +41,7 @@ fn spec(args: &RunArgs, own_env: impl Fn(&str) -> Option<OsString>) -> Result<pb
         env: env(workload, own_env)?,
         input: input(workload)?,
         files: workload.file.iter().map(|typed| values::file(typed)).collect::<Result<_, _>>()?,
-        resources: resources(limits),
+        resources: resources(limits)?,
         security: security(limits),
         start_timeout: wire(&limits.start_timeout),
         run_timeout: wire(&limits.timeout),
@@ -49,8 +49,8 @@ fn spec(args: &RunArgs, own_env: impl Fn(&str) -> Option<OsString>) -> Result<pb
         retention: wire(&limits.retention),
         volumes: workload.volume.iter().map(|typed| volume(typed)).collect::<Result<_, _>>()?,
         network_mode: network(limits.network).into(),
-        labels: identity.label.iter().cloned().collect(),
-        annotations: identity.annotation.iter().cloned().collect(),
+        labels: values::map("--label", &identity.label)?,
+        annotations: values::map("--annotation", &identity.annotation)?,
         result: rule(args),
         tmp_size: limits.tmp_size.clone(),
         ..Default::default()
@@ -119,15 +119,12 @@ fn volume(typed: &str) -> Result<pb::VolumeMount, CliError> {
     Ok(pb::VolumeMount { volume: mount.0.to_owned(), mount_path: mount.1.to_owned(), read_only: mount.2 })
 }
 
-fn resources(args: &LimitArgs) -> Option<pb::Resources> {
-    let mut limits: HashMap<String, String> = args.limit.iter().cloned().collect();
-    for (resource, quantity) in [("cpu", &args.cpu), ("memory", &args.memory), ("ephemeral-storage", &args.storage)] {
-        if let Some(quantity) = quantity {
-            limits.insert(resource.to_owned(), quantity.clone());
-        }
-    }
-    let requests: HashMap<String, String> = args.request.iter().cloned().collect();
-    (!limits.is_empty() || !requests.is_empty()).then_some(pb::Resources { requests, limits })
+fn resources(args: &LimitArgs) -> Result<Option<pb::Resources>, CliError> {
+    let own = [("cpu", &args.cpu), ("memory", &args.memory), ("ephemeral-storage", &args.storage)];
+    let own: Vec<_> = own.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value.clone()?))).collect();
+    let limits: HashMap<String, String> = values::map("--limit", own.iter().chain(&args.limit))?;
+    let requests: HashMap<String, String> = values::map("--request", &args.request)?;
+    Ok((!limits.is_empty() || !requests.is_empty()).then_some(pb::Resources { requests, limits }))
 }
 
 fn security(args: &LimitArgs) -> Option<pb::Security> {
@@ -313,6 +310,14 @@ mod tests {
             (&["--runner", "sql", "--volume", "data"], "--volume"),
             (&["--runner", "sql", "--input", "@/nothing/here"], "/nothing/here"),
             (&["--runner", "sql", "--timeout", "soon"], "--timeout"),
+            (&["--runner", "sql", "--timeout", "1.5s"], "whole seconds"),
+            (&["--runner", "sql", "--timeout", "-5m"], "negative"),
+            (&["--runner", "sql", "--id", ""], "'--id <ID>': it is empty"),
+            (&["--runner", "sql", "--request-id", ""], "'--request-id <KEY>': it is empty"),
+            (&["--runner", "sql", "-l", "a=1", "-l", "a=2"], "--label a is there twice, as `1` and as `2`"),
+            (&["--runner", "sql", "--annotation", "a=1", "--annotation", "a=1"], "--annotation a is there twice"),
+            (&["--runner", "sql", "--cpu", "1", "--limit", "cpu=2"], "--limit cpu is there twice, as `1` and as `2`"),
+            (&["--runner", "sql", "--request", "cpu=1", "--request", "cpu=2"], "--request cpu is there twice"),
             (&["--runner", "sql", "--", "prog"], "COMMAND"),
             (&["--runner", "sql", "--workdir", "/w"], "--workdir"),
             (&["--runner", "sql", "--keep-entrypoint"], "--keep-entrypoint"),

@@ -27,6 +27,8 @@ mod kept;
 pub(super) use around::Evidence;
 use around::{BEHIND_BYTES, Brackets, Follows, Right};
 use broken::Enclosure;
+#[cfg(test)]
+pub(super) use found::SENTENCES;
 pub(super) use found::{Broken, Last, Notes, Object, Other, Scanned};
 
 /// How much is taken in at a time, so that memory stays bounded by the candidate.

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 use serde_json::Value;
 
-use super::scan::Scanner;
+use super::scan::{SENTENCES, Scanner};
 use super::*;
 
 mod evidence;
@@ -471,6 +471,15 @@ proptest! {
         scanner.push(&input);
         prop_assert!(scanner.revisited() <= 6 * input.len() as u64);
     }
+}
+
+/// A sentence costs as much as a hundred bytes that are read.
+#[test]
+fn what_breaks_with_each_byte_is_put_into_words_once() {
+    let before = SENTENCES.get();
+    let outcome = read("{".repeat(1 << 16).as_bytes());
+    assert!(matches!(outcome, ResultOutcome::None(_)), "{outcome:?}");
+    assert!(SENTENCES.get() - before <= 2, "{} sentences", SENTENCES.get() - before);
 }
 
 #[test]

@@ -140,7 +140,7 @@ impl Scanner {
         let open = frames.iter().find(|frame| frame.is_object()).copied();
         let child = last_child(frames);
         if let Some(error) = limit {
-            self.note_end(outer.at, None, &error.message);
+            self.note_end(outer.at, None, || error.message.clone());
             if open.is_some() || child.is_some() {
                 self.last = Last::Unreadable(error);
             }
@@ -151,11 +151,11 @@ impl Scanner {
                 open.at,
                 shown(tail)
             );
-            self.note_end(open.at, None, "an object that does not end");
+            self.note_end(open.at, None, || "an object that does not end".to_owned());
             let position = Some(open.at);
             self.last = Last::Unreadable(ResultError { kind: ResultErrorKind::Truncated, message, position });
         } else {
-            self.note_end(outer.at, None, "a list that does not end");
+            self.note_end(outer.at, None, || "a list that does not end".to_owned());
             self.beside = true;
             if let Some(child) = child {
                 self.keep(child, child, true);
@@ -188,15 +188,16 @@ impl Scanner {
     }
 
     pub(super) fn note(&mut self, broken: Broken) {
-        self.note_end(broken.from, None, &broken.message());
+        self.note_end(broken.from, None, || broken.message());
         if broken.members || self.broken.as_ref().is_none_or(|before| !before.members) {
             self.broken = Some(broken);
         }
     }
 
-    pub(super) fn note_end(&mut self, start: u64, end: Option<u64>, verdict: &str) {
+    /// `verdict` is put into words only where notes are taken: of an output there may be one with each byte.
+    pub(super) fn note_end(&mut self, start: u64, end: Option<u64>, verdict: impl FnOnce() -> String) {
         if let Some(notes) = &mut self.notes {
-            notes.other(start, end, verdict);
+            notes.other(start, end, verdict());
         }
     }
 

@@ -149,11 +149,10 @@ pub(in super::super) struct Notes {
 
 impl Notes {
     pub(super) fn object(&mut self, (start, end): (u64, u64)) {
-        self.other(start, Some(end), "an object, but a later one follows");
+        self.other(start, Some(end), "an object, but a later one follows".to_owned());
     }
 
-    pub(super) fn other(&mut self, start: u64, end: Option<u64>, verdict: &str) {
-        let verdict = verdict.to_owned();
+    pub(super) fn other(&mut self, start: u64, end: Option<u64>, verdict: String) {
         self.candidates.push(Candidate { source: ResultSource::Scan, start, end, won: false, verdict });
     }
 
@@ -164,9 +163,17 @@ impl Notes {
     }
 }
 
+#[cfg(test)]
+thread_local! {
+    /// How many sentences were made of what broke.
+    pub(in super::super) static SENTENCES: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
 impl Broken {
     /// One sentence.
     pub(in super::super) fn message(&self) -> String {
+        #[cfg(test)]
+        SENTENCES.set(SENTENCES.get() + 1);
         let Self { at, from, expected, before, found, .. } = self;
         let (found, before) = (found.after(", found"), before.after(" after"));
         format!("the object that begins at byte {from} can't be read at byte {at}: expected {expected}{found}{before}")

@@ -13,7 +13,7 @@ impl Scanner {
         self.sealed = None;
         match (object, limit) {
             (Some(_), Some(error)) => {
-                self.note_end(whole.range.0, Some(whole.range.1), &error.message);
+                self.note_end(whole.range.0, Some(whole.range.1), || error.message.clone());
                 self.last = Last::Unreadable(error);
                 self.right = None;
             }
@@ -32,11 +32,9 @@ impl Scanner {
                 self.pass(whole.start, whole.end);
             }
             (None, limit) => {
-                self.note_end(
-                    whole.range.0,
-                    Some(whole.range.1),
-                    "complete, but no object: what is in it does not count",
-                );
+                self.note_end(whole.range.0, Some(whole.range.1), || {
+                    "complete, but no object: what is in it does not count".to_owned()
+                });
                 let alone = Left::of(self.behind(whole.start)).blank;
                 self.other = Some(Other { range: whole.range, alone });
                 self.right = Some(Right::Same);
@@ -72,7 +70,7 @@ impl Scanner {
                     Evidence::Empty => "empty braces in a line of text",
                     _ => "an object in quotes or in a call, for which no earlier object is left out",
                 };
-                return self.note_end(object.range.0, Some(object.range.1), verdict);
+                return self.note_end(object.range.0, Some(object.range.1), || verdict.to_owned());
             }
             Last::Object(before) => Some(before),
             Last::None | Last::Unreadable(_) => None,

@@ -47,7 +47,9 @@ pub enum Cause {
     /// This process, or the machine, is short of something (`EMFILE`, `ENFILE`, `ENOMEM`, `EAGAIN`). It
     /// says nothing of what was looked at.
     Shortage,
-    /// The system refused, or did not answer in time.
+    /// This process may not (`EACCES`, `EPERM`).
+    Denied,
+    /// The system refused for another reason, or did not answer in time.
     Refused,
     /// It is there, but is not what was written: content that can't be read, or no regular file.
     Malformed,
@@ -59,8 +61,9 @@ impl Unknown {
     pub fn of(what: impl Into<String>, error: &io::Error) -> Self {
         let kind = match Errno::from_io_error(error) {
             Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::AGAIN) => Cause::Shortage,
-            // A symbolic link, where none is followed.
-            Some(Errno::LOOP) => Cause::Malformed,
+            Some(Errno::ACCESS | Errno::PERM) => Cause::Denied,
+            // A symbolic link, where none is followed; a socket.
+            Some(Errno::LOOP | Errno::NXIO) => Cause::Malformed,
             _ => Cause::Refused,
         };
         Self { what: what.into(), why: error.to_string(), kind }
@@ -211,10 +214,12 @@ mod tests {
             (Errno::NOMEM, Some(Cause::Shortage)),
             (Errno::AGAIN, Some(Cause::Shortage)),
             (Errno::IO, Some(Cause::Refused)),
-            (Errno::ACCESS, Some(Cause::Refused)),
+            (Errno::ACCESS, Some(Cause::Denied)),
+            (Errno::PERM, Some(Cause::Denied)),
             (Errno::STALE, Some(Cause::Refused)),
             (Errno::NOSPC, Some(Cause::Refused)),
             (Errno::LOOP, Some(Cause::Malformed)),
+            (Errno::NXIO, Some(Cause::Malformed)),
         ] {
             let probe: Probe<()> = Probe::of(|| "it".to_owned(), Err(errno.into()));
             assert_eq!(probe.unknown().map(|unknown| unknown.kind), kind, "{errno}");

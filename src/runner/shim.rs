@@ -24,7 +24,7 @@ mod inherited;
 mod output;
 
 use child::{Child, Ended, StartError};
-use files::Dir;
+use files::{Dir, ResultFile};
 use output::Output;
 
 /// How often what failed is tried again, and the program killed again.
@@ -33,6 +33,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const LISTEN_EVERY: Duration = Duration::from_secs(60);
 /// How often it is looked whether the sandbox has executed its program.
 const GLANCE_EVERY: Duration = Duration::from_millis(5);
+/// How often the result file is measured at the least: each time that it has not changed the pause is doubled, from
+/// [`LOOK_EVERY`] on.
+const MEASURE_EVERY: Duration = Duration::from_secs(16);
 /// How often a result is tried to be read.
 const RESULT_TRIES: u32 = 10;
 /// How long output is awaited once nothing of the run lives any more: only a process that was
@@ -186,8 +189,13 @@ async fn execute(dir: &Dir, run: &StoredRun, orders: &mut Orders) -> Result<Exit
             return Ok(Exit::not_started(Timestamp::now()));
         }
     }
-    let (mut child, mut output) = loop {
-        match child::start(dir, &run.execution) {
+    let (mut child, mut output, result) = loop {
+        // Before the program can do anything to it.
+        let started = dir.open_result().map_err(StartError::Trouble).and_then(|result| {
+            let (child, output) = child::start(dir, &run.execution)?;
+            Ok((child, output, result))
+        });
+        match started {
             Ok(started) => break started,
             Err(StartError::Refused(error)) => {
                 return Ok(start_error(started_at, why_not(&run.execution, &error.to_string()), None));
@@ -205,7 +213,7 @@ async fn execute(dir: &Dir, run: &StoredRun, orders: &mut Orders) -> Result<Exit
             return Ok(Exit::not_started(Timestamp::now()));
         }
     };
-    let (ended, deadline_exceeded, executed) = follow(dir, &mut child, &mut output, orders, run).await?;
+    let (ended, deadline_exceeded, executed) = follow(dir, &mut child, &mut output, &result, orders, run).await?;
     let finished_at = Timestamp::now();
     child::end_leftovers(dir.sys()).await;
     let drained = timeout(DRAIN, output.run()).await.is_ok();
@@ -228,7 +236,7 @@ async fn execute(dir: &Dir, run: &StoredRun, orders: &mut Orders) -> Result<Exit
         signal,
         started_at: Some(started_at),
         finished_at,
-        message: result_of(dir).await,
+        message: result_of(result).await,
         log_bytes: end.bytes,
         log_error: end.error.or(cut),
     })
@@ -236,15 +244,20 @@ async fn execute(dir: &Dir, run: &StoredRun, orders: &mut Orders) -> Result<Exit
 
 /// The program's result. What can't be read is tried again for a while: without it the run would have
 /// another outcome.
-async fn result_of(dir: &Dir) -> Vec<u8> {
+async fn result_of(file: ResultFile) -> Vec<u8> {
+    let mut result = Vec::new();
     for _ in 0..RESULT_TRIES {
-        match dir.read_result() {
-            Ok(result) => return result,
+        match file.read() {
+            Ok(read) => {
+                result = read;
+                break;
+            }
             Err(unknown) => complain(&unknown),
         }
         sleep(LOOK_EVERY).await;
     }
-    Vec::new()
+    file.close();
+    result
 }
 
 /// Why the program was not started: what was found wrong with it, else what was said of the try.
@@ -277,6 +290,7 @@ async fn follow(
     dir: &Dir,
     child: &mut Child,
     output: &mut Output,
+    result: &ResultFile,
     orders: &mut Orders,
     run: &StoredRun,
 ) -> Result<(Ended, bool, bool), ShimError> {
@@ -290,7 +304,8 @@ async fn follow(
     let mut executed = is_executed(child);
     let mut named = name(dir, child, executed);
     let (mut asked, mut again, mut glance) = (true, begun + LOOK_EVERY, begun + GLANCE_EVERY);
-    let mut measure = begun + LOOK_EVERY;
+    let (mut pause, mut size) = (LOOK_EVERY, Some(0));
+    let mut measure = begun + pause;
     loop {
         tokio::select! {
             ended = child.wait() => {
@@ -313,8 +328,11 @@ async fn follow(
                 }
             }
             () = sleep_until(measure) => {
-                measure = Instant::now() + LOOK_EVERY;
-                dir.cut_result();
+                let before = std::mem::replace(&mut size, result.cut());
+                // One that was cut grows at once.
+                let has_changed = size != before || size > Some(rundir::RESULT_FILE_MAX_BYTES);
+                pause = measured(pause, has_changed);
+                measure = Instant::now() + pause;
             }
             () = sleep_until(again), if named != Some(executed) || !asked => {
                 again = Instant::now() + LOOK_EVERY;
@@ -329,6 +347,11 @@ async fn follow(
             kill_at = Some(Instant::now() + execution.termination_grace);
         }
     }
+}
+
+/// How long to wait until the result file is measured once more.
+fn measured(pause: Duration, has_changed: bool) -> Duration {
+    if has_changed { LOOK_EVERY } else { MEASURE_EVERY.min(pause * 2) }
 }
 
 /// Writes down who the program is, and whether it is executed. Answers what stands there now; `None`: it
@@ -351,6 +374,16 @@ mod tests {
 
     use super::*;
     use crate::sys::fault::Faults;
+
+    #[test]
+    fn a_result_file_that_does_not_change_is_measured_less_and_less() {
+        for (pause, has_changed, next) in
+            [(1, false, 2), (2, false, 4), (8, false, 16), (16, false, 16), (1, true, 1), (16, true, 1)]
+        {
+            let next = Duration::from_secs(next);
+            assert_eq!(measured(Duration::from_secs(pause), has_changed), next, "{pause} s, changed: {has_changed}");
+        }
+    }
 
     /// Not a test by itself: those of the local backend's failing calls execute it as their shim. What fails
     /// is the number of a call and an error; how many calls there were is written beside the directory.

@@ -23,6 +23,7 @@ pub(crate) struct Faults {
 #[derive(Debug, Default)]
 struct Plan {
     armed: Option<(RangeInclusive<u64>, Errno)>,
+    refused: Option<(&'static str, Errno)>,
     fired: Option<&'static str>,
     hang: Hang,
 }
@@ -44,6 +45,11 @@ impl Faults {
         let mut plan = self.plan();
         self.calls.store(0, Ordering::SeqCst);
         *plan = Plan { armed: Some((numbers, errno)), ..Plan::default() };
+    }
+
+    /// All calls of this name fail from now on.
+    pub(crate) fn refuse(&self, name: &'static str, errno: Errno) {
+        *self.plan() = Plan { refused: Some((name, errno)), ..Plan::default() };
     }
 
     /// None fails any more. Answers the name of the last that did.
@@ -80,6 +86,11 @@ impl Faults {
         {
             let errno = *errno;
             plan.fired = Some(name);
+            return Err(errno.into());
+        }
+        if let Some((refused, errno)) = plan.refused
+            && refused == name
+        {
             return Err(errno.into());
         }
         if matches!(plan.hang, Hang::Next(next) if next == name) {

@@ -1,10 +1,11 @@
 //! The files of a run's directory, as the shim reads and writes them.
 
-use std::fs::File;
+use std::fs::{File, Metadata, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Mode, OFlags};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -91,31 +92,222 @@ impl Dir {
         self.sys.identity(pid).map_err(|source| ShimError::System { what: "reading /proc/self/stat", source })
     }
 
-    /// Takes away what nobody will read of the result file, so that it does not fill the disk. What can't be done is
-    /// tried again by whoever calls this again.
-    pub(super) fn cut_result(&self) {
-        use rustix::fs::{Mode, OFlags};
-        let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let Ok(fd) = rustix::fs::open(self.join(rundir::RESULT), flags, Mode::empty()) else { return };
-        let file = File::from(fd);
-        let is_large =
-            |metadata: std::fs::Metadata| metadata.is_file() && metadata.len() > rundir::RESULT_FILE_MAX_BYTES;
-        if file.metadata().is_ok_and(is_large) {
+    /// Opens the file for the result as it was created, before the program can do anything to it.
+    ///
+    /// # Errors
+    /// It can't be opened.
+    pub(super) fn open_result(&self) -> io::Result<ResultFile> {
+        self.sys.call("open")?;
+        Ok(ResultFile {
+            dir: self.clone(),
+            created: rustix::fs::open(self.result(), opening(OFlags::RDWR), Mode::empty())?.into(),
+        })
+    }
+
+    fn result(&self) -> PathBuf {
+        self.join(rundir::RESULT)
+    }
+}
+
+/// The file for the result. In a sandbox it stays the one that was created, whatever the program does to its mode; a
+/// program without one may have put anything in its place.
+#[derive(Debug)]
+pub(super) struct ResultFile {
+    dir: Dir,
+    created: File,
+}
+
+impl ResultFile {
+    /// Takes away what nobody will read of it, so that it does not fill the disk. What can't be done is
+    /// tried again by whoever calls this again. Answers how large it was, if that is known.
+    pub(super) fn cut(&self) -> Option<u64> {
+        let another = match *self.is_created().there()? {
+            true => None,
+            false => Some(rustix::fs::open(self.dir.result(), opening(OFlags::WRONLY), Mode::empty()).ok()?.into()),
+        };
+        let file = another.as_ref().unwrap_or(&self.created);
+        let metadata = file.metadata().ok()?;
+        // What has another name, too, is not the run's alone.
+        if metadata.is_file() && metadata.nlink() == 1 && metadata.len() > rundir::RESULT_FILE_MAX_BYTES {
             let _ = file.set_len(rundir::RESULT_MAX_BYTES as u64);
+        }
+        Some(metadata.len())
+    }
+
+    /// What the program wrote as its result: the first bytes of a regular file. Of what is no regular file, or may not
+    /// be read, nothing is.
+    ///
+    /// # Errors
+    /// It can't be read now, and may be later.
+    pub(super) fn read(&self) -> Result<Vec<u8>, Unknown> {
+        let limit = rundir::RESULT_MAX_BYTES as u64;
+        let read = self.is_created().and_then(|is_created| match is_created {
+            true => self.dir.sys.read_head_of(&self.created, rundir::RESULT, limit),
+            false => self.dir.sys.read_head(&self.dir.result(), limit),
+        });
+        match read {
+            Probe::There(bytes) => Ok(bytes),
+            Probe::Gone => Ok(Vec::new()),
+            Probe::Unknown(unknown) => match unknown.kind {
+                Cause::Malformed | Cause::Denied => Ok(Vec::new()),
+                Cause::Shortage | Cause::Refused => Err(unknown),
+            },
         }
     }
 
-    /// What the program wrote as its result: the first bytes of a regular file. A program without a sandbox
-    /// may have put anything there; of what is no regular file nothing is read.
-    ///
-    /// # Errors
-    /// It can't be read now.
-    pub(super) fn read_result(&self) -> Result<Vec<u8>, Unknown> {
-        match self.sys.read_head(&self.join(rundir::RESULT), rundir::RESULT_MAX_BYTES as u64) {
-            Probe::There(bytes) => Ok(bytes),
-            Probe::Gone => Ok(Vec::new()),
-            Probe::Unknown(unknown) if unknown.kind == Cause::Malformed => Ok(Vec::new()),
-            Probe::Unknown(unknown) => Err(unknown),
+    /// Takes away what the program may have given it: nobody executes it as the server's user.
+    pub(super) fn close(self) {
+        let _ = self.created.set_permissions(Permissions::from_mode(0o600));
+    }
+
+    /// Whether what has its name is still what was created.
+    fn is_created(&self) -> Probe<bool> {
+        let identity = |metadata: &Metadata| (metadata.dev(), metadata.ino());
+        let created = self.created.metadata().ok().as_ref().map(identity);
+        self.dir.sys.look_at(&self.dir.result()).map(|metadata| created == Some(identity(&metadata)))
+    }
+}
+
+/// Nothing blocks, and no link is followed.
+fn opening(how: OFlags) -> OFlags {
+    how | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use rustix::fs::{CWD, FileType, mknodat};
+
+    use super::*;
+
+    fn result() -> (tempfile::TempDir, PathBuf, ResultFile) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(rundir::RESULT);
+        std::fs::write(&path, "{\"a\":1}").unwrap();
+        let file = Dir::new(dir.path(), Sys::default()).open_result().unwrap();
+        (dir, path, file)
+    }
+
+    /// What a program makes of the file, and what is read then.
+    #[test]
+    fn whatever_a_program_makes_of_its_result_is_read_at_once_or_not_at_all() {
+        type Make = fn(&Path);
+        let cases: [(&str, Make, &[u8]); 9] = [
+            (
+                "a mode that nobody may read",
+                |path| std::fs::set_permissions(path, Permissions::from_mode(0o000)).unwrap(),
+                b"{\"a\":1}",
+            ),
+            (
+                "another file",
+                |path| {
+                    std::fs::remove_file(path).unwrap();
+                    std::fs::write(path, "{}").unwrap();
+                },
+                b"{}",
+            ),
+            ("nothing", |path| std::fs::remove_file(path).unwrap(), b""),
+            (
+                "a pipe",
+                |path| {
+                    std::fs::remove_file(path).unwrap();
+                    mknodat(CWD, path, FileType::Fifo, 0o600.into(), 0).unwrap();
+                },
+                b"",
+            ),
+            (
+                "a socket",
+                |path| {
+                    std::fs::remove_file(path).unwrap();
+                    drop(std::os::unix::net::UnixListener::bind(path).unwrap());
+                },
+                b"",
+            ),
+            (
+                "a directory",
+                |path| {
+                    std::fs::remove_file(path).unwrap();
+                    std::fs::create_dir(path).unwrap();
+                },
+                b"",
+            ),
+            (
+                "a link",
+                |path| {
+                    std::fs::rename(path, path.with_extension("away")).unwrap();
+                    symlink("result.away", path).unwrap();
+                },
+                b"",
+            ),
+            (
+                "a link to itself",
+                |path| {
+                    std::fs::remove_file(path).unwrap();
+                    symlink(path, path).unwrap();
+                },
+                b"",
+            ),
+            (
+                "a link to a device",
+                |path| {
+                    std::fs::remove_file(path).unwrap();
+                    symlink("/dev/zero", path).unwrap();
+                },
+                b"",
+            ),
+        ];
+        for (what, make, expected) in cases {
+            let (_dir, path, file) = result();
+            make(&path);
+            assert_eq!(file.read().unwrap(), expected, "{what}");
+            file.cut();
+            file.close();
         }
+    }
+
+    #[test]
+    fn what_may_not_be_read_is_not_tried_again() {
+        let (dir, path, _) = result();
+        let faults = std::sync::Arc::new(crate::sys::fault::Faults::default());
+        let file = Dir::new(dir.path(), Sys::with_faults(std::sync::Arc::clone(&faults))).open_result().unwrap();
+        std::fs::rename(&path, path.with_extension("away")).unwrap();
+        std::fs::write(&path, "{}").unwrap();
+        for (errno, is_final) in [
+            (rustix::io::Errno::ACCESS, true),
+            (rustix::io::Errno::PERM, true),
+            (rustix::io::Errno::IO, false),
+            (rustix::io::Errno::MFILE, false),
+        ] {
+            faults.refuse("open", errno);
+            assert_eq!(file.read().is_ok(), is_final, "{errno}");
+            faults.disarm();
+        }
+        assert_eq!(file.read().unwrap(), b"{}");
+    }
+
+    #[test]
+    fn a_result_is_cut_whatever_its_mode_and_nothing_that_has_another_name_is() {
+        let large = vec![b'x'; rundir::RESULT_FILE_MAX_BYTES as usize + 1];
+        let size = |path: &Path| std::fs::metadata(path).unwrap().len();
+        let (_dir, path, file) = result();
+        std::fs::write(&path, &large).unwrap();
+        std::fs::set_permissions(&path, Permissions::from_mode(0o000)).unwrap();
+        file.cut();
+        assert_eq!(size(&path), rundir::RESULT_MAX_BYTES as u64);
+        let other = path.with_extension("other");
+        std::fs::write(&other, &large).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        std::fs::hard_link(&other, &path).unwrap();
+        file.cut();
+        assert_eq!(size(&other), large.len() as u64);
+    }
+
+    #[test]
+    fn nothing_that_a_program_wrote_stays_executable() {
+        let (_dir, path, file) = result();
+        std::fs::set_permissions(&path, Permissions::from_mode(0o6777)).unwrap();
+        file.close();
+        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o7777, 0o600);
     }
 }

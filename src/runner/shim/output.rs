@@ -266,6 +266,19 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn empty_lines_count_as_what_they_take_on_the_disk() {
+        let mut log = Log::new(tempfile::tempfile().unwrap(), Some(1_000_000));
+        let mut lines = Lines::new(LogStream::Stdout);
+        for _ in 0..4 {
+            lines.push(&[b'\n'; CHUNK], &mut log);
+            log.flush();
+        }
+        let size = log.file.metadata().unwrap().len();
+        assert!(size == log.bytes && (999_950..=1_000_000).contains(&size), "{size}");
+        assert!(log.error.is_some());
+    }
+
+    #[tokio::test]
     async fn a_long_line_is_split() {
         let mut log = log();
         let mut lines = Lines::new(LogStream::Stderr);

@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 
 use super::{Backend, BackendError, Created, Launch, LogItem, LogOptions, LogSource, Logs, Preview, Runs};
 use crate::domain::facts::{FactsEvent, RunFacts};
-use crate::domain::name::RunName;
+use crate::domain::name::{NamespaceName, RunName};
 use crate::domain::plan::Action;
 use crate::domain::profile::{Capabilities, Volume};
 use crate::domain::rundir::{self, Admitted, Exit, ExitReason, ProcessIdentity, Released};
@@ -41,9 +41,9 @@ mod sight;
 mod summary;
 mod watch;
 
+use self::inotify::Bell;
 use directory::{Found, Made, Store};
 use facts::{Contents, Stand};
-use inotify::Bell;
 use launch::{Launcher, find_program};
 pub use metrics::LocalMetrics;
 use queue::Queue;
@@ -140,7 +140,6 @@ async fn open_local(
         },
     };
     let capabilities = capabilities(sandbox.as_ref(), reason, keyring::try_out(), config.max_concurrent_runs);
-    let bell = Bell::hang().map_err(|error| tracing::warn!(%error, "no inotify: output is polled")).ok();
     let LocalConfig { path, volumes, log_max_bytes, .. } = config;
     let launcher = Launcher { executable, path, state, sandbox, volumes, log_max_bytes };
     let node = rustix::system::uname().nodename().to_string_lossy().into_owned();
@@ -156,8 +155,24 @@ async fn open_local(
         Ok((store, clock))
     })
     .await?;
-    let local =
-        Arc::new(Local { store, launcher, bell, node, seen, slow, ending, shims, lost, queue, room, metrics, clock });
+    let (bell, listing) = Default::default();
+    let local = Arc::new(Local {
+        store,
+        launcher,
+        bell,
+        node,
+        seen,
+        slow,
+        listing,
+        ending,
+        shims,
+        lost,
+        queue,
+        room,
+        metrics,
+        clock,
+    });
+    local.hear();
     Ok((local, capabilities))
 }
 
@@ -208,14 +223,16 @@ fn capabilities(
 struct Local {
     store: Store,
     launcher: Launcher,
-    /// `None`: the system has no inotify instance left.
-    bell: Option<Arc<Bell>>,
+    /// Reports what changes in logs that are read. `None`: the system has no inotify instance left.
+    bell: Mutex<Option<Arc<Bell>>>,
     /// Name of this machine.
     node: String,
     /// What was read last of each run, for when something of it can't be read.
     seen: Mutex<HashMap<RunName, Arc<Contents>>>,
     /// Runs whose directories are being read for longer than they may take.
     slow: Mutex<HashSet<RunName>>,
+    /// Namespaces whose directories are being listed for longer than they may take.
+    listing: Mutex<HashSet<NamespaceName>>,
     /// Runs that this process is ending with their shims. They are not lost.
     ending: Mutex<HashSet<RunName>>,
     /// The shims that this process started and that have not ended.
@@ -357,6 +374,42 @@ impl Local {
             lock(&local.slow).remove(&name);
         });
         late()
+    }
+
+    /// The runs of a namespace, within a bound.
+    async fn list(self: &Arc<Self>, namespace: &NamespaceName) -> Result<Vec<RunName>, BackendError> {
+        let late = || {
+            let what = format!("reading namespace {namespace}");
+            let message = format!("its directory did not answer within {} s", READ_WITHIN.as_secs());
+            Err(BackendError::Unavailable { what, message })
+        };
+        // One that waits is enough.
+        if lock(&self.listing).contains(namespace) {
+            return late();
+        }
+        let (local, wanted) = (Arc::clone(self), namespace.clone());
+        let mut reading = runtime::task::blocking(move || local.store.runs(&wanted));
+        if let Ok(read) = tokio::time::timeout(READ_WITHIN, &mut reading).await {
+            return read.unwrap_or_else(|error| Err(joining("reading a namespace", error)));
+        }
+        lock(&self.listing).insert(namespace.clone());
+        let (local, namespace) = (Arc::clone(self), namespace.clone());
+        task("local-slow", async move {
+            let _ = reading.await;
+            lock(&local.listing).remove(&namespace);
+        });
+        late()
+    }
+
+    /// Has changes of logs reported, if they are not.
+    fn hear(&self) {
+        let mut bell = lock(&self.bell);
+        if bell.is_none() {
+            match Bell::hang(self.store.sys()) {
+                Ok(new) => *bell = Some(new),
+                Err(error) => tracing::debug!(%error, "no inotify instance: output is polled"),
+            }
+        }
     }
 
     /// Refuses what would have to wait for a directory that does not answer.

@@ -67,6 +67,13 @@ impl RunFacts {
     pub fn last_attempt(&self) -> Option<&AttemptFacts> {
         self.attempts.last()
     }
+
+    /// Whether nothing of it lives, and how it ended can't be read and has not been for so long that nobody waits for
+    /// it any more.
+    #[must_use]
+    pub fn is_let_go(&self) -> bool {
+        self.released && self.unknown.as_ref().is_some_and(|unknown| unknown.nothing_lives)
+    }
 }
 
 /// Why something that decides about a run is not known.

@@ -204,6 +204,9 @@ impl Stage {
 
 fn stage_of(observed: &Observed, number: u32) -> Stage {
     let attempt = observed.facts.attempts.iter().find(|a| a.number == number);
+    if observed.facts.is_let_go() && attempt.is_some_and(|attempt| attempt.main.started()) {
+        return Stage::Ended;
+    }
     attempt.map_or(Stage::NotStarted, |attempt| attempt_stage(attempt, observed.run.state.is_terminal()))
 }
 

@@ -221,7 +221,8 @@ impl Streamer {
         }
     }
 
-    /// The attempt is complete. `end` says that the run is finished, so it waits until it is.
+    /// The attempt is complete. `end` says that the run is finished, so it waits until it is; but not for an end that
+    /// can't be read, and that nobody else waits for any more.
     async fn finish(&mut self) -> Result<LogEndReason, Stop> {
         if !self.query.follow {
             let terminal = self.follow.borrow().run.state.is_terminal();
@@ -231,7 +232,9 @@ impl Streamer {
             let cursor = self.cursor();
             tokio::select! {
                 // An error means that the run is gone.
-                _ = self.follow.wait_for(|o| o.run.state.is_terminal()) => return Ok(LogEndReason::RunFinished),
+                _ = self.follow.wait_for(|o| o.run.state.is_terminal() || o.facts.is_let_go()) => {
+                    return Ok(LogEndReason::RunFinished);
+                }
                 () = tokio::time::sleep(HEARTBEAT) => {}
             }
             self.send(LogEvent::Heartbeat { cursor }).await?;

@@ -3,13 +3,16 @@
 use std::path::Path;
 
 use longshore::domain::rundir::{self, ProcessIdentity};
-use longshore::proto::v1::{FailureReason, ListRunsRequest, Run, RunSpec, RunState, StreamLogsRequest};
+use longshore::proto::v1::{
+    FailureReason, ListRunsRequest, LogEndReason, LogGapCause, Run, RunSpec, RunState, StreamLogsRequest,
+};
 use longshore::sys::{Probe, Sys};
 use tonic::Code;
 
 use crate::doctor::{doctor, findings};
 use crate::fixture::{Local, script};
 use crate::support::client::{Client, DEFAULT, follow};
+use crate::support::logs::Closing;
 use crate::support::spec::seconds;
 use crate::support::wait::until;
 
@@ -243,6 +246,10 @@ async fn a_run_whose_end_nobody_can_read_is_let_go_of() {
     let released = local.run_dir(name).join(rundir::RELEASED);
     let text = || std::fs::read_to_string(&released).unwrap();
     until("its retention to begin", async || text().contains("expire_time").then_some(())).await;
+    // Whoever follows does not wait for an end that nobody can read.
+    let logs = client.read_logs(follow(name)).await;
+    assert_eq!((logs.text().as_str(), logs.closing), ("printed\n", Some(Closing::End(LogEndReason::RunFinished))));
+    assert!(logs.gaps.iter().any(|gap| gap.cause() == LogGapCause::Unreadable), "{:?}", logs.gaps);
 }
 
 #[tokio::test]

@@ -417,7 +417,8 @@ impl Store {
     pub(super) fn sweep(&self) -> Result<(), BackendError> {
         for namespace in self.namespaces()? {
             let dir = self.namespace_dir(&namespace);
-            for name in self.entries(&dir)? {
+            // One that can't be listed keeps the others from nothing.
+            for name in self.entries(&dir).unwrap_or_default() {
                 let path = dir.join(&name);
                 if name.starts_with(REMOVED) || (name.starts_with(STAGED) && is_abandoned(&path)) {
                     // Somebody else may be removing it too.

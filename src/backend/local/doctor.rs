@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use rustix::fs::{Access, access};
 
+use super::LocalConfig;
 use super::directory::{Found, Store, trusted};
+use super::inotify::{Inotify, WatchMask};
 use super::launch::{Launcher, tmp_bytes};
 use super::program::{Fault, Look};
 use super::sandbox::{Sandbox, View};
-use super::{LocalConfig, inotify::Bell};
 use crate::backend::BackendError;
-use crate::domain::name::RunName;
+use crate::domain::name::{NamespaceName, RunName};
 use crate::domain::profile::{Limits, Profile, Volume};
 use crate::runtime::finding::Finding;
 use crate::sys::file::seems_directory;
@@ -30,13 +31,7 @@ pub async fn examine(config: &LocalConfig, profiles: &BTreeMap<String, Profile>,
     let (isolation, sandbox) = judge_sandbox(config).await;
     let mut findings = vec![judge_state(&config.root), isolation];
     findings.extend(judge_runs(config.root.clone()).await);
-    findings.push(match Bell::hang() {
-        Ok(_) => Finding::ok(INOTIFY, "this user", "output is followed as it is written"),
-        Err(error) => {
-            Finding::warning(INOTIFY, "this user", format!("it is not available, so output is polled: {error}"))
-                .fix("raise fs.inotify.max_user_instances: sysctl fs.inotify.max_user_instances=1024")
-        }
-    });
+    findings.push(judge_inotify());
     findings.extend(judge_configured(config, sandbox, profiles, limits));
     findings
 }
@@ -104,6 +99,20 @@ const RUNS_WITHIN: Duration = Duration::from_secs(20);
 /// How many runs that can't be read are named.
 const NAMED: usize = 10;
 
+/// Whether the kernel reports changes.
+fn judge_inotify() -> Finding {
+    let polled = |what: &str, error: &std::io::Error, key: &str, value: u32| {
+        let message = format!("no inotify {what} is left, so runs and output are polled: {error}");
+        let fix = format!("find what uses them up, or raise {key}: sysctl {key}={value}");
+        Finding::warning(INOTIFY, "this user", message).fix(fix)
+    };
+    match Inotify::new(&Sys::default()).map(|mut inotify| inotify.add(Path::new("/"), WatchMask::CREATE)) {
+        Err(error) => polled("instance", &error, "fs.inotify.max_user_instances", 1024),
+        Ok(Err(error)) => polled("watch", &error, "fs.inotify.max_user_watches", 1_048_576),
+        Ok(Ok(_)) => Finding::ok(INOTIFY, "this user", "runs and output are followed as they change"),
+    }
+}
+
 /// Whether every run can be read.
 async fn judge_runs(root: PathBuf) -> Vec<Finding> {
     let subject = root.display().to_string();
@@ -111,7 +120,7 @@ async fn judge_runs(root: PathBuf) -> Vec<Finding> {
         return vec![Finding::ok(RUNS, subject, "there are none yet")];
     }
     let reading = crate::runtime::task::blocking(move || unreadable_runs(Store::existing(root)));
-    let (count, unreadable) = match tokio::time::timeout(RUNS_WITHIN, reading).await {
+    let (count, unreadable, unlisted) = match tokio::time::timeout(RUNS_WITHIN, reading).await {
         Ok(Ok(Ok(read))) => read,
         Ok(Ok(Err(error))) => {
             let fix = "mend the disk, or let the server's user read the directory";
@@ -122,7 +131,7 @@ async fn judge_runs(root: PathBuf) -> Vec<Finding> {
             return vec![Finding::warning(RUNS, subject, message).fix("look whether the disk answers")];
         }
     };
-    if unreadable.is_empty() {
+    if unreadable.is_empty() && unlisted.is_empty() {
         return vec![Finding::ok(RUNS, subject, format!("all {count} can be read"))];
     }
     let more = unreadable.len().saturating_sub(NAMED);
@@ -130,18 +139,34 @@ async fn judge_runs(root: PathBuf) -> Vec<Finding> {
         let fix = format!("restore the file, or delete the run: longshore rm {}", name.run);
         Finding::warning(RUNS, name.to_string(), format!("it can't be read as a whole: {unknown}")).fix(fix)
     };
-    let mut findings: Vec<Finding> = unreadable.into_iter().take(NAMED).map(row).collect();
+    let left_out = |(namespace, error): (NamespaceName, BackendError)| {
+        let message = format!("its directory can't be listed, so its runs are not found: {error}");
+        let fix = "mend the disk, let the server's user read the directory, or remove what is there";
+        Finding::failed(RUNS, format!("namespaces/{namespace}"), message).fix(fix)
+    };
+    let mut findings: Vec<Finding> = unlisted.into_iter().take(NAMED).map(left_out).collect();
+    findings.extend(unreadable.into_iter().take(NAMED).map(row));
     if more > 0 {
         findings.push(Finding::warning(RUNS, subject, format!("{more} more can't be read")).fix("mend the disk"));
     }
     findings
 }
 
-/// How many runs there are, and those of which something can't be read, each with the first cause.
-fn unreadable_runs(store: Store) -> Result<(usize, Vec<(RunName, Unknown)>), BackendError> {
-    let (mut count, mut unreadable) = (0, Vec::new());
+/// How many runs there are, those of which something can't be read, each with the first cause, and the namespaces that
+/// can't be listed.
+type Runs = (usize, Vec<(RunName, Unknown)>, Vec<(NamespaceName, BackendError)>);
+
+fn unreadable_runs(store: Store) -> Result<Runs, BackendError> {
+    let (mut count, mut unreadable, mut unlisted) = (0, Vec::new(), Vec::new());
     for namespace in store.namespaces()? {
-        for name in store.runs(&namespace)? {
+        let names = match store.runs(&namespace) {
+            Ok(names) => names,
+            Err(error) => {
+                unlisted.push((namespace, error));
+                continue;
+            }
+        };
+        for name in names {
             let unknown = match store.contents(&name) {
                 Probe::Gone | Probe::There(Found::Foreign(_)) => continue,
                 Probe::There(Found::Run(contents)) => contents.unread.first().cloned(),
@@ -151,7 +176,7 @@ fn unreadable_runs(store: Store) -> Result<(usize, Vec<(RunName, Unknown)>), Bac
             unreadable.extend(unknown.map(|unknown| (name, unknown)));
         }
     }
-    Ok((count, unreadable))
+    Ok((count, unreadable, unlisted))
 }
 
 async fn judge_sandbox(config: &LocalConfig) -> (Finding, Option<Sandbox>) {

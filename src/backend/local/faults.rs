@@ -281,6 +281,89 @@ async fn a_directory_that_does_not_answer_holds_up_no_other() {
     assert_eq!(machine.facts("hangs").await, known);
 }
 
+/// The first event of a watch that is what is waited for. The watch does not break before.
+async fn next_event(watch: &mut BoxStream<'static, FactsEvent>, what: &str, is_it: impl Fn(&FactsEvent) -> bool) {
+    let wait = async {
+        loop {
+            let event = watch.next().await.expect("the watch goes on");
+            assert!(!matches!(event, FactsEvent::Broken(_)), "{what}: {event:?}");
+            if is_it(&event) {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("not in time: {what}"));
+}
+
+async fn until_gauge(gauge: &prometheus_client::metrics::gauge::Gauge, is_it: impl Fn(i64) -> bool, what: &str) {
+    let wait = async {
+        while !is_it(gauge.get()) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("not in time: {what}: {}", gauge.get()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_inotify_changes_are_looked_for_and_it_is_used_again_once_there_is_some() {
+    for (call, errno) in [("inotify_init1", Errno::MFILE), ("inotify_add_watch", Errno::NOSPC)] {
+        let machine = Machine::without_shims().await;
+        machine.faults.refuse(call, errno);
+        let mut watch = machine.runs().watch();
+        next_event(&mut watch, call, |event| matches!(event, FactsEvent::Synced)).await;
+        // Somebody else's: this process is not told of it in any other way.
+        let other = machine.launch("other", false);
+        machine.runs().create(&other).await.unwrap();
+        next_event(&mut watch, call, |event| matches!(event, FactsEvent::Upsert(facts) if facts.name == other.name))
+            .await;
+        // The state directory, its namespace, and the run.
+        until_gauge(&machine.local.metrics.polled, |polled| polled == 3, call).await;
+        machine.faults.disarm();
+        until_gauge(&machine.local.metrics.polled, |polled| polled == 0, call).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_namespace_that_cannot_be_listed_is_left_out_and_the_others_go_on() {
+    let machine = Machine::without_shims().await;
+    let at = |name: &str| machine.dir.path().join("state").join(name);
+    let mode = |mode: u32| {
+        for name in ["a", "z"] {
+            std::fs::set_permissions(at(name), std::fs::Permissions::from_mode(mode)).unwrap();
+        }
+    };
+    std::fs::create_dir(at("a")).unwrap();
+    std::fs::create_dir(at("z")).unwrap();
+    // What others can write is not read, whoever the tests' user is.
+    mode(0o777);
+    machine.runs().create(&machine.launch("before", false)).await.unwrap();
+    let mut watch = machine.runs().watch();
+    let mut seen = false;
+    let synced = async {
+        // It passes, or it does not: that takes a few seconds.
+        loop {
+            match watch.next().await.expect("the watch goes on") {
+                FactsEvent::Upsert(facts) => seen |= facts.name == name("before"),
+                FactsEvent::Synced => return,
+                FactsEvent::Gone(name) => panic!("{name} is reported to be gone"),
+                FactsEvent::Broken(_) => {}
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, synced).await.expect("the others are known");
+    assert!(seen);
+    assert_eq!(machine.local.metrics.unlisted.get(), 2);
+    machine.runs().create(&machine.launch("after", false)).await.unwrap();
+    next_event(
+        &mut watch,
+        "the others",
+        |event| matches!(event, FactsEvent::Upsert(facts) if facts.name == name("after")),
+    )
+    .await;
+    mode(0o700);
+    until_gauge(&machine.local.metrics.unlisted, |unlisted| unlisted == 0, "they are listed again").await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_machine_on_which_every_call_fails_for_a_while_loses_nothing() {
     let machine = Machine::new().await;

@@ -1,32 +1,41 @@
-//! The kernel's word that something in a directory or file has changed (inotify), so that nothing
-//! has to be polled often. Chosen over a general crate for its masks: a watcher of facts must not
-//! be woken by every line of a log in the same directory.
+//! What the kernel reports of changes in directories and files (inotify), so that nothing has to be
+//! polled often. Where it reports nothing, for lack of instances or watches, whoever listens looks by itself.
 
 use std::collections::HashMap;
 use std::io;
-use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
-use rustix::io::Errno;
+use futures::StreamExt;
+use futures::stream::ReadyChunks;
+use inotify::{EventMask, EventStream, Watches};
+pub(super) use inotify::{WatchDescriptor, WatchMask};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
+use crate::sys::Sys;
+
+/// Room for the events of one read, in bytes.
+const BUFFER: usize = 8192;
+/// How many events are taken at once.
+const AT_ONCE: usize = 256;
+
 /// One inotify instance.
 #[derive(Debug)]
 pub(super) struct Inotify {
-    fd: AsyncFd<OwnedFd>,
+    watches: Watches,
+    events: ReadyChunks<EventStream<Vec<u8>>>,
+    sys: Sys,
 }
 
 /// Something has changed.
 #[derive(Debug)]
 pub(super) struct Change {
     /// In which watch.
-    pub(super) watch: i32,
+    pub(super) watch: WatchDescriptor,
     /// Which entry of the directory.
     pub(super) name: Option<String>,
     /// Changes were dropped: anything may have changed.
@@ -34,53 +43,34 @@ pub(super) struct Change {
 }
 
 impl Inotify {
-    pub(super) fn new() -> io::Result<Self> {
-        let fd = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
-        // What replaces `new` asks for a promise (`unsafe`) that an `OwnedFd` keeps by its type.
-        #[allow(deprecated, reason = "its successor is unsafe, and an OwnedFd is what it is sound for")]
-        let fd = AsyncFd::new(fd)?;
-        Ok(Self { fd })
+    pub(super) fn new(sys: &Sys) -> io::Result<Self> {
+        sys.call("inotify_init1")?;
+        let inotify = inotify::Inotify::init()?;
+        let watches = inotify.watches();
+        let events = inotify.into_event_stream(vec![0; BUFFER])?.ready_chunks(AT_ONCE);
+        Ok(Self { watches, events, sys: sys.clone() })
     }
 
-    /// Watches a file or directory. Watching it again gives the same number.
-    pub(super) fn add(&self, path: &Path, what: WatchFlags) -> io::Result<i32> {
-        Ok(inotify::add_watch(self.fd.get_ref(), path, what)?)
+    /// Watches a file or directory. Watching it again gives the same descriptor.
+    pub(super) fn add(&mut self, path: &Path, what: WatchMask) -> io::Result<WatchDescriptor> {
+        self.sys.call("inotify_add_watch")?;
+        self.watches.add(path, what)
     }
 
-    pub(super) fn remove(&self, watch: i32) {
+    pub(super) fn remove(&mut self, watch: WatchDescriptor) {
         // It is gone already if what it watched is.
-        let _ = inotify::remove_watch(self.fd.get_ref(), watch);
+        let _ = self.watches.remove(watch);
     }
 
     /// Waits for changes; at least one is answered. Safe to cancel.
-    pub(super) async fn changes(&self) -> io::Result<Vec<Change>> {
-        loop {
-            let mut ready = self.fd.readable().await?;
-            let changes = self.read()?;
-            ready.clear_ready();
-            if !changes.is_empty() {
-                return Ok(changes);
-            }
-        }
-    }
-
-    /// Reads until nothing is left.
-    fn read(&self) -> io::Result<Vec<Change>> {
-        let mut buffer = [MaybeUninit::uninit(); 8192];
-        let mut reader = Reader::new(self.fd.get_ref(), &mut buffer);
-        let mut changes = Vec::new();
-        loop {
-            match reader.next() {
-                Ok(event) => changes.push(Change {
-                    watch: event.wd(),
-                    name: event.file_name().map(|name| name.to_string_lossy().into_owned()),
-                    overflow: event.events().contains(ReadFlags::QUEUE_OVERFLOW),
-                }),
-                Err(Errno::AGAIN) => return Ok(changes),
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
+    pub(super) async fn changes(&mut self) -> io::Result<Vec<Change>> {
+        let events = self.events.next().await.ok_or(io::ErrorKind::UnexpectedEof)?;
+        let change = |event: inotify::EventOwned| Change {
+            watch: event.wd,
+            name: event.name.map(|name| name.to_string_lossy().into_owned()),
+            overflow: event.mask.contains(EventMask::Q_OVERFLOW),
+        };
+        events.into_iter().map(|event| event.map(change)).collect()
     }
 }
 
@@ -106,9 +96,14 @@ impl ProcessEnd {
 /// be few (`fs.inotify.max_user_instances`).
 #[derive(Debug)]
 pub(super) struct Bell {
-    inotify: Arc<Inotify>,
-    listeners: Arc<Mutex<HashMap<i32, Listeners>>>,
+    heard: Arc<Mutex<Heard>>,
     task: AbortHandle,
+}
+
+#[derive(Debug)]
+struct Heard {
+    watches: Watches,
+    listeners: HashMap<WatchDescriptor, Listeners>,
 }
 
 #[derive(Debug)]
@@ -121,22 +116,24 @@ struct Listeners {
 #[derive(Debug)]
 pub(super) struct Ear {
     bell: Arc<Bell>,
-    watch: i32,
+    watch: WatchDescriptor,
     ring: Arc<Notify>,
 }
 
 impl Bell {
-    pub(super) fn hang() -> io::Result<Arc<Self>> {
-        let inotify = Arc::new(Inotify::new()?);
-        let listeners = Arc::new(Mutex::new(HashMap::new()));
-        let task = super::task("local-bell", ring(Arc::clone(&inotify), Arc::clone(&listeners)));
-        Ok(Arc::new(Self { inotify, listeners, task }))
+    pub(super) fn hang(sys: &Sys) -> io::Result<Arc<Self>> {
+        let inotify = Inotify::new(sys)?;
+        let heard = Heard { watches: inotify.watches.clone(), listeners: HashMap::new() };
+        let heard = Arc::new(Mutex::new(heard));
+        let task = super::task("local-bell", ring(inotify, Arc::clone(&heard)));
+        Ok(Arc::new(Self { heard, task }))
     }
 
-    pub(super) fn listen(self: &Arc<Self>, path: &Path, what: WatchFlags) -> io::Result<Ear> {
-        let mut listeners = lock(&self.listeners);
-        let watch = self.inotify.add(path, what)?;
-        let entry = listeners.entry(watch).or_insert_with(|| Listeners { count: 0, ring: Arc::default() });
+    pub(super) fn listen(self: &Arc<Self>, path: &Path, what: WatchMask) -> io::Result<Ear> {
+        let mut heard = lock(&self.heard);
+        let watch = heard.watches.add(path, what)?;
+        let entry =
+            heard.listeners.entry(watch.clone()).or_insert_with(|| Listeners { count: 0, ring: Arc::default() });
         entry.count += 1;
         Ok(Ear { bell: Arc::clone(self), watch, ring: Arc::clone(&entry.ring) })
     }
@@ -157,25 +154,26 @@ impl Ear {
 
 impl Drop for Ear {
     fn drop(&mut self) {
-        let mut listeners = lock(&self.bell.listeners);
-        if let Some(entry) = listeners.get_mut(&self.watch) {
+        let mut heard = lock(&self.bell.heard);
+        if let Some(entry) = heard.listeners.get_mut(&self.watch) {
             entry.count -= 1;
             if entry.count == 0 {
-                listeners.remove(&self.watch);
-                self.bell.inotify.remove(self.watch);
+                heard.listeners.remove(&self.watch);
+                // It is gone already if what it watched is.
+                let _ = heard.watches.remove(self.watch.clone());
             }
         }
     }
 }
 
-async fn ring(inotify: Arc<Inotify>, listeners: Arc<Mutex<HashMap<i32, Listeners>>>) {
+async fn ring(mut inotify: Inotify, heard: Arc<Mutex<Heard>>) {
     // Whoever listens also looks from time to time, so an end of this makes it slower only.
     while let Ok(changes) = inotify.changes().await {
-        let listeners = lock(&listeners);
+        let heard = lock(&heard);
         for change in changes {
             if change.overflow {
-                listeners.values().for_each(|entry| entry.ring.notify_waiters());
-            } else if let Some(entry) = listeners.get(&change.watch) {
+                heard.listeners.values().for_each(|entry| entry.ring.notify_waiters());
+            } else if let Some(entry) = heard.listeners.get(&change.watch) {
                 entry.ring.notify_waiters();
             }
         }
@@ -183,6 +181,6 @@ async fn ring(inotify: Arc<Inotify>, listeners: Arc<Mutex<HashMap<i32, Listeners
 }
 
 /// Nothing that holds this lock can leave the map half changed.
-fn lock(listeners: &Mutex<HashMap<i32, Listeners>>) -> MutexGuard<'_, HashMap<i32, Listeners>> {
-    listeners.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(heard: &Mutex<Heard>) -> MutexGuard<'_, Heard> {
+    heard.lock().unwrap_or_else(PoisonError::into_inner)
 }

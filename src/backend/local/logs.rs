@@ -10,11 +10,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt};
 use jiff::Timestamp;
-use rustix::fs::inotify::WatchFlags;
 
 use super::facts::{Contents, Stand};
-use super::inotify::Ear;
-use super::{Local, blocking};
+use super::inotify::{Ear, WatchMask};
+use super::{Local, blocking, lock};
 use crate::backend::{BackendError, LogItem, LogOptions, LogSource};
 use crate::domain::log::{CriSplitter, LogGap, LogGapCause, LogPiece, Resume, Resumed};
 use crate::domain::rundir;
@@ -70,17 +69,26 @@ struct Tail {
     complete: bool,
     /// How long the log was, if it is complete.
     bytes: Option<u64>,
-    /// Why something of the end is missing.
-    missing: Option<String>,
+    /// Why something of the end is missing, or may be.
+    missing: Option<(LogGapCause, String)>,
 }
 
 impl Tail {
     fn of(contents: &Contents) -> Self {
         match (contents.exit.there(), contents.stand()) {
-            (Some(exit), _) => Self { complete: true, bytes: Some(exit.log_bytes), missing: exit.log_error.clone() },
+            (Some(exit), _) => {
+                let missing = exit.log_error.clone().map(|why| (LogGapCause::NotWritten, why));
+                Self { complete: true, bytes: Some(exit.log_bytes), missing }
+            }
             (None, Stand::Lost) => {
-                let why = "the process that kept the log was killed, so its end may be missing";
-                Self { complete: true, bytes: None, missing: Some(why.to_owned()) }
+                let why = "the process that kept the log was killed, so its end may be missing".to_owned();
+                Self { complete: true, bytes: None, missing: Some((LogGapCause::NotWritten, why)) }
+            }
+            // Nothing writes to it any more, and nobody waits any longer for what would tell how long it was.
+            (None, Stand::Unknown) if contents.is_idle() && contents.released.is_there() => {
+                let why = contents.exit.unknown().map(ToString::to_string).unwrap_or_default();
+                let why = format!("how the run ended can't be read, so the log's end may be missing: {why}");
+                Self { complete: true, bytes: None, missing: Some((LogGapCause::Unreadable, why)) }
             }
             (None, _) => Self { complete: false, bytes: None, missing: None },
         }
@@ -165,13 +173,16 @@ impl Reader {
 
     /// Listens to the log and to its directory, where the log and the exit appear.
     fn listen(&mut self) {
-        let Some(bell) = self.local.bell.as_ref().filter(|_| self.until.is_none()) else { return };
+        if self.until.is_some() {
+            return;
+        }
+        let Some(bell) = lock(&self.local.bell).clone() else { return };
         if self.ears.is_empty() {
             let dir = self.path.parent().unwrap_or_else(|| Path::new("/"));
-            self.ears.extend(bell.listen(dir, WatchFlags::CREATE | WatchFlags::MOVED_TO));
+            self.ears.extend(bell.listen(dir, WatchMask::CREATE | WatchMask::MOVED_TO));
         }
         if self.ears.len() == 1 {
-            self.ears.extend(bell.listen(&self.path, WatchFlags::MODIFY));
+            self.ears.extend(bell.listen(&self.path, WatchMask::MODIFY));
         }
     }
 
@@ -247,9 +258,9 @@ impl Reader {
         self.pass_on(passed);
         let Some(tail) = self.tail.take().filter(|tail| tail.complete) else { return };
         let short = tail.bytes.is_some_and(|bytes| bytes > self.offset) || dropped > 0;
-        let cut = short.then(|| "the machine went down before the log's end was on its disk".to_owned());
-        if let Some(message) = tail.missing.or(cut) {
-            let cause = LogGapCause::NotWritten;
+        let cut = "the machine went down before the log's end was on its disk";
+        let cut = short.then(|| (LogGapCause::NotWritten, cut.to_owned()));
+        if let Some((cause, message)) = tail.missing.or(cut) {
             let gap = LogGap { from_time: self.last_time, to_time: None, cause, message };
             self.ready.push_back(Ok(LogItem::Gap(gap)));
         }

@@ -2,27 +2,27 @@
 //! read again each time, and looked at now and then without any hint.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use jiff::Timestamp;
-use rustix::fs::inotify::WatchFlags;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::facts::{Contents, DirectoryId, Stand};
-use super::inotify::{Change, Inotify, ProcessEnd};
+use super::inotify::{Change, Inotify, ProcessEnd, WatchDescriptor, WatchMask};
 use super::retention::Kept;
 use super::{Local, blocking, lock};
 use crate::backend::BackendError;
 use crate::domain::facts::FactsEvent;
 use crate::domain::name::{NamespaceName, RunId, RunName};
 use crate::domain::rundir::{ExitReason, Released};
-use crate::sys::Probe;
+use crate::sys::{Cause, Probe, Unknown};
 
 /// How many events may wait for the consumer.
 const QUEUE: usize = 256;
@@ -42,15 +42,18 @@ const LET_GO_AFTER: Duration = Duration::from_secs(5);
 const SLACK: Duration = Duration::from_secs(10);
 /// How many runs are read at once.
 const READS: usize = 8;
+/// How long a namespace may not be listed before the others go on without it. What passes sooner is waited for, so
+/// that none of its runs is left out.
+const WITHOUT_AFTER: Duration = Duration::from_secs(5);
 /// Pause after a failure.
 const PAUSE: Duration = Duration::from_secs(1);
 
 pub(super) fn watch(local: Arc<Local>) -> BoxStream<'static, FactsEvent> {
     let (sender, receiver) = mpsc::channel(QUEUE);
     super::task("local-watch", async move {
-        let mut known = HashMap::new();
+        let (mut known, mut unlisted) = (HashMap::new(), HashMap::new());
         loop {
-            let Err(stopped) = watch_until_broken(&local, &mut known, &sender).await;
+            let Err(stopped) = watch_until_broken(&local, &mut known, &mut unlisted, &sender).await;
             let Stopped::Broken(why) = stopped else { return };
             if sender.send(FactsEvent::Broken(why)).await.is_err() {
                 return;
@@ -80,6 +83,26 @@ async fn report_unknown(
         sender.send(FactsEvent::Upsert(Box::new(facts))).await.map_err(|_| Stopped::Unheard)?;
     }
     Ok(())
+}
+
+/// Waits for changes that are reported; for ever, if none are.
+async fn changes(inotify: &mut Option<Inotify>) -> std::io::Result<Vec<Change>> {
+    match inotify {
+        Some(inotify) => inotify.changes().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether this says that the machine is short of something, and nothing of what was looked at.
+fn is_short(error: &BackendError) -> bool {
+    let BackendError::Io { source, .. } = error else { return false };
+    let unknown = source.get_ref().and_then(|cause| cause.downcast_ref::<Unknown>());
+    unknown.is_some_and(|unknown| unknown.kind == Cause::Shortage)
+}
+
+/// As a gauge takes it.
+fn count(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 /// Why a watch ended.
@@ -190,14 +213,24 @@ struct Watcher<'a> {
     local: &'a Arc<Local>,
     known: &'a mut HashMap<RunName, Known>,
     sender: &'a mpsc::Sender<FactsEvent>,
-    inotify: Inotify,
-    places: HashMap<i32, Place>,
+    /// Namespaces that can't be listed, and since when.
+    unlisted: &'a mut HashMap<NamespaceName, Instant>,
+    /// `None`: the system has no instance left.
+    inotify: Option<Inotify>,
+    places: HashMap<WatchDescriptor, Place>,
     /// The watch of each run that has one.
-    watches: HashMap<RunName, i32>,
+    watches: HashMap<RunName, WatchDescriptor>,
+    /// How many of the state directory and its namespaces have no watch for lack of one: their names are read at
+    /// each look.
+    unheard: usize,
+    /// Whether it was reported that something is polled.
+    polls: bool,
     /// What has the name of a run and is none, so that each is complained about once.
     foreign: BTreeSet<RunName>,
     /// Runs of which something can't be read.
     unreadable: BTreeSet<RunName>,
+    /// Namespaces of which it was reported that they can't be listed.
+    left_out: BTreeSet<NamespaceName>,
     /// The ends of shims that are no children of this process, and whose ends are waited for.
     ends: JoinSet<RunName>,
     /// Those shims, by their run.
@@ -211,21 +244,25 @@ struct Watcher<'a> {
 async fn watch_until_broken(
     local: &Arc<Local>,
     known: &mut HashMap<RunName, Known>,
+    unlisted: &mut HashMap<NamespaceName, Instant>,
     sender: &mpsc::Sender<FactsEvent>,
 ) -> Result<std::convert::Infallible, Stopped> {
-    let inotify = Inotify::new()?;
-    let (places, watches, foreign, unreadable, ends, awaited) = Default::default();
+    let (places, watches, foreign, unreadable, left_out, ends, awaited) = Default::default();
     // What was known before stays known: it is gone only once a look says so.
     known.values_mut().for_each(|known| known.reported = false);
     let mut watcher = Watcher {
         local,
         known,
         sender,
-        inotify,
+        unlisted,
+        inotify: None,
         places,
         watches,
+        unheard: 0,
+        polls: false,
         foreign,
         unreadable,
+        left_out,
         ends,
         awaited,
         scans: 0,
@@ -242,7 +279,7 @@ async fn watch_until_broken(
     loop {
         tokio::select! {
             () = sender.closed() => return Err(Stopped::Unheard),
-            changes = watcher.inotify.changes() => watcher.follow(changes?).await?,
+            changes = changes(&mut watcher.inotify) => watcher.follow(changes?).await?,
             () = local.queue.changed() => {}
             names = local.shims.ended() => watcher.refresh_all(names, true).await?,
             Some(ended) = watcher.ends.join_next(), if !watcher.ends.is_empty() => {
@@ -257,9 +294,12 @@ async fn watch_until_broken(
                 if looks.is_multiple_of(LOOKS_PER_SCAN) {
                     watcher.sweep().await?;
                     watcher.scan().await?;
+                } else if watcher.unheard > 0 {
+                    watcher.scan().await?;
                 } else {
                     watcher.look().await?;
                 }
+                watcher.report_polling();
             }
         }
         watcher.admit().await?;
@@ -294,21 +334,34 @@ impl Watcher<'_> {
 
     /// Reads what is there by name; runs that are known, and can't change, are not read again.
     async fn scan(&mut self) -> Result<(), Stopped> {
-        let entries = WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::ONLYDIR;
-        let root = self.inotify.add(self.local.store.root(), entries)?;
-        self.places.insert(root, Place::Root);
+        self.hear();
+        let entries = WatchMask::CREATE | WatchMask::MOVED_TO | WatchMask::ONLYDIR;
+        self.unheard = 0;
+        self.listen_at(Place::Root, entries);
         let local = Arc::clone(self.local);
         let namespaces = blocking("reading the state directory", move || local.store.namespaces()).await?;
+        self.unlisted.retain(|namespace, _| namespaces.contains(namespace));
         let mut names = BTreeSet::new();
+        let mut fresh = None;
         for namespace in namespaces {
-            let moves = WatchFlags::MOVED_TO | WatchFlags::MOVED_FROM | WatchFlags::DELETE | WatchFlags::ONLYDIR;
-            // Without one its changes are found by the next scan.
-            if let Ok(watch) = self.inotify.add(&self.local.store.namespace_dir(&namespace), moves) {
-                self.places.insert(watch, Place::Namespace(namespace.clone()));
+            let moves = WatchMask::MOVED_TO | WatchMask::MOVED_FROM | WatchMask::DELETE | WatchMask::ONLYDIR;
+            self.listen_at(Place::Namespace(namespace.clone()), moves);
+            match self.local.list(&namespace).await {
+                Ok(runs) => {
+                    self.unlisted.remove(&namespace);
+                    if self.left_out.remove(&namespace) {
+                        tracing::info!(%namespace, "the directory of a namespace can be listed again");
+                    }
+                    names.extend(runs);
+                }
+                Err(error) if self.goes_on_without(&namespace, &error) => {}
+                Err(error) => fresh = Some(error),
             }
-            let local = Arc::clone(self.local);
-            names.extend(blocking("reading a namespace", move || local.store.runs(&namespace)).await?);
         }
+        if let Some(error) = fresh {
+            return Err(error.into());
+        }
+        self.local.metrics.unlisted.set(count(self.unlisted.len()));
         self.confirm(&names).await?;
         // What is not listed any more is looked at, too: only that says that it is gone.
         let missing: Vec<RunName> = self.known.keys().filter(|name| !names.contains(*name)).cloned().collect();
@@ -318,6 +371,64 @@ impl Watcher<'_> {
         // Most that are found have ended long ago, and nothing more happens to them.
         self.refresh_all(due, false).await?;
         self.look().await
+    }
+
+    /// Whether a namespace that can't be listed is left out: once that has lasted it is not to keep the others from
+    /// being watched. Its runs that are known are looked at one by one.
+    fn goes_on_without(&mut self, namespace: &NamespaceName, error: &BackendError) -> bool {
+        let since = *self.unlisted.entry(namespace.clone()).or_insert_with(Instant::now);
+        if is_short(error) || since.elapsed() < WITHOUT_AFTER {
+            return false;
+        }
+        if self.left_out.insert(namespace.clone()) {
+            tracing::warn!(%namespace, %error, "the directory of a namespace can't be listed: runs there that are not \
+                known yet are left out until it can");
+        }
+        true
+    }
+
+    /// Has changes reported, if they are not.
+    fn hear(&mut self) {
+        if self.inotify.is_none() {
+            match Inotify::new(self.local.store.sys()) {
+                Ok(inotify) => self.inotify = Some(inotify),
+                Err(error) => tracing::debug!(%error, "no inotify instance"),
+            }
+        }
+        self.local.hear();
+    }
+
+    /// Has changes of names reported. Without that, names are read at each look.
+    fn listen_at(&mut self, place: Place, what: WatchMask) {
+        let path = match &place {
+            Place::Namespace(namespace) => self.local.store.namespace_dir(namespace),
+            Place::Root | Place::Run(_) => self.local.store.root().to_owned(),
+        };
+        match self.inotify.as_mut().map(|inotify| inotify.add(&path, what)) {
+            Some(Ok(watch)) => drop(self.places.insert(watch, place)),
+            // It is no lack of watches: what it is, reading it shows.
+            Some(Err(error)) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => {}
+            Some(Err(_)) | None => self.unheard += 1,
+        }
+    }
+
+    /// Says how much is polled for want of reports, if that begins or ends.
+    fn report_polling(&mut self) {
+        let live = self.known.iter().filter(|(_, known)| known.is_live());
+        let polled = self.unheard + live.filter(|(name, _)| !self.watches.contains_key(*name)).count();
+        self.local.metrics.polled.set(count(polled));
+        if self.polls == (polled > 0) {
+            return;
+        }
+        self.polls = polled > 0;
+        match self.polls {
+            true => tracing::warn!(
+                directories = polled,
+                "the kernel reports no changes of some directories: they are looked at every second. Raise \
+                 fs.inotify.max_user_instances or fs.inotify.max_user_watches, or find what uses them up"
+            ),
+            false => tracing::info!("the kernel reports changes of all directories again"),
+        }
     }
 
     /// After a break: of what does not change any more it is enough that it is still the same directory.
@@ -452,7 +563,7 @@ impl Watcher<'_> {
             true => self.unreadable.insert(name.clone()),
             false => self.unreadable.remove(name),
         };
-        self.local.metrics.unreadable.set(i64::try_from(self.unreadable.len()).unwrap_or(i64::MAX));
+        self.local.metrics.unreadable.set(count(self.unreadable.len()));
         let Some(contents) = contents else {
             self.unlisten(name);
             self.local.queue.leave(name);
@@ -577,17 +688,20 @@ impl Watcher<'_> {
         if self.watches.contains_key(name) || self.known.get(name).is_some_and(Known::is_settled) {
             return;
         }
-        let what = WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::ONLYDIR;
-        if let Ok(watch) = self.inotify.add(&self.local.store.dir(name), what) {
-            self.places.insert(watch, Place::Run(name.clone()));
+        let what = WatchMask::CREATE | WatchMask::MOVED_TO | WatchMask::ONLYDIR;
+        let dir = self.local.store.dir(name);
+        if let Some(Ok(watch)) = self.inotify.as_mut().map(|inotify| inotify.add(&dir, what)) {
+            self.places.insert(watch.clone(), Place::Run(name.clone()));
             self.watches.insert(name.clone(), watch);
         }
     }
 
     fn unlisten(&mut self, name: &RunName) {
         if let Some(watch) = self.watches.remove(name) {
-            self.inotify.remove(watch);
             self.places.remove(&watch);
+            if let Some(inotify) = &mut self.inotify {
+                inotify.remove(watch);
+            }
         }
     }
 

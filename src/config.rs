@@ -102,6 +102,8 @@ pub struct LocalSection {
     pub no_bwrap: bool,
     /// How large the log of a run may become, in bytes; `None`: the backend's default.
     pub log_max_bytes: Option<u64>,
+    /// How many processes and threads a run may have; `None`: the backend's default.
+    pub max_processes: Option<u64>,
     /// How many runs are executed at once; `None`: by the processors.
     pub max_concurrent_runs: Option<usize>,
     /// How many finished runs are kept; `None`: as many as their retention keeps.

@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 
 use super::metrics::Metrics;
 use crate::backend::kubernetes::{self, KubernetesConfig};
-use crate::backend::local::{self, DEFAULT_LOG_MAX_BYTES, LocalConfig};
+use crate::backend::local::{self, DEFAULT_LOG_MAX_BYTES, DEFAULT_MAX_PROCESSES, LocalConfig};
 use crate::backend::{Backend, NamespaceMap};
 use crate::config::{BackendChoice, Config};
 
@@ -90,6 +90,7 @@ pub(super) fn local_config(config: &Config) -> anyhow::Result<LocalConfig> {
         volumes: config.volumes.clone(),
         sandbox: !config.local.no_bwrap,
         log_max_bytes: config.local.log_max_bytes.unwrap_or(DEFAULT_LOG_MAX_BYTES),
+        max_processes: config.local.max_processes.unwrap_or(DEFAULT_MAX_PROCESSES),
         room: local::Room { runs: config.local.max_finished_runs, bytes: config.local.max_finished_bytes },
         max_concurrent_runs: config.local.max_concurrent_runs.unwrap_or_else(local::default_concurrent_runs),
     })

@@ -58,6 +58,9 @@ pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bi
 /// five files of 10 MiB.
 pub const DEFAULT_LOG_MAX_BYTES: u64 = 256 << 20;
 
+/// How many processes and threads a run may have, unless it is configured.
+pub const DEFAULT_MAX_PROCESSES: u64 = 1024;
+
 /// How long the directory of one run may take to be read. One on a dead disk holds up no other.
 const READ_WITHIN: Duration = Duration::from_secs(5);
 /// How long anything else may take; see [`Runs`].
@@ -84,6 +87,9 @@ pub struct LocalConfig {
     pub sandbox: bool,
     /// How large the log of a run may become, in bytes. What comes after is not kept.
     pub log_max_bytes: u64,
+    /// How many processes and threads a run in a sandbox may have, at least 1. Where this process is root all runs of
+    /// one user together may have so many times the runs that may be executed at once.
+    pub max_processes: u64,
     /// How many runs may be executed at once, at least 1. Further ones wait for their turn.
     pub max_concurrent_runs: usize,
     /// What finished runs may take.
@@ -139,9 +145,14 @@ async fn open_local(
             }
         },
     };
-    let capabilities = capabilities(sandbox.as_ref(), reason, keyring::try_out(), config.max_concurrent_runs);
+    let capabilities = capabilities(sandbox.as_ref(), reason, keyring::try_out(), &config);
+    let max_processes =
+        sandbox.as_ref().filter(|sandbox| sandbox.trial.bounds_processes).map(|sandbox| match sandbox.setpriv {
+            Some(_) => processes_of_user(&config),
+            None => config.max_processes,
+        });
     let LocalConfig { path, volumes, log_max_bytes, .. } = config;
-    let launcher = Launcher { executable, path, state, sandbox, volumes, log_max_bytes };
+    let launcher = Launcher { executable, path, state, sandbox, volumes, log_max_bytes, max_processes };
     let node = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let (seen, slow, ending, shims, lost) = Default::default();
     let queue = Queue::new(config.max_concurrent_runs);
@@ -180,7 +191,7 @@ fn capabilities(
     sandbox: Option<&Sandbox>,
     reason: Option<String>,
     keyring: std::io::Result<()>,
-    max_concurrent_runs: usize,
+    config: &LocalConfig,
 ) -> Capabilities {
     let sandboxed = sandbox.is_some();
     let mut notes: Vec<String> = reason.into_iter().collect();
@@ -196,7 +207,18 @@ fn capabilities(
     if let Err(error) = keyring {
         notes.push(format!("runs share the session keyring of the daemon: {error}"));
     }
-    notes.push("limits of memory, processors and processes are not enforced".to_owned());
+    notes.push("limits of memory and processors are not enforced".to_owned());
+    let bound = sandbox.filter(|sandbox| sandbox.trial.bounds_processes);
+    notes.push(match (bound.map(|sandbox| sandbox.setpriv.is_some()), config.max_processes) {
+        (Some(false), most) => format!("each run has at most {most} processes and threads (local.max_processes)"),
+        (Some(true), most) => format!(
+            "runs of one user have at most {} processes and threads together ({most} for each that may be executed: \
+             local.max_processes)",
+            processes_of_user(config)
+        ),
+        (None, _) => "processes are not bounded".to_owned(),
+    });
+    let max_concurrent_runs = config.max_concurrent_runs;
     notes.push(format!(
         "at most {max_concurrent_runs} runs are executed at once, and further ones are QUEUED (local.max_concurrent_runs)"
     ));
@@ -216,6 +238,12 @@ fn capabilities(
         isolation: if sandboxed { "bwrap" } else { "process" },
         notes,
     }
+}
+
+/// How many processes runs of one user may have together, where they share one count.
+fn processes_of_user(config: &LocalConfig) -> u64 {
+    let runs = u64::try_from(config.max_concurrent_runs).unwrap_or(u64::MAX);
+    config.max_processes.saturating_mul(runs)
 }
 
 /// What the roles share.

@@ -65,6 +65,7 @@ struct LocalFile {
     state_dir: Option<PathBuf>,
     bwrap: Option<String>,
     log_max_bytes: Option<u64>,
+    max_processes: Option<u64>,
     max_concurrent_runs: Option<usize>,
     max_finished_runs: Option<usize>,
     max_finished_bytes: Option<String>,
@@ -364,6 +365,9 @@ fn local(file: LocalFile, args: &ServeArgs, faults: &mut Faults) -> LocalSection
     if file.log_max_bytes == Some(0) {
         faults.add("local.log_max_bytes", "it must be positive");
     }
+    if file.max_processes == Some(0) {
+        faults.add("local.max_processes", "is 0, with which no program could start another; it must be at least 1");
+    }
     if file.max_concurrent_runs == Some(0) {
         faults.add("local.max_concurrent_runs", "is 0, with which no run would ever start; it must be at least 1");
     }
@@ -382,6 +386,7 @@ fn local(file: LocalFile, args: &ServeArgs, faults: &mut Faults) -> LocalSection
         state_dir: args.state_dir.clone().or(file.state_dir),
         no_bwrap: no_bwrap.unwrap_or(false),
         log_max_bytes: file.log_max_bytes,
+        max_processes: file.max_processes,
         max_concurrent_runs: file.max_concurrent_runs,
         max_finished_runs: file.max_finished_runs,
         max_finished_bytes: bytes,

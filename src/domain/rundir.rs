@@ -127,6 +127,10 @@ pub struct Execution {
     /// How large the log may become, in bytes. What comes after is not kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log_max_bytes: Option<u64>,
+    /// How many processes and threads the program and what it starts may have. Where the server is root these are all
+    /// of the program's user, those of other runs too. Only in a sandbox.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_processes: Option<u64>,
     /// From the program's start.
     pub run_timeout: Duration,
     /// Between SIGTERM and SIGKILL.
@@ -137,12 +141,30 @@ pub struct Execution {
     pub owner: Option<(u32, u32)>,
 }
 
-/// This executable as the sandbox of a server that is root has it: `longshore enter` gives the program its environment.
-/// Nothing can be mounted over it.
+impl Execution {
+    /// Whether [`ENTER`] comes before the program. It does not in runs that an older version created.
+    #[must_use]
+    pub fn is_entered(&self) -> bool {
+        self.sandbox.is_some() && self.argv.iter().any(|word| word == ENTER)
+    }
+}
+
+/// This executable as sandboxes have it: `longshore enter` gives the program its environment and its limits. Nothing can
+/// be mounted over it.
 pub const ENTER: &str = "/run/longshore/longshore-enter";
 
 /// Variable with the number of the file from which `longshore enter` reads the environment of the program.
 pub const ENVIRONMENT: &str = "LONGSHORE_ENVIRONMENT";
+
+/// Variable with the number of processes and threads that `longshore enter` lets the program and what it starts have.
+pub const MAX_PROCESSES: &str = "LONGSHORE_MAX_PROCESSES";
+
+/// Variable that has `longshore enter` try out first, with a limit of [`TRIED_PROCESSES`], how many threads it can have:
+/// it prints `threads N`.
+pub const TRY_PROCESSES: &str = "LONGSHORE_TRY_PROCESSES";
+
+/// See [`TRY_PROCESSES`].
+pub const TRIED_PROCESSES: u64 = 8;
 
 /// Options of the sandbox beside [`Execution::sandbox`]: where it reports, where it reads the programs of the filter of
 /// system calls, and the whole environment of what it executes.

@@ -65,6 +65,16 @@ def fill(path, mebibytes):
         os.unlink(path)
 
 
+children = []
+
+
+def forked():
+    child = os.fork()
+    if child == 0:
+        signal.pause()
+    children.append(child)
+
+
 NEWUSER, NEWNS = 0x10000000, 0x20000
 
 # Keys.
@@ -126,6 +136,11 @@ attempt("filling /tmp", lambda: fill("/tmp/x", 5))
 attempt("core files", lambda: resource.setrlimit(resource.RLIMIT_CORE, (1, 1)))
 attempt("a real-time priority", lambda: os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1)))
 attempt("a higher priority", lambda: os.setpriority(os.PRIO_PROCESS, 0, -1))
+# Processes. What is waited for below ends them.
+attempt("too many processes", lambda: [forked() for _ in range(400)])
+for child in children:
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
 # The network.
 attempt("the server", lambda: socket.create_connection(("127.0.0.1", 9), 1))
 

@@ -44,9 +44,13 @@ async fn reopened(subject: Subject, root: &Path) -> Subject {
 }
 
 pub(crate) async fn open_with(root: &Path, executable: &str, sandbox: bool) -> Backend {
+    open_config(config(root, executable, sandbox)).await
+}
+
+pub(crate) fn config(root: &Path, executable: &str, sandbox: bool) -> LocalConfig {
     let path = format!("{DEFAULT_PATH}:{}", std::env::var("PATH").unwrap_or_default());
     let executable = PathBuf::from(executable);
-    let config = LocalConfig {
+    LocalConfig {
         root: root.to_owned(),
         executable,
         enter: PathBuf::from(env!("CARGO_BIN_EXE_longshore")),
@@ -54,9 +58,13 @@ pub(crate) async fn open_with(root: &Path, executable: &str, sandbox: bool) -> B
         volumes: BTreeMap::new(),
         sandbox,
         log_max_bytes: LOG_MAX,
+        max_processes: local::DEFAULT_MAX_PROCESSES,
         max_concurrent_runs: 1000,
         room: Room::default(),
-    };
+    }
+}
+
+pub(crate) async fn open_config(config: LocalConfig) -> Backend {
     // What served the directory before may not have ended yet.
     for _ in 0..3000 {
         match local::open(config.clone(), LocalMetrics::default()).await {

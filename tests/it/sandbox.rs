@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use keyutils::{Keyring, Permission, SpecialKeyring, keytypes};
 use longshore::backend::Launch;
+use longshore::backend::local::LocalConfig;
 use longshore::domain::facts::Submission;
 use longshore::domain::name::NamespaceName;
 use longshore::domain::profile::{LocalProfile, Program};
@@ -15,7 +16,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::contract::Subject;
-use crate::local::open_with;
+use crate::local::{config, open_config};
 use crate::runners::python;
 
 /// Starts shims as a server would that was started strangely: with a umask of its own, ignoring signals, not to be
@@ -29,7 +30,7 @@ trap '' HUP USR2 TSTP
 exec "#;
 
 /// What each attempt must come to.
-const TRIED: [(&str, &[&str]); 55] = [
+const TRIED: [(&str, &[&str]); 56] = [
     ("reading the session keyring", &["EPERM"]),
     ("searching keys", &["EPERM"]),
     ("adding a key", &["EPERM"]),
@@ -82,6 +83,7 @@ const TRIED: [(&str, &[&str]); 55] = [
     ("core files", &["EPERM"]),
     ("a real-time priority", &["EPERM"]),
     ("a higher priority", &["EACCES", "EPERM"]),
+    ("too many processes", &["EAGAIN"]),
     ("the server", &["ENETUNREACH", "ECONNREFUSED"]),
     ("thread", &["done"]),
     ("process", &["done"]),
@@ -93,7 +95,9 @@ async fn strange(sandbox: bool) -> (Subject, PathBuf) {
     std::fs::write(&shim, format!("{STRANGE}'{}' \"$@\"\n", env!("CARGO_BIN_EXE_longshore"))).unwrap();
     std::fs::set_permissions(&shim, std::fs::Permissions::from_mode(0o755)).unwrap();
     let root = dir.path().join("state");
-    let backend = open_with(&root, shim.to_str().unwrap(), sandbox).await;
+    let config = config(&root, shim.to_str().unwrap(), sandbox);
+    // As root all runs of the user count, and those of other tests are of the same.
+    let backend = open_config(LocalConfig { max_processes: 150, max_concurrent_runs: 2, ..config }).await;
     let program = |script: &str| {
         let command = ["sh", "-c", script].map(str::to_owned).to_vec();
         Program::Process(LocalProfile { command, ..LocalProfile::default() })

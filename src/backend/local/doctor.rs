@@ -60,6 +60,7 @@ fn judge_configured(
         sandbox,
         volumes: config.volumes.clone(),
         log_max_bytes: config.log_max_bytes,
+        max_processes: None,
     };
     findings.extend(profiles.values().flat_map(|profile| judge_profile(&launcher, profile, limits)));
     findings
@@ -308,6 +309,7 @@ mod tests {
             sandbox: None,
             volumes: BTreeMap::new(),
             log_max_bytes: DEFAULT_LOG_MAX_BYTES,
+            max_processes: None,
         }
     }
 

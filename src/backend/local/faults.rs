@@ -67,6 +67,7 @@ impl Machine {
             volumes: BTreeMap::new(),
             sandbox: false,
             log_max_bytes: DEFAULT_LOG_MAX_BYTES,
+            max_processes: DEFAULT_MAX_PROCESSES,
             max_concurrent_runs: 1000,
             room: Room::default(),
         };

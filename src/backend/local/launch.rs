@@ -38,6 +38,8 @@ pub(super) struct Launcher {
     pub(super) volumes: BTreeMap<String, Volume>,
     /// How large the log of a run may become, in bytes.
     pub(super) log_max_bytes: u64,
+    /// How many processes and threads a run may have, or where we are root all of a user. `None`: nothing bounds them.
+    pub(super) max_processes: Option<u64>,
 }
 
 impl Launcher {
@@ -90,6 +92,7 @@ impl Launcher {
             input_stdin,
             fault: fault.map(|fault| fault.for_shim()),
             log_max_bytes: Some(self.log_max_bytes),
+            max_processes: self.max_processes,
             run_timeout: effective.run_timeout,
             termination_grace: effective.termination_grace,
         })
@@ -162,6 +165,13 @@ impl Launcher {
             Some(Ok(bytes)) => bytes,
             Some(Err(error)) => return Err(format!("tmp_size {error}")),
         };
+        let memory = memory_bytes();
+        if let Some(bytes) = tmp_bytes.filter(|bytes| *bytes > memory) {
+            return Err(format!(
+                "tmp_size of {bytes} bytes is more than this machine's memory of {memory} bytes, where `/tmp` is kept; ask \
+                 for less"
+            ));
+        }
         volumes.extend(self.mounts(&effective.volumes)?);
         Ok(View {
             dir,
@@ -277,6 +287,7 @@ impl Launcher {
             "env": execution.env.into_iter().collect::<BTreeMap<_, _>>(),
             "input": input,
             "files": launch.files.iter().map(|file| file.path.as_str()).collect::<Vec<_>>(),
+            "max_processes": execution.max_processes,
             "run_timeout": format!("{}s", execution.run_timeout.as_secs()),
             "termination_grace": format!("{}s", execution.termination_grace.as_secs()),
         });
@@ -297,6 +308,12 @@ impl Launcher {
         };
         Verdict { kind: "Process", accepted, message }
     }
+}
+
+/// The machine's memory.
+fn memory_bytes() -> u64 {
+    let info = rustix::system::sysinfo();
+    info.totalram.saturating_mul(u64::from(info.mem_unit.max(1)))
 }
 
 /// Size of `/tmp` in bytes; `None`: there is none.
@@ -360,6 +377,7 @@ mod tests {
             sandbox: sandboxed.then_some(sandbox),
             volumes: BTreeMap::new(),
             log_max_bytes: 1 << 20,
+            max_processes: Some(7),
         }
     }
 
@@ -398,6 +416,17 @@ mod tests {
         assert_eq!(value(&sandboxed, "LONGSHORE_INPUT"), Some("/run/longshore/input"));
         assert_eq!(value(&sandboxed, "LONGSHORE_FILES"), Some("/run/longshore/files"));
         assert_eq!(value(&sandboxed, "LONGSHORE_RESULT_MARKER"), None);
+    }
+
+    #[test]
+    fn a_tmp_larger_than_the_memory_is_refused() {
+        let refused = |size: &str| {
+            let launch = with_effective(|effective| effective.tmp_size = Some(size.to_owned()));
+            launcher(true).execution(&launch, Path::new("/state/default/a")).err().map(|error| error.to_string())
+        };
+        assert_eq!(refused("1Mi"), None);
+        let message = refused("100Ti").unwrap();
+        assert!(message.contains("tmp_size") && message.contains("memory"), "{message}");
     }
 
     #[test]

@@ -46,7 +46,8 @@ const ETC: [&str; 21] = [
 ];
 /// What of `/proc` runs do not see, since no namespace makes it their own: the files and directories that container
 /// runtimes mask (`MaskedPaths` of the OCI runtime specification), and what there is to know of keys.
-const MASKED_FILES: [&str; 7] = [
+const MASKED_FILES: [&str; 8] = [
+    "/proc/interrupts",
     "/proc/kcore",
     "/proc/key-users",
     "/proc/keys",
@@ -110,6 +111,8 @@ pub(super) struct Trial {
     pub(super) holds: Vec<&'static str>,
     /// What does not.
     pub(super) lacks: Vec<&'static str>,
+    /// Whether processes can be bounded: those of each run, or where we are root those of a user.
+    pub(super) bounds_processes: bool,
 }
 
 /// Something that is hidden.
@@ -263,6 +266,7 @@ impl Sandbox {
         }
         command.arg("--clearenv").args(["--setenv", "PATH", super::DEFAULT_PATH]);
         command.args(["--setenv", rundir::ENVIRONMENT, &environment.as_raw_fd().to_string()]);
+        command.args(["--setenv", rundir::TRY_PROCESSES, "1"]);
         command.arg("--").args(self.dropped(view.user, view.group)).args(["sh", "-c", TRIAL]);
         command.stdin(Stdio::null()).kill_on_drop(true);
         match tokio::time::timeout(PROBE, command.output()).await {
@@ -302,8 +306,13 @@ impl Sandbox {
             fields.any(|field| field == "/proc/sys")
                 && fields.next().is_some_and(|options| options.split(',').any(|option| option == "ro"))
         });
+        // A user namespace begins to count from nothing, since Linux 5.14. Without one, others of that user count.
+        let tried = usize::try_from(rundir::TRIED_PROCESSES).unwrap_or(usize::MAX);
+        let threads = found.lines().find_map(|line| line.strip_prefix("threads ")?.parse::<usize>().ok());
+        let bounds_processes =
+            threads.is_some_and(|threads| threads < tried && (self.setpriv.is_some() || threads >= tried / 2));
         let filtered = self.able.filter && status("Seccomp") == "2";
-        let mut trial = Trial::default();
+        let mut trial = Trial { bounds_processes, ..Trial::default() };
         for (what, holds) in [
             ("no capabilities, and none to be had", no_capabilities),
             ("no new privileges", status("NoNewPrivs") == "1"),
@@ -313,6 +322,7 @@ impl Sandbox {
             ("a read-only /dev", !wrote("/dev")),
             ("a /dev/shm of 64 MiB", sized),
             ("a read-only /proc/sys", closed),
+            ("a bound of processes", bounds_processes),
         ] {
             if holds { &mut trial.holds } else { &mut trial.lacks }.push(what);
         }
@@ -407,10 +417,8 @@ impl Sandbox {
             self.open_way(&mut list, &path);
             push(&mut list, &["--ro-bind-try", &path, &path]);
         }
-        if self.setpriv.is_some() {
-            self.open_way(&mut list, ENTER);
-            push(&mut list, &["--ro-bind", &self.executable, ENTER]);
-        }
+        self.open_way(&mut list, ENTER);
+        push(&mut list, &["--ro-bind", &self.executable, ENTER]);
         push(&mut list, &["--proc", "/proc"]);
         for path in CLOSED {
             push(&mut list, &["--ro-bind-try", path, path]);
@@ -464,7 +472,7 @@ impl Sandbox {
         }
     }
 
-    /// What becomes the program's user before the program is executed.
+    /// What becomes the program's user, and has its limits, before the program is executed.
     ///
     /// A user namespace of root's maps the program's user to root itself: files of root's would be
     /// its own, `/proc/sys` and the devices among them. So root makes none, and the program really
@@ -473,11 +481,13 @@ impl Sandbox {
     /// Until then nothing of the caller's may be in the environment: `LD_PRELOAD` would be loaded by root. So
     /// [`ENTER`] comes after it, which gives the program its environment.
     pub(super) fn dropped(&self, user: i64, group: i64) -> Vec<String> {
-        let Some(setpriv) = &self.setpriv else { return Vec::new() };
-        let (user, group) = (user.to_string(), group.to_string());
-        let mut list = vec![setpriv.clone()];
-        push(&mut list, &["--reuid", &user, "--regid", &group, "--clear-groups"]);
-        push(&mut list, &["--inh-caps=-all", "--bounding-set=-all", "--", ENTER, "enter", "--"]);
+        let mut list = Vec::new();
+        if let Some(setpriv) = &self.setpriv {
+            let (user, group) = (user.to_string(), group.to_string());
+            push(&mut list, &[setpriv, "--reuid", &user, "--regid", &group, "--clear-groups"]);
+            push(&mut list, &["--inh-caps=-all", "--bounding-set=-all", "--"]);
+        }
+        push(&mut list, &[ENTER, "enter", "--"]);
         list
     }
 
@@ -601,7 +611,7 @@ mod tests {
         assert!(has(&dropped, &["--inh-caps=-all", "--bounding-set=-all", "--", ENTER, "enter", "--"]));
         assert!(has(&list, &["--ro-bind", "/srv/longshore", ENTER]));
         assert!(has(&dropped, &["--reuid", "1234", "--regid", "4321", "--clear-groups"]));
-        assert!(sandbox().dropped(1234, 4321).is_empty());
+        assert_eq!(sandbox().dropped(1234, 4321), [ENTER, "enter", "--"]);
     }
 
     #[test]
@@ -613,7 +623,7 @@ mod tests {
             .map(|pair| pair[1].as_str())
             .filter(|source| !source.starts_with("/etc/") && !source.starts_with("/proc/") && *source != "/dev/null")
             .collect();
-        assert_eq!(sources, ["/usr", "/state/default/a/result", "/state/default/a/input"]);
+        assert_eq!(sources, ["/usr", "/srv/longshore", "/state/default/a/result", "/state/default/a/input"]);
         assert!(has(&list, &["--symlink", "usr/bin", "/bin"]));
         assert!(!list.iter().any(|option| option.contains("shadow") || option == "/etc"));
     }
@@ -723,7 +733,7 @@ mod tests {
 
     #[test]
     fn a_trial_says_what_holds_and_what_does_not() {
-        let strict = "CapInh:\t0\nCapPrm:\t0\nCapEff:\t0\nCapBnd:\t0\nCapAmb:\t0\nNoNewPrivs:\t1\nSeccomp:\t2\n\
+        let strict = "threads 5\nCapInh:\t0\nCapPrm:\t0\nCapEff:\t0\nCapBnd:\t0\nCapAmb:\t0\nNoNewPrivs:\t1\nSeccomp:\t2\n\
             9 8 0:1 / /dev/shm rw,nosuid - tmpfs tmpfs rw,size=65536k\n9 8 0:1 /sys /proc/sys ro,nosuid - proc proc rw\n";
         assert_eq!(sandbox().judge(strict).lacks, [""; 0]);
         let lacks = |from: &str, to: &str| sandbox().judge(&strict.replace(from, to)).lacks;
@@ -732,6 +742,9 @@ mod tests {
         assert_eq!(lacks("Seccomp:\t2", "Seccomp:\t0"), ["filtered system calls"]);
         assert_eq!(lacks(",size=65536k", ""), ["a /dev/shm of 64 MiB"]);
         assert_eq!(lacks("/proc/sys ro", "/proc/sys rw"), ["a read-only /proc/sys"]);
+        assert_eq!(lacks("threads 5", "threads 16"), ["a bound of processes"]);
+        // Counted with all other processes of the server's user.
+        assert_eq!(lacks("threads 5", "threads 0"), ["a bound of processes"]);
         assert_eq!(lacks("NoNewPrivs", "wrote /dev\nNoNewPrivs"), ["a read-only /dev"]);
         // A filter that was there before is not ours.
         let weak = Sandbox { able: Able::default(), ..sandbox() };

@@ -191,12 +191,13 @@ fn sandboxed(
     let mut list: Vec<OsString> = options.iter().map(OsString::from).collect();
     let mut given = vec![];
     // What is executed by root first must have nothing of the caller's in its environment.
-    let env = if execution.owner.is_some() {
+    let env = if execution.is_entered() {
         let text = env.into_iter().map(|(name, value)| [name, value].join(OsStr::new("="))).collect::<Vec<_>>();
         let environment = in_memory("environment", &joined(&text)?)?;
         let variable = (rundir::ENVIRONMENT.into(), number(&environment).into());
         given.push(environment);
-        vec![variable]
+        let most = execution.max_processes.map(|most| (rundir::MAX_PROCESSES.into(), most.to_string().into()));
+        std::iter::once(variable).chain(most).collect()
     } else {
         env
     };
@@ -255,7 +256,7 @@ impl Child {
         stat.as_ref().and_then(Probe::there).is_some_and(|stat| {
             let forked = StatFlags::from_bits_truncate(stat.flags).contains(StatFlags::PF_FORKNOEXEC);
             let is_ours = stat.comm == SETPRIV || Path::new(rundir::ENTER).file_name() == Some(OsStr::new(&stat.comm));
-            let on_the_way = execution.owner.is_some() && is_ours;
+            let on_the_way = execution.is_entered() && is_ours;
             !forked && !on_the_way
         })
     }

@@ -18,8 +18,8 @@ die() {
   exit 1
 }
 
-# A key of Cargo.toml's [package].
-package() { sed -n "/^\[package\]/,/^\[/s/^$1 = \"\(.*\)\"/\1/p" "$root/Cargo.toml"; }
+# A key of Cargo.toml's [package] or [workspace.package].
+package() { sed -n "/^\[\(workspace\.\)\{0,1\}package\]/,/^\[/s/^$1 = \"\(.*\)\"/\1/p" "$root/Cargo.toml"; }
 
 # The binary's platform in the words of images. Fails if it would look in vain for its libraries.
 platform() {

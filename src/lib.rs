@@ -21,6 +21,6 @@ pub mod proto;
 #[cfg(feature = "daemon")]
 pub mod runner;
 #[cfg(feature = "daemon")]
-pub mod runtime;
+pub use longshore_runtime as runtime;
 #[cfg(feature = "daemon")]
 pub mod sys;

@@ -10,7 +10,7 @@ use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormattedFields};
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::runtime::printable::escaped_json;
+use crate::printable::escaped_json;
 
 /// Keys of every line; a field of such a name gets another one.
 const OWN: [&str; 4] = ["timestamp", "level", "target", "span"];

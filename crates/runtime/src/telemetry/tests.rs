@@ -7,9 +7,9 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::*;
-use crate::runtime::printable::is_control;
+use crate::printable::is_control;
 
-#[path = "../../../tests/support/strict.rs"]
+#[path = "../../../../tests/support/strict.rs"]
 mod strict;
 
 use strict::Strict;

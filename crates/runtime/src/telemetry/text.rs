@@ -6,7 +6,7 @@ use tracing::field::{Field, Visit};
 use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::fmt::format::{FormatFields, Writer};
 
-use crate::runtime::printable::escaped;
+use crate::printable::escaped;
 
 /// Formats the fields of events and spans.
 #[derive(Clone, Copy, Debug)]

@@ -8,21 +8,13 @@ mod resume;
 mod split;
 mod whole;
 
+pub use longshore_reader::LogStream;
 pub use resume::{Resume, Resumed, since_seconds};
 pub use split::{CriSplitter, TimestampedSplitter, cri_line};
 pub use whole::{Beginning, Lag, SHORT_BYTES, SHORT_RUN, Start, is_next_file};
 
 /// Longest piece, in bytes: longer lines come in several.
 pub const PIECE_MAX_BYTES: usize = 16 * 1024;
-
-/// Which of the program's streams a line came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum LogStream {
-    /// Standard output.
-    Stdout,
-    /// Standard error.
-    Stderr,
-}
 
 /// One line, or a part of one.
 #[derive(Clone, Debug, PartialEq, Eq)]

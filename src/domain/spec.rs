@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+pub use longshore_reader::{OneDialect, ResultScan};
 use serde::{Deserialize, Serialize};
 
 /// What a caller asked for, as received. Everything that is unset stays unset: defaults are
@@ -347,26 +348,6 @@ pub enum ResultMode {
     Optional,
     /// A run that exits 0 without a usable object fails.
     Required,
-}
-
-/// What is searched for in the output.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ResultScan {
-    /// Nothing.
-    Off,
-    /// The last complete object.
-    LastObject,
-}
-
-/// The one dialect in which a result may be written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OneDialect {
-    /// JSON, NaN and Infinity included.
-    Json,
-    /// A Python literal.
-    PythonLiteral,
 }
 
 /// What is applied: nothing is unset that has a meaning.

@@ -4,25 +4,25 @@ use super::{In, Taken};
 
 /// A string on its way.
 #[derive(Clone, Copy, Debug)]
-pub(in super::super) struct Text {
+pub(crate) struct Text {
     /// Its quote.
     quote: u8,
     /// Whether three of them close it.
     triple: bool,
     /// Whether a backslash means itself.
-    pub(in super::super) raw: bool,
+    pub(crate) raw: bool,
     /// Whether it is one of bytes.
-    pub(in super::super) bytes: bool,
+    pub(crate) bytes: bool,
     /// In which dialects it is right so far.
-    pub(in super::super) valid: In,
+    pub(crate) valid: In,
     /// Whether it has escapes of surrogates, in pairs or not.
-    pub(in super::super) has_surrogates: bool,
+    pub(crate) has_surrogates: bool,
 }
 
 /// A string's prefix and quotes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in super::super) struct Prefix {
-    pub(in super::super) len: usize,
+pub(crate) struct Prefix {
+    pub(crate) len: usize,
     raw: bool,
     bytes: bool,
 }
@@ -30,7 +30,7 @@ pub(in super::super) struct Prefix {
 impl Prefix {
     /// The prefix of a string that `bytes` begins with, which may be empty. `None`: there is no
     /// string, as far as can be told from so many bytes.
-    pub(in super::super) fn of(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn of(bytes: &[u8]) -> Option<Self> {
         let letters = bytes.iter().take_while(|byte| byte.is_ascii_alphabetic()).take(3).count();
         if !matches!(bytes.get(letters), Some(b'"' | b'\'')) {
             return None;
@@ -52,7 +52,7 @@ impl Text {
     /// Opens the string that `bytes` begins with, after its prefix: how many bytes its opening quotes
     /// take. `None`: more bytes have to tell. Three quotes are only one thing in Python, if `live`
     /// has it.
-    pub(in super::super) fn open(bytes: &[u8], prefix: Prefix, live: In, end: bool) -> Option<(Self, usize)> {
+    pub(crate) fn open(bytes: &[u8], prefix: Prefix, live: In, end: bool) -> Option<(Self, usize)> {
         let quote = bytes.first().copied()?;
         let triple = match (bytes.get(1), bytes.get(2)) {
             (Some(second), Some(third)) => live.python && *second == quote && *third == quote,
@@ -67,18 +67,18 @@ impl Text {
     }
 
     /// One in single or double quotes, without prefix.
-    pub(in super::super) fn single(quote: u8, live: In) -> Self {
+    pub(crate) fn single(quote: u8, live: In) -> Self {
         let valid = In { json: quote == b'"', python: true }.and(live);
         Self { quote, triple: false, raw: false, bytes: false, valid, has_surrogates: false }
     }
 
     /// Length of the quotes at either end.
-    pub(in super::super) fn quotes(&self) -> usize {
+    pub(crate) fn quotes(&self) -> usize {
         if self.triple { 3 } else { 1 }
     }
 
     /// Takes what comes next of it. At the `end` of all bytes nothing is left for later.
-    pub(in super::super) fn take(&mut self, bytes: &[u8], end: bool) -> Taken {
+    pub(crate) fn take(&mut self, bytes: &[u8], end: bool) -> Taken {
         let mut at = 0;
         loop {
             let rest = bytes.get(at..).unwrap_or_default();
@@ -194,7 +194,7 @@ fn name_byte(byte: u8) -> bool {
 }
 
 /// How many bytes stand before the first quote, backslash or byte below 0x20.
-pub(in super::super) fn plain_len(bytes: &[u8], quote: u8) -> usize {
+pub(crate) fn plain_len(bytes: &[u8], quote: u8) -> usize {
     // Most strings are short; of a long one, whole blocks are passed over after its beginning.
     let (start, rest) = bytes.split_at(bytes.len().min(SHORT_BYTES));
     let short = plain_words(start, quote);
@@ -242,7 +242,7 @@ fn plain_blocks(bytes: &[u8], quote: u8) -> usize {
 
 /// Length of the string that `rest` begins with, quotes included, if it has no escapes and ends in it;
 /// else how many plain bytes it has at its beginning.
-pub(in super::super) fn short_text(rest: &[u8], quote: u8) -> Result<usize, usize> {
+pub(crate) fn short_text(rest: &[u8], quote: u8) -> Result<usize, usize> {
     let content = rest.get(1..).unwrap_or_default();
     let len = plain_len(content, quote);
     // After none, a third quote may follow.

@@ -2,17 +2,15 @@
 //! by searching the output. Fed bytes as they come; linear in them, bounded in memory, never
 //! recursive.
 
-use super::{FoundResult, ResultDialect, ResultError, ResultErrorKind, ResultOutcome, ResultSource};
-use crate::domain::log::LogStream;
-use crate::domain::spec::{OneDialect, ResultScan};
-
 mod compact;
 mod encoding;
 mod lex;
 mod lone;
 mod marked;
 mod offsets;
+mod outcome;
 mod python;
+mod rule;
 mod scan;
 mod search;
 mod syntax;
@@ -23,7 +21,11 @@ mod whole;
 use compact::compact;
 pub use encoding::{Decoder, may_be_utf16};
 use marked::Marks;
+pub use outcome::{
+    FoundResult, ResultDialect, ResultError, ResultErrorKind, ResultInfo, ResultOutcome, ResultSource, ResultState,
+};
 use python::{Unreadable, rewrite};
+pub use rule::{LogStream, OneDialect, ResultScan};
 use scan::Object;
 use search::Search;
 use whole::{read_whole, trimmed};

@@ -4,7 +4,7 @@ use super::{In, Taken};
 
 /// A name with a meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in super::super) enum Name {
+pub(crate) enum Name {
     Constant(Constant),
     /// What is called, its opening parenthesis included in the length.
     Call(Call),
@@ -14,7 +14,7 @@ pub(in super::super) enum Name {
 
 /// A name that is a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in super::super) enum Constant {
+pub(crate) enum Constant {
     Null,
     True,
     False,
@@ -34,7 +34,7 @@ pub(in super::super) enum Constant {
 
 /// What prints itself as a call and can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in super::super) enum Call {
+pub(crate) enum Call {
     /// Gives an object; may hold pairs: `OrderedDict([('a', 1)])`.
     OrderedDict,
     /// Gives an object: `Counter({'a': 1})`, `mappingproxy({…})`.
@@ -76,7 +76,7 @@ pub(in super::super) enum Call {
 
 impl Call {
     /// Whether it gives an object.
-    pub(in super::super) fn is_mapping(self) -> bool {
+    pub(crate) fn is_mapping(self) -> bool {
         matches!(self, Self::OrderedDict | Self::Mapping | Self::DefaultDict)
     }
 
@@ -111,11 +111,11 @@ impl Call {
 }
 
 /// Longest name with a meaning, and some more.
-pub(in super::super) const NAME_MAX_BYTES: usize = 32;
+pub(crate) const NAME_MAX_BYTES: usize = 32;
 
 /// The name that `bytes` begins with, its length, and where it is one. `None`: it has no meaning, or
 /// more bytes have to tell, which [`undecided`] knows.
-pub(in super::super) fn name(bytes: &[u8]) -> Option<(Name, usize, In)> {
+pub(crate) fn name(bytes: &[u8]) -> Option<(Name, usize, In)> {
     if let Some((constant, len, valid)) = common(bytes) {
         return Some((Name::Constant(constant), len, valid));
     }
@@ -164,14 +164,14 @@ fn common(bytes: &[u8]) -> Option<(Constant, usize, In)> {
 }
 
 /// Whether more bytes have to tell which name `bytes` begins with.
-pub(in super::super) fn undecided(bytes: &[u8]) -> bool {
+pub(crate) fn undecided(bytes: &[u8]) -> bool {
     let len = len(bytes);
     len == bytes.len() && len < NAME_MAX_BYTES
 }
 
 /// A value in angle brackets: the constant, and how many bytes it takes; no bytes if more have to
 /// tell. `None`: it is another, or none.
-pub(in super::super) fn angle_constant(bytes: &[u8]) -> Option<(Constant, usize)> {
+pub(crate) fn angle_constant(bytes: &[u8]) -> Option<(Constant, usize)> {
     let known = [(b"<NA>".as_slice(), Constant::Missing), (b"<UTC>".as_slice(), Constant::Utc)];
     known.into_iter().find_map(|(text, constant)| match bytes.starts_with(text) {
         true => Some((constant, text.len())),
@@ -184,7 +184,7 @@ pub(in super::super) fn angle_constant(bytes: &[u8]) -> Option<(Constant, usize)
 const ANGLE_MAX_BYTES: usize = 256;
 
 /// `<class 'int'>` and the like: brackets that close one another on one line.
-pub(in super::super) fn angle(bytes: &[u8]) -> Taken {
+pub(crate) fn angle(bytes: &[u8]) -> Taken {
     let mut depth = 0_usize;
     for (index, byte) in bytes.iter().take(ANGLE_MAX_BYTES).enumerate() {
         match byte {
@@ -201,7 +201,7 @@ pub(in super::super) fn angle(bytes: &[u8]) -> Taken {
 }
 
 /// Whether all of `bytes` may be the beginning of a name with a meaning, or of a string's prefix.
-pub(in super::super) fn may_become(bytes: &[u8]) -> bool {
+pub(crate) fn may_become(bytes: &[u8]) -> bool {
     let prefix = bytes.len() <= 2 && bytes.iter().all(|byte| matches!(byte.to_ascii_lowercase(), b'r' | b'u' | b'b'));
     prefix || NAMES.iter().any(|name| name.as_bytes().starts_with(bytes))
 }
@@ -253,12 +253,12 @@ const NAMES: [&str; 42] = [
 ];
 
 /// The call whose name `bytes` ends with.
-pub(in super::super) fn call_before(bytes: &[u8]) -> Option<(Call, usize)> {
+pub(crate) fn call_before(bytes: &[u8]) -> Option<(Call, usize)> {
     let len = bytes.iter().rev().take(NAME_MAX_BYTES).take_while(|byte| name_byte(**byte)).count();
     Call::of(bytes.get(bytes.len() - len..)?).map(|call| (call, len))
 }
 
-pub(in super::super) fn name_byte(byte: u8) -> bool {
+pub(crate) fn name_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.')
 }
 

@@ -5,7 +5,7 @@ use super::Evidence;
 
 /// The last thing that may be a result.
 #[derive(Debug, Default)]
-pub(in super::super) enum Last {
+pub(crate) enum Last {
     /// Nothing.
     #[default]
     None,
@@ -17,47 +17,47 @@ pub(in super::super) enum Last {
 
 /// An object as it was printed.
 #[derive(Debug)]
-pub(in super::super) struct Object {
+pub(crate) struct Object {
     /// Its text.
-    pub(in super::super) raw: Vec<u8>,
+    pub(crate) raw: Vec<u8>,
     /// Where it begins among the searched bytes.
     pub(super) pos: u64,
     /// Bytes of the output.
-    pub(in super::super) range: (u64, u64),
+    pub(crate) range: (u64, u64),
     /// Bytes of the output that the value takes which it is, parentheses around it included.
-    pub(in super::super) whole: (u64, u64),
+    pub(crate) whole: (u64, u64),
     /// Whether it is JSON.
-    pub(in super::super) json: bool,
+    pub(crate) json: bool,
     /// Whether as JSON it is known to be compact, but for duplicates and what is no UTF-8.
-    pub(in super::super) compact: bool,
+    pub(crate) compact: bool,
     /// What its place says.
-    pub(in super::super) evidence: Evidence,
+    pub(crate) evidence: Evidence,
     /// Whether what stands before it may come before a member's value.
     pub(super) inner: bool,
     /// Whether it may be a part of something else: that broke, or what stands around it says so.
-    pub(in super::super) enclosed: bool,
+    pub(crate) enclosed: bool,
     /// The last object before it that is alone on its lines: bytes of the output.
-    pub(in super::super) earlier: Option<(u64, u64)>,
+    pub(crate) earlier: Option<(u64, u64)>,
 }
 
 /// A complete value that is no object.
 #[derive(Clone, Copy, Debug)]
-pub(in super::super) struct Other {
+pub(crate) struct Other {
     /// Bytes of the output.
-    pub(in super::super) range: (u64, u64),
+    pub(crate) range: (u64, u64),
     /// Whether its lines have nothing else.
-    pub(in super::super) alone: bool,
+    pub(crate) alone: bool,
 }
 
 /// An object that began and is none.
 #[derive(Debug)]
-pub(in super::super) struct Broken {
+pub(crate) struct Broken {
     /// Byte of the output that can't stand there.
-    pub(in super::super) at: u64,
+    pub(crate) at: u64,
     /// Whether it had a key and a colon.
-    pub(in super::super) members: bool,
+    pub(crate) members: bool,
     /// Whether it is not known where it ends.
-    pub(in super::super) open: bool,
+    pub(crate) open: bool,
     /// Where it began.
     pub(super) from: u64,
     pub(super) expected: &'static str,
@@ -93,24 +93,24 @@ impl Shown {
 
 /// What was found.
 #[derive(Debug)]
-pub(in super::super) struct Scanned {
+pub(crate) struct Scanned {
     /// The last thing that may be a result.
-    pub(in super::super) last: Last,
+    pub(crate) last: Last,
     /// The last object that is none, rather one with a key than one without.
-    pub(in super::super) broken: Option<Broken>,
+    pub(crate) broken: Option<Broken>,
     /// The last complete value that is no object.
-    pub(in super::super) other: Option<Other>,
+    pub(crate) other: Option<Other>,
     /// Whether there is anything but such values and white space.
-    pub(in super::super) beside: bool,
+    pub(crate) beside: bool,
     /// A later object than the last that counts, left out for its place.
-    pub(in super::super) later: Option<(u64, u64)>,
+    pub(crate) later: Option<(u64, u64)>,
     /// Every candidate, if that was asked for.
-    pub(in super::super) notes: Option<Notes>,
+    pub(crate) notes: Option<Notes>,
 }
 
 impl Scanned {
     /// The value that is no object, if there is nothing else.
-    pub(in super::super) fn only_other(&self) -> Option<(u64, u64)> {
+    pub(crate) fn only_other(&self) -> Option<(u64, u64)> {
         self.other.filter(|_| !self.beside).map(|other| other.range)
     }
 }
@@ -143,7 +143,7 @@ impl Last {
 
 /// Every candidate.
 #[derive(Debug, Default)]
-pub(in super::super) struct Notes {
+pub(crate) struct Notes {
     candidates: Vec<Candidate>,
 }
 
@@ -157,7 +157,7 @@ impl Notes {
     }
 
     /// In the order of their places.
-    pub(in super::super) fn into_candidates(mut self) -> Vec<Candidate> {
+    pub(crate) fn into_candidates(mut self) -> Vec<Candidate> {
         self.candidates.sort_by_key(|candidate| candidate.start);
         self.candidates
     }
@@ -166,12 +166,12 @@ impl Notes {
 #[cfg(test)]
 thread_local! {
     /// How many sentences were made of what broke.
-    pub(in super::super) static SENTENCES: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+    pub(crate) static SENTENCES: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
 impl Broken {
     /// One sentence.
-    pub(in super::super) fn message(&self) -> String {
+    pub(crate) fn message(&self) -> String {
         #[cfg(test)]
         SENTENCES.set(SENTENCES.get() + 1);
         let Self { at, from, expected, before, found, .. } = self;
@@ -180,7 +180,7 @@ impl Broken {
     }
 
     /// The same as an error.
-    pub(in super::super) fn error(&self) -> ResultError {
+    pub(crate) fn error(&self) -> ResultError {
         ResultError { kind: ResultErrorKind::Invalid, message: self.message(), position: Some(self.at) }
     }
 }

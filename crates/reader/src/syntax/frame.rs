@@ -4,16 +4,16 @@ use super::super::lex::{Call, In};
 
 /// An open bracket.
 #[derive(Clone, Copy, Debug)]
-pub(in super::super) struct Frame {
+pub(crate) struct Frame {
     /// Where it begins among the searched bytes.
-    pub(in super::super) start: u64,
+    pub(crate) start: u64,
     /// The same in the whole output.
-    pub(in super::super) at: u64,
-    pub(in super::super) kind: Kind,
+    pub(crate) at: u64,
+    pub(crate) kind: Kind,
     pub(super) state: State,
     pub(super) shape: Shape,
     /// The last object that closed directly in it.
-    pub(in super::super) child: Option<Span>,
+    pub(crate) child: Option<Span>,
     /// What came last.
     last: Last,
     /// Whether there was a comma.
@@ -26,7 +26,7 @@ pub(in super::super) struct Frame {
 
 /// What kind of bracket it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in super::super) enum Kind {
+pub(crate) enum Kind {
     Brace,
     List,
     Paren,
@@ -35,7 +35,7 @@ pub(in super::super) enum Kind {
 
 impl Kind {
     /// The kind that this byte opens.
-    pub(in super::super) fn of(byte: u8) -> Self {
+    pub(crate) fn of(byte: u8) -> Self {
         match byte {
             b'{' => Self::Brace,
             b'(' => Self::Paren,
@@ -44,7 +44,7 @@ impl Kind {
     }
 
     /// The byte that closes it.
-    pub(in super::super) fn closing(self) -> u8 {
+    pub(crate) fn closing(self) -> u8 {
         match self {
             Self::Brace => b'}',
             Self::List => b']',
@@ -89,23 +89,23 @@ pub(super) enum Last {
 
 /// Something that closed.
 #[derive(Clone, Copy, Debug)]
-pub(in super::super) struct Span {
+pub(crate) struct Span {
     /// Among the searched bytes.
-    pub(in super::super) start: u64,
-    pub(in super::super) end: u64,
+    pub(crate) start: u64,
+    pub(crate) end: u64,
     /// In the whole output.
-    pub(in super::super) range: (u64, u64),
+    pub(crate) range: (u64, u64),
     /// In which dialects it is right.
-    pub(in super::super) valid: In,
+    pub(crate) valid: In,
     /// Whether as JSON it is known to be compact.
-    pub(in super::super) compact: bool,
+    pub(crate) compact: bool,
 }
 
 impl Frame {
     /// What stands for no frame at all.
     pub(super) const NONE: Self = Self::new(Kind::List, 0, 0);
 
-    pub(in super::super) const fn new(kind: Kind, start: u64, at: u64) -> Self {
+    pub(crate) const fn new(kind: Kind, start: u64, at: u64) -> Self {
         Self {
             start,
             at,
@@ -121,12 +121,12 @@ impl Frame {
     }
 
     /// Whether it has a key and a colon, so that an object was meant.
-    pub(in super::super) fn has_members(&self) -> bool {
+    pub(crate) fn has_members(&self) -> bool {
         self.shape == Shape::Dict
     }
 
     /// Whether it is one of an object, if it closes as it should.
-    pub(in super::super) fn is_object(&self) -> bool {
+    pub(crate) fn is_object(&self) -> bool {
         match self.kind {
             Kind::Brace => self.shape != Shape::Set,
             Kind::Call(call) => call.is_mapping(),

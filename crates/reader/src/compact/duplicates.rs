@@ -15,7 +15,7 @@ use super::{Changes, string_len};
 const FEW_KEYS: usize = 12;
 
 /// The text without duplicates.
-pub(in super::super) fn unique(text: String, changes: &mut Changes) -> String {
+pub(crate) fn unique(text: String, changes: &mut Changes) -> String {
     if !may_have_duplicates(&text) {
         return text;
     }

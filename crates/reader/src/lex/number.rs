@@ -4,15 +4,15 @@ use super::{In, Taken};
 
 /// A number on its way.
 #[derive(Clone, Copy, Debug)]
-pub(in super::super) struct Number {
+pub(crate) struct Number {
     at: At,
     /// In which dialects it is right so far.
-    pub(in super::super) valid: In,
+    pub(crate) valid: In,
 }
 
 /// What a number is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in super::super) enum NumberKind {
+pub(crate) enum NumberKind {
     /// A decimal integer.
     Integer,
     /// An integer in base 2, 8 or 16.
@@ -61,12 +61,12 @@ enum Digits {
 
 impl Number {
     /// One of which nothing is taken yet.
-    pub(in super::super) fn new(live: In) -> Self {
+    pub(crate) fn new(live: In) -> Self {
         Self { at: At::Start, valid: live }
     }
 
     /// What it is.
-    pub(in super::super) fn kind(&self) -> NumberKind {
+    pub(crate) fn kind(&self) -> NumberKind {
         match self.at {
             At::Imaginary => NumberKind::Imaginary,
             At::Radix(base) => NumberKind::Radix(base),
@@ -77,7 +77,7 @@ impl Number {
 
     /// Takes what comes next of it. It ends before the first byte that it can't have, or with the
     /// `end` of all bytes.
-    pub(in super::super) fn take(&mut self, bytes: &[u8], end: bool) -> Taken {
+    pub(crate) fn take(&mut self, bytes: &[u8], end: bool) -> Taken {
         for (index, byte) in bytes.iter().enumerate() {
             match self.next(*byte) {
                 Some(at) => self.at = at,
@@ -149,7 +149,7 @@ impl Number {
 }
 
 /// Length of the number that `rest` begins with, if it is a plain decimal one and ends in it.
-pub(in super::super) fn short_number(rest: &[u8]) -> Option<usize> {
+pub(crate) fn short_number(rest: &[u8]) -> Option<usize> {
     let digits = |from: usize| rest.iter().skip(from).take_while(|byte| byte.is_ascii_digit()).count();
     let mut len = digits(0);
     if len == 0 || len > 1 && rest.first() == Some(&b'0') {

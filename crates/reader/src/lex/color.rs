@@ -7,7 +7,7 @@ use super::Taken;
 const MAX_BYTES: usize = 32;
 
 /// The sequence that `bytes`, which begins with ESC, begins with.
-pub(in super::super) fn color(bytes: &[u8]) -> Taken {
+pub(crate) fn color(bytes: &[u8]) -> Taken {
     for (index, byte) in bytes.iter().take(MAX_BYTES).enumerate() {
         match (index, byte) {
             (0, 0x1b) | (1, b'[') => {}
@@ -20,7 +20,7 @@ pub(in super::super) fn color(bytes: &[u8]) -> Taken {
 }
 
 /// What stands before the sequence that `bytes` ends with. `None`: it ends with none.
-pub(in super::super) fn color_end(bytes: &[u8]) -> Option<&[u8]> {
+pub(crate) fn color_end(bytes: &[u8]) -> Option<&[u8]> {
     let rest = bytes.strip_suffix(b"m").or_else(|| bytes.strip_suffix(b"K"))?;
     let most = rest.len().saturating_sub(MAX_BYTES);
     let digits = rest.iter().rev().take_while(|byte| matches!(byte, b'0'..=b'9' | b';' | b':')).count();

@@ -42,8 +42,8 @@ sbom: ## Writes a bill of materials of the binary (CycloneDX): SBOM=FILE
 	scripts/supply-chain.sh sbom $(or $(SBOM),target/longshore.cdx.json)
 
 bench-reader: ## Speed of the result reader beside its peers, and the memory that it holds
-	cargo bench --locked --no-default-features --bench result_reader
-	cargo test --locked --release --no-default-features --test reader_memory -- --nocapture
+	cargo bench --locked -p longshore-reader --bench result_reader
+	cargo test --locked --release -p longshore-reader --test reader_memory -- --nocapture
 
 bench-sql: static ## CPU time of the SQL runner beside DuckDB's, where there is one (pip install duckdb-cli)
 	python3 scripts/bench-sql.py $(STATIC) target/bench-sql

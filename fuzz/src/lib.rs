@@ -1,9 +1,9 @@
 //! What the fuzz targets share: with the tests of the reader, and among each other.
 
 #[allow(dead_code)]
-#[path = "../../tests/reader/noise.rs"]
+#[path = "../../crates/reader/tests/reader/noise.rs"]
 pub mod noise;
-#[path = "../../tests/reader/reading.rs"]
+#[path = "../../crates/reader/tests/reader/reading.rs"]
 pub mod reading;
 
 use std::collections::BTreeMap;

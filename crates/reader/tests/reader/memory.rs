@@ -4,9 +4,9 @@
 
 #![allow(clippy::panic, clippy::print_stderr, clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use longshore::domain::log::LogStream;
-use longshore::domain::result::reader::{Dialects, ReaderRule, ResultReader};
-use longshore::domain::spec::ResultScan;
+use longshore_reader::LogStream;
+use longshore_reader::ResultScan;
+use longshore_reader::{Dialects, ReaderRule, ResultReader};
 use peak_alloc::PeakAlloc;
 
 #[global_allocator]

@@ -1,6 +1,6 @@
-//! Outputs of real programs, and what is to be read of them: `tests/cases/reader.json`.
+//! Outputs of real programs, and what is to be read of them: `cases.json`.
 
-use longshore::domain::result::{ResultErrorKind, ResultOutcome};
+use longshore_reader::{ResultErrorKind, ResultOutcome};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -59,7 +59,7 @@ fn wrong(case: &Case, outcome: &ResultOutcome) -> Option<String> {
 
 #[test]
 fn what_programs_print_is_read_as_people_read_it() {
-    let cases = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cases/reader.json")).unwrap();
+    let cases = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cases.json")).unwrap();
     let cases: Vec<Case> = serde_json::from_slice(&cases).unwrap();
     assert!(cases.len() >= 35, "{}", cases.len());
     let mut failures = Vec::new();

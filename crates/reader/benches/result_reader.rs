@@ -1,7 +1,7 @@
 //! How fast the result reader is, beside its peers in the same run: `serde_json` to `Value`, CPython's
 //! `ast.literal_eval`, and one pass of `memchr` over the bytes. Medians of interleaved rounds.
 //!
-//!     cargo bench --no-default-features --bench result_reader [-- "repr texts"]
+//!     cargo bench -p longshore-reader --bench result_reader [-- "repr texts"]
 
 #![allow(
     clippy::expect_used,
@@ -17,10 +17,10 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use longshore::domain::log::LogStream;
-use longshore::domain::result::ResultOutcome;
-use longshore::domain::result::reader::{Dialects, ReaderRule, ResultReader};
-use longshore::domain::spec::ResultScan;
+use longshore_reader::LogStream;
+use longshore_reader::ResultOutcome;
+use longshore_reader::ResultScan;
+use longshore_reader::{Dialects, ReaderRule, ResultReader};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 

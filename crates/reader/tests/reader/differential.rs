@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use longshore::domain::result::{ResultDialect, ResultErrorKind, ResultOutcome};
+use longshore_reader::{ResultDialect, ResultErrorKind, ResultOutcome};
 
 use crate::compare::{Numbers, difference};
 use crate::corpus::{Case, Expected, corpus, seed};

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-use longshore::domain::result::ResultDialect;
+use longshore_reader::ResultDialect;
 use serde::Deserialize;
 
 /// A text, and what CPython makes of it.

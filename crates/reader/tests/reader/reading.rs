@@ -1,9 +1,9 @@
 //! Feeding the reader, and what must hold of whatever it says. The fuzz targets share it.
 
-use longshore::domain::log::LogStream;
-use longshore::domain::result::reader::{Dialects, ReaderRule, ResultReader};
-use longshore::domain::result::{FoundResult, ResultOutcome};
-use longshore::domain::spec::ResultScan;
+use longshore_reader::LogStream;
+use longshore_reader::ResultScan;
+use longshore_reader::{Dialects, ReaderRule, ResultReader};
+use longshore_reader::{FoundResult, ResultOutcome};
 use sha2::Digest;
 
 use crate::noise::Random;

@@ -1,8 +1,8 @@
 //! Ten megabytes of what hurts parsers. That each ends at all, within the stack and the memory of a test, is most of
 //! the proof: a reader that is quadratic in any of these needs hours, a recursive one overflows.
 
-use longshore::domain::result::ResultErrorKind::{self, Empty, Invalid, NotAnObject, TooDeep, TooLarge, Truncated};
-use longshore::domain::result::{ResultDialect, ResultOutcome};
+use longshore_reader::ResultErrorKind::{self, Empty, Invalid, NotAnObject, TooDeep, TooLarge, Truncated};
+use longshore_reader::{ResultDialect, ResultOutcome};
 
 use crate::noise::Random;
 use crate::reading::read_chunks;

@@ -2,7 +2,7 @@
 //!
 //! [`domain`] decides, without I/O; everything else is behind the feature `daemon`.
 
-pub mod domain;
+pub use longshore_domain as domain;
 
 #[cfg(feature = "daemon")]
 pub mod app;

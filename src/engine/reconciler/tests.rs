@@ -10,8 +10,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::*;
 use crate::backend::{Created, Launch, LogItem, LogOptions, LogSource, Logs, Preview};
 use crate::domain::facts::{AttemptFacts, AttemptPhase};
-use crate::domain::resolve::tests::on_kubernetes;
 use crate::domain::run::{RunState, StopCause};
+use crate::domain::testing::on_kubernetes;
 use crate::domain::testing::{at, attempt, facts, stop, terminated};
 
 /// Tells what a test says, has nothing, and says whose log it is asked for.

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::domain::name::shown;
-use crate::domain::syntax::{is_annotation_key, is_label_key, is_label_value, reserved_prefix};
-use crate::domain::violation::Violations;
+use crate::name::shown;
+use crate::syntax::{is_annotation_key, is_label_key, is_label_value, reserved_prefix};
+use crate::violation::Violations;
 
 const KEY_RULE: &str =
     "an optional DNS subdomain and `/`, then 1 to 63 of `A-Za-z0-9-_.` that begin and end with a letter or digit";

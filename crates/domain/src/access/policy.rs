@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{Decision, Identity, Question, Verb, Workload};
-use crate::domain::name::NamespaceName;
+use crate::name::NamespaceName;
 
 /// Rules, of which one that has all of a question allows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

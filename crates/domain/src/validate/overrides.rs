@@ -1,8 +1,8 @@
 //! What a profile lets a caller set.
 
-use crate::domain::profile::Profile;
-use crate::domain::spec::RunSpec;
-use crate::domain::violation::{Violation, ViolationKind, Violations};
+use crate::profile::Profile;
+use crate::spec::RunSpec;
+use crate::violation::{Violation, ViolationKind, Violations};
 
 use super::listed;
 
@@ -40,7 +40,7 @@ pub const OVERRIDABLE: [&str; 25] = [
 pub(super) const ALWAYS: [&str; 4] = ["input", "files", "labels", "annotations"];
 
 /// Whether `profile` lets the field at `path` be set: it lists the path, or a message around it.
-pub(in crate::domain) fn allows(profile: &Profile, path: &str) -> bool {
+pub(crate) fn allows(profile: &Profile, path: &str) -> bool {
     profile
         .overridable
         .iter()

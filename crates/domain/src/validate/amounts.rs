@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::domain::name::shown;
-use crate::domain::profile::Limits;
-use crate::domain::quantity::Quantity;
-use crate::domain::spec::{Resources, RunSpec, Security};
-use crate::domain::syntax::{is_dns_subdomain, is_extended_resource};
-use crate::domain::violation::Violations;
+use crate::name::shown;
+use crate::profile::Limits;
+use crate::quantity::Quantity;
+use crate::spec::{Resources, RunSpec, Security};
+use crate::syntax::{is_dns_subdomain, is_extended_resource};
+use crate::violation::Violations;
 
 /// Resources that every node has.
-pub(in crate::domain) const CORE_RESOURCES: [&str; 3] = ["cpu", "memory", "ephemeral-storage"];
+pub(crate) const CORE_RESOURCES: [&str; 3] = ["cpu", "memory", "ephemeral-storage"];
 
 pub(super) fn check_resources(resources: &Resources, at: &str, out: &mut Violations) {
     check_amounts(&resources.requests, &format!("{at}.resources.requests"), out);
@@ -133,7 +133,7 @@ fn in_units(seconds: u64) -> String {
 }
 
 /// In seconds, rounded up: Kubernetes' clocks know no fractions.
-pub(in crate::domain) fn whole_seconds(duration: Duration) -> u64 {
+pub(crate) fn whole_seconds(duration: Duration) -> u64 {
     duration.as_secs().saturating_add(u64::from(duration.subsec_nanos() > 0))
 }
 

@@ -1,4 +1,6 @@
-//! Builders for tests of the domain.
+//! Builders for tests, of the domain and of what is built on it.
+
+#![allow(clippy::unwrap_used, reason = "only tests use it")]
 
 use std::sync::Arc;
 
@@ -7,20 +9,22 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::digest::PayloadDigest;
-use super::facts::{AttemptFacts, AttemptPhase, Explanation, MainFacts, Remembered, RunFacts, Submission, Terminated};
-use super::name::RunName;
-use super::run::{StopCause, StopIntent};
-use super::spec::{
+use crate::digest::PayloadDigest;
+use crate::facts::{AttemptFacts, AttemptPhase, Explanation, MainFacts, Remembered, RunFacts, Submission, Terminated};
+use crate::name::RunName;
+use crate::profile::{Capabilities, KubernetesProfile, Limits, LocalProfile, Profile, Volume};
+use crate::rules::Rules;
+use crate::run::{StopCause, StopIntent};
+use crate::spec::{
     ContainerWorkload, EffectiveSpec, NetworkMode, Placement, Resources, ResultMode, ResultScan, Workload,
 };
 
 /// `seconds` after the run of [`facts`] was submitted.
-pub(crate) fn at(seconds: i64) -> Timestamp {
+pub fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + seconds).unwrap()
 }
 
-pub(crate) fn effective() -> EffectiveSpec {
+pub fn effective() -> EffectiveSpec {
     EffectiveSpec {
         workload: Workload::Container(ContainerWorkload {
             image: "image:1".to_owned(),
@@ -50,7 +54,7 @@ pub(crate) fn effective() -> EffectiveSpec {
 }
 
 /// A run submitted at 0, whose only attempt has a node since 1 and no container yet.
-pub(crate) fn facts() -> RunFacts {
+pub fn facts() -> RunFacts {
     RunFacts {
         name: RunName::parse("namespaces/default/runs/a").unwrap(),
         uid: "uid".to_owned(),
@@ -79,7 +83,7 @@ pub(crate) fn facts() -> RunFacts {
 }
 
 /// Scheduled at 1, taken on by its node at 2, no container yet.
-pub(crate) fn attempt() -> AttemptFacts {
+pub fn attempt() -> AttemptFacts {
     AttemptFacts {
         number: 1,
         job: "run-a".to_owned(),
@@ -111,7 +115,7 @@ pub(crate) fn attempt() -> AttemptFacts {
 }
 
 /// Ran from 10 to 20.
-pub(crate) fn terminated(exit_code: i32) -> Terminated {
+pub fn terminated(exit_code: i32) -> Terminated {
     Terminated {
         exit_code,
         signal: None,
@@ -122,11 +126,11 @@ pub(crate) fn terminated(exit_code: i32) -> Terminated {
     }
 }
 
-pub(crate) fn explained(reason: &str, message: &str) -> Option<Explanation> {
+pub fn explained(reason: &str, message: &str) -> Option<Explanation> {
     Some(Explanation { reason: reason.to_owned(), message: message.to_owned(), time: None })
 }
 
-pub(crate) fn stop(cause: StopCause, seconds: i64) -> StopIntent {
+pub fn stop(cause: StopCause, seconds: i64) -> StopIntent {
     StopIntent {
         cause,
         reason: "enough".to_owned(),
@@ -134,5 +138,66 @@ pub(crate) fn stop(cause: StopCause, seconds: i64) -> StopIntent {
         request_time: at(seconds),
         failure: None,
         failure_class: None,
+    }
+}
+
+/// A cluster that can do everything.
+pub fn on_kubernetes() -> Rules {
+    let sql = Profile {
+        name: "sql".to_owned(),
+        kubernetes: Some(KubernetesProfile {
+            image: "registry.example/sql:1".to_owned(),
+            args: vec!["sql".to_owned()],
+            ..KubernetesProfile::default()
+        }),
+        local: Some(LocalProfile {
+            command: vec!["{longshore}".to_owned(), "sql".to_owned()],
+            ..LocalProfile::default()
+        }),
+        overridable: vec!["run_timeout".to_owned(), "resources.limits".to_owned()],
+        pod_annotations: vec!["example.com/team".to_owned()],
+        ..Profile::default()
+    };
+    let open = Profile {
+        name: "open".to_owned(),
+        overridable: crate::validate::OVERRIDABLE.map(str::to_owned).to_vec(),
+        ..sql.clone()
+    };
+    let bare = Profile {
+        name: "bare".to_owned(),
+        missing: Some("profiles.bare.kubernetes.image".to_owned()),
+        kubernetes: None,
+        local: None,
+        ..sql.clone()
+    };
+    let volume = |read_only| Volume {
+        persistent_volume_claim: Some("claim".to_owned()),
+        local_path: Some("/srv/data".to_owned()),
+        read_only,
+        ..Volume::default()
+    };
+    Rules {
+        limits: Limits::default(),
+        capabilities: Capabilities {
+            backend: "kubernetes",
+            container_workload: true,
+            split_streams: false,
+            stdin_input: false,
+            secret_key_ref: true,
+            placement: true,
+            user: true,
+            resource_limits: true,
+            root_filesystem: true,
+            network_modes: vec![NetworkMode::None, NetworkMode::Egress, NetworkMode::Cluster],
+            volumes: true,
+            queue: false,
+            isolation: "pod",
+            notes: vec![],
+        },
+        profiles: [sql, open, bare].into_iter().map(|profile| (profile.name.clone(), profile)).collect(),
+        volumes: [("data", volume(false)), ("models", volume(true))]
+            .into_iter()
+            .map(|(name, volume)| (name.to_owned(), volume))
+            .collect(),
     }
 }

@@ -30,5 +30,5 @@ pub mod syntax;
 pub mod validate;
 pub mod violation;
 
-#[cfg(test)]
-pub(crate) mod testing;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;

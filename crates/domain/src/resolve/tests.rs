@@ -4,92 +4,32 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::*;
-use crate::domain::profile::{Capabilities, KubernetesProfile, Limits, LocalProfile, Profile, Volume};
-use crate::domain::spec::{
+use crate::profile::{Capabilities, KubernetesProfile, Volume};
+use crate::spec::{
     ContainerWorkload, EnvSource, EnvVar, NetworkMode, OneDialect, Placement, Resources, ResultMode, ResultRule,
     ResultScan, Security, Toleration, VolumeMount, Workload,
 };
+pub(crate) use crate::testing::on_kubernetes;
 
-pub(in crate::domain) fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+pub(crate) fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
 }
 
-pub(in crate::domain) fn env(name: &str, value: &str) -> EnvVar {
+pub(crate) fn env(name: &str, value: &str) -> EnvVar {
     EnvVar { name: name.to_owned(), source: EnvSource::Value(value.to_owned()) }
 }
 
-pub(in crate::domain) fn secret_env(name: &str, secret: &str, key: &str) -> EnvVar {
+pub(crate) fn secret_env(name: &str, secret: &str, key: &str) -> EnvVar {
     let source = EnvSource::SecretKeyRef { name: secret.to_owned(), key: key.to_owned() };
     EnvVar { name: name.to_owned(), source }
 }
 
-pub(in crate::domain) fn mount(volume: &str, mount_path: &str, read_only: Option<bool>) -> VolumeMount {
+pub(crate) fn mount(volume: &str, mount_path: &str, read_only: Option<bool>) -> VolumeMount {
     VolumeMount { volume: volume.to_owned(), mount_path: mount_path.to_owned(), read_only }
 }
 
-/// A cluster that can do everything.
-pub(crate) fn on_kubernetes() -> Rules {
-    let sql = Profile {
-        name: "sql".to_owned(),
-        kubernetes: Some(KubernetesProfile {
-            image: "registry.example/sql:1".to_owned(),
-            args: vec!["sql".to_owned()],
-            ..KubernetesProfile::default()
-        }),
-        local: Some(LocalProfile {
-            command: vec!["{longshore}".to_owned(), "sql".to_owned()],
-            ..LocalProfile::default()
-        }),
-        overridable: vec!["run_timeout".to_owned(), "resources.limits".to_owned()],
-        pod_annotations: vec!["example.com/team".to_owned()],
-        ..Profile::default()
-    };
-    let open = Profile {
-        name: "open".to_owned(),
-        overridable: validate::OVERRIDABLE.map(str::to_owned).to_vec(),
-        ..sql.clone()
-    };
-    let bare = Profile {
-        name: "bare".to_owned(),
-        missing: Some("profiles.bare.kubernetes.image".to_owned()),
-        kubernetes: None,
-        local: None,
-        ..sql.clone()
-    };
-    let volume = |read_only| Volume {
-        persistent_volume_claim: Some("claim".to_owned()),
-        local_path: Some("/srv/data".to_owned()),
-        read_only,
-        ..Volume::default()
-    };
-    Rules {
-        limits: Limits::default(),
-        capabilities: Capabilities {
-            backend: "kubernetes",
-            container_workload: true,
-            split_streams: false,
-            stdin_input: false,
-            secret_key_ref: true,
-            placement: true,
-            user: true,
-            resource_limits: true,
-            root_filesystem: true,
-            network_modes: vec![NetworkMode::None, NetworkMode::Egress, NetworkMode::Cluster],
-            volumes: true,
-            queue: false,
-            isolation: "pod",
-            notes: vec![],
-        },
-        profiles: [sql, open, bare].into_iter().map(|profile| (profile.name.clone(), profile)).collect(),
-        volumes: [("data", volume(false)), ("models", volume(true))]
-            .into_iter()
-            .map(|(name, volume)| (name.to_owned(), volume))
-            .collect(),
-    }
-}
-
 /// A machine that can't enforce anything.
-pub(in crate::domain) fn on_local() -> Rules {
+pub(crate) fn on_local() -> Rules {
     let mut rules = on_kubernetes();
     rules.capabilities = Capabilities {
         backend: "local",
@@ -110,12 +50,12 @@ pub(in crate::domain) fn on_local() -> Rules {
     rules
 }
 
-pub(in crate::domain) fn container() -> RunSpec {
+pub(crate) fn container() -> RunSpec {
     let container = ContainerWorkload { image: "registry.example/app:v1".to_owned(), ..ContainerWorkload::default() };
     RunSpec { workload: Some(Workload::Container(container)), ..RunSpec::default() }
 }
 
-pub(in crate::domain) fn runner(profile: &str) -> RunSpec {
+pub(crate) fn runner(profile: &str) -> RunSpec {
     RunSpec { workload: Some(Workload::Runner { profile: profile.to_owned() }), ..RunSpec::default() }
 }
 
@@ -488,7 +428,7 @@ fn everything_is_told_at_once() {
 fn a_request_of_many_faults_is_answered_within_bounds() {
     let spec = RunSpec { env: vec![env("1", ""); 20_000], ..container() };
     let violations = resolve(&spec, &on_kubernetes()).unwrap_err();
-    assert_eq!(violations.as_slice().len(), crate::domain::violation::VIOLATIONS_MAX);
+    assert_eq!(violations.as_slice().len(), crate::violation::VIOLATIONS_MAX);
 }
 
 #[test]

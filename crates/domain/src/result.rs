@@ -5,7 +5,7 @@ mod foreign;
 mod report;
 
 pub use contract::{Checked, RunnerContract};
-pub(in crate::domain) use foreign::told;
+pub(crate) use foreign::told;
 pub use longshore_reader as reader;
 pub use longshore_reader::{
     FoundResult, ResultDialect, ResultError, ResultErrorKind, ResultInfo, ResultOutcome, ResultSource, ResultState,

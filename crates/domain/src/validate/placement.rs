@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use crate::domain::name::shown;
-use crate::domain::profile::Volume;
-use crate::domain::rules::Rules;
-use crate::domain::spec::{Placement, Toleration, VolumeMount};
-use crate::domain::syntax::{is_absolute_path, is_dns_subdomain, is_label_key, is_label_value};
-use crate::domain::violation::Violations;
+use crate::name::shown;
+use crate::profile::Volume;
+use crate::rules::Rules;
+use crate::spec::{Placement, Toleration, VolumeMount};
+use crate::syntax::{is_absolute_path, is_dns_subdomain, is_label_key, is_label_value};
+use crate::violation::Violations;
 
 use super::metadata::{VALUE_RULE, check_node_label};
 use super::{listed, nearest_first};
@@ -100,7 +100,7 @@ fn check_write(mount: &VolumeMount, volume: &Volume, at: &str, out: &mut Violati
 }
 
 /// Whether mounts of it can only be read: so configured, or a ConfigMap, which nobody can write.
-pub(in crate::domain) fn is_read_only(volume: &Volume) -> bool {
+pub(crate) fn is_read_only(volume: &Volume) -> bool {
     volume.read_only || volume.config_map.is_some()
 }
 

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::domain::resolve::resolve;
-use crate::domain::resolve::tests::{container, env, map, mount, on_kubernetes, runner, secret_env};
-use crate::domain::spec::*;
+use crate::resolve::resolve;
+use crate::resolve::tests::{container, env, map, mount, on_kubernetes, runner, secret_env};
+use crate::spec::*;
 
 fn effective(spec: &RunSpec) -> EffectiveSpec {
     resolve(spec, &on_kubernetes()).unwrap_or_else(|violations| panic!("{violations}")).effective

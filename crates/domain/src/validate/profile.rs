@@ -1,9 +1,9 @@
 //! A profile as it stands in the configuration.
 
-use crate::domain::name::shown;
-use crate::domain::profile::{InputDelivery, KubernetesProfile, LocalProfile, Profile};
-use crate::domain::syntax::{is_absolute_path, is_dns_label};
-use crate::domain::violation::Violations;
+use crate::name::shown;
+use crate::profile::{InputDelivery, KubernetesProfile, LocalProfile, Profile};
+use crate::syntax::{is_absolute_path, is_dns_label};
+use crate::violation::Violations;
 
 use super::environment::{check_arguments, check_name};
 use super::metadata::check_annotation_key;

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use crate::domain::profile::{InputDelivery, Profile};
-use crate::domain::resolve::resolve;
-use crate::domain::resolve::tests::{container, env, map, mount, on_kubernetes, on_local, runner, secret_env};
-use crate::domain::rules::Rules;
-use crate::domain::schema::JsonSchema;
-use crate::domain::spec::*;
-use crate::domain::violation::ViolationKind::{self, Invalid, NotSupportedYet, UnsupportedOnBackend};
+use crate::profile::{InputDelivery, Profile};
+use crate::resolve::resolve;
+use crate::resolve::tests::{container, env, map, mount, on_kubernetes, on_local, runner, secret_env};
+use crate::rules::Rules;
+use crate::schema::JsonSchema;
+use crate::spec::*;
+use crate::violation::ViolationKind::{self, Invalid, NotSupportedYet, UnsupportedOnBackend};
 
 /// What is changed of a spec that is fine; the field and a part of the sentence.
 type Row = (fn(&mut RunSpec), &'static str, &'static str);
@@ -953,7 +953,7 @@ fn profiles_as_configured() {
 
 #[test]
 fn limits_as_configured() {
-    type Fault = (fn(&mut crate::domain::profile::Limits), &'static str, &'static str);
+    type Fault = (fn(&mut crate::profile::Limits), &'static str, &'static str);
     let rows: [Fault; 6] = [
         (
             |l| drop(l.default_requests.insert("cpu".into(), "x".into())),
@@ -970,7 +970,7 @@ fn limits_as_configured() {
         (|l| l.min_user = 0, "limits.min_user", "0 is not an id"),
         (|l| l.default_user = 0, "limits.default_user", "not within"),
     ];
-    let limits = crate::domain::profile::Limits::default();
+    let limits = crate::profile::Limits::default();
     assert!(super::check_limits(&limits, "limits").is_empty());
     for (change, field, fragment) in rows {
         let mut limits = limits.clone();

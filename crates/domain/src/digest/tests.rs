@@ -1,8 +1,8 @@
 //! What counts for a digest, and that it stays what it is.
 
 use super::*;
-use crate::domain::resolve::tests::{container, env, map, mount, runner, secret_env};
-use crate::domain::spec::NetworkMode;
+use crate::resolve::tests::{container, env, map, mount, runner, secret_env};
+use crate::spec::NetworkMode;
 
 /// A spec in which every field is set.
 fn full() -> RunSpec {

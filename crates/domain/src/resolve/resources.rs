@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::domain::name::shown;
-use crate::domain::profile::Limits;
-use crate::domain::quantity::Quantity;
-use crate::domain::spec::Resources;
-use crate::domain::validate::amounts::CORE_RESOURCES;
-use crate::domain::violation::Violations;
+use crate::name::shown;
+use crate::profile::Limits;
+use crate::quantity::Quantity;
+use crate::spec::Resources;
+use crate::validate::amounts::CORE_RESOURCES;
+use crate::violation::Violations;
 
 /// Who says so; the later wins, and the earlier yields if both can't be.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -2,20 +2,20 @@
 
 use std::collections::BTreeSet;
 
-use crate::domain::name::shown;
-use crate::domain::profile::InputDelivery;
-use crate::domain::resolve::Resolved;
-use crate::domain::rules::Rules;
-use crate::domain::spec::{EnvSource, Input, RunSpec, VolumeMount};
-use crate::domain::stored;
-use crate::domain::violation::Violations;
+use crate::name::shown;
+use crate::profile::InputDelivery;
+use crate::resolve::Resolved;
+use crate::rules::Rules;
+use crate::spec::{EnvSource, Input, RunSpec, VolumeMount};
+use crate::stored;
+use crate::violation::Violations;
 
 use super::input::input_field;
 use super::workload::PROFILE_FIELD;
 use super::{on_kubernetes, size};
 
 /// Checks `resolved`, which came of `spec`.
-pub(in crate::domain) fn check_effective(spec: &RunSpec, resolved: &Resolved, rules: &Rules, out: &mut Violations) {
+pub(crate) fn check_effective(spec: &RunSpec, resolved: &Resolved, rules: &Rules, out: &mut Violations) {
     let words = size::words_of(&resolved.program);
     size::check_environment(spec, &resolved.effective.env, words, rules.limits.max_env_bytes, out);
     check_delivery(spec, resolved, rules.limits.max_env_var_bytes, out);

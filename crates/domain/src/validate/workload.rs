@@ -1,11 +1,11 @@
 //! What is executed: an image that the caller names, or a profile.
 
-use crate::domain::name::shown;
-use crate::domain::profile::{InputDelivery, KubernetesProfile, Profile, Program};
-use crate::domain::rules::Rules;
-use crate::domain::spec::{ContainerWorkload, RunSpec, Workload};
-use crate::domain::syntax::{check_image_reference, is_absolute_path};
-use crate::domain::violation::Violations;
+use crate::name::shown;
+use crate::profile::{InputDelivery, KubernetesProfile, Profile, Program};
+use crate::rules::Rules;
+use crate::spec::{ContainerWorkload, RunSpec, Workload};
+use crate::syntax::{check_image_reference, is_absolute_path};
+use crate::violation::Violations;
 
 use super::environment::check_arguments;
 use super::{listed, nearest_first, on_kubernetes};
@@ -14,11 +14,7 @@ use super::{listed, nearest_first, on_kubernetes};
 pub(super) const PROFILE_FIELD: &str = "spec.runner.profile";
 
 /// The profile that `spec` names, if it is one that runs and there is one.
-pub(in crate::domain) fn find_profile<'a>(
-    spec: &RunSpec,
-    rules: &'a Rules,
-    out: &mut Violations,
-) -> Option<&'a Profile> {
+pub(crate) fn find_profile<'a>(spec: &RunSpec, rules: &'a Rules, out: &mut Violations) -> Option<&'a Profile> {
     let name = match &spec.workload {
         Some(Workload::Runner { profile }) => profile,
         Some(Workload::Container(_)) => return None,
@@ -41,7 +37,7 @@ pub(in crate::domain) fn find_profile<'a>(
 }
 
 /// How the program is executed on this backend.
-pub(in crate::domain) fn find_program(
+pub(crate) fn find_program(
     spec: &RunSpec,
     profile: Option<&Profile>,
     rules: &Rules,

@@ -3,10 +3,10 @@
 //! Only what the caller sets is refused. What a profile sets and the backend can't enforce is taken
 //! as its best: see [`super::super::resolve`].
 
-use crate::domain::profile::Capabilities;
-use crate::domain::rules::Rules;
-use crate::domain::spec::{EnvSource, RunSpec};
-use crate::domain::violation::Violations;
+use crate::profile::Capabilities;
+use crate::rules::Rules;
+use crate::spec::{EnvSource, RunSpec};
+use crate::violation::Violations;
 
 use super::{listed, on_kubernetes};
 

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use crate::domain::name::shown;
-use crate::domain::profile::Limits;
-use crate::domain::spec::{EnvSource, EnvVar};
-use crate::domain::syntax::{is_dns_subdomain, is_env_name, is_secret_key};
-use crate::domain::violation::Violations;
+use crate::name::shown;
+use crate::profile::Limits;
+use crate::spec::{EnvSource, EnvVar};
+use crate::syntax::{is_dns_subdomain, is_env_name, is_secret_key};
+use crate::violation::Violations;
 
 /// Variables that Longshore itself sets.
 const RESERVED: &str = "LONGSHORE_";

@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::domain::profile::{KubernetesProfile, Limits, Program};
-use crate::domain::spec::{ContainerWorkload, EnvSource, EnvVar, Placement, RunSpec, VolumeMount, Workload};
-use crate::domain::violation::Violations;
+use crate::profile::{KubernetesProfile, Limits, Program};
+use crate::spec::{ContainerWorkload, EnvSource, EnvVar, Placement, RunSpec, VolumeMount, Workload};
+use crate::violation::Violations;
 
 use super::environment::variable_bytes;
 use super::input::FILES_MAX;
@@ -14,7 +14,7 @@ use super::input::FILES_MAX;
 const ELEMENT: usize = 3;
 
 /// Adds what is too large, and nothing else.
-pub(in crate::domain) fn check_sizes(spec: &RunSpec, limits: &Limits, out: &mut Violations) {
+pub(crate) fn check_sizes(spec: &RunSpec, limits: &Limits, out: &mut Violations) {
     if spec.files.len() > FILES_MAX {
         let count = spec.files.len();
         out.add("spec.files", format!("has {count} files; at most {FILES_MAX} are taken: pack them into one archive"));

@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
-use crate::domain::name::shown;
-use crate::domain::profile::Profile;
-use crate::domain::spec::{File, Input, RunSpec};
-use crate::domain::syntax::{FILE_PATH_MAX, is_file_path};
-use crate::domain::violation::Violations;
+use crate::name::shown;
+use crate::profile::Profile;
+use crate::spec::{File, Input, RunSpec};
+use crate::syntax::{FILE_PATH_MAX, is_file_path};
+use crate::violation::Violations;
 
 /// Most files of one run: each is an entry of the Pod's template, which has to stay small.
 pub const FILES_MAX: usize = 1000;

@@ -10,7 +10,7 @@ pub(super) fn deep<T: DeserializeOwned>(json: &str) -> Result<T, serde_json::Err
 }
 
 /// Text of somebody else as it is told: control characters escaped, cut to `max` bytes with a mark.
-pub(in crate::domain) fn told(text: &str, max: usize) -> String {
+pub(crate) fn told(text: &str, max: usize) -> String {
     const MARK: &str = "…";
     let mut out = String::new();
     let mut cut = 0;

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::domain::profile::{Capabilities, Profile};
-use crate::domain::quantity::Quantity;
-use crate::domain::spec::{
+use crate::profile::{Capabilities, Profile};
+use crate::quantity::Quantity;
+use crate::spec::{
     EffectiveSpec, EnvVar, NetworkMode, Placement, Resources, ResultMode, ResultScan, RunSpec, Security, VolumeMount,
     Workload,
 };
-use crate::domain::validate::amounts::whole_seconds;
-use crate::domain::validate::{allows, is_read_only};
+use crate::validate::amounts::whole_seconds;
+use crate::validate::{allows, is_read_only};
 
 use super::Rules;
 

@@ -17,7 +17,7 @@ pub mod engine;
 #[cfg(feature = "daemon")]
 pub mod grpc;
 #[cfg(feature = "daemon")]
-pub mod proto;
+pub use longshore_api as proto;
 #[cfg(feature = "daemon")]
 pub mod runner;
 #[cfg(feature = "daemon")]

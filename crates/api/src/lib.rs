@@ -23,7 +23,7 @@ pub mod v1 {
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
 /// The proto files as they are in the source tree, for `longshore proto`.
-pub static FILES: include_dir::Dir<'_> = include_dir::include_dir!("$CARGO_MANIFEST_DIR/proto");
+pub static FILES: include_dir::Dir<'_> = include_dir::include_dir!("$CARGO_MANIFEST_DIR/../../proto");
 
 /// The name of a code as gRPC spells it.
 #[must_use]

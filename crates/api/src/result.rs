@@ -2,7 +2,7 @@
 //! of a text. Knows the domain's results, and nothing else of ours.
 
 use super::v1;
-use crate::domain::result::{ResultDialect, ResultError, ResultErrorKind, ResultInfo, ResultSource, ResultState};
+use longshore_reader::{ResultDialect, ResultError, ResultErrorKind, ResultInfo, ResultSource, ResultState};
 
 /// A result with the text `json`, which may be left out.
 #[must_use]

@@ -197,7 +197,7 @@ fn count(mut encoded: &[u8], fields: &Fields, counts: &mut [usize]) -> Option<()
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::v1;
+    use crate::v1;
 
     fn check<M: Message + Name>(request: &M) -> Result<(), String> {
         REQUESTS[M::full_name().as_str()].check(&request.encode_to_vec()).map_err(|many| many.field)

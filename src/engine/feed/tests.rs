@@ -6,12 +6,12 @@ use super::*;
 use crate::backend::{BackendError, LogItem};
 use crate::domain::log::LogGapCause;
 use crate::domain::testing;
-use node::Node;
+use node::{Node, Read};
 
 pub(in crate::engine) mod node;
 
 fn hub(node: &Arc<Node>) -> Hub {
-    Hub::new(Arc::new(Arc::clone(node)), EngineMetrics::default())
+    Hub::new(Arc::new(Read(Arc::clone(node))), EngineMetrics::default())
 }
 
 /// What a feed brought: how many lines, and that they are in order and without a hole but where there

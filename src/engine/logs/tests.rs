@@ -3,7 +3,7 @@
 use tokio::time::sleep;
 
 use super::*;
-use crate::engine::feed::tests::node::Node;
+use crate::engine::feed::tests::node::{Node, Read};
 use crate::engine::metrics::EngineMetrics;
 
 /// What a stream gave: how many lines, the gaps with the number of lines before each, the counts of
@@ -18,7 +18,7 @@ struct Given {
 }
 
 fn hub(node: &Arc<Node>) -> Hub {
-    Hub::new(Arc::new(Arc::clone(node)), EngineMetrics::default())
+    Hub::new(Arc::new(Read(Arc::clone(node))), EngineMetrics::default())
 }
 
 fn query(follow: bool, start: LogStart) -> LogQuery {

@@ -181,10 +181,13 @@ fn seen(mut facts: RunFacts) -> Observed {
     Observed::new(facts, now)
 }
 
+/// The node as the engine reads it.
+pub(in crate::engine) struct Read(pub(in crate::engine) Arc<Node>);
+
 #[async_trait]
-impl Logs for Arc<Node> {
+impl Logs for Read {
     fn rotates(&self) -> bool {
-        self.log.lock().unwrap().rotates
+        self.0.log.lock().unwrap().rotates
     }
 
     async fn open(
@@ -192,7 +195,7 @@ impl Logs for Arc<Node> {
         _: &LogSource,
         options: &LogOptions,
     ) -> Result<BoxStream<'static, Result<LogItem, BackendError>>, BackendError> {
-        let mut log = self.log.lock().unwrap();
+        let mut log = self.0.log.lock().unwrap();
         log.opened.push(options.follow);
         if let Some(error) = &log.refusal {
             return Err(Node::again(error));
@@ -212,7 +215,7 @@ impl Logs for Arc<Node> {
         }
         let at = (log.files.len() - 1, 0);
         drop(log);
-        let follower = (Arc::clone(self), at, resume);
+        let follower = (Arc::clone(&self.0), at, resume);
         let lines = stream::unfold(follower, |(node, at, mut resume)| async move {
             let (piece, at) = node.next(at).await?;
             let items = pass(&mut resume, vec![piece]);

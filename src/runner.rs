@@ -2,16 +2,12 @@
 //!
 //! A runner reads its request from the environment a run gives it ([`RunnerEnv`]), tells people what it does on
 //! stderr, and prints its result, one JSON object on one line, on stdout. The shim runs beside the program
-//! of a local run. This module knows the domain only.
+//! of a local run.
 
 pub mod canary;
 pub mod enter;
-mod env;
-mod output;
 pub mod shim;
-mod sql;
 
-pub use self::env::RunnerEnv;
-#[cfg(any(test, feature = "fuzzing"))]
-pub use self::sql::check_sql;
-pub use self::sql::{SQL_INPUT_SCHEMA, SQL_RESULT_SCHEMA, run_sql};
+#[cfg(feature = "fuzzing")]
+pub use longshore_sql::check_sql;
+pub use longshore_sql::{RunnerEnv, SQL_INPUT_SCHEMA, SQL_RESULT_SCHEMA, run_sql};

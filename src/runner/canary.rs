@@ -10,14 +10,17 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::output::note;
-
 /// What the listener says: something on the way that accepts for it is not it.
 const GREETING: &[u8] = b"longshore canary\n";
 /// How long one call may take.
 const CALL: Duration = Duration::from_secs(2);
 /// Between calls.
 const PAUSE: Duration = Duration::from_millis(500);
+
+/// One line for people. A closed stderr is no reason to fail.
+fn note(line: std::fmt::Arguments<'_>) {
+    let _ = io::Write::write_fmt(&mut io::stderr(), format_args!("{line}\n"));
+}
 
 /// Greets whoever connects to `port`, until it is killed. Fails if it cannot listen.
 pub async fn listen(port: u16) -> ExitCode {
@@ -26,7 +29,7 @@ pub async fn listen(port: u16) -> ExitCode {
     match TcpListener::bind(&any[..]).await {
         Ok(listener) => greet(listener).await,
         Err(error) => {
-            note(&mut io::stderr(), format_args!("cannot listen on port {port}: {error}"));
+            note(format_args!("cannot listen on port {port}: {error}"));
             ExitCode::from(2)
         }
     }
@@ -54,11 +57,11 @@ pub async fn connect(address: SocketAddr, patience: Duration) -> ExitCode {
         }
         return match outcome {
             Ok(()) => {
-                note(&mut io::stderr(), format_args!("{address} was reached"));
+                note(format_args!("{address} was reached"));
                 ExitCode::SUCCESS
             }
             Err(error) => {
-                note(&mut io::stderr(), format_args!("{address} was not reached: {error}"));
+                note(format_args!("{address} was not reached: {error}"));
                 ExitCode::FAILURE
             }
         };

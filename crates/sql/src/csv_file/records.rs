@@ -14,7 +14,7 @@ const RECORD_BYTES: usize = 16 * 1024 * 1024;
 const CHUNK: usize = 256 * 1024;
 
 /// Reads records one after another; each is gone with the next.
-pub(in super::super) struct Records<R> {
+pub(crate) struct Records<R> {
     input: R,
     /// `buffer[at..filled]` is read from `input` and not yet part of a record.
     buffer: Vec<u8>,
@@ -78,7 +78,7 @@ impl<R: Read> Records<R> {
     ///
     /// # Errors
     /// [`CsvError::Io`], [`CsvError::OpenQuote`], [`CsvError::AfterQuote`], [`CsvError::LongRecord`].
-    pub(in super::super) fn advance(&mut self) -> Result<bool, CsvError> {
+    pub(crate) fn advance(&mut self) -> Result<bool, CsvError> {
         loop {
             match self.scan()? {
                 Scan::Record { end, lines } => {
@@ -93,24 +93,24 @@ impl<R: Read> Records<R> {
     }
 
     /// The line in which the present record begins.
-    pub(in super::super) fn line(&self) -> u64 {
+    pub(crate) fn line(&self) -> u64 {
         self.line
     }
 
     /// How many fields the present record has.
-    pub(in super::super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.fields.len()
     }
 
     /// A field of the present record; empty if it has no such field.
-    pub(in super::super) fn field(&self, index: usize) -> &[u8] {
+    pub(crate) fn field(&self, index: usize) -> &[u8] {
         let Some(field) = self.fields.get(index) else { return &[] };
         let from = if field.unescaped { &self.unescaped } else { &self.buffer };
         from.get(field.start..field.end).unwrap_or_default()
     }
 
     /// The fields of the present record.
-    pub(in super::super) fn fields(&self) -> impl ExactSizeIterator<Item = &[u8]> {
+    pub(crate) fn fields(&self) -> impl ExactSizeIterator<Item = &[u8]> {
         (0..self.fields.len()).map(|index| self.field(index))
     }
 

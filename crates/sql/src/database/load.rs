@@ -30,13 +30,13 @@ const TEXT_BYTES: usize = 64 * 1024;
 
 /// What became of a file.
 #[derive(Debug)]
-pub(in super::super) struct Loaded {
-    pub(in super::super) rows: u64,
+pub(crate) struct Loaded {
+    pub(crate) rows: u64,
     /// The columns that were loaded.
-    pub(in super::super) columns: Vec<LoadedColumn>,
+    pub(crate) columns: Vec<LoadedColumn>,
     /// How many columns the file has.
-    pub(in super::super) file_columns: usize,
-    pub(in super::super) warnings: Vec<Warning>,
+    pub(crate) file_columns: usize,
+    pub(crate) warnings: Vec<Warning>,
 }
 
 /// A column that the statement may use.
@@ -74,7 +74,7 @@ impl Database {
     /// # Errors
     /// [`RunError::Validation`] if the file is not proper CSV, [`RunError::Execution`] if it doesn't fit in memory,
     /// [`RunError::Timeout`].
-    pub(in super::super) async fn load(
+    pub(crate) async fn load(
         &mut self,
         source: &TableSource,
         mentions: &Mentions,

@@ -17,7 +17,7 @@ const SPELLINGS: usize = 1024;
 
 /// The type of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in super::super) enum ColumnType {
+pub(crate) enum ColumnType {
     Integer,
     Real,
     /// 0 and 1.
@@ -29,7 +29,7 @@ pub(in super::super) enum ColumnType {
 
 impl ColumnType {
     /// The type in SQLite's words. It decides by which rules SQLite compares, and BOOLEAN is known again by it.
-    pub(in super::super) fn sql(self) -> &'static str {
+    pub(crate) fn sql(self) -> &'static str {
         match self {
             Self::Integer => "INTEGER",
             Self::Real => "REAL",
@@ -58,7 +58,7 @@ impl Kind {
 
 /// What was seen of a column so far.
 #[derive(Debug, Default)]
-pub(in super::super) struct Tally {
+pub(crate) struct Tally {
     empty: u64,
     missing: Kind,
     integers: Kind,
@@ -86,7 +86,7 @@ pub(in super::super) struct Tally {
 
 impl Tally {
     /// Takes a value of the shape `shape` into account.
-    pub(in super::super) fn see(&mut self, shape: Shape, field: &[u8], line: u64) {
+    pub(crate) fn see(&mut self, shape: Shape, field: &[u8], line: u64) {
         match shape {
             Shape::Empty => self.empty += 1,
             Shape::Missing => self.missing.see(field, line),
@@ -152,7 +152,7 @@ impl Tally {
     }
 
     /// The type that fits all values. `comma_groups`: whether commas within numbers separate thousands for certain.
-    pub(in super::super) fn column_type(&self, comma_groups: bool) -> ColumnType {
+    pub(crate) fn column_type(&self, comma_groups: bool) -> ColumnType {
         let (values, numbers) = (self.values(), self.numbers());
         if values == 0 {
             return ColumnType::Text;
@@ -174,7 +174,7 @@ impl Tally {
     }
 
     /// What to report of the column `table`.`column`, if it is TEXT but looks as if it should not be.
-    pub(in super::super) fn warning(&self, table: &str, column: &str, comma_groups: bool) -> Option<Warning> {
+    pub(crate) fn warning(&self, table: &str, column: &str, comma_groups: bool) -> Option<Warning> {
         if self.column_type(comma_groups) != ColumnType::Text {
             return None;
         }

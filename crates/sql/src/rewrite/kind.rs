@@ -14,12 +14,12 @@ const DEPTH: usize = 12;
 
 /// A column of a table that was loaded.
 #[derive(Debug, Clone)]
-pub(in super::super) struct LoadedColumn {
-    pub(in super::super) table: String,
-    pub(in super::super) name: String,
-    pub(in super::super) column: ColumnType,
+pub(crate) struct LoadedColumn {
+    pub(crate) table: String,
+    pub(crate) name: String,
+    pub(crate) column: ColumnType,
     /// Whether a warning already says what the column is.
-    pub(in super::super) reported: bool,
+    pub(crate) reported: bool,
 }
 
 /// A set of what something may be.

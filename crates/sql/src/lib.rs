@@ -11,11 +11,13 @@ mod content;
 mod csv_file;
 mod database;
 mod deadline;
+mod env;
 mod error;
 mod functions;
 mod hint;
 mod mentions;
 mod name;
+mod output;
 mod policy;
 mod request;
 mod result;
@@ -31,11 +33,11 @@ use tokio::time::{Instant, timeout_at};
 
 use self::database::{Database, Limits};
 use self::deadline::Deadline;
+pub use self::env::RunnerEnv;
 use self::error::{RunError, counted};
+use self::output::{deliver, note};
 use self::request::SqlRequest;
 use self::result::{Answer, SqlResult};
-use super::RunnerEnv;
-use super::output::{deliver, note};
 
 /// The JSON Schema of the request.
 pub const SQL_INPUT_SCHEMA: &str = include_str!("sql_input.schema.json");

@@ -105,7 +105,7 @@ async fn hostile_depth_is_an_answer_and_no_overflow() {
     for chain in [format!("SELECT 1{}", "+1".repeat(levels)), format!("SELECT 1{}", " UNION SELECT 1".repeat(4_000))] {
         assert_eq!(one_query(&chain).await.unwrap().sql, chain);
         let columns = vec![];
-        assert_eq!(crate::runner::sql::rewrite::adapt(&chain, columns).await.unwrap().sql, None);
+        assert_eq!(crate::rewrite::adapt(&chain, columns).await.unwrap().sql, None);
     }
 }
 

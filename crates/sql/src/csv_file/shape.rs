@@ -2,7 +2,7 @@
 
 /// A field's look.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(in super::super) enum Shape {
+pub(crate) enum Shape {
     /// Nothing at all.
     Empty,
     /// Blanks, or a word that stands for a missing value: NA, NULL, NaN …
@@ -39,7 +39,7 @@ pub(in super::super) enum Shape {
 
 /// How an ISO time is written. Times of different forms do not sort as texts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(in super::super) struct TimeForm {
+pub(crate) struct TimeForm {
     t: bool,
     seconds: bool,
     zone: Zone,
@@ -54,7 +54,7 @@ enum Zone {
 
 impl TimeForm {
     /// Whether times of this form may have different offsets, so that their order as texts is not that in time.
-    pub(in super::super) fn has_offset(self) -> bool {
+    pub(crate) fn has_offset(self) -> bool {
         self.zone == Zone::Offset
     }
 }
@@ -69,7 +69,7 @@ const MONTHS: [&str; 12] = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "au
 
 impl Shape {
     /// The shape of `field`. Blanks around numbers, dates and words mean nothing.
-    pub(in super::super) fn of(field: &[u8]) -> Self {
+    pub(crate) fn of(field: &[u8]) -> Self {
         let Some(first) = field.first() else { return Self::Empty };
         let trimmed = match first {
             b'0'..=b'9' if field.last().is_some_and(|last| last.is_ascii_digit()) => field,

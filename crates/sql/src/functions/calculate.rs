@@ -7,11 +7,11 @@ use super::date::{Moment, not_a_date};
 use super::{as_number, real, shown};
 
 /// `longshore_calculate(operator, left, right)`
-pub(in super::super) const CALCULATE: &str = "longshore_calculate";
+pub(crate) const CALCULATE: &str = "longshore_calculate";
 /// `longshore_cast(value, type)`
-pub(in super::super) const CAST: &str = "longshore_cast";
+pub(crate) const CAST: &str = "longshore_cast";
 /// `longshore_truth(value)`
-pub(in super::super) const TRUTH: &str = "longshore_truth";
+pub(crate) const TRUTH: &str = "longshore_truth";
 
 /// A number as SQLite has it.
 #[derive(Clone, Copy)]
@@ -122,7 +122,7 @@ pub(super) fn truth(arguments: &[Value<'_>]) -> Result<Output, String> {
 }
 
 /// What a word says, if it is one for yes or no.
-pub(in super::super) fn truth_of(word: &str) -> Option<bool> {
+pub(crate) fn truth_of(word: &str) -> Option<bool> {
     let is = |words: &[&str]| words.iter().any(|known| word.trim().eq_ignore_ascii_case(known));
     if is(&["true", "yes", "y", "t", "on", "1"]) {
         return Some(true);

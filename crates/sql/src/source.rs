@@ -12,8 +12,6 @@ use super::error::{RunError, Violations};
 use super::mentions::Mentions;
 use super::name::{DEMO, did_you_mean, is_dataset_name, table_name};
 use super::request::{DataChoice, FILES, FileRef};
-use crate::sys::file::seems_directory;
-use crate::sys::look;
 
 /// One table to be, and where its rows are.
 #[derive(Debug, Clone)]
@@ -120,7 +118,7 @@ fn dataset(name: &str, env: &RunnerEnv, mentions: &Mentions, violations: &mut Vi
     if let Some(root) = env.data.as_ref().filter(|_| is_dataset_name(name)) {
         let directory = root.join(name);
         // One that can't be looked at is named with the reason as it is read.
-        if look(&directory).known().map_or(true, |found| found.is_some_and(|metadata| metadata.is_dir())) {
+        if is_directory(&directory).unwrap_or(true) {
             return directory_tables(name, &directory, root, mentions, violations);
         }
     }
@@ -190,12 +188,22 @@ fn data_files(directory: &Path) -> io::Result<Vec<String>> {
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        if is_data_file(&name) && !name.starts_with('.') && !seems_directory(&path) {
+        if is_data_file(&name) && !name.starts_with('.') && !is_directory(&path).unwrap_or(false) {
             names.push(name);
         }
     }
     names.sort_unstable();
     Ok(names)
+}
+
+/// Whether there is a directory; `Err`: that is not known.
+fn is_directory(path: &Path) -> std::io::Result<bool> {
+    use std::io::ErrorKind::{NotADirectory, NotFound};
+    match fs::metadata(path) {
+        Ok(metadata) => Ok(metadata.is_dir()),
+        Err(error) if matches!(error.kind(), NotFound | NotADirectory) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 fn is_data_file(name: &str) -> bool {
@@ -207,8 +215,12 @@ fn is_data_file(name: &str) -> bool {
 /// The names of all data sets, sorted.
 fn available(env: &RunnerEnv) -> Vec<String> {
     let entries = env.data.as_ref().and_then(|root| fs::read_dir(root).ok());
-    let directories =
-        entries.into_iter().flatten().flatten().map(|entry| entry.path()).filter(|path| seems_directory(path));
+    let directories = entries
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| is_directory(path).unwrap_or(false));
     let mut names: Vec<String> = directories
         .filter_map(|path| path.file_name()?.to_str().map(str::to_owned))
         .filter(|name| is_dataset_name(name))

@@ -101,7 +101,7 @@ fn separator_line(text: &[u8]) -> Option<(u8, usize)> {
 }
 
 /// Whether a byte may separate fields.
-pub(in super::super) fn is_delimiter(byte: u8) -> bool {
+pub(crate) fn is_delimiter(byte: u8) -> bool {
     byte == b'\t' || byte == b' ' || (byte.is_ascii_punctuation() && byte != b'"')
 }
 

@@ -2,5 +2,5 @@
 
 pub use longshore_backend::*;
 
-pub mod kubernetes;
+pub use longshore_kubernetes as kubernetes;
 pub mod local;

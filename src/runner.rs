@@ -4,7 +4,7 @@
 //! stderr, and prints its result, one JSON object on one line, on stdout. The shim runs beside the program
 //! of a local run.
 
-pub mod canary;
+pub use longshore_kubernetes::canary;
 pub mod enter;
 pub mod shim;
 

@@ -1,0 +1,166 @@
+//! The watch of all runs: three kinds per Kubernetes namespace, joined by the index.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use futures::stream::{self, BoxStream, FuturesUnordered, SelectAll, Stream, StreamExt};
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{Event, Pod};
+use kube::Api;
+use tokio::time::sleep;
+
+use super::client::Cluster;
+use super::error::Target;
+use super::index::{Answer, Index, Kind, Left, Question, Signal};
+use super::list_watch::{Scope, list_watch};
+use super::memory::Memory;
+use super::owned::{is_owned_by, pods_of};
+use super::{labels, orphans};
+use longshore_backend::BackendError;
+use longshore_domain::facts::FactsEvent;
+
+/// The first pause before a question is asked again; it doubles.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// The longest.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// Tells of every run of this installation. Never ends.
+pub(super) fn watch(cluster: Arc<Cluster>, memory: Arc<Memory>) -> impl Stream<Item = FactsEvent> + Send {
+    let index = Index::new(&cluster.namespaces, memory);
+    let watch = Watch { cluster, index, signals: SelectAll::new(), answers: FuturesUnordered::new() };
+    stream::unfold(watch, |mut watch| async move {
+        let event = watch.next().await;
+        Some((event, watch))
+    })
+}
+
+struct Watch {
+    cluster: Arc<Cluster>,
+    index: Index,
+    signals: SelectAll<BoxStream<'static, Signal>>,
+    answers: FuturesUnordered<BoxFuture<'static, Answer>>,
+}
+
+impl Watch {
+    async fn next(&mut self) -> FactsEvent {
+        loop {
+            for (namespace, kind) in self.index.take_unwatched() {
+                let signals = signals(&self.cluster, namespace, kind);
+                self.signals.push(signals);
+            }
+            if let Some(event) = self.index.next() {
+                return event;
+            }
+            for question in self.index.take_questions() {
+                self.answers.push(Box::pin(ask(Arc::clone(&self.cluster), question)));
+            }
+            let signal = tokio::select! {
+                Some(signal) = self.signals.next() => signal,
+                Some(answer) = self.answers.next() => Signal::Answer(answer),
+                // No namespaces, hence nothing to tell, ever.
+                else => std::future::pending().await,
+            };
+            self.index.apply(signal);
+        }
+    }
+}
+
+fn signals(cluster: &Cluster, namespace: Arc<str>, kind: Kind) -> BoxStream<'static, Signal> {
+    let client = cluster.client.clone();
+    let scope = |kind: &'static str, resource: &'static str, labels: Option<String>| Scope {
+        kind,
+        namespace: namespace.to_string(),
+        labels,
+        request_timeout: cluster.request_timeout,
+        metrics: cluster.metrics.watch(resource, &namespace),
+    };
+    let ours = Some(cluster.selector());
+    match kind {
+        Kind::Jobs => {
+            let events = list_watch(Api::<Job>::namespaced(client, &namespace), scope("Job", "jobs", ours));
+            events.map(move |event| Signal::Job(Arc::clone(&namespace), Box::new(event))).boxed()
+        }
+        Kind::Pods => {
+            let events = list_watch(Api::<Pod>::namespaced(client, &namespace), scope("Pod", "pods", ours));
+            events.map(move |event| Signal::Pod(Arc::clone(&namespace), Box::new(event))).boxed()
+        }
+        // Events have no labels of ours.
+        Kind::Events => {
+            let events = list_watch(Api::<Event>::namespaced(client, &namespace), scope("Event", "events", None));
+            events.map(move |event| Signal::Event(Arc::clone(&namespace), Box::new(event))).boxed()
+        }
+    }
+}
+
+/// Finds out what the index asks. While the cluster can't be asked, the question stands. That there
+/// is no Pod is only said once it was seen: a run is told as lost for it, for good. A refusal may
+/// pass, and an input that can't be looked for counts as missing.
+pub(super) async fn ask(cluster: Arc<Cluster>, question: Question) -> Answer {
+    let mut pause = FIRST_PAUSE;
+    let mut told = false;
+    loop {
+        let failure = match try_answer(&cluster, &question).await {
+            Ok(answer) => return answer,
+            Err(failure) => failure,
+        };
+        if !failure.is_transient() {
+            if !std::mem::replace(&mut told, true) {
+                tracing::warn!(%failure, "a question about a run is not answered yet");
+            }
+            match question {
+                Question::Input { namespace, job, uid, .. } => {
+                    return Answer::Input { namespace, job, uid, there: false };
+                }
+                // Without the right to mend it, it is what it looks like.
+                Question::Left(left) => {
+                    let Left { namespace, job, uid, .. } = *left;
+                    return Answer::Left { namespace, job, uid, there: false };
+                }
+                Question::Stripped { .. } => return Answer::Stripped,
+                Question::Pods { .. } => {}
+            }
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+async fn try_answer(cluster: &Cluster, question: &Question) -> Result<Answer, BackendError> {
+    match question {
+        Question::Input { namespace, job, uid, secret } => {
+            let target = Target::new("read", "Secret", namespace, secret);
+            let found = cluster.read(target, cluster.secrets(namespace).get(secret)).await?;
+            let ours = found.is_some_and(|secret| is_owned_by(&secret.metadata, uid));
+            Ok(Answer::Input { namespace: Arc::clone(namespace), job: Arc::clone(job), uid: uid.clone(), there: ours })
+        }
+        Question::Pods { namespace, job, uid } => {
+            let pods = pods_of(cluster, namespace, uid)
+                .await
+                .map_err(|error| error.to_backend(Target::new("list", "Pod", namespace, "")))?;
+            Ok(Answer::Pods { namespace: Arc::clone(namespace), job: Arc::clone(job), uid: uid.clone(), pods })
+        }
+        Question::Stripped { namespace } => {
+            labels::restore(cluster, namespace).await?;
+            Ok(Answer::Stripped)
+        }
+        Question::Left(left) => {
+            let there = mend(cluster, left).await?;
+            let Left { namespace, job, uid, .. } = left.as_ref();
+            Ok(Answer::Left { namespace: Arc::clone(namespace), job: Arc::clone(job), uid: uid.clone(), there })
+        }
+    }
+}
+
+/// Gives a Job its labels back, if somebody took them away; deletes what it left behind, if it is
+/// gone. Whether it is there.
+async fn mend(cluster: &Cluster, left: &Left) -> Result<bool, BackendError> {
+    let Left { namespace, job, uid, labels, secrets } = left;
+    let jobs = cluster.jobs(namespace);
+    let found = cluster.read(Target::new("read", "Job", namespace, job), jobs.get(job)).await?;
+    if found.is_none_or(|found| found.metadata.uid.as_ref() != Some(uid)) {
+        orphans::sweep(cluster, namespace, uid, secrets).await?;
+        return Ok(false);
+    }
+    labels::put(cluster, namespace, job, uid, labels).await
+}

@@ -7,7 +7,12 @@ pub use longshore_domain as domain;
 #[cfg(feature = "daemon")]
 pub mod app;
 #[cfg(feature = "daemon")]
-pub mod backend;
+pub mod backend {
+    //! What executes runs: the roles, and the implementations.
+    pub use longshore_backend::*;
+    pub use longshore_kubernetes as kubernetes;
+    pub use longshore_local as local;
+}
 #[cfg(feature = "daemon")]
 pub mod cli;
 #[cfg(feature = "daemon")]
@@ -19,8 +24,15 @@ pub mod grpc;
 #[cfg(feature = "daemon")]
 pub use longshore_api as proto;
 #[cfg(feature = "daemon")]
-pub mod runner;
+pub mod runner {
+    //! What runs inside a run.
+    pub use longshore_kubernetes::canary;
+    pub use longshore_local::{enter, shim};
+    #[cfg(feature = "fuzzing")]
+    pub use longshore_sql::check_sql;
+    pub use longshore_sql::{RunnerEnv, SQL_INPUT_SCHEMA, SQL_RESULT_SCHEMA, run_sql};
+}
+#[cfg(feature = "daemon")]
+pub use longshore_local::sys;
 #[cfg(feature = "daemon")]
 pub use longshore_runtime as runtime;
-#[cfg(feature = "daemon")]
-pub mod sys;

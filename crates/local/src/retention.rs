@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::domain::name::RunName;
 use crate::sys::{Probe, Sys};
+use longshore_domain::name::RunName;
 
 /// Where the clock stood, and when.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -12,12 +12,12 @@ use super::inotify::{Inotify, WatchMask};
 use super::launch::{Launcher, tmp_bytes};
 use super::program::{Fault, Look};
 use super::sandbox::{Sandbox, View};
-use crate::backend::BackendError;
-use crate::domain::name::{NamespaceName, RunName};
-use crate::domain::profile::{Limits, Profile, Volume};
-use crate::runtime::finding::Finding;
 use crate::sys::file::seems_directory;
 use crate::sys::{Probe, Sys, Unknown, look};
+use longshore_backend::BackendError;
+use longshore_domain::name::{NamespaceName, RunName};
+use longshore_domain::profile::{Limits, Profile, Volume};
+use longshore_runtime::finding::Finding;
 
 const STATE: &str = "state-directory";
 const SANDBOX: &str = "sandbox";
@@ -120,7 +120,7 @@ async fn judge_runs(root: PathBuf) -> Vec<Finding> {
     if look(&root).is_gone() {
         return vec![Finding::ok(RUNS, subject, "there are none yet")];
     }
-    let reading = crate::runtime::task::blocking(move || unreadable_runs(Store::existing(root)));
+    let reading = longshore_runtime::task::blocking(move || unreadable_runs(Store::existing(root)));
     let (count, unreadable, unlisted) = match tokio::time::timeout(RUNS_WITHIN, reading).await {
         Ok(Ok(Ok(read))) => read,
         Ok(Ok(Err(error))) => {
@@ -277,9 +277,9 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
-    use crate::backend::local::DEFAULT_LOG_MAX_BYTES;
-    use crate::domain::profile::LocalProfile;
-    use crate::runtime::finding::Status;
+    use crate::DEFAULT_LOG_MAX_BYTES;
+    use longshore_domain::profile::LocalProfile;
+    use longshore_runtime::finding::Status;
 
     #[test]
     fn a_state_directory_that_can_be_made() {

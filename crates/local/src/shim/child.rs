@@ -17,9 +17,9 @@ use tokio::time::{Instant, sleep};
 
 use super::files::Dir;
 use super::output::Output;
-use crate::domain::rundir::{self, Execution, ProcessIdentity};
 use crate::sys::file::{bequeath, in_memory};
 use crate::sys::{Probe, Sys, Unknown, seccomp};
+use longshore_domain::rundir::{self, Execution, ProcessIdentity};
 
 /// How long what the program left behind is waited for after SIGKILL.
 const REAP: Duration = Duration::from_secs(2);

@@ -12,13 +12,13 @@ use serde_json::json;
 use super::program::{Fault, Look};
 use super::sandbox::{Mount, OWN, Sandbox, View};
 use super::sight::Sight;
-use crate::backend::{BackendError, Launch, Preview, Verdict};
-use crate::domain::profile::{InputDelivery, LocalProfile, Program, Volume};
-use crate::domain::quantity::{Quantity, QuantityError};
-use crate::domain::rundir::{self, Execution, SPEC_VERSION, StoredRun};
-use crate::domain::spec::{EnvSource, EnvVar, NetworkMode, ResultMode, VolumeMount, Workload};
-use crate::runtime::open_files;
 use crate::sys::{Cause, Probe, Sys, Unknown, look, seccomp};
+use longshore_backend::{BackendError, Launch, Preview, Verdict};
+use longshore_domain::profile::{InputDelivery, LocalProfile, Program, Volume};
+use longshore_domain::quantity::{Quantity, QuantityError};
+use longshore_domain::rundir::{self, Execution, SPEC_VERSION, StoredRun};
+use longshore_domain::spec::{EnvSource, EnvVar, NetworkMode, ResultMode, VolumeMount, Workload};
+use longshore_runtime::open_files;
 
 /// What stands for this executable in a profile's command.
 const OWN_EXECUTABLE: &str = "{longshore}";
@@ -302,7 +302,7 @@ impl Launcher {
             (Some(fault), _) => (false, format!("the program would not be started: {}", fault.message)),
             (None, Program::Process(program)) => {
                 let program = self.argv(program).and_then(|argv| argv.into_iter().next()).unwrap_or_default();
-                (true, format!("`{}` would be executed", crate::domain::name::shown(&program)))
+                (true, format!("`{}` would be executed", longshore_domain::name::shown(&program)))
             }
             (None, Program::Container(_)) => (false, "an image cannot be executed".to_owned()),
         };
@@ -352,11 +352,11 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::backend::local::facts::tests::{effective, submission};
-    use crate::backend::local::sandbox::{Able, Trial, system_paths};
-    use crate::domain::facts::Submission;
-    use crate::domain::name::RunName;
-    use crate::domain::spec::{EffectiveSpec, EnvVar, File, Input, VolumeMount};
+    use crate::facts::tests::{effective, submission};
+    use crate::sandbox::{Able, Trial, system_paths};
+    use longshore_domain::facts::Submission;
+    use longshore_domain::name::RunName;
+    use longshore_domain::spec::{EffectiveSpec, EnvVar, File, Input, VolumeMount};
 
     fn launcher(sandboxed: bool) -> Launcher {
         let system = system_paths().unwrap();

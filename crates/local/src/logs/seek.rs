@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 
 use jiff::Timestamp;
 
-use crate::domain::log::PIECE_MAX_BYTES;
+use longshore_domain::log::PIECE_MAX_BYTES;
 
 /// Within how many bytes there is a whole head of an entry, wherever one begins to look.
 const WINDOW: usize = PIECE_MAX_BYTES + 256;
@@ -44,7 +44,7 @@ mod tests {
     use std::io::Write;
 
     use super::*;
-    use crate::domain::log::{LogStream, cri_line};
+    use longshore_domain::log::{LogStream, cri_line};
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()

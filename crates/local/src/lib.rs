@@ -14,18 +14,19 @@ use jiff::Timestamp;
 use rustix::process::Signal;
 use tokio::sync::Notify;
 
-use super::{Backend, BackendError, Created, Launch, LogItem, LogOptions, LogSource, Logs, Preview, Runs};
-use crate::domain::facts::{FactsEvent, RunFacts};
-use crate::domain::name::{NamespaceName, RunName};
-use crate::domain::plan::Action;
-use crate::domain::profile::{Capabilities, Volume};
-use crate::domain::rundir::{self, Admitted, Exit, ExitReason, ProcessIdentity, Released};
-use crate::domain::spec::NetworkMode;
-use crate::runtime;
 use crate::sys::{Cause, Probe, Sys, Unknown, keyring};
+use longshore_backend::{Backend, BackendError, Created, Launch, LogItem, LogOptions, LogSource, Logs, Preview, Runs};
+use longshore_domain::facts::{FactsEvent, RunFacts};
+use longshore_domain::name::{NamespaceName, RunName};
+use longshore_domain::plan::Action;
+use longshore_domain::profile::{Capabilities, Volume};
+use longshore_domain::rundir::{self, Admitted, Exit, ExitReason, ProcessIdentity, Released};
+use longshore_domain::spec::NetworkMode;
+use longshore_runtime as runtime;
 
 mod directory;
 pub mod doctor;
+pub mod enter;
 mod facts;
 #[cfg(test)]
 mod faults;
@@ -37,8 +38,10 @@ mod program;
 mod queue;
 mod retention;
 mod sandbox;
+pub mod shim;
 mod sight;
 mod summary;
+pub mod sys;
 mod watch;
 
 use self::inotify::Bell;
@@ -476,7 +479,7 @@ impl Local {
             return Ok(existing);
         }
         let run = self.launcher.stored(launch, &self.store.dir(&launch.name))?;
-        let input = launch.input.as_ref().map(crate::domain::spec::Input::as_bytes);
+        let input = launch.input.as_ref().map(longshore_domain::spec::Input::as_bytes);
         // Before anybody can see it: then it never seems to wait although there is a place.
         let is_new = self.queue.join(&launch.name, launch.submission.create_time);
         let made = self.store.create(&run, input, &launch.files);

@@ -10,8 +10,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::ShimError;
-use crate::domain::rundir::{self, ProcessIdentity};
 use crate::sys::{Cause, Probe, Sys, Unknown};
+use longshore_domain::rundir::{self, ProcessIdentity};
 
 /// The directory of the run.
 #[derive(Clone, Debug)]

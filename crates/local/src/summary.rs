@@ -6,17 +6,17 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::facts::{Contents, DirectoryId, Stand};
-use crate::domain::facts::Submission;
-use crate::domain::name::RunName;
-use crate::domain::record::Record;
-use crate::domain::run::StopIntent;
-use crate::domain::rundir::{Admitted, Exit, KeptRun, ProcessIdentity, Released, SPEC_VERSION, Started};
 use crate::sys::Probe;
+use longshore_domain::facts::Submission;
+use longshore_domain::name::RunName;
+use longshore_domain::record::Record;
+use longshore_domain::run::StopIntent;
+use longshore_domain::rundir::{Admitted, Exit, KeptRun, ProcessIdentity, Released, SPEC_VERSION, Started};
 
 /// Version of [`Summary`] that is written. Another one is not read.
 const VERSION: u32 = 1;
 
-/// What [`crate::domain::rundir::SUMMARY`] holds.
+/// What [`longshore_domain::rundir::SUMMARY`] holds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Summary {
     summary: u32,

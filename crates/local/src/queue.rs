@@ -12,7 +12,7 @@ use tokio::sync::futures::Notified;
 
 use super::facts::Contents;
 use super::lock;
-use crate::domain::name::RunName;
+use longshore_domain::name::RunName;
 
 #[derive(Debug)]
 pub(super) struct Queue {
@@ -168,8 +168,8 @@ impl Queue {
 mod tests {
     use super::super::facts::tests::created;
     use super::*;
-    use crate::domain::rundir::{Admitted, Exit, ProcessIdentity};
     use crate::sys::{Cause, Probe, Unknown};
+    use longshore_domain::rundir::{Admitted, Exit, ProcessIdentity};
 
     fn name(id: &str) -> RunName {
         RunName::parse(&format!("namespaces/default/runs/{id}")).unwrap()

@@ -7,10 +7,10 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::sight::{Obstacle, Seen, Sight};
-use crate::domain::name::shown;
-use crate::domain::rundir::StartFault;
 use crate::sys::file::{seems_directory, seems_file};
 use crate::sys::look;
+use longshore_domain::name::shown;
+use longshore_domain::rundir::StartFault;
 
 mod file;
 mod python;

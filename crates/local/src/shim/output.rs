@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::unix::pipe::Receiver;
 use tokio::time::{Instant, sleep_until};
 
-use crate::domain::log::{LogStream, PIECE_MAX_BYTES, cri_line};
+use longshore_domain::log::{LogStream, PIECE_MAX_BYTES, cri_line};
 
 /// How long the start of a line waits for its end before it is shown.
 const PATIENCE: Duration = Duration::from_millis(50);

@@ -14,9 +14,9 @@ use jiff::Timestamp;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use crate::domain::name::shown;
-use crate::domain::rundir::{self, Execution, Exit, ExitReason, Started, StoredRun};
 use crate::sys::Sys;
+use longshore_domain::name::shown;
+use longshore_domain::rundir::{self, Execution, Exit, ExitReason, Started, StoredRun};
 
 mod child;
 mod files;
@@ -73,7 +73,7 @@ pub fn shim(dir: &Path) -> ExitCode {
 }
 
 /// The same with system calls that may be made to fail.
-pub(crate) fn shim_with(dir: &Path, sys: Sys) -> ExitCode {
+fn shim_with(dir: &Path, sys: Sys) -> ExitCode {
     // What whoever started the server had open is not for the program, nor to be held open by us.
     close_fds::set_fds_cloexec_threadsafe(3, &[]);
     inherited::reset(&sys);

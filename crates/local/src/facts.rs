@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::domain::facts::{
+use crate::sys::{Cause, Probe, Unknown};
+use longshore_domain::facts::{
     AttemptFacts, AttemptPhase, Explanation, JobEnd, MainFacts, NOT_EXECUTED, Remembered, RunFacts, Submission,
     Terminated, Unexamined,
 };
-use crate::domain::name::RunName;
-use crate::domain::record::Record;
-use crate::domain::run::{Evidence, StopIntent};
-use crate::domain::rundir::{Admitted, Child, Exit, ExitReason, KeptRun, ProcessIdentity, Released, Started};
-use crate::sys::{Cause, Probe, Unknown};
+use longshore_domain::name::RunName;
+use longshore_domain::record::Record;
+use longshore_domain::run::{Evidence, StopIntent};
+use longshore_domain::rundir::{Admitted, Child, Exit, ExitReason, KeptRun, ProcessIdentity, Released, Started};
 
 /// What a run's directory holds, as far as it could be read.
 #[derive(Clone, Debug, PartialEq)]
@@ -359,16 +359,16 @@ pub(super) mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::domain::facts::Submission;
-    use crate::domain::name::RunName;
-    use crate::domain::rundir::SPEC_VERSION;
-    use crate::domain::spec::{EffectiveSpec, NetworkMode, ResultMode, ResultScan, Workload};
+    use longshore_domain::facts::Submission;
+    use longshore_domain::name::RunName;
+    use longshore_domain::rundir::SPEC_VERSION;
+    use longshore_domain::spec::{EffectiveSpec, NetworkMode, ResultMode, ResultScan, Workload};
 
-    pub(in crate::backend::local) fn effective() -> EffectiveSpec {
+    pub(crate) fn effective() -> EffectiveSpec {
         EffectiveSpec {
             workload: Workload::Runner { profile: "sh".to_owned() },
             env: Vec::new(),
-            resources: crate::domain::spec::Resources::default(),
+            resources: longshore_domain::spec::Resources::default(),
             run_as_user: 65_532,
             run_as_group: 65_532,
             fs_group: 65_532,
@@ -380,7 +380,7 @@ pub(super) mod tests {
             retention: Duration::from_secs(60),
             volumes: Vec::new(),
             network_mode: NetworkMode::None,
-            placement: crate::domain::spec::Placement::default(),
+            placement: longshore_domain::spec::Placement::default(),
             labels: BTreeMap::new(),
             annotations: BTreeMap::new(),
             result_mode: ResultMode::None,
@@ -390,11 +390,11 @@ pub(super) mod tests {
         }
     }
 
-    pub(in crate::backend::local) fn submission() -> Submission {
+    pub(crate) fn submission() -> Submission {
         Submission {
             spec: Arc::default(),
             effective: Arc::new(effective()),
-            digest: crate::domain::digest::PayloadDigest::default(),
+            digest: longshore_domain::digest::PayloadDigest::default(),
             create_time: at(1),
             submitter: "me".to_owned(),
             result_marker: "marker".to_owned(),
@@ -414,7 +414,7 @@ pub(super) mod tests {
         Timestamp::from_second(second).unwrap()
     }
 
-    pub(in crate::backend::local) fn created() -> Contents {
+    pub(crate) fn created() -> Contents {
         let run = kept("a");
         Contents {
             name: run.name.clone(),
@@ -544,9 +544,9 @@ pub(super) mod tests {
                 let unknown = facts.unknown.clone().expect("something decides that is not known");
                 assert_eq!(unknown.nothing_lives, idle);
                 let now = at(1_000_000_000);
-                assert_eq!(crate::domain::derive::conclude(&facts, now), None, "{contents:?}");
-                assert_eq!(crate::domain::plan::plan(&facts, now), crate::domain::plan::Plan::default());
-                let run = crate::domain::derive::derive(&facts, now);
+                assert_eq!(longshore_domain::derive::conclude(&facts, now), None, "{contents:?}");
+                assert_eq!(longshore_domain::plan::plan(&facts, now), longshore_domain::plan::Plan::default());
+                let run = longshore_domain::derive::derive(&facts, now);
                 assert!(run.message.contains("`file`: broken"), "{}", run.message);
             }
         }

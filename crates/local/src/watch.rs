@@ -18,11 +18,11 @@ use super::facts::{Contents, DirectoryId, Stand};
 use super::inotify::{Change, Inotify, ProcessEnd, WatchDescriptor, WatchMask};
 use super::retention::Kept;
 use super::{Local, blocking, lock};
-use crate::backend::BackendError;
-use crate::domain::facts::FactsEvent;
-use crate::domain::name::{NamespaceName, RunId, RunName};
-use crate::domain::rundir::{ExitReason, Released};
 use crate::sys::{Cause, Probe, Unknown};
+use longshore_backend::BackendError;
+use longshore_domain::facts::FactsEvent;
+use longshore_domain::name::{NamespaceName, RunId, RunName};
+use longshore_domain::rundir::{ExitReason, Released};
 
 /// How many events may wait for the consumer.
 const QUEUE: usize = 256;

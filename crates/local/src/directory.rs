@@ -14,11 +14,11 @@ use serde::Serialize;
 use super::facts::{Contents, DirectoryId};
 use super::retention::Clock;
 use super::summary::Summary;
-use crate::backend::BackendError;
-use crate::domain::name::{NamespaceName, RunId, RunName};
-use crate::domain::rundir::{self, Child, KeptRun, StoredRun};
-use crate::domain::spec::{DEFAULT_FILE_MODE, File as RunFile};
 use crate::sys::{Cause, Probe, Sys, Unknown};
+use longshore_backend::BackendError;
+use longshore_domain::name::{NamespaceName, RunId, RunName};
+use longshore_domain::rundir::{self, Child, KeptRun, StoredRun};
+use longshore_domain::spec::{DEFAULT_FILE_MODE, File as RunFile};
 
 /// What a directory is called while it is being made, or removed.
 const STAGED: &str = ".new-";

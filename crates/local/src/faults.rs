@@ -12,12 +12,12 @@ use tempfile::TempDir;
 
 use super::facts::tests::submission;
 use super::*;
-use crate::domain::derive::{conclude, derive, record};
-use crate::domain::facts::{AttemptPhase, MainFacts, remember};
-use crate::domain::plan::plan;
-use crate::domain::profile::{InputDelivery, LocalProfile, Program};
-use crate::domain::run::{RunState, StopCause, StopIntent};
 use crate::sys::fault::Faults;
+use longshore_domain::derive::{conclude, derive, record};
+use longshore_domain::facts::{AttemptPhase, MainFacts, remember};
+use longshore_domain::plan::plan;
+use longshore_domain::profile::{InputDelivery, LocalProfile, Program};
+use longshore_domain::run::{RunState, StopCause, StopIntent};
 
 /// What fails calls.
 const ERRNOS: [Errno; 5] = [Errno::MFILE, Errno::IO, Errno::ACCESS, Errno::NOMEM, Errno::NOSPC];
@@ -42,7 +42,7 @@ impl Machine {
         let text = format!(
             "#!/bin/sh\nPATH=/usr/bin:/bin\nif [ -e \"$2.fault\" ]; then LONGSHORE_TEST_FAULT=$(cat \"$2.fault\"); \
              export LONGSHORE_TEST_FAULT; rm \"$2.fault\"; fi\nLONGSHORE_TEST_SHIM=\"$2\" exec '{}' --exact \
-             runner::shim::tests::as_shim --ignored --test-threads=1\n",
+             shim::tests::as_shim --ignored --test-threads=1\n",
             own.display()
         );
         std::fs::write(&shim, text).unwrap();

@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use crate::domain::rundir::{self, ENTER};
 use crate::sys::file::{bequeath, in_memory};
 use crate::sys::{Cause, Probe, Unknown, look, seccomp};
+use longshore_domain::rundir::{self, ENTER};
 
 /// Where a run finds its own files.
 pub(super) const OWN: &str = "/run/longshore";

@@ -13,7 +13,7 @@ use std::process::{Command, ExitCode};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::domain::rundir::{ENVIRONMENT, MAX_PROCESSES, TRIED_PROCESSES, TRY_PROCESSES};
+use longshore_domain::rundir::{ENVIRONMENT, MAX_PROCESSES, TRIED_PROCESSES, TRY_PROCESSES};
 
 /// Exit codes as shells and `setpriv` have them: the program is not there; it can't be executed.
 const NOT_FOUND: u8 = 127;

@@ -14,9 +14,9 @@ use jiff::Timestamp;
 use super::facts::{Contents, Stand};
 use super::inotify::{Ear, WatchMask};
 use super::{Local, blocking, lock};
-use crate::backend::{BackendError, LogItem, LogOptions, LogSource};
-use crate::domain::log::{CriSplitter, LogGap, LogGapCause, LogPiece, Resume, Resumed};
-use crate::domain::rundir;
+use longshore_backend::{BackendError, LogItem, LogOptions, LogSource};
+use longshore_domain::log::{CriSplitter, LogGap, LogGapCause, LogPiece, Resume, Resumed};
+use longshore_domain::rundir;
 
 mod seek;
 

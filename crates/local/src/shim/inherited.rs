@@ -8,8 +8,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::complain;
-use crate::domain::rundir;
 use crate::sys::{Sys, keyring};
+use longshore_domain::rundir;
 
 /// Limits that are lowered, soft and hard: core files; locked memory, messages in queues (as the kernel has them by
 /// default); and no priority beyond the usual one.

@@ -1,0 +1,242 @@
+//! The questions that each call asks: who makes it, and may they. Every decision is told in one line
+//! of the log, target `longshore::audit`; no token ever is.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{AuthenticationError, Caller, Credentials};
+use crate::{Engine, EngineError};
+use longshore_domain::access::{Decision, Identity, Question, Verb, Workload};
+use longshore_domain::name::{NamespaceName, Parent, RunId, RunName};
+
+/// How long a stream may go on before its caller has to show who they are again.
+const STREAM_MAX: Duration = Duration::from_secs(3600);
+
+/// Longest image that is told, in bytes.
+const IMAGE_TOLD_MAX: usize = 512;
+
+/// Why something may not be done.
+enum Refused {
+    /// The namespace may not even be seen.
+    Hidden,
+    /// It may be seen.
+    Denied,
+}
+
+/// The namespaces whose runs a listing or watch is about.
+#[derive(Clone, Debug)]
+pub(crate) enum Scope {
+    One(NamespaceName),
+    Some(BTreeSet<NamespaceName>),
+}
+
+impl Scope {
+    pub(crate) fn contains(&self, namespace: &NamespaceName) -> bool {
+        match self {
+            Self::One(own) => own == namespace,
+            Self::Some(all) => all.contains(namespace),
+        }
+    }
+}
+
+impl Engine {
+    /// Finds out who calls.
+    ///
+    /// # Errors
+    /// Credentials that are missing or not known; a backend that can't be asked about them now.
+    pub async fn authenticate(&self, credentials: &Credentials<'_>) -> Result<Caller, AuthenticationError> {
+        let access = &self.inner.access;
+        let Some(authentication) = &access.authentication else { return Ok(Caller::default()) };
+        match access.identify(authentication, credentials).await {
+            Ok(Some(identity)) => {
+                access.metrics.authenticated(identity.proof);
+                Ok(Caller { identity: Arc::new(identity), until: Instant::now().checked_add(STREAM_MAX) })
+            }
+            Ok(None) => {
+                access.metrics.unknown();
+                let sent = match credentials.token {
+                    Some(_) => "a token that is not known, not for this server, or expired",
+                    None => credentials.flaw.unwrap_or("no credentials"),
+                };
+                tracing::info!(target: "longshore::audit", verb = "authenticate", allowed = false, reason = sent);
+                Err(AuthenticationError::Unknown)
+            }
+            Err(error) => {
+                access.metrics.undecided();
+                tracing::warn!(%error, "it can't be found out whose a token is");
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Namespaces that the caller may use: those whose runs they may see.
+    ///
+    /// # Errors
+    /// A backend that can't be asked about rights now.
+    pub async fn namespaces(&self, caller: &Caller) -> Result<BTreeSet<NamespaceName>, EngineError> {
+        let access = &self.inner.access;
+        let mut seen = BTreeSet::new();
+        for namespace in &self.inner.namespaces {
+            let question = Question { verb: Verb::Get, namespace, workload: None };
+            if access.decide(&caller.identity, &question).await?.allowed {
+                seen.insert(namespace.clone());
+            }
+        }
+        if access.decides() {
+            access.metrics.decided(Verb::Get, !seen.is_empty());
+            let reason = seen.iter().map(NamespaceName::as_str).collect::<Vec<_>>().join(",");
+            audit(caller, Verb::Get, "namespaces/-", None, !seen.is_empty(), &reason);
+        }
+        Ok(seen)
+    }
+
+    /// The namespaces that are meant by `parent`, as far as the caller may see them.
+    pub(crate) async fn scope(&self, caller: &Caller, parent: &Parent) -> Result<Scope, EngineError> {
+        match parent {
+            Parent::All => Ok(Scope::Some(self.namespaces(caller).await?)),
+            Parent::Namespace(namespace) => {
+                self.may_get_in(caller, namespace).await?;
+                Ok(Scope::One(namespace.clone()))
+            }
+        }
+    }
+
+    /// Refuses to tell of the runs of `namespace` who may not see them.
+    pub(crate) async fn may_get_in(&self, caller: &Caller, namespace: &NamespaceName) -> Result<(), EngineError> {
+        let question = Question { verb: Verb::Get, namespace, workload: None };
+        self.may_in(caller, question, &format!("namespaces/{namespace}")).await
+    }
+
+    /// Refuses to submit `workload` who may not; `run` is what would come of it, if anything would.
+    pub(crate) async fn may_submit(
+        &self,
+        caller: &Caller,
+        namespace: &NamespaceName,
+        run: Option<&RunId>,
+        workload: Workload<'_>,
+    ) -> Result<(), EngineError> {
+        let question = Question { verb: Verb::Submit, namespace, workload: Some(workload) };
+        let run = run.map(|run| format!("/runs/{run}")).unwrap_or_default();
+        self.may_in(caller, question, &format!("namespaces/{namespace}{run}")).await
+    }
+
+    async fn may_in(&self, caller: &Caller, question: Question<'_>, resource: &str) -> Result<(), EngineError> {
+        let Question { verb, namespace, .. } = question;
+        self.known_to(caller, verb, namespace, resource)?;
+        match self.decided(caller, question, resource).await? {
+            Ok(()) => Ok(()),
+            Err(Refused::Hidden) => Err(EngineError::NamespaceNotFound(namespace.clone())),
+            Err(Refused::Denied) => Err(EngineError::PermissionDenied {
+                verb,
+                action: question.action(),
+                resource: format!("namespaces/{namespace}"),
+                profiles: match verb {
+                    Verb::Submit => self.inner.access.profiles_of(&caller.identity, namespace),
+                    Verb::Get | Verb::Logs | Verb::Cancel | Verb::Delete => Vec::new(),
+                },
+            }),
+        }
+    }
+
+    /// Refuses what the caller may not do with this run, whether there is one or not.
+    pub(crate) async fn may(&self, caller: &Caller, verb: Verb, name: &RunName) -> Result<(), EngineError> {
+        let missing = || EngineError::RunNotFound(name.clone());
+        let resource = name.to_string();
+        self.known_to(caller, verb, &name.namespace, &resource).map_err(|_| missing())?;
+        let question = Question { verb, namespace: &name.namespace, workload: None };
+        match self.decided(caller, question, &resource).await? {
+            Ok(()) => Ok(()),
+            Err(Refused::Hidden) => Err(missing()),
+            Err(Refused::Denied) => {
+                let action = question.action();
+                Err(EngineError::PermissionDenied { verb, action, resource, profiles: Vec::new() })
+            }
+        }
+    }
+
+    /// Refuses a namespace that is not there; who asks for one is told in the audit as well.
+    fn known_to(
+        &self,
+        caller: &Caller,
+        verb: Verb,
+        namespace: &NamespaceName,
+        resource: &str,
+    ) -> Result<(), EngineError> {
+        let known = self.known(namespace);
+        if known.is_err() && self.inner.access.decides() {
+            self.inner.access.metrics.decided(verb, false);
+            audit(caller, verb, resource, None, false, "there is no such namespace");
+        }
+        known
+    }
+
+    /// Whether the caller may be told of this run, which is there already: it is theirs, or they may
+    /// see it.
+    pub(crate) async fn may_be_told(
+        &self,
+        caller: &Caller,
+        namespace: &NamespaceName,
+        submitter: &str,
+    ) -> Result<bool, EngineError> {
+        let access = &self.inner.access;
+        if !access.decides() || caller.identity.user == submitter {
+            return Ok(true);
+        }
+        let question = Question { verb: Verb::Get, namespace, workload: None };
+        Ok(access.decide(&caller.identity, &question).await?.allowed)
+    }
+
+    async fn decided(
+        &self,
+        caller: &Caller,
+        question: Question<'_>,
+        resource: &str,
+    ) -> Result<Result<(), Refused>, EngineError> {
+        let access = &self.inner.access;
+        if !access.decides() {
+            return Ok(Ok(()));
+        }
+        let Question { verb, namespace, workload } = question;
+        let mut decision = access.decide(&caller.identity, &question).await?;
+        // Who is let submit or follow need not see more than that. Stopping and deleting is of what one sees.
+        let seen = match verb {
+            Verb::Get => decision.allowed,
+            Verb::Submit | Verb::Logs if decision.allowed => true,
+            // Who may submit something there knows that there is such a namespace.
+            Verb::Submit if !access.profiles_of(&caller.identity, namespace).is_empty() => true,
+            Verb::Submit | Verb::Logs | Verb::Cancel | Verb::Delete => {
+                let question = Question { verb: Verb::Get, namespace, workload: None };
+                access.decide(&caller.identity, &question).await?.allowed
+            }
+        };
+        if decision.allowed && !seen {
+            decision = Decision { allowed: false, reason: format!("{}; but runs may not be seen", decision.reason) };
+        }
+        access.metrics.decided(verb, decision.allowed);
+        audit(caller, verb, resource, workload, decision.allowed, &decision.reason);
+        Ok(match (decision.allowed, seen) {
+            (true, _) => Ok(()),
+            (false, true) => Err(Refused::Denied),
+            (false, false) => Err(Refused::Hidden),
+        })
+    }
+}
+
+fn audit(caller: &Caller, verb: Verb, resource: &str, workload: Option<Workload<'_>>, allowed: bool, reason: &str) {
+    let (profile, image) = match workload {
+        None => (None, None),
+        Some(Workload::Profile(profile)) => (Some(profile), None),
+        Some(Workload::Container(image)) => (None, Some(image).filter(|image| may_be_image(image))),
+    };
+    let Identity { user, proof, .. } = &*caller.identity;
+    let (user, proof, verb) = (user.as_str(), proof.as_str(), verb.as_str());
+    tracing::info!(target: "longshore::audit", user, proof, verb, resource, profile, image, allowed, reason);
+}
+
+/// Whether this goes into the log as an image: it is asked about before the spec is judged.
+fn may_be_image(text: &str) -> bool {
+    !text.is_empty() && text.len() <= IMAGE_TOLD_MAX && text.bytes().all(|byte| byte.is_ascii_graphic())
+}

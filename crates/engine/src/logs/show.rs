@@ -1,0 +1,118 @@
+//! What of an output a caller is given, in events.
+
+use super::{EVENT_BYTES, LogEvent, LogQuery, LogStart, Stop, Streamer};
+use longshore_backend::LogItem;
+use longshore_domain::cursor::LogCursor;
+use longshore_domain::log::{CHECK_START, LogGap, LogGapCause, LogPiece, LogPosition, LogStream, check};
+
+impl Streamer {
+    /// Sends items in order, in events of at most [`EVENT_BYTES`].
+    pub(super) async fn items(&mut self, items: Vec<LogItem>) -> Result<(), Stop> {
+        let mut pieces = Vec::new();
+        let mut bytes = 0;
+        for item in items {
+            let piece = match item {
+                LogItem::Piece(piece) => piece,
+                LogItem::Gap(gap) if !is_of_interest(&self.query, &gap) => continue,
+                LogItem::Gap(gap) => {
+                    self.pieces(std::mem::take(&mut pieces)).await?;
+                    bytes = 0;
+                    self.tally = None;
+                    if !self.lost_tail.is_news(&gap) {
+                        continue;
+                    }
+                    self.send(LogEvent::Gap { attempt: self.attempt, gap }).await?;
+                    continue;
+                }
+            };
+            if bytes + piece.data.len() > EVENT_BYTES {
+                self.pieces(std::mem::take(&mut pieces)).await?;
+                bytes = 0;
+            }
+            bytes += piece.data.len();
+            if let Some(tally) = &mut self.tally {
+                tally.add(&piece.data);
+            }
+            pieces.push(piece);
+        }
+        self.pieces(pieces).await
+    }
+
+    async fn pieces(&mut self, pieces: Vec<LogPiece>) -> Result<(), Stop> {
+        let mut shown = Vec::with_capacity(pieces.len());
+        for mut piece in pieces {
+            if piece.offset == 0 && is_marked(&piece.data, &self.marker) != self.marked {
+                self.shown(std::mem::take(&mut shown)).await?;
+                self.marked = !self.marked;
+            }
+            let skipped = self.marked && self.query.skip_result_lines;
+            let asked_for = !skipped && is_asked_for(&self.query, &piece);
+            match &mut self.left {
+                Some(left) if asked_for => {
+                    if (piece.data.len() as u64) > *left {
+                        piece = cut(&piece, *left, self.position);
+                    }
+                    *left -= piece.data.len() as u64;
+                }
+                _ => {}
+            }
+            self.position = Some(piece.end());
+            self.lost_tail.output();
+            if asked_for {
+                shown.push(piece);
+            }
+            if self.left == Some(0) {
+                break;
+            }
+        }
+        self.shown(shown).await
+    }
+
+    async fn shown(&mut self, pieces: Vec<LogPiece>) -> Result<(), Stop> {
+        if !pieces.is_empty() {
+            let (attempt, marked) = (self.attempt, self.marked);
+            let cursor = LogCursor::new(&self.run_uid, attempt, self.position).encode();
+            let bytes = pieces.iter().map(|piece| piece.data.len() as u64).sum();
+            self.send(LogEvent::Pieces { attempt, pieces, marked, cursor }).await?;
+            self.hub.metrics().sent(bytes);
+        }
+        self.sent = self.position;
+        Ok(())
+    }
+}
+
+/// Whether a line begins with the marker. Its first piece may end within it; of something that is
+/// random, half is enough to tell.
+pub(super) fn is_marked(data: &[u8], marker: &str) -> bool {
+    let marker = marker.as_bytes();
+    data.starts_with(marker) || data.len() > marker.len() / 2 && marker.starts_with(data)
+}
+
+pub(super) fn is_asked_for(query: &LogQuery, piece: &LogPiece) -> bool {
+    let of_stream = match (query.stream, piece.stream) {
+        (Some(wanted), Some(stream)) => wanted == stream,
+        (Some(wanted), None) => wanted == LogStream::Stdout,
+        (None, _) => true,
+    };
+    let in_time = match query.start {
+        LogStart::Since(since) => piece.time >= since,
+        _ => true,
+    };
+    of_stream && in_time
+}
+
+/// Whether a gap is of what was asked for: what comes before a time that was asked for is not.
+fn is_of_interest(query: &LogQuery, gap: &LogGap) -> bool {
+    match query.start {
+        LogStart::Since(since) if gap.cause == LogGapCause::NotFollowed => gap.to_time.is_none_or(|to| to > since),
+        _ => true,
+    }
+}
+
+/// The first `bytes` of a piece, whose line was read up to `before`.
+fn cut(piece: &LogPiece, bytes: u64, before: Option<LogPosition>) -> LogPiece {
+    let data = piece.data.slice(..usize::try_from(bytes).unwrap_or(usize::MAX).min(piece.data.len()));
+    let is_same_line = |p: &LogPosition| (p.time, p.ordinal, p.offset) == (piece.time, piece.ordinal, piece.offset);
+    let state = before.filter(|p| piece.offset > 0 && is_same_line(p)).map_or(CHECK_START, |p| p.check);
+    LogPiece { check: check(state, &data), data, ends_line: false, ..piece.clone() }
+}

@@ -1,0 +1,216 @@
+//! Reading runs: one, a page, every change, the end.
+
+use std::cmp::Reverse;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::stream::{self, BoxStream, StreamExt};
+use jiff::Timestamp;
+use tokio::sync::broadcast;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::access::{Scope, stale};
+use super::table::{Change, Observed, OrderKey};
+use super::{Caller, Engine, EngineError, List, ReconnectReason, RemovalCause, RunFilter, RunPage, WatchEvent};
+use longshore_domain::access::Verb;
+use longshore_domain::name::{Parent, RunName};
+use longshore_domain::page::{self, PageKey};
+use longshore_domain::run::Run;
+use longshore_domain::violation::Violation;
+
+/// Runs of a page where the caller names no number.
+const PAGE_DEFAULT: usize = 50;
+/// Runs of a page at most.
+const PAGE_MAX: usize = 500;
+/// How long a wait may last, since balancers cut silent calls.
+const WAIT_MAX: Duration = Duration::from_secs(50);
+/// How long a watch may be silent.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+
+impl Engine {
+    /// Reads a run.
+    ///
+    /// # Errors
+    /// If there is none, or the backend can't say.
+    pub async fn get(&self, caller: &Caller, name: &RunName) -> Result<Arc<Run>, EngineError> {
+        self.may(caller, Verb::Get, name).await?;
+        Ok(self.observed(name).await?.told(Timestamp::now()))
+    }
+
+    /// Lists runs, newest first.
+    ///
+    /// # Errors
+    /// A page token that is not of this query; not all runs are known yet.
+    pub async fn list(&self, caller: &Caller, list: List) -> Result<RunPage, EngineError> {
+        let scope = self.scope(caller, &list.parent).await?;
+        self.synced()?;
+        let query = query_text(&list);
+        let after = match list.page_token.as_str() {
+            "" => None,
+            token => Some(page_start(token, &query)?),
+        };
+        let size = match list.page_size {
+            0 => PAGE_DEFAULT,
+            size => size.min(PAGE_MAX),
+        };
+        let mut runs: Vec<Arc<Run>> = Vec::new();
+        let mut more = false;
+        self.inner.table.page(after.as_ref(), |observed| {
+            if !matches(&observed.run, &scope, &list.filter) {
+                return true;
+            }
+            more = runs.len() == size;
+            if !more {
+                runs.push(observed.told(Timestamp::now()));
+            }
+            !more
+        });
+        let next_page_token = runs.last().filter(|_| more).map(|run| self.page_token_after(&list, run));
+        Ok(RunPage { runs, next_page_token })
+    }
+
+    /// The token of the page that begins just after `run`, for a page that is cut short.
+    #[must_use]
+    pub fn page_token_after(&self, list: &List, run: &Run) -> String {
+        let create_time = run.timeline.create_time.unwrap_or(Timestamp::UNIX_EPOCH);
+        page::encode(&PageKey { create_time, name: run.name.clone() }, &query_text(list))
+    }
+
+    /// Tells of every change, beginning with what is there. Ends in `Reconnect`.
+    ///
+    /// # Errors
+    /// There is no such namespace; not all runs are known yet.
+    pub async fn watch(
+        &self,
+        caller: &Caller,
+        parent: Parent,
+        filter: RunFilter,
+    ) -> Result<BoxStream<'static, WatchEvent>, EngineError> {
+        let scope = self.scope(caller, &parent).await?;
+        self.synced()?;
+        let (there, changes) = self.inner.table.subscribe();
+        let there: Vec<_> = there.into_iter().filter(|run| matches(run, &scope, &filter)).collect();
+        let shown = there.iter().map(|run| run.name.clone()).collect();
+        let first = stream::iter(there).map(WatchEvent::Run).chain(stream::iter([WatchEvent::Synced]));
+        let (drain, until) = (self.inner.drain.clone(), caller.until);
+        let watcher = Watcher { scope, filter, shown, changes, drain, until, done: false };
+        Ok(first.chain(stream::unfold(watcher, Watcher::next)).boxed())
+    }
+
+    /// Waits until the run is terminal or `timeout` has passed (capped at 50 s); answers the run as
+    /// it is then.
+    ///
+    /// # Errors
+    /// If there is no such run.
+    pub async fn wait(&self, caller: &Caller, name: &RunName, timeout: Duration) -> Result<Arc<Run>, EngineError> {
+        self.may(caller, Verb::Get, name).await?;
+        let Some(mut follow) = self.inner.table.follow(name) else {
+            return Ok(self.observed(name).await?.told(Timestamp::now()));
+        };
+        tokio::select! {
+            () = self.inner.drain.cancelled() => {}
+            () = tokio::time::sleep(timeout.min(WAIT_MAX)) => {}
+            // An error means that the run is gone: then the last of it is told.
+            _ = follow.wait_for(|observed| observed.run.state.is_terminal()) => {}
+        }
+        let last = Arc::clone(&follow.borrow());
+        Ok(last.told(Timestamp::now()))
+    }
+
+    /// The run with this name: as known, else as the backend says.
+    pub(super) async fn observed(&self, name: &RunName) -> Result<Arc<Observed>, EngineError> {
+        self.known(&name.namespace).map_err(|_| EngineError::RunNotFound(name.clone()))?;
+        if let Some(known) = self.inner.table.get(name) {
+            return Ok(known);
+        }
+        match self.inner.backend.runs.get(name).await? {
+            Some(facts) => Ok(self.inner.reconciler.seen(facts).await),
+            None => Err(EngineError::RunNotFound(name.clone())),
+        }
+    }
+}
+
+fn matches(run: &Run, scope: &Scope, filter: &RunFilter) -> bool {
+    let RunFilter { states, labels, from_create_time, to_create_time, profile, failure_class } = filter;
+    let created = run.timeline.create_time;
+    scope.contains(&run.name.namespace)
+        && (states.is_empty() || states.contains(&run.state))
+        && labels.matches(&run.effective.labels)
+        && from_create_time.is_none_or(|from| created.is_some_and(|at| at >= from))
+        && to_create_time.is_none_or(|to| created.is_some_and(|at| at < to))
+        && profile.as_deref().is_none_or(|profile| run.spec.profile() == Some(profile))
+        && failure_class.is_none_or(|class| run.failure.as_ref().is_some_and(|f| f.failure_class == class))
+}
+
+/// What a page token is bound to.
+fn query_text(list: &List) -> String {
+    format!("{:?} {:?}", list.parent, list.filter)
+}
+
+fn page_start(token: &str, query: &str) -> Result<OrderKey, EngineError> {
+    let key = page::decode(token, query)
+        .map_err(|e| EngineError::Invalid(Violation::new("page_token", e.to_string()).into()))?;
+    Ok((Reverse(key.create_time), key.name))
+}
+
+struct Watcher {
+    scope: Scope,
+    filter: RunFilter,
+    /// Names that were told and not taken back.
+    shown: std::collections::BTreeSet<RunName>,
+    changes: broadcast::Receiver<Change>,
+    drain: CancellationToken,
+    /// When the caller has to call again.
+    until: Option<Instant>,
+    done: bool,
+}
+
+impl Watcher {
+    async fn next(mut self) -> Option<(WatchEvent, Self)> {
+        if self.done {
+            return None;
+        }
+        // Changes that do not match don't put it off.
+        let heartbeat = tokio::time::sleep(HEARTBEAT);
+        tokio::pin!(heartbeat);
+        loop {
+            let event = tokio::select! {
+                biased;
+                () = self.drain.cancelled() => self.last(ReconnectReason::Draining),
+                () = stale(self.until) => self.last(ReconnectReason::MaxAge),
+                change = self.changes.recv() => match change {
+                    Ok(change) => match self.told(change) {
+                        Some(event) => event,
+                        None => continue,
+                    },
+                    Err(broadcast::error::RecvError::Lagged(_)) => self.last(ReconnectReason::Slow),
+                    Err(broadcast::error::RecvError::Closed) => self.last(ReconnectReason::Draining),
+                },
+                () = &mut heartbeat => WatchEvent::Heartbeat,
+            };
+            return Some((event, self));
+        }
+    }
+
+    fn last(&mut self, reason: ReconnectReason) -> WatchEvent {
+        self.done = true;
+        WatchEvent::Reconnect(reason)
+    }
+
+    fn told(&mut self, change: Change) -> Option<WatchEvent> {
+        match change {
+            Change::Upsert(run) if matches(&run, &self.scope, &self.filter) => {
+                self.shown.insert(run.name.clone());
+                Some(WatchEvent::Run(run))
+            }
+            Change::Upsert(run) => self.removed(run, RemovalCause::Unmatched),
+            Change::Deleted(run) => self.removed(run, RemovalCause::Deleted),
+        }
+    }
+
+    /// Only of a run that was sent before.
+    fn removed(&mut self, run: Arc<Run>, cause: RemovalCause) -> Option<WatchEvent> {
+        self.shown.remove(&run.name).then_some(WatchEvent::Removed { run, cause })
+    }
+}

@@ -1,0 +1,359 @@
+//! Reading results: a subscriber of the hub like any other, that feeds the result reader.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+use super::feed::{Chunk, Feed, FeedEnd, Hub, Taken};
+use super::metrics::LogReader;
+use super::reconciler::Handle;
+use super::table::Observed;
+use super::{Caller, Engine, EngineError};
+use longshore_backend::{LogItem, LogSource};
+use longshore_domain::access::Verb;
+use longshore_domain::derive::conclude as conclude_run;
+use longshore_domain::facts::RunFacts;
+use longshore_domain::log::LogPosition;
+use longshore_domain::name::RunName;
+use longshore_domain::result::reader::{FILE_MAX_BYTES, MAX_DEPTH, ReaderRule, ResultReader};
+use longshore_domain::result::{FoundResult, ResultErrorKind, ResultOutcome, ResultSource, ResultState};
+use longshore_domain::rules::Rules;
+use longshore_runtime::task;
+
+/// Bytes taken from the ring at once.
+const TAKE_BYTES: usize = 256 * 1024;
+/// Bytes that are read before others have a turn: some milliseconds at the worst.
+const TURN_BYTES: usize = 8 * 1024;
+
+mod alone;
+mod contracts;
+#[cfg(test)]
+mod tests;
+
+use alone::Alone;
+use contracts::Contracts;
+
+impl Engine {
+    /// Reads the result: what is known of it, and its compact JSON.
+    ///
+    /// # Errors
+    /// There is no such run, or it has no result; the backend failed.
+    pub async fn read_result(&self, caller: &Caller, name: &RunName) -> Result<(FoundResult, Bytes), EngineError> {
+        self.may(caller, Verb::Get, name).await?;
+        self.result_of(name).await
+    }
+
+    /// The same for a run that the caller is told of anyway.
+    ///
+    /// # Errors
+    /// As [`Engine::read_result`].
+    pub async fn result_of(&self, name: &RunName) -> Result<(FoundResult, Bytes), EngineError> {
+        let observed = self.observed(name).await?;
+        let none = |why: &str| EngineError::NoResult { name: name.clone(), why: why.to_owned() };
+        let info = observed.run.result.as_ref().ok_or_else(|| none("its result rule is NONE"))?;
+        let Some(found) = &info.found else {
+            return Err(none(match (info.state, &info.error) {
+                (ResultState::Pending, _) => "it has not ended yet",
+                (_, Some(error)) => &error.message,
+                (_, None) => "none was found",
+            }));
+        };
+        if let Some(json) = &found.json {
+            return Ok((found.clone(), Bytes::from(json.clone())));
+        }
+        // An error would mean that it is closed, which it never is.
+        let _turn = self.inner.results_read.acquire().await;
+        match self.inner.backend.runs.read_result(name, &observed.facts.uid).await? {
+            Some(bytes) => Ok((found.clone(), Bytes::from(bytes))),
+            None => Err(none("what kept it was deleted")),
+        }
+    }
+}
+
+/// Whose result is read.
+#[derive(Debug)]
+pub(super) struct ReadRequest {
+    name: RunName,
+    uid: String,
+    attempt: u32,
+    source: Option<LogSource>,
+    rule: ReaderRule,
+    profile: Option<String>,
+}
+
+impl ReadRequest {
+    pub(super) fn of(facts: &RunFacts) -> Self {
+        let submission = &facts.submission;
+        let attempt = facts.last_attempt().map_or(0, |attempt| attempt.number);
+        Self {
+            name: facts.name.clone(),
+            uid: facts.uid.clone(),
+            attempt,
+            source: source_of(facts, attempt),
+            rule: ReaderRule {
+                scan: submission.effective.result_scan,
+                marker: submission.result_marker.clone(),
+                max_bytes: 0,
+                max_depth: MAX_DEPTH,
+                dialects: submission.effective.result_dialect.into(),
+            },
+            profile: submission.spec.profile().map(str::to_owned),
+        }
+    }
+}
+
+/// Whose output attempt `number` of this run is; `None` before it has a Pod.
+pub(super) fn source_of(facts: &RunFacts, number: u32) -> Option<LogSource> {
+    let attempt = facts.attempts.iter().find(|a| a.number == number)?;
+    Some(LogSource {
+        run: facts.name.clone(),
+        run_uid: facts.uid.clone(),
+        attempt: number,
+        attempt_uid: attempt.uid.clone()?,
+        pod: attempt.pod.clone().unwrap_or_default(),
+        container: "run".to_owned(),
+    })
+}
+
+/// Starts readers.
+#[derive(Debug)]
+pub(super) struct Reading {
+    hub: Hub,
+    reconciler: Handle,
+    deadline: Duration,
+    max_bytes: usize,
+    contracts: Contracts,
+}
+
+impl Reading {
+    pub(super) fn new(hub: Hub, reconciler: Handle, deadline: Duration, rules: &Rules) -> Self {
+        let contracts = Contracts::new(&rules.profiles, deadline);
+        Self { hub, reconciler, deadline, max_bytes: rules.limits.max_result_bytes, contracts }
+    }
+
+    /// Reads the output to its end and tells the reconciler what was found.
+    pub(super) fn start(&self, request: ReadRequest, follow: watch::Receiver<Arc<Observed>>) {
+        let (hub, reconciler, deadline) = (self.hub.clone(), self.reconciler.clone(), self.deadline);
+        let contracts = self.contracts.clone();
+        let ReadRequest { name, uid, attempt, source, rule, profile } = request;
+        let rule = ReaderRule { max_bytes: self.max_bytes, ..rule };
+        let reader = task::spawn("result-reader", async move {
+            match source {
+                Some(source) => read(&hub, &source, &rule, follow, deadline).await,
+                None => {
+                    let why = Err("the attempt left no output to read".to_owned());
+                    conclude(&rule, why, &result_file(&follow, attempt))
+                }
+            }
+        });
+        task::spawn("result", async move {
+            // A fault of the reader must not leave the run unsettled for ever.
+            let outcome = reader.await.unwrap_or_else(|fault| {
+                tracing::error!(run = %name, %fault, "the result reader failed");
+                ResultOutcome::Unavailable("the result reader failed".to_owned())
+            });
+            let checked = contracts.check(profile.as_deref(), outcome).await;
+            reconciler.result(name, uid, checked).await;
+        });
+    }
+}
+
+async fn read(
+    hub: &Hub,
+    source: &LogSource,
+    rule: &ReaderRule,
+    follow: watch::Receiver<Arc<Observed>>,
+    deadline: Duration,
+) -> ResultOutcome {
+    let feed = hub.feed(source, follow.clone());
+    let read = tokio::select! {
+        read = read_all(hub, &feed, source, rule, &follow) => read,
+        () = overdue(follow.clone(), source.attempt, deadline) => {
+            Err(format!("its output could not be read within {} s of its end", deadline.as_secs()))
+        }
+    };
+    conclude(rule, read, &result_file(&follow, source.attempt))
+}
+
+/// What was read of an output.
+#[derive(Debug)]
+struct Output {
+    rule: ReaderRule,
+    reader: ResultReader,
+    /// Up to where it was read.
+    position: Option<LogPosition>,
+    /// The last marked object before a gap.
+    marked: Option<FoundResult>,
+    /// Why a part is missing, and how what came after it ends.
+    gap: Option<(String, Alone)>,
+}
+
+impl Output {
+    fn new(rule: &ReaderRule) -> Self {
+        let reader = ResultReader::new(rule.clone());
+        Self { rule: rule.clone(), reader, position: None, marked: None, gap: None }
+    }
+
+    fn take(&mut self, item: &LogItem) {
+        match item {
+            LogItem::Piece(piece) => {
+                self.position = Some(piece.end());
+                self.reader.push(piece.stream, &piece.data);
+                if let Some((_, alone)) = &mut self.gap {
+                    alone.push(piece.stream, &piece.data);
+                }
+            }
+            LogItem::Gap(gap) => self.skip(&gap.message),
+        }
+    }
+
+    /// What stands before a gap and what stands after it make no object together: the search begins
+    /// anew. A later object may have been in the gap, so of what was found only that counts which
+    /// the program marked as its result.
+    fn skip(&mut self, why: &str) {
+        let reader = std::mem::replace(&mut self.reader, ResultReader::new(self.rule.clone()));
+        if let ResultOutcome::Found(found) = reader.finish(&[])
+            && found.source == ResultSource::MarkedLine
+        {
+            self.marked = Some(found);
+        }
+        let (_, alone) = self.gap.get_or_insert_with(|| (why.to_owned(), Alone::default()));
+        *alone = Alone::default();
+    }
+
+    fn finish(self, file: &[u8]) -> ResultOutcome {
+        let Self { reader, marked, gap, .. } = self;
+        let outcome = reader.finish(file);
+        let Some((why, alone)) = gap else { return outcome };
+        let found = match (outcome, marked) {
+            (ResultOutcome::Found(found), _) if found.source != ResultSource::Scan => found,
+            (_, Some(marked)) => marked,
+            // What the search found may be a part of something that began in the gap.
+            (ResultOutcome::Found(found), None) if alone.is(&found) => found,
+            (_, None) => return ResultOutcome::Unavailable(why),
+        };
+        let mut warnings = found.warnings;
+        if found.source != ResultSource::File {
+            warnings.push(format!("a part of the output was lost, so that a later object may be missing: {why}"));
+        }
+        ResultOutcome::Found(FoundResult { byte_range: None, warnings, ..found })
+    }
+}
+
+/// The result, by the file if that decides, else by the output; `Err`: it can't be read to its end.
+fn conclude(rule: &ReaderRule, output: Result<Output, String>, file: &[u8]) -> ResultOutcome {
+    by_file(rule, file).unwrap_or_else(|| match output {
+        Ok(output) => output.finish(file),
+        Err(why) => ResultOutcome::Unavailable(why),
+    })
+}
+
+/// What the result file says, unless there is none, or it was cut, so that the output is asked too.
+fn by_file(rule: &ReaderRule, file: &[u8]) -> Option<ResultOutcome> {
+    match ResultReader::new(rule.clone()).finish(file) {
+        ResultOutcome::None(error) if error.kind == ResultErrorKind::Empty || file.len() == FILE_MAX_BYTES => None,
+        outcome => Some(outcome),
+    }
+}
+
+/// Reads the output to its end; `Err` says why that can't be done.
+async fn read_all(
+    hub: &Hub,
+    feed: &Arc<Feed>,
+    source: &LogSource,
+    rule: &ReaderRule,
+    follow: &watch::Receiver<Arc<Observed>>,
+) -> Result<Output, String> {
+    let mut output = Output::new(rule);
+    let mut changes = feed.changes();
+    let mut at = 0;
+    loop {
+        changes.borrow_and_update();
+        match feed.take(at, TAKE_BYTES) {
+            Taken::Items(items, next) => {
+                at = next;
+                take_all(&mut output, &items).await;
+            }
+            Taken::Wait => {
+                // The feed lives as long as we hold it.
+                let _ = changes.changed().await;
+            }
+            // Only a reader that lags behind its own upstream by a whole ring comes here, or one
+            // that joined late: it reads on by itself.
+            Taken::Behind => match read_beside(hub, feed, source, follow, &mut output).await? {
+                Some(place) => at = place,
+                None => return Ok(output),
+            },
+            Taken::End(FeedEnd::Complete(_)) => return Ok(output),
+            // What was found is the last object only if nothing came after it.
+            Taken::End(FeedEnd::Lost(why)) => return Err(why),
+        }
+    }
+}
+
+/// The reader is CPU only, and of what looks like the beginning of many objects it takes its time: others run in
+/// between, every [`TURN_BYTES`].
+async fn take_all(output: &mut Output, items: &[LogItem]) {
+    let mut taken = 0;
+    for item in items {
+        output.take(item);
+        taken += match item {
+            LogItem::Piece(piece) => piece.data.len(),
+            LogItem::Gap(_) => 0,
+        };
+        if taken >= TURN_BYTES {
+            taken = 0;
+            tokio::task::yield_now().await;
+        }
+    }
+    tokio::task::yield_now().await;
+}
+
+/// Reads on where `output` stands, until the feed is reached, and answers its place there; `None`: the
+/// output has ended before.
+async fn read_beside(
+    hub: &Hub,
+    feed: &Feed,
+    source: &LogSource,
+    follow: &watch::Receiver<Arc<Observed>>,
+    output: &mut Output,
+) -> Result<Option<u64>, String> {
+    let mut chunks = hub.read(source, follow.clone(), output.position, LogReader::Result);
+    loop {
+        match chunks.recv().await {
+            Some(Chunk::Items(items)) => {
+                take_all(output, &items).await;
+                if let Some(place) = output.position.and_then(|position| feed.place_after(Some(&position))) {
+                    return Ok(Some(place));
+                }
+            }
+            Some(Chunk::End(FeedEnd::Complete(_))) => return Ok(None),
+            Some(Chunk::End(FeedEnd::Lost(why))) => return Err(why),
+            None => return Err("the reader of its output failed".to_owned()),
+        }
+    }
+}
+
+/// Returns once the program has ended and `deadline` has passed since that was seen.
+async fn overdue(mut follow: watch::Receiver<Arc<Observed>>, attempt: u32, deadline: Duration) {
+    let ended = |observed: &Arc<Observed>| {
+        let attempt = observed.facts.attempts.iter().find(|a| a.number == attempt);
+        // Not by its Pod's phase, nor by the state: a program may go on for its grace in both.
+        attempt.is_some_and(|a| a.main.terminated().is_some())
+            || conclude_run(&observed.facts, Timestamp::now()).is_some()
+    };
+    // The run's being gone ends the feed, and with it the read.
+    if follow.wait_for(ended).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+    tokio::time::sleep(deadline).await;
+}
+
+fn result_file(follow: &watch::Receiver<Arc<Observed>>, attempt: u32) -> Vec<u8> {
+    let observed = follow.borrow();
+    let attempt = observed.facts.attempts.iter().find(|a| a.number == attempt);
+    attempt.and_then(|a| a.main.terminated()).map(|t| t.message.clone()).unwrap_or_default()
+}

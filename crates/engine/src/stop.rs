@@ -1,0 +1,127 @@
+//! Stopping and deleting runs.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::{Caller, Engine, EngineError};
+use longshore_backend::BackendError;
+use longshore_domain::access::Verb;
+use longshore_domain::derive::conclude;
+use longshore_domain::facts::{RunFacts, Terminated};
+use longshore_domain::name::RunName;
+use longshore_domain::plan::Action;
+use longshore_domain::run::{Run, StopCause, StopIntent};
+use longshore_domain::violation::Violation;
+
+/// Longest reason of a cancel, in bytes.
+const REASON_MAX: usize = 1024;
+
+impl Engine {
+    /// Asks for a stop; `etag`, if not empty, must be the present one. Idempotent: the first
+    /// reason is kept, a finished run is answered as it is.
+    ///
+    /// # Errors
+    /// There is no such run; it changed; the reason is too long; the backend failed.
+    pub async fn cancel(
+        &self,
+        caller: &Caller,
+        name: &RunName,
+        reason: String,
+        etag: &str,
+    ) -> Result<Arc<Run>, EngineError> {
+        if reason.len() > REASON_MAX {
+            let said = format!("{} bytes long; at most {REASON_MAX} are kept", reason.len());
+            return Err(EngineError::Invalid(Violation::new("reason", said).into()));
+        }
+        self.may(caller, Verb::Cancel, name).await?;
+        let observed = self.observed(name).await?;
+        let run = observed.told(Timestamp::now());
+        check_etag(&run, etag)?;
+        // What has ended by itself has nothing left to stop, though its result may still be read.
+        if run.state.is_terminal() || observed.facts.stop.is_some() || has_ended(&observed.facts) {
+            return Ok(run);
+        }
+        let intent = StopIntent {
+            cause: StopCause::Cancel,
+            reason,
+            actor: caller.identity.user.clone(),
+            request_time: Timestamp::now(),
+            failure: None,
+            failure_class: None,
+        };
+        let runs = &self.inner.backend.runs;
+        runs.act(name, &observed.facts.uid, &Action::WriteStop(intent)).await.map_err(|e| missing(e, name))?;
+        // Read again rather than assumed: somebody else's reason may have been first.
+        match runs.get(name).await? {
+            Some(facts) => Ok(self.inner.reconciler.seen(facts).await.told(Timestamp::now())),
+            None => Err(EngineError::RunNotFound(name.clone())),
+        }
+    }
+
+    /// Deletes a finished run, its record and its idempotency key; also one of which nothing lives and
+    /// whose end can't be read. Answers the run if something that is not ours still holds it.
+    ///
+    /// # Errors
+    /// There is no such run (unless `allow_missing`); it is live; it changed; the backend failed.
+    pub async fn delete(
+        &self,
+        caller: &Caller,
+        name: &RunName,
+        allow_missing: bool,
+        etag: &str,
+    ) -> Result<Option<Arc<Run>>, EngineError> {
+        self.may(caller, Verb::Delete, name).await?;
+        let observed = match self.observed(name).await {
+            Err(EngineError::RunNotFound(_)) if allow_missing => return Ok(None),
+            other => other?,
+        };
+        check_etag(&observed.run, etag)?;
+        if !observed.run.state.is_terminal() && !is_unreadable(&observed.facts) {
+            return Err(EngineError::NotTerminal { name: name.clone(), state: observed.run.state });
+        }
+        let uid = observed.facts.uid.clone();
+        match self.inner.backend.runs.act(name, &uid, &Action::Delete).await {
+            Ok(()) | Err(BackendError::NotFound(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+        // Asked rather than assumed: a finaliser of somebody else's may hold it.
+        match self.inner.backend.runs.get(name).await? {
+            Some(facts) if facts.uid == uid => Ok(Some(self.inner.reconciler.seen(facts).await.told(Timestamp::now()))),
+            _ => {
+                self.inner.reconciler.deleted(name.clone(), uid).await;
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// Whether there is nothing left to stop: the program was seen to have ended, or nothing of it will
+/// run.
+fn has_ended(facts: &RunFacts) -> bool {
+    let ended = facts.last_attempt().and_then(|attempt| attempt.main.terminated());
+    ended.is_some_and(Terminated::started) || conclude(facts, Timestamp::now()).is_some()
+}
+
+/// Whether nothing of the run lives, and how it ended can't be read: it will not become terminal.
+fn is_unreadable(facts: &RunFacts) -> bool {
+    facts.unknown.as_ref().is_some_and(|unknown| unknown.nothing_lives)
+}
+
+fn check_etag(run: &Run, etag: &str) -> Result<(), EngineError> {
+    let present = run.etag();
+    if etag.is_empty() || etag == present {
+        return Ok(());
+    }
+    Err(EngineError::EtagMismatch { name: run.name.clone(), present })
+}
+
+fn missing(error: BackendError, name: &RunName) -> EngineError {
+    match error {
+        BackendError::NotFound(_) => EngineError::RunNotFound(name.clone()),
+        error => error.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

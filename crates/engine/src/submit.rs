@@ -1,0 +1,311 @@
+//! Submitting a run: idempotent by its id, checked whole before any side effect.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::{Caller, Engine, EngineError, Submit, Submitted, UnreadSpec, Workload};
+use longshore_backend::{BackendError, Created, Launch};
+use longshore_domain::access;
+use longshore_domain::digest::PayloadDigest;
+use longshore_domain::facts::{RunFacts, Submission};
+use longshore_domain::name::{NamespaceName, RunId, RunName};
+use longshore_domain::resolve::{Resolved, resolve};
+use longshore_domain::run::Run;
+use longshore_domain::spec::RunSpec;
+use longshore_domain::syntax::{check_image_reference, is_dns_label};
+use longshore_domain::violation::Violations;
+use longshore_runtime::task;
+
+/// How often an id is generated before it is given up.
+const DRAWS_MAX: u32 = 5;
+
+/// A spec that was read, and what came of it.
+struct Checked {
+    spec: RunSpec,
+    digest: PayloadDigest,
+    /// What was found wrong while it was read.
+    unreadable: Violations,
+    resolved: Result<Resolved, Violations>,
+}
+
+/// Requests that are checked at once: as many as there are processors.
+pub(super) fn checks_at_once() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+impl Engine {
+    /// Submits a run; idempotent by its id.
+    ///
+    /// # Errors
+    /// Every violation at once, before anything is created; a mismatch of payloads; what the
+    /// backend said.
+    pub async fn submit(&self, caller: &Caller, submit: Submit) -> Result<Submitted, EngineError> {
+        let counted = self.inner.metrics.submit();
+        let ended = self.try_submit(caller, submit).await;
+        let ended = self.as_told(caller, ended).await;
+        counted.end(&ended);
+        ended
+    }
+
+    /// Of a run that was there already and is somebody else's, who may not see runs learns only that
+    /// its name is taken.
+    async fn as_told(&self, caller: &Caller, ended: Result<Submitted, EngineError>) -> Result<Submitted, EngineError> {
+        let name = match &ended {
+            Ok(Submitted { run, replayed: true, .. }) => &run.name,
+            Err(EngineError::PayloadMismatch { name, .. } | EngineError::DeleteInProgress(name)) => name,
+            _ => return ended,
+        };
+        let there = self.inner.table.get(name);
+        let submitter = there.as_ref().map_or("", |observed| observed.facts.submission.submitter.as_str());
+        if self.may_be_told(caller, &name.namespace, submitter).await? {
+            return ended;
+        }
+        Err(EngineError::NameTaken { name: name.clone(), what: "a run that you may not see".to_owned() })
+    }
+
+    async fn try_submit(&self, caller: &Caller, submit: Submit) -> Result<Submitted, EngineError> {
+        if self.inner.drain.is_cancelled() {
+            return Err(EngineError::NotServing("draining"));
+        }
+        let Submit { namespace, run_id, request_id, spec, mut violations, validate_only } = submit;
+        let workload = spec.workload.clone();
+        let is_drawn = run_id.is_none() && request_id.is_none();
+        let run = run_id.or_else(|| match &request_id {
+            None => Some(draw()),
+            Some(request_id) => {
+                RunId::from_request_id(&namespace, request_id).map_err(|e| violations.push(e.at("request_id"))).ok()
+            }
+        });
+        let audited = run.as_ref().filter(|_| !validate_only);
+        self.may_submit(caller, &namespace, audited, asked(workload.as_ref())).await?;
+        let Checked { spec, digest, unreadable, resolved } = self.check(spec).await?;
+        violations.extend(unreadable);
+        if let (Some(run), true, false) = (&run, violations.is_empty(), validate_only) {
+            // A replay is answered even where the configuration has changed since.
+            let name = RunName { namespace: namespace.clone(), run: run.clone() };
+            if let Some(known) = self.inner.table.get(&name)
+                && self.stays(&known.facts).await?
+            {
+                same_payload(&known.facts, &digest)?;
+                if spec.input.is_none() && spec.files.is_empty() || known.run.state.is_terminal() {
+                    return Ok(Submitted { run: known.told(Timestamp::now()), replayed: true, preview: None });
+                }
+            }
+        }
+        let resolved = match resolved {
+            Ok(resolved) => Some(resolved),
+            Err(more) => {
+                if let (Some(run), true, false) = (&run, violations.is_empty(), validate_only)
+                    && let Some(known) = self.known_replay(&namespace, run, &digest).await?
+                {
+                    return Ok(Submitted { run: known, replayed: true, preview: None });
+                }
+                violations.extend(more);
+                None
+            }
+        };
+        let (Some(run), Some(resolved), true) = (run, resolved, violations.is_empty()) else {
+            return Err(EngineError::Invalid(violations));
+        };
+        let launch = launch(RunName { namespace, run }, caller, spec, resolved, digest);
+        if !validate_only {
+            self.may_have_more(caller, &launch.name)?;
+        }
+        match (validate_only, is_drawn) {
+            (true, _) => self.preview(&launch).await,
+            (false, false) => self.create(&launch).await,
+            (false, true) => self.create_drawn(caller, launch, workload).await,
+        }
+    }
+
+    /// Refuses one more run of a caller who has as many live ones as they may. What is there already is a replay.
+    fn may_have_more(&self, caller: &Caller, name: &RunName) -> Result<(), EngineError> {
+        let max = self.inner.rules.limits.max_live_runs_per_caller;
+        let live = self.inner.table.live_of(&caller.identity.user);
+        if max == 0 || live < max || self.inner.table.get(name).is_some() {
+            return Ok(());
+        }
+        Err(EngineError::TooManyRuns { live, max })
+    }
+
+    /// Creates a run whose id was generated here: whatever has that id already is another's, so it is drawn again.
+    async fn create_drawn(
+        &self,
+        caller: &Caller,
+        mut launch: Launch,
+        workload: Option<Workload>,
+    ) -> Result<Submitted, EngineError> {
+        let mut draws = 1;
+        loop {
+            let taken = match self.inner.backend.runs.create(&launch).await? {
+                Created::New(facts) => {
+                    let observed = self.inner.reconciler.seen(*facts).await;
+                    return Ok(Submitted { run: Arc::clone(&observed.run), replayed: false, preview: None });
+                }
+                Created::Exists(_) => "another run".to_owned(),
+                Created::Taken { what } => what,
+            };
+            if draws == DRAWS_MAX {
+                return Err(EngineError::NameTaken { name: launch.name, what: taken });
+            }
+            draws += 1;
+            launch.name.run = draw();
+            // The decision is the same; the log names the run that comes of it.
+            let workload = asked(workload.as_ref());
+            self.may_submit(caller, &launch.name.namespace, Some(&launch.name.run), workload).await?;
+        }
+    }
+
+    /// Reads, validates and merges. A large request takes a while, so this is done on threads that serve nobody else,
+    /// by few of them at once.
+    async fn check(&self, spec: UnreadSpec) -> Result<Checked, EngineError> {
+        let failed = |source: std::io::Error| {
+            EngineError::Backend(BackendError::Io { what: "checking the request".to_owned(), source })
+        };
+        // Whoever gives up waiting leaves the queue.
+        let turn = Arc::clone(&self.inner.checks).acquire_owned().await;
+        let turn = turn.map_err(|closed| failed(std::io::Error::other(closed)))?;
+        let inner = Arc::clone(&self.inner);
+        let checked = task::blocking(move || {
+            let _turn = turn;
+            let mut unreadable = Violations::new();
+            let spec = spec.read(&mut unreadable);
+            let digest = PayloadDigest::of(&spec);
+            let resolved = resolve(&spec, &inner.rules);
+            Checked { spec, digest, unreadable, resolved }
+        });
+        checked.await.map_err(|error| failed(std::io::Error::other(error)))
+    }
+
+    /// The run of this id, if it has this payload: what would be refused today may have been fine
+    /// when it was submitted, and its replay still is.
+    async fn known_replay(
+        &self,
+        namespace: &NamespaceName,
+        run: &RunId,
+        sent: &PayloadDigest,
+    ) -> Result<Option<Arc<Run>>, EngineError> {
+        let name = RunName { namespace: namespace.clone(), run: run.clone() };
+        let Ok(known) = self.observed(&name).await else { return Ok(None) };
+        if !self.stays(&known.facts).await? || same_payload(&known.facts, sent).is_err() {
+            return Ok(None);
+        }
+        Ok(Some(known.told(Timestamp::now())))
+    }
+
+    /// Whether a run that is known is there to answer a replay. Refused while it is on its way out:
+    /// the answer would be a run that is gone a moment later. Asked of the backend, since it may be
+    /// gone already.
+    async fn stays(&self, known: &RunFacts) -> Result<bool, EngineError> {
+        if known.deleted_at.is_none() {
+            return Ok(true);
+        }
+        match self.inner.backend.runs.get(&known.name).await? {
+            Some(facts) if facts.uid == known.uid => Err(EngineError::DeleteInProgress(known.name.clone())),
+            _ => {
+                self.inner.reconciler.deleted(known.name.clone(), known.uid.clone()).await;
+                Ok(false)
+            }
+        }
+    }
+
+    async fn preview(&self, launch: &Launch) -> Result<Submitted, EngineError> {
+        let preview = self.inner.backend.runs.preview(launch).await?;
+        let run = Arc::new(would_be(launch));
+        Ok(Submitted { run, replayed: false, preview: Some(preview) })
+    }
+
+    async fn create(&self, launch: &Launch) -> Result<Submitted, EngineError> {
+        match self.inner.backend.runs.create(launch).await? {
+            Created::New(facts) => {
+                let observed = self.inner.reconciler.seen(*facts).await;
+                Ok(Submitted { run: Arc::clone(&observed.run), replayed: false, preview: None })
+            }
+            Created::Exists(facts) => {
+                if facts.deleted_at.is_some() {
+                    return Err(EngineError::DeleteInProgress(launch.name.clone()));
+                }
+                same_payload(&facts, launch.digest())?;
+                // A crash may have left its input unwritten: only a replay has it again.
+                self.inner.backend.runs.complete(launch).await?;
+                let observed = self.inner.reconciler.seen(*facts).await;
+                Ok(Submitted { run: observed.told(Timestamp::now()), replayed: true, preview: None })
+            }
+            Created::Taken { what } => Err(EngineError::NameTaken { name: launch.name.clone(), what }),
+        }
+    }
+}
+
+/// A new id.
+fn draw() -> RunId {
+    RunId::from_uuid(uuid::Uuid::now_v7().as_bytes())
+}
+
+/// What rights are asked for. A spec that names neither profile nor image is refused later, and so is
+/// a name that no profile or image can have: that is no word to ask about, or to put into a log.
+fn asked(workload: Option<&Workload>) -> access::Workload<'_> {
+    match workload {
+        Some(Workload::Profile(profile)) if is_dns_label(profile) => access::Workload::Profile(profile),
+        Some(Workload::Image(image)) if check_image_reference(image).is_ok() => access::Workload::Container(image),
+        Some(Workload::Profile(_) | Workload::Image(_)) | None => access::Workload::Container(""),
+    }
+}
+
+fn same_payload(facts: &RunFacts, sent: &PayloadDigest) -> Result<(), EngineError> {
+    let stored = &facts.submission.digest;
+    if stored.sha256 == sent.sha256 {
+        return Ok(());
+    }
+    Err(EngineError::PayloadMismatch {
+        name: facts.name.clone(),
+        stored: stored.sha256.clone(),
+        sent: sent.sha256.clone(),
+        differing: stored.differing(sent),
+    })
+}
+
+fn launch(name: RunName, caller: &Caller, mut spec: RunSpec, resolved: Resolved, digest: PayloadDigest) -> Launch {
+    let Resolved { effective, program, input_delivery, pod_annotations } = resolved;
+    let input = spec.input.take();
+    let files = std::mem::take(&mut spec.files);
+    // Microseconds: what the annotation keeps.
+    let now = Timestamp::now();
+    let create_time = Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now);
+    let marker = uuid::Uuid::new_v4();
+    let submission = Submission {
+        spec: Arc::new(spec),
+        effective: Arc::new(effective),
+        digest,
+        create_time,
+        submitter: caller.identity.user.clone(),
+        result_marker: format!("LONGSHORE-RESULT-{}", marker.simple()),
+    };
+    Launch { name, submission, program, input_delivery, input, files, pod_annotations }
+}
+
+/// The run as it would be.
+fn would_be(launch: &Launch) -> Run {
+    let facts = RunFacts {
+        name: launch.name.clone(),
+        uid: String::new(),
+        submission: launch.submission.clone(),
+        stop: None,
+        record: None,
+        released: false,
+        suspended: false,
+        admitted_at: None,
+        damage: None,
+        trouble: None,
+        unknown: None,
+        deleted_at: None,
+        expire_time: None,
+        attempts: Vec::new(),
+        result: None,
+        reported: None,
+    };
+    longshore_domain::derive::derive(&facts, launch.submission.create_time)
+}
+
+#[cfg(test)]
+mod tests;

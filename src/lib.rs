@@ -16,7 +16,7 @@ pub mod backend {
 #[cfg(feature = "daemon")]
 pub mod cli;
 #[cfg(feature = "daemon")]
-pub mod config;
+pub use longshore_config as config;
 #[cfg(feature = "daemon")]
 pub use longshore_engine as engine;
 #[cfg(feature = "daemon")]

@@ -7,9 +7,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::domain::name::NamespaceName;
-use crate::domain::profile::{Limits, Profile, Volume};
-use crate::runtime::telemetry::LogFormat;
+use longshore_domain::name::NamespaceName;
+use longshore_domain::profile::{Limits, Profile, Volume};
+use longshore_runtime::telemetry::LogFormat;
 
 mod access;
 mod args;
@@ -28,7 +28,7 @@ pub use typed::ConfigFault;
 use typed::Typed;
 
 /// A sample with every key, its default and its meaning: what `longshore serve --print-config` prints.
-pub const SAMPLE: &str = include_str!("config/sample.toml");
+pub const SAMPLE: &str = include_str!("sample.toml");
 
 /// What the server is configured to do.
 #[derive(Clone, Debug)]

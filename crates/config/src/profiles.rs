@@ -7,9 +7,9 @@ use serde::Deserialize;
 
 use super::builtin;
 use super::file::Faults;
-use crate::domain::profile::{InputDelivery, KubernetesProfile, LocalProfile, Profile};
-use crate::domain::schema::JsonSchema;
-use crate::domain::spec::{
+use longshore_domain::profile::{InputDelivery, KubernetesProfile, LocalProfile, Profile};
+use longshore_domain::schema::JsonSchema;
+use longshore_domain::spec::{
     EnvSource, EnvVar, NetworkMode, OneDialect, Placement, Resources, ResultMode, ResultScan, RunSpec, Security,
     VolumeMount,
 };
@@ -94,7 +94,7 @@ impl ProfileSection {
     /// begin at.
     pub(super) fn over(self, base: Option<Profile>, name: &str, dir: Option<&Path>, faults: &mut Faults) -> Profile {
         let key = format!("profiles.{name}");
-        if !crate::domain::syntax::is_dns_label(name) {
+        if !longshore_domain::syntax::is_dns_label(name) {
             faults.add(&key, "is not a DNS label: lower-case letters, digits and `-`");
         }
         let is_new = base.is_none();
@@ -142,7 +142,7 @@ fn input(key: &str, text: &str, faults: &mut Faults) -> Option<InputDelivery> {
         "file" => Some(InputDelivery::File),
         "stdin" => Some(InputDelivery::Stdin),
         _ => match text.strip_prefix("env:") {
-            Some(name) if crate::domain::syntax::is_env_name(name) => Some(InputDelivery::Env(name.to_owned())),
+            Some(name) if longshore_domain::syntax::is_env_name(name) => Some(InputDelivery::Env(name.to_owned())),
             _ => {
                 faults.add(key, format!("`{text}` is not one of `file`, `stdin`, `env:NAME`"));
                 None

@@ -12,13 +12,13 @@ use super::profiles::ProfileSection;
 use super::{
     BackendChoice, Config, KubernetesSection, LocalSection, ServeArgs, ServingSection, builtin, socket_address,
 };
-use crate::domain::name::NamespaceName;
-use crate::domain::profile::{Capabilities, Limits, Profile, Volume};
-use crate::domain::quantity::Quantity;
-use crate::domain::rules::Rules;
-use crate::domain::validate::{check_limits, check_profile};
-use crate::domain::violation::{Violation, Violations};
-use crate::runtime::telemetry::LogFormat;
+use longshore_domain::name::NamespaceName;
+use longshore_domain::profile::{Capabilities, Limits, Profile, Volume};
+use longshore_domain::quantity::Quantity;
+use longshore_domain::rules::Rules;
+use longshore_domain::validate::{check_limits, check_profile};
+use longshore_domain::violation::{Violation, Violations};
+use longshore_runtime::telemetry::LogFormat;
 
 /// The file as typed.
 #[derive(Debug, Default, Deserialize)]
@@ -204,7 +204,7 @@ impl ConfigFile {
         let drain_timeout = duration("drain_timeout", &self.drain_timeout, 20);
         let result_deadline = duration("result_deadline", &self.result_deadline, 10);
         let instance = args.installation.instance.clone().or(self.instance).unwrap_or_else(|| "longshore".to_owned());
-        if !crate::domain::syntax::is_label_value(&instance) || instance.is_empty() {
+        if !longshore_domain::syntax::is_label_value(&instance) || instance.is_empty() {
             let rule = "1 to 63 letters, digits, `-`, `_` and `.`";
             faults.add("instance", format!("`{instance}` is not a valid label value: {rule}"));
         }
@@ -325,7 +325,7 @@ fn namespaces(sections: BTreeMap<String, NamespaceSection>, faults: &mut Faults)
         match NamespaceName::parse(&name) {
             Ok(parsed) => {
                 let target = section.kubernetes_namespace.unwrap_or_else(|| format!("longshore-{name}"));
-                if !crate::domain::syntax::is_dns_label(&target) {
+                if !longshore_domain::syntax::is_dns_label(&target) {
                     faults.add(
                         &format!("namespaces.{name}.kubernetes_namespace"),
                         format!("`{target}` is not a DNS label"),

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::domain::profile::{InputDelivery, LocalProfile, Profile};
-use crate::domain::schema::JsonSchema;
-use crate::domain::spec::{ResultMode, ResultRule, ResultScan, RunSpec};
-use crate::runner::{SQL_INPUT_SCHEMA, SQL_RESULT_SCHEMA};
+use longshore_domain::profile::{InputDelivery, LocalProfile, Profile};
+use longshore_domain::schema::JsonSchema;
+use longshore_domain::spec::{ResultMode, ResultRule, ResultScan, RunSpec};
+use longshore_sql::{SQL_INPUT_SCHEMA, SQL_RESULT_SCHEMA};
 
 /// The built-in profiles, by name.
 pub(super) fn profiles() -> BTreeMap<String, Profile> {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::file::Faults;
-use crate::domain::access::{Pattern, Policy, Rule, TokenReviews, Verb};
-use crate::runtime::tls::TlsFiles;
+use longshore_domain::access::{Pattern, Policy, Rule, TokenReviews, Verb};
+use longshore_runtime::tls::TlsFiles;
 
 /// How long answers of the cluster about tokens and rights count, unless configured.
 const CACHE_TTL: Duration = Duration::from_secs(10);

@@ -173,7 +173,7 @@ fn what_a_profile_says_of_its_results() {
 
 #[test]
 fn the_configuration_of_the_manifests_can_be_used() {
-    let manifests = include_str!("../../deploy/manifests/longshore.yaml");
+    let manifests = include_str!("../../../deploy/manifests/longshore.yaml");
     let documents = manifests.split("\n---\n").filter(|text| !text.trim().is_empty());
     let maps: Vec<_> = documents
         .map(|text| serde_saphyr::from_str::<serde_json::Value>(text).unwrap())

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::ConfigError;
-use crate::domain::access::{TOKEN_PREFIX, TokenDigest, TokenEntry, TokenTable};
+use longshore_domain::access::{TOKEN_PREFIX, TokenDigest, TokenEntry, TokenTable};
 
 /// The file as typed.
 #[derive(Debug, Default, Deserialize, Serialize)]

@@ -16,13 +16,13 @@ pub mod backend {
 #[cfg(feature = "daemon")]
 pub mod cli;
 #[cfg(feature = "daemon")]
+pub use longshore_api as proto;
+#[cfg(feature = "daemon")]
 pub use longshore_config as config;
 #[cfg(feature = "daemon")]
 pub use longshore_engine as engine;
 #[cfg(feature = "daemon")]
-pub mod grpc;
-#[cfg(feature = "daemon")]
-pub use longshore_api as proto;
+pub use longshore_grpc as grpc;
 #[cfg(feature = "daemon")]
 pub mod runner {
     //! What runs inside a run.

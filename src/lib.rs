@@ -14,9 +14,9 @@ pub mod backend {
     pub use longshore_local as local;
 }
 #[cfg(feature = "daemon")]
-pub mod cli;
-#[cfg(feature = "daemon")]
 pub use longshore_api as proto;
+#[cfg(feature = "daemon")]
+pub use longshore_cli as cli;
 #[cfg(feature = "daemon")]
 pub use longshore_config as config;
 #[cfg(feature = "daemon")]

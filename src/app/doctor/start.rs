@@ -22,7 +22,7 @@ const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 /// Certificates, whatever the backend; on this machine what of the configuration does not fit it; and
 /// what a cluster can be asked at little cost, until it has answered once. Ends early when `stop` is
 /// cancelled.
-pub(in crate::app) async fn at_start(config: Config, stop: CancellationToken) {
+pub(crate) async fn at_start(config: Config, stop: CancellationToken) {
     let mut findings = certificates(&config, Machine::Daemons);
     findings.iter().for_each(tell);
     if let (Ok((Choice::Machine, _)), Ok(local)) = (choose(&config), local_config(&config)) {

@@ -20,7 +20,7 @@ skip() {
 
 lints() {
   step "format"
-  cargo fmt --check
+  cargo fmt --all --check
   step "lints"
   cargo clippy --locked --workspace --all-targets -- -D warnings
   cargo clippy --locked --test cluster -- -D warnings
@@ -53,7 +53,7 @@ local_tests() {
 reader_tests() {
   step "the result reader beside CPython, and what it holds"
   command -v python3 >/dev/null || skip "the result reader beside CPython: needs python3"
-  cargo test --locked -p longshore-reader --test reader --test reader_memory
+  cargo test --locked --workspace --test reader --test reader_memory
   step "fuzzing the result reader"
   # Its own question first, so that what it finds is a failure and what it lacks is not.
   local missing

@@ -4,6 +4,7 @@
 //! shims. It keeps nothing else, so a restart loses nothing.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::Hash;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -389,22 +390,9 @@ impl Local {
             let before = lock(&self.seen).get(name).cloned();
             self.unexamined(name, before.as_deref(), &unknown)
         };
-        // One that waits is enough.
-        if lock(&self.slow).contains(name) {
-            return late();
-        }
         let (local, wanted) = (Arc::clone(self), name.clone());
-        let mut reading = runtime::task::blocking(move || local.contents(&wanted));
-        if let Ok(read) = tokio::time::timeout(READ_WITHIN, &mut reading).await {
-            return read.unwrap_or_else(|error| Err(joining("reading a run", error)));
-        }
-        lock(&self.slow).insert(name.clone());
-        let (local, name) = (Arc::clone(self), name.clone());
-        task("local-slow", async move {
-            let _ = reading.await;
-            lock(&local.slow).remove(&name);
-        });
-        late()
+        let read = self.within_bound(|local| &local.slow, name, "reading a run", move || local.contents(&wanted));
+        read.await.unwrap_or_else(late)
     }
 
     /// The runs of a namespace, within a bound.
@@ -414,22 +402,44 @@ impl Local {
             let message = format!("its directory did not answer within {} s", READ_WITHIN.as_secs());
             Err(BackendError::Unavailable { what, message })
         };
-        // One that waits is enough.
-        if lock(&self.listing).contains(namespace) {
-            return late();
-        }
         let (local, wanted) = (Arc::clone(self), namespace.clone());
-        let mut reading = runtime::task::blocking(move || local.store.runs(&wanted));
-        if let Ok(read) = tokio::time::timeout(READ_WITHIN, &mut reading).await {
-            return read.unwrap_or_else(|error| Err(joining("reading a namespace", error)));
+        let read = self.within_bound(
+            |local| &local.listing,
+            namespace,
+            "reading a namespace",
+            move || local.store.runs(&wanted),
+        );
+        read.await.unwrap_or_else(late)
+    }
+
+    /// What `read` finds of `key`. `None`: that takes longer than it may; until it has ended `key` is among the `late`,
+    /// and is not read again.
+    async fn within_bound<K, T>(
+        self: &Arc<Self>,
+        late: fn(&Self) -> &Mutex<HashSet<K>>,
+        key: &K,
+        what: &str,
+        read: impl FnOnce() -> Result<T, BackendError> + Send + 'static,
+    ) -> Option<Result<T, BackendError>>
+    where
+        K: Clone + Eq + Hash + Send + 'static,
+        T: Send + 'static,
+    {
+        // One that waits is enough.
+        if lock(late(self)).contains(key) {
+            return None;
         }
-        lock(&self.listing).insert(namespace.clone());
-        let (local, namespace) = (Arc::clone(self), namespace.clone());
+        let mut reading = runtime::task::blocking(read);
+        if let Ok(read) = tokio::time::timeout(READ_WITHIN, &mut reading).await {
+            return Some(read.unwrap_or_else(|error| Err(joining(what, error))));
+        }
+        lock(late(self)).insert(key.clone());
+        let (local, key) = (Arc::clone(self), key.clone());
         task("local-slow", async move {
             let _ = reading.await;
-            lock(&local.listing).remove(&namespace);
+            lock(late(&local)).remove(&key);
         });
-        late()
+        None
     }
 
     /// Has changes of logs reported, if they are not.

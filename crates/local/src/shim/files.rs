@@ -142,7 +142,7 @@ impl ResultFile {
     pub(super) fn read(&self) -> Result<Vec<u8>, Unknown> {
         let limit = rundir::RESULT_MAX_BYTES as u64;
         let read = self.is_created().and_then(|is_created| match is_created {
-            true => self.dir.sys.read_head_of(&self.created, rundir::RESULT, limit),
+            true => self.dir.sys.read_head_of(&self.created, &self.dir.result(), limit),
             false => self.dir.sys.read_head(&self.dir.result(), limit),
         });
         match read {

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, Metadata};
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::AsFd;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use rustix::fs::OFlags;
@@ -87,35 +87,21 @@ impl Sys {
         })
     }
 
-    /// The content of a regular file that is open, at most `limit` bytes from its start.
-    pub fn read_head_of(&self, file: &File, name: &str, limit: u64) -> Probe<Vec<u8>> {
-        let read = || {
-            self.call("read")?;
-            let mut bytes = Vec::new();
-            let mut chunk = [0; 4096];
-            while let room @ 1.. = limit.saturating_sub(bytes.len() as u64) {
-                let room = usize::try_from(room).unwrap_or(usize::MAX).min(chunk.len());
-                match file.read_at(chunk.get_mut(..room).unwrap_or_default(), bytes.len() as u64)? {
-                    0 => break,
-                    count => bytes.extend(chunk.iter().take(count)),
-                }
-            }
-            Ok(bytes)
-        };
-        Probe::of(|| format!("`{name}`"), read())
-    }
-
     /// The content of a regular file, at most `limit` bytes of it.
     pub fn read_head(&self, path: &Path, limit: u64) -> Probe<Vec<u8>> {
-        self.open(path).and_then(|file| {
-            let read = || {
-                self.call("read")?;
-                let mut bytes = Vec::new();
-                file.take(limit).read_to_end(&mut bytes)?;
-                Ok(bytes)
-            };
-            Probe::of(|| shown(path), read())
-        })
+        self.open(path).and_then(|file| self.read_head_of(&file, path, limit))
+    }
+
+    /// The same of the file that was opened at `path`, from its start.
+    pub fn read_head_of(&self, mut file: &File, path: &Path, limit: u64) -> Probe<Vec<u8>> {
+        let mut read = || {
+            self.call("read")?;
+            file.rewind()?;
+            let mut bytes = Vec::new();
+            file.take(limit).read_to_end(&mut bytes)?;
+            Ok(bytes)
+        };
+        Probe::of(|| shown(path), read())
     }
 
     /// The whole content of a regular file.

@@ -149,12 +149,9 @@ async fn open_local(
             }
         },
     };
-    let capabilities = capabilities(sandbox.as_ref(), reason, keyring::try_out(), &config);
-    let max_processes =
-        sandbox.as_ref().filter(|sandbox| sandbox.trial.bounds_processes).map(|sandbox| match sandbox.setpriv {
-            Some(_) => processes_of_user(&config),
-            None => config.max_processes,
-        });
+    let bound = sandbox.as_ref().and_then(|sandbox| ProcessBound::of(sandbox, &config));
+    let capabilities = capabilities(sandbox.as_ref(), reason, keyring::try_out(), bound, &config);
+    let max_processes = bound.map(ProcessBound::most);
     let LocalConfig { path, volumes, log_max_bytes, .. } = config;
     let launcher = Launcher { executable, path, state, sandbox, volumes, log_max_bytes, max_processes };
     let node = rustix::system::uname().nodename().to_string_lossy().into_owned();
@@ -195,6 +192,7 @@ fn capabilities(
     sandbox: Option<&Sandbox>,
     reason: Option<String>,
     keyring: std::io::Result<()>,
+    bound: Option<ProcessBound>,
     config: &LocalConfig,
 ) -> Capabilities {
     let sandboxed = sandbox.is_some();
@@ -212,15 +210,16 @@ fn capabilities(
         notes.push(format!("runs share the session keyring of the daemon: {error}"));
     }
     notes.push("limits of memory and processors are not enforced".to_owned());
-    let bound = sandbox.filter(|sandbox| sandbox.trial.bounds_processes);
-    notes.push(match (bound.map(|sandbox| sandbox.setpriv.is_some()), config.max_processes) {
-        (Some(false), most) => format!("each run has at most {most} processes and threads (local.max_processes)"),
-        (Some(true), most) => format!(
-            "runs of one user have at most {} processes and threads together ({most} for each that may be executed: \
+    notes.push(match bound {
+        Some(ProcessBound::Run(most)) => {
+            format!("each run has at most {most} processes and threads (local.max_processes)")
+        }
+        Some(ProcessBound::User(most)) => format!(
+            "runs of one user have at most {most} processes and threads together ({} for each that may be executed: \
              local.max_processes)",
-            processes_of_user(config)
+            config.max_processes
         ),
-        (None, _) => "processes are not bounded".to_owned(),
+        None => "processes are not bounded".to_owned(),
     });
     let max_concurrent_runs = config.max_concurrent_runs;
     notes.push(format!(
@@ -244,10 +243,32 @@ fn capabilities(
     }
 }
 
-/// How many processes runs of one user may have together, where they share one count.
-fn processes_of_user(config: &LocalConfig) -> u64 {
-    let runs = u64::try_from(config.max_concurrent_runs).unwrap_or(u64::MAX);
-    config.max_processes.saturating_mul(runs)
+/// How many processes and threads there may be.
+#[derive(Clone, Copy, Debug)]
+enum ProcessBound {
+    /// Of one run.
+    Run(u64),
+    /// Of all runs of one user, where they share one count.
+    User(u64),
+}
+
+impl ProcessBound {
+    /// `None`: the sandbox can't bound them.
+    fn of(sandbox: &Sandbox, config: &LocalConfig) -> Option<Self> {
+        sandbox.trial.bounds_processes.then(|| match sandbox.setpriv {
+            Some(_) => {
+                let runs = u64::try_from(config.max_concurrent_runs).unwrap_or(u64::MAX);
+                Self::User(config.max_processes.saturating_mul(runs))
+            }
+            None => Self::Run(config.max_processes),
+        })
+    }
+
+    fn most(self) -> u64 {
+        match self {
+            Self::Run(most) | Self::User(most) => most,
+        }
+    }
 }
 
 /// What the roles share.

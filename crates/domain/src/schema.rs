@@ -30,6 +30,7 @@ const COLLECT_MAX_BYTES: usize = 64 * 1024;
 #[derive(Clone)]
 pub struct JsonSchema {
     text: Arc<str>,
+    schema: Arc<Value>,
     validator: Arc<Validator>,
 }
 
@@ -54,7 +55,7 @@ impl JsonSchema {
         let schema: Value = serde_json::from_str(text)?;
         let options = jsonschema::options().offline().with_pattern_options(PatternOptions::regex());
         match options.build(&schema) {
-            Ok(validator) => Ok(Self { text: text.into(), validator: Arc::new(validator) }),
+            Ok(validator) => Ok(Self { text: text.into(), schema: Arc::new(schema), validator: Arc::new(validator) }),
             Err(error) => {
                 let place = shown_path(error.instance_path());
                 Err(SchemaError::Schema(format!("{place}: {}", told(&error.to_string(), SENTENCE_MAX_BYTES))))
@@ -106,13 +107,12 @@ impl JsonSchema {
 
     /// The members that the alternatives at `path` want, if each of them wants one member and no more.
     fn members_of_alternatives(&self, path: &Location) -> Option<Vec<String>> {
-        let schema: Value = serde_json::from_str(&self.text).ok()?;
         let member = |alternative: &Value| {
             let object = alternative.as_object().filter(|object| object.len() == 1)?;
             let [name] = object.get("required")?.as_array()?.as_slice() else { return None };
             name.as_str().map(str::to_owned)
         };
-        schema.pointer(path.as_str())?.as_array()?.iter().map(member).collect()
+        self.schema.pointer(path.as_str())?.as_array()?.iter().map(member).collect()
     }
 }
 

@@ -228,14 +228,15 @@ impl WatchView {
             Some(Event::Run(run)) => {
                 self.before_cut.remove(&run.name);
                 let now = Known { etag: run.etag.clone(), row: self.columns.lasting_row(run) };
-                let (etag, row) = (now.etag.clone(), now.row.clone());
-                if let Some(before) = self.known.insert(run.name.clone(), now) {
-                    let is_same = !etag.is_empty() && before.etag == etag;
+                let is_shown = self.known.get(&run.name).is_some_and(|before| {
+                    let is_same = !now.etag.is_empty() && before.etag == now.etag;
                     // More became known of it than a row shows.
-                    let looks_same = !self.json && self.first.is_none() && before.row == row;
-                    if is_same || looks_same {
-                        return Ok(String::new());
-                    }
+                    let looks_same = !self.json && self.first.is_none() && before.row == now.row;
+                    is_same || looks_same
+                });
+                self.known.insert(run.name.clone(), now);
+                if is_shown {
+                    return Ok(String::new());
                 }
                 self.show(run, answer)
             }

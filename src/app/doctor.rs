@@ -110,7 +110,7 @@ fn doors(config: &Config, chosen: &anyhow::Result<(Choice, &'static str)>) -> Ve
 
 /// Why the files of TLS cannot be used together, if `found` has not said so of one of them already.
 fn unfit(tls: &TlsFiles, machine: Machine, found: &[Finding]) -> Option<Finding> {
-    if machine == Machine::Any && crate::sys::look(&tls.key).is_gone() {
+    if machine.may_lack(&tls.key) {
         return None;
     }
     let error = tls.check().err()?;
@@ -124,9 +124,8 @@ fn unfit(tls: &TlsFiles, machine: Machine, found: &[Finding]) -> Option<Finding>
 /// Whether the file of static tokens can be used.
 fn tokens(file: &Path, machine: Machine) -> Finding {
     let subject = file.display().to_string();
-    if machine == Machine::Any && crate::sys::look(file).is_gone() {
-        return Finding::skipped(TOKENS, subject, "this file is not here, but where the daemon is")
-            .fix("look at it there: kubectl -n NAMESPACE exec deploy/longshore -- longshore doctor");
+    if machine.may_lack(file) {
+        return not_here(TOKENS, file, "");
     }
     match TokenFile::read(file) {
         Ok(tokens) if tokens.is_empty() => Finding::warning(TOKENS, subject, "it has no token, so nobody has one")
@@ -171,6 +170,19 @@ enum Machine {
     Any,
 }
 
+impl Machine {
+    /// Whether the file is not here, and need not be. What can't be looked at is tried.
+    fn may_lack(self, file: &Path) -> bool {
+        self == Self::Any && crate::sys::look(file).is_gone()
+    }
+}
+
+/// For a file of the daemon's that is not where the doctor is; `or`: another way to look at it.
+fn not_here(check: &'static str, file: &Path, or: &str) -> Finding {
+    Finding::skipped(check, file.display().to_string(), "this file is not here, but where the daemon is")
+        .fix(format!("look at it there: kubectl -n NAMESPACE exec deploy/longshore -- longshore doctor{or}"))
+}
+
 /// Without a cluster, and with the credentials of the Pod that this runs in, the daemon would be
 /// here; by a kubeconfig one looks at a cluster from anywhere.
 fn whose_files(chosen: &anyhow::Result<(Choice, &'static str)>) -> Machine {
@@ -188,8 +200,7 @@ fn certificates(config: &Config, machine: Machine) -> Vec<Finding> {
 
 /// Each file by itself, so that none that can't be read hides another.
 fn certificates_of(file: &Path, machine: Machine) -> Vec<Finding> {
-    // What can't be told is tried.
-    if machine == Machine::Any && crate::sys::look(file).is_gone() {
+    if machine.may_lack(file) {
         return vec![certificates::not_here(file)];
     }
     match certificates_in(file) {

@@ -74,11 +74,11 @@ fn in_words(left: SignedDuration) -> String {
 /// For a file of the daemon's that is not where the doctor is.
 pub(super) fn not_here(file: &Path) -> Finding {
     let name = file.file_name().unwrap_or_default().to_string_lossy().replace('.', "\\.");
-    Finding::skipped(CHECK, file.display().to_string(), "this file is not here, but where the daemon is").fix(format!(
-        "look at it there: kubectl -n NAMESPACE exec deploy/longshore -- longshore doctor\n\
-         or in its Secret: kubectl -n NAMESPACE get secret NAME -o jsonpath='{{.data.{name}}}' | base64 -d | \
+    let or = format!(
+        "\nor in its Secret: kubectl -n NAMESPACE get secret NAME -o jsonpath='{{.data.{name}}}' | base64 -d | \
          openssl x509 -noout -subject -dates"
-    ))
+    );
+    super::not_here(CHECK, file, &or)
 }
 
 #[cfg(test)]

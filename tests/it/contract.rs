@@ -21,9 +21,8 @@ use longshore::domain::plan::Action;
 use longshore::domain::profile::{InputDelivery, Program};
 use longshore::domain::record::{RECORD_VERSION, Record};
 use longshore::domain::run::{RunState, StopCause, StopIntent, Timeline};
-use longshore::domain::spec::{
-    EffectiveSpec, EnvSource, EnvVar, File, Input, NetworkMode, Placement, Resources, ResultMode, ResultScan, Workload,
-};
+use longshore::domain::spec::{EffectiveSpec, EnvSource, EnvVar, File, Input, Resources, Workload};
+use longshore::domain::testing;
 
 /// How long anything may take before a test gives up.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -217,26 +216,12 @@ fn effective() -> EffectiveSpec {
     };
     EffectiveSpec {
         workload: Workload::Runner { profile: "contract".to_owned() },
-        env: Vec::new(),
         resources: Resources { requests: quantities("10m", "16Mi", "1Mi"), limits: quantities("1", "128Mi", "64Mi") },
-        run_as_user: 65_532,
-        run_as_group: 65_532,
-        fs_group: 65_532,
-        read_only_root_filesystem: true,
-        runtime_class_name: None,
         start_timeout: Duration::from_secs(60),
         run_timeout: Duration::from_secs(60),
         termination_grace: Duration::from_secs(1),
-        retention: Duration::from_secs(3600),
-        volumes: Vec::new(),
-        network_mode: NetworkMode::None,
-        placement: Placement::default(),
-        labels: BTreeMap::new(),
-        annotations: BTreeMap::new(),
-        result_mode: ResultMode::None,
-        result_scan: ResultScan::Off,
-        result_dialect: None,
         tmp_size: Some("8Mi".to_owned()),
+        ..testing::effective()
     }
 }
 

@@ -2,9 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "only tests use it")]
 
-use std::sync::Arc;
-
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;

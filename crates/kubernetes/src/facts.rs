@@ -7,10 +7,9 @@ mod event;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
-
 use std::error::Error;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::batch::v1::Job;

@@ -1,8 +1,7 @@
 //! Runs, Jobs and Pods for tests, in the states in which a cluster shows them.
 
-use std::sync::Arc;
-
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -20,9 +19,8 @@ use longshore_domain::digest::PayloadDigest;
 use longshore_domain::facts::Submission;
 use longshore_domain::name::{NamespaceName, RunId, RunName};
 use longshore_domain::profile::{InputDelivery, KubernetesProfile, Program};
-use longshore_domain::spec::{
-    ContainerWorkload, EffectiveSpec, NetworkMode, Placement, Resources, ResultMode, ResultScan, RunSpec, Workload,
-};
+use longshore_domain::spec::{ContainerWorkload, EffectiveSpec, Resources, RunSpec, Workload};
+use longshore_domain::testing;
 
 pub(crate) const JOB_UID: &str = "7c0d5a3e-0001-4a6e-9f57-0f5d0b9a1c01";
 pub(crate) const POD_UID: &str = "7c0d5a3e-0002-4a6e-9f57-0f5d0b9a1c02";
@@ -55,29 +53,13 @@ pub(crate) fn effective() -> EffectiveSpec {
         ContainerWorkload { image: IMAGE.to_owned(), command: list(&["true"]), ..ContainerWorkload::default() };
     EffectiveSpec {
         workload: Workload::Container(container),
-        env: Vec::new(),
         resources: Resources {
             requests: map(&[("cpu", "100m"), ("memory", "128Mi"), ("ephemeral-storage", "64Mi")]),
             limits: map(&[("cpu", "1"), ("memory", "512Mi"), ("ephemeral-storage", "1Gi")]),
         },
-        run_as_user: 65_532,
-        run_as_group: 65_532,
-        fs_group: 65_532,
-        read_only_root_filesystem: true,
-        runtime_class_name: None,
-        start_timeout: Duration::from_secs(300),
-        run_timeout: Duration::from_secs(3600),
-        termination_grace: Duration::from_secs(10),
         retention: Duration::from_secs(86_400),
-        volumes: Vec::new(),
-        network_mode: NetworkMode::None,
-        placement: Placement::default(),
-        labels: BTreeMap::new(),
-        annotations: BTreeMap::new(),
-        result_mode: ResultMode::None,
-        result_scan: ResultScan::Off,
-        result_dialect: None,
         tmp_size: Some("64Mi".to_owned()),
+        ..testing::effective()
     }
 }
 

@@ -355,38 +355,24 @@ fn terminated(exit: &Exit) -> Terminated {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use std::collections::BTreeMap;
     use std::time::Duration;
 
     use super::*;
     use longshore_domain::facts::Submission;
     use longshore_domain::name::RunName;
     use longshore_domain::rundir::SPEC_VERSION;
-    use longshore_domain::spec::{EffectiveSpec, NetworkMode, ResultMode, ResultScan, Workload};
+    use longshore_domain::spec::{EffectiveSpec, Workload};
+    use longshore_domain::testing;
 
     pub(crate) fn effective() -> EffectiveSpec {
         EffectiveSpec {
             workload: Workload::Runner { profile: "sh".to_owned() },
-            env: Vec::new(),
-            resources: longshore_domain::spec::Resources::default(),
-            run_as_user: 65_532,
-            run_as_group: 65_532,
-            fs_group: 65_532,
-            read_only_root_filesystem: true,
-            runtime_class_name: None,
             start_timeout: Duration::from_secs(60),
             run_timeout: Duration::from_secs(60),
             termination_grace: Duration::from_secs(1),
             retention: Duration::from_secs(60),
-            volumes: Vec::new(),
-            network_mode: NetworkMode::None,
-            placement: longshore_domain::spec::Placement::default(),
-            labels: BTreeMap::new(),
-            annotations: BTreeMap::new(),
-            result_mode: ResultMode::None,
-            result_scan: ResultScan::Off,
-            result_dialect: None,
             tmp_size: Some("1Mi".to_owned()),
+            ..testing::effective()
         }
     }
 

@@ -1,4 +1,3 @@
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,33 +6,16 @@ use jiff::Timestamp;
 use super::*;
 use longshore_backend::Preview;
 use longshore_domain::result::{FoundResult, ResultDialect, ResultError, ResultErrorKind, ResultSource, ResultState};
-use longshore_domain::spec::{
-    EffectiveSpec, NetworkMode, Placement, Resources, ResultMode, ResultScan, RunSpec, Workload,
-};
+use longshore_domain::spec::{EffectiveSpec, ResultMode, ResultScan, RunSpec, Workload};
+use longshore_domain::testing;
 
 fn effective() -> EffectiveSpec {
     EffectiveSpec {
         workload: Workload::Runner { profile: "sql".to_owned() },
-        env: Vec::new(),
-        resources: Resources::default(),
-        run_as_user: 65_532,
-        run_as_group: 65_532,
-        fs_group: 65_532,
-        read_only_root_filesystem: true,
-        runtime_class_name: None,
-        start_timeout: Duration::from_secs(300),
-        run_timeout: Duration::from_secs(3600),
-        termination_grace: Duration::from_secs(10),
         retention: Duration::from_secs(60),
-        volumes: Vec::new(),
-        network_mode: NetworkMode::None,
-        placement: Placement::default(),
-        labels: BTreeMap::new(),
-        annotations: BTreeMap::new(),
         result_mode: ResultMode::Required,
         result_scan: ResultScan::LastObject,
-        result_dialect: None,
-        tmp_size: None,
+        ..testing::effective()
     }
 }
 

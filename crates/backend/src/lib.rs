@@ -336,12 +336,6 @@ impl NamespaceMap {
         self.entries.get(namespace).map(String::as_str)
     }
 
-    /// The namespace whose Kubernetes namespace this is.
-    #[must_use]
-    pub fn namespace_of(&self, target: &str) -> Option<&NamespaceName> {
-        self.entries.iter().find(|(_, t)| *t == target).map(|(n, _)| n)
-    }
-
     /// All of them, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&NamespaceName, &str)> {
         self.entries.iter().map(|(n, t)| (n, t.as_str()))

@@ -13,7 +13,7 @@ use super::result::ResultInfo;
 use super::spec::{EffectiveSpec, RunSpec};
 
 /// A run.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Run {
     /// Its resource name.
     pub name: RunName,
@@ -27,7 +27,8 @@ pub struct Run {
     pub state: RunState,
     /// While not running: why, in the backend's own word.
     pub waiting_reason: Option<String>,
-    /// One sentence about the present state.
+    /// One sentence about the present state. No part of the [etag](Self::etag): it has the time spent waiting.
+    #[serde(skip)]
     pub message: String,
     /// When each step was reached.
     pub timeline: Timeline,
@@ -52,12 +53,13 @@ pub struct Run {
 }
 
 impl Run {
-    /// A hash of this run, for equality only: another version of Longshore may hash otherwise. The
-    /// message is left out, since the time spent in a state is told in it.
+    /// A hash of this run, for equality only. It is one of the names and values that stored runs have, too, so that
+    /// it stays what it is over an upgrade that changes nothing of the run.
     #[must_use]
     pub fn etag(&self) -> String {
-        let told = Self { message: String::new(), ..self.clone() };
-        let digest = Sha256::digest(format!("{told:?}").as_bytes());
+        // Nothing of a run fails to be written as JSON: the keys of its maps are texts.
+        let text = serde_json::to_vec(self).unwrap_or_default();
+        let digest = Sha256::digest(text);
         data_encoding::HEXLOWER.encode(&digest[..12])
     }
 }
@@ -242,5 +244,36 @@ pub fn shown_duration(duration: Duration) -> String {
         (0, m, s) => format!("{m}m {s}s"),
         (h, 0, _) => format!("{h}h"),
         (h, m, _) => format!("{h}h {m}m"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::derive::derive;
+    use crate::testing::facts;
+
+    /// A client that holds an etag over an upgrade of the server is not refused by it. Who changes this value on purpose
+    /// says so in the change log.
+    #[test]
+    fn an_etag_stays_what_it_is() {
+        let run = derive(&facts(), Timestamp::UNIX_EPOCH);
+        assert_eq!(run.etag(), "33cd1aefb677cb6b406d2d09");
+    }
+
+    #[test]
+    fn an_etag_changes_with_all_but_the_message() {
+        let run = derive(&facts(), Timestamp::UNIX_EPOCH);
+        assert_eq!(Run { message: "another".to_owned(), ..run.clone() }.etag(), run.etag());
+        let changed = [
+            Run { state: RunState::Cancelled, ..run.clone() },
+            Run { exit_code: Some(9), ..run.clone() },
+            Run { result: Some(ResultInfo::pending()), ..run.clone() },
+            Run { delete_time: Some(Timestamp::UNIX_EPOCH), ..run.clone() },
+            Run { spec: Arc::new(RunSpec { tmp_size: Some("1".to_owned()), ..(*run.spec).clone() }), ..run.clone() },
+        ];
+        for other in changed {
+            assert_ne!(other.etag(), run.etag(), "{other:?}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Reading runs: one, a page, every change, the end.
 
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use super::{Caller, Engine, EngineError, List, ReconnectReason, RemovalCause, Ru
 use longshore_domain::access::Verb;
 use longshore_domain::name::{Parent, RunName};
 use longshore_domain::page::{self, PageKey};
-use longshore_domain::run::Run;
+use longshore_domain::run::{Run, RunState};
 use longshore_domain::violation::Violation;
 
 /// Runs of a page where the caller names no number.
@@ -143,9 +144,24 @@ fn matches(run: &Run, scope: &Scope, filter: &RunFilter) -> bool {
         && failure_class.is_none_or(|class| run.failure.as_ref().is_some_and(|f| f.failure_class == class))
 }
 
-/// What a page token is bound to.
+/// What a page token is bound to: the same for queries that mean the same, and over an upgrade of the server.
 fn query_text(list: &List) -> String {
-    format!("{:?} {:?}", list.parent, list.filter)
+    let RunFilter { states, labels, from_create_time, to_create_time, profile, failure_class } = &list.filter;
+    let states: BTreeSet<RunState> = states.iter().copied().collect();
+    let namespace = match &list.parent {
+        Parent::All => None,
+        Parent::Namespace(namespace) => Some(namespace.to_string()),
+    };
+    serde_json::json!({
+        "namespace": namespace,
+        "states": states,
+        "labels": labels.to_string(),
+        "from_create_time": from_create_time,
+        "to_create_time": to_create_time,
+        "profile": profile,
+        "failure_class": failure_class,
+    })
+    .to_string()
 }
 
 fn page_start(token: &str, query: &str) -> Result<OrderKey, EngineError> {
@@ -212,5 +228,37 @@ impl Watcher {
     /// Only of a run that was sent before.
     fn removed(&mut self, run: Arc<Run>, cause: RemovalCause) -> Option<WatchEvent> {
         self.shown.remove(&run.name).then_some(WatchEvent::Removed { run, cause })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(states: &[RunState], labels: &str) -> List {
+        let filter = RunFilter {
+            states: states.to_vec(),
+            labels: longshore_domain::selector::LabelSelector::parse(labels).unwrap(),
+            ..RunFilter::default()
+        };
+        List { parent: Parent::All, filter, page_size: 0, page_token: String::new() }
+    }
+
+    #[test]
+    fn queries_that_mean_the_same_have_the_same_text() {
+        let query = query_text(&list(&[RunState::Queued, RunState::Failed], "a=b"));
+        assert_eq!(query, query_text(&list(&[RunState::Failed, RunState::Queued, RunState::Failed], " a = b ")));
+        assert_ne!(query, query_text(&list(&[RunState::Failed], "a=b")));
+        assert_ne!(query, query_text(&list(&[RunState::Queued, RunState::Failed], "a=c")));
+        let namespace = Parent::parse("namespaces/default").unwrap();
+        assert_ne!(query_text(&list(&[], "")), query_text(&List { parent: namespace, ..list(&[], "") }));
+    }
+
+    /// A page token that was given out before an upgrade of the server is good after it.
+    #[test]
+    fn the_text_of_a_query_stays_what_it_is() {
+        let expected = "{\"namespace\":null,\"states\":[\"QUEUED\",\"FAILED\"],\"labels\":\"a=b\",\
+                        \"from_create_time\":null,\"to_create_time\":null,\"profile\":null,\"failure_class\":null}";
+        assert_eq!(query_text(&list(&[RunState::Failed, RunState::Queued], "a=b")), expected);
     }
 }

@@ -22,8 +22,9 @@ mod remember;
 
 pub use remember::{Remembered, SUSPENDED, remember};
 
-/// What is observed of one run.
-#[derive(Clone, Debug, PartialEq)]
+/// What is observed of one run. As JSON it is kept in memory once nothing more happens to the run, by this process for
+/// itself; then nothing is in what is skipped.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunFacts {
     /// Its name.
     pub name: RunName,
@@ -44,9 +45,11 @@ pub struct RunFacts {
     /// What of it was changed by somebody else and can't be read: the rest goes on without.
     pub damage: Option<String>,
     /// What keeps the stop or the record from being written. Backends leave it `None`.
+    #[serde(skip)]
     pub trouble: Option<String>,
     /// What decides about the run and could not be looked at. As long as that is so the run keeps its
     /// state: nothing is concluded, and nothing recorded.
+    #[serde(skip)]
     pub unknown: Option<Unexamined>,
     /// When somebody asked to delete the anchor.
     pub deleted_at: Option<Timestamp>,
@@ -55,9 +58,11 @@ pub struct RunFacts {
     /// The attempts that were started, oldest first; never empty.
     pub attempts: Vec<AttemptFacts>,
     /// What the engine read as result, if it did. Backends leave it `None`.
+    #[serde(skip)]
     pub result: Option<ResultOutcome>,
     /// The error or timeout that the runner reported in its result, if its profile declares that it
     /// does. The engine sets it with `result`.
+    #[serde(skip)]
     pub reported: Option<Reported>,
 }
 
@@ -144,7 +149,7 @@ impl Submission {
 }
 
 /// What is observed of one attempt.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AttemptFacts {
     /// From 1.
     pub number: u32,
@@ -229,7 +234,7 @@ impl AttemptFacts {
 }
 
 /// How a Job ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobEnd {
     /// Whether it is `Complete`; else it `Failed`.
     pub complete: bool,
@@ -245,7 +250,7 @@ pub struct JobEnd {
 }
 
 /// Where an attempt's Pod stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum AttemptPhase {
     /// There is no Pod yet.
     Absent,
@@ -277,7 +282,7 @@ impl AttemptPhase {
 pub const NOT_EXECUTED: &str = "NotExecuted";
 
 /// Container `run`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MainFacts {
     /// Not created yet.
     Waiting(Option<Explanation>),
@@ -317,7 +322,7 @@ impl MainFacts {
 pub const STATUS_UNKNOWN: &str = "ContainerStatusUnknown";
 
 /// How a container ended.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Terminated {
     /// Exit code (128 + signal if a signal ended it).
     pub exit_code: i32,
@@ -326,6 +331,7 @@ pub struct Terminated {
     /// `Completed`, `Error`, `OOMKilled`, `StartError`, [`NOT_EXECUTED`], …
     pub reason: String,
     /// The termination message: what was written to `$LONGSHORE_RESULT`.
+    #[serde(with = "crate::base64")]
     pub message: Vec<u8>,
     /// When it started.
     pub started_at: Option<Timestamp>,
@@ -348,7 +354,7 @@ impl Terminated {
 }
 
 /// Something in the backend's own words.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Explanation {
     /// One word.
     pub reason: String,

@@ -5,6 +5,7 @@
 //! ```
 
 pub mod access;
+mod base64;
 pub mod cursor;
 pub mod derive;
 pub mod digest;

@@ -246,7 +246,7 @@ pub struct Exit {
     /// When it ended.
     pub finished_at: Timestamp,
     /// What was written to the result file; for [`ExitReason::StartError`] what went wrong.
-    #[serde(default, with = "base64", skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, with = "crate::base64", skip_serializing_if = "Vec::is_empty")]
     pub message: Vec<u8>,
     /// Size of the log in bytes. A shorter log has lost its end.
     #[serde(default)]
@@ -295,17 +295,4 @@ pub struct Released {
     pub expire_time: Timestamp,
     /// The same by the clock of retention, which has to have come there, too.
     pub kept_until: Timestamp,
-}
-
-mod base64 {
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
-    pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&data_encoding::BASE64.encode(bytes))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        data_encoding::BASE64.decode(text.as_bytes()).map_err(D::Error::custom)
-    }
 }

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::metrics::{EngineMetrics, LogReader};
-use super::table::Observed;
+use super::observed::Observed;
 use longshore_backend::{LogSource, Logs};
 use longshore_domain::facts::{AttemptFacts, AttemptPhase, MainFacts};
 use longshore_domain::log::LogPosition;

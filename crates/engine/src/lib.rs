@@ -26,6 +26,7 @@ mod feed;
 mod logs;
 mod metrics;
 mod observe;
+mod observed;
 mod reconciler;
 mod results;
 mod stop;

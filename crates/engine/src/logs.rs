@@ -12,8 +12,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::access::stale;
 use super::feed::{CHUNK_ITEMS, Chunk, Feed, FeedEnd, Gate, Hub, Taken, Tally, beginning, until_failure};
 use super::metrics::LogReader;
+use super::observed::Observed;
 use super::results::source_of;
-use super::table::Observed;
 use super::{
     AttemptSelector, Caller, Engine, EngineError, LogEndReason, LogEvent, LogQuery, LogStart, ReconnectReason,
 };

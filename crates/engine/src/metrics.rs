@@ -13,7 +13,6 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::table::Observed;
 use super::{EngineError, Submitted};
 use longshore_backend::{BackendError, LogItem};
 use longshore_domain::log::LogGapCause;
@@ -24,8 +23,8 @@ mod labels;
 #[cfg(test)]
 mod tests;
 
-pub(super) use labels::LogReader;
 use labels::{Acted, End, Found, Gap, NONE, Outcome, Reader, Stage, State};
+pub(super) use labels::{Counted, LogReader};
 
 /// How many delays of ends tell whether clocks differ.
 const RECENT_DELAYS: usize = 32;
@@ -106,10 +105,10 @@ impl EngineMetrics {
 
     /// A row of the table changed: it was `before` and is `after`. This alone moves the gauges of
     /// runs, so that they are exact.
-    pub(super) fn row(&self, before: Option<&Observed>, after: Option<&Observed>) {
+    pub(super) fn row(&self, before: Option<Counted>, after: Option<Counted>) {
         let Inner { runs, holds, .. } = &*self.inner;
-        let state = |observed: &Observed| State { state: observed.run.state.as_str() };
-        let stage = |observed: &Observed| labels::stage(observed).map(|stage| Stage { stage });
+        let state = |counted: Counted| State { state: counted.state.as_str() };
+        let stage = |counted: Counted| counted.stage.map(|stage| Stage { stage });
         // Up first: a run that only moves is never seen missing.
         if let Some(after) = after {
             runs.get_or_create(&state(after)).inc();

@@ -12,7 +12,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::access::{Scope, stale};
-use super::table::{Change, Observed, OrderKey};
+use super::observed::Observed;
+use super::table::{Change, Held, OrderKey, Traits};
 use super::{Caller, Engine, EngineError, List, ReconnectReason, RemovalCause, RunFilter, RunPage, WatchEvent};
 use longshore_domain::access::Verb;
 use longshore_domain::name::{Parent, RunName};
@@ -55,18 +56,10 @@ impl Engine {
             0 => PAGE_DEFAULT,
             size => size.min(PAGE_MAX),
         };
-        let mut runs: Vec<Arc<Run>> = Vec::new();
-        let mut more = false;
-        self.inner.table.page(after.as_ref(), |observed| {
-            if !matches(&observed.run, &scope, &list.filter) {
-                return true;
-            }
-            more = runs.len() == size;
-            if !more {
-                runs.push(observed.told(Timestamp::now()));
-            }
-            !more
-        });
+        let wanted = |run: Traits<'_>| matches(run, &scope, &list.filter);
+        let (page, more) = self.inner.table.page(after.as_ref(), size, wanted);
+        let now = Timestamp::now();
+        let runs: Vec<_> = page.into_iter().filter_map(Held::observed).map(|observed| observed.told(now)).collect();
         let next_page_token = runs.last().filter(|_| more).map(|run| self.page_token_after(&list, run));
         Ok(RunPage { runs, next_page_token })
     }
@@ -90,10 +83,10 @@ impl Engine {
     ) -> Result<BoxStream<'static, WatchEvent>, EngineError> {
         let scope = self.scope(caller, &parent).await?;
         self.synced()?;
-        let (there, changes) = self.inner.table.subscribe();
-        let there: Vec<_> = there.into_iter().filter(|run| matches(run, &scope, &filter)).collect();
-        let shown = there.iter().map(|run| run.name.clone()).collect();
-        let first = stream::iter(there).map(WatchEvent::Run).chain(stream::iter([WatchEvent::Synced]));
+        let (there, changes) = self.inner.table.subscribe(|run| matches(run, &scope, &filter));
+        let shown = there.iter().map(|held| held.traits().name.clone()).collect();
+        let runs = there.into_iter().filter_map(Held::observed).map(|observed| Arc::clone(&observed.run));
+        let first = stream::iter(runs).map(WatchEvent::Run).chain(stream::iter([WatchEvent::Synced]));
         let (drain, until) = (self.inner.drain.clone(), caller.until);
         let watcher = Watcher { scope, filter, shown, changes, drain, until, done: false };
         Ok(first.chain(stream::unfold(watcher, Watcher::next)).boxed())
@@ -132,16 +125,16 @@ impl Engine {
     }
 }
 
-fn matches(run: &Run, scope: &Scope, filter: &RunFilter) -> bool {
+fn matches(run: Traits<'_>, scope: &Scope, filter: &RunFilter) -> bool {
     let RunFilter { states, labels, from_create_time, to_create_time, profile, failure_class } = filter;
-    let created = run.timeline.create_time;
+    let created = run.create_time;
     scope.contains(&run.name.namespace)
         && (states.is_empty() || states.contains(&run.state))
-        && labels.matches(&run.effective.labels)
+        && labels.matches(run.labels)
         && from_create_time.is_none_or(|from| created.is_some_and(|at| at >= from))
         && to_create_time.is_none_or(|to| created.is_some_and(|at| at < to))
-        && profile.as_deref().is_none_or(|profile| run.spec.profile() == Some(profile))
-        && failure_class.is_none_or(|class| run.failure.as_ref().is_some_and(|f| f.failure_class == class))
+        && profile.as_deref().is_none_or(|profile| run.profile == Some(profile))
+        && failure_class.is_none_or(|class| run.failure_class == Some(class))
 }
 
 /// What a page token is bound to: the same for queries that mean the same, and over an upgrade of the server.
@@ -216,7 +209,7 @@ impl Watcher {
 
     fn told(&mut self, change: Change) -> Option<WatchEvent> {
         match change {
-            Change::Upsert(run) if matches(&run, &self.scope, &self.filter) => {
+            Change::Upsert(run) if matches(Traits::of(&run), &self.scope, &self.filter) => {
                 self.shown.insert(run.name.clone());
                 Some(WatchEvent::Run(run))
             }

@@ -16,8 +16,9 @@ use tracing::{debug, error, info, warn};
 use super::Readiness;
 use super::feed::Hub;
 use super::metrics::EngineMetrics;
+use super::observed::Observed;
 use super::results::{self, ReadRequest};
-use super::table::{Observed, Table};
+use super::table::Table;
 use longshore_backend::{Backend, BackendError, Runs};
 use longshore_domain::derive::result_is_due;
 use longshore_domain::facts::{FactsEvent, MainFacts, RunFacts, remember};
@@ -43,6 +44,8 @@ const REPEAT_AFTER: Duration = Duration::from_secs(5);
 const STORE_TRIES: u32 = 5;
 /// How long a record that was written may take to be seen, before what is seen is told again.
 const SEEN_WITHIN: Duration = Duration::from_secs(30);
+/// How often runs that were followed after their end are packed again.
+const PACK_EVERY: Duration = Duration::from_secs(10);
 /// Waiting messages for the reconciler.
 const QUEUE: usize = 1024;
 
@@ -175,8 +178,13 @@ struct Reconciler {
 impl Reconciler {
     async fn run(mut self, mut inbox: mpsc::Receiver<Message>) {
         let mut watch = self.runs.watch();
+        let mut pack_at = tokio::time::Instant::now();
         loop {
             tokio::select! {
+                () = tokio::time::sleep_until(pack_at), if self.table.has_to_pack() => {
+                    self.work(|this| this.table.pack());
+                    pack_at = tokio::time::Instant::now() + PACK_EVERY;
+                }
                 event = watch.next() => match event {
                     Some(event) => self.work(|this| this.event(event)),
                     None => {

@@ -9,8 +9,8 @@ use tokio::sync::watch;
 
 use super::feed::{Chunk, Feed, FeedEnd, Hub, Taken};
 use super::metrics::LogReader;
+use super::observed::Observed;
 use super::reconciler::Handle;
-use super::table::Observed;
 use super::{Caller, Engine, EngineError};
 use longshore_backend::{LogItem, LogSource};
 use longshore_domain::access::Verb;

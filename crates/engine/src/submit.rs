@@ -123,7 +123,7 @@ impl Engine {
     fn may_have_more(&self, caller: &Caller, name: &RunName) -> Result<(), EngineError> {
         let max = self.inner.rules.limits.max_live_runs_per_caller;
         let live = self.inner.table.live_of(&caller.identity.user);
-        if max == 0 || live < max || self.inner.table.get(name).is_some() {
+        if max == 0 || live < max || self.inner.table.contains(name) {
             return Ok(());
         }
         Err(EngineError::TooManyRuns { live, max })

@@ -5,6 +5,7 @@
 //! it is gone; what has to survive that, the stop intent and the record, stands with the run itself.
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::super::run::StopIntent;
 use super::{AttemptFacts, AttemptPhase, Explanation, JobEnd, MainFacts, RunFacts, STATUS_UNKNOWN, Terminated};
@@ -13,7 +14,7 @@ use super::{AttemptFacts, AttemptPhase, Explanation, JobEnd, MainFacts, RunFacts
 pub const SUSPENDED: &str = "JobSuspended";
 
 /// What earlier looks at an attempt have shown, which a single look may not.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Remembered {
     /// The program was seen to have ended before anything was done to it: a version of its Pod says
     /// that it ended, and nothing of a deletion, a disruption or a deadline's passing.

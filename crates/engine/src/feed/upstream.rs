@@ -19,7 +19,7 @@ use tracing::{debug, warn};
 use super::gate::Gate;
 use super::{Feed, FeedEnd, Stage, Tally, stage_of};
 use crate::metrics::{EngineMetrics, LogReader};
-use crate::table::Observed;
+use crate::observed::Observed;
 use longshore_backend::{BackendError, LogItem, LogOptions, LogSource, Logs};
 use longshore_domain::log::{Beginning, Lag, LogGap, LogGapCause, LogPosition, LostTail, SHORT_RUN, Start};
 

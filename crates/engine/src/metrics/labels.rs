@@ -3,7 +3,7 @@
 
 use prometheus_client::encoding::EncodeLabelSet;
 
-use crate::table::Observed;
+use crate::observed::Observed;
 use crate::{EngineError, Submitted};
 use longshore_backend::BackendError;
 use longshore_domain::failure::{FailureClass, FailureReason};
@@ -250,8 +250,26 @@ pub(super) fn acted(ended: &Result<(), BackendError>) -> &'static str {
 /// How far a run is whose objects may still be held.
 pub(super) const STAGES: [&str; 3] = ["live", "unrecorded", "recorded"];
 
+/// What a row of the table counts as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Counted {
+    pub(super) state: RunState,
+    pub(super) stage: Option<&'static str>,
+}
+
+impl Counted {
+    pub(crate) fn of(observed: &Observed) -> Self {
+        Self { state: observed.run.state, stage: stage(observed) }
+    }
+
+    /// Of a run that is let go of.
+    pub(crate) fn released(state: RunState) -> Self {
+        Self { state, stage: None }
+    }
+}
+
 /// `None` once it is let go of.
-pub(super) fn stage(observed: &Observed) -> Option<&'static str> {
+fn stage(observed: &Observed) -> Option<&'static str> {
     let facts = &observed.facts;
     match (facts.released, facts.record.is_some(), observed.run.state == RunState::Finishing) {
         (true, ..) => None,

@@ -1,6 +1,7 @@
 use bytes::Bytes;
 
 use super::*;
+use crate::observed::Observed;
 use crate::table::Table;
 use longshore_backend::LogItem;
 use longshore_domain::derive;

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::Reconciler;
 use crate::Readiness;
-use crate::table::Observed;
+use crate::observed::Observed;
 
 impl Reconciler {
     /// Does `work` and counts the time.

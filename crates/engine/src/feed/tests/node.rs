@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::time::{Duration, Instant};
 
+use crate::observed::Observed;
 use crate::results::source_of;
-use crate::table::Observed;
 use longshore_backend::{BackendError, LogItem, LogOptions, LogSource, Logs};
 use longshore_domain::derive::{record, settle};
 use longshore_domain::facts::{AttemptFacts, AttemptPhase, JobEnd, MainFacts, RunFacts, Terminated};

@@ -1,0 +1,130 @@
+//! A run as observed, with what earlier looks have shown.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use longshore_domain::derive::derive;
+use longshore_domain::facts::RunFacts;
+use longshore_domain::run::Run;
+
+/// A run as observed, and as told.
+#[derive(Debug)]
+pub(super) struct Observed {
+    pub(super) facts: RunFacts,
+    pub(super) run: Arc<Run>,
+    /// How its attempts were seen to start, by number.
+    seen: Vec<(u32, Seen)>,
+}
+
+/// How an attempt's program was seen to start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// Not yet, as the watch told last, in this stretch of it without a break; `None`: the watch did not
+    /// tell.
+    NotStarted(Option<u64>),
+    /// It has started. When that was seen, if it was not started before in the same stretch.
+    Started(Option<Instant>),
+}
+
+impl Seen {
+    /// What is known after one more look, which is of this stretch of the watch. What has started stays so.
+    fn next(before: Option<Self>, started: bool, stretch: Option<u64>, now: Instant) -> Self {
+        match (before, started) {
+            (Some(Self::Started(since)), _) => Self::Started(since),
+            (Some(Self::NotStarted(known)), true) => {
+                Self::Started(Some(now).filter(|_| stretch.is_some() && stretch == known))
+            }
+            (Some(Self::NotStarted(known)), false) => Self::NotStarted(stretch.or(known)),
+            (None, true) => Self::Started(None),
+            (None, false) => Self::NotStarted(stretch),
+        }
+    }
+}
+
+impl Observed {
+    pub(super) fn new(facts: RunFacts, now: Timestamp) -> Self {
+        Self::known(facts, Vec::new(), now).seen_after(None, None, Instant::now())
+    }
+
+    /// As it was known before.
+    pub(super) fn known(facts: RunFacts, seen: Vec<(u32, Seen)>, now: Timestamp) -> Self {
+        let run = Arc::new(derive(&facts, now));
+        Self { facts, run, seen }
+    }
+
+    /// How its attempts were seen to start, by number.
+    pub(super) fn seen(&self) -> &[(u32, Seen)] {
+        &self.seen
+    }
+
+    /// Whether nothing more happens to the run but that it is deleted.
+    pub(super) fn is_settled(&self) -> bool {
+        let RunFacts { released, deleted_at, trouble, unknown, result, reported, .. } = &self.facts;
+        let is_known = unknown.is_none() && result.is_none() && reported.is_none() && trouble.is_none();
+        self.run.state.is_terminal() && *released && deleted_at.is_none() && is_known
+    }
+
+    /// The same as a further look after `before` of the same run, told in this stretch of the watch.
+    pub(super) fn seen_after(self, before: Option<&Self>, stretch: Option<u64>, now: Instant) -> Self {
+        let known = |number| before.and_then(|before| before.seen.iter().find(|(n, _)| *n == number));
+        let attempts = self.facts.attempts.iter();
+        let seen = attempts.map(|attempt| {
+            let before = known(attempt.number).map(|(_, seen)| *seen);
+            (attempt.number, Seen::next(before, attempt.main.started(), stretch, now))
+        });
+        Self { seen: seen.collect(), ..self }
+    }
+
+    /// When the program of this attempt was seen to start. `None`: it has not, or that was not seen.
+    pub(super) fn seen_start(&self, attempt: u32) -> Option<Instant> {
+        self.seen.iter().find_map(|(number, seen)| match seen {
+            Seen::Started(since) if *number == attempt => *since,
+            _ => None,
+        })
+    }
+
+    /// Whether the program of the last attempt is known to have started before the run was to be
+    /// stopped.
+    pub(super) fn ran_before_stop(&self) -> bool {
+        self.facts.stop.is_none() && self.facts.last_attempt().is_some_and(|attempt| attempt.main.started())
+    }
+
+    /// The run as of `now`: the time spent waiting is told in its message.
+    pub(super) fn told(&self, now: Timestamp) -> Arc<Run> {
+        if self.run.state.is_terminal() { Arc::clone(&self.run) } else { Arc::new(derive(&self.facts, now)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use Seen::{NotStarted, Started};
+
+    #[test]
+    fn a_start_is_seen_only_within_one_stretch_of_the_watch() {
+        let now = Instant::now();
+        let later = now + Duration::from_secs(1);
+        let table = [
+            (None, false, Some(1), NotStarted(Some(1))),
+            (None, true, Some(1), Started(None)),
+            (Some(NotStarted(Some(1))), true, Some(1), Started(Some(now))),
+            // The watch was broken in between, for nobody knows how long.
+            (Some(NotStarted(Some(1))), true, Some(2), Started(None)),
+            (Some(NotStarted(Some(1))), false, Some(2), NotStarted(Some(2))),
+            // Looked at again, without a word of the watch.
+            (Some(NotStarted(Some(1))), false, None, NotStarted(Some(1))),
+            (Some(NotStarted(None)), true, Some(1), Started(None)),
+            (Some(NotStarted(None)), true, None, Started(None)),
+            // Never back, whatever the kubelet says for a moment.
+            (Some(Started(Some(later))), false, Some(2), Started(Some(later))),
+            (Some(Started(None)), true, Some(2), Started(None)),
+        ];
+        for (before, started, stretch, expected) in table {
+            assert_eq!(Seen::next(before, started, stretch, now), expected, "{before:?} {started} {stretch:?}");
+        }
+    }
+}

@@ -74,7 +74,8 @@ pub trait Runs: Send + Sync {
 #[async_trait]
 pub trait Logs: Send + Sync {
     /// Whether the start of a log is taken away while its program writes on, so that whoever opens it
-    /// late may get its end only.
+    /// late may get its end only. One that does not is a file on this machine, and a follow of it
+    /// brings all that is written.
     fn rotates(&self) -> bool;
 
     /// Opens the output of one attempt's container.

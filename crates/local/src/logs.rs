@@ -23,7 +23,7 @@ mod seek;
 /// How much is read at once.
 const CHUNK: usize = 256 * 1024;
 /// How often a follower looks unasked, although it is told of every change.
-const LOOK_EVERY: Duration = Duration::from_secs(30);
+const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// How often it looks if the kernel does not tell of changes.
 const POLL_EVERY: Duration = Duration::from_millis(50);
 

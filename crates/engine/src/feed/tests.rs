@@ -79,6 +79,18 @@ async fn what_is_followed_from_its_start_is_whole() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_silent_log_is_looked_at_beside_its_follow_only_where_a_connection_may_break() {
+    for (node, opened) in [(Node::new(), 11), (Node::local(), 1)] {
+        let feed = hub(&node).feed(&node.source(), node.follow());
+        node.tell_running();
+        // Half a minute more than ten looks, so that nothing is due at the same moment.
+        sleep(Duration::from_secs(630)).await;
+        assert_eq!(node.opened().len(), opened);
+        drop(feed);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_short_run_that_was_waited_for_is_whole_though_it_was_never_seen_to_run() {
     let node = Node::new();
     let feed = hub(&node).feed(&node.source(), node.follow());

@@ -28,7 +28,8 @@ pub(crate) const CHUNK_ITEMS: usize = 64;
 /// A follow that lasted this long without a byte was quiet, and not refused.
 const IDLE_IS_FINE: Duration = Duration::from_secs(10);
 /// After so long without a byte it is looked whether there is something that the follow did not
-/// bring: a connection that is half open says nothing for ever.
+/// bring: a connection that is half open says nothing for ever. Where logs are files on this machine
+/// (they don't rotate) there is no connection, and the look would only cost.
 const LOOK_BESIDE: Duration = Duration::from_secs(60);
 /// A follow whose program has ended is left after so long without a byte. The kubelet looks once a
 /// second whether a container still runs, and then ends its follow.
@@ -324,7 +325,7 @@ impl Upstream {
                         }
                     }
                 }
-                () = sleep_until(heard + patience) => {
+                () = sleep_until(heard + patience), if ended || self.logs.rotates() => {
                     if ended {
                         return Ok(Read::FollowLeft);
                     }

@@ -10,9 +10,10 @@ use std::process::Stdio;
 use serde_json::json;
 
 use super::program::{Fault, Look};
-use super::sandbox::{Mount, OWN, Sandbox, View};
+use super::sandbox::{Mount, Sandbox, View};
+use super::sight::OWN;
 use super::sight::Sight;
-use crate::sys::{Cause, Probe, Sys, Unknown, look, seccomp};
+use crate::sys::{Sys, Unknown, look, seccomp};
 use longshore_backend::{BackendError, Launch, Preview, Verdict};
 use longshore_domain::profile::{InputDelivery, LocalProfile, Program, Volume};
 use longshore_domain::quantity::{Quantity, QuantityError};
@@ -320,31 +321,6 @@ fn memory_bytes() -> u64 {
 pub(super) fn tmp_bytes(text: &str) -> Result<Option<u64>, QuantityError> {
     let size = Quantity::parse(text)?;
     Ok(u64::try_from(size.units()).ok().filter(|bytes| *bytes > 0))
-}
-
-/// The executable file that `program` stands for: a path, or a name to be looked for in `path`.
-///
-/// # Errors
-/// It was not found, and not everywhere could be looked.
-pub(super) fn find_program(program: &str, path: &str) -> Result<Option<PathBuf>, Unknown> {
-    let places: Vec<PathBuf> = match program.contains('/') {
-        true => vec![PathBuf::from(program)],
-        false => std::env::split_paths(path).map(|dir| dir.join(program)).collect(),
-    };
-    let mut shortage = None;
-    for file in places {
-        match look(&file) {
-            Probe::There(metadata) if metadata.is_file() => {
-                if rustix::fs::access(&file, rustix::fs::Access::EXEC_OK).is_ok() {
-                    return Ok(Some(file));
-                }
-            }
-            // A directory that this user may not pass has no program for it.
-            Probe::Unknown(unknown) if unknown.kind == Cause::Shortage => shortage = Some(unknown),
-            Probe::There(_) | Probe::Gone | Probe::Unknown(_) => {}
-        }
-    }
-    shortage.map_or(Ok(None), Err)
 }
 
 #[cfg(test)]

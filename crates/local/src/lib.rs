@@ -31,6 +31,7 @@ pub mod enter;
 mod facts;
 #[cfg(test)]
 mod faults;
+mod find;
 mod inotify;
 mod launch;
 mod logs;
@@ -48,7 +49,7 @@ mod watch;
 use self::inotify::Bell;
 use directory::{Found, Made, Store};
 use facts::{Contents, Stand};
-use launch::{Launcher, find_program};
+use launch::Launcher;
 pub use metrics::LocalMetrics;
 use queue::Queue;
 pub use retention::Room;

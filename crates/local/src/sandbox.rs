@@ -10,12 +10,11 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use super::find::find_program;
+use super::sight::OWN;
 use crate::sys::file::{bequeath, in_memory};
 use crate::sys::{Cause, Probe, Unknown, look, seccomp};
 use longshore_domain::rundir::{self, ENTER};
-
-/// Where a run finds its own files.
-pub(super) const OWN: &str = "/run/longshore";
 
 /// Directories of the system; which of them exist, and how, is asked of the machine.
 const SYSTEM: [&str; 9] = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/opt", "/nix/store"];
@@ -201,11 +200,11 @@ impl Sandbox {
     /// # Errors
     /// There is no sandbox, or that could not be found out.
     pub(super) async fn probe(path: &str, enter: &str) -> Result<Self, NoSandbox> {
-        let bwrap = super::find_program("bwrap", path)?
-            .ok_or("bubblewrap (`bwrap`) is not installed; install it to isolate runs")?;
+        let bwrap =
+            find_program("bwrap", path)?.ok_or("bubblewrap (`bwrap`) is not installed; install it to isolate runs")?;
         let bwrap = bwrap.to_str().ok_or("the path of `bwrap` is not UTF-8")?.to_owned();
         let setpriv = if rustix::process::geteuid().is_root() {
-            let found = super::find_program("setpriv", path)?;
+            let found = find_program("setpriv", path)?;
             let found = found.as_deref().and_then(Path::to_str).map(str::to_owned);
             Some(found.ok_or(
                 "`setpriv` (util-linux) is not installed; a server that runs as root needs it to isolate runs",

@@ -12,9 +12,10 @@ use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{Access, access};
 
-use super::sandbox::OWN;
 use crate::sys::{Cause, Unknown, look};
 
+/// Where a run finds its own files.
+pub(super) const OWN: &str = "/run/longshore";
 /// How many links are followed; as in Linux.
 const LINKS_MAX: usize = 40;
 /// Bits of a file's mode.

@@ -19,6 +19,7 @@ pub mod profile;
 pub mod quantity;
 pub mod record;
 pub mod resolve;
+mod resolved;
 pub mod result;
 pub mod rules;
 pub mod run;
@@ -28,6 +29,7 @@ pub mod selector;
 pub mod spec;
 pub mod stored;
 pub mod syntax;
+pub mod text;
 pub mod validate;
 pub mod violation;
 

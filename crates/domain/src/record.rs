@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::failure::Failure;
 use super::result::{ResultInfo, ResultOutcome};
 use super::run::{Attempt, RunState, StopIntent, Timeline};
+use super::text;
 
 /// Largest serialised record, in bytes: it is an annotation of the Job.
 pub const RECORD_MAX_BYTES: usize = 64 * 1024;
@@ -86,22 +87,23 @@ impl Record {
 
     /// Cuts every text that somebody else wrote.
     fn cut_texts(&mut self, max: usize) {
+        let cut = |text: &mut String| *text = text::cut(text, max);
         let failures = self.attempts.iter_mut().filter_map(|attempt| attempt.failure.as_mut());
         for failure in failures.chain(self.failure.as_mut()) {
-            cut(&mut failure.message, max);
+            cut(&mut failure.message);
         }
-        cut(&mut self.message, max);
+        cut(&mut self.message);
         if let Some(stop) = &mut self.stop {
-            cut(&mut stop.reason, max);
-            cut(&mut stop.actor, max);
+            cut(&mut stop.reason);
+            cut(&mut stop.actor);
         }
         let Some(result) = &mut self.result else { return };
         if let Some(error) = &mut result.error {
-            cut(&mut error.message, max);
+            cut(&mut error.message);
         }
         if let Some(found) = &mut result.found {
             found.warnings.truncate(CUT_WARNINGS);
-            found.warnings.iter_mut().for_each(|warning| cut(warning, max));
+            found.warnings.iter_mut().for_each(cut);
         }
     }
 
@@ -118,15 +120,6 @@ impl Record {
     /// If it is no record of a version that is known.
     pub fn from_json(text: &str) -> Result<Self, serde_json::Error> {
         serde_json::from_str(text)
-    }
-}
-
-/// Cuts a text to `max` bytes, with a mark.
-fn cut(text: &mut String, max: usize) {
-    const MARK: &str = "…";
-    if text.len() > max {
-        text.truncate(text.floor_char_boundary(max.saturating_sub(MARK.len())));
-        text.push_str(MARK);
     }
 }
 

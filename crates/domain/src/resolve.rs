@@ -1,26 +1,15 @@
 //! From what was asked for to what is applied: validation, the profile, defaults and limits.
 
-use super::profile::{InputDelivery, Program};
+use super::profile::InputDelivery;
 use super::rules::Rules;
-use super::spec::{EffectiveSpec, Resources, RunSpec};
+use super::spec::{Resources, RunSpec};
 use super::validate;
 use super::violation::Violations;
 
 mod merge;
 mod resources;
 
-/// A spec that may be executed.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Resolved {
-    /// What is applied.
-    pub effective: EffectiveSpec,
-    /// How the program is executed.
-    pub program: Program,
-    /// How it gets its input.
-    pub input_delivery: InputDelivery,
-    /// Keys of the effective annotations that reach the Pod.
-    pub pod_annotations: Vec<String>,
-}
+pub use super::resolved::Resolved;
 
 /// Checks `spec` (all violations at once, paths beginning with `spec.`; of one that is too large nothing but that) and applies the profile,
 /// the defaults and the limits: unset → profile → server default; maps merge by key, lists and

@@ -5,7 +5,6 @@ mod foreign;
 mod report;
 
 pub use contract::{Checked, RunnerContract};
-pub(crate) use foreign::told;
 pub use longshore_reader as reader;
 pub use longshore_reader::{
     FoundResult, ResultDialect, ResultError, ResultErrorKind, ResultInfo, ResultOutcome, ResultSource, ResultState,

@@ -8,7 +8,7 @@ use jsonschema::paths::Location;
 use jsonschema::{PatternOptions, ValidationError, Validator};
 use serde_json::Value;
 
-use super::result::told;
+use super::text::escaped;
 
 /// Longest sentence of the validator that is told, in bytes.
 const SENTENCE_MAX_BYTES: usize = 512;
@@ -58,7 +58,7 @@ impl JsonSchema {
             Ok(validator) => Ok(Self { text: text.into(), schema: Arc::new(schema), validator: Arc::new(validator) }),
             Err(error) => {
                 let place = shown_path(error.instance_path());
-                Err(SchemaError::Schema(format!("{place}: {}", told(&error.to_string(), SENTENCE_MAX_BYTES))))
+                Err(SchemaError::Schema(format!("{place}: {}", escaped(&error.to_string(), SENTENCE_MAX_BYTES))))
             }
         }
     }
@@ -99,7 +99,8 @@ impl JsonSchema {
             let set = names.iter().filter(|name| object.contains_key(name.as_str())).count();
             let names = names.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ");
             let (place, rule) = (shown_path(error.instance_path()), shown_path(error.schema_path()));
-            let sentence = told(&format!("expected exactly one of {names}, found {set} of them"), SENTENCE_MAX_BYTES);
+            let sentence =
+                escaped(&format!("expected exactly one of {names}, found {set} of them"), SENTENCE_MAX_BYTES);
             return format!("{place}: {sentence} (rule {rule})");
         }
         broken(error)
@@ -122,21 +123,21 @@ fn broken(error: &ValidationError<'_>) -> String {
         // These would be told whole.
         Value::Object(_) => "the object".to_owned(),
         Value::Array(_) => "the list".to_owned(),
-        scalar => told(&scalar.to_string(), VALUE_MAX_BYTES),
+        scalar => escaped(&scalar.to_string(), VALUE_MAX_BYTES),
     };
     let (place, rule) = (shown_path(error.instance_path()), shown_path(error.schema_path()));
-    let mut sentence = told(&error.masked_with(value).to_string(), SENTENCE_MAX_BYTES);
+    let mut sentence = escaped(&error.masked_with(value).to_string(), SENTENCE_MAX_BYTES);
     if let ValidationErrorKind::AnyOf { context } | ValidationErrorKind::OneOfNotValid { context } = error.kind() {
         // The keyword alone does not say what would do.
         let causes = context.iter().filter_map(|branch| branch.first()).take(BRANCHES_MAX).map(cause);
-        sentence = told(&format!("{sentence}: {}", causes.collect::<Vec<_>>().join(", or ")), SENTENCE_MAX_BYTES);
+        sentence = escaped(&format!("{sentence}: {}", causes.collect::<Vec<_>>().join(", or ")), SENTENCE_MAX_BYTES);
     }
     format!("{place}: {sentence} (rule {rule})")
 }
 
 /// Why one of several alternatives does not hold.
 fn cause(error: &ValidationError<'_>) -> String {
-    let sentence = told(&error.masked().to_string(), VALUE_MAX_BYTES);
+    let sentence = escaped(&error.masked().to_string(), VALUE_MAX_BYTES);
     match error.instance_path().as_str() {
         "" => sentence,
         _ => format!("{} {sentence}", shown_path(error.instance_path())),
@@ -146,7 +147,7 @@ fn cause(error: &ValidationError<'_>) -> String {
 fn shown_path(path: &Location) -> String {
     match path.as_str() {
         "" => "at the top".to_owned(),
-        path => format!("at `{}`", told(path, PATH_MAX_BYTES)),
+        path => format!("at `{}`", escaped(path, PATH_MAX_BYTES)),
     }
 }
 

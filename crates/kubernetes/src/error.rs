@@ -241,8 +241,7 @@ fn shown(message: &str, code: u16) -> String {
     if message.is_empty() {
         return format!("the API server answered {code} without a reason");
     }
-    let end = message.floor_char_boundary(MESSAGE_MAX_BYTES);
-    message.get(..end).unwrap_or_default().to_owned()
+    longshore_domain::text::cut(message, MESSAGE_MAX_BYTES)
 }
 
 /// An error with its causes, each told once: kube's texts repeat some of them.

@@ -256,10 +256,5 @@ fn deletion_asked(metadata: &ObjectMeta) -> Option<Timestamp> {
 
 /// `text`, cut at [`TEXT_MAX_BYTES`].
 fn cut(text: &str) -> String {
-    if text.len() <= TEXT_MAX_BYTES {
-        return text.to_owned();
-    }
-    const MARK: &str = "…";
-    let end = text.floor_char_boundary(TEXT_MAX_BYTES - MARK.len());
-    format!("{}{MARK}", text.get(..end).unwrap_or_default())
+    longshore_domain::text::cut(text, TEXT_MAX_BYTES)
 }

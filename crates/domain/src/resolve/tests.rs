@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::*;
+use crate::profile::Program;
 use crate::profile::{Capabilities, KubernetesProfile, Volume};
+use crate::spec::EffectiveSpec;
 use crate::spec::{
     ContainerWorkload, EnvSource, EnvVar, NetworkMode, OneDialect, Placement, Resources, ResultMode, ResultRule,
     ResultScan, Security, Toleration, VolumeMount, Workload,

@@ -5,7 +5,8 @@ use std::fmt;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::foreign::{deep, told};
+use super::foreign::deep;
+use crate::text::escaped;
 
 /// Longest `error.type` that is told, in bytes.
 const TYPE_MAX_BYTES: usize = 128;
@@ -64,12 +65,14 @@ pub(super) fn read(object: &str) -> Result<Option<Reported>, String> {
             "success" => return Ok(None),
             "error" => ReportedStatus::Error,
             "timeout" => ReportedStatus::Timeout,
-            other => return Err(format!("the result has the status `{}`; {EXPECTED}", told(other, STATUS_MAX_BYTES))),
+            other => {
+                return Err(format!("the result has the status `{}`; {EXPECTED}", escaped(other, STATUS_MAX_BYTES)));
+            }
         },
         Value::Null => return Err(format!("the result has no `status`; {EXPECTED}")),
         _ => return Err(format!("the result's `status` is no string; {EXPECTED}")),
     };
-    let text = |value: Option<&Value>, max| value.and_then(Value::as_str).map_or_else(String::new, |s| told(s, max));
+    let text = |value: Option<&Value>, max| value.and_then(Value::as_str).map_or_else(String::new, |s| escaped(s, max));
     let error = &object.error;
     let message = if error.is_string() { Some(error) } else { error.get("message") };
     Ok(Some(Reported {

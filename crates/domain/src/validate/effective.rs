@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::name::shown;
 use crate::profile::InputDelivery;
-use crate::resolve::Resolved;
+use crate::resolved::Resolved;
 use crate::rules::Rules;
 use crate::spec::{EnvSource, Input, RunSpec, VolumeMount};
 use crate::stored;

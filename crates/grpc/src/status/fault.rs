@@ -8,6 +8,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use longshore_api::v1::ErrorReason;
+use longshore_domain::text::cut;
 use longshore_domain::violation::Violations;
 
 /// The domain of every reason of ours.
@@ -104,15 +105,6 @@ impl Fault {
         details.set_error_info(reason, DOMAIN, metadata);
         Status::with_error_details(code, cut_escaped(&cut(&message, MESSAGE_MAX)), details)
     }
-}
-
-/// `text` in at most `max` bytes, with a sign that it was cut.
-fn cut(text: &str, max: usize) -> String {
-    if text.len() <= max {
-        return text.to_owned();
-    }
-    let end = text.floor_char_boundary(max.saturating_sub('…'.len_utf8()));
-    format!("{}…", text.get(..end).unwrap_or_default())
 }
 
 /// `text` such that it has at most [`ESCAPED_MAX`] bytes on the wire, where all but plain ASCII

@@ -282,13 +282,12 @@ pub(crate) fn release_patch(job: &Job, uid: &str, hold: Option<usize>, retention
 
 /// The uid can't be changed, so that a Job with another refuses the patch.
 fn condition_patch(uid: &str, reason: &str, message: &str, now: Timestamp) -> Value {
-    let end = message.floor_char_boundary(CONDITION_MESSAGE_MAX);
     let now = Timestamp::from_second(now.as_second()).unwrap_or(now).to_string();
     json!({"metadata": {"uid": uid}, "status": {"conditions": [{
         "type": RECORDED_CONDITION,
         "status": "True",
         "reason": condition_reason(reason),
-        "message": message.get(..end).unwrap_or_default(),
+        "message": longshore_domain::text::cut(message, CONDITION_MESSAGE_MAX),
         "lastProbeTime": now,
         "lastTransitionTime": now,
     }]}})

@@ -27,6 +27,7 @@ use longshore_domain::plan::{Action, plan};
 use longshore_domain::result::{Checked, ResultError, ResultErrorKind, ResultOutcome};
 use longshore_domain::rules::Rules;
 use longshore_domain::spec::ResultMode;
+use longshore_runtime::backoff::Backoff;
 use longshore_runtime::task;
 
 mod counts;
@@ -40,6 +41,8 @@ use deleted::Deleted;
 const ACTING: usize = 64;
 /// After this, an action whose effect is not seen is done again.
 const REPEAT_AFTER: Duration = Duration::from_secs(5);
+/// Between actions that fail: a cluster that is down is not hammered, one that blinked is not waited for.
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
 /// How often a result is tried to be kept before the run ends without it.
 const STORE_TRIES: u32 = 5;
 /// How long a record that was written may take to be seen, before what is seen is told again.
@@ -462,9 +465,7 @@ impl Reconciler {
                 return self.look_again(&name);
             }
         }
-        // 100 ms, doubled up to 30 s: a cluster that is down is not hammered, one that blinked is
-        // not waited for.
-        let pause = Duration::from_millis(100 << entry.failures.min(9)).min(Duration::from_secs(30));
+        let pause = BACKOFF.pause(entry.failures);
         entry.not_before = Some(Instant::now() + pause);
         if entry.trouble.is_some() {
             self.look_again(&name);

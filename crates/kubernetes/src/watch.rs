@@ -19,11 +19,10 @@ use super::owned::{is_owned_by, pods_of};
 use super::{labels, orphans};
 use longshore_backend::BackendError;
 use longshore_domain::facts::FactsEvent;
+use longshore_runtime::backoff::Backoff;
 
-/// The first pause before a question is asked again; it doubles.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-/// The longest.
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// Before a question is asked again.
+const BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(10));
 
 /// Tells of every run of this installation. Never ends.
 pub(super) fn watch(cluster: Arc<Cluster>, memory: Arc<Memory>) -> impl Stream<Item = FactsEvent> + Send {
@@ -97,7 +96,7 @@ fn signals(cluster: &Cluster, namespace: Arc<str>, kind: Kind) -> BoxStream<'sta
 /// is no Pod is only said once it was seen: a run is told as lost for it, for good. A refusal may
 /// pass, and an input that can't be looked for counts as missing.
 pub(super) async fn ask(cluster: Arc<Cluster>, question: Question) -> Answer {
-    let mut pause = FIRST_PAUSE;
+    let mut failures = 0;
     let mut told = false;
     loop {
         let failure = match try_answer(&cluster, &question).await {
@@ -121,8 +120,8 @@ pub(super) async fn ask(cluster: Arc<Cluster>, question: Question) -> Answer {
                 Question::Pods { .. } => {}
             }
         }
-        sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        failures += 1;
+        sleep(BACKOFF.pause(failures)).await;
     }
 }
 

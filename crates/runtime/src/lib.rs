@@ -2,6 +2,7 @@
 //! Knows nothing of ours.
 
 pub mod admin;
+pub mod backoff;
 pub mod certificate;
 pub mod files;
 pub mod finding;

@@ -12,11 +12,11 @@ use super::{
 };
 use crate::backend::kubernetes::doctor::examine;
 use crate::backend::local::doctor::examine_configured;
+use crate::runtime::backoff::Backoff;
 use crate::runtime::finding::Status;
 
-/// Before a cluster that did not answer is asked again; doubled each time.
-const FIRST_PAUSE: Duration = Duration::from_secs(2);
-/// No pause is longer.
+/// Before a cluster that did not answer is asked again.
+const BACKOFF: Backoff = Backoff::new(Duration::from_secs(2), LONGEST_PAUSE);
 const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 
 /// Certificates, whatever the backend; on this machine what of the configuration does not fit it; and
@@ -57,7 +57,7 @@ async fn until_answered<'a>(
     mut tell: impl FnMut(&Finding),
 ) -> Vec<Finding> {
     let mut told: Vec<Finding> = Vec::new();
-    let mut pause = FIRST_PAUSE;
+    let mut failures = 0;
     loop {
         let findings = ask().await;
         findings.iter().filter(|finding| !told.contains(finding)).for_each(&mut tell);
@@ -68,8 +68,8 @@ async fn until_answered<'a>(
             info!(longest_pause = ?LONGEST_PAUSE, "the self-checks are repeated until the API server answers");
         }
         told = findings;
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        failures += 1;
+        tokio::time::sleep(BACKOFF.pause(failures)).await;
     }
 }
 

@@ -22,6 +22,7 @@ use crate::metrics::{EngineMetrics, LogReader};
 use crate::observed::Observed;
 use longshore_backend::{BackendError, LogItem, LogOptions, LogSource, Logs};
 use longshore_domain::log::{Beginning, Lag, LogGap, LogGapCause, LogPosition, LostTail, SHORT_RUN, Start};
+use longshore_runtime::backoff::Backoff;
 
 /// Items taken from the backend at once.
 pub(crate) const CHUNK_ITEMS: usize = 64;
@@ -40,8 +41,10 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 const SEEN_LATE: Duration = Duration::from_secs(3);
 /// Whoever opens a log within this of the program's seen start gets it from its first byte.
 const AT_ONCE: Duration = Duration::from_secs(2);
-/// Tries to close the tail of an ended attempt before its rest counts as lost.
-const TAIL_TRIES: u32 = 12;
+/// Between reads that fail.
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
+/// Tries to close the tail of an ended attempt before its rest counts as lost: half a minute or more.
+const TAIL_TRIES: u32 = 16;
 /// The same where the backend answers that it can't.
 const REFUSALS: u32 = 4;
 
@@ -202,7 +205,7 @@ impl Upstream {
                     match cause {
                         Some(_) if self.read_out => return Ok(self.complete()),
                         Some(cause) => return self.lose(cause, &error.for_caller()).await,
-                        None => sleep(backoff(failures)).await,
+                        None => sleep(BACKOFF.pause(failures)).await,
                     }
                 }
             }
@@ -236,7 +239,7 @@ impl Upstream {
 
     async fn pause(&mut self, failures: u32) {
         if failures > 0 {
-            let _ = timeout(backoff(failures), self.follow.changed()).await;
+            let _ = timeout(BACKOFF.pause(failures), self.follow.changed()).await;
         }
     }
 
@@ -521,9 +524,4 @@ pub(crate) fn until_failure(chunk: Vec<Result<LogItem, BackendError>>) -> (Vec<L
         }
     }
     (items, None)
-}
-
-/// 50 ms, doubled up to 5 s.
-fn backoff(failures: u32) -> Duration {
-    Duration::from_millis(50 << failures.saturating_sub(1).min(7)).min(Duration::from_secs(5))
 }

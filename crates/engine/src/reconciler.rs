@@ -6,7 +6,9 @@ use std::mem::Discriminant;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
 use jiff::Timestamp;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
@@ -17,7 +19,7 @@ use super::Readiness;
 use super::feed::Hub;
 use super::metrics::EngineMetrics;
 use super::observed::Observed;
-use super::results::{self, ReadRequest};
+use super::results::{Read, ReadRequest, Reading, source_of};
 use super::table::Table;
 use longshore_backend::{Backend, BackendError, Runs};
 use longshore_domain::derive::result_is_due;
@@ -62,8 +64,6 @@ enum Message {
     Seen(Box<RunFacts>, oneshot::Sender<Arc<Observed>>),
     /// A caller deleted this run.
     Deleted(RunName, String, oneshot::Sender<()>),
-    /// What was read as result.
-    Result { name: RunName, uid: String, checked: Checked },
 }
 
 impl Handle {
@@ -88,11 +88,6 @@ impl Handle {
             let _ = taken.await;
         }
     }
-
-    /// Tells what was read as the result of the run with this name and uid.
-    pub(super) async fn result(&self, name: RunName, uid: String, checked: Checked) {
-        let _ = self.0.send(Message::Result { name, uid, checked }).await;
-    }
 }
 
 /// Starts the reconciler.
@@ -116,7 +111,8 @@ pub(super) fn start(
         acting_on: HashMap::new(),
         permits: Arc::new(Semaphore::new(ACTING)),
         ready,
-        read: results::Reading::new(hub.clone(), handle.clone(), result_deadline, rules),
+        results: Reading::new(hub.clone(), result_deadline, rules),
+        reading: FuturesUnordered::new(),
         deleted: Deleted::default(),
         hub,
         stretch: Some(0),
@@ -168,7 +164,8 @@ struct Reconciler {
     acting_on: HashMap<tokio::task::Id, (RunName, String)>,
     permits: Arc<Semaphore>,
     ready: watch::Sender<Readiness>,
-    read: results::Reading,
+    results: Reading,
+    reading: FuturesUnordered<BoxFuture<'static, Read>>,
     deleted: Deleted,
     hub: Hub,
     /// The present stretch of the watch without a break; `None`: it is broken.
@@ -196,10 +193,9 @@ impl Reconciler {
                         watch = self.runs.watch();
                     }
                 },
-                message = inbox.recv() => match message {
-                    Some(message) => self.work(|this| this.message(message)),
-                    None => return,
-                },
+                // Nobody is left to send while the process ends: the rest goes on until then.
+                Some(message) = inbox.recv() => self.work(|this| this.message(message)),
+                Some(read) = self.reading.next(), if !self.reading.is_empty() => self.work(|this| this.read(read)),
                 Some(acted) = self.acting.join_next_with_id(), if !self.acting.is_empty() => match acted {
                     Ok((id, acted)) => self.work(|this| {
                         this.acting_on.remove(&id);
@@ -274,13 +270,14 @@ impl Reconciler {
                 self.deleted.add(uid, Instant::now());
                 let _ = reply.send(());
             }
-            Message::Result { name, uid, checked } => {
-                let Some(entry) = self.entries.get_mut(&name).filter(|entry| entry.uid == uid) else { return };
-                entry.reading = false;
-                entry.result = Some(checked);
-                self.look_again(&name);
-            }
         }
+    }
+
+    fn read(&mut self, Read { name, uid, checked }: Read) {
+        let Some(entry) = self.entries.get_mut(&name).filter(|entry| entry.uid == uid) else { return };
+        entry.reading = false;
+        entry.result = Some(checked);
+        self.look_again(&name);
     }
 
     /// Takes facts in: what can't go back stays, then the run is told and acted on. `stretch`: the part
@@ -367,12 +364,12 @@ impl Reconciler {
             && let Some(follow) = self.table.follow(&facts.name)
         {
             entry.reading = true;
-            self.read.start(ReadRequest::of(facts), follow);
+            self.reading.push(self.results.read(ReadRequest::of(facts), follow).boxed());
         }
         entry.ran_before_stop |= observed.ran_before_stop();
         if starts_although_stopped(facts)
             && !entry.ran_before_stop
-            && let Some(source) = facts.last_attempt().and_then(|attempt| results::source_of(facts, attempt.number))
+            && let Some(source) = facts.last_attempt().and_then(|attempt| source_of(facts, attempt.number))
             && let Some(follow) = self.table.follow(&facts.name)
         {
             // Whatever ends it takes its log away, before anybody can ask for it.

@@ -10,7 +10,6 @@ use tokio::sync::watch;
 use super::feed::{Chunk, Feed, FeedEnd, Hub, Taken};
 use super::metrics::LogReader;
 use super::observed::Observed;
-use super::reconciler::Handle;
 use super::{Caller, Engine, EngineError};
 use longshore_backend::{LogItem, LogSource};
 use longshore_domain::access::Verb;
@@ -19,7 +18,7 @@ use longshore_domain::facts::RunFacts;
 use longshore_domain::log::LogPosition;
 use longshore_domain::name::RunName;
 use longshore_domain::result::reader::{FILE_MAX_BYTES, MAX_DEPTH, ReaderRule, ResultReader};
-use longshore_domain::result::{FoundResult, ResultErrorKind, ResultOutcome, ResultSource, ResultState};
+use longshore_domain::result::{Checked, FoundResult, ResultErrorKind, ResultOutcome, ResultSource, ResultState};
 use longshore_domain::rules::Rules;
 use longshore_runtime::task;
 
@@ -118,46 +117,56 @@ pub(super) fn source_of(facts: &RunFacts, number: u32) -> Option<LogSource> {
     })
 }
 
-/// Starts readers.
+/// What was read as the result of the run with this name and uid.
+#[derive(Debug)]
+pub(super) struct Read {
+    pub(super) name: RunName,
+    pub(super) uid: String,
+    pub(super) checked: Checked,
+}
+
+/// Reads results.
 #[derive(Debug)]
 pub(super) struct Reading {
     hub: Hub,
-    reconciler: Handle,
     deadline: Duration,
     max_bytes: usize,
     contracts: Contracts,
 }
 
 impl Reading {
-    pub(super) fn new(hub: Hub, reconciler: Handle, deadline: Duration, rules: &Rules) -> Self {
+    pub(super) fn new(hub: Hub, deadline: Duration, rules: &Rules) -> Self {
         let contracts = Contracts::new(&rules.profiles, deadline);
-        Self { hub, reconciler, deadline, max_bytes: rules.limits.max_result_bytes, contracts }
+        Self { hub, deadline, max_bytes: rules.limits.max_result_bytes, contracts }
     }
 
-    /// Reads the output to its end and tells the reconciler what was found.
-    pub(super) fn start(&self, request: ReadRequest, follow: watch::Receiver<Arc<Observed>>) {
-        let (hub, reconciler, deadline) = (self.hub.clone(), self.reconciler.clone(), self.deadline);
-        let contracts = self.contracts.clone();
+    /// Reads the output to its end, in a task of its own, and checks what was found.
+    pub(super) fn read(
+        &self,
+        request: ReadRequest,
+        follow: watch::Receiver<Arc<Observed>>,
+    ) -> impl Future<Output = Read> + Send + 'static {
+        let (hub, deadline, contracts) = (self.hub.clone(), self.deadline, self.contracts.clone());
         let ReadRequest { name, uid, attempt, source, rule, profile } = request;
         let rule = ReaderRule { max_bytes: self.max_bytes, ..rule };
         let reader = task::spawn("result-reader", async move {
-            match source {
+            let outcome = match source {
                 Some(source) => read(&hub, &source, &rule, follow, deadline).await,
                 None => {
                     let why = Err("the attempt left no output to read".to_owned());
                     conclude(&rule, why, &result_file(&follow, attempt))
                 }
-            }
+            };
+            contracts.check(profile.as_deref(), outcome).await
         });
-        task::spawn("result", async move {
+        async move {
             // A fault of the reader must not leave the run unsettled for ever.
-            let outcome = reader.await.unwrap_or_else(|fault| {
+            let checked = reader.await.unwrap_or_else(|fault| {
                 tracing::error!(run = %name, %fault, "the result reader failed");
-                ResultOutcome::Unavailable("the result reader failed".to_owned())
+                ResultOutcome::Unavailable("the result reader failed".to_owned()).into()
             });
-            let checked = contracts.check(profile.as_deref(), outcome).await;
-            reconciler.result(name, uid, checked).await;
-        });
+            Read { name, uid, checked }
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures::StreamExt;
+use futures::future::join_all;
 use rustix::io::Errno;
 use tempfile::TempDir;
 
@@ -367,15 +368,19 @@ async fn a_namespace_that_cannot_be_listed_is_left_out_and_the_others_go_on() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_machine_on_which_every_call_fails_for_a_while_loses_nothing() {
-    let machine = Machine::new().await;
-    let ids = ["one", "two", "three"].map(str::to_owned);
-    for id in &ids {
-        machine.runs().create(&machine.launch(id, true)).await.unwrap();
+    let mut machines = Vec::new();
+    for errno in ERRNOS {
+        // All are there before any starts a shim: a file that a fork has open for writing can't be executed.
+        machines.push((errno, Machine::new().await));
     }
-    machine.until(&ids, "running", |facts| facts.last_attempt().unwrap().main.started()).await;
-    let watching = machine.until(&ids, "over", ended);
-    let failing = async {
-        for errno in ERRNOS {
+    let each = machines.into_iter().map(async |(errno, machine)| {
+        let ids = ["one", "two", "three"].map(str::to_owned);
+        for id in &ids {
+            machine.runs().create(&machine.launch(id, true)).await.unwrap();
+        }
+        machine.until(&ids, "running", |facts| facts.last_attempt().unwrap().main.started()).await;
+        let watching = machine.until(&ids, "over", ended);
+        let failing = async {
             machine.faults.arm(0..=u64::MAX, errno);
             // Some looks at each, and a scan.
             let wait = async {
@@ -389,22 +394,24 @@ async fn a_machine_on_which_every_call_fails_for_a_while_loses_nothing() {
                 let facts = machine.facts(id).await;
                 assert_eq!((state(&facts), exit_code(&facts)), (3, None), "{errno}: {facts:?}");
             }
+            std::fs::write(machine.dir.path().join("go"), "").unwrap();
+        };
+        tokio::join!(watching, failing);
+        for id in &ids {
+            assert_eq!((exit_code(&machine.facts(id).await), machine.executed(id)), (Some(3), 1), "{errno}: {id}");
         }
-        std::fs::write(machine.dir.path().join("go"), "").unwrap();
-    };
-    tokio::join!(watching, failing);
-    for id in &ids {
-        assert_eq!((exit_code(&machine.facts(id).await), machine.executed(id)), (Some(3), 1), "{id}");
-    }
+    });
+    join_all(each).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_action_whose_call_fails_is_done_when_it_is_repeated() {
-    let machine = Machine::without_shims().await;
-    let runs = machine.runs();
-    let mut number = 0;
-    let mut fails = [0; 6];
-    for errno in ERRNOS {
+    // Each on a machine of its own, since all wait more than they work.
+    let each = ERRNOS.map(async |errno| {
+        let machine = Machine::without_shims().await;
+        let runs = machine.runs();
+        let mut number = 0;
+        let mut fails = [0; 6];
         for (step, failed) in fails.iter_mut().enumerate() {
             for nth in 0.. {
                 number += 1;
@@ -416,8 +423,9 @@ async fn an_action_whose_call_fails_is_done_when_it_is_repeated() {
                 *failed += 1;
             }
         }
-    }
-    assert!(fails.iter().all(|failed| *failed >= ERRNOS.len()), "{fails:?}");
+        assert!(fails.iter().all(|failed| *failed > 0), "{errno}: {fails:?}");
+    });
+    join_all(each).await;
 }
 
 /// Takes a run through its life, with one failing call in one step of it. Answers which failed.

@@ -104,7 +104,7 @@ cluster_tests() {
     return
   fi
   step "the image"
-  make --no-print-directory image
+  make --no-print-directory test-image
   step "real cluster"
   tests/cluster/cluster.sh tools
   # A cluster of its own, so that one that a developer keeps is not disturbed.
@@ -112,8 +112,7 @@ cluster_tests() {
   tests/cluster/cluster.sh down >/dev/null 2>&1 || true
   trap 'tests/cluster/cluster.sh down >/dev/null 2>&1 || true' EXIT
   tests/cluster/cluster.sh up
-  # The very archive that `make image` gives to people.
-  tests/cluster/cluster.sh load target-static/longshore-image.tar
+  tests/cluster/cluster.sh load target-static/test-image.tar
   LONGSHORE_TEST_IMAGE=$(scripts/image.sh name)
   LONGSHORE_TEST_KUBECONFIG=$(tests/cluster/cluster.sh kubeconfig)
   LONGSHORE_TEST_CONTROL=$LONGSHORE_CLUSTER_DIR/ctl.sock

@@ -199,8 +199,8 @@ pub struct Verdict {
     pub message: String,
 }
 
-/// Why a call to a backend failed. `research` of each: the error table of the API server in
-/// `grpc/status.rs`.
+/// Why a call to a backend failed. What of the API server's answers becomes which, and what a caller
+/// gets of it: docs/architecture.md, "Errors".
 #[derive(Debug, thiserror::Error)]
 pub enum BackendError {
     /// There is no such object.

@@ -207,7 +207,7 @@ fn is_live(attempt: &AttemptFacts) -> bool {
     attempt.phase != AttemptPhase::Absent && !attempt.phase.is_over()
 }
 
-/// DESIGN §4's stop table: what is done once the intent is written.
+/// What is done once the intent is written: the stop table (docs/architecture.md, "Stops").
 fn enforce_stop(attempt: &AttemptFacts) -> Plan {
     if !attempt.main.started() || attempt.phase == AttemptPhase::Gone {
         return close(attempt);

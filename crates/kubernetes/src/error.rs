@@ -1,4 +1,4 @@
-//! What the API server's refusals mean: one total table (`DESIGN.md` §4), pure.
+//! What the API server's refusals mean: one total table, pure (docs/architecture.md, "Errors").
 
 use std::fmt;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! The objects that a run becomes, as DESIGN §4 has them. Pure: the same launch gives the same
-//! manifest.
+//! The objects that a run becomes (docs/kubernetes.md, "What a run becomes"). Pure: the same launch
+//! gives the same manifest.
 
 mod input;
 mod pod;

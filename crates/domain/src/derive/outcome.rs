@@ -29,10 +29,10 @@ pub struct Outcome {
 
 /// How the run ended, once that is certain.
 ///
-/// An exit is believed at once where nothing else can have been its cause (DESIGN §4 "Exact and
-/// fast"); everything else waits until the Pod is over, which carries the cause. `now` bounds the
-/// waiting for what a silent or slow kubelet may never tell; see [`due`]. Where something that decides
-/// could not be looked at, nothing is certain.
+/// An exit is believed at once where nothing else can have been its cause; everything else waits
+/// until the Pod is over, which carries the cause (docs/architecture.md, "When an end is believed").
+/// `now` bounds the waiting for what a silent or slow kubelet may never tell; see [`due`]. Where
+/// something that decides could not be looked at, nothing is certain.
 #[must_use]
 pub fn conclude(facts: &RunFacts, now: Timestamp) -> Option<Outcome> {
     if facts.unknown.is_some() {

@@ -218,11 +218,11 @@ const SPEC_PATIENCE: SignedDuration = SignedDuration::from_secs(3);
 /// give.
 ///
 /// Events and waiting words only explain; a failure concluded from one needs a condition that
-/// persists and a clock (DESIGN §4). `ImagePullBackOff` says that the kubelet has tried and will
-/// try again, so the patience counts from when the words began, where the backend says so. A
-/// container's waiting reason has no time of its own; then it counts from the Pod's getting its
-/// node, and a first refusal that comes later than that (a slow init container, a long queue of
-/// pulls) ends the run at once.
+/// persists and a clock (docs/architecture.md, "Clocks"). `ImagePullBackOff` says that the kubelet
+/// has tried and will try again, so the patience counts from when the words began, where the
+/// backend says so. A container's waiting reason has no time of its own; then it counts from the
+/// Pod's getting its node, and a first refusal that comes later than that (a slow init container, a
+/// long queue of pulls) ends the run at once.
 #[must_use]
 pub fn hopeless(attempt: &AttemptFacts, now: Timestamp) -> Option<Result<Failure, Timestamp>> {
     if attempt.phase != AttemptPhase::Pending || attempt.main.started() {

@@ -46,7 +46,7 @@ pub struct Rule {
 /// What a canary needs beyond being made and read.
 pub(super) const CANARY_VERB: &str = "delete";
 
-/// All rights, and no others: `DESIGN.md` §4.
+/// All rights, and no others: the table of docs/kubernetes.md, "Rights".
 pub const RIGHTS: &[Rule] = &[
     Rule {
         group: "batch",

@@ -1,5 +1,5 @@
-//! What is done to a run's objects: the intent, the record and the release (`DESIGN.md` §4).
-//! Everything may be repeated; whoever acts has read what it acts on.
+//! What is done to a run's objects: the intent, the record and the release (docs/architecture.md,
+//! "Intent, record, hold"). Everything may be repeated; whoever acts has read what it acts on.
 
 use std::time::Duration;
 

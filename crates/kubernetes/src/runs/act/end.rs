@@ -1,4 +1,4 @@
-//! How attempts are ended: the stop table (`DESIGN.md` §4).
+//! How attempts are ended: the stop table (docs/architecture.md, "Stops").
 
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;

@@ -14,7 +14,7 @@ use futures::stream::BoxStream;
 use jiff::Timestamp;
 use longshore::backend::{Backend, BackendError, Created, Launch, LogItem, LogOptions, LogSource};
 use longshore::domain::digest::PayloadDigest;
-use longshore::domain::facts::{AttemptPhase, FactsEvent, MainFacts, RunFacts, Submission, Terminated};
+use longshore::domain::facts::{AttemptPhase, EndCause, FactsEvent, MainFacts, RunFacts, Submission, Terminated};
 use longshore::domain::log::{LogPiece, LogPosition, LogStream};
 use longshore::domain::name::{NamespaceName, RunId, RunName};
 use longshore::domain::plan::Action;
@@ -286,14 +286,14 @@ pub(crate) async fn success_is_told(subject: &Subject) {
     assert_eq!((attempt.number, attempt.phase), (1, AttemptPhase::Succeeded));
     assert!(attempt.node.is_some() && attempt.uid.is_some());
     let end = end(&facts);
-    assert_eq!((end.exit_code, end.reason.as_str()), (0, "Completed"));
+    assert_eq!((end.exit_code, end.cause), (0, EndCause::Exited));
     assert!(end.started_at.unwrap() <= end.finished_at.unwrap());
 }
 
 pub(crate) async fn an_exit_code_is_told(subject: &Subject) {
     let facts = subject.run_script("seven", "exit 7").await;
     assert_eq!(facts.last_attempt().unwrap().phase, AttemptPhase::Failed);
-    assert_eq!((end(&facts).exit_code, end(&facts).reason.as_str()), (7, "Error"));
+    assert_eq!((end(&facts).exit_code, end(&facts).cause), (7, EndCause::Exited));
 }
 
 pub(crate) async fn a_signal_is_told_as_128_and_its_number(subject: &Subject) {
@@ -481,7 +481,7 @@ pub(crate) async fn the_run_clock_ends_it(subject: &Subject) {
     }
     let over = watch.until(&launch.name, "over", is_over).await;
     let attempt = over.last_attempt().unwrap();
-    assert_eq!((attempt.phase, attempt.status_reason.as_deref()), (AttemptPhase::Failed, Some("DeadlineExceeded")));
+    assert_eq!((attempt.phase, attempt.is_by_deadline()), (AttemptPhase::Failed, true));
     assert!(over.stop.is_none());
 }
 

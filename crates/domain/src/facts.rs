@@ -18,9 +18,11 @@ use super::spec::{
     ContainerWorkload, EffectiveSpec, NetworkMode, Placement, Resources, ResultMode, ResultScan, RunSpec, Workload,
 };
 
+mod cause;
 mod remember;
 
-pub use remember::{Remembered, SUSPENDED, remember};
+pub use cause::{EndCause, Explanation, Intervention, JobEndCause, Mentions, PlatformCause, WaitCause};
+pub use remember::{Remembered, remember};
 
 /// What is observed of one run. As JSON it is kept in memory once nothing more happens to the run, by this process for
 /// itself; then nothing is in what is skipped.
@@ -34,6 +36,8 @@ pub struct RunFacts {
     pub submission: Submission,
     /// The stop intent, if one is written.
     pub stop: Option<StopIntent>,
+    /// What the words of the stop are about, where it states a failure.
+    pub stop_mentions: Mentions,
     /// The terminal record, if one is written.
     pub record: Option<Record>,
     /// Whether our hold is gone: nothing more is to be done for this run.
@@ -71,6 +75,14 @@ impl RunFacts {
     #[must_use]
     pub fn last_attempt(&self) -> Option<&AttemptFacts> {
         self.attempts.last()
+    }
+
+    /// Takes over the stop of another look at the same run, unless one is known: the first decides.
+    pub fn take_stop(&mut self, other: &Self) {
+        if self.stop.is_none() {
+            self.stop.clone_from(&other.stop);
+            self.stop_mentions = other.stop_mentions;
+        }
     }
 
     /// Whether nothing of it lives, and how it ended can't be read and has not been for so long that nobody waits for
@@ -179,12 +191,15 @@ pub struct AttemptFacts {
     pub deadline: Option<Duration>,
     /// When somebody asked to delete the Pod.
     pub deleted_at: Option<Timestamp>,
-    /// `pod.status.reason`: `DeadlineExceeded`, `Evicted`, …
-    pub status_reason: Option<String>,
-    /// `pod.status.message`.
-    pub status_message: Option<String>,
-    /// Condition `DisruptionTarget`.
-    pub disruption: Option<Explanation>,
+    /// What the platform gives as the cause of its end.
+    pub ended_by: Option<Intervention>,
+    /// What the platform says of it without giving a cause.
+    pub remark: Option<String>,
+    /// What the platform announces that it does to it, or somebody else.
+    pub disruption: Option<Intervention>,
+    /// The report that its node ends it. A kubelet that is restarted on a node under pressure refuses the Pods that run
+    /// there; they get a cause of their end only once their programs have ended.
+    pub eviction: Option<Intervention>,
     /// Since when the Pod's node does not report any more, by the control plane's word, although
     /// the last it reported is that `run` runs.
     pub silent_since: Option<Timestamp>,
@@ -203,18 +218,17 @@ pub struct AttemptFacts {
     pub input_ready: bool,
     /// What the cluster said, oldest first.
     pub evidence: Vec<Evidence>,
+    /// Whether a pull of its image was begun and is not done, by what the cluster said.
+    pub is_pulling: bool,
     /// What earlier looks have shown. Backends leave it empty; see [`remember`].
     pub remembered: Remembered,
 }
-
-/// Reason of Pods, and of Events about Pods, that the kubelet ends.
-pub const EVICTED: &str = "Evicted";
 
 impl AttemptFacts {
     /// Whether the Pod shows that somebody or something other than the program ended it, or asked to.
     #[must_use]
     pub fn is_marked(&self) -> bool {
-        self.deleted_at.is_some() || self.disruption.is_some() || self.status_reason.is_some()
+        self.deleted_at.is_some() || self.disruption.is_some() || self.ended_by.is_some()
     }
 
     /// Whether no container runs or will run, and it is known whether one did: of a Pod that nobody saw that is so once
@@ -225,11 +239,10 @@ impl AttemptFacts {
         self.phase.is_over() && !is_uncounted
     }
 
-    /// The kubelet's Event that it ends the Pod. A kubelet that is restarted on a node under pressure refuses the Pods
-    /// that run there; their status gets a reason for it only once their programs have ended.
+    /// Whether the platform says that its deadline ended it.
     #[must_use]
-    pub fn eviction(&self) -> Option<&Evidence> {
-        self.evidence.iter().find(|entry| entry.reason == EVICTED)
+    pub fn is_by_deadline(&self) -> bool {
+        self.ended_by.as_ref().is_some_and(|ended| ended.cause == PlatformCause::Deadline)
     }
 }
 
@@ -241,9 +254,11 @@ pub struct JobEnd {
     /// Whether nothing runs any more (`Complete`, `Failed`), not only `FailureTarget` or
     /// `SuccessCriteriaMet`.
     pub final_: bool,
-    /// Reason of the condition.
+    /// Why, if it is not complete.
+    pub cause: JobEndCause,
+    /// The backend's word for it.
     pub reason: String,
-    /// Message of the condition.
+    /// The backend's sentence.
     pub message: String,
     /// When.
     pub time: Option<Timestamp>,
@@ -277,10 +292,6 @@ impl AttemptPhase {
     }
 }
 
-/// [`Terminated::reason`] of a process that the local backend could not execute. Kubernetes has no
-/// word for it: there a container could not be started.
-pub const NOT_EXECUTED: &str = "NotExecuted";
-
 /// Container `run`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MainFacts {
@@ -305,8 +316,7 @@ impl MainFacts {
         }
     }
 
-    /// Whether the program ever ran. A container that could not be started
-    /// (`StartError`, `ContainerCannotRun`, [`NOT_EXECUTED`]) did not.
+    /// Whether the program ever ran. A container or a process that could not be started did not.
     #[must_use]
     pub fn started(&self) -> bool {
         match self {
@@ -317,10 +327,6 @@ impl MainFacts {
     }
 }
 
-/// [`Terminated::reason`] where the kubelet found no container any more: the exit code beside it is
-/// made up.
-pub const STATUS_UNKNOWN: &str = "ContainerStatusUnknown";
-
 /// How a container ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Terminated {
@@ -328,8 +334,10 @@ pub struct Terminated {
     pub exit_code: i32,
     /// Signal, where the backend tells it apart from the exit code.
     pub signal: Option<i32>,
-    /// `Completed`, `Error`, `OOMKilled`, `StartError`, [`NOT_EXECUTED`], …
-    pub reason: String,
+    /// What that comes down to.
+    pub cause: EndCause,
+    /// The backend's word for it.
+    pub detail: String,
     /// The termination message: what was written to `$LONGSHORE_RESULT`.
     #[serde(with = "crate::base64")]
     pub message: Vec<u8>,
@@ -343,25 +351,14 @@ impl Terminated {
     /// Whether the program ever ran: the runtime may have been unable to start the container.
     #[must_use]
     pub fn started(&self) -> bool {
-        !matches!(self.reason.as_str(), "StartError" | "ContainerCannotRun" | NOT_EXECUTED)
+        !matches!(self.cause, EndCause::NotStarted | EndCause::NotExecuted)
     }
 
     /// The exit code, if it is the program's.
     #[must_use]
     pub fn code(&self) -> Option<i32> {
-        (self.reason != STATUS_UNKNOWN).then_some(self.exit_code)
+        (self.cause != EndCause::Unknown).then_some(self.exit_code)
     }
-}
-
-/// Something in the backend's own words.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Explanation {
-    /// One word.
-    pub reason: String,
-    /// A sentence.
-    pub message: String,
-    /// Since when, or when last.
-    pub time: Option<Timestamp>,
 }
 
 /// What a backend's watch tells.

@@ -9,7 +9,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::digest::PayloadDigest;
-use crate::facts::{AttemptFacts, AttemptPhase, Explanation, MainFacts, Remembered, RunFacts, Submission, Terminated};
+use crate::facts::{
+    AttemptFacts, AttemptPhase, EndCause, Explanation, Intervention, MainFacts, Mentions, PlatformCause, Remembered,
+    RunFacts, Submission, Terminated, WaitCause,
+};
 use crate::name::RunName;
 use crate::profile::{Capabilities, KubernetesProfile, Limits, LocalProfile, Profile, Volume};
 use crate::rules::Rules;
@@ -66,6 +69,7 @@ pub fn facts() -> RunFacts {
             result_marker: "MARK".to_owned(),
         },
         stop: None,
+        stop_mentions: Mentions::default(),
         record: None,
         released: false,
         suspended: false,
@@ -98,9 +102,10 @@ pub fn attempt() -> AttemptFacts {
         node_time: Some(at(2)),
         deadline: Some(Duration::from_secs(3901)),
         deleted_at: None,
-        status_reason: None,
-        status_message: None,
+        ended_by: None,
+        remark: None,
         disruption: None,
+        eviction: None,
         silent_since: None,
         emptied: false,
         unseen: false,
@@ -109,6 +114,7 @@ pub fn attempt() -> AttemptFacts {
         others_running: false,
         input_ready: true,
         evidence: Vec::new(),
+        is_pulling: false,
         remembered: Remembered::default(),
     }
 }
@@ -118,15 +124,23 @@ pub fn terminated(exit_code: i32) -> Terminated {
     Terminated {
         exit_code,
         signal: None,
-        reason: if exit_code == 0 { "Completed" } else { "Error" }.to_owned(),
+        cause: EndCause::Exited,
+        detail: String::new(),
         message: Vec::new(),
         started_at: Some(at(10)),
         finished_at: Some(at(20)),
     }
 }
 
-pub fn explained(reason: &str, message: &str) -> Option<Explanation> {
-    Some(Explanation { reason: reason.to_owned(), message: message.to_owned(), time: None })
+/// Not started yet for this cause, in these words.
+pub fn explained(cause: WaitCause, reason: &str, message: &str) -> Option<Explanation> {
+    let (reason, message) = (reason.to_owned(), message.to_owned());
+    Some(Explanation { cause, mentions: Mentions::default(), reason, message, time: None })
+}
+
+/// The platform did this, in these words.
+pub fn intervened(cause: PlatformCause, reason: &str, message: &str) -> Option<Intervention> {
+    Some(Intervention { cause, reason: reason.to_owned(), message: message.to_owned(), time: None })
 }
 
 pub fn stop(cause: StopCause, seconds: i64) -> StopIntent {

@@ -254,7 +254,7 @@ impl Reconciler {
                     // The watch may have told more already: only what can't go back is taken over.
                     Some(known) if known.facts.uid == facts.uid => {
                         let mut merged = known.facts.clone();
-                        merged.stop = merged.stop.or(facts.stop);
+                        merged.take_stop(&facts);
                         merged.record = merged.record.or(facts.record);
                         merged.deleted_at = merged.deleted_at.or(facts.deleted_at);
                         self.take_in(merged, None)

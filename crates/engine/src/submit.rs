@@ -8,7 +8,7 @@ use super::{Caller, Engine, EngineError, Submit, Submitted, UnreadSpec, Workload
 use longshore_backend::{BackendError, Created, Launch};
 use longshore_domain::access;
 use longshore_domain::digest::PayloadDigest;
-use longshore_domain::facts::{RunFacts, Submission};
+use longshore_domain::facts::{Mentions, RunFacts, Submission};
 use longshore_domain::name::{NamespaceName, RunId, RunName};
 use longshore_domain::resolve::{Resolved, resolve};
 use longshore_domain::run::Run;
@@ -291,6 +291,7 @@ fn would_be(launch: &Launch) -> Run {
         uid: String::new(),
         submission: launch.submission.clone(),
         stop: None,
+        stop_mentions: Mentions::default(),
         record: None,
         released: false,
         suspended: false,

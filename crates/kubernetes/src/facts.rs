@@ -3,6 +3,7 @@
 
 mod attempt;
 mod event;
+mod words;
 
 #[cfg(test)]
 mod tests;
@@ -21,7 +22,10 @@ use longshore_domain::digest::PayloadDigest;
 use longshore_domain::facts::{RunFacts, Submission};
 use longshore_domain::name::{NamespaceName, RunId, RunName};
 use longshore_domain::record::Record;
+use longshore_domain::run::StopIntent;
 use longshore_domain::stored;
+
+pub(crate) use words::CONFIG_ERROR;
 
 pub use event::{About, EventFact, Said, Subject, said};
 
@@ -118,12 +122,14 @@ pub fn run_facts(namespace: &NamespaceName, observed: &Observed<'_>) -> Result<R
     let expire_time: Option<Timestamp> = job.optional(annotation::EXPIRE, str::parse);
     let held = metadata.finalizers.iter().flatten().any(|finalizer| finalizer == HOLD_FINALIZER);
     let stop = job.optional(annotation::STOP, serde_json::from_str);
+    let stop_mentions = stop.as_ref().map(|stop: &StopIntent| words::mentions(&stop.reason)).unwrap_or_default();
     let record = job.optional(annotation::RECORD, Record::from_json);
     Ok(RunFacts {
         name: RunName { namespace: namespace.clone(), run },
         uid: metadata.uid.clone().ok_or_else(|| job.missing("field", "metadata.uid"))?,
         submission,
         stop,
+        stop_mentions,
         record,
         // Without its clock nobody would ever let it go.
         released: !held && expire_time.is_some(),
@@ -156,7 +162,7 @@ pub fn run_of(job: &Job) -> Option<RunId> {
 /// Whether the program of this Pod ever ran.
 #[must_use]
 pub fn has_started(pod: &Pod) -> bool {
-    attempt::main(Some(pod)).started()
+    attempt::has_started(pod)
 }
 
 /// Uid of the Job that `pod` was made for.

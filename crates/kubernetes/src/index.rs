@@ -11,7 +11,7 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Event, Pod};
 
 use self::namespace::{Change, KindState, NamespaceIndex, Run, StrayEvent};
-use super::facts::{FactsError, Observed, Said, run_facts, said};
+use super::facts::{CONFIG_ERROR, FactsError, Observed, Said, run_facts, said};
 use super::list_watch::KindEvent;
 use super::memory::Memory;
 use super::names::{RUN_CONTAINER, annotation};
@@ -382,7 +382,7 @@ fn missed_input(run: &Run, memory: &Memory) -> Option<String> {
     let status = run.pod.as_ref()?.status.as_ref()?;
     let container = status.container_statuses.iter().flatten().find(|container| container.name == RUN_CONTAINER)?;
     let waiting = container.state.as_ref()?.waiting.as_ref()?;
-    if waiting.reason.as_deref() != Some("CreateContainerConfigError") {
+    if waiting.reason.as_deref() != Some(CONFIG_ERROR) {
         return None;
     }
     run.job.metadata.annotations.as_ref()?.get(annotation::INPUT).cloned()

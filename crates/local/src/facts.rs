@@ -6,8 +6,8 @@ use jiff::Timestamp;
 
 use crate::sys::{Cause, Probe, Unknown};
 use longshore_domain::facts::{
-    AttemptFacts, AttemptPhase, Explanation, JobEnd, MainFacts, NOT_EXECUTED, Remembered, RunFacts, Submission,
-    Terminated, Unexamined,
+    AttemptFacts, AttemptPhase, EndCause, Explanation, Intervention, JobEnd, JobEndCause, MainFacts, Mentions,
+    PlatformCause, Remembered, RunFacts, Submission, Terminated, Unexamined, WaitCause,
 };
 use longshore_domain::name::RunName;
 use longshore_domain::record::Record;
@@ -206,6 +206,7 @@ impl Contents {
             uid: self.uid(),
             submission: self.submission(),
             stop: self.stop.there().cloned(),
+            stop_mentions: Mentions::default(),
             record: self.record.there().cloned(),
             released: self.released.is_there(),
             suspended: false,
@@ -226,7 +227,7 @@ impl Contents {
     pub(super) fn waiting_facts(&self, node: &str, message: String) -> RunFacts {
         let mut facts = self.facts(node);
         facts.suspended = true;
-        let explanation = Explanation { reason: "Queued".to_owned(), message, time: None };
+        let explanation = waits("Queued", message);
         if let Some(attempt) = facts.attempts.last_mut() {
             attempt.main = MainFacts::Waiting(Some(explanation));
         }
@@ -244,7 +245,6 @@ impl Contents {
     fn attempt(&self, node: &str) -> AttemptFacts {
         let started_at = self.started.there().map(|started| started.time);
         let exit = self.exit.there();
-        let deadline_exceeded = exit.is_some_and(|exit| exit.reason == ExitReason::DeadlineExceeded);
         let shim = self.shim.there();
         AttemptFacts {
             number: 1,
@@ -262,9 +262,10 @@ impl Contents {
             node_time: started_at,
             deadline: started_at.and_then(|_| self.run.there()).map(|run| run.submission.effective.run_timeout),
             deleted_at: None,
-            status_reason: deadline_exceeded.then(|| "DeadlineExceeded".to_owned()),
-            status_message: deadline_exceeded.then(|| "the process was active longer than its deadline".to_owned()),
+            ended_by: exit.filter(|exit| exit.reason == ExitReason::DeadlineExceeded).map(|_| ended_by_deadline()),
+            remark: None,
             disruption: None,
+            eviction: None,
             silent_since: None,
             emptied: false,
             unseen: false,
@@ -273,6 +274,7 @@ impl Contents {
             others_running: false,
             input_ready: true,
             evidence: self.evidence(),
+            is_pulling: false,
             remembered: Remembered::default(),
         }
     }
@@ -300,11 +302,10 @@ impl Contents {
             (Some(exit), _) => MainFacts::Terminated(terminated(exit)),
             (None, Stand::Running | Stand::Lost) => MainFacts::Running { started_at },
             (None, Stand::Unknown) if self.has_started() => MainFacts::Running { started_at },
-            (None, Stand::Unattended) => MainFacts::Waiting(Some(Explanation {
-                reason: "Starting".to_owned(),
-                message: "the process that supervises the run is being started".to_owned(),
-                time: None,
-            })),
+            (None, Stand::Unattended) => {
+                let message = "the process that supervises the run is being started".to_owned();
+                MainFacts::Waiting(Some(waits("Starting", message)))
+            }
             (None, Stand::Starting | Stand::Over | Stand::Unknown) => MainFacts::Waiting(None),
         }
     }
@@ -317,6 +318,23 @@ impl Contents {
     }
 }
 
+/// What is not one of the causes that keep a run from its start.
+fn waits(reason: &str, message: String) -> Explanation {
+    let (cause, mentions) = (WaitCause::Other, Mentions::default());
+    Explanation { cause, mentions, reason: reason.to_owned(), message, time: None }
+}
+
+fn ended_by_deadline() -> Intervention {
+    Intervention {
+        cause: PlatformCause::Deadline,
+        reason: "RunTimeout".to_owned(),
+        message: "the process was active longer than its deadline".to_owned(),
+        time: None,
+    }
+}
+
+/// What is said of a program that could not be executed, if nothing says why.
+const NOT_EXECUTED: &str = "NotExecuted";
 /// What is said where the shim left nothing.
 const LOST: &str = "ShimLost";
 const LOST_MESSAGE: &str = "the process that supervised the run was killed, or the machine was restarted";
@@ -324,29 +342,30 @@ const LOST_MESSAGE: &str = "the process that supervised the run was killed, or t
 /// Nothing more will come of a run whose shim is gone.
 fn lost_end() -> JobEnd {
     let (reason, message) = (LOST.to_owned(), LOST_MESSAGE.to_owned());
-    JobEnd { complete: false, final_: true, reason, message, time: None }
+    JobEnd { complete: false, final_: true, cause: JobEndCause::Other, reason, message, time: None }
 }
 
 fn job_end(exit: &Exit) -> JobEnd {
     let complete = exit.reason == ExitReason::Completed;
-    let reason = match exit.reason {
-        ExitReason::Completed => "CompletionsReached",
-        ExitReason::NotStarted | ExitReason::DeadlineExceeded => "DeadlineExceeded",
-        ExitReason::Error | ExitReason::StartError => "BackoffLimitExceeded",
+    let cause = match exit.reason {
+        ExitReason::Completed => JobEndCause::Other,
+        ExitReason::NotStarted | ExitReason::DeadlineExceeded => JobEndCause::Deadline,
+        ExitReason::Error | ExitReason::StartError => JobEndCause::PodFailed,
     };
-    JobEnd { complete, final_: true, reason: reason.to_owned(), message: String::new(), time: Some(exit.finished_at) }
+    let (reason, message) = (String::new(), String::new());
+    JobEnd { complete, final_: true, cause, reason, message, time: Some(exit.finished_at) }
 }
 
 fn terminated(exit: &Exit) -> Terminated {
-    let reason = match exit.reason {
-        ExitReason::StartError => NOT_EXECUTED,
-        _ if exit.exit_code == 0 => "Completed",
-        _ => "Error",
+    let (cause, detail) = match exit.reason {
+        ExitReason::StartError => (EndCause::NotExecuted, NOT_EXECUTED),
+        _ => (EndCause::Exited, ""),
     };
     Terminated {
         exit_code: exit.exit_code,
         signal: exit.signal,
-        reason: reason.to_owned(),
+        cause,
+        detail: detail.to_owned(),
         message: exit.message.clone(),
         started_at: exit.started_at,
         finished_at: Some(exit.finished_at),
@@ -481,17 +500,17 @@ pub(super) mod tests {
         let facts = ended(ExitReason::Error, 7).facts("here");
         let attempt = facts.last_attempt().unwrap();
         let end = attempt.main.terminated().unwrap();
-        assert_eq!((end.exit_code, end.reason.as_str(), end.message.as_slice()), (7, "Error", b"m".as_slice()));
+        assert_eq!((end.exit_code, end.cause, end.message.as_slice()), (7, EndCause::Exited, b"m".as_slice()));
         assert_eq!((end.started_at, end.finished_at), (Some(at(3)), Some(at(4))));
         assert!(attempt.job_end.as_ref().is_some_and(|end| end.final_ && !end.complete));
         assert_eq!(attempt.node.as_deref(), Some("here"));
     }
 
     #[test]
-    fn a_deadline_is_told_in_the_words_of_kubernetes() {
+    fn a_deadline_is_the_cause_of_an_end() {
         let facts = ended(ExitReason::DeadlineExceeded, 0).facts("here");
         let attempt = facts.last_attempt().unwrap();
-        assert_eq!(attempt.status_reason.as_deref(), Some("DeadlineExceeded"));
+        assert!(attempt.is_by_deadline());
         assert_eq!((attempt.node_time, attempt.deadline), (Some(at(3)), Some(Duration::from_secs(60))));
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::super::facts::{AttemptFacts, RunFacts, Terminated};
+use super::super::facts::{AttemptFacts, EndCause, RunFacts, Terminated};
 
 /// How long before its deadline a program that a signal killed may still have been killed by it.
 const DEADLINE_SLACK: SignedDuration = SignedDuration::from_secs(2);
@@ -40,11 +40,11 @@ fn deadline_time(facts: &RunFacts, attempt: &AttemptFacts, end: &Terminated) -> 
 /// deadline is told as another's. Where a time is missing, only exit 0 is the program's own.
 pub(super) fn is_at_deadline(facts: &RunFacts, attempt: &AttemptFacts, end: &Terminated) -> bool {
     if attempt.remembered.over_while_running {
-        return attempt.status_reason.as_deref() == Some("DeadlineExceeded");
+        return attempt.is_by_deadline();
     }
-    let killed = end.reason != "OOMKilled" && (end.exit_code >= 128 || signal(end).is_some());
+    let killed = end.cause != EndCause::OutOfMemory && (end.exit_code >= 128 || signal(end).is_some());
     let (Some(due), Some(finished)) = (deadline_time(facts, attempt, end), end.finished_at) else {
-        return end.exit_code != 0 && attempt.status_reason.is_some();
+        return end.exit_code != 0 && attempt.ended_by.is_some();
     };
     let left = due.duration_since(finished);
     match end.exit_code {

@@ -78,14 +78,10 @@ fn until(facts: &RunFacts, attempt: &AttemptFacts) -> Wait {
             if over || facts.stop.is_some() { Wait::No } else { Wait::Event }
         }
         MainFacts::Waiting(_) if attempt.emptied => Wait::No,
-        MainFacts::Waiting(_) if facts.stop.is_some() || (over && is_deadline(attempt)) => Wait::For(LAG),
+        MainFacts::Waiting(_) if facts.stop.is_some() || (over && attempt.is_by_deadline()) => Wait::For(LAG),
         MainFacts::Waiting(_) if over => Wait::No,
         MainFacts::Waiting(_) => Wait::Event,
     }
-}
-
-fn is_deadline(attempt: &AttemptFacts) -> bool {
-    attempt.status_reason.as_deref() == Some("DeadlineExceeded")
 }
 
 fn bound(attempt: &AttemptFacts, limit: SignedDuration) -> Option<Timestamp> {

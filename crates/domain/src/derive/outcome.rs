@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::super::facts::{AttemptFacts, AttemptPhase, NOT_EXECUTED, RunFacts, STATUS_UNKNOWN, Terminated};
+use super::super::facts::{AttemptFacts, AttemptPhase, EndCause, Mentions, RunFacts, Terminated};
 use super::super::failure::{Failure, FailureReason};
 use super::super::run::{RunState, StopCause, StopIntent};
 use super::deadline::{is_at_deadline, signal};
@@ -38,12 +38,6 @@ pub fn conclude(facts: &RunFacts, now: Timestamp) -> Option<Outcome> {
     if facts.unknown.is_some() {
         return None;
     }
-    let mut outcome = end(facts, now)?;
-    outcome.failure = outcome.failure.map(|failure| responsible::assign(failure, &facts.submission));
-    Some(outcome)
-}
-
-fn end(facts: &RunFacts, now: Timestamp) -> Option<Outcome> {
     let attempt = facts.last_attempt()?;
     if let Some(end) = attempt.main.terminated()
         && is_plain_exit(facts, attempt, end)
@@ -61,7 +55,7 @@ fn is_plain_exit(facts: &RunFacts, attempt: &AttemptFacts, end: &Terminated) -> 
     (0..=127).contains(&end.exit_code)
         && attempt.main.started()
         && signal(end).is_none()
-        && end.reason != "OOMKilled"
+        && end.cause != EndCause::OutOfMemory
         && end.code().is_some()
         && (attempt.remembered.ended_untouched || is_untouched(facts, attempt))
         && !attempt.remembered.over_while_running
@@ -69,7 +63,7 @@ fn is_plain_exit(facts: &RunFacts, attempt: &AttemptFacts, end: &Terminated) -> 
 }
 
 fn is_untouched(facts: &RunFacts, attempt: &AttemptFacts) -> bool {
-    facts.stop.is_none() && facts.deleted_at.is_none() && !attempt.is_marked() && attempt.eviction().is_none()
+    facts.stop.is_none() && facts.deleted_at.is_none() && !attempt.is_marked() && attempt.eviction.is_none()
 }
 
 /// Whether the program ended by itself although a stop was asked for.
@@ -109,7 +103,7 @@ fn after_the_end(facts: &RunFacts, attempt: &AttemptFacts) -> Outcome {
     let Some(end) = end else {
         return failed(attempt, without_exit(facts, attempt), None);
     };
-    if attempt.remembered.ended_untouched && end.reason != STATUS_UNKNOWN && !is_at_deadline(facts, attempt, end) {
+    if attempt.remembered.ended_untouched && end.cause != EndCause::Unknown && !is_at_deadline(facts, attempt, end) {
         return own_exit(attempt, end);
     }
     let deleted = ended_by_deletion(attempt, end);
@@ -144,7 +138,7 @@ fn succeeded(message: String, finish_time: Option<Timestamp>) -> Outcome {
 
 /// The outcome when the program's own exit is what happened.
 fn own_exit(attempt: &AttemptFacts, end: &Terminated) -> Outcome {
-    let out_of_memory = end.reason == "OOMKilled";
+    let out_of_memory = end.cause == EndCause::OutOfMemory;
     if end.exit_code == 0 {
         let warning = if out_of_memory {
             "; a process that it had started used more memory than the limit and was killed"
@@ -162,7 +156,7 @@ fn own_exit(attempt: &AttemptFacts, end: &Terminated) -> Outcome {
             ),
         };
         Failure::new(FailureReason::OomKilled, format!("{what}; raise resources.limits[\"memory\"]"))
-    } else if end.reason == STATUS_UNKNOWN {
+    } else if end.cause == EndCause::Unknown {
         Failure::new(FailureReason::Lost, "the node lost track of the container, so how it ended is not known")
     } else if let Some(signal) = signal(end) {
         let name = signal_name(signal).map(|name| format!(" ({name})")).unwrap_or_default();
@@ -220,6 +214,7 @@ fn stopped(facts: &RunFacts, attempt: &AttemptFacts, stop: &StopIntent, end: Opt
         let overran = stop.cause == StopCause::RunDeadline;
         let message = if overran { platform::overran(facts) } else { stop.reason.clone() };
         let failure = Failure::new(reason, message).of_class(stop.failure_class.unwrap_or_else(|| reason.class()));
+        let failure = responsible::assign(failure, facts.stop_mentions, &facts.submission);
         return failed(attempt, failure, end);
     }
     let by = match (stop.cause, stop.actor.as_str()) {
@@ -245,15 +240,17 @@ fn stopped(facts: &RunFacts, attempt: &AttemptFacts, stop: &StopIntent, end: Opt
 }
 
 /// A container that the runtime could not start, or a process of this machine.
-fn start_error(end: &Terminated) -> Failure {
+fn start_error(facts: &RunFacts, end: &Terminated) -> Failure {
     let said = String::from_utf8_lossy(&end.message);
     let said = said.trim();
-    let detail = if said.is_empty() { end.reason.as_str() } else { said };
+    let detail = if said.is_empty() { end.detail.as_str() } else { said };
     // A process has no image.
-    if end.reason == NOT_EXECUTED {
-        return Failure::new(FailureReason::ConfigError, format!("the program could not be started: {detail}"));
-    }
-    Failure::new(FailureReason::ImageInvalid, format!("the container could not be started: {detail}"))
+    let failure = if end.cause == EndCause::NotExecuted {
+        Failure::new(FailureReason::ConfigError, format!("the program could not be started: {detail}"))
+    } else {
+        Failure::new(FailureReason::ImageInvalid, format!("the container could not be started: {detail}"))
+    };
+    responsible::assign(failure, Mentions::default(), &facts.submission)
 }
 
 /// Why an attempt is over of which no exit of the program is known.
@@ -262,38 +259,36 @@ fn without_exit(facts: &RunFacts, attempt: &AttemptFacts) -> Failure {
         return failure;
     }
     if let Some(never_started) = attempt.main.terminated() {
-        return start_error(never_started);
+        return start_error(facts, never_started);
     }
     if attempt.deleted_at.is_some() {
         return platform::deleted(facts, attempt);
     }
     match attempt.phase {
         AttemptPhase::Absent | AttemptPhase::Gone => platform::vanished(facts, attempt),
-        _ => unknown_cause(attempt),
+        _ => unknown_cause(facts, attempt),
     }
 }
 
 /// A Pod that is over and still there, whose program never ended: by the Pod's own word if it has
 /// one, else by what stood in the way of the start (an init container, of an admission webhook say).
-fn unknown_cause(attempt: &AttemptFacts) -> Failure {
-    let message = attempt.status_message.as_deref().unwrap_or_default();
-    if let Some(reason) = &attempt.status_reason {
-        return Failure::new(FailureReason::Lost, format!("the Pod ended with {reason}: {message}"));
+fn unknown_cause(facts: &RunFacts, attempt: &AttemptFacts) -> Failure {
+    if let Some(ended) = &attempt.ended_by {
+        let said = format!("the Pod ended with {}: {}", ended.reason, ended.message);
+        return Failure::new(FailureReason::Lost, said);
     }
     if attempt.main.started() {
         return Failure::new(FailureReason::Lost, "the Pod ended, and how the program did was never reported");
     }
     if let Some(failure) = waiting::known_cause(attempt) {
-        return failure;
+        return responsible::assign(failure, waiting::mentions(attempt), &facts.submission);
     }
-    match (&attempt.waiting, message) {
-        (Some(wait), _) => Failure::new(
-            FailureReason::ConfigError,
-            format!("the program could not be started: {}: {}", wait.reason, wait.message),
-        ),
-        (None, "") => Failure::new(FailureReason::Lost, "the Pod ended without a word of how the program did"),
-        (None, message) => Failure::new(FailureReason::Lost, message),
+    if let Some(wait) = &attempt.waiting {
+        let said = format!("the program could not be started: {}: {}", wait.reason, wait.message);
+        return responsible::assign(Failure::new(FailureReason::ConfigError, said), wait.mentions, &facts.submission);
     }
+    let remark = attempt.remark.as_deref().unwrap_or("the Pod ended without a word of how the program did");
+    Failure::new(FailureReason::Lost, remark)
 }
 
 #[cfg(test)]

@@ -1,57 +1,53 @@
 //! What the platform, or somebody outside Longshore, did to an attempt, and who has to act on it.
-//!
-//! The words are literals of Kubernetes without a promise: unknown ones fall through.
 
 use std::time::Duration;
 
-use super::super::facts::{AttemptFacts, EVICTED, Explanation, RunFacts, SUSPENDED, Terminated};
+use super::super::facts::{AttemptFacts, Intervention, JobEndCause, PlatformCause, RunFacts, Terminated};
 use super::super::failure::{Failure, FailureClass, FailureReason};
 use super::super::run::shown_duration;
 use super::deadline::{WHOLE_SECOND, budget_deadline, is_by_deadline};
-use super::{started_at, waiting};
-
-/// How a kubelet begins its message on a Pod that it refuses.
-const REFUSED: &str = "Pod was rejected: ";
+use super::{responsible, started_at, waiting};
 
 pub(super) fn overran(facts: &RunFacts) -> String {
     let timeout = shown_duration(facts.submission.effective.run_timeout);
     format!("the program ran longer than its run_timeout of {timeout} and was stopped")
 }
 
-/// What the platform did to the attempt, by its Pod's reason, its DisruptionTarget condition or
-/// its Job's deadline. `None`: nothing that is known.
+/// What the platform did to the attempt, by the cause that it gives, by what it announced, or by its Job's deadline.
+/// `None`: nothing that is known.
 pub(super) fn failure(facts: &RunFacts, attempt: &AttemptFacts) -> Option<Failure> {
-    let message = attempt.status_message.as_deref().unwrap_or_default();
     let started = attempt.main.started();
-    match attempt.status_reason.as_deref() {
-        Some("DeadlineExceeded") if !started => {
-            return Some(foreign_deadline(facts, attempt).unwrap_or_else(|| waiting::start_deadline(facts, attempt)));
+    if let Some(Intervention { cause, reason, message, .. }) = &attempt.ended_by {
+        match cause {
+            PlatformCause::Deadline if !started => {
+                return Some(foreign_deadline(facts, attempt).unwrap_or_else(|| never_started(facts, attempt)));
+            }
+            // What outlived the program was ended by the deadline, or by our order, and not the program.
+            PlatformCause::Deadline if !is_by_deadline(facts, attempt) => {}
+            PlatformCause::Deadline => {
+                let overran = || Failure::new(FailureReason::RunDeadline, overran(facts));
+                return Some(foreign_deadline(facts, attempt).unwrap_or_else(overran));
+            }
+            PlatformCause::Evicted if is_own_limit(attempt) => {
+                return Some(Failure::new(FailureReason::EphemeralStorage, message));
+            }
+            PlatformCause::Evicted | PlatformCause::EvictedByRefusal => {
+                return Some(Failure::new(FailureReason::Evicted, message));
+            }
+            PlatformCause::NodeLost => return Some(Failure::new(FailureReason::NodeLost, message)),
+            PlatformCause::NodeShutdown => return Some(Failure::new(FailureReason::NodeShutdown, message)),
+            PlatformCause::Preempted => return Some(Failure::new(FailureReason::Preempted, message)),
+            // Refused by its node, or by the same node once more after the kubelet was started again.
+            cause if attempt.emptied || *cause == PlatformCause::Refused => {
+                let said = format!("{reason}: {message}");
+                return Some(if started {
+                    Failure::new(FailureReason::Evicted, said)
+                } else {
+                    Failure::new(FailureReason::Unschedulable, said).of_class(FailureClass::Infra)
+                });
+            }
+            _ => {}
         }
-        // What outlived the program was ended by the deadline, or by our order, and not the program.
-        Some("DeadlineExceeded") if !is_by_deadline(facts, attempt) => {}
-        Some("DeadlineExceeded") => {
-            let overran = || Failure::new(FailureReason::RunDeadline, overran(facts));
-            return Some(foreign_deadline(facts, attempt).unwrap_or_else(overran));
-        }
-        Some(EVICTED) if is_own_limit(attempt) => {
-            return Some(Failure::new(FailureReason::EphemeralStorage, message));
-        }
-        Some(EVICTED) => return Some(Failure::new(FailureReason::Evicted, message)),
-        Some("NodeLost") => return Some(Failure::new(FailureReason::NodeLost, message)),
-        Some("NodeShutdown" | "Terminated" | "Shutdown") => {
-            return Some(Failure::new(FailureReason::NodeShutdown, message));
-        }
-        Some("Preempting" | "Preempted") => return Some(Failure::new(FailureReason::Preempted, message)),
-        // Refused by its node, or by the same node once more after the kubelet was started again.
-        Some(reason) if attempt.emptied || is_refusal(reason) => {
-            let said = format!("{reason}: {message}");
-            return Some(if started {
-                Failure::new(FailureReason::Evicted, said)
-            } else {
-                Failure::new(FailureReason::Unschedulable, said).of_class(FailureClass::Infra)
-            });
-        }
-        _ => {}
     }
     if let Some(condition) = &attempt.disruption {
         return Some(disruption(attempt, condition));
@@ -60,27 +56,28 @@ pub(super) fn failure(facts: &RunFacts, attempt: &AttemptFacts) -> Option<Failur
 }
 
 /// Whether an evicted Pod exceeded a limit of its own. The kubelet marks what it evicts for its node's sake by a
-/// condition, and what it refuses, also after it ran, by emptying the Pod's status and by its words.
+/// condition, and what it refuses, also after it ran, by emptying the Pod's status or by its words
+/// ([`PlatformCause::EvictedByRefusal`]).
 fn is_own_limit(attempt: &AttemptFacts) -> bool {
-    let was_refused = attempt.status_message.as_deref().is_some_and(|message| message.starts_with(REFUSED));
-    attempt.disruption.is_none() && !attempt.emptied && !was_refused && attempt.main.started()
+    attempt.disruption.is_none() && !attempt.emptied && attempt.main.started()
 }
 
-fn is_refusal(reason: &str) -> bool {
-    matches!(reason, "NodeAffinity" | "UnexpectedAdmissionError" | "TopologyAffinityError")
-        || reason.starts_with("OutOf")
+/// The start clock passed; why, and who has to act.
+fn never_started(facts: &RunFacts, attempt: &AttemptFacts) -> Failure {
+    let failure = waiting::start_deadline(facts, attempt);
+    responsible::assign(failure, waiting::mentions(attempt), &facts.submission)
 }
 
 /// A kubelet that still reports the end of a program has killed it; only one that says nothing any
 /// more is lost.
-fn disruption(attempt: &AttemptFacts, condition: &Explanation) -> Failure {
+fn disruption(attempt: &AttemptFacts, condition: &Intervention) -> Failure {
     let is_reported = attempt.main.terminated().and_then(Terminated::code).is_some();
     let unheard = attempt.main.started() && !is_reported;
-    let reason = match condition.reason.as_str() {
-        "PreemptionByScheduler" | SUSPENDED => FailureReason::Preempted,
+    let reason = match condition.cause {
+        PlatformCause::Preempted | PlatformCause::Suspended => FailureReason::Preempted,
         _ if unheard && attempt.silent_since.is_some() => FailureReason::NodeLost,
         // Pods of nodes that are no more.
-        "DeletionByPodGC" if unheard => FailureReason::NodeLost,
+        PlatformCause::Orphaned if unheard => FailureReason::NodeLost,
         _ => FailureReason::Evicted,
     };
     Failure::new(reason, format!("{}: {}", condition.reason, condition.message))
@@ -135,18 +132,16 @@ pub(super) fn vanished(facts: &RunFacts, attempt: &AttemptFacts) -> Failure {
     let Some(job) = &attempt.job_end else {
         return Failure::new(FailureReason::Lost, "the run vanished without a trace of how it ended");
     };
-    match job.reason.as_str() {
-        "PodFailurePolicy" if job.message.contains("DisruptionTarget") => {
-            Failure::new(FailureReason::Evicted, job.message.clone())
-        }
-        "DeadlineExceeded" => match job_deadline(attempt).filter(|_| facts.stop.is_none()) {
+    match job.cause {
+        JobEndCause::Disruption => Failure::new(FailureReason::Evicted, job.message.clone()),
+        JobEndCause::Deadline => match job_deadline(attempt).filter(|_| facts.stop.is_none()) {
             Some(failure) => failure,
-            None => waiting::start_deadline(facts, attempt),
+            None => never_started(facts, attempt),
         },
-        "BackoffLimitExceeded" => Failure::new(
+        JobEndCause::PodFailed => Failure::new(
             FailureReason::Lost,
             "its Job says that the Pod failed; it was gone before anybody saw how the program ended",
         ),
-        reason => Failure::new(FailureReason::Lost, format!("{reason}: {}", job.message)),
+        JobEndCause::Other => Failure::new(FailureReason::Lost, format!("{}: {}", job.reason, job.message)),
     }
 }

@@ -3,12 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::facts::{AttemptPhase, JobEnd, NOT_EXECUTED, Remembered, Terminated};
+use super::super::facts::{
+    AttemptPhase, EndCause, Intervention, JobEnd, JobEndCause, Mentions, PlatformCause, Remembered, Terminated,
+    WaitCause,
+};
 use super::super::failure::{FailureClass, FailureReason as Reason};
 use super::super::result::{FoundResult, ReportedStatus, ResultDialect, ResultError, ResultErrorKind, ResultSource};
-use super::super::run::{Evidence, StopCause, StopIntent};
+use super::super::run::{StopCause, StopIntent};
 use super::super::spec::Workload;
-use super::super::testing::{at, attempt, explained, facts, stop, terminated};
+use super::super::testing::{at, attempt, explained, facts, intervened, stop, terminated};
 use super::*;
 
 /// What is told at 100, recorded by then if it is over.
@@ -30,17 +33,23 @@ fn ended(end: Terminated) -> AttemptFacts {
     AttemptFacts { phase: AttemptPhase::Running, main: MainFacts::Terminated(end), ..attempt() }
 }
 
+/// A Job that failed.
+fn job_end(cause: JobEndCause, final_: bool) -> Option<JobEnd> {
+    let (reason, message) = ("Word".to_owned(), "words".to_owned());
+    Some(JobEnd { complete: false, final_, cause, reason, message, time: Some(at(30)) })
+}
+
 #[test]
 fn the_way_to_running() {
     let absent = AttemptFacts { phase: AttemptPhase::Absent, schedule_time: None, node: None, ..attempt() };
     let unscheduled = AttemptFacts {
         phase: AttemptPhase::Pending,
-        waiting: explained("Unschedulable", "0/1 nodes"),
+        waiting: explained(WaitCause::Unschedulable, "NoNode", "0/1 nodes"),
         ..absent.clone()
     };
     let pulling = AttemptFacts {
         phase: AttemptPhase::Pending,
-        main: MainFacts::Waiting(explained("ImagePullBackOff", "Back-off pulling image")),
+        main: MainFacts::Waiting(explained(WaitCause::ImagePull, "NoImage", "Back-off pulling image")),
         ..attempt()
     };
     let running = AttemptFacts {
@@ -50,8 +59,8 @@ fn the_way_to_running() {
     };
     for (attempt, state, word) in [
         (absent, RunState::Pending, None),
-        (unscheduled, RunState::Pending, Some("Unschedulable")),
-        (pulling, RunState::Starting, Some("ImagePullBackOff")),
+        (unscheduled, RunState::Pending, Some("NoNode")),
+        (pulling, RunState::Starting, Some("NoImage")),
         (running, RunState::Running, None),
     ] {
         let run = told(&with(attempt));
@@ -60,26 +69,21 @@ fn the_way_to_running() {
     let queued = told(&RunFacts { suspended: true, ..facts() });
     assert_eq!((queued.state, queued.waiting_reason.as_deref()), (RunState::Queued, Some("Suspended")));
     // A queue that says why.
-    let why = super::super::facts::Explanation {
-        reason: "Queued".to_owned(),
-        message: "its turn comes".to_owned(),
-        time: None,
-    };
-    let waiting = AttemptFacts { phase: AttemptPhase::Pending, main: MainFacts::Waiting(Some(why)), ..attempt() };
+    let why = explained(WaitCause::Other, "Queued", "its turn comes");
+    let waiting = AttemptFacts { phase: AttemptPhase::Pending, main: MainFacts::Waiting(why), ..attempt() };
     let queued = told(&RunFacts { suspended: true, ..with(AttemptFacts { pod: None, ..waiting }) });
     assert_eq!((queued.state, queued.waiting_reason.as_deref()), (RunState::Queued, Some("Queued")));
     assert!(queued.message.starts_with("its turn comes"), "{}", queued.message);
 }
 
 /// What a kubelet that was restarted under pressure reports of a Pod that runs there.
-fn refusal() -> Evidence {
-    let message = "The node had condition: [DiskPressure]. ".to_owned();
-    Evidence { report_time: Some(at(18)), reason: "Evicted".to_owned(), message, count: 1 }
+fn refusal() -> Option<Intervention> {
+    intervened(PlatformCause::Evicted, "Word", "The node had condition: [DiskPressure]. ")
 }
 
 #[test]
 fn a_program_that_a_refusal_ends_is_being_ended() {
-    let refused = AttemptFacts { evidence: vec![refusal()], ..attempt() };
+    let refused = AttemptFacts { eviction: refusal(), ..attempt() };
     let run = told(&with(refused));
     assert_eq!(run.state, RunState::Finishing);
     assert!(run.message.contains("DiskPressure"), "{}", run.message);
@@ -98,12 +102,12 @@ fn a_plain_exit_is_believed_at_once() {
 fn an_exit_that_may_have_another_cause_waits_for_the_end_of_the_pod() {
     let doubtful = [
         ended(terminated(137)),
-        ended(Terminated { reason: "OOMKilled".to_owned(), ..terminated(1) }),
+        ended(Terminated { cause: EndCause::OutOfMemory, ..terminated(1) }),
         AttemptFacts { deleted_at: Some(at(15)), ..ended(terminated(0)) },
-        AttemptFacts { disruption: explained("EvictionByEvictionAPI", ""), ..ended(terminated(1)) },
-        AttemptFacts { status_reason: Some("Evicted".to_owned()), ..ended(terminated(1)) },
+        AttemptFacts { disruption: intervened(PlatformCause::Evicted, "Word", ""), ..ended(terminated(1)) },
+        AttemptFacts { ended_by: intervened(PlatformCause::Evicted, "Word", ""), ..ended(terminated(1)) },
         // The Event comes first; phase and reason follow the program's end.
-        AttemptFacts { evidence: vec![refusal()], ..ended(terminated(3)) },
+        AttemptFacts { eviction: refusal(), ..ended(terminated(3)) },
         // Node time 2 and a deadline of 18 s: equal to the end at 20, so not before it.
         AttemptFacts { deadline: Some(Duration::from_secs(18)), ..ended(terminated(1)) },
         AttemptFacts { deadline: Some(Duration::from_secs(17)), ..ended(terminated(0)) },
@@ -119,49 +123,68 @@ fn an_exit_that_may_have_another_cause_waits_for_the_end_of_the_pod() {
 #[test]
 fn what_the_end_of_the_pod_says() {
     let failed = |attempt: AttemptFacts| AttemptFacts { phase: AttemptPhase::Failed, ..attempt };
-    let said = |reason: &str, message: &str| AttemptFacts {
-        status_reason: Some(reason.to_owned()),
-        status_message: Some(message.to_owned()),
+    let said = |cause: PlatformCause, message: &str| AttemptFacts {
+        ended_by: intervened(cause, "Word", message),
         ..failed(ended(terminated(137)))
     };
-    let disrupted = |word: &str| AttemptFacts { disruption: explained(word, "m"), ..failed(ended(terminated(143))) };
-    let never_started =
-        AttemptFacts { main: MainFacts::Waiting(explained("ErrImagePull", "no such image")), ..failed(attempt()) };
+    let disrupted = |cause: PlatformCause| AttemptFacts {
+        disruption: intervened(cause, "Word", "m"),
+        ..failed(ended(terminated(143)))
+    };
+    let never_started = AttemptFacts {
+        main: MainFacts::Waiting(explained(WaitCause::ImagePull, "Word", "no such image")),
+        ..failed(attempt())
+    };
     let rows = [
         (failed(ended(terminated(137))), Reason::Signalled),
-        (failed(ended(Terminated { reason: "OOMKilled".to_owned(), ..terminated(137) })), Reason::OomKilled),
-        (failed(ended(Terminated { reason: "ContainerStatusUnknown".to_owned(), ..terminated(137) })), Reason::Lost),
-        (failed(ended(Terminated { reason: "StartError".to_owned(), ..terminated(128) })), Reason::ImageInvalid),
-        (failed(ended(Terminated { reason: NOT_EXECUTED.to_owned(), ..terminated(128) })), Reason::ConfigError),
+        (failed(ended(Terminated { cause: EndCause::OutOfMemory, ..terminated(137) })), Reason::OomKilled),
+        (failed(ended(Terminated { cause: EndCause::Unknown, ..terminated(137) })), Reason::Lost),
+        (failed(ended(Terminated { cause: EndCause::NotStarted, ..terminated(128) })), Reason::ImageInvalid),
+        (failed(ended(Terminated { cause: EndCause::NotExecuted, ..terminated(128) })), Reason::ConfigError),
         // Node time 2: killed at 20 by a deadline of 18 s.
-        (AttemptFacts { deadline: Some(Duration::from_secs(18)), ..said("DeadlineExceeded", "") }, Reason::RunDeadline),
-        (AttemptFacts { status_reason: Some("DeadlineExceeded".to_owned()), ..never_started }, Reason::ImagePull),
-        (said("Evicted", "Usage of EmptyDir volume \"tmp\" exceeds the limit \"10Mi\"."), Reason::EphemeralStorage),
+        (
+            AttemptFacts { deadline: Some(Duration::from_secs(18)), ..said(PlatformCause::Deadline, "") },
+            Reason::RunDeadline,
+        ),
+        (
+            AttemptFacts { ended_by: intervened(PlatformCause::Deadline, "Word", ""), ..never_started },
+            Reason::ImagePull,
+        ),
+        (
+            said(PlatformCause::Evicted, "Usage of EmptyDir volume \"tmp\" exceeds the limit \"10Mi\"."),
+            Reason::EphemeralStorage,
+        ),
         (
             AttemptFacts {
-                disruption: explained("TerminationByKubelet", "m"),
-                ..said("Evicted", "low on ephemeral-storage")
+                disruption: intervened(PlatformCause::Evicted, "Word", "m"),
+                ..said(PlatformCause::Evicted, "low on ephemeral-storage")
             },
             Reason::Evicted,
         ),
-        (AttemptFacts { emptied: true, ..said("Evicted", "The node had condition: [DiskPressure].") }, Reason::Evicted),
+        (
+            AttemptFacts { emptied: true, ..said(PlatformCause::Evicted, "The node had condition: [DiskPressure].") },
+            Reason::Evicted,
+        ),
         (
             AttemptFacts {
-                evidence: vec![refusal()],
-                ..said("Evicted", "Pod was rejected: The node had condition: [DiskPressure]. ")
+                eviction: refusal(),
+                ..said(PlatformCause::EvictedByRefusal, "Pod was rejected: The node had condition: [DiskPressure]. ")
             },
             Reason::Evicted,
         ),
-        (said("NodeLost", ""), Reason::NodeLost),
-        (said("Terminated", "Pod was terminated in response to imminent node shutdown"), Reason::NodeShutdown),
-        (said("OutOfcpu", ""), Reason::Evicted),
-        (said("UnexpectedAdmissionError", ""), Reason::Evicted),
-        (disrupted("PreemptionByScheduler"), Reason::Preempted),
-        (disrupted("DeletionByTaintManager"), Reason::Evicted),
-        (disrupted("DeletionByPodGC"), Reason::Evicted),
-        (disrupted("JobSuspended"), Reason::Preempted),
-        (disrupted("EvictionByEvictionAPI"), Reason::Evicted),
-        (disrupted("SomethingNew"), Reason::Evicted),
+        (said(PlatformCause::NodeLost, ""), Reason::NodeLost),
+        (
+            said(PlatformCause::NodeShutdown, "Pod was terminated in response to imminent node shutdown"),
+            Reason::NodeShutdown,
+        ),
+        (said(PlatformCause::Refused, ""), Reason::Evicted),
+        (said(PlatformCause::Preempted, ""), Reason::Preempted),
+        (said(PlatformCause::Other, ""), Reason::Signalled),
+        (disrupted(PlatformCause::Preempted), Reason::Preempted),
+        (disrupted(PlatformCause::Suspended), Reason::Preempted),
+        (disrupted(PlatformCause::Orphaned), Reason::Evicted),
+        (disrupted(PlatformCause::Evicted), Reason::Evicted),
+        (disrupted(PlatformCause::Other), Reason::Evicted),
     ];
     for (attempt, reason) in rows {
         let run = told(&with(attempt.clone()));
@@ -173,7 +196,7 @@ fn what_the_end_of_the_pod_says() {
 fn exit_0_before_the_deadline_wins_whatever_is_said_later() {
     let attempt = AttemptFacts {
         phase: AttemptPhase::Failed,
-        status_reason: Some("DeadlineExceeded".to_owned()),
+        ended_by: intervened(PlatformCause::Deadline, "Word", ""),
         deadline: Some(Duration::from_secs(60)),
         ..ended(terminated(0))
     };
@@ -184,22 +207,12 @@ fn exit_0_before_the_deadline_wins_whatever_is_said_later() {
 
 #[test]
 fn a_pod_that_is_gone_is_told_by_its_job() {
-    let gone = |reason: &str, message: &str| AttemptFacts {
-        phase: AttemptPhase::Gone,
-        job_end: Some(super::super::facts::JobEnd {
-            complete: false,
-            final_: true,
-            reason: reason.to_owned(),
-            message: message.to_owned(),
-            time: Some(at(30)),
-        }),
-        ..attempt()
-    };
+    let gone = |cause| AttemptFacts { phase: AttemptPhase::Gone, job_end: job_end(cause, true), ..attempt() };
     for (attempt, reason) in [
-        (gone("PodFailurePolicy", "Pod has condition DisruptionTarget matching"), Reason::Evicted),
-        (gone("DeadlineExceeded", ""), Reason::StartDeadline),
-        (gone("BackoffLimitExceeded", ""), Reason::Lost),
-        (gone("SomethingNew", ""), Reason::Lost),
+        (gone(JobEndCause::Disruption), Reason::Evicted),
+        (gone(JobEndCause::Deadline), Reason::StartDeadline),
+        (gone(JobEndCause::PodFailed), Reason::Lost),
+        (gone(JobEndCause::Other), Reason::Lost),
     ] {
         let run = told(&with(attempt.clone()));
         assert_eq!(run.failure.map(|f| f.reason), Some(reason), "{attempt:?}");
@@ -209,12 +222,8 @@ fn a_pod_that_is_gone_is_told_by_its_job() {
 /// A cancelled run whose Pod, if there was one, nobody saw.
 #[test]
 fn of_a_pod_that_nobody_saw_it_is_said_that_it_may_have_run() {
-    let ended = |final_| {
-        let (reason, message) = ("DeadlineExceeded".to_owned(), String::new());
-        Some(JobEnd { complete: false, final_, reason, message, time: Some(at(20)) })
-    };
     let gone = |unseen, final_| {
-        let job_end = ended(final_);
+        let job_end = job_end(JobEndCause::Deadline, final_);
         let gone = AttemptFacts { uid: None, pod: None, node: None, unseen, job_end, ..attempt() };
         told(&RunFacts {
             stop: Some(stop(StopCause::Cancel, 15)),
@@ -242,7 +251,7 @@ fn a_cancel_is_told_on_the_way_and_at_the_end() {
     assert_eq!(told(&cancelled(running)).state, RunState::Cancelling);
     let obeys = |code| AttemptFacts {
         phase: AttemptPhase::Failed,
-        status_reason: Some("DeadlineExceeded".to_owned()),
+        ended_by: intervened(PlatformCause::Deadline, "Word", ""),
         deadline: Some(Duration::from_secs(1)),
         ..ended(terminated(code))
     };
@@ -269,17 +278,15 @@ fn a_stalled_pull_is_over_as_soon_as_its_pod_is_being_deleted_and_nothing_else_i
         remembered: Remembered { unended_since: Some(at(98)), ..Remembered::default() },
         ..attempt()
     };
-    let waits = |reason: &str| MainFacts::Waiting(explained(reason, ""));
+    let waits = |cause| MainFacts::Waiting(explained(cause, "Word", ""));
     let cancelled = |attempt| RunFacts { stop: Some(stop(StopCause::Cancel, 49)), ..with(attempt) };
-    let pulling = deleted(waits("ErrImagePull"));
+    let pulling = deleted(waits(WaitCause::ImagePull));
     assert_eq!(told(&cancelled(pulling.clone())).state, RunState::Cancelled);
     assert_eq!(told(&with(pulling)).state, RunState::Finishing, "its cause is not known yet");
-    let mut stalled = deleted(waits("ContainerCreating"));
-    let event =
-        |reason: &str| Evidence { report_time: None, reason: reason.to_owned(), message: String::new(), count: 1 };
-    stalled.evidence = vec![event("Pulling")];
+    let mut stalled = deleted(waits(WaitCause::Ordinary));
+    stalled.is_pulling = true;
     assert_eq!(told(&cancelled(stalled.clone())).state, RunState::Cancelled);
-    stalled.evidence.push(event("Pulled"));
+    stalled.is_pulling = false;
     // It may have started a while before the kubelet says so.
     let creating = cancelled(stalled);
     assert_eq!(told(&creating).state, RunState::Cancelling);
@@ -299,17 +306,18 @@ fn a_stop_by_a_clock_is_a_failure_with_its_cause() {
 
 #[test]
 fn what_a_profile_names_is_not_the_callers_to_correct() {
-    let refused = |reason: &str, message: &str| {
-        let mut intent = stop(StopCause::StartFailure, 15);
-        intent.failure = Some(Reason::ImagePull);
-        intent.reason = format!("{reason}: {message}");
-        RunFacts { stop: Some(intent), ..with(AttemptFacts { phase: AttemptPhase::Gone, ..attempt() }) }
+    let mut intent = stop(StopCause::StartFailure, 15);
+    intent.failure = Some(Reason::ImagePull);
+    let refused = RunFacts {
+        stop: Some(intent),
+        stop_mentions: Mentions { refusal: true, ..Mentions::default() },
+        ..with(AttemptFacts { phase: AttemptPhase::Gone, ..attempt() })
     };
     let unstarted = AttemptFacts {
         phase: AttemptPhase::Failed,
-        ..ended(Terminated { reason: NOT_EXECUTED.to_owned(), message: b"no `report`".to_vec(), ..terminated(128) })
+        ..ended(Terminated { cause: EndCause::NotExecuted, message: b"no `report`".to_vec(), ..terminated(128) })
     };
-    for mut facts in [refused("ImagePullBackOff", "manifest unknown"), with(unstarted)] {
+    for mut facts in [refused, with(unstarted)] {
         let class = |facts: &RunFacts| told(facts).failure.map(|failure| failure.failure_class);
         assert_eq!(class(&facts), Some(FailureClass::User));
         Arc::make_mut(&mut facts.submission.effective).workload = Workload::Runner { profile: "report".to_owned() };
@@ -366,31 +374,33 @@ fn the_record_is_what_is_told_for_ever() {
 
 #[test]
 fn hopeless_images_are_given_up_after_a_while() {
-    let waits = |reason: &str, message: &str| AttemptFacts {
-        phase: AttemptPhase::Pending,
-        main: MainFacts::Waiting(explained(reason, message)),
-        ..attempt()
+    let waits = |cause, refusal| {
+        let why = explained(cause, "Word", "words").map(|why| super::super::facts::Explanation {
+            mentions: Mentions { refusal, ..Mentions::default() },
+            ..why
+        });
+        AttemptFacts { phase: AttemptPhase::Pending, main: MainFacts::Waiting(why), ..attempt() }
     };
-    let refused = waits("ImagePullBackOff", "rpc error: manifest unknown: not found");
+    let refused = waits(WaitCause::ImagePull, true);
     assert_eq!(hopeless(&refused, at(5)), Some(Err(at(16))));
     assert_eq!(hopeless(&refused, at(16)).unwrap().unwrap().reason, Reason::ImagePull);
-    for (reason, message) in [
-        ("InvalidImageName", ""),
-        ("CreateContainerError", "failed to generate container spec: no command specified"),
-        ("RunContainerError", "no command specified"),
-    ] {
-        let named = waits(reason, message);
-        assert_eq!(hopeless(&named, at(3)), Some(Err(at(4))), "{reason}");
+    for cause in [WaitCause::ImageName, WaitCause::ImageAbsent, WaitCause::NoCommand] {
+        let named = waits(cause, false);
+        assert_eq!(hopeless(&named, at(3)), Some(Err(at(4))), "{cause:?}");
         assert_eq!(hopeless(&named, at(4)).unwrap().unwrap().reason, Reason::ImageInvalid);
     }
-    for patient in [waits("ImagePullBackOff", "connection reset by peer"), waits("ContainerCreating", "")] {
-        assert_eq!(hopeless(&patient, at(600)), None);
+    for (cause, refusal) in [
+        (WaitCause::ImagePull, false),
+        (WaitCause::RegistryUnavailable, true),
+        (WaitCause::Container, true),
+        (WaitCause::Ordinary, true),
+    ] {
+        assert_eq!(hopeless(&waits(cause, refusal), at(600)), None, "{cause:?}");
     }
     // Words with a time of their own count from it.
     let mut late = refused;
-    late.main = MainFacts::Waiting(
-        explained("ErrImagePull", "not found").map(|e| super::super::facts::Explanation { time: Some(at(40)), ..e }),
-    );
+    let MainFacts::Waiting(Some(why)) = &mut late.main else { panic!("it waits") };
+    why.time = Some(at(40));
     assert_eq!(hopeless(&late, at(41)), Some(Err(at(55))));
 }
 
@@ -432,10 +442,10 @@ fn what_the_runner_reported_explains_its_own_exit_code_only() {
 
     let by = |end| settle(&reported(ReportedStatus::Error, end), at(100)).unwrap().0.failure.map(|f| f.reason);
     assert_eq!(by(terminated(143)), Some(Reason::Signalled));
-    assert_eq!(by(Terminated { reason: "OOMKilled".to_owned(), ..terminated(137) }), Some(Reason::OomKilled));
+    assert_eq!(by(Terminated { cause: EndCause::OutOfMemory, ..terminated(137) }), Some(Reason::OomKilled));
     assert_eq!(by(Terminated { signal: Some(9), ..terminated(1) }), Some(Reason::Signalled));
     let ordered = |mut facts: RunFacts| {
-        facts.attempts[0].status_reason = Some("DeadlineExceeded".to_owned());
+        facts.attempts[0].ended_by = intervened(PlatformCause::Deadline, "Word", "");
         facts
     };
     let overdue = ordered(reported(ReportedStatus::Timeout, terminated(3)));
@@ -461,82 +471,55 @@ fn a_reported_error_does_not_outvote_exit_code_0() {
 
 #[test]
 fn who_has_to_act_on_a_pod_that_is_not_made() {
-    let refused = |message: &str| {
+    let refused = |cause| {
         let absent = AttemptFacts { phase: AttemptPhase::Absent, ..attempt() };
-        let failure = known_cause(&AttemptFacts { waiting: explained("FailedCreate", message), ..absent }).unwrap();
+        let waiting = explained(cause, "Word", "words");
+        let failure = known_cause(&AttemptFacts { waiting, ..absent }).unwrap();
         (failure.failure_class, failure.reason, failure.retryable())
     };
     use FailureClass::{Infra, Platform, Policy, User};
-    for (message, expected) in [
-        (
-            "Error creating: Internal error occurred: failed calling webhook \"x.y.z\": failed to call webhook: Post \"https://w.svc:443/m?timeout=10s\": dial tcp 10.0.0.1:443: connect: connection refused",
-            (Infra, Reason::StartDeadline, true),
-        ),
-        (
-            "Error creating: Internal error occurred: failed calling webhook \"x\": an error on the server (\"\") has prevented the request from succeeding",
-            (Infra, Reason::StartDeadline, true),
-        ),
-        ("Error creating: etcdserver: request timed out", (Infra, Reason::StartDeadline, true)),
-        (
-            "Error creating: Timeout: request did not complete within requested timeout",
-            (Infra, Reason::StartDeadline, true),
-        ),
-        (
-            "Error creating: pods \"a-\" is forbidden: error looking up service account n/s: serviceaccount \"s\" not found",
-            (Platform, Reason::ConfigError, false),
-        ),
-        (
-            "Error creating: pods \"a-\" is forbidden: no PriorityClass with name gold was found",
-            (Platform, Reason::ConfigError, false),
-        ),
-        (
-            "Error creating: pods \"a-\" is forbidden: pod rejected: RuntimeClass \"gvisor\" not found",
-            (Platform, Reason::ConfigError, false),
-        ),
-        ("Error creating: admission webhook \"x\" denied the request: no", (Policy, Reason::AdmissionDenied, false)),
-        (
-            "Error creating: pods \"a-\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no",
-            (Policy, Reason::AdmissionDenied, false),
-        ),
-        (
-            "Error creating: pods \"a-\" is forbidden: violates PodSecurity \"restricted:latest\": x",
-            (Policy, Reason::AdmissionDenied, false),
-        ),
-        ("Error creating: pods \"a-\" is forbidden: exceeded quota: q", (Policy, Reason::Quota, true)),
-        ("Error creating: Pod \"a\" is invalid: spec: x", (User, Reason::ConfigError, false)),
+    for (cause, expected) in [
+        (WaitCause::ControlPlane, (Infra, Reason::StartDeadline, true)),
+        (WaitCause::ClusterSetup, (Platform, Reason::ConfigError, false)),
+        (WaitCause::AdmissionDenied, (Policy, Reason::AdmissionDenied, false)),
+        (WaitCause::Quota, (Policy, Reason::Quota, true)),
+        (WaitCause::Refused, (User, Reason::ConfigError, false)),
     ] {
-        assert_eq!(refused(message), expected, "{message}");
+        assert_eq!(refused(cause), expected, "{cause:?}");
     }
 }
 
 #[test]
 fn what_stands_in_the_way_of_a_start_is_told_and_is_the_cause_in_the_end() {
-    let creating = |reason: &str, message: &str| AttemptFacts {
-        main: MainFacts::Waiting(explained("ContainerCreating", "")),
-        waiting: explained(reason, message),
+    let creating = |cause, reason: &str, message: &str| AttemptFacts {
+        main: MainFacts::Waiting(explained(WaitCause::Ordinary, "Ordinary", "")),
+        waiting: explained(cause, reason, message),
         ..attempt()
     };
     use FailureClass::{Infra, User};
-    for (reason, message, class, expected) in [
-        (
-            "FailedCreatePodSandBox",
-            "failed to start sandbox: container init was OOM-killed (memory limit too low?)",
-            User,
-            Reason::ConfigError,
-        ),
-        ("FailedCreatePodSandBox", "failed to setup network: no IP addresses available", Infra, Reason::StartDeadline),
-        ("FailedMount", "MountVolume.SetUp failed: secret \"mine\" not found", User, Reason::ConfigError),
-        ("FailedMount", "MountVolume.SetUp failed: secret \"run-a-input-0123\" not found", Infra, Reason::Deleted),
-        ("FailedMount", "unmounted volumes: timed out waiting for the condition", Infra, Reason::StartDeadline),
+    for (cause, class, expected) in [
+        (WaitCause::MemoryLimit, User, Reason::ConfigError),
+        (WaitCause::Node, Infra, Reason::StartDeadline),
+        (WaitCause::VolumeSource { own_input: false }, User, Reason::ConfigError),
+        (WaitCause::VolumeSource { own_input: true }, Infra, Reason::Deleted),
+        (WaitCause::Volume, Infra, Reason::StartDeadline),
+        (WaitCause::ContainerConfig { own_input: false }, User, Reason::ConfigError),
+        (WaitCause::ContainerConfig { own_input: true }, Infra, Reason::Deleted),
     ] {
-        let facts = with(creating(reason, message));
+        let facts = with(creating(cause, "Word", "some words"));
         let run = told(&facts);
-        assert_eq!((run.state, run.waiting_reason.as_deref()), (RunState::Starting, Some(reason)));
-        assert!(run.message.contains(message), "{}", run.message);
+        assert_eq!((run.state, run.waiting_reason.as_deref()), (RunState::Starting, Some("Word")));
+        assert!(run.message.contains("Word: some words"), "{}", run.message);
         let failure = start_deadline(&facts, &facts.attempts[0]);
         assert_eq!((failure.failure_class, failure.reason), (class, expected), "{failure:?}");
-        assert!(failure.message.contains(message) && failure.message.contains("start_timeout of 5m"), "{failure:?}");
+        assert!(failure.message.contains("Word: some words"), "{failure:?}");
+        assert!(failure.message.contains("start_timeout of 5m"), "{failure:?}");
     }
+    // What was never there can't be gone.
+    let early = |cause| known_cause(&AttemptFacts { input_ready: false, ..creating(cause, "Word", "words") });
+    assert_eq!(early(WaitCause::ContainerConfig { own_input: true }), None);
+    let failure = early(WaitCause::VolumeSource { own_input: true });
+    assert_eq!(failure.map(|failure| failure.reason), Some(Reason::ConfigError));
     // A stop keeps the class that its cause had.
     let gone = with(AttemptFacts { phase: AttemptPhase::Gone, ..attempt() });
     let intent = StopIntent {
@@ -550,18 +533,16 @@ fn what_stands_in_the_way_of_a_start_is_told_and_is_the_cause_in_the_end() {
 
 #[test]
 fn what_a_node_refuses_is_not_the_callers() {
-    let refused = |reason: &str| AttemptFacts {
+    let refused = |cause| AttemptFacts {
         phase: AttemptPhase::Failed,
         emptied: true,
-        status_reason: Some(reason.to_owned()),
-        status_message: Some("words".to_owned()),
+        ended_by: intervened(cause, "Word", "words"),
         ..attempt()
     };
     for (reason, expected) in [
-        ("Evicted", Reason::Evicted),
-        ("OutOfmemory", Reason::Unschedulable),
-        ("UnexpectedAdmissionError", Reason::Unschedulable),
-        ("SomethingNew", Reason::Unschedulable),
+        (PlatformCause::Evicted, Reason::Evicted),
+        (PlatformCause::Refused, Reason::Unschedulable),
+        (PlatformCause::Other, Reason::Unschedulable),
     ] {
         let failure = told(&with(refused(reason))).failure.unwrap();
         assert_eq!((failure.reason, failure.failure_class), (expected, FailureClass::Infra), "{failure:?}");
@@ -581,21 +562,23 @@ fn while_the_platform_ends_a_run_its_words_are_told() {
         main: MainFacts::Running { started_at: Some(at(10)) },
         ..attempt()
     };
-    let said = |reason: &str| AttemptFacts {
+    let said = |cause, word: &str| AttemptFacts {
         phase: AttemptPhase::Failed,
-        status_reason: Some(reason.to_owned()),
-        status_message: Some("words".to_owned()),
+        ended_by: intervened(cause, word, "words"),
         ..running.clone()
     };
-    let disrupted =
-        |word: &str| AttemptFacts { deleted_at: Some(at(90)), disruption: explained(word, "words"), ..running.clone() };
+    let disrupted = |cause, word: &str| AttemptFacts {
+        deleted_at: Some(at(90)),
+        disruption: intervened(cause, word, "words"),
+        ..running.clone()
+    };
     let deleted = AttemptFacts { deleted_at: Some(at(90)), ..running.clone() };
     for (attempt, word) in [
-        (disrupted("EvictionByEvictionAPI"), "EvictionByEvictionAPI"),
-        (disrupted("PreemptionByScheduler"), "PreemptionByScheduler"),
-        (disrupted("DeletionByTaintManager"), "DeletionByTaintManager"),
-        (said("Evicted"), "Evicted"),
-        (said("DeadlineExceeded"), "DeadlineExceeded"),
+        (disrupted(PlatformCause::Evicted, "ByApi"), "ByApi"),
+        (disrupted(PlatformCause::Preempted, "ByScheduler"), "ByScheduler"),
+        (disrupted(PlatformCause::Other, "SomethingNew"), "SomethingNew"),
+        (said(PlatformCause::Evicted, "ByKubelet"), "ByKubelet"),
+        (said(PlatformCause::Deadline, "Deadline"), "Deadline"),
         (deleted, "Deleted"),
     ] {
         let mut attempt = attempt;
@@ -609,7 +592,7 @@ fn while_the_platform_ends_a_run_its_words_are_told() {
 fn an_end_that_is_not_reported_is_waited_for_but_not_for_ever() {
     let mut killed = AttemptFacts {
         phase: AttemptPhase::Failed,
-        status_reason: Some("DeadlineExceeded".to_owned()),
+        ended_by: intervened(PlatformCause::Deadline, "Word", ""),
         main: MainFacts::Running { started_at: Some(at(10)) },
         ..attempt()
     };
@@ -638,7 +621,7 @@ fn a_node_is_lost_only_if_its_kubelet_says_nothing_any_more() {
     assert!(run.message.contains("its node has not reported for 1m"), "{}", run.message);
     let mut deleted = AttemptFacts {
         deleted_at: Some(at(80)),
-        disruption: explained("DeletionByTaintManager", "words"),
+        disruption: intervened(PlatformCause::Evicted, "Word", "words"),
         ..silent.clone()
     };
     deleted.remembered.unended_since = Some(at(80));
@@ -663,7 +646,7 @@ fn a_node_is_lost_only_if_its_kubelet_says_nothing_any_more() {
 fn a_deadline_that_somebody_else_set_is_told_as_that() {
     let ended = |attempt: AttemptFacts| AttemptFacts { phase: AttemptPhase::Failed, ..attempt };
     let on_pod = AttemptFacts {
-        status_reason: Some("DeadlineExceeded".to_owned()),
+        ended_by: intervened(PlatformCause::Deadline, "Word", ""),
         deadline: Some(Duration::from_secs(13)),
         main: MainFacts::Terminated(Terminated { finished_at: Some(at(15)), ..terminated(143) }),
         ..attempt()
@@ -683,13 +666,7 @@ fn a_deadline_that_somebody_else_set_is_told_as_that() {
     let gone = AttemptFacts {
         phase: AttemptPhase::Gone,
         job_deadline: Some(Duration::from_secs(5)),
-        job_end: Some(super::super::facts::JobEnd {
-            complete: false,
-            final_: true,
-            reason: "DeadlineExceeded".to_owned(),
-            message: String::new(),
-            time: None,
-        }),
+        job_end: job_end(JobEndCause::Deadline, true),
         ..attempt()
     };
     let failure = told(&with(gone)).failure.unwrap();
@@ -719,7 +696,7 @@ fn no_more_is_told_of_an_exit_than_is_known() {
         ("the program was ended by signal 9 (SIGKILL)", Some(9))
     );
 
-    let out_of_memory = |code| Terminated { reason: "OOMKilled".to_owned(), ..terminated(code) };
+    let out_of_memory = |code| Terminated { cause: EndCause::OutOfMemory, ..terminated(code) };
     let failure = failed(out_of_memory(3));
     assert_eq!((failure.reason, failure.exit_code), (Reason::OomKilled, Some(3)));
     assert!(failure.message.contains("a process of the program") && failure.message.contains("exited with 3"));
@@ -728,23 +705,13 @@ fn no_more_is_told_of_an_exit_than_is_known() {
     let run = told(&with(fine));
     assert_eq!(run.state, RunState::Succeeded);
     assert!(run.message.contains("more memory than the limit"), "{}", run.message);
-    let unknown = Terminated { reason: "ContainerStatusUnknown".to_owned(), ..terminated(137) };
+    let unknown = Terminated { cause: EndCause::Unknown, ..terminated(137) };
     assert_eq!(failed(unknown).exit_code, None);
 }
 
 #[test]
 fn what_failed_unseen_and_left_no_pod_is_lost_and_not_deleted_by_somebody() {
-    let gone = AttemptFacts {
-        phase: AttemptPhase::Gone,
-        job_end: Some(super::super::facts::JobEnd {
-            complete: false,
-            final_: true,
-            reason: "BackoffLimitExceeded".to_owned(),
-            message: String::new(),
-            time: None,
-        }),
-        ..attempt()
-    };
+    let gone = AttemptFacts { phase: AttemptPhase::Gone, job_end: job_end(JobEndCause::PodFailed, true), ..attempt() };
     let reason = |attempt: AttemptFacts| told(&with(attempt)).failure.map(|f| f.reason);
     assert_eq!(reason(gone.clone()), Some(Reason::Lost));
     // Here it was seen to be deleted.

@@ -2,10 +2,9 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::super::facts::{AttemptFacts, AttemptPhase, Explanation, MainFacts, RunFacts};
+use super::super::facts::{AttemptFacts, AttemptPhase, Explanation, MainFacts, Mentions, RunFacts, WaitCause};
 use super::super::failure::{Failure, FailureClass, FailureReason};
 use super::super::run::{RunState, shown_duration};
-use super::responsible::{is_missing_claim, is_refused_image};
 use super::{spent, started_at};
 
 /// State, word and sentence of an attempt that has not been concluded.
@@ -81,11 +80,11 @@ fn ended_by_platform(attempt: &AttemptFacts) -> Option<(String, String)> {
     if let Some(condition) = &attempt.disruption {
         return said(&condition.reason, &condition.message);
     }
-    if let Some(reason) = &attempt.status_reason {
-        return said(reason, attempt.status_message.as_deref().unwrap_or_default());
+    if let Some(ended) = &attempt.ended_by {
+        return said(&ended.reason, &ended.message);
     }
-    if let Some(event) = attempt.eviction() {
-        return said(&event.reason, &event.message);
+    if let Some(eviction) = &attempt.eviction {
+        return said(&eviction.reason, &eviction.message);
     }
     attempt.deleted_at?;
     said("Deleted", "somebody outside Longshore deleted its Pod")
@@ -115,7 +114,7 @@ fn reason(attempt: &AttemptFacts) -> Option<&Explanation> {
     match &attempt.main {
         // Words of the ordinary course say less than what stands in its way: an init container, or
         // what an Event warns of.
-        MainFacts::Waiting(Some(explanation)) if is_ordinary(explanation) => {
+        MainFacts::Waiting(Some(explanation)) if explanation.cause == WaitCause::Ordinary => {
             attempt.waiting.as_ref().or(Some(explanation))
         }
         MainFacts::Waiting(Some(explanation)) => Some(explanation),
@@ -124,22 +123,19 @@ fn reason(attempt: &AttemptFacts) -> Option<&Explanation> {
     }
 }
 
-fn is_ordinary(waiting: &Explanation) -> bool {
-    matches!(waiting.reason.as_str(), "PodInitializing" | "ContainerCreating")
+/// What the words are about that say why the container does not run yet.
+pub(super) fn mentions(attempt: &AttemptFacts) -> Mentions {
+    reason(attempt).map(|explanation| explanation.mentions).unwrap_or_default()
 }
 
 /// Whether the image is not there yet, so that no container can start from it.
 pub(super) fn is_pulling(attempt: &AttemptFacts) -> bool {
+    use WaitCause::{ImageAbsent, ImageName, ImagePull, RegistryUnavailable};
     let pulls = |explanation: &Explanation| {
-        matches!(
-            explanation.reason.as_str(),
-            "ErrImagePull" | "ImagePullBackOff" | "RegistryUnavailable" | "ErrImageNeverPull" | "InvalidImageName"
-        )
+        matches!(explanation.cause, ImagePull | RegistryUnavailable | ImageAbsent | ImageName)
     };
-    let last_word = |word: &str| attempt.evidence.iter().rposition(|said| said.reason == word);
     // A pull that stalls is one that was begun and not done.
-    let stalls = last_word("Pulling") > last_word("Pulled");
-    matches!(&attempt.main, MainFacts::Waiting(waiting) if stalls || waiting.as_ref().is_some_and(pulls))
+    matches!(&attempt.main, MainFacts::Waiting(waiting) if attempt.is_pulling || waiting.as_ref().is_some_and(pulls))
 }
 
 /// The failure that the present waiting reason stands for, if it is a known cause.
@@ -149,25 +145,33 @@ pub fn known_cause(attempt: &AttemptFacts) -> Option<Failure> {
     let message = explanation.message.as_str();
     let said =
         if message.is_empty() { explanation.reason.clone() } else { format!("{}: {message}", explanation.reason) };
-    let reason = match explanation.reason.as_str() {
-        "ErrImagePull" | "ImagePullBackOff" | "RegistryUnavailable" | "ImageInspectError" => FailureReason::ImagePull,
-        "InvalidImageName" | "ErrImageNeverPull" | "CreateContainerError" | "RunContainerError" => {
+    let reason = match explanation.cause {
+        WaitCause::ImagePull | WaitCause::RegistryUnavailable | WaitCause::ImageInspection => FailureReason::ImagePull,
+        WaitCause::ImageName | WaitCause::ImageAbsent | WaitCause::Container | WaitCause::NoCommand => {
             FailureReason::ImageInvalid
         }
-        "CreateContainerConfigError" | "FailedMount" if is_input_gone(attempt, message) => FailureReason::Deleted,
-        "CreateContainerConfigError" if attempt.input_ready => FailureReason::ConfigError,
+        // It was there once.
+        WaitCause::ContainerConfig { own_input: true } | WaitCause::VolumeSource { own_input: true }
+            if attempt.input_ready =>
+        {
+            FailureReason::Deleted
+        }
+        WaitCause::ContainerConfig { .. } if attempt.input_ready => FailureReason::ConfigError,
         // A name that is not there is the request's; all else is the node's or its storage's.
-        "FailedMount" | "FailedAttachVolume" if message.contains("not found") => FailureReason::ConfigError,
-        "FailedMount" | "FailedAttachVolume" => return Some(infra(said)),
-        "FailedCreatePodSandBox" if message.contains("OOM-killed") => {
+        WaitCause::VolumeSource { .. } | WaitCause::VolumeClaim => FailureReason::ConfigError,
+        WaitCause::MemoryLimit => {
             let said = format!("{said}; raise resources.limits[\"memory\"]");
             return Some(Failure::new(FailureReason::ConfigError, said));
         }
-        "FailedCreatePodSandBox" | "FailedKillPod" | "NetworkNotReady" => return Some(infra(said)),
-        "Unschedulable" if is_missing_claim(message) => FailureReason::ConfigError,
-        "Unschedulable" | "SchedulingGated" => FailureReason::Unschedulable,
-        "FailedCreate" => return Some(refused(message, said)),
-        _ => return None,
+        WaitCause::Volume | WaitCause::Node | WaitCause::ControlPlane => return Some(infra(said)),
+        WaitCause::Unschedulable => FailureReason::Unschedulable,
+        WaitCause::Quota => FailureReason::Quota,
+        WaitCause::ClusterSetup => {
+            return Some(Failure::new(FailureReason::ConfigError, said).of_class(FailureClass::Platform));
+        }
+        WaitCause::AdmissionDenied => FailureReason::AdmissionDenied,
+        WaitCause::Refused => FailureReason::ConfigError,
+        WaitCause::Ordinary | WaitCause::ContainerConfig { .. } | WaitCause::Other => return None,
     };
     Some(Failure::new(reason, said))
 }
@@ -175,37 +179,6 @@ pub fn known_cause(attempt: &AttemptFacts) -> Option<Failure> {
 /// Not started in time, and for a reason that nobody who submits can mend.
 fn infra(said: String) -> Failure {
     Failure::new(FailureReason::StartDeadline, said).of_class(FailureClass::Infra)
-}
-
-/// Whether what the kubelet misses is the run's own input, which was there once.
-fn is_input_gone(attempt: &AttemptFacts, message: &str) -> bool {
-    attempt.input_ready && message.contains("not found") && message.contains(&format!("\"{}-input-", attempt.job))
-}
-
-/// Why the API server did not let the Job controller make the Pod.
-fn refused(message: &str, said: String) -> Failure {
-    let has = |words: &[&str]| words.iter().any(|word| message.contains(word));
-    if message.contains("exceeded quota") {
-        return Failure::new(FailureReason::Quota, said);
-    }
-    // Nobody said no: a webhook or the API server itself did not do its part.
-    if has(&["failed calling webhook", "failed to call webhook"])
-        || has(&["Internal error occurred", "Timeout: ", "etcdserver: ", "context deadline exceeded"])
-        || has(&["connection refused", "the server is currently unable", "unexpected EOF", "i/o timeout"])
-    {
-        return infra(said);
-    }
-    // What the operator of the cluster has to make first.
-    if has(&["error looking up service account", "no PriorityClass with name"])
-        || (message.contains("RuntimeClass") && message.contains("not found"))
-        || message.contains("because it is being terminated")
-    {
-        return Failure::new(FailureReason::ConfigError, said).of_class(FailureClass::Platform);
-    }
-    if has(&["forbidden", "denied"]) {
-        return Failure::new(FailureReason::AdmissionDenied, said);
-    }
-    Failure::new(FailureReason::ConfigError, said)
 }
 
 /// How long an image that its registry refuses may still turn up before the run is given up.
@@ -218,11 +191,11 @@ const SPEC_PATIENCE: SignedDuration = SignedDuration::from_secs(3);
 /// give.
 ///
 /// Events and waiting words only explain; a failure concluded from one needs a condition that
-/// persists and a clock (docs/architecture.md, "Clocks"). `ImagePullBackOff` says that the kubelet
-/// has tried and will try again, so the patience counts from when the words began, where the
-/// backend says so. A container's waiting reason has no time of its own; then it counts from the
-/// Pod's getting its node, and a first refusal that comes later than that (a slow init container, a
-/// long queue of pulls) ends the run at once.
+/// persists and a clock (docs/architecture.md, "Clocks"). A pull that is backed off has been tried and
+/// will be tried again, so the patience counts from when the words began, where the backend says so.
+/// A container's waiting reason has no time of its own; then it counts from the Pod's getting its
+/// node, and a first refusal that comes later than that (a slow init container, a long queue of
+/// pulls) ends the run at once.
 #[must_use]
 pub fn hopeless(attempt: &AttemptFacts, now: Timestamp) -> Option<Result<Failure, Timestamp>> {
     if attempt.phase != AttemptPhase::Pending || attempt.main.started() {
@@ -230,11 +203,9 @@ pub fn hopeless(attempt: &AttemptFacts, now: Timestamp) -> Option<Result<Failure
     }
     let explanation = reason(attempt)?;
     let failure = known_cause(attempt)?;
-    let message = explanation.message.as_str();
-    let patience = match explanation.reason.as_str() {
-        "InvalidImageName" | "ErrImageNeverPull" => SPEC_PATIENCE,
-        "CreateContainerError" | "RunContainerError" if message.contains("no command specified") => SPEC_PATIENCE,
-        "ImagePullBackOff" | "ErrImagePull" if is_refused_image(message) => PULL_PATIENCE,
+    let patience = match explanation.cause {
+        WaitCause::ImageName | WaitCause::ImageAbsent | WaitCause::NoCommand => SPEC_PATIENCE,
+        WaitCause::ImagePull if explanation.mentions.refusal => PULL_PATIENCE,
         _ => return None,
     };
     let since = explanation.time.or(attempt.schedule_time).or(attempt.create_time)?;

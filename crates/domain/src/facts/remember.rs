@@ -8,10 +8,12 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::super::run::StopIntent;
-use super::{AttemptFacts, AttemptPhase, Explanation, JobEnd, MainFacts, RunFacts, STATUS_UNKNOWN, Terminated};
+use super::{
+    AttemptFacts, AttemptPhase, EndCause, Intervention, JobEnd, MainFacts, PlatformCause, RunFacts, Terminated,
+};
 
-/// Reason of a disruption by whoever suspended the Job while its program ran.
-pub const SUSPENDED: &str = "JobSuspended";
+/// The word for a disruption by whoever suspended the Job while its program ran.
+const SUSPENDED: &str = "JobSuspended";
 
 /// What earlier looks at an attempt have shown, which a single look may not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,7 +44,10 @@ pub fn remember(known: Option<&RunFacts>, mut seen: RunFacts, now: Timestamp) ->
         if seen.damage.is_some() && known.damage.is_none() {
             seen.submission = known.submission.clone();
         }
-        seen.stop = known.stop.clone().or(seen.stop);
+        if known.stop.is_some() {
+            seen.stop = None;
+        }
+        seen.take_stop(known);
         seen.record = known.record.clone().or(seen.record);
         seen.deleted_at = known.deleted_at.or(seen.deleted_at);
         seen.expire_time = seen.expire_time.or(known.expire_time);
@@ -52,7 +57,8 @@ pub fn remember(known: Option<&RunFacts>, mut seen: RunFacts, now: Timestamp) ->
     let (suspended, deleted) = (seen.suspended, seen.deleted_at.is_some());
     for attempt in &mut seen.attempts {
         if suspended && attempt.disruption.is_none() && attempt.deleted_at.is_some() && runs(attempt) {
-            attempt.disruption = Some(Explanation {
+            attempt.disruption = Some(Intervention {
+                cause: PlatformCause::Suspended,
                 reason: SUSPENDED.to_owned(),
                 message: "its Job was suspended while the program ran".to_owned(),
                 time: attempt.deleted_at,
@@ -70,10 +76,10 @@ fn runs(attempt: &AttemptFacts) -> bool {
 /// Takes down what this look shows for later ones.
 fn note(attempt: &mut AttemptFacts, stop: Option<&StopIntent>, job_deleted: bool, now: Timestamp) {
     let over = matches!(attempt.phase, AttemptPhase::Succeeded | AttemptPhase::Failed);
-    let is_unmarked = !attempt.is_marked() && attempt.eviction().is_none();
+    let is_unmarked = !attempt.is_marked() && attempt.eviction.is_none();
     match &attempt.main {
         MainFacts::Terminated(end) if attempt.main.started() => {
-            let is_known = end.reason != STATUS_UNKNOWN;
+            let is_known = end.cause != EndCause::Unknown;
             let ordered = match attempt.pod {
                 // Our order to end it is a deadline of a second on the Pod itself.
                 Some(_) => attempt.deadline.is_some_and(|deadline| deadline.as_secs() <= 1),
@@ -127,6 +133,11 @@ fn merge(known: &AttemptFacts, seen: AttemptFacts) -> AttemptFacts {
     }
     let main = later_main(&known.main, seen.main);
     let ended = matches!(main, MainFacts::Terminated(_));
+    let (evidence, eviction, is_pulling) = if seen.evidence.is_empty() {
+        (known.evidence.clone(), known.eviction.clone(), known.is_pulling)
+    } else {
+        (seen.evidence, seen.eviction, seen.is_pulling)
+    };
     AttemptFacts {
         number: seen.number,
         job: seen.job,
@@ -146,9 +157,10 @@ fn merge(known: &AttemptFacts, seen: AttemptFacts) -> AttemptFacts {
             (one, other) => one.or(other),
         },
         deleted_at: known.deleted_at.or(seen.deleted_at),
-        status_message: known.status_reason.as_ref().map_or(seen.status_message, |_| known.status_message.clone()),
-        status_reason: known.status_reason.clone().or(seen.status_reason),
+        remark: seen.remark.filter(|_| known.ended_by.is_none()),
+        ended_by: known.ended_by.clone().or(seen.ended_by),
         disruption: known.disruption.clone().or(seen.disruption),
+        eviction,
         silent_since: seen.silent_since.filter(|_| !ended),
         emptied: known.emptied || seen.emptied,
         unseen: known.unseen || (known.uid.is_none() && seen.unseen),
@@ -156,7 +168,8 @@ fn merge(known: &AttemptFacts, seen: AttemptFacts) -> AttemptFacts {
         main,
         others_running: seen.others_running,
         input_ready: known.input_ready || seen.input_ready,
-        evidence: if seen.evidence.is_empty() { known.evidence.clone() } else { seen.evidence },
+        evidence,
+        is_pulling,
         remembered: known.remembered,
     }
 }
@@ -184,7 +197,7 @@ fn later_main(known: &MainFacts, seen: MainFacts) -> MainFacts {
     match (known, seen) {
         (MainFacts::Waiting(_), seen) => seen,
         // What the kubelet made up gives way to what it knows.
-        (MainFacts::Terminated(end), MainFacts::Terminated(other)) if end.reason == STATUS_UNKNOWN => {
+        (MainFacts::Terminated(end), MainFacts::Terminated(other)) if end.cause == EndCause::Unknown => {
             let ended = MainFacts::Terminated(with_start(other, end.started_at));
             if ended.started() { ended } else { known.clone() }
         }

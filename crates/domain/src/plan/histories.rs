@@ -5,9 +5,9 @@
 use proptest::prelude::*;
 
 use super::super::derive::derive;
-use super::super::facts::{AttemptPhase, JobEnd, MainFacts, remember};
+use super::super::facts::{AttemptPhase, EndCause, JobEnd, JobEndCause, MainFacts, PlatformCause, WaitCause, remember};
 use super::super::run::Run;
-use super::super::testing::{at, attempt, explained, facts, stop, terminated};
+use super::super::testing::{at, attempt, explained, facts, intervened, stop, terminated};
 use super::*;
 
 /// One thing that happens.
@@ -220,36 +220,46 @@ impl World {
 }
 
 fn job_end() -> impl Strategy<Value = JobEnd> {
-    let reason = prop_oneof![
-        Just("BackoffLimitExceeded"),
-        Just("DeadlineExceeded"),
-        Just("PodFailurePolicy"),
-        Just("CompletionsReached"),
+    let cause = prop_oneof![
+        Just(Some(JobEndCause::PodFailed)),
+        Just(Some(JobEndCause::Deadline)),
+        Just(Some(JobEndCause::Disruption)),
+        Just(None),
     ];
-    (reason, any::<bool>()).prop_map(|(reason, final_)| JobEnd {
-        complete: reason == "CompletionsReached",
+    (cause, any::<bool>()).prop_map(|(cause, final_)| JobEnd {
+        complete: cause.is_none(),
         final_,
-        reason: reason.to_owned(),
-        message: "DisruptionTarget".to_owned(),
+        cause: cause.unwrap_or(JobEndCause::Other),
+        reason: "Word".to_owned(),
+        message: "words".to_owned(),
         time: Some(at(50)),
     })
 }
 
 fn main() -> impl Strategy<Value = MainFacts> {
-    let waits = prop_oneof![Just("ContainerCreating"), Just("ErrImagePull"), Just("CreateContainerConfigError")];
+    let waits = prop_oneof![
+        Just(WaitCause::Ordinary),
+        Just(WaitCause::ImagePull),
+        Just(WaitCause::ContainerConfig { own_input: false }),
+    ];
     let code = prop_oneof![Just(0), Just(3), Just(137), Just(143)];
-    let reason = prop_oneof![
-        4 => Just("Error"),
-        1 => Just("OOMKilled"),
-        1 => Just("ContainerStatusUnknown"),
-        1 => Just("StartError"),
+    let cause = prop_oneof![
+        4 => Just(EndCause::Exited),
+        1 => Just(EndCause::OutOfMemory),
+        1 => Just(EndCause::Unknown),
+        1 => Just(EndCause::NotStarted),
     ];
     prop_oneof![
         Just(MainFacts::Waiting(None)),
-        waits.prop_map(|reason| MainFacts::Waiting(explained(reason, "not found"))),
+        (waits, any::<bool>()).prop_map(|(cause, refusal)| {
+            MainFacts::Waiting(explained(cause, "Word", "words").map(|mut why| {
+                why.mentions.refusal = refusal;
+                why
+            }))
+        }),
         Just(MainFacts::Running { started_at: Some(at(10)) }),
-        (code, reason).prop_map(|(code, reason)| {
-            MainFacts::Terminated(super::super::facts::Terminated { reason: reason.to_owned(), ..terminated(code) })
+        (code, cause).prop_map(|(code, cause)| {
+            MainFacts::Terminated(super::super::facts::Terminated { cause, ..terminated(code) })
         }),
     ]
 }
@@ -267,22 +277,22 @@ fn pod() -> impl Strategy<Value = AttemptFacts> {
     ];
     let status = prop_oneof![
         3 => Just(None),
-        1 => Just(Some("DeadlineExceeded".to_owned())),
-        1 => Just(Some("Evicted".to_owned())),
-        1 => Just(Some("NodeShutdown".to_owned())),
+        1 => Just(intervened(PlatformCause::Deadline, "Deadline", "m")),
+        1 => Just(intervened(PlatformCause::Evicted, "Word", "m")),
+        1 => Just(intervened(PlatformCause::NodeShutdown, "Word", "m")),
     ];
     let disruption = prop_oneof![
         3 => Just(None),
-        1 => Just(explained("DeletionByTaintManager", "m")),
-        1 => Just(explained("PreemptionByScheduler", "m")),
+        1 => Just(intervened(PlatformCause::Evicted, "Word", "m")),
+        1 => Just(intervened(PlatformCause::Preempted, "Word", "m")),
     ];
     let uid = prop_oneof![5 => Just("pod-uid"), 1 => Just("second")];
     let flags = any::<(bool, bool, bool, bool)>();
     (phase, main(), status, disruption, uid, flags).prop_map(
-        |(phase, main, status_reason, disruption, uid, (deleted, emptied, ordered, silent))| AttemptFacts {
+        |(phase, main, ended_by, disruption, uid, (deleted, emptied, ordered, silent))| AttemptFacts {
             phase,
             main,
-            status_reason,
+            ended_by,
             disruption,
             uid: Some(uid.to_owned()),
             deleted_at: deleted.then(|| at(15)),

@@ -1,4 +1,4 @@
-use super::super::facts::{AttemptPhase, JobEnd};
+use super::super::facts::{AttemptPhase, JobEnd, JobEndCause, WaitCause};
 use super::super::record::INLINE_RESULT_MAX_BYTES;
 use super::super::result::{FoundResult, ResultDialect, ResultOutcome, ResultSource};
 use super::super::run::RunState;
@@ -36,12 +36,17 @@ fn nothing_is_done_before_the_intent_is_written() {
 
 #[test]
 fn the_start_clock_takes_the_cause_that_is_known() {
-    let unscheduled = AttemptFacts { waiting: explained("Unschedulable", "0/1 nodes are available"), ..attempt() };
+    let unscheduled =
+        AttemptFacts { waiting: explained(WaitCause::Unschedulable, "NoNode", "0/1 nodes are available"), ..attempt() };
     let Action::WriteStop(intent) = only(plan(&with(unscheduled), at(301))) else { panic!("no intent") };
     assert_eq!(intent.failure, Some(FailureReason::Unschedulable));
     assert!(intent.reason.contains("start_timeout of 5m") && intent.reason.contains("0/1 nodes"), "{}", intent.reason);
     let ours = AttemptFacts {
-        main: MainFacts::Waiting(explained("CreateContainerConfigError", "secret not found")),
+        main: MainFacts::Waiting(explained(
+            WaitCause::ContainerConfig { own_input: false },
+            "Word",
+            "secret not found",
+        )),
         input_ready: false,
         ..attempt()
     };
@@ -96,7 +101,8 @@ fn the_end_is_recorded_then_released() {
     over.attempts[0].job_end = Some(JobEnd {
         complete: true,
         final_: true,
-        reason: "CompletionsReached".to_owned(),
+        cause: JobEndCause::Other,
+        reason: String::new(),
         message: String::new(),
         time: None,
     });

@@ -1,8 +1,8 @@
 use super::*;
 use longshore_domain::derive;
-use longshore_domain::facts::{AttemptPhase, MainFacts, RunFacts};
+use longshore_domain::facts::{AttemptPhase, MainFacts, PlatformCause, RunFacts};
 use longshore_domain::run::{Evidence, RunState, StopCause};
-use longshore_domain::testing::{at, explained, facts, stop, terminated};
+use longshore_domain::testing::{at, facts, intervened, stop, terminated};
 
 fn table() -> Table {
     Table::new(EngineMetrics::default())
@@ -24,7 +24,7 @@ fn settled(id: &str, exit_code: i32) -> RunFacts {
     end.message = vec![0, 159, 146, 150];
     attempt.main = MainFacts::Terminated(end);
     attempt.phase = if exit_code == 0 { AttemptPhase::Succeeded } else { AttemptPhase::Failed };
-    attempt.disruption = explained("PreemptionByScheduler", "more important");
+    attempt.disruption = intervened(PlatformCause::Preempted, "Word", "more important");
     attempt.deadline = Some(std::time::Duration::from_millis(1500));
     attempt.evidence =
         vec![Evidence { report_time: Some(at(3)), reason: "Pulled".to_owned(), message: "m".to_owned(), count: 2 }];

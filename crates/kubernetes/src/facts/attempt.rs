@@ -10,11 +10,10 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::super::names::{RUN_CONTAINER, annotation, path};
-use super::{Observed, cut, deletion_asked, event};
-use longshore_domain::facts::{AttemptFacts, AttemptPhase, Explanation, JobEnd, MainFacts, Remembered, Terminated};
-
-/// What `waiting` says of a container that is being made in the ordinary course of things.
-const ORDINARY_WAITS: [&str; 2] = ["ContainerCreating", "PodInitializing"];
+use super::{Observed, cut, deletion_asked, event, words};
+use longshore_domain::facts::{
+    AttemptFacts, AttemptPhase, Explanation, Intervention, JobEnd, MainFacts, Remembered, Terminated, WaitCause,
+};
 
 pub(super) fn facts(number: u32, observed: &Observed<'_>) -> AttemptFacts {
     let job = observed.job;
@@ -29,7 +28,7 @@ pub(super) fn facts(number: u32, observed: &Observed<'_>) -> AttemptFacts {
     let status = pod.and_then(|pod| pod.status.as_ref());
     let emptied = matches!(phase, AttemptPhase::Succeeded | AttemptPhase::Failed)
         && status.is_some_and(|status| run_status(status).is_none());
-    let main = match (main(pod), event::run_started(observed.events)) {
+    let main = match (main(job, pod), event::run_started(observed.events)) {
         // The Pod says nothing of it any more, so that the Event is all there is.
         (MainFacts::Waiting(_), Some(started_at)) if emptied || phase == AttemptPhase::Gone => {
             MainFacts::Running { started_at }
@@ -38,6 +37,8 @@ pub(super) fn facts(number: u32, observed: &Observed<'_>) -> AttemptFacts {
     };
     let waiting = waiting(phase, status, observed);
     let last_wait = waiting.as_ref().or_else(|| unusual_wait(&main));
+    let evidence = event::evidence(observed.events, last_wait);
+    let ended_by = status.and_then(ended_by);
     AttemptFacts {
         number,
         job: job.metadata.name.clone().unwrap_or_default(),
@@ -58,13 +59,15 @@ pub(super) fn facts(number: u32, observed: &Observed<'_>) -> AttemptFacts {
         node_time: status.and_then(|status| time(status.start_time.as_ref())),
         deadline: pod.and_then(deadline),
         deleted_at: pod.and_then(|pod| deletion_asked(&pod.metadata)),
-        status_reason: status.and_then(|status| text(status.reason.as_deref())),
-        status_message: status.and_then(|status| text(status.message.as_deref())),
-        disruption: status.and_then(|status| condition(status, "DisruptionTarget", "True")).map(explained),
+        remark: status.filter(|_| ended_by.is_none()).and_then(|status| text(status.message.as_deref())),
+        ended_by,
+        disruption: status.and_then(|status| condition(status, "DisruptionTarget", "True")).map(disruption),
+        eviction: words::eviction(&evidence),
         silent_since: status.filter(|_| matches!(main, MainFacts::Running { .. })).and_then(silent_since),
         emptied,
         unseen: phase == AttemptPhase::Gone && pod.is_none() && (observed.unseen_pod.is_some() || had_pod(job)),
-        evidence: event::evidence(observed.events, last_wait),
+        is_pulling: words::is_pulling(&evidence),
+        evidence,
         waiting,
         others_running: !phase.is_over() && status.is_some_and(others_running),
         input_ready: observed.input_confirmed || !has_input(job) || main.started(),
@@ -89,12 +92,11 @@ fn job_end(job: &Job) -> Option<JobEnd> {
         let conditions = status.conditions.iter().flatten();
         conditions.into_iter().find(|condition| condition.type_ == type_ && condition.status == "True")
     };
-    let end = |complete: bool, final_: bool, condition: &JobCondition| JobEnd {
-        complete,
-        final_,
-        reason: condition.reason.clone().unwrap_or_default(),
-        message: cut(condition.message.as_deref().unwrap_or_default()),
-        time: time(condition.last_transition_time.as_ref()),
+    let end = |complete: bool, final_: bool, condition: &JobCondition| {
+        let reason = condition.reason.clone().unwrap_or_default();
+        let message = cut(condition.message.as_deref().unwrap_or_default());
+        let cause = words::job_end(&reason, &message);
+        JobEnd { complete, final_, cause, reason, message, time: time(condition.last_transition_time.as_ref()) }
     };
     let completed = |condition: &JobCondition| JobEnd {
         time: time(status.completion_time.as_ref()).or_else(|| time(condition.last_transition_time.as_ref())),
@@ -124,7 +126,7 @@ fn phase(pod: Option<&Pod>, there_was_one: bool) -> AttemptPhase {
 fn makes_another(observed: &Observed<'_>) -> bool {
     let conditions = observed.job.status.as_ref().and_then(|status| status.conditions.as_ref());
     let was_held = conditions.into_iter().flatten().any(|condition| condition.type_ == "Suspended");
-    was_held && observed.last_pod.is_none_or(|pod| !main(Some(pod)).started())
+    was_held && observed.last_pod.is_none_or(|pod| !has_started(pod))
 }
 
 fn deadline(pod: &Pod) -> Option<Duration> {
@@ -157,8 +159,17 @@ fn tells_result_file(pod: &Pod) -> bool {
     })
 }
 
+/// Whether the program of this Pod ever ran.
+pub(super) fn has_started(pod: &Pod) -> bool {
+    let state = pod.status.as_ref().and_then(run_status).and_then(|run| run.state.as_ref());
+    state.is_some_and(|state| match &state.terminated {
+        Some(end) => terminated(end).started(),
+        None => state.running.is_some(),
+    })
+}
+
 /// Container `run`, found by its name: admission webhooks may have put others before it.
-pub(super) fn main(pod: Option<&Pod>) -> MainFacts {
+fn main(job: &Job, pod: Option<&Pod>) -> MainFacts {
     let run = pod.and_then(|pod| run_status(pod.status.as_ref()?));
     let (Some(pod), Some(state)) = (pod, run.and_then(|run| run.state.as_ref())) else {
         return MainFacts::Waiting(None);
@@ -174,62 +185,62 @@ pub(super) fn main(pod: Option<&Pod>) -> MainFacts {
     if let Some(running) = &state.running {
         return MainFacts::Running { started_at: time(running.started_at.as_ref()) };
     }
-    MainFacts::Waiting(state.waiting.as_ref().and_then(container_wait))
+    MainFacts::Waiting(state.waiting.as_ref().and_then(|waiting| container_wait(job, waiting)))
 }
 
 fn terminated(end: &ContainerStateTerminated) -> Terminated {
     Terminated {
         exit_code: end.exit_code,
         signal: end.signal.filter(|signal| *signal != 0),
-        reason: end.reason.clone().unwrap_or_default(),
+        cause: words::end(end.reason.as_deref().unwrap_or_default()),
+        detail: end.reason.clone().unwrap_or_default(),
         message: end.message.clone().unwrap_or_default().into_bytes(),
         started_at: time(end.started_at.as_ref()),
         finished_at: time(end.finished_at.as_ref()),
     }
 }
 
-fn container_wait(waiting: &ContainerStateWaiting) -> Option<Explanation> {
+fn container_wait(job: &Job, waiting: &ContainerStateWaiting) -> Option<Explanation> {
     let reason = waiting.reason.clone().filter(|reason| !reason.is_empty())?;
-    Some(Explanation { reason, message: cut(waiting.message.as_deref().unwrap_or_default()), time: None })
+    Some(words::explanation(job, reason, cut(waiting.message.as_deref().unwrap_or_default()), None))
 }
 
 fn unusual_wait(main: &MainFacts) -> Option<&Explanation> {
     match main {
-        MainFacts::Waiting(waiting) => waiting.as_ref().filter(|waiting| !is_ordinary(waiting)),
+        MainFacts::Waiting(waiting) => waiting.as_ref().filter(|waiting| waiting.cause != WaitCause::Ordinary),
         _ => None,
     }
 }
 
-fn is_ordinary(waiting: &Explanation) -> bool {
-    ORDINARY_WAITS.contains(&waiting.reason.as_str())
-}
-
 /// Why there is no Pod, no node for it, or no end to its init containers.
 fn waiting(phase: AttemptPhase, status: Option<&PodStatus>, observed: &Observed<'_>) -> Option<Explanation> {
+    let job = observed.job;
     if phase == AttemptPhase::Absent {
-        return event::creation_failure(observed.events);
+        return event::creation_failure(job, observed.events);
     }
     let status = status?;
-    let unscheduled = condition(status, "PodScheduled", "False").map(explained);
-    let initialising = || status.init_container_statuses.iter().flatten().find_map(init_trouble);
-    let warned = || (phase == AttemptPhase::Pending).then(|| event::trouble(observed.events)).flatten();
+    let unscheduled = condition(status, "PodScheduled", "False").map(|condition| {
+        let reason = condition.reason.clone().unwrap_or_default();
+        let message = cut(condition.message.as_deref().unwrap_or_default());
+        words::explanation(job, reason, message, time(condition.last_transition_time.as_ref()))
+    });
+    let initialising = || status.init_container_statuses.iter().flatten().find_map(|init| init_trouble(job, init));
+    let warned = || (phase == AttemptPhase::Pending).then(|| event::trouble(job, observed.events)).flatten();
     unscheduled.or_else(initialising).or_else(warned)
 }
 
 /// What keeps an init container from being done, if it is not just running or being made.
-fn init_trouble(container: &ContainerStatus) -> Option<Explanation> {
+fn init_trouble(job: &Job, container: &ContainerStatus) -> Option<Explanation> {
     let state = container.state.as_ref()?;
     let name = &container.name;
-    if let Some(waiting) = state.waiting.as_ref().and_then(container_wait) {
+    if let Some(waiting) = state.waiting.as_ref().and_then(|waiting| container_wait(job, waiting)) {
         let message = cut(&format!("init container {name}: {}", waiting.message));
-        return (!is_ordinary(&waiting)).then_some(Explanation { message, ..waiting });
+        return (waiting.cause != WaitCause::Ordinary)
+            .then(|| words::explanation(job, waiting.reason, message, waiting.time));
     }
     let end = state.terminated.as_ref().filter(|end| end.exit_code != 0)?;
-    Some(Explanation {
-        reason: end.reason.clone().unwrap_or_default(),
-        message: format!("init container {name} exited with code {}", end.exit_code),
-        time: time(end.finished_at.as_ref()),
-    })
+    let message = format!("init container {name} exited with code {}", end.exit_code);
+    Some(words::explanation(job, end.reason.clone().unwrap_or_default(), message, time(end.finished_at.as_ref())))
 }
 
 /// Whether another container keeps the Pod from being over: it runs, or waits for an image that may
@@ -244,12 +255,20 @@ fn condition<'a>(status: &'a PodStatus, type_: &str, value: &str) -> Option<&'a 
     conditions.into_iter().find(|condition| condition.type_ == type_ && condition.status == value)
 }
 
-fn explained(condition: &PodCondition) -> Explanation {
-    Explanation {
-        reason: condition.reason.clone().unwrap_or_default(),
+fn disruption(condition: &PodCondition) -> Intervention {
+    let reason = condition.reason.clone().unwrap_or_default();
+    Intervention {
+        cause: words::disruption(&reason),
+        reason,
         message: cut(condition.message.as_deref().unwrap_or_default()),
         time: time(condition.last_transition_time.as_ref()),
     }
+}
+
+fn ended_by(status: &PodStatus) -> Option<Intervention> {
+    let reason = text(status.reason.as_deref())?;
+    let message = text(status.message.as_deref()).unwrap_or_default();
+    Some(Intervention { cause: words::pod_end(&reason, &message), reason, message, time: None })
 }
 
 /// A time that means something: container runtimes give the epoch for what never happened.

@@ -1,10 +1,11 @@
 //! What Kubernetes' Events say: they explain, they don't decide.
 
 use jiff::Timestamp;
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Event;
 
 use super::super::names::RUN_CONTAINER;
-use super::cut;
+use super::{cut, words};
 use longshore_domain::facts::Explanation;
 use longshore_domain::run::Evidence;
 
@@ -126,22 +127,22 @@ fn count(event: &Event) -> u32 {
 }
 
 /// Why the Pod could not be created, by the newest attempt to.
-pub(super) fn creation_failure(events: &[EventFact]) -> Option<Explanation> {
+pub(super) fn creation_failure(job: &Job, events: &[EventFact]) -> Option<Explanation> {
     let newest = failed_creates(events).max_by_key(|event| event.time)?;
-    Some(Explanation { reason: newest.reason.clone(), message: newest.message.clone(), time: newest.time })
+    Some(words::explanation(job, newest.reason.clone(), newest.message.clone(), newest.time))
 }
 
 /// What an Event warns of while a Pod that has its node is made ready: a sandbox or a volume that
 /// can't be made. Once anything else is told of the Pod that trouble has passed.
 ///
 /// Left out is what the Pod's own status tells: no node, an image that can't be pulled.
-pub(super) fn trouble(events: &[EventFact]) -> Option<Explanation> {
+pub(super) fn trouble(job: &Job, events: &[EventFact]) -> Option<Explanation> {
     const TOLD_ELSEWHERE: [&str; 4] = ["FailedScheduling", "BackOff", "Failed", "InspectFailed"];
     let of_pod = || events.iter().filter(|event| event.about == About::Pod);
     let is_trouble = |event: &&EventFact| event.warning && !TOLD_ELSEWHERE.contains(&event.reason.as_str());
     let newest = of_pod().filter(is_trouble).max_by_key(|event| event.time)?;
     let passed = of_pod().any(|event| !event.warning && event.time > newest.time);
-    (!passed).then(|| Explanation { reason: newest.reason.clone(), message: newest.message.clone(), time: newest.time })
+    (!passed).then(|| words::explanation(job, newest.reason.clone(), newest.message.clone(), newest.time))
 }
 
 fn failed_creates(events: &[EventFact]) -> impl Iterator<Item = &EventFact> {
@@ -158,7 +159,7 @@ pub(super) fn evidence(events: &[EventFact], waiting: Option<&Explanation>) -> V
     if let Some(waiting) = waiting {
         let told = |entry: &Evidence| entry.reason == waiting.reason && entry.message == waiting.message;
         if !evidence.iter().any(told) {
-            let Explanation { reason, message, time } = waiting.clone();
+            let Explanation { reason, message, time, .. } = waiting.clone();
             evidence.push(Evidence { report_time: time, reason, message, count: 1 });
         }
     }

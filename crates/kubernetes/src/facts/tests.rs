@@ -10,7 +10,10 @@ use super::super::support::{
     running, terminated, waiting, with_condition, with_conditions,
 };
 use super::*;
-use longshore_domain::facts::{AttemptFacts, AttemptPhase, Explanation, JobEnd, MainFacts};
+use longshore_domain::facts::{
+    AttemptFacts, AttemptPhase, EndCause, Explanation, Intervention, JobEnd, JobEndCause, MainFacts, PlatformCause,
+    WaitCause,
+};
 use longshore_domain::failure::FailureReason;
 use longshore_domain::record::RECORD_VERSION;
 use longshore_domain::run::{RunState, StopCause, StopIntent, Timeline};
@@ -32,8 +35,9 @@ fn attempt_of(pod: &Pod) -> AttemptFacts {
     attempt(&seen(&job_of(&launch()), Some(pod)))
 }
 
-fn explanation(reason: &str, message: &str, seconds: Option<i64>) -> Explanation {
-    Explanation { reason: reason.to_owned(), message: message.to_owned(), time: seconds.map(at) }
+fn explanation(cause: WaitCause, reason: &str, message: &str, seconds: Option<i64>) -> Explanation {
+    let mentions = words::mentions(message);
+    Explanation { cause, mentions, reason: reason.to_owned(), message: message.to_owned(), time: seconds.map(at) }
 }
 
 fn annotate(job: &mut Job, key: &str, value: &str) {
@@ -268,22 +272,23 @@ fn pod_of_another_job_is_none_of_ours() {
 
 #[test]
 fn job_conditions() {
-    let end = |complete, final_, reason: &str, seconds| {
+    let end = |complete, final_, cause, reason: &str, seconds| {
         let message = format!("because of {reason}");
-        Some(JobEnd { complete, final_, reason: reason.to_owned(), message, time: Some(at(seconds)) })
+        Some(JobEnd { complete, final_, cause, reason: reason.to_owned(), message, time: Some(at(seconds)) })
     };
+    use JobEndCause::{Other, PodFailed};
     type Conditions<'a> = &'a [(&'a str, &'a str, i64)];
     let table: [(Conditions<'_>, Option<JobEnd>); 7] = [
         (&[], None),
         (&[("Suspended", "JobSuspended", 1)], None),
         (&[("longshore.dev/Recorded", "NONZERO_EXIT", 9)], None),
-        (&[("FailureTarget", "PodFailurePolicy", 4)], end(false, false, "PodFailurePolicy", 4)),
-        (&[("SuccessCriteriaMet", "CompletionsReached", 4)], end(true, false, "CompletionsReached", 4)),
+        (&[("FailureTarget", "PodFailurePolicy", 4)], end(false, false, Other, "PodFailurePolicy", 4)),
+        (&[("SuccessCriteriaMet", "CompletionsReached", 4)], end(true, false, Other, "CompletionsReached", 4)),
         (
             &[("FailureTarget", "BackoffLimitExceeded", 4), ("Failed", "BackoffLimitExceeded", 6)],
-            end(false, true, "BackoffLimitExceeded", 6),
+            end(false, true, PodFailed, "BackoffLimitExceeded", 6),
         ),
-        (&[("SuccessCriteriaMet", "CompletionsReached", 4), ("Complete", "", 6)], end(true, true, "", 6)),
+        (&[("SuccessCriteriaMet", "CompletionsReached", 4), ("Complete", "", 6)], end(true, true, Other, "", 6)),
     ];
     for (conditions, expected) in table {
         let job = with_conditions(job_of(&launch()), conditions);
@@ -313,7 +318,7 @@ fn pod_without_a_node_says_why() {
         ("SchedulingGated", "Scheduling is blocked due to non-empty scheduling gates"),
     ] {
         let facts = attempt_of(&with_condition(pod(&job, "Pending", vec![]), "PodScheduled", "False", reason, message));
-        assert_eq!(facts.waiting, Some(explanation(reason, message, Some(2))));
+        assert_eq!(facts.waiting, Some(explanation(WaitCause::Unschedulable, reason, message, Some(2))));
         assert_eq!((facts.node, facts.schedule_time, facts.node_time), (None, None, None));
         assert_eq!(facts.evidence[0].message, message);
     }
@@ -330,7 +335,7 @@ fn scheduled_pod_tells_node_and_times() {
     assert_eq!(facts.node_time, Some(at(2)));
     assert_eq!(facts.deadline, Some(Duration::from_secs(3901)));
     assert_eq!(facts.waiting, None);
-    assert_eq!(facts.main, MainFacts::Waiting(Some(explanation("ContainerCreating", "", None))));
+    assert_eq!(facts.main, MainFacts::Waiting(Some(explanation(WaitCause::Ordinary, "ContainerCreating", "", None))));
     assert!(facts.evidence.is_empty(), "an ordinary wait is no evidence: {:?}", facts.evidence);
 }
 
@@ -339,7 +344,7 @@ fn image_that_cannot_be_pulled_is_told_and_kept_as_evidence() {
     let job = job_of(&launch());
     let message = format!("Back-off pulling image \"{IMAGE}\"");
     let mut pod = on_node(pod(&job, "Pending", run(waiting("ImagePullBackOff", &message))));
-    let told = explanation("ImagePullBackOff", &message, None);
+    let told = explanation(WaitCause::ImagePull, "ImagePullBackOff", &message, None);
     assert_eq!(attempt_of(&pod).main, MainFacts::Waiting(Some(told.clone())));
     // The deadline ends the Pod; what it waited for stays in its status.
     let status = pod.status.as_mut().unwrap();
@@ -348,8 +353,9 @@ fn image_that_cannot_be_pulled_is_told_and_kept_as_evidence() {
     status.message = Some("Pod was active on the node longer than the specified deadline".to_owned());
     let facts = attempt_of(&pod);
     assert_eq!(facts.phase, AttemptPhase::Failed);
-    assert_eq!(facts.status_reason.as_deref(), Some("DeadlineExceeded"));
-    assert_eq!(facts.status_message.as_deref(), Some("Pod was active on the node longer than the specified deadline"));
+    let ended = facts.ended_by.as_ref().unwrap();
+    assert_eq!((ended.cause, ended.reason.as_str()), (PlatformCause::Deadline, "DeadlineExceeded"));
+    assert_eq!(ended.message, "Pod was active on the node longer than the specified deadline");
     assert!(!facts.main.started());
     assert_eq!(facts.evidence.len(), 1);
     assert_eq!(
@@ -364,7 +370,7 @@ fn run_is_found_by_name_among_containers_that_others_put_in() {
     let containers = vec![container("istio-proxy", running()), container("run", terminated(3, "Error"))];
     let facts = attempt_of(&on_node(pod(&job, "Running", containers)));
     let end = facts.main.terminated().unwrap();
-    assert_eq!((end.exit_code, end.signal, end.reason.as_str()), (3, None, "Error"));
+    assert_eq!((end.exit_code, end.signal, end.detail.as_str()), (3, None, "Error"));
     assert_eq!((end.started_at, end.finished_at), (Some(at(3)), Some(at(9))));
     assert!(facts.others_running);
     let alone = vec![container("istio-proxy", terminated(0, "Completed")), container("run", running())];
@@ -385,18 +391,19 @@ fn running_since() {
 #[test]
 fn ends_of_containers_keep_what_the_kubelet_said() {
     let job = job_of(&launch());
-    for (code, reason, started) in [
-        (0, "Completed", true),
-        (137, "OOMKilled", true),
-        (137, "ContainerStatusUnknown", true),
-        (128, "StartError", false),
-        (127, "ContainerCannotRun", false),
+    for (code, reason, cause, started) in [
+        (0, "Completed", EndCause::Exited, true),
+        (137, "OOMKilled", EndCause::OutOfMemory, true),
+        (137, "ContainerStatusUnknown", EndCause::Unknown, true),
+        (128, "StartError", EndCause::NotStarted, false),
+        (127, "ContainerCannotRun", EndCause::NotStarted, false),
     ] {
         let mut state = terminated(code, reason);
         state.terminated.as_mut().unwrap().message = Some("{\"rows\":1}".to_owned());
         let facts = attempt_of(&on_node(pod(&job, "Running", run(state))));
         let end = facts.main.terminated().unwrap();
-        assert_eq!((end.exit_code, end.reason.as_str(), facts.main.started()), (code, reason, started));
+        assert_eq!((end.exit_code, end.detail.as_str(), end.cause), (code, reason, cause));
+        assert_eq!(facts.main.started(), started);
         assert_eq!(end.message, b"{\"rows\":1}");
     }
 }
@@ -416,7 +423,8 @@ fn disruption_is_told_only_if_it_holds() {
     let job = job_of(&launch());
     let base = || on_node(pod(&job, "Running", run(running())));
     let evicted = with_condition(base(), "DisruptionTarget", "True", "EvictionByEvictionAPI", "Eviction API: evicting");
-    let told = explanation("EvictionByEvictionAPI", "Eviction API: evicting", Some(2));
+    let (reason, message) = ("EvictionByEvictionAPI".to_owned(), "Eviction API: evicting".to_owned());
+    let told = Intervention { cause: PlatformCause::Evicted, reason, message, time: Some(at(2)) };
     assert_eq!(attempt_of(&evicted).disruption, Some(told));
     let spared = with_condition(base(), "DisruptionTarget", "False", "", "");
     assert_eq!(attempt_of(&spared).disruption, None);
@@ -446,11 +454,11 @@ fn init_containers_that_stand_still_are_explained() {
     assert_eq!(with_init(waiting("PodInitializing", "")), None);
     assert_eq!(
         with_init(waiting("ErrImagePull", "not found")),
-        Some(explanation("ErrImagePull", "init container mesh-init: not found", None))
+        Some(explanation(WaitCause::ImagePull, "ErrImagePull", "init container mesh-init: not found", None))
     );
     assert_eq!(
         with_init(terminated(7, "Error")),
-        Some(explanation("Error", "init container mesh-init exited with code 7", Some(9)))
+        Some(explanation(WaitCause::Other, "Error", "init container mesh-init exited with code 7", Some(9)))
     );
 }
 
@@ -535,7 +543,7 @@ fn a_warning_explains_a_container_that_is_being_made_until_something_else_is_tol
     let creating = on_node(pod(&job, "Pending", run(waiting("ContainerCreating", ""))));
     let waits = |pod: &Pod, events: &[EventFact]| attempt(&Observed { events, ..seen(&job, Some(pod)) }).waiting;
     let sandbox = of_pod("Warning", "FailedCreatePodSandBox", "container init was OOM-killed", 20);
-    let told = explanation("FailedCreatePodSandBox", "container init was OOM-killed", Some(20));
+    let told = explanation(WaitCause::MemoryLimit, "FailedCreatePodSandBox", "container init was OOM-killed", Some(20));
     let pulling = |seconds| of_pod("Normal", "Pulling", "Pulling image", seconds);
     assert_eq!(waits(&creating, &[pulling(10), sandbox.clone()]), Some(told));
     assert_eq!(waits(&creating, &[sandbox.clone(), pulling(30)]), None, "that has passed");
@@ -640,7 +648,7 @@ fn newest_refusal_explains_a_pod_that_is_not_there() {
     let events = [denied("run-hello-b", 20), denied("run-hello-c", 40), denied("run-hello-a", 10)];
     let none = attempt(&Observed { events: &events, ..seen(&job, None) });
     let newest = denied("run-hello-c", 40);
-    assert_eq!(none.waiting, Some(explanation("FailedCreate", &newest.message, Some(40))));
+    assert_eq!(none.waiting, Some(explanation(WaitCause::Quota, "FailedCreate", &newest.message, Some(40))));
     assert_eq!(none.evidence.len(), 1, "{:?}", none.evidence);
     assert_eq!((none.evidence[0].count, none.evidence[0].message.as_str()), (3, newest.message.as_str()));
     // Once there is a Pod, the refusals are history.

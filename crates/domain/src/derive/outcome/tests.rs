@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
-use super::super::super::facts::{JobEnd, MainFacts};
+use super::super::super::facts::{JobEnd, JobEndCause, MainFacts, PlatformCause, WaitCause};
 use super::super::super::failure::FailureClass;
-use super::super::super::testing::{at, attempt, explained, facts, stop, terminated};
+use super::super::super::testing::{at, attempt, explained, facts, intervened, stop, terminated};
 use super::super::derive;
 use super::*;
 
@@ -29,8 +29,10 @@ fn end_of(facts: &RunFacts) -> (RunState, Option<FailureReason>) {
     (outcome.state, outcome.failure.map(|failure| failure.reason))
 }
 
-fn job_end(complete: bool, reason: &str) -> Option<JobEnd> {
-    Some(JobEnd { complete, final_: true, reason: reason.to_owned(), message: String::new(), time: Some(at(30)) })
+fn job_end(complete: bool) -> Option<JobEnd> {
+    let (reason, message) = ("SomethingNew".to_owned(), String::new());
+    let cause = JobEndCause::Other;
+    Some(JobEnd { complete, final_: true, cause, reason, message, time: Some(at(30)) })
 }
 
 #[test]
@@ -39,7 +41,8 @@ fn pod_that_was_deleted_while_it_ran() {
         deleted_at: Some(at(asked)),
         ..over(if end.exit_code == 0 { AttemptPhase::Succeeded } else { AttemptPhase::Failed }, end)
     };
-    let evicted = AttemptFacts { disruption: explained("EvictionByEvictionAPI", ""), ..deleted(15, terminated(0)) };
+    let evicted =
+        AttemptFacts { disruption: intervened(PlatformCause::Evicted, "Word", ""), ..deleted(15, terminated(0)) };
     // The order that was seen counts, and not two clocks.
     let mut before = deleted(21, terminated(143));
     before.remembered.deleted_while_running = true;
@@ -66,8 +69,10 @@ fn pod_that_was_deleted_while_it_ran() {
 fn exit_before_a_cancel_is_the_programs_own() {
     // `EndStarted` has set the deadline to a second from the node's time, which passed long ago.
     let ordered = |attempt: AttemptFacts| AttemptFacts { deadline: Some(Duration::from_secs(1)), ..attempt };
-    let said =
-        |attempt: AttemptFacts| AttemptFacts { status_reason: Some("DeadlineExceeded".to_owned()), ..ordered(attempt) };
+    let said = |attempt: AttemptFacts| AttemptFacts {
+        ended_by: intervened(PlatformCause::Deadline, "Word", ""),
+        ..ordered(attempt)
+    };
     let seen_first = |mut attempt: AttemptFacts| {
         attempt.remembered.ended_untouched = true;
         attempt
@@ -99,11 +104,11 @@ fn exit_before_a_cancel_is_the_programs_own() {
 #[test]
 fn deadline_kills_and_nothing_else_are_told_as_the_deadlines() {
     let said = |deadline: u64, end: Terminated| AttemptFacts {
-        status_reason: Some("DeadlineExceeded".to_owned()),
+        ended_by: intervened(PlatformCause::Deadline, "Word", ""),
         deadline: Some(Duration::from_secs(deadline)),
         ..over(AttemptPhase::Failed, end)
     };
-    let oom = Terminated { reason: "OOMKilled".to_owned(), ..terminated(137) };
+    let oom = Terminated { cause: EndCause::OutOfMemory, ..terminated(137) };
     // On its node since 2, ended at 20. Budgets that fit, so that no deadline is another's.
     for (attempt, expected) in [
         (said(18, terminated(137)), FailureReason::RunDeadline),
@@ -137,7 +142,7 @@ fn deadline_kills_and_nothing_else_are_told_as_the_deadlines() {
 
 #[test]
 fn complete_job_without_its_pod_has_succeeded() {
-    let gone = AttemptFacts { phase: AttemptPhase::Gone, job_end: job_end(true, "CompletionsReached"), ..attempt() };
+    let gone = AttemptFacts { phase: AttemptPhase::Gone, job_end: job_end(true), ..attempt() };
     let outcome = conclude(&with(gone), at(100)).unwrap();
     assert_eq!((outcome.state, outcome.exit_code, outcome.ran), (RunState::Succeeded, Some(0), true));
 }
@@ -147,7 +152,7 @@ fn pod_that_is_gone_waits_for_the_word_of_its_job() {
     let gone = AttemptFacts { phase: AttemptPhase::Gone, ..attempt() };
     assert_eq!(conclude(&with(gone.clone()), at(100)), None);
     assert_eq!(derive(&with(gone.clone()), at(100)).state, RunState::Finishing);
-    let told = AttemptFacts { job_end: job_end(false, "SomethingNew"), ..gone.clone() };
+    let told = AttemptFacts { job_end: job_end(false), ..gone.clone() };
     assert_eq!(end_of(&with(told)), (RunState::Failed, Some(FailureReason::Lost)));
     let stopped = RunFacts { stop: Some(stop(StopCause::Cancel, 15)), ..with(gone) };
     assert_eq!(end_of(&stopped), (RunState::Cancelled, None));
@@ -168,12 +173,18 @@ fn stop_of_what_is_held_back_or_deleted_is_over_at_once() {
 #[test]
 fn failed_pod_whose_program_never_started() {
     let failed = |attempt: AttemptFacts| AttemptFacts { phase: AttemptPhase::Failed, ..attempt };
-    let initialising = || AttemptFacts { main: MainFacts::Waiting(explained("PodInitializing", "")), ..attempt() };
-    let init = AttemptFacts { waiting: explained("Error", "init container mesh exited with code 1"), ..initialising() };
-    let image = AttemptFacts { waiting: explained("ImagePullBackOff", "init container mesh: no"), ..initialising() };
+    let initialising =
+        || AttemptFacts { main: MainFacts::Waiting(explained(WaitCause::Ordinary, "Word", "")), ..attempt() };
+    let init = AttemptFacts {
+        waiting: explained(WaitCause::Other, "Error", "init container mesh exited with code 1"),
+        ..initialising()
+    };
+    let image = AttemptFacts {
+        waiting: explained(WaitCause::ImagePull, "NoImage", "init container mesh: no"),
+        ..initialising()
+    };
     let unknown = AttemptFacts {
-        status_reason: Some("SomethingNew".to_owned()),
-        status_message: Some("words of the kubelet".to_owned()),
+        ended_by: intervened(PlatformCause::Other, "SomethingNew", "words of the kubelet"),
         ..attempt()
     };
     for (attempt, reason, class, words) in [

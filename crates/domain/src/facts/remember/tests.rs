@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::super::super::run::StopCause;
-use super::super::super::testing::{at, attempt, explained, facts, stop, terminated};
+use super::super::super::testing::{at, attempt, explained, facts, intervened, stop, terminated};
+use super::super::{Mentions, WaitCause};
 use super::*;
 
 fn with(attempt: AttemptFacts) -> RunFacts {
@@ -31,7 +32,7 @@ fn after(looks: impl IntoIterator<Item = RunFacts>) -> AttemptFacts {
 fn started_and_ended_stay_what_they_were() {
     let emptied = AttemptFacts { phase: AttemptPhase::Failed, emptied: true, node: None, ..attempt() };
     let gone = AttemptFacts { phase: AttemptPhase::Gone, node_time: None, ..attempt() };
-    let creating = AttemptFacts { main: MainFacts::Waiting(explained("ContainerCreating", "")), ..attempt() };
+    let creating = AttemptFacts { main: MainFacts::Waiting(explained(WaitCause::Ordinary, "Word", "")), ..attempt() };
     for later in [emptied, gone, creating, attempt()] {
         let seen = after([with(running()), with(later.clone())]);
         assert_eq!(seen.main, MainFacts::Running { started_at: Some(at(10)) }, "{later:?}");
@@ -41,7 +42,7 @@ fn started_and_ended_stay_what_they_were() {
         assert!(seen.remembered.ended_untouched);
     }
     // Another end than the first is none; but what was made up gives way.
-    let unknown = Terminated { reason: STATUS_UNKNOWN.to_owned(), started_at: None, ..terminated(137) };
+    let unknown = Terminated { cause: EndCause::Unknown, started_at: None, ..terminated(137) };
     let made_up = AttemptFacts { main: MainFacts::Terminated(unknown), ..running() };
     assert_eq!(after([with(ended(3)), with(made_up.clone())]).main, MainFacts::Terminated(terminated(3)));
     assert_eq!(after([with(made_up.clone()), with(ended(3))]).main, MainFacts::Terminated(terminated(3)));
@@ -52,7 +53,7 @@ fn started_and_ended_stay_what_they_were() {
 
 #[test]
 fn what_ran_is_not_said_to_have_failed_to_start() {
-    let refused = Terminated { reason: "StartError".to_owned(), ..terminated(128) };
+    let refused = Terminated { cause: EndCause::NotStarted, ..terminated(128) };
     let refused = AttemptFacts { phase: AttemptPhase::Failed, main: MainFacts::Terminated(refused), ..attempt() };
     assert!(after([with(running()), with(refused)]).main.started());
 }
@@ -60,21 +61,25 @@ fn what_ran_is_not_said_to_have_failed_to_start() {
 #[test]
 fn the_first_cause_stays() {
     let evicted = AttemptFacts {
-        status_reason: Some("Evicted".to_owned()),
-        status_message: Some("low on memory".to_owned()),
-        disruption: explained("TerminationByKubelet", "m"),
+        ended_by: intervened(PlatformCause::Evicted, "Word", "low on memory"),
+        disruption: intervened(PlatformCause::Evicted, "Word", "m"),
         deleted_at: Some(at(12)),
         ..running()
     };
-    let later = AttemptFacts { disruption: explained("DeletionByPodGC", "m"), ..running() };
+    let later = AttemptFacts { disruption: intervened(PlatformCause::Orphaned, "Word", "m"), ..running() };
     let seen = after([with(evicted.clone()), with(later)]);
-    assert_eq!((&seen.status_reason, &seen.status_message), (&evicted.status_reason, &evicted.status_message));
+    assert_eq!(seen.ended_by, evicted.ended_by);
     assert_eq!((seen.disruption, seen.deleted_at), (evicted.disruption, Some(at(12))));
 
-    let stopped = RunFacts { stop: Some(stop(StopCause::Cancel, 5)), deleted_at: Some(at(6)), ..facts() };
+    let stop_mentions = Mentions { secret: true, ..Mentions::default() };
+    let stopped =
+        RunFacts { stop: Some(stop(StopCause::Cancel, 5)), stop_mentions, deleted_at: Some(at(6)), ..facts() };
     let other = RunFacts { stop: Some(stop(StopCause::StartDeadline, 9)), ..facts() };
     let merged = remember(Some(&stopped), other.clone(), at(10));
     assert_eq!((merged.stop, merged.deleted_at), (stopped.stop.clone(), Some(at(6))));
+    assert_eq!(merged.stop_mentions, stop_mentions);
+    let merged = remember(Some(&facts()), stopped.clone(), at(10));
+    assert_eq!((merged.stop, merged.stop_mentions), (stopped.stop.clone(), stop_mentions));
     let successor = RunFacts { uid: "another".to_owned(), ..facts() };
     assert_eq!(remember(Some(&stopped), successor, at(10)).stop, None, "another run of that name");
 }
@@ -91,7 +96,7 @@ fn the_order_of_versions_tells_what_ended_a_program() {
         (vec![cancelled(running()), cancelled(ordered(ended(0)))], false),
         (vec![with(running()), with(deleted(ended(0)))], false),
         (vec![with(deleted(ended(0)))], false),
-        (vec![with(AttemptFacts { status_reason: Some("DeadlineExceeded".to_owned()), ..ended(0) })], false),
+        (vec![with(AttemptFacts { ended_by: intervened(PlatformCause::Deadline, "Word", ""), ..ended(0) })], false),
     ] {
         assert_eq!(after(looks.clone()).remembered.ended_untouched, untouched, "{looks:?}");
     }

@@ -13,7 +13,7 @@ use crate::observed::Observed;
 use crate::results::source_of;
 use longshore_backend::{BackendError, LogItem, LogOptions, LogSource, Logs};
 use longshore_domain::derive::{record, settle};
-use longshore_domain::facts::{AttemptFacts, AttemptPhase, JobEnd, MainFacts, RunFacts, Terminated};
+use longshore_domain::facts::{AttemptFacts, AttemptPhase, JobEnd, JobEndCause, MainFacts, RunFacts, Terminated};
 use longshore_domain::log::{LogPiece, Resume, Resumed, check};
 use longshore_domain::run::StopCause;
 use longshore_domain::testing;
@@ -139,16 +139,17 @@ impl Node {
 
     /// The Pod is gone, and its Job has failed.
     pub(crate) fn tell_gone(&self) {
-        let (reason, message) = ("BackoffLimitExceeded".to_owned(), String::new());
-        let job_end = Some(JobEnd { complete: false, final_: true, reason, message, time: Some(testing::at(30)) });
+        let (cause, reason, message) = (JobEndCause::PodFailed, String::new(), String::new());
+        let job_end =
+            Some(JobEnd { complete: false, final_: true, cause, reason, message, time: Some(testing::at(30)) });
         self.tell_all(|attempt| AttemptFacts { phase: AttemptPhase::Gone, job_end, ..attempt }, 1);
     }
 
     /// The run was cancelled, and its Pod, if there was one, went before anybody saw it.
     /// `final_`: its Job has counted it.
     pub(crate) fn tell_cancelled_unseen(&self, had_pod: bool, final_: bool) {
-        let (reason, message) = ("DeadlineExceeded".to_owned(), String::new());
-        let job_end = Some(JobEnd { complete: false, final_, reason, message, time: Some(testing::at(30)) });
+        let (cause, reason, message) = (JobEndCause::Deadline, String::new(), String::new());
+        let job_end = Some(JobEnd { complete: false, final_, cause, reason, message, time: Some(testing::at(30)) });
         let gone = AttemptFacts { uid: None, pod: None, phase: AttemptPhase::Gone, ..testing::attempt() };
         let attempt = AttemptFacts { unseen: had_pod, job_end, ..gone };
         let stop = Some(testing::stop(StopCause::Cancel, 100));

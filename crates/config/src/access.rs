@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::file::Faults;
+use super::faults::Faults;
 use longshore_domain::access::{Pattern, Policy, Rule, TokenReviews, Verb};
 use longshore_runtime::tls::TlsFiles;
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::access::{self, Access, AuthenticationFile, Authorization, AuthorizationFile, TlsFile};
+use super::faults::Faults;
 use super::profiles::ProfileSection;
 use super::{
     BackendChoice, Config, KubernetesSection, LocalSection, ServeArgs, ServingSection, builtin, socket_address,
@@ -17,7 +18,6 @@ use longshore_domain::profile::{Capabilities, Limits, Profile, Volume};
 use longshore_domain::quantity::Quantity;
 use longshore_domain::rules::Rules;
 use longshore_domain::validate::{check_limits, check_profile};
-use longshore_domain::violation::{Violation, Violations};
 use longshore_runtime::telemetry::LogFormat;
 
 /// The file as typed.
@@ -106,66 +106,6 @@ struct LimitsSection {
     max_streams_per_caller: Option<usize>,
 }
 
-/// Collects what is wrong, so that all of it is told at once.
-#[derive(Debug, Default)]
-pub(super) struct Faults(Vec<(String, String)>);
-
-impl Faults {
-    /// Adds what is wrong with the value of a key. Of one key only the first is kept: what follows
-    /// has the same cause.
-    pub(super) fn add(&mut self, key: &str, what: impl std::fmt::Display) {
-        if self.0.iter().all(|(other, _)| other != key) {
-            self.0.push((key.to_owned(), what.to_string()));
-        }
-    }
-
-    /// Adds what the domain found, under the keys of the file.
-    fn extend(&mut self, violations: Violations) {
-        for Violation { field, description, .. } in violations {
-            let key = field.replace(".defaults.resources.", ".defaults.").replace(".defaults.placement.", ".defaults.");
-            self.add(&key, description);
-        }
-    }
-
-    /// A duration such as `90s`, `5m`, `1h30m`, `7d`, in whole seconds; a day has 24 hours.
-    pub(super) fn duration(&mut self, key: &str, text: &str) -> Option<Duration> {
-        let span = text.parse::<jiff::Span>().ok();
-        let parsed = span.and_then(|span| span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).ok());
-        let parsed = parsed.and_then(|duration| Duration::try_from(duration).ok());
-        match parsed {
-            Some(duration) if duration.subsec_nanos() == 0 => Some(duration),
-            _ => {
-                self.add(
-                    key,
-                    format!("`{text}` is not a duration in whole seconds, such as `90s`, `5m`, `1h 30m` or `7d`"),
-                );
-                None
-            }
-        }
-    }
-
-    fn address(&mut self, key: &str, text: &str) -> Option<SocketAddr> {
-        socket_address(text).map_err(|expected| self.add(key, format!("`{text}` is not an address; {expected}"))).ok()
-    }
-
-    pub(super) fn choice<T: Copy>(&mut self, key: &str, text: &str, choices: &[(&str, T)]) -> Option<T> {
-        let found = choices.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
-        if found.is_none() {
-            let names: Vec<_> = choices.iter().map(|(name, _)| format!("`{name}`")).collect();
-            self.add(key, format!("`{text}` is not one of {}", names.join(", ")));
-        }
-        found
-    }
-
-    fn quantities(&mut self, key: &str, map: &BTreeMap<String, String>) {
-        for (name, text) in map {
-            if let Err(error) = Quantity::parse(text) {
-                self.add(&format!("{key}.{name}"), error);
-            }
-        }
-    }
-}
-
 impl ConfigFile {
     /// What it means, with the flags over it.
     ///
@@ -225,8 +165,9 @@ impl ConfigFile {
         }
         check_policy(&access, &namespaces, &profiles, &mut faults);
         check_values(&limits, &volumes, &profiles, &mut faults);
-        if !faults.0.is_empty() {
-            return Err(faults.0);
+        let found = faults.into_list();
+        if !found.is_empty() {
+            return Err(found);
         }
         Ok(Config {
             listen,

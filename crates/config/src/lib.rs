@@ -14,6 +14,7 @@ use longshore_runtime::telemetry::LogFormat;
 mod access;
 mod args;
 mod builtin;
+mod faults;
 mod file;
 mod profiles;
 mod tokens;

@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use serde::Deserialize;
 
 use super::builtin;
-use super::file::Faults;
+use super::faults::Faults;
 use longshore_domain::profile::{InputDelivery, KubernetesProfile, LocalProfile, Profile};
 use longshore_domain::schema::JsonSchema;
 use longshore_domain::spec::{

@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::layers::{ANSWER_WHOLE_MAX, STREAM_WHOLE_MAX};
-use super::transport::{MESSAGE_MAX, WINDOW};
+use super::sizes::{ANSWER_WHOLE_MAX, MESSAGE_MAX, STREAM_WHOLE_MAX, WINDOW};
 use longshore_engine::RESULTS_AT_ONCE;
 
 /// How much may be in use at once.

@@ -4,23 +4,17 @@
 use std::sync::Arc;
 
 use tokio::sync::Mutex;
-use tonic::server::NamedService;
 use tonic_health::ServingStatus;
 use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
 
-use longshore_api::v1::run_service_server::RunServiceServer;
-use longshore_api::v1::server_service_server::ServerServiceServer;
-
-use super::run::RunApi;
-use super::server::ServerApi;
+use longshore_api::v1::{run_service_server, server_service_server};
 
 /// What startup and liveness probes ask for.
 pub const LIVENESS: &str = "liveness";
 
 /// Names that stand for readiness; the empty one is the server as a whole.
-const READINESS: [&str; 3] =
-    ["", <RunServiceServer<RunApi> as NamedService>::NAME, <ServerServiceServer<ServerApi> as NamedService>::NAME];
+const READINESS: [&str; 3] = ["", run_service_server::SERVICE_NAME, server_service_server::SERVICE_NAME];
 
 /// Tells whether the server serves. Cheap to clone.
 #[derive(Clone, Debug)]

@@ -18,8 +18,8 @@ use tonic::{Code, Status};
 use tracing::Instrument;
 use tracing::field::Empty;
 
+use super::peer::Peer;
 use super::status;
-use super::transport::Peer;
 use longshore_domain::name::RunName;
 use longshore_engine::Caller;
 
@@ -34,7 +34,7 @@ mod request;
 mod single;
 
 pub(super) use access::AccessLayer;
-pub(super) use answer::{ANSWER_WHOLE_MAX, Kept, STREAM_WHOLE_MAX};
+pub(super) use answer::Kept;
 use body::CallBody;
 pub use metrics::RpcMetrics;
 use metrics::{CallMetrics, label};

@@ -26,17 +26,20 @@ mod budget;
 mod convert;
 mod health;
 mod layers;
+mod peer;
 mod run;
 mod server;
+mod sizes;
 mod status;
 mod streams;
 mod transport;
 
 pub use budget::{Row, ServeLimits, worst_case};
+pub use convert::server::ServerFacts;
 pub use health::{Health, LIVENESS};
 pub use layers::RpcMetrics;
-pub use server::ServerFacts;
-pub use transport::{MESSAGE_MAX, REQUEST_MAX, ServeError, Served, message_max, serve_health};
+pub use sizes::{MESSAGE_MAX, REQUEST_MAX, message_max};
+pub use transport::{ServeError, Served, serve_health};
 
 /// The gRPC server: everything but the listener.
 #[derive(Clone, Debug)]
@@ -82,15 +85,15 @@ impl GrpcServer {
             RunServiceServer::new(runs)
                 .accept_compressed(CompressionEncoding::Gzip)
                 .send_compressed(CompressionEncoding::Gzip)
-                .max_decoding_message_size(transport::MESSAGE_MAX)
-                .max_encoding_message_size(transport::MESSAGE_MAX),
+                .max_decoding_message_size(MESSAGE_MAX)
+                .max_encoding_message_size(MESSAGE_MAX),
         )
         .add_service(
             ServerServiceServer::new(server)
                 .accept_compressed(CompressionEncoding::Gzip)
                 .send_compressed(CompressionEncoding::Gzip)
-                .max_decoding_message_size(transport::MESSAGE_MAX)
-                .max_encoding_message_size(transport::MESSAGE_MAX),
+                .max_decoding_message_size(MESSAGE_MAX)
+                .max_encoding_message_size(MESSAGE_MAX),
         );
         transport::serve(routes, surroundings, listener, drain, patience).await
     }

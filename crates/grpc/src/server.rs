@@ -4,21 +4,13 @@ use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 
+use super::convert::server::ServerFacts;
 use super::convert::{request, server};
 use super::layers::caller;
 use super::status;
 use longshore_api::v1;
 use longshore_api::v1::server_service_server::ServerService;
 use longshore_engine::Engine;
-
-/// What the server knows about itself and the engine does not.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ServerFacts {
-    /// Version of the daemon.
-    pub version: String,
-    /// Why this backend was chosen, for people.
-    pub backend_reason: String,
-}
 
 /// Answers ServerService.
 #[derive(Clone, Debug)]

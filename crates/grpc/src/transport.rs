@@ -15,6 +15,7 @@ use tonic::transport::server::{Connected, TcpIncoming};
 use super::budget::{Budget, ServeLimits, network};
 use super::health::Health;
 use super::layers::{AccessLayer, CallLayer, ProtocolLayer, RpcMetrics};
+use super::sizes::WINDOW;
 use longshore_api as proto;
 use longshore_engine::Engine;
 use longshore_runtime::tls::Tls;
@@ -24,22 +25,7 @@ mod http2;
 mod tls;
 
 use bounded::{Bounded, Room};
-pub(super) use bounded::{OpenCall, Peer};
 use http2::{Answer, Http2};
-
-/// Largest message in either direction, in bytes: what clients take by default. Larger things come
-/// in pieces.
-pub const MESSAGE_MAX: usize = 4 * 1024 * 1024;
-/// Largest request, in bytes, of all methods but those that carry a spec.
-pub const REQUEST_MAX: usize = 64 * 1024;
-/// Methods whose requests may be as large as [`MESSAGE_MAX`].
-const LARGE_REQUESTS: [&str; 1] = ["/longshore.v1.RunService/SubmitRun"];
-
-/// Largest request of a method, by its path, in bytes.
-#[must_use]
-pub fn message_max(path: &str) -> usize {
-    if LARGE_REQUESTS.contains(&path) { MESSAGE_MAX } else { REQUEST_MAX }
-}
 
 /// How often a quiet connection is asked for a sign of life. Without it a client that vanished is
 /// never noticed.
@@ -54,9 +40,6 @@ const PENDING_RESETS_MAX: usize = 64;
 const ERROR_RESETS_MAX: usize = 256;
 /// Largest headers of a request, in bytes.
 const HEADERS_MAX: u32 = 16 * 1024;
-/// What a client may send ahead of what is read, in bytes: of one call, and of one connection. Each connection may make
-/// us hold that much.
-pub(super) const WINDOW: u32 = 64 * 1024;
 /// Connections to a port that serves health alone.
 pub(super) const HEALTH_CONNECTIONS: ServeLimits =
     ServeLimits { connections: 64, connections_per_address: 32, streams_per_caller: 0 };

@@ -3,12 +3,20 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::{View, int64, spec, wire_duration};
-use crate::ServerFacts;
 use longshore_api::v1;
 use longshore_domain::name::NamespaceName;
 use longshore_domain::profile::{Capabilities, Limits, Profile};
 use longshore_domain::rules::Rules;
 use longshore_domain::spec::NetworkMode;
+
+/// What the server knows about itself and the engine does not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServerFacts {
+    /// Version of the daemon.
+    pub version: String,
+    /// Why this backend was chosen, for people.
+    pub backend_reason: String,
+}
 
 /// Writes the answer to GetServerInfo.
 pub(crate) fn info(

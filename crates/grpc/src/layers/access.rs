@@ -13,8 +13,9 @@ use tonic::transport::CertificateDer;
 use tonic::transport::server::TlsConnectInfo;
 
 use crate::budget::{self, Budget, Full, Hold, Who};
+use crate::peer::Peer;
+use crate::sizes::message_max;
 use crate::status;
-use crate::transport::{Peer, message_max};
 use longshore_domain::access::{Identity, Proof};
 use longshore_engine::{Caller, Credentials, Engine};
 use longshore_runtime::certificate::Certificate;

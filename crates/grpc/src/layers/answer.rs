@@ -15,16 +15,13 @@ use tonic::Status;
 use tonic::body::Body;
 
 use crate::budget::{Hold, Ledger, Who};
+use crate::peer::OpenCall;
+use crate::sizes::{ANSWER_WHOLE_MAX, STREAM_WHOLE_MAX};
 use crate::status;
-use crate::transport::OpenCall;
 use longshore_runtime::task;
 
 /// What is handed over at once of a message that is larger than may go whole.
 const PIECE: usize = 16 * 1024;
-/// Largest message that goes whole, and is not counted, of calls that answer once: there may be as many as calls.
-pub(crate) const ANSWER_WHOLE_MAX: usize = 8 * 1024;
-/// The same of streams: 64 KiB of output, and what is said of it.
-pub(crate) const STREAM_WHOLE_MAX: usize = 80 * 1024;
 /// How long nothing of an answer may be taken.
 const UNREAD_MAX: Duration = Duration::from_secs(30);
 

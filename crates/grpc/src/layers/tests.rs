@@ -61,7 +61,7 @@ impl Server {
         let layer = CallLayer { metrics: RpcMetrics::new(&mut registry), drain: drain.clone() };
         let service = ServerServiceServer::new(Obedient)
             .accept_compressed(CompressionEncoding::Gzip)
-            .max_decoding_message_size(crate::transport::MESSAGE_MAX);
+            .max_decoding_message_size(crate::sizes::MESSAGE_MAX);
         let routes = Routes::new(service).add_service(Health::starting().await.service());
         Self {
             service: layer.layer(

@@ -4,10 +4,8 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -15,14 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep, sleep};
 use tonic::transport::server::Connected;
 
-use crate::budget::network;
-
-/// How long a connection may take to say its first word. hyper waits for that without end.
-const FIRST_WORD: Duration = Duration::from_secs(10);
-/// How long a connection may be without a call if nobody ever showed over it who they are.
-const STRANGER_IDLE: Duration = Duration::from_secs(30);
-/// The same if somebody did. Clients open another one when they need it.
-const IDLE: Duration = Duration::from_secs(15 * 60);
+use crate::peer::{FIRST_WORD, Peer, STRANGER_IDLE};
 
 /// Places for connections.
 #[derive(Debug)]
@@ -92,88 +83,6 @@ impl Drop for Entered {
     }
 }
 
-/// A connection as its calls see it. Cheap to clone.
-#[derive(Clone, Debug)]
-pub(crate) struct Peer {
-    address: Option<SocketAddr>,
-    number: u64,
-    activity: Arc<Mutex<Activity>>,
-}
-
-#[derive(Debug)]
-struct Activity {
-    /// Calls that are open.
-    calls: usize,
-    /// When the last one ended, or the connection began.
-    since: Instant,
-    /// Whether it is known who calls.
-    known: bool,
-    /// Whether it said anything.
-    spoke: bool,
-}
-
-impl Peer {
-    fn new(address: Option<SocketAddr>) -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
-        let activity = Activity { calls: 0, since: Instant::now(), known: false, spoke: false };
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        Self { address, number, activity: Arc::new(Mutex::new(activity)) }
-    }
-
-    /// Where it comes from.
-    pub(crate) fn address(&self) -> Option<SocketAddr> {
-        self.address
-    }
-
-    /// The network that it is counted as.
-    pub(crate) fn network(&self) -> Option<IpAddr> {
-        self.address.map(|address| network(address.ip()))
-    }
-
-    /// What no other connection has.
-    pub(crate) fn number(&self) -> u64 {
-        self.number
-    }
-
-    /// Somebody showed who they are.
-    pub(crate) fn known(&self) {
-        self.activity().known = true;
-    }
-
-    /// A call begins.
-    pub(crate) fn call(&self) -> OpenCall {
-        self.activity().calls += 1;
-        OpenCall(self.clone())
-    }
-
-    /// When the connection is to be closed, as it is now.
-    fn idle_until(&self) -> Option<Instant> {
-        let Activity { calls, since, known, spoke } = *self.activity();
-        let limit = match (spoke, known) {
-            (false, _) => FIRST_WORD,
-            (true, false) => STRANGER_IDLE,
-            (true, true) => IDLE,
-        };
-        (calls == 0).then(|| since + limit)
-    }
-
-    fn activity(&self) -> MutexGuard<'_, Activity> {
-        self.activity.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A call; over when dropped.
-#[derive(Debug)]
-pub(crate) struct OpenCall(Peer);
-
-impl Drop for OpenCall {
-    fn drop(&mut self) {
-        let mut activity = self.0.activity();
-        activity.calls -= 1;
-        activity.since = Instant::now();
-    }
-}
-
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Bounded {
@@ -234,7 +143,7 @@ impl AsyncRead for Bounded {
             }
             Poll::Ready(read) => {
                 if buf.filled().len() > before {
-                    self.peer.activity().spoke = true;
+                    self.peer.spoke();
                 }
                 Poll::Ready(read)
             }
@@ -270,10 +179,13 @@ impl AsyncWrite for Bounded {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::peer::IDLE;
 
     async fn connected(room: &Arc<Room>) -> (TcpStream, Bounded) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -305,11 +217,11 @@ mod tests {
     async fn who_calls_nothing_loses_their_place_and_who_is_known_later() {
         let room = Room::new(2, 2);
         let (_client, mut stranger) = connected(&room).await;
-        stranger.peer.activity().spoke = true;
+        stranger.peer.spoke();
         assert!(is_closed_after(&mut stranger, STRANGER_IDLE).await);
 
         let (_client, mut known) = connected(&room).await;
-        known.peer.activity().spoke = true;
+        known.peer.spoke();
         known.peer.known();
         assert!(is_closed_after(&mut known, IDLE).await);
     }

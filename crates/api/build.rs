@@ -1,8 +1,15 @@
-//! Compiles the proto files without `protoc`, and keeps their descriptors for reflection.
+//! Compiles the proto files without `protoc`, keeps their descriptors for reflection, and writes what their options
+//! say as code: which verb a method requires, and which fields are not shown.
+
+use std::error::Error;
+use std::fmt::Write as _;
+
+use protox::prost_reflect::{DescriptorPool, FieldDescriptor, Kind, MessageDescriptor, OneofDescriptor};
 
 const PROTO: &str = "../../proto";
+const PACKAGE: &str = "longshore.v1";
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> Result<(), Box<dyn Error>> {
     const FILES: [&str; 3] =
         ["longshore/v1/run_service.proto", "longshore/v1/server_service.proto", "google/rpc/error_details.proto"];
     println!("cargo:rerun-if-changed={PROTO}");
@@ -13,14 +20,111 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // `file_descriptor_set()` drops.
     let out = std::path::PathBuf::from(std::env::var("OUT_DIR")?);
     std::fs::write(out.join("descriptors.bin"), compiler.encode_file_descriptor_set())?;
+    let pool = compiler.descriptor_pool();
+    std::fs::write(out.join("required_verb.rs"), required_verb(&pool)?)?;
+    let redacted: Vec<_> = pool.all_messages().filter(has_redacted).collect();
+    std::fs::write(out.join("redacted.rs"), redacted.iter().map(debug_of_message).collect::<Result<String, _>>()?)?;
     // The codec knows a message by its name.
     let mut prost = tonic_prost_build::Config::new();
     prost.enable_type_names();
+    prost.skip_debug(redacted.iter().map(|message| format!(".{}", message.full_name())));
     tonic_prost_build::configure()
-        .client_mod_attribute("longshore.v1", "#[cfg(feature = \"client\")]")
-        .server_mod_attribute("longshore.v1", "#[cfg(feature = \"server\")]")
+        .client_mod_attribute(PACKAGE, "#[cfg(feature = \"client\")]")
+        .server_mod_attribute(PACKAGE, "#[cfg(feature = \"server\")]")
         .bytes(".longshore.v1.LogEntry.data")
         .codec_path("crate::codec::Codec")
         .compile_fds_with_config(compiler.file_descriptor_set(), prost)?;
     Ok(())
+}
+
+/// A `match` on the path of a method, with an arm for each that there is.
+///
+/// # Errors
+/// A method that does not say what it requires.
+fn required_verb(pool: &DescriptorPool) -> Result<String, Box<dyn Error>> {
+    let option = pool.get_extension_by_name("longshore.v1.required_verb").ok_or("there is no option required_verb")?;
+    let mut arms = String::from("match path {\n");
+    for service in pool.services().filter(|service| service.package_name() == PACKAGE) {
+        for method in service.methods() {
+            let options = method.options();
+            let number = options.get_extension(&option).as_enum_number().filter(|number| *number != 0);
+            let verbs = option.kind();
+            let verbs = verbs.as_enum().ok_or("required_verb is not an enum")?;
+            let verb = number.and_then(|number| verbs.get_value(number));
+            let verb = verb.ok_or_else(|| format!("{} lacks the option required_verb", method.full_name()))?;
+            let verb = camel(verb.name().strip_prefix("VERB_").unwrap_or_default());
+            writeln!(arms, "\"/{}/{}\" => Some(v1::Verb::{verb}),", service.full_name(), method.name())?;
+        }
+    }
+    arms.push_str("_ => None,\n}\n");
+    Ok(arms)
+}
+
+fn has_redacted(message: &MessageDescriptor) -> bool {
+    message.package_name() == PACKAGE && !message.is_map_entry() && message.fields().any(|field| is_redacted(&field))
+}
+
+fn is_redacted(field: &FieldDescriptor) -> bool {
+    let options = field.options();
+    options.get_field_by_name("debug_redact").and_then(|value| value.as_bool()).unwrap_or_default()
+}
+
+/// `Debug` as prost derives it, without the values of what is redacted; of its oneofs too.
+fn debug_of_message(message: &MessageDescriptor) -> Result<String, Box<dyn Error>> {
+    let name = message.name();
+    let mut text = format!("impl ::core::fmt::Debug for {name} {{\n{FMT}f.debug_struct(\"{name}\")\n");
+    let alone = |field: &FieldDescriptor| field.containing_oneof().is_none_or(|oneof| oneof.is_synthetic());
+    for field in message.fields().filter(alone) {
+        let name = field.name();
+        let value = match field.kind() {
+            _ if is_redacted(&field) && field.is_map() => {
+                format!("self.{name}.keys().map(|key| (key, Redacted)).collect::<::std::collections::BTreeMap<_, _>>()")
+            }
+            _ if is_redacted(&field) => "Redacted".to_owned(),
+            // By its name and not its number.
+            Kind::Enum(_) if !field.is_list() => format!("self.{name}()"),
+            _ => format!("self.{name}"),
+        };
+        writeln!(text, ".field(\"{name}\", &{value})")?;
+    }
+    let oneofs: Vec<_> = message.oneofs().filter(|oneof| !oneof.is_synthetic()).collect();
+    for oneof in &oneofs {
+        writeln!(text, ".field(\"{0}\", &self.{0})", oneof.name())?;
+    }
+    text.push_str(".finish()\n}\n}\n");
+    oneofs.iter().try_for_each(|oneof| debug_of_oneof(&mut text, oneof))?;
+    Ok(text)
+}
+
+fn debug_of_oneof(text: &mut String, oneof: &OneofDescriptor) -> Result<(), Box<dyn Error>> {
+    let (module, name) = (snake(oneof.parent_message().name()), camel(oneof.name()));
+    writeln!(text, "impl ::core::fmt::Debug for {module}::{name} {{\n{FMT}match self {{")?;
+    for field in oneof.fields() {
+        let variant = camel(field.name());
+        let (bound, shown) = if is_redacted(&field) { ("_", "&Redacted") } else { ("value", "value") };
+        writeln!(text, "Self::{variant}({bound}) => f.debug_tuple(\"{variant}\").field({shown}).finish(),")?;
+    }
+    text.push_str("}\n}\n}\n");
+    Ok(())
+}
+
+const FMT: &str = "fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {\n";
+
+/// `secret_key_ref` and `SECRET_KEY_REF` as `SecretKeyRef`.
+fn camel(name: &str) -> String {
+    let word = |word: &str| word.chars().take(1).flat_map(char::to_uppercase).collect::<String>();
+    let rest = |word: &str| word.chars().skip(1).flat_map(char::to_lowercase).collect::<String>();
+    name.split('_').map(|part| word(part) + &rest(part)).collect()
+}
+
+/// `RunSpec` as `run_spec`.
+fn snake(name: &str) -> String {
+    let mut snake = String::new();
+    for letter in name.chars() {
+        if letter.is_uppercase() && !snake.is_empty() {
+            snake.push('_');
+        }
+        snake.extend(letter.to_lowercase());
+    }
+    snake
 }

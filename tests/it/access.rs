@@ -105,13 +105,7 @@ impl Guarded {
     }
 
     async fn ready(&self) {
-        let mut health = HealthClient::new(plain(self.daemon.health()));
-        let request = HealthCheckRequest { service: String::new() };
-        let mut told = health.watch(request).await.expect("watch health").into_inner();
-        within("the daemon to be ready", async {
-            while told.message().await.expect("watch health").expect("an answer").status() != ServingStatus::Serving {}
-        })
-        .await;
+        ready(self.daemon.health()).await;
     }
 
     fn endpoint(&self, authority: &str, identity: Option<&Pair>) -> Endpoint {
@@ -155,7 +149,18 @@ impl Guarded {
     }
 }
 
-fn plain(address: SocketAddr) -> Channel {
+/// Waits until the daemon whose health is told at `address` is ready.
+pub(crate) async fn ready(address: SocketAddr) {
+    let mut health = HealthClient::new(plain(address));
+    let request = HealthCheckRequest { service: String::new() };
+    let mut told = health.watch(request).await.expect("watch health").into_inner();
+    within("the daemon to be ready", async {
+        while told.message().await.expect("watch health").expect("an answer").status() != ServingStatus::Serving {}
+    })
+    .await;
+}
+
+pub(crate) fn plain(address: SocketAddr) -> Channel {
     Endpoint::from_shared(format!("http://{address}")).unwrap().connect_lazy()
 }
 
@@ -165,7 +170,7 @@ fn write_pair(dir: &Path, pair: &Pair) {
 }
 
 /// A new token of `user`, whose hash is added to `file`.
-fn create_token(file: &Path, user: &str) -> String {
+pub(crate) fn create_token(file: &Path, user: &str) -> String {
     let output = std::process::Command::new(crate::support::daemon::LONGSHORE)
         .args(["token", "create", user, "--expires", "1h", "--file"])
         .arg(file)
@@ -177,13 +182,13 @@ fn create_token(file: &Path, user: &str) -> String {
 }
 
 /// `message` from whoever has `token`.
-fn from<T>(token: &str, message: T) -> Request<T> {
+pub(crate) fn from<T>(token: &str, message: T) -> Request<T> {
     let mut request = Request::new(message);
     request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
     request
 }
 
-fn submit(parent: &str, spec: longshore::proto::v1::RunSpec) -> SubmitRunRequest {
+pub(crate) fn submit(parent: &str, spec: longshore::proto::v1::RunSpec) -> SubmitRunRequest {
     SubmitRunRequest { parent: parent.to_owned(), spec: Some(spec), ..SubmitRunRequest::default() }
 }
 
@@ -192,7 +197,7 @@ fn list(parent: &str) -> ListRunsRequest {
 }
 
 #[track_caller]
-fn assert_unknown(status: &Status) {
+pub(crate) fn assert_unknown(status: &Status) {
     assert_error(status, Code::Unauthenticated, ErrorReason::Unauthenticated);
     assert_eq!(status.message(), "the call has no credentials that are known here");
 }

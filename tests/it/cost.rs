@@ -204,7 +204,7 @@ async fn cost(local: &Local, channel: &Channel, path: &str, request: &Bytes) -> 
 
 /// Bytes as they are.
 #[derive(Clone, Copy, Debug)]
-struct Raw;
+pub(crate) struct Raw;
 
 impl Codec for Raw {
     type Encode = Bytes;

@@ -39,6 +39,7 @@ mod metrics;
 mod programs;
 mod queue;
 mod restart;
+mod rights;
 mod room;
 mod runners;
 mod runs;

@@ -17,6 +17,18 @@ pub mod result;
 )]
 pub mod v1 {
     tonic::include_proto!("longshore.v1");
+
+    /// In place of a value that is not shown.
+    struct Redacted;
+
+    impl ::core::fmt::Debug for Redacted {
+        fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+            f.write_str("***")
+        }
+    }
+
+    // `Debug` of the messages with fields that carry `debug_redact`.
+    include!(concat!(env!("OUT_DIR"), "/redacted.rs"));
 }
 
 /// Descriptors of every proto file, imports included, for server reflection and for JSON output.
@@ -24,6 +36,13 @@ pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descrip
 
 /// The proto files as they are in the source tree, for `longshore proto`.
 pub static FILES: include_dir::Dir<'_> = include_dir::include_dir!("$CARGO_MANIFEST_DIR/../../proto");
+
+/// What the caller of a method has to be allowed, as the method says itself (`longshore/v1/options.proto`); `None`:
+/// it is not a method of this API. `path` is that of the call, `/longshore.v1.RunService/GetRun`.
+#[must_use]
+pub fn required_verb(path: &str) -> Option<v1::Verb> {
+    include!(concat!(env!("OUT_DIR"), "/required_verb.rs"))
+}
 
 /// The name of a code as gRPC spells it.
 #[must_use]

@@ -8,7 +8,7 @@ use prost_reflect::{
     DescriptorPool, DynamicMessage, EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor, Value,
 };
 
-use super::DESCRIPTORS;
+use super::{DESCRIPTORS, required_verb, v1};
 
 const PACKAGE: &str = "longshore.v1";
 const TIMESTAMP: &str = "google.protobuf.Timestamp";
@@ -407,6 +407,103 @@ fn every_call_has_a_path_for_gateways() {
         for variable in path.split('{').skip(1).filter_map(|rest| rest.split_once('=')) {
             assert!(method.input().get_field_by_name(variable.0).is_some(), "{path}");
         }
+    }
+}
+
+/// The methods by the verb that they require, as the descriptors have it.
+fn methods_by_verb(pool: &DescriptorPool) -> BTreeMap<String, Vec<String>> {
+    let mut methods_by_verb: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for method in methods(pool) {
+        let options = method.options();
+        let verb = option(&options, pool, "longshore.v1.required_verb");
+        let verb = verb.unwrap_or_else(|| panic!("{} does not say which verb it requires", method.full_name()));
+        let verb = v1::Verb::try_from(verb.as_enum_number().unwrap()).unwrap();
+        let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
+        assert_eq!(required_verb(&path), Some(verb), "{path}");
+        let verb = verb.as_str_name().strip_prefix("VERB_").unwrap().to_lowercase();
+        methods_by_verb.entry(verb).or_default().push(method.name().to_owned());
+    }
+    methods_by_verb
+}
+
+#[test]
+fn every_method_says_which_verb_it_requires_and_the_page_says_the_same() {
+    let pool = pool();
+    let mut methods_by_verb = methods_by_verb(&pool);
+    assert_eq!(required_verb("/grpc.health.v1.Health/Check"), None);
+    let free = methods_by_verb.remove("none").unwrap();
+
+    let page = include_str!("../../../docs/authentication.md");
+    let names: Vec<_> = methods(&pool).iter().map(|method| method.name().to_owned()).collect();
+    let named = |text: &str| {
+        let words = text.split(|c: char| !c.is_ascii_alphanumeric()).map(str::to_owned);
+        words.filter(|word| names.contains(word)).collect::<Vec<_>>()
+    };
+    let table = page.split("| verb | calls |\n| --- | --- |\n").nth(1).unwrap();
+    let rows = table.lines().take_while(|line| line.starts_with('|')).map(|line| {
+        let cells: Vec<_> = line.trim_matches('|').split('|').map(str::trim).collect();
+        (cells[0].trim_matches('`').to_owned(), named(cells[1]))
+    });
+    assert_eq!(rows.collect::<BTreeMap<_, _>>(), methods_by_verb);
+    let sentence = page.lines().find(|line| line.contains(" takes no right")).unwrap();
+    assert_eq!(named(sentence.split(" takes no right").next().unwrap()), free);
+}
+
+fn is_redacted(field: &FieldDescriptor) -> bool {
+    field.options().get_field_by_name("debug_redact").is_some_and(|value| value.as_bool() == Some(true))
+}
+
+/// A message in which every field is set: what is redacted to the first text or its bytes, other texts to the second.
+/// Of a oneof the field with this number modulo theirs.
+fn filled(message: &MessageDescriptor, [hidden, shown]: [&str; 2], of_oneof: usize) -> DynamicMessage {
+    let mut filled_message = DynamicMessage::new(message.clone());
+    for field in message.fields() {
+        if let Some(oneof) = field.containing_oneof().filter(|oneof| !oneof.is_synthetic()) {
+            let fields: Vec<_> = oneof.fields().collect();
+            if fields[of_oneof % fields.len()] != field {
+                continue;
+            }
+        }
+        let text = if is_redacted(&field) { hidden } else { shown };
+        let value = |kind: Kind| match kind {
+            Kind::String => Value::String(text.to_owned()),
+            Kind::Bytes => Value::Bytes(text.to_owned().into()),
+            Kind::Message(inner) => Value::Message(filled(&inner, [hidden, shown], of_oneof)),
+            other => Value::default_value(&other),
+        };
+        let value = match field.kind() {
+            Kind::Message(entry) if field.is_map() => {
+                let key = prost_reflect::MapKey::String(shown.to_owned());
+                Value::Map([(key, value(entry.map_entry_value_field().kind()))].into())
+            }
+            kind if field.is_list() => Value::List(vec![value(kind)]),
+            kind => value(kind),
+        };
+        filled_message.set_field(&field, value);
+    }
+    filled_message
+}
+
+#[test]
+fn what_is_redacted_is_in_no_debug_output() {
+    let pool = pool();
+    let redacted: BTreeSet<_> =
+        fields(&pool).into_iter().filter(is_redacted).map(|field| field.name().to_owned()).collect();
+    assert_eq!(redacted.iter().collect::<Vec<_>>(), ["data", "json", "raw", "secret_env", "text"]);
+    let message = pool.get_message_by_name("longshore.v1.SubmitRunRequest").unwrap();
+    for of_oneof in 0..2 {
+        let filled = filled(&message, ["hidden", "shown"], of_oneof).encode_to_vec();
+        assert!(filled.windows(6).any(|part| part == b"hidden"));
+        let request = v1::SubmitRunRequest::decode(filled.as_slice()).unwrap();
+        let debug = format!("{request:?}");
+        assert!(!debug.contains("hidden") && !debug.contains(&format!("{:?}", b"hidden")), "{debug}");
+        for shown in
+            ["parent: \"shown\"", "secret_env: {\"shown\": ***}", "queue_name: \"shown\"", "run_timeout: Some("]
+        {
+            assert!(debug.contains(shown), "no {shown} in {debug}");
+        }
+        let content = ["content: Some(Json(***))", "content: Some(Raw(***))"][of_oneof];
+        assert!(debug.contains(content), "{debug}");
     }
 }
 

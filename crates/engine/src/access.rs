@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use longshore_backend::{BackendError, Reviews};
 use longshore_domain::access::{
-    Decision, Identity, Policy, Question, TOKEN_PREFIX, TokenDigest, TokenReviews, TokenTable,
+    Decision, Identity, Policy, Question, TOKEN_PREFIX, TokenDigest, TokenReviews, TokenTable, Verb,
 };
 use longshore_domain::name::NamespaceName;
 
@@ -77,11 +77,14 @@ pub struct Credentials<'a> {
     pub flaw: Option<&'static str>,
 }
 
-/// Who calls.
+/// Who calls, and what their call requires.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Caller {
     /// Who; of nobody without authentication.
     pub identity: Arc<Identity>,
+    /// What they have to be allowed for this call, as the API says of its method. `None`: the call requires nothing,
+    /// and what requires something is refused.
+    pub verb: Option<Verb>,
     /// When they have to show it again; `None`: never.
     pub until: Option<Instant>,
 }

@@ -526,7 +526,7 @@ impl Engine {
         caller: &Caller,
         namespace: &NamespaceName,
     ) -> Result<Vec<(Profile, Option<String>)>, EngineError> {
-        self.may_get_in(caller, namespace).await?;
+        self.authorize_namespace(caller, namespace).await?;
         let backend = self.inner.rules.capabilities.backend;
         let offered = |profile: &Profile| (profile.clone(), profile.unavailable_on(backend));
         Ok(self.inner.rules.profiles.values().map(offered).collect())

@@ -18,7 +18,6 @@ use super::{
     AttemptSelector, Caller, Engine, EngineError, LogEndReason, LogEvent, LogQuery, LogStart, ReconnectReason,
 };
 use longshore_backend::{BackendError, LogItem, LogOptions, LogSource};
-use longshore_domain::access::Verb;
 use longshore_domain::cursor::LogCursor;
 use longshore_domain::facts::{AttemptFacts, RunFacts};
 use longshore_domain::failure::{Failure, FailureReason};
@@ -54,7 +53,7 @@ impl Engine {
         caller: &Caller,
         query: LogQuery,
     ) -> Result<BoxStream<'static, Result<LogEvent, EngineError>>, EngineError> {
-        self.may(caller, Verb::Logs, &query.name).await?;
+        self.authorize(caller, &query.name).await?;
         let observed = self.observed(&query.name).await?;
         let start = begin(&observed, &query, self.inner.rules.capabilities.split_streams)?;
         let follow =

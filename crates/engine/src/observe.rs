@@ -15,7 +15,6 @@ use super::access::{Scope, stale};
 use super::observed::Observed;
 use super::table::{Change, Held, OrderKey, Traits};
 use super::{Caller, Engine, EngineError, List, ReconnectReason, RemovalCause, RunFilter, RunPage, WatchEvent};
-use longshore_domain::access::Verb;
 use longshore_domain::name::{Parent, RunName};
 use longshore_domain::page::{self, PageKey};
 use longshore_domain::run::{Run, RunState};
@@ -36,7 +35,7 @@ impl Engine {
     /// # Errors
     /// If there is none, or the backend can't say.
     pub async fn get(&self, caller: &Caller, name: &RunName) -> Result<Arc<Run>, EngineError> {
-        self.may(caller, Verb::Get, name).await?;
+        self.authorize(caller, name).await?;
         Ok(self.observed(name).await?.told(Timestamp::now()))
     }
 
@@ -98,7 +97,7 @@ impl Engine {
     /// # Errors
     /// If there is no such run.
     pub async fn wait(&self, caller: &Caller, name: &RunName, timeout: Duration) -> Result<Arc<Run>, EngineError> {
-        self.may(caller, Verb::Get, name).await?;
+        self.authorize(caller, name).await?;
         let Some(mut follow) = self.inner.table.follow(name) else {
             return Ok(self.observed(name).await?.told(Timestamp::now()));
         };

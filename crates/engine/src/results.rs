@@ -12,7 +12,6 @@ use super::metrics::LogReader;
 use super::observed::Observed;
 use super::{Caller, Engine, EngineError};
 use longshore_backend::{LogItem, LogSource};
-use longshore_domain::access::Verb;
 use longshore_domain::derive::conclude as conclude_run;
 use longshore_domain::facts::RunFacts;
 use longshore_domain::log::LogPosition;
@@ -41,7 +40,7 @@ impl Engine {
     /// # Errors
     /// There is no such run, or it has no result; the backend failed.
     pub async fn read_result(&self, caller: &Caller, name: &RunName) -> Result<(FoundResult, Bytes), EngineError> {
-        self.may(caller, Verb::Get, name).await?;
+        self.authorize(caller, name).await?;
         self.result_of(name).await
     }
 

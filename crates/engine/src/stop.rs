@@ -6,7 +6,6 @@ use jiff::Timestamp;
 
 use super::{Caller, Engine, EngineError};
 use longshore_backend::BackendError;
-use longshore_domain::access::Verb;
 use longshore_domain::derive::conclude;
 use longshore_domain::facts::{RunFacts, Terminated};
 use longshore_domain::name::RunName;
@@ -34,7 +33,7 @@ impl Engine {
             let said = format!("{} bytes long; at most {REASON_MAX} are kept", reason.len());
             return Err(EngineError::Invalid(Violation::new("reason", said).into()));
         }
-        self.may(caller, Verb::Cancel, name).await?;
+        self.authorize(caller, name).await?;
         let observed = self.observed(name).await?;
         let run = observed.told(Timestamp::now());
         check_etag(&run, etag)?;
@@ -71,7 +70,7 @@ impl Engine {
         allow_missing: bool,
         etag: &str,
     ) -> Result<Option<Arc<Run>>, EngineError> {
-        self.may(caller, Verb::Delete, name).await?;
+        self.authorize(caller, name).await?;
         let observed = match self.observed(name).await {
             Err(EngineError::RunNotFound(_)) if allow_missing => return Ok(None),
             other => other?,

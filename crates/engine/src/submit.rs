@@ -78,7 +78,7 @@ impl Engine {
             }
         });
         let audited = run.as_ref().filter(|_| !validate_only);
-        self.may_submit(caller, &namespace, audited, asked(workload.as_ref())).await?;
+        self.authorize_submit(caller, &namespace, audited, asked(workload.as_ref())).await?;
         let Checked { spec, digest, unreadable, resolved } = self.check(spec).await?;
         violations.extend(unreadable);
         if let (Some(run), true, false) = (&run, violations.is_empty(), validate_only) {
@@ -153,7 +153,7 @@ impl Engine {
             launch.name.run = draw();
             // The decision is the same; the log names the run that comes of it.
             let workload = asked(workload.as_ref());
-            self.may_submit(caller, &launch.name.namespace, Some(&launch.name.run), workload).await?;
+            self.authorize_submit(caller, &launch.name.namespace, Some(&launch.name.run), workload).await?;
         }
     }
 

@@ -180,6 +180,56 @@ mod tests {
         assert_eq!(asked(Verb::Delete), "delete batch jobs ");
     }
 
+    /// What is asked of the cluster for each verb: `create jobs (batch)`.
+    fn asked() -> Vec<(Verb, String)> {
+        let asked = |verb| {
+            let (of_kubernetes, group, resource) = in_kubernetes(verb);
+            let group = if group.is_empty() { String::new() } else { format!(" ({group})") };
+            (verb, format!("{of_kubernetes} {resource}{group}"))
+        };
+        Verb::ALL.map(asked).into()
+    }
+
+    #[test]
+    fn the_page_has_what_is_asked_of_the_cluster() {
+        let page = include_str!("../../../docs/authentication.md");
+        let table = page.split("| verb | asked of the cluster |\n| --- | --- |\n").nth(1).unwrap();
+        let mut documented = Vec::new();
+        for row in table.lines().take_while(|line| line.starts_with('|')) {
+            let cells: Vec<_> = row.trim_matches('|').split('|').map(|cell| cell.trim().replace('`', "")).collect();
+            let verbs = cells[0].split(", ").map(|verb| Verb::parse(verb).unwrap());
+            documented.extend(verbs.map(|verb| (verb, cells[1].clone())));
+        }
+        assert_eq!(documented, asked());
+    }
+
+    #[test]
+    fn the_role_for_callers_grants_what_is_asked_of_them_and_nothing_else() {
+        let manifests = include_str!("../../../deploy/manifests/longshore.yaml");
+        let documents = manifests.split("\n---\n").filter(|text| !text.trim().is_empty());
+        let mut documents = documents.map(|text| serde_saphyr::from_str::<serde_json::Value>(text).unwrap());
+        let is_role =
+            |role: &serde_json::Value| role["kind"] == "Role" && role["metadata"]["name"] == "longshore-caller";
+        let role = documents.find(is_role).expect("the Role for callers");
+        let texts = |value: &serde_json::Value| -> Vec<String> {
+            value.as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect()
+        };
+        let mut granted = std::collections::BTreeSet::new();
+        for rule in role["rules"].as_array().unwrap() {
+            for (group, resource, verb) in texts(&rule["apiGroups"])
+                .iter()
+                .flat_map(|group| texts(&rule["resources"]).into_iter().map(move |resource| (group.clone(), resource)))
+                .flat_map(|(group, resource)| {
+                    texts(&rule["verbs"]).into_iter().map(move |verb| (group.clone(), resource.clone(), verb))
+                })
+            {
+                let group = if group.is_empty() { group } else { format!(" ({group})") };
+                granted.insert(format!("{verb} {resource}{group}"));
+            }
+        }
+        assert_eq!(granted, asked().into_iter().map(|(_, asked)| asked).collect());
+    }
+
     #[test]
     fn denied_wins_over_allowed() {
         let said = |allowed, denied| SubjectAccessReviewStatus { allowed, denied, ..Default::default() };

@@ -43,7 +43,7 @@ impl Scope {
 }
 
 impl Engine {
-    /// Finds out who calls.
+    /// Finds out who calls; what their call requires is for the one who knows the call to add.
     ///
     /// # Errors
     /// Credentials that are missing or not known; a backend that can't be asked about them now.
@@ -53,7 +53,7 @@ impl Engine {
         match access.identify(authentication, credentials).await {
             Ok(Some(identity)) => {
                 access.metrics.authenticated(identity.proof);
-                Ok(Caller { identity: Arc::new(identity), until: Instant::now().checked_add(STREAM_MAX) })
+                Ok(Caller { identity: Arc::new(identity), verb: None, until: Instant::now().checked_add(STREAM_MAX) })
             }
             Ok(None) => {
                 access.metrics.unknown();
@@ -77,54 +77,81 @@ impl Engine {
     /// # Errors
     /// A backend that can't be asked about rights now.
     pub async fn namespaces(&self, caller: &Caller) -> Result<BTreeSet<NamespaceName>, EngineError> {
+        self.namespaces_to(caller, Verb::Get).await
+    }
+
+    /// Namespaces in which the caller may do this.
+    async fn namespaces_to(&self, caller: &Caller, verb: Verb) -> Result<BTreeSet<NamespaceName>, EngineError> {
         let access = &self.inner.access;
         let mut seen = BTreeSet::new();
         for namespace in &self.inner.namespaces {
-            let question = Question { verb: Verb::Get, namespace, workload: None };
+            let question = Question { verb, namespace, workload: None };
             if access.decide(&caller.identity, &question).await?.allowed {
                 seen.insert(namespace.clone());
             }
         }
         if access.decides() {
-            access.metrics.decided(Verb::Get, !seen.is_empty());
+            access.metrics.decided(verb, !seen.is_empty());
             let reason = seen.iter().map(NamespaceName::as_str).collect::<Vec<_>>().join(",");
-            audit(caller, Verb::Get, "namespaces/-", None, !seen.is_empty(), &reason);
+            audit(caller, verb, "namespaces/-", None, !seen.is_empty(), &reason);
         }
         Ok(seen)
     }
 
-    /// The namespaces that are meant by `parent`, as far as the caller may see them.
+    /// The namespaces that are meant by `parent`, as far as the caller may make this call there.
     pub(crate) async fn scope(&self, caller: &Caller, parent: &Parent) -> Result<Scope, EngineError> {
         match parent {
-            Parent::All => Ok(Scope::Some(self.namespaces(caller).await?)),
+            Parent::All => Ok(Scope::Some(match self.required_by(caller) {
+                Some(verb) => self.namespaces_to(caller, verb).await?,
+                None => BTreeSet::new(),
+            })),
             Parent::Namespace(namespace) => {
-                self.may_get_in(caller, namespace).await?;
+                self.authorize_namespace(caller, namespace).await?;
                 Ok(Scope::One(namespace.clone()))
             }
         }
     }
 
-    /// Refuses to tell of the runs of `namespace` who may not see them.
-    pub(crate) async fn may_get_in(&self, caller: &Caller, namespace: &NamespaceName) -> Result<(), EngineError> {
-        let question = Question { verb: Verb::Get, namespace, workload: None };
-        self.may_in(caller, question, &format!("namespaces/{namespace}")).await
+    /// What the caller's call requires.
+    fn required_by(&self, caller: &Caller) -> Option<Verb> {
+        // Where nobody decides any verb will do.
+        let verb = caller.verb.or_else(|| (!self.inner.access.decides()).then_some(Verb::Get));
+        if verb.is_none() {
+            tracing::error!("a call of a method that requires no verb needs one; it was refused");
+        }
+        verb
     }
 
-    /// Refuses to submit `workload` who may not; `run` is what would come of it, if anything would.
-    pub(crate) async fn may_submit(
+    /// Refuses a caller who may not make this call in `namespace`.
+    pub(crate) async fn authorize_namespace(
+        &self,
+        caller: &Caller,
+        namespace: &NamespaceName,
+    ) -> Result<(), EngineError> {
+        self.authorize_in(caller, namespace, None, &format!("namespaces/{namespace}")).await
+    }
+
+    /// Refuses a caller who may not submit `workload`; `run` is what would come of it, if anything would.
+    pub(crate) async fn authorize_submit(
         &self,
         caller: &Caller,
         namespace: &NamespaceName,
         run: Option<&RunId>,
         workload: Workload<'_>,
     ) -> Result<(), EngineError> {
-        let question = Question { verb: Verb::Submit, namespace, workload: Some(workload) };
         let run = run.map(|run| format!("/runs/{run}")).unwrap_or_default();
-        self.may_in(caller, question, &format!("namespaces/{namespace}{run}")).await
+        self.authorize_in(caller, namespace, Some(workload), &format!("namespaces/{namespace}{run}")).await
     }
 
-    async fn may_in(&self, caller: &Caller, question: Question<'_>, resource: &str) -> Result<(), EngineError> {
-        let Question { verb, namespace, .. } = question;
+    async fn authorize_in(
+        &self,
+        caller: &Caller,
+        namespace: &NamespaceName,
+        workload: Option<Workload<'_>>,
+        resource: &str,
+    ) -> Result<(), EngineError> {
+        let verb = self.required_by(caller).ok_or_else(|| EngineError::NamespaceNotFound(namespace.clone()))?;
+        let question = Question { verb, namespace, workload };
         self.known_to(caller, verb, namespace, resource)?;
         match self.decided(caller, question, resource).await? {
             Ok(()) => Ok(()),
@@ -141,9 +168,10 @@ impl Engine {
         }
     }
 
-    /// Refuses what the caller may not do with this run, whether there is one or not.
-    pub(crate) async fn may(&self, caller: &Caller, verb: Verb, name: &RunName) -> Result<(), EngineError> {
+    /// Refuses a caller who may not make this call of this run, whether there is one or not.
+    pub(crate) async fn authorize(&self, caller: &Caller, name: &RunName) -> Result<(), EngineError> {
         let missing = || EngineError::RunNotFound(name.clone());
+        let verb = self.required_by(caller).ok_or_else(missing)?;
         let resource = name.to_string();
         self.known_to(caller, verb, &name.namespace, &resource).map_err(|_| missing())?;
         let question = Question { verb, namespace: &name.namespace, workload: None };

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use async_trait::async_trait;
 
 use super::*;
-use longshore_domain::access::{Proof, TokenDigest, TokenEntry, Verb};
+use longshore_domain::access::{Proof, TokenDigest, TokenEntry};
 use longshore_domain::name::NamespaceName;
 
 /// Knows the token `cluster`, of `robot`, who may see everything and nothing else.

@@ -16,7 +16,8 @@ use crate::budget::{self, Budget, Full, Hold, Who};
 use crate::peer::Peer;
 use crate::sizes::message_max;
 use crate::status;
-use longshore_domain::access::{Identity, Proof};
+use longshore_api::v1;
+use longshore_domain::access::{Identity, Proof, Verb};
 use longshore_engine::{Caller, Credentials, Engine};
 use longshore_runtime::certificate::Certificate;
 
@@ -78,6 +79,7 @@ where
         let budget = Arc::clone(&self.budget);
         let peer = peer(&request).cloned();
         let max = message_max(request.uri().path());
+        let verb = required_verb(request.uri().path());
         // The one that is ready, and not its clone, has to take the call.
         let ready = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, ready);
@@ -92,7 +94,7 @@ where
                 Ok(holds) => holds,
                 Err(full) => return Ok(too_many_calls(full)),
             };
-            let caller = match engine {
+            let mut caller = match engine {
                 None => Caller::default(),
                 Some(engine) => {
                     let (certificate, flaw) = match certificate(&request) {
@@ -112,6 +114,7 @@ where
                     }
                 }
             };
+            caller.verb = verb;
             if !caller.identity.user.is_empty() {
                 who.caller = budget::Caller::User(caller.identity.user.as_str().into());
                 // Theirs, and no longer that of their address.
@@ -162,6 +165,18 @@ fn first_share(budget: &Budget, who: &Who, is_open: bool) -> Result<Vec<Hold>, F
 
 fn too_many_calls(full: Full) -> Response<Body> {
     status::busy(&format!("too many calls of {} are open", full.of())).into_http()
+}
+
+/// What the method with this path requires of its caller.
+fn required_verb(path: &str) -> Option<Verb> {
+    match longshore_api::required_verb(path)? {
+        v1::Verb::Unspecified | v1::Verb::None => None,
+        v1::Verb::Submit => Some(Verb::Submit),
+        v1::Verb::Get => Some(Verb::Get),
+        v1::Verb::Logs => Some(Verb::Logs),
+        v1::Verb::Cancel => Some(Verb::Cancel),
+        v1::Verb::Delete => Some(Verb::Delete),
+    }
 }
 
 /// The token of a header `authorization: Bearer …`.

@@ -25,7 +25,7 @@ use longshore_domain::profile::Volume;
 use longshore_domain::stored;
 
 pub use input::input_secret;
-pub use yaml::redacted_yaml;
+pub use yaml::preview_yaml;
 
 /// What manifests need beside the run: the installation's configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,20 +5,23 @@ use k8s_openapi::api::core::v1::Secret;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::ManifestError;
+use super::input::input_secret;
+use super::{ManifestContext, ManifestError};
+use longshore_backend::Launch;
 
 /// What stands for the Job's uid before there is a Job.
 const UID_UNKNOWN: &str = "(known once the Job exists)";
 
-/// The objects as one YAML stream; of the Secret's values only the sizes.
+/// What would be made of `launch` as one YAML stream: its Job, and its Secret if it needs one, of whose values only the
+/// sizes are shown.
 ///
 /// # Errors
 /// If an object can't be serialised.
-pub fn redacted_yaml(job: &Job, secret: Option<&Secret>) -> Result<String, ManifestError> {
+pub fn preview_yaml(job: &Job, launch: &Launch, ctx: &ManifestContext) -> Result<String, ManifestError> {
     let mut text = document("Job", job.metadata.name.as_deref(), job)?;
-    if let Some(secret) = secret {
+    if let Some(secret) = input_secret(launch, UID_UNKNOWN, ctx) {
         text.push_str("---\n");
-        text.push_str(&document("Secret", secret.metadata.name.as_deref(), &redacted(secret)?)?);
+        text.push_str(&document("Secret", secret.metadata.name.as_deref(), &redacted(&secret)?)?);
     }
     Ok(text)
 }
@@ -33,9 +36,6 @@ fn redacted(secret: &Secret) -> Result<Value, ManifestError> {
     let mut bare = secret.clone();
     bare.data = None;
     bare.string_data = None;
-    for owner in bare.metadata.owner_references.iter_mut().flatten().filter(|owner| owner.uid.is_empty()) {
-        owner.uid = UID_UNKNOWN.to_owned();
-    }
     let name = secret.metadata.name.as_deref();
     let mut shown = serde_json::to_value(&bare).map_err(|error| failed("Secret", name, error))?;
     if let Value::Object(fields) = &mut shown {

@@ -14,17 +14,13 @@ use super::KubernetesRuns;
 use super::create::unwritable;
 use longshore_backend::{BackendError, Launch, Preview, Verdict};
 
-/// Stands for the Job's uid, which nobody knows yet.
-const UNKNOWN_UID: &str = "00000000-0000-0000-0000-000000000000";
-
 impl KubernetesRuns {
     pub(super) async fn preview_run(&self, launch: &Launch) -> Result<Preview, BackendError> {
         let namespace = self.cluster.target(&launch.name.namespace)?;
         let context = self.manifest_context(namespace);
         let refused = |error: manifest::ManifestError| unwritable(launch, &error);
         let job = manifest::job(launch, 1, &context).map_err(refused)?;
-        let secret = manifest::input_secret(launch, UNKNOWN_UID, &context);
-        let yaml = manifest::redacted_yaml(&job, secret.as_ref()).map_err(refused)?;
+        let yaml = manifest::preview_yaml(&job, launch, &context).map_err(refused)?;
         self.check_secret_refs(namespace, launch).await?;
         let pod = manifest::pod_for_dry_run(&job);
         let verdicts = vec![

@@ -130,13 +130,15 @@ impl Client {
             loop {
                 let request = WatchRunsRequest {
                     parent: namespace.to_owned(),
+                    name: name.to_owned(),
                     view: RunView::Full.into(),
                     ..WatchRunsRequest::default()
                 };
                 let mut events = self.watch(request).await;
                 while let Some(answer) = events.message().await.expect("WatchRuns") {
                     match answer.event {
-                        Some(Event::Run(run)) if run.name == name => {
+                        Some(Event::Run(run)) => {
+                            assert_eq!(run.name, name, "it alone is watched");
                             if is_so(&run) {
                                 return run;
                             }
@@ -144,9 +146,7 @@ impl Client {
                             let goes_on = !is_terminal(&run) || run.expire_time.is_none();
                             assert!(goes_on, "{name} ended before it was {what}: {last}");
                         }
-                        Some(Event::Removed(gone)) => {
-                            assert_ne!(gone.name, name, "removed before it was {what}: {last}")
-                        }
+                        Some(Event::Removed(_)) => panic!("{name} was removed before it was {what}: {last}"),
                         _ => {}
                     }
                 }

@@ -74,6 +74,7 @@ macro_rules! on_every_backend {
             a_result_beside_the_record_is_told_inline,
             a_large_result_is_streamed,
             a_list_and_a_watch_tell_of_runs,
+            one_run_is_watched_by_its_name,
             many_runs_at_once_keep_apart,
             a_wait_answers_with_the_live_run,
             the_server_tells_what_it_is,

@@ -139,6 +139,7 @@ async fn watch(client: &Client, args: &LsArgs, console: &Console) -> Result<u8, 
             parent: args.parent(),
             filter: Some(args.filter()),
             view: pb::RunView::Basic.into(),
+            ..Default::default()
         };
         let mut failure = None;
         match client.watch_runs(request).await {

@@ -111,7 +111,13 @@ impl<'a> Board<'a> {
     }
 
     async fn watch(&self, client: &Client, run: &pb::Run) {
-        let Some(request) = watch_of_one(run) else { return };
+        let (namespace, _) = names::split(&run.name);
+        let request = pb::WatchRunsRequest {
+            parent: names::parent(namespace),
+            name: run.name.clone(),
+            view: pb::RunView::Basic.into(),
+            ..Default::default()
+        };
         let mut backoff = Backoff::new(Duration::MAX);
         loop {
             match client.watch_runs(request.clone()).await {
@@ -131,24 +137,6 @@ impl<'a> Board<'a> {
             sleep(delay).await;
         }
     }
-}
-
-/// A watch that sees `run` and hardly any other: filters have no name, but a time of creation.
-fn watch_of_one(run: &pb::Run) -> Option<pb::WatchRunsRequest> {
-    let from = run.timeline.as_ref()?.create_time?;
-    let (namespace, _) = names::split(&run.name);
-    let mut to = from;
-    to.nanos = to.nanos.checked_add(1_000_000)?;
-    if to.nanos >= 1_000_000_000 {
-        to.nanos -= 1_000_000_000;
-        to.seconds = to.seconds.checked_add(1)?;
-    }
-    let filter = pb::RunFilter { from_create_time: Some(from), to_create_time: Some(to), ..Default::default() };
-    Some(pb::WatchRunsRequest {
-        parent: names::parent(namespace),
-        filter: Some(filter),
-        view: pb::RunView::Basic.into(),
-    })
 }
 
 /// `STARTING 12 s  ContainerCreating: pulling image`
@@ -285,18 +273,5 @@ mod tests {
         let stop = pb::Stop { reason: "no longer needed".into(), actor: "ana".into(), ..Default::default() };
         cancelled.stop = Some(stop);
         assert_eq!(outcome_details(&cancelled), ": no longer needed (by ana)");
-    }
-
-    #[test]
-    fn a_watch_for_one_run_spans_a_millisecond() {
-        let mut one = run(pb::RunState::Pending);
-        assert_eq!(watch_of_one(&one), None);
-        one.timeline = Some(pb::Timeline { create_time: at(7, 999_500_000), ..Default::default() });
-        let request = watch_of_one(&one).unwrap();
-        assert_eq!(request.parent, "namespaces/default");
-        let filter = request.filter.unwrap();
-        assert_eq!((filter.from_create_time, filter.to_create_time), (at(7, 999_500_000), at(8, 500_000)));
-        one.timeline = Some(pb::Timeline { create_time: at(i64::MAX, i32::MAX), ..Default::default() });
-        assert_eq!(watch_of_one(&one), None, "a broken time is no panic");
     }
 }

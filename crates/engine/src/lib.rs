@@ -201,6 +201,15 @@ pub struct RunPage {
     pub next_page_token: Option<String>,
 }
 
+/// Which runs [`Engine::watch`] is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Watched {
+    /// All that are there and will be.
+    In(Parent),
+    /// This one, and whatever run has its name after it.
+    Run(RunName),
+}
+
 /// What a watch tells.
 #[derive(Clone, Debug)]
 pub enum WatchEvent {

@@ -14,7 +14,9 @@ use tokio_util::sync::CancellationToken;
 use super::access::{Scope, stale};
 use super::observed::Observed;
 use super::table::{Change, Held, OrderKey, Traits};
-use super::{Caller, Engine, EngineError, List, ReconnectReason, RemovalCause, RunFilter, RunPage, WatchEvent};
+use super::{
+    Caller, Engine, EngineError, List, ReconnectReason, RemovalCause, RunFilter, RunPage, WatchEvent, Watched,
+};
 use longshore_domain::name::{Parent, RunName};
 use longshore_domain::page::{self, PageKey};
 use longshore_domain::run::{Run, RunState};
@@ -73,15 +75,25 @@ impl Engine {
     /// Tells of every change, beginning with what is there. Ends in `Reconnect`.
     ///
     /// # Errors
-    /// There is no such namespace; not all runs are known yet.
+    /// There is no such namespace, or no such run; not all runs are known yet.
     pub async fn watch(
         &self,
         caller: &Caller,
-        parent: Parent,
+        watched: Watched,
         filter: RunFilter,
     ) -> Result<BoxStream<'static, WatchEvent>, EngineError> {
-        let scope = self.scope(caller, &parent).await?;
+        let scope = match watched {
+            Watched::In(parent) => self.scope(caller, &parent).await?,
+            Watched::Run(name) => {
+                self.authorize(caller, &name).await?;
+                Scope::Run(name)
+            }
+        };
         self.synced()?;
+        if let Scope::Run(name) = &scope {
+            // One that was made a moment ago may be new to the table; it is not any more.
+            self.observed(name).await?;
+        }
         let (there, changes) = self.inner.table.subscribe(|run| matches(run, &scope, &filter));
         let shown = there.iter().map(|held| held.traits().name.clone()).collect();
         let runs = there.into_iter().filter_map(Held::observed).map(|observed| Arc::clone(&observed.run));
@@ -127,7 +139,7 @@ impl Engine {
 fn matches(run: Traits<'_>, scope: &Scope, filter: &RunFilter) -> bool {
     let RunFilter { states, labels, from_create_time, to_create_time, profile, failure_class } = filter;
     let created = run.create_time;
-    scope.contains(&run.name.namespace)
+    scope.contains(run.name)
         && (states.is_empty() || states.contains(&run.state))
         && labels.matches(run.labels)
         && from_create_time.is_none_or(|from| created.is_some_and(|at| at >= from))

@@ -17,7 +17,7 @@ use longshore_api::v1;
 use longshore_api::v1::run_service_server::RunService;
 use longshore_domain::result::FoundResult;
 use longshore_domain::run::Run;
-use longshore_engine::Engine;
+use longshore_engine::{Engine, Watched};
 
 /// Largest piece of a result, in bytes.
 const RESULT_CHUNK: usize = 64 * 1024;
@@ -65,8 +65,11 @@ impl RunService for RunApi {
 
     async fn watch_runs(&self, request: Request<v1::WatchRunsRequest>) -> Answer<Self::WatchRunsStream> {
         let caller = caller(&request);
-        let (parent, filter, view) = request::watch(request.into_inner()).map_err(status::invalid)?;
-        let events = self.engine.watch(&caller, parent, filter).await.map_err(status::answer)?;
+        let (watched, filter, view) = request::watch(request.into_inner()).map_err(status::invalid)?;
+        if let Watched::Run(name) = &watched {
+            note(name);
+        }
+        let events = self.engine.watch(&caller, watched, filter).await.map_err(status::answer)?;
         Ok(Response::new(streams::messages(events.map(Ok).boxed(), WatchEncoder::new(view), self.drain.clone())))
     }
 

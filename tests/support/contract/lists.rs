@@ -2,12 +2,14 @@
 
 use longshore::proto::v1::watch_runs_response::Event;
 use longshore::proto::v1::{
-    GetServerInfoRequest, ListRunnerProfilesRequest, ListRunsRequest, RunFilter, RunRemovalCause, RunSpec, RunState,
-    WaitRunRequest, WatchRunsRequest,
+    ErrorReason, GetServerInfoRequest, ListRunnerProfilesRequest, ListRunsRequest, RunFilter, RunRemovalCause, RunSpec,
+    RunState, SubmitRunRequest, WaitRunRequest, WatchRunsRequest,
 };
+use tonic::Code;
 
 use super::Subject;
 use crate::support::client::DEFAULT;
+use crate::support::errors::{assert_error, violated_fields};
 use crate::support::spec::{UNTIL_TERM, seconds};
 use crate::support::wait::within;
 
@@ -56,6 +58,70 @@ pub(crate) async fn a_list_and_a_watch_tell_of_runs(subject: &Subject) {
                 break assert_eq!(gone.run.map(|run| run.state()), Some(RunState::Cancelled), "as last known");
             }
             Some(Event::Run(run)) => assert!(crate::support::client::is_terminal(&run), "{run:?}"),
+            _ => {}
+        }
+    }
+}
+
+pub(crate) async fn one_run_is_watched_by_its_name(subject: &Subject) {
+    let client = &subject.client;
+    let watch = |name: &str| WatchRunsRequest {
+        parent: DEFAULT.to_owned(),
+        name: name.to_owned(),
+        ..WatchRunsRequest::default()
+    };
+    let missing = client.runs.clone().watch_runs(watch(&format!("{DEFAULT}/runs/none"))).await.expect_err("no run");
+    assert_error(&missing, Code::NotFound, ErrorReason::ResourceNotFound);
+    let elsewhere = client.runs.clone().watch_runs(watch("namespaces/other/runs/one")).await.expect_err("elsewhere");
+    assert_eq!(violated_fields(&elsewhere, ErrorReason::InvalidFields), ["name"]);
+
+    let _other = client.run(subject.script("exit 0")).await;
+    let one = client.submit(subject.script(UNTIL_TERM)).await.name;
+    let everywhere = WatchRunsRequest { parent: "namespaces/-".to_owned(), ..watch(&one) };
+    for request in [watch(&one), everywhere] {
+        let mut events = client.watch(request).await;
+        let first = within("the run", events.message()).await.expect("WatchRuns").expect("open").event;
+        assert!(matches!(&first, Some(Event::Run(run)) if run.name == one), "{first:?}");
+        let synced = within("its end", events.message()).await.expect("WatchRuns").expect("open").event;
+        assert!(matches!(synced, Some(Event::Synced(_))), "{synced:?}");
+    }
+
+    let mut events = client.watch(watch(&one)).await;
+    let mut next = async || within("the next watch event", events.message()).await.expect("WatchRuns").expect("open");
+    // What happens to another is not reported.
+    let _another = client.run(subject.script("exit 0")).await;
+    client.cancel(&one, "").await;
+    client.wait_settled(&one).await;
+    client.delete(&one).await.expect("DeleteRun");
+    let mut last = None;
+    loop {
+        match next().await.event {
+            Some(Event::Run(run)) => {
+                assert_eq!(run.name, one, "it alone is watched");
+                last = Some(run.state());
+            }
+            Some(Event::Removed(gone)) => {
+                assert_eq!((&gone.name, gone.cause()), (&one, RunRemovalCause::Deleted));
+                break;
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(last, Some(RunState::Cancelled));
+    // The stream goes on: a run that is submitted again by that name is sent.
+    let id = one.rsplit('/').next().expect("an id");
+    let again = SubmitRunRequest {
+        parent: DEFAULT.to_owned(),
+        run_id: id.to_owned(),
+        spec: Some(subject.script("exit 0")),
+        ..SubmitRunRequest::default()
+    };
+    client.runs.clone().submit_run(again).await.expect("SubmitRun");
+    loop {
+        match next().await.event {
+            Some(Event::Run(run)) if run.state() == RunState::Succeeded => break assert_eq!(run.name, one),
+            Some(Event::Run(run)) => assert_eq!(run.name, one, "it alone is watched"),
+            Some(Event::Removed(gone)) => panic!("{gone:?}"),
             _ => {}
         }
     }

@@ -26,18 +26,20 @@ enum Refused {
     Denied,
 }
 
-/// The namespaces whose runs a listing or watch is about.
+/// The runs that a listing or watch is about: those of namespaces, or one.
 #[derive(Clone, Debug)]
 pub(crate) enum Scope {
     One(NamespaceName),
     Some(BTreeSet<NamespaceName>),
+    Run(RunName),
 }
 
 impl Scope {
-    pub(crate) fn contains(&self, namespace: &NamespaceName) -> bool {
+    pub(crate) fn contains(&self, run: &RunName) -> bool {
         match self {
-            Self::One(own) => own == namespace,
-            Self::Some(all) => all.contains(namespace),
+            Self::One(namespace) => *namespace == run.namespace,
+            Self::Some(namespaces) => namespaces.contains(&run.namespace),
+            Self::Run(name) => name == run,
         }
     }
 }

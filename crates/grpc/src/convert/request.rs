@@ -11,7 +11,7 @@ use longshore_api::v1;
 use longshore_domain::run::RunState;
 use longshore_domain::selector::LabelSelector;
 use longshore_domain::violation::Violations;
-use longshore_engine::{AttemptSelector, List, LogQuery, LogStart, RunFilter, Submit, UnreadSpec, Workload};
+use longshore_engine::{AttemptSelector, List, LogQuery, LogStart, RunFilter, Submit, UnreadSpec, Watched, Workload};
 
 /// How long WaitRun waits if the caller does not say.
 const WAIT_DEFAULT: Duration = Duration::from_secs(30);
@@ -82,13 +82,19 @@ pub(crate) fn list(request: v1::ListRunsRequest) -> Result<(List, View), Violati
 }
 
 /// Reads WatchRuns.
-pub(crate) fn watch(request: v1::WatchRunsRequest) -> Result<(Parent, RunFilter, View), Violations> {
+pub(crate) fn watch(request: v1::WatchRunsRequest) -> Result<(Watched, RunFilter, View), Violations> {
     let mut found = Violations::new();
     let mut at = At::new("", &mut found);
     let parent = at.name("parent", &request.parent, Parent::parse);
+    let name = set(request.name).and_then(|name| at.name("name", &name, RunName::parse));
+    if let (Some(Parent::Namespace(parent)), Some(name)) = (&parent, &name)
+        && name.namespace != *parent
+    {
+        at.add("name", format!("is not in the parent, `namespaces/{parent}`"));
+    }
     let view = view(&mut at, request.view, View::Basic);
     let filter = filter(request.filter, &mut found);
-    all(parent, found).map(|parent| (parent, filter, view))
+    all(parent, found).map(|parent| (name.map_or(Watched::In(parent), Watched::Run), filter, view))
 }
 
 /// Reads WaitRun.

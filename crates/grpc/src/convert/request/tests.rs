@@ -116,6 +116,20 @@ fn a_list_is_basic_unless_told_otherwise() {
 }
 
 #[test]
+fn a_watch_is_of_its_parent_or_of_one_run_in_it() {
+    let watched = |parent: &str, name: &str| {
+        let (parent, name) = (parent.to_owned(), name.to_owned());
+        watch(v1::WatchRunsRequest { parent, name, ..v1::WatchRunsRequest::default() }).map(|(watched, _, _)| watched)
+    };
+    let one = || Ok(Watched::Run(RunName::parse(NAME).unwrap()));
+    let parent = NAME.split_once("/runs/").unwrap().0;
+    assert_eq!(watched(parent, ""), Ok(Watched::In(Parent::parse(parent).unwrap())));
+    assert_eq!((watched(parent, NAME), watched("namespaces/-", NAME)), (one(), one()));
+    assert_eq!(fields(&watched("namespaces/elsewhere", NAME).unwrap_err()), ["name"]);
+    assert_eq!(fields(&watched("", "x").unwrap_err()), ["parent", "name"]);
+}
+
+#[test]
 fn waits_have_a_default_and_a_bound() {
     let wait_for = |timeout: Option<i64>| {
         let timeout = timeout.map(|seconds| prost_types::Duration { seconds, nanos: 0 });

@@ -178,7 +178,7 @@ async fn what_root_executes_has_nothing_of_the_callers_in_its_environment() {
         vec![variable("LD_SHOW_AUXV", "1".to_owned()), variable("ODD", odd.clone())];
     let output = subject.output(&subject.run(&launch).await).await;
     let users: Vec<_> = output.lines().filter_map(|line| line.strip_prefix("AT_UID:")).map(str::trim).collect();
-    let user = launch.submission.effective.run_as_user.to_string();
+    let user = launch.submission.effective.security.run_as_user.to_string();
     assert!(!users.is_empty() && users.iter().all(|uid| *uid == user), "{user}: {output}");
     assert!(output.contains(&format!("{odd}||")), "{output}");
     // The last is that of `ls` itself, on the directory.

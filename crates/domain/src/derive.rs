@@ -52,7 +52,7 @@ pub fn derive(facts: &RunFacts, now: Timestamp) -> Run {
 pub fn result_is_due(facts: &RunFacts, now: Timestamp) -> bool {
     facts.record.is_none()
         && facts.result.is_none()
-        && facts.submission.effective.result_mode != ResultMode::None
+        && facts.submission.effective.result.mode != ResultMode::None
         && conclude(facts, now).is_some_and(|outcome| outcome.ran)
 }
 
@@ -60,7 +60,7 @@ pub fn result_is_due(facts: &RunFacts, now: Timestamp) -> bool {
 #[must_use]
 pub fn settle(facts: &RunFacts, now: Timestamp) -> Option<(Outcome, Option<ResultInfo>)> {
     let mut outcome = conclude(facts, now)?;
-    let mode = facts.submission.effective.result_mode;
+    let mode = facts.submission.effective.result.mode;
     if mode == ResultMode::None {
         return Some((outcome, None));
     }
@@ -149,7 +149,7 @@ fn from_observation(facts: &RunFacts, now: Timestamp) -> Run {
         Some(_) => "nothing of it runs; how it ended is being recorded",
         None => "the program has ended; its result is being read",
     };
-    let result = (facts.submission.effective.result_mode != ResultMode::None).then(ResultInfo::pending);
+    let result = (facts.submission.effective.result.mode != ResultMode::None).then(ResultInfo::pending);
     Run {
         state: RunState::Finishing,
         message: message.to_owned(),
@@ -169,7 +169,7 @@ fn live(facts: &RunFacts, now: Timestamp) -> Run {
         None => (RunState::Pending, None, "not created yet".to_owned()),
         Some(attempt) => waiting::explain(facts, attempt, now),
     };
-    let result = (facts.submission.effective.result_mode != ResultMode::None).then(ResultInfo::pending);
+    let result = (facts.submission.effective.result.mode != ResultMode::None).then(ResultInfo::pending);
     let ended = attempt.filter(|a| a.main.started()).and_then(|a| a.main.terminated());
     Run {
         state,

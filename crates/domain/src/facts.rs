@@ -15,7 +15,8 @@ use super::record::Record;
 use super::result::{Reported, ResultOutcome};
 use super::run::{Evidence, StopIntent};
 use super::spec::{
-    ContainerWorkload, EffectiveSpec, NetworkMode, Placement, Resources, ResultMode, ResultScan, RunSpec, Workload,
+    ContainerWorkload, EffectiveResultRule, EffectiveSecurity, EffectiveSpec, NetworkMode, Placement, Resources,
+    ResultMode, ResultScan, RunSpec, Workload,
 };
 
 mod cause;
@@ -130,11 +131,13 @@ impl Submission {
             workload: Workload::Container(ContainerWorkload::default()),
             env: Vec::new(),
             resources: Resources::default(),
-            run_as_user: 0,
-            run_as_group: 0,
-            fs_group: 0,
-            read_only_root_filesystem: true,
-            runtime_class_name: None,
+            security: EffectiveSecurity {
+                run_as_user: 0,
+                run_as_group: 0,
+                fs_group: 0,
+                read_only_root_filesystem: true,
+                runtime_class_name: None,
+            },
             start_timeout: FOR_EVER,
             run_timeout: FOR_EVER,
             termination_grace: Duration::from_secs(30),
@@ -144,9 +147,7 @@ impl Submission {
             placement: Placement::default(),
             labels: BTreeMap::new(),
             annotations: BTreeMap::new(),
-            result_mode: ResultMode::None,
-            result_scan: ResultScan::Off,
-            result_dialect: None,
+            result: EffectiveResultRule { mode: ResultMode::None, scan: ResultScan::Off, dialect: None },
             tmp_size: None,
         };
         Self {

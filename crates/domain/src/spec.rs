@@ -350,26 +350,21 @@ pub enum ResultMode {
     Required,
 }
 
-/// What is applied: nothing is unset that has a meaning.
+/// What is applied: nothing is unset that has a meaning. In the shape of [`RunSpec`] and with its serde names, so that
+/// each is read as the other.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EffectiveSpec {
     /// What is executed.
     pub workload: Workload,
     /// Environment, each name once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<EnvVar>,
     /// Requests and limits, always with cpu, memory and ephemeral-storage; empty on a backend that
     /// enforces none.
+    #[serde(default, skip_serializing_if = "Resources::is_empty")]
     pub resources: Resources,
-    /// Numeric user, 1 to 2147483647.
-    pub run_as_user: i64,
-    /// Numeric group, 1 to 2147483647.
-    pub run_as_group: i64,
-    /// Group of mounted volumes, 1 to 2147483647.
-    pub fs_group: i64,
-    /// Whether the root file system is read-only.
-    pub read_only_root_filesystem: bool,
-    /// Name of a RuntimeClass; `None`: the cluster's default.
-    pub runtime_class_name: Option<String>,
+    /// User, groups and isolation.
+    pub security: EffectiveSecurity,
     /// From creation until `run` started; whole seconds, at least 1.
     pub start_timeout: Duration,
     /// From `run`'s start; whole seconds, at least 1.
@@ -379,56 +374,77 @@ pub struct EffectiveSpec {
     /// How long the run is kept once terminal; whole seconds.
     pub retention: Duration,
     /// Mounts of configured volumes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub volumes: Vec<VolumeMount>,
     /// What the program may reach.
     pub network_mode: NetworkMode,
     /// Where it may be scheduled.
+    #[serde(default, skip_serializing_if = "Placement::is_empty")]
     pub placement: Placement,
     /// The caller's labels over the profile's.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
     /// The caller's annotations over the profile's.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
-    /// Whether a result is looked for.
-    pub result_mode: ResultMode,
-    /// Whether the output is searched.
-    pub result_scan: ResultScan,
-    /// The one dialect that is read; `None`: both.
-    pub result_dialect: Option<OneDialect>,
-    /// Size of `/tmp`, a quantity; `None`: there is none.
+    /// What is expected as a result.
+    pub result: EffectiveResultRule,
+    /// Size of `/tmp`, a quantity; `None`, which is written as zero: there is none.
+    #[serde(with = "none_as_zero")]
     pub tmp_size: Option<String>,
 }
 
 impl EffectiveSpec {
-    /// The same in the shape in which it is shown and stored.
-    #[must_use]
-    pub fn to_spec(&self) -> RunSpec {
-        RunSpec {
-            workload: Some(self.workload.clone()),
-            env: self.env.clone(),
-            resources: self.resources.clone(),
-            security: Security {
-                run_as_user: Some(self.run_as_user),
-                run_as_group: Some(self.run_as_group),
-                fs_group: Some(self.fs_group),
-                read_only_root_filesystem: Some(self.read_only_root_filesystem),
-                runtime_class_name: self.runtime_class_name.clone(),
-            },
-            start_timeout: Some(self.start_timeout),
-            run_timeout: Some(self.run_timeout),
-            termination_grace: Some(self.termination_grace),
-            retention: Some(self.retention),
-            volumes: self.volumes.clone(),
-            network_mode: Some(self.network_mode),
-            placement: self.placement.clone(),
-            labels: self.labels.clone(),
-            annotations: self.annotations.clone(),
-            result: ResultRule {
-                mode: Some(self.result_mode),
-                scan: Some(self.result_scan),
-                dialect: self.result_dialect,
-            },
-            tmp_size: Some(self.tmp_size.clone().unwrap_or_else(|| "0".to_owned())),
-            ..RunSpec::default()
-        }
+    /// The same as a spec that asks for it.
+    ///
+    /// # Errors
+    /// Never, while both have one shape.
+    pub fn to_spec(&self) -> Result<RunSpec, serde_json::Error> {
+        serde_json::from_value(serde_json::to_value(self)?)
+    }
+}
+
+/// [`Security`] as applied.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EffectiveSecurity {
+    /// Numeric user, 1 to 2147483647.
+    pub run_as_user: i64,
+    /// Numeric group, 1 to 2147483647.
+    pub run_as_group: i64,
+    /// Group of mounted volumes, 1 to 2147483647.
+    pub fs_group: i64,
+    /// Whether the root file system is read-only.
+    pub read_only_root_filesystem: bool,
+    /// Name of a RuntimeClass; `None`: the cluster's default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runtime_class_name: Option<String>,
+}
+
+/// [`ResultRule`] as applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EffectiveResultRule {
+    /// Whether one is looked for.
+    pub mode: ResultMode,
+    /// Whether the output is searched.
+    pub scan: ResultScan,
+    /// The one dialect that is read; `None`: both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dialect: Option<OneDialect>,
+}
+
+/// A quantity of which there is none, written as zero.
+mod none_as_zero {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use crate::quantity::Quantity;
+
+    #[expect(clippy::ref_option, reason = "serde calls it so")]
+    pub(super) fn serialize<S: Serializer>(size: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(size.as_deref().unwrap_or("0"))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+        let size = String::deserialize(deserializer)?;
+        Ok(Some(size).filter(|size| !Quantity::parse(size).is_ok_and(Quantity::is_zero)))
     }
 }

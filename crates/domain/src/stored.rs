@@ -4,12 +4,9 @@
 //! Only those top-level fields of the effective spec are kept that differ from the spec, since both
 //! have to share an annotation.
 
-use std::time::Duration;
-
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::quantity::Quantity;
 use super::spec::{EffectiveSpec, RunSpec};
 
 /// The version that is written.
@@ -34,9 +31,6 @@ pub enum StoredError {
     /// Written by a newer version of Longshore.
     #[error("the stored spec has version {0}; this server reads version {VERSION}")]
     Version(u64),
-    /// A field that every effective spec has is missing.
-    #[error("the stored effective spec has no {0}")]
-    Missing(&'static str),
 }
 
 /// `spec` and what was applied of it, without input, files and secrets.
@@ -45,7 +39,7 @@ pub enum StoredError {
 /// If it can't be serialised.
 pub fn encode(spec: &RunSpec, effective: &EffectiveSpec) -> Result<String, serde_json::Error> {
     let spec = to_map(spec)?;
-    let applied = to_map(&effective.to_spec())?;
+    let applied = to_map(effective)?;
     let gone = spec.keys().filter(|name| !applied.contains_key(*name)).map(|name| (name.clone(), Value::Null));
     let changed = applied.iter().filter(|(name, value)| spec.get(*name) != Some(value));
     let effective_diff = gone.chain(changed.map(|(name, value)| (name.clone(), value.clone()))).collect();
@@ -72,46 +66,10 @@ pub fn decode(text: &str) -> Result<(RunSpec, EffectiveSpec), StoredError> {
             applied.insert(name, value);
         }
     }
-    let spec = serde_json::from_value(Value::Object(spec))?;
-    let applied = serde_json::from_value(Value::Object(applied))?;
-    Ok((spec, complete(applied)?))
+    Ok((serde_json::from_value(Value::Object(spec))?, serde_json::from_value(Value::Object(applied))?))
 }
 
-/// The effective spec that has this shape: the inverse of [`EffectiveSpec::to_spec`].
-fn complete(spec: RunSpec) -> Result<EffectiveSpec, StoredError> {
-    let required_clock = |value: Option<Duration>, name| value.ok_or(StoredError::Missing(name));
-    let security = spec.security;
-    Ok(EffectiveSpec {
-        workload: spec.workload.ok_or(StoredError::Missing("workload"))?,
-        env: spec.env,
-        resources: spec.resources,
-        run_as_user: security.run_as_user.ok_or(StoredError::Missing("security.run_as_user"))?,
-        run_as_group: security.run_as_group.ok_or(StoredError::Missing("security.run_as_group"))?,
-        fs_group: security.fs_group.ok_or(StoredError::Missing("security.fs_group"))?,
-        read_only_root_filesystem: security
-            .read_only_root_filesystem
-            .ok_or(StoredError::Missing("security.read_only_root_filesystem"))?,
-        runtime_class_name: security.runtime_class_name,
-        start_timeout: required_clock(spec.start_timeout, "start_timeout")?,
-        run_timeout: required_clock(spec.run_timeout, "run_timeout")?,
-        termination_grace: required_clock(spec.termination_grace, "termination_grace")?,
-        retention: required_clock(spec.retention, "retention")?,
-        volumes: spec.volumes,
-        network_mode: spec.network_mode.ok_or(StoredError::Missing("network_mode"))?,
-        placement: spec.placement,
-        labels: spec.labels,
-        annotations: spec.annotations,
-        result_mode: spec.result.mode.ok_or(StoredError::Missing("result.mode"))?,
-        result_scan: spec.result.scan.ok_or(StoredError::Missing("result.scan"))?,
-        result_dialect: spec.result.dialect,
-        tmp_size: spec
-            .tmp_size
-            .ok_or(StoredError::Missing("tmp_size"))
-            .map(|size| Some(size).filter(|size| !Quantity::parse(size).is_ok_and(Quantity::is_zero)))?,
-    })
-}
-
-fn to_map(spec: &RunSpec) -> Result<Map<String, Value>, serde_json::Error> {
+fn to_map(spec: &impl Serialize) -> Result<Map<String, Value>, serde_json::Error> {
     match serde_json::to_value(spec)? {
         Value::Object(map) => Ok(map),
         _ => Err(serde::ser::Error::custom("a spec is an object")),

@@ -18,7 +18,8 @@ use crate::profile::{Capabilities, KubernetesProfile, Limits, LocalProfile, Prof
 use crate::rules::Rules;
 use crate::run::{StopCause, StopIntent};
 use crate::spec::{
-    ContainerWorkload, EffectiveSpec, NetworkMode, Placement, Resources, ResultMode, ResultScan, Workload,
+    ContainerWorkload, EffectiveResultRule, EffectiveSecurity, EffectiveSpec, NetworkMode, Placement, Resources,
+    ResultMode, ResultScan, Workload,
 };
 
 /// `seconds` after the run of [`facts`] was submitted.
@@ -34,11 +35,13 @@ pub fn effective() -> EffectiveSpec {
         }),
         env: Vec::new(),
         resources: Resources::default(),
-        run_as_user: 65_532,
-        run_as_group: 65_532,
-        fs_group: 65_532,
-        read_only_root_filesystem: true,
-        runtime_class_name: None,
+        security: EffectiveSecurity {
+            run_as_user: 65_532,
+            run_as_group: 65_532,
+            fs_group: 65_532,
+            read_only_root_filesystem: true,
+            runtime_class_name: None,
+        },
         start_timeout: Duration::from_secs(300),
         run_timeout: Duration::from_secs(3600),
         termination_grace: Duration::from_secs(10),
@@ -48,9 +51,7 @@ pub fn effective() -> EffectiveSpec {
         placement: Placement::default(),
         labels: BTreeMap::new(),
         annotations: BTreeMap::new(),
-        result_mode: ResultMode::None,
-        result_scan: ResultScan::Off,
-        result_dialect: None,
+        result: EffectiveResultRule { mode: ResultMode::None, scan: ResultScan::Off, dialect: None },
         tmp_size: None,
     }
 }

@@ -479,7 +479,7 @@ fn not_kept(error: &BackendError) -> ResultOutcome {
 
 /// Whether this run's output is read from its first byte on, because its result stands in it.
 fn is_read_live(facts: &RunFacts) -> bool {
-    facts.submission.effective.result_mode != ResultMode::None
+    facts.submission.effective.result.mode != ResultMode::None
         && facts.record.is_none()
         && facts.last_attempt().is_some_and(|a| matches!(a.main, MainFacts::Running { .. }))
 }

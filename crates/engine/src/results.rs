@@ -92,11 +92,11 @@ impl ReadRequest {
             attempt,
             source: source_of(facts, attempt),
             rule: ReaderRule {
-                scan: submission.effective.result_scan,
+                scan: submission.effective.result.scan,
                 marker: submission.result_marker.clone(),
                 max_bytes: 0,
                 max_depth: MAX_DEPTH,
-                dialects: submission.effective.result_dialect.into(),
+                dialects: submission.effective.result.dialect.into(),
             },
             profile: submission.spec.profile().map(str::to_owned),
         }

@@ -76,7 +76,7 @@ impl Launcher {
         let fault = self.find(&view, &argv, self.path_in(&effective.env), profile).err();
         let sandbox = self.sandbox.as_ref().map(|sandbox| sandbox.command(&view));
         if let Some(sandbox) = &self.sandbox {
-            argv.splice(..0, sandbox.dropped(effective.run_as_user, effective.run_as_group));
+            argv.splice(..0, sandbox.dropped(effective.security.run_as_user, effective.security.run_as_group));
         }
         let (input_env, input_stdin) = match &launch.input_delivery {
             InputDelivery::File => (None, false),
@@ -178,10 +178,10 @@ impl Launcher {
             dir,
             state: &self.state,
             hostname: launch.name.run.as_str(),
-            user: effective.run_as_user,
-            group: effective.run_as_group,
+            user: effective.security.run_as_user,
+            group: effective.security.run_as_group,
             network: effective.network_mode != NetworkMode::None,
-            read_only_root: effective.read_only_root_filesystem,
+            read_only_root: effective.security.read_only_root_filesystem,
             tmp_bytes,
             input: launch.input.is_some() && launch.input_delivery == InputDelivery::File,
             files: !launch.files.is_empty(),
@@ -226,7 +226,7 @@ impl Launcher {
         own_variable("RUN", launch.name.run.to_string());
         own_variable("ATTEMPT", "1".to_owned());
         own_variable("RESULT", format!("{own}/{}", rundir::RESULT));
-        if launch.submission.effective.result_mode != ResultMode::None {
+        if launch.submission.effective.result.mode != ResultMode::None {
             own_variable("RESULT_MARKER", launch.submission.result_marker.clone());
         }
         if launch.input.is_some() && launch.input_delivery == InputDelivery::File {

@@ -334,7 +334,7 @@ fn what_a_profile_names_is_not_the_callers_to_correct() {
 #[test]
 fn a_result_is_settled_before_the_end_is_told() {
     let mut with_rule = with(ended(terminated(0)));
-    Arc::make_mut(&mut with_rule.submission.effective).result_mode = ResultMode::Required;
+    Arc::make_mut(&mut with_rule.submission.effective).result.mode = ResultMode::Required;
     assert!(result_is_due(&with_rule, at(100)));
     assert_eq!(settle(&with_rule, at(100)), None);
     let run = told(&with_rule);
@@ -351,7 +351,7 @@ fn a_result_is_settled_before_the_end_is_told() {
         let (required, _) = settle(&facts, at(100)).unwrap();
         assert_eq!(required.failure.map(|f| f.reason), Some(reason));
         let mut optional = facts.clone();
-        Arc::make_mut(&mut optional.submission.effective).result_mode = ResultMode::Optional;
+        Arc::make_mut(&mut optional.submission.effective).result.mode = ResultMode::Optional;
         assert_eq!(settle(&optional, at(100)).unwrap().0.state, RunState::Succeeded);
         // A non-zero exit wins over result errors.
         let failed = RunFacts { attempts: vec![ended(terminated(9))], ..facts };
@@ -407,7 +407,7 @@ fn hopeless_images_are_given_up_after_a_while() {
 /// A run whose runner reported this, ended like this.
 fn reported(status: ReportedStatus, end: Terminated) -> RunFacts {
     let mut facts = with(AttemptFacts { phase: AttemptPhase::Failed, ..ended(end) });
-    Arc::make_mut(&mut facts.submission.effective).result_mode = ResultMode::Required;
+    Arc::make_mut(&mut facts.submission.effective).result.mode = ResultMode::Required;
     facts.result = Some(ResultOutcome::Found(FoundResult {
         json: Some("{}".to_owned()),
         size_bytes: 2,

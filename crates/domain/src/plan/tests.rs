@@ -140,7 +140,7 @@ fn a_large_result_is_kept_beside_the_record() {
         warnings: Vec::new(),
     };
     let mut done = with(ended(0));
-    Arc::make_mut(&mut done.submission.effective).result_mode = ResultMode::Required;
+    Arc::make_mut(&mut done.submission.effective).result.mode = ResultMode::Required;
     assert_eq!(plan(&done, at(21)), Plan::default(), "the result is not read yet");
     let quotes = FoundResult { json: Some("\"".repeat(INLINE_RESULT_MAX_BYTES / 2 + 1)), ..found(0) };
     done.result = Some(ResultOutcome::Found(quotes));

@@ -6,8 +6,8 @@ use std::time::Duration;
 use crate::profile::{Capabilities, Profile};
 use crate::quantity::Quantity;
 use crate::spec::{
-    EffectiveSpec, EnvVar, NetworkMode, Placement, Resources, ResultMode, ResultScan, RunSpec, Security, VolumeMount,
-    Workload,
+    EffectiveResultRule, EffectiveSecurity, EffectiveSpec, EnvVar, NetworkMode, Placement, Resources, ResultMode,
+    ResultScan, RunSpec, Security, VolumeMount, Workload,
 };
 use crate::validate::amounts::whole_seconds;
 use crate::validate::{allows, is_read_only};
@@ -39,11 +39,14 @@ pub(super) fn merge(
         workload,
         env: merge_env(&spec.env, &defaults.env),
         resources,
-        run_as_user: security.run_as_user.unwrap_or(limits.default_user),
-        run_as_group,
-        fs_group: security.fs_group.unwrap_or(run_as_group),
-        read_only_root_filesystem: security.read_only_root_filesystem.unwrap_or(true) && capabilities.root_filesystem,
-        runtime_class_name: security.runtime_class_name.filter(|_| capabilities.placement),
+        security: EffectiveSecurity {
+            run_as_user: security.run_as_user.unwrap_or(limits.default_user),
+            run_as_group,
+            fs_group: security.fs_group.unwrap_or(run_as_group),
+            read_only_root_filesystem: security.read_only_root_filesystem.unwrap_or(true)
+                && capabilities.root_filesystem,
+            runtime_class_name: security.runtime_class_name.filter(|_| capabilities.placement),
+        },
         start_timeout: clock(
             spec.start_timeout,
             defaults.start_timeout,
@@ -66,9 +69,11 @@ pub(super) fn merge(
         placement: if capabilities.placement { placement } else { Placement::default() },
         labels: merge_map(&spec.labels, &defaults.labels),
         annotations: merge_map(&spec.annotations, &defaults.annotations),
-        result_mode: spec.result.mode.or(defaults.result.mode).unwrap_or(ResultMode::None),
-        result_scan: spec.result.scan.or(defaults.result.scan).unwrap_or(scan),
-        result_dialect: spec.result.dialect.or(defaults.result.dialect),
+        result: EffectiveResultRule {
+            mode: spec.result.mode.or(defaults.result.mode).unwrap_or(ResultMode::None),
+            scan: spec.result.scan.or(defaults.result.scan).unwrap_or(scan),
+            dialect: spec.result.dialect.or(defaults.result.dialect),
+        },
         tmp_size: tmp_size(spec, defaults, rules),
     }
 }

@@ -6,11 +6,11 @@ use std::time::Duration;
 use super::*;
 use crate::profile::Program;
 use crate::profile::{Capabilities, KubernetesProfile, Volume};
-use crate::spec::EffectiveSpec;
 use crate::spec::{
     ContainerWorkload, EnvSource, EnvVar, NetworkMode, OneDialect, Placement, Resources, ResultMode, ResultRule,
     ResultScan, Security, Toleration, VolumeMount, Workload,
 };
+use crate::spec::{EffectiveResultRule, EffectiveSecurity, EffectiveSpec};
 pub(crate) use crate::testing::on_kubernetes;
 
 pub(crate) fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -86,11 +86,13 @@ fn a_container_gets_the_defaults() {
             requests: map(&[("cpu", "100m"), ("memory", "128Mi"), ("ephemeral-storage", "64Mi")]),
             limits: map(&[("cpu", "1"), ("memory", "512Mi"), ("ephemeral-storage", "1Gi")]),
         },
-        run_as_user: 65532,
-        run_as_group: 65532,
-        fs_group: 65532,
-        read_only_root_filesystem: true,
-        runtime_class_name: None,
+        security: EffectiveSecurity {
+            run_as_user: 65532,
+            run_as_group: 65532,
+            fs_group: 65532,
+            read_only_root_filesystem: true,
+            runtime_class_name: None,
+        },
         start_timeout: Duration::from_secs(300),
         run_timeout: Duration::from_secs(3600),
         termination_grace: Duration::from_secs(10),
@@ -100,9 +102,7 @@ fn a_container_gets_the_defaults() {
         placement: Placement::default(),
         labels: BTreeMap::new(),
         annotations: BTreeMap::new(),
-        result_mode: ResultMode::None,
-        result_scan: ResultScan::Off,
-        result_dialect: None,
+        result: EffectiveResultRule { mode: ResultMode::None, scan: ResultScan::Off, dialect: None },
         tmp_size: Some("64Mi".to_owned()),
     };
     assert_eq!(resolved.effective, expected);
@@ -115,7 +115,7 @@ fn a_container_gets_the_defaults() {
 fn a_profile_runs_as_its_part_for_the_backend() {
     let mut rules = on_kubernetes();
     assert!(matches!(applied(&runner("sql"), &rules).program, Program::Container(c) if c.args == ["sql"]));
-    assert_eq!(applied(&runner("sql"), &rules).effective.result_scan, ResultScan::LastObject);
+    assert_eq!(applied(&runner("sql"), &rules).effective.result.scan, ResultScan::LastObject);
     rules.profiles.get_mut("sql").unwrap().input = InputDelivery::Env("QUERY".to_owned());
     assert_eq!(applied(&runner("sql"), &rules).input_delivery, InputDelivery::Env("QUERY".to_owned()));
     assert!(matches!(applied(&runner("sql"), &on_local()).program, Program::Process(p) if p.command.len() == 2));
@@ -157,8 +157,8 @@ fn the_callers_fields_win_over_the_profiles_and_those_over_the_servers() {
     assert_eq!(effective.annotations, map(&[("a", "profile"), ("b", "own")]));
     assert_eq!(effective.volumes, [mount("data", "/data", Some(false))], "lists replace");
     assert_eq!(effective.network_mode, NetworkMode::Egress);
-    assert_eq!((effective.result_mode, effective.result_scan), (ResultMode::Optional, ResultScan::Off));
-    assert_eq!(effective.result_dialect, Some(OneDialect::Json), "the profile's");
+    assert_eq!((effective.result.mode, effective.result.scan), (ResultMode::Optional, ResultScan::Off));
+    assert_eq!(effective.result.dialect, Some(OneDialect::Json), "the profile's");
     assert_eq!(effective.tmp_size.as_deref(), Some("1Gi"));
 }
 
@@ -180,14 +180,17 @@ fn a_message_replaces_where_the_whole_of_it_may_be_set() {
     };
     let mut rules = with_defaults(defaults.clone());
     let whole = applied(&spec, &rules).effective;
-    assert_eq!((whole.run_as_user, whole.fs_group, whole.runtime_class_name), (1000, 65532, None));
+    assert_eq!(
+        (whole.security.run_as_user, whole.security.fs_group, whole.security.runtime_class_name),
+        (1000, 65532, None)
+    );
     assert_eq!(whole.placement, spec.placement);
 
     let parts = ["security.run_as_user", "placement.node_selector"].map(str::to_owned).to_vec();
     rules.profiles.get_mut("open").unwrap().overridable = parts;
     let part = applied(&spec, &rules).effective;
-    assert_eq!((part.run_as_user, part.fs_group), (1000, 7));
-    assert_eq!(part.runtime_class_name.as_deref(), Some("gvisor"), "what must not be set must not be dropped");
+    assert_eq!((part.security.run_as_user, part.security.fs_group), (1000, 7));
+    assert_eq!(part.security.runtime_class_name.as_deref(), Some("gvisor"), "what must not be set must not be dropped");
     let node_selector = map(&[("disk", "ssd"), ("pool", "runs")]);
     assert_eq!(part.placement, Placement { node_selector, ..defaults.placement });
 }
@@ -206,8 +209,9 @@ fn a_part_that_is_set_leaves_the_profiles_other_parts() {
     rules.profiles.get_mut("open").unwrap().overridable = parts.map(|path| (*path).to_owned()).collect();
     let shown = |security: Security| {
         let effective = applied(&RunSpec { security, ..runner("open") }, &rules).effective;
-        let EffectiveSpec { run_as_user, run_as_group, fs_group, read_only_root_filesystem, .. } = effective;
-        let class = effective.runtime_class_name.unwrap_or_default();
+        let EffectiveSecurity { run_as_user, run_as_group, fs_group, read_only_root_filesystem, runtime_class_name } =
+            effective.security;
+        let class = runtime_class_name.unwrap_or_default();
         format!("{run_as_user} {run_as_group} {fs_group} {read_only_root_filesystem} {class}")
     };
     let none = Security::default;
@@ -225,8 +229,8 @@ fn the_group_of_volumes_is_the_group_unless_set() {
         security: Security { run_as_group: Some(2000), fs_group, ..Security::default() },
         ..container()
     };
-    assert_eq!(applied(&spec(None), &on_kubernetes()).effective.fs_group, 2000);
-    assert_eq!(applied(&spec(Some(3000)), &on_kubernetes()).effective.fs_group, 3000);
+    assert_eq!(applied(&spec(None), &on_kubernetes()).effective.security.fs_group, 2000);
+    assert_eq!(applied(&spec(Some(3000)), &on_kubernetes()).effective.security.fs_group, 3000);
 }
 
 #[test]
@@ -283,9 +287,9 @@ fn what_a_backend_cannot_enforce_becomes_its_best() {
     let mut rules = with_defaults(defaults);
     rules.capabilities = on_local().capabilities;
     let effective = applied(&runner("open"), &rules).effective;
-    assert!(!effective.read_only_root_filesystem);
+    assert!(!effective.security.read_only_root_filesystem);
     assert_eq!(effective.tmp_size, None);
-    assert_eq!(effective.runtime_class_name, None);
+    assert_eq!(effective.security.runtime_class_name, None);
     assert!(effective.placement.is_empty());
     assert_eq!(effective.network_mode, NetworkMode::Cluster);
 }

@@ -1,6 +1,7 @@
 //! Round trips, and what is not readable.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use proptest::prelude::*;
 
@@ -75,15 +76,16 @@ fn what_is_missing_is_named() {
         (&["effective_diff", "retention"], "retention"),
         (&["effective_diff", "network_mode"], "network_mode"),
         (&["effective_diff", "tmp_size"], "tmp_size"),
-        (&["effective_diff", "security", "run_as_user"], "security.run_as_user"),
-        (&["effective_diff", "security", "run_as_group"], "security.run_as_group"),
-        (&["effective_diff", "security", "fs_group"], "security.fs_group"),
-        (&["effective_diff", "security", "read_only_root_filesystem"], "security.read_only_root_filesystem"),
-        (&["effective_diff", "result", "mode"], "result.mode"),
-        (&["effective_diff", "result", "scan"], "result.scan"),
+        (&["effective_diff", "security", "run_as_user"], "run_as_user"),
+        (&["effective_diff", "security", "run_as_group"], "run_as_group"),
+        (&["effective_diff", "security", "fs_group"], "fs_group"),
+        (&["effective_diff", "security", "read_only_root_filesystem"], "read_only_root_filesystem"),
+        (&["effective_diff", "result", "mode"], "mode"),
+        (&["effective_diff", "result", "scan"], "scan"),
     ] {
         let error = decode(&without(path, &text)).unwrap_err();
-        assert_eq!(error.to_string(), format!("the stored effective spec has no {name}"));
+        let StoredError::Malformed(error) = error else { panic!("{error}") };
+        assert_eq!(error.to_string(), format!("missing field `{name}`"));
     }
 }
 
@@ -187,9 +189,12 @@ fn any_effective() -> impl Strategy<Value = EffectiveSpec> {
             workload: spec.workload.unwrap_or(base.workload),
             env: spec.env,
             resources: spec.resources,
-            run_as_user: spec.security.run_as_user.unwrap_or(5),
-            read_only_root_filesystem: spec.security.read_only_root_filesystem.unwrap_or(true),
-            runtime_class_name: spec.security.runtime_class_name,
+            security: EffectiveSecurity {
+                run_as_user: spec.security.run_as_user.unwrap_or(5),
+                read_only_root_filesystem: spec.security.read_only_root_filesystem.unwrap_or(true),
+                runtime_class_name: spec.security.runtime_class_name,
+                ..base.security
+            },
             start_timeout: clock(spec.start_timeout),
             run_timeout: clock(spec.run_timeout),
             volumes: spec.volumes,
@@ -197,9 +202,11 @@ fn any_effective() -> impl Strategy<Value = EffectiveSpec> {
             placement: spec.placement,
             labels: spec.labels,
             annotations: spec.annotations,
-            result_mode: spec.result.mode.unwrap_or(ResultMode::None),
-            result_scan: spec.result.scan.unwrap_or(ResultScan::Off),
-            result_dialect: spec.result.dialect,
+            result: EffectiveResultRule {
+                mode: spec.result.mode.unwrap_or(ResultMode::None),
+                scan: spec.result.scan.unwrap_or(ResultScan::Off),
+                dialect: spec.result.dialect,
+            },
             tmp_size: spec.tmp_size,
             ..base
         }
@@ -213,7 +220,9 @@ proptest! {
         prop_assert!(!text.contains('\n'), "one line");
         let (read, applied) = decode(&text).unwrap();
         prop_assert_eq!(read, spec);
-        prop_assert_eq!(applied, effective);
+        prop_assert_eq!(&applied, &effective);
+        let asked = effective.to_spec().unwrap();
+        prop_assert_eq!(serde_json::to_value(&asked).unwrap(), serde_json::to_value(&effective).unwrap(), "one shape");
     }
 
     #[test]

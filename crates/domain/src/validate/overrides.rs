@@ -61,34 +61,16 @@ pub(super) fn check_overrides(spec: &RunSpec, profile: &Profile, out: &mut Viola
     }
 }
 
-/// Paths of what is set, as fine as [`OVERRIDABLE`] tells them apart. Fields that are not
-/// supported yet are refused by name elsewhere.
+/// Paths of what is set, as fine as [`OVERRIDABLE`] tells them apart: what is unset is not serialised. Fields that are
+/// not supported yet are refused by name elsewhere.
 fn set_paths(spec: &RunSpec) -> impl Iterator<Item = &'static str> {
-    let security = &spec.security;
-    let placement = &spec.placement;
-    [
-        ("env", !spec.env.is_empty()),
-        ("resources.requests", !spec.resources.requests.is_empty()),
-        ("resources.limits", !spec.resources.limits.is_empty()),
-        ("security.run_as_user", security.run_as_user.is_some()),
-        ("security.run_as_group", security.run_as_group.is_some()),
-        ("security.fs_group", security.fs_group.is_some()),
-        ("security.read_only_root_filesystem", security.read_only_root_filesystem.is_some()),
-        ("security.runtime_class_name", security.runtime_class_name.is_some()),
-        ("start_timeout", spec.start_timeout.is_some()),
-        ("run_timeout", spec.run_timeout.is_some()),
-        ("termination_grace", spec.termination_grace.is_some()),
-        ("retention", spec.retention.is_some()),
-        ("volumes", !spec.volumes.is_empty()),
-        ("network_mode", spec.network_mode.is_some()),
-        ("placement.node_selector", !placement.node_selector.is_empty()),
-        ("placement.tolerations", !placement.tolerations.is_empty()),
-        ("placement.priority_class_name", placement.priority_class_name.is_some()),
-        ("result.mode", spec.result.mode.is_some()),
-        ("result.scan", spec.result.scan.is_some()),
-        ("result.dialect", spec.result.dialect.is_some()),
-        ("tmp_size", spec.tmp_size.is_some()),
-    ]
-    .into_iter()
-    .filter_map(|(path, set)| set.then_some(path))
+    // A spec that can't be serialised is refused for that elsewhere.
+    let set = serde_json::to_value(spec).unwrap_or_default();
+    let is_set = move |path: &&str| set.pointer(&format!("/{}", path.replace('.', "/"))).is_some();
+    OVERRIDABLE.into_iter().filter(|path| !is_message(path)).filter(is_set)
+}
+
+/// Whether parts of this field are listed too.
+fn is_message(path: &str) -> bool {
+    OVERRIDABLE.iter().any(|other| other.strip_prefix(path).is_some_and(|rest| rest.starts_with('.')))
 }

@@ -22,7 +22,7 @@ pub(crate) fn to_wire(run: &Run, view: View) -> v1::Run {
         name: run.name.to_string(),
         uid: run.uid.clone(),
         spec: Some(spec::to_wire(&run.spec, view)),
-        effective_spec: (view == View::Full).then(|| spec::to_wire(&run.effective.to_spec(), view)),
+        effective_spec: (view == View::Full).then(|| effective_to_wire(run, view)).flatten(),
         state: state(run.state).into(),
         waiting_reason: run.waiting_reason.clone().unwrap_or_default(),
         message: run.message.clone(),
@@ -38,6 +38,12 @@ pub(crate) fn to_wire(run: &Run, view: View) -> v1::Run {
         delete_time: run.delete_time.map(wire_time),
         etag: run.etag(),
     }
+}
+
+fn effective_to_wire(run: &Run, view: View) -> Option<v1::RunSpec> {
+    let as_spec = run.effective.to_spec();
+    let as_spec = as_spec.inspect_err(|error| tracing::error!(run = %run.name, %error, "an effective spec is no spec"));
+    as_spec.ok().map(|effective| spec::to_wire(&effective, view))
 }
 
 /// Writes the answer to SubmitRun.

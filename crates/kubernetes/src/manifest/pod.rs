@@ -35,7 +35,7 @@ pub(super) fn spec(launch: &Launch, attempt: u32, ctx: &ManifestContext) -> Resu
         node_selector: some_map(effective.placement.node_selector.clone()),
         priority_class_name: effective.placement.priority_class_name.clone(),
         restart_policy: Some("Never".to_owned()),
-        runtime_class_name: effective.runtime_class_name.clone(),
+        runtime_class_name: effective.security.runtime_class_name.clone(),
         security_context: Some(pod_security_context(effective)),
         termination_grace_period_seconds: Some(seconds(effective.termination_grace)),
         tolerations: some_list(effective.placement.tolerations.iter().map(toleration).collect()),
@@ -73,9 +73,9 @@ fn seconds(duration: std::time::Duration) -> i64 {
 fn pod_security_context(effective: &EffectiveSpec) -> PodSecurityContext {
     PodSecurityContext {
         run_as_non_root: Some(true),
-        run_as_user: Some(effective.run_as_user),
-        run_as_group: Some(effective.run_as_group),
-        fs_group: Some(effective.fs_group),
+        run_as_user: Some(effective.security.run_as_user),
+        run_as_group: Some(effective.security.run_as_group),
+        fs_group: Some(effective.security.fs_group),
         // The default changes the owner of every file of a claim at each start.
         fs_group_change_policy: Some("OnRootMismatch".to_owned()),
         seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".to_owned(), localhost_profile: None }),
@@ -87,7 +87,7 @@ fn security_context(effective: &EffectiveSpec) -> SecurityContext {
     SecurityContext {
         allow_privilege_escalation: Some(false),
         capabilities: Some(Capabilities { add: None, drop: Some(vec!["ALL".to_owned()]) }),
-        read_only_root_filesystem: Some(effective.read_only_root_filesystem),
+        read_only_root_filesystem: Some(effective.security.read_only_root_filesystem),
         ..SecurityContext::default()
     }
 }
@@ -129,13 +129,13 @@ fn env(launch: &Launch, attempt: u32) -> Result<Vec<EnvVar>, ManifestError> {
     let is_home = |name: &String| name == variable::HOME;
     let has_home =
         effective.env.iter().any(|given| is_home(&given.name)) || submission.spec.secret_env.keys().any(is_home);
-    if effective.read_only_root_filesystem && effective.tmp_size.is_some() && !has_home {
+    if effective.security.read_only_root_filesystem && effective.tmp_size.is_some() && !has_home {
         env.push(plain(variable::HOME, path::TMP));
     }
     env.push(plain(variable::RUN, launch.name.run.as_str()));
     env.push(plain(variable::ATTEMPT, &attempt.to_string()));
     env.push(plain(variable::RESULT, path::RESULT));
-    if submission.effective.result_mode != ResultMode::None {
+    if submission.effective.result.mode != ResultMode::None {
         env.push(plain(variable::RESULT_MARKER, &submission.result_marker));
     }
     env.extend(input::env(launch)?);

@@ -14,7 +14,8 @@ use super::{job, pod_for_dry_run};
 use longshore_backend::Launch;
 use longshore_domain::profile::{InputDelivery, Volume};
 use longshore_domain::spec::{
-    EffectiveSpec, EnvSource, EnvVar, File, Input, NetworkMode, Placement, ResultMode, Toleration, VolumeMount,
+    EffectiveResultRule, EffectiveSecurity, EffectiveSpec, EnvSource, EnvVar, File, Input, NetworkMode, Placement,
+    ResultMode, Toleration, VolumeMount,
 };
 
 /// Volume types that `restricted` allows.
@@ -135,10 +136,13 @@ fn specs() -> impl Strategy<Value = EffectiveSpec> {
     let places = (mounts(), vec(toleration(), 0..3), proptest::option::of("[a-z]{1,8}"));
     let kinds = (network(), proptest::option::of(Just("10Mi".to_owned())), any::<bool>());
     (who, clocks, texts, places, kinds).prop_map(|(who, clocks, (labels, env), places, kinds)| EffectiveSpec {
-        run_as_user: who.0,
-        run_as_group: who.1,
-        fs_group: who.2,
-        read_only_root_filesystem: who.3,
+        security: EffectiveSecurity {
+            run_as_user: who.0,
+            run_as_group: who.1,
+            fs_group: who.2,
+            read_only_root_filesystem: who.3,
+            runtime_class_name: places.2.clone(),
+        },
         start_timeout: Duration::from_secs(clocks.0),
         run_timeout: Duration::from_secs(clocks.1),
         termination_grace: Duration::from_secs(clocks.2),
@@ -146,11 +150,13 @@ fn specs() -> impl Strategy<Value = EffectiveSpec> {
         labels,
         env: env.into_iter().map(|(name, value)| EnvVar { name, source: EnvSource::Value(value) }).collect(),
         volumes: places.0,
-        placement: Placement { tolerations: places.1, priority_class_name: places.2.clone(), ..Placement::default() },
-        runtime_class_name: places.2,
+        placement: Placement { tolerations: places.1, priority_class_name: places.2, ..Placement::default() },
         network_mode: kinds.0,
         tmp_size: kinds.1,
-        result_mode: if kinds.2 { ResultMode::Required } else { ResultMode::None },
+        result: EffectiveResultRule {
+            mode: if kinds.2 { ResultMode::Required } else { ResultMode::None },
+            ..effective().result
+        },
         ..effective()
     })
 }

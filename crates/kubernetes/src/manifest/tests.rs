@@ -10,8 +10,8 @@ use super::super::support::{JOB_UID, context, effective, launch, launch_of, list
 use super::*;
 use longshore_domain::profile::{InputDelivery, KubernetesProfile, LocalProfile, Program};
 use longshore_domain::spec::{
-    EffectiveSpec, EnvSource, EnvVar, File, Input, NetworkMode, Placement, ResultMode, ResultScan, Toleration,
-    VolumeMount, Workload,
+    EffectiveResultRule, EffectiveSecurity, EffectiveSpec, EnvSource, EnvVar, File, Input, NetworkMode, Placement,
+    ResultMode, ResultScan, Toleration, VolumeMount, Workload,
 };
 
 fn pod_spec(job: &Job) -> &PodSpec {
@@ -47,10 +47,13 @@ fn everything() -> (Launch, ManifestContext) {
                 source: EnvSource::SecretKeyRef { name: "shared".to_owned(), key: "token".to_owned() },
             },
         ],
-        run_as_user: 1000,
-        run_as_group: 1001,
-        fs_group: 1002,
-        runtime_class_name: Some("gvisor".to_owned()),
+        security: EffectiveSecurity {
+            run_as_user: 1000,
+            run_as_group: 1001,
+            fs_group: 1002,
+            runtime_class_name: Some("gvisor".to_owned()),
+            ..effective().security
+        },
         termination_grace: Duration::from_secs(45),
         volumes: vec![
             mount("data", "/data", None),
@@ -70,9 +73,7 @@ fn everything() -> (Launch, ManifestContext) {
         },
         labels: map(&[("team", "data"), ("app.kubernetes.io/managed-by", "somebody")]),
         annotations: map(&[("example.com/owner", "alice"), ("example.com/scrape", "true")]),
-        result_mode: ResultMode::Required,
-        result_scan: ResultScan::LastObject,
-        result_dialect: None,
+        result: EffectiveResultRule { mode: ResultMode::Required, scan: ResultScan::LastObject, dialect: None },
         ..effective()
     };
     if let Workload::Container(container) = &mut effective.workload {
@@ -105,9 +106,7 @@ fn sql() -> Launch {
         "q-abc",
         EffectiveSpec {
             workload: Workload::Runner { profile: "sql".to_owned() },
-            result_mode: ResultMode::Optional,
-            result_scan: ResultScan::LastObject,
-            result_dialect: None,
+            result: EffectiveResultRule { mode: ResultMode::Optional, scan: ResultScan::LastObject, dialect: None },
             ..effective()
         },
     );
@@ -263,7 +262,14 @@ fn home_is_where_the_program_can_write() {
     };
     assert_eq!(home(effective()).as_deref(), Some("/tmp"));
     assert_eq!(home(EffectiveSpec { tmp_size: None, ..effective() }), None, "there is no /tmp");
-    assert_eq!(home(EffectiveSpec { read_only_root_filesystem: false, ..effective() }), None, "the image's is fine");
+    assert_eq!(
+        home(EffectiveSpec {
+            security: EffectiveSecurity { read_only_root_filesystem: false, ..effective().security },
+            ..effective()
+        }),
+        None,
+        "the image's is fine"
+    );
     let own = EnvVar { name: "HOME".to_owned(), source: EnvSource::Value("/data".to_owned()) };
     assert_eq!(home(EffectiveSpec { env: vec![own], ..effective() }).as_deref(), Some("/data"));
 }

@@ -6,15 +6,14 @@ use jiff::Timestamp;
 use super::*;
 use longshore_backend::Preview;
 use longshore_domain::result::{FoundResult, ResultDialect, ResultError, ResultErrorKind, ResultSource, ResultState};
-use longshore_domain::spec::{EffectiveSpec, ResultMode, ResultScan, RunSpec, Workload};
+use longshore_domain::spec::{EffectiveResultRule, EffectiveSpec, ResultMode, ResultScan, RunSpec, Workload};
 use longshore_domain::testing;
 
 fn effective() -> EffectiveSpec {
     EffectiveSpec {
         workload: Workload::Runner { profile: "sql".to_owned() },
         retention: Duration::from_secs(60),
-        result_mode: ResultMode::Required,
-        result_scan: ResultScan::LastObject,
+        result: EffectiveResultRule { mode: ResultMode::Required, scan: ResultScan::LastObject, dialect: None },
         ..testing::effective()
     }
 }

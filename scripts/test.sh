@@ -26,6 +26,8 @@ lints() {
   cargo clippy --locked --test cluster -- -D warnings
   step "the domain alone"
   cargo check --locked --no-default-features
+  step "the API and its client alone"
+  cargo check --locked --no-default-features --features client
   local missing
   if missing=$(scripts/supply-chain.sh ready 2>&1); then
     step "what is built in: licences, bans, sources"

@@ -1,6 +1,7 @@
 //! Longshore: turns run requests into Kubernetes Jobs and tells the truth about them.
 //!
-//! [`domain`] decides, without I/O; everything else is behind the feature `daemon`.
+//! [`domain`] decides, without I/O. The feature `client` adds what a program needs that uses a server: `proto`, the API,
+//! and `client`. Everything else is behind the feature `daemon`, which is on by default.
 
 pub use longshore_domain as domain;
 
@@ -13,10 +14,12 @@ pub mod backend {
     pub use longshore_kubernetes as kubernetes;
     pub use longshore_local as local;
 }
-#[cfg(feature = "daemon")]
+#[cfg(feature = "client")]
 pub use longshore_api as proto;
 #[cfg(feature = "daemon")]
 pub use longshore_cli as cli;
+#[cfg(feature = "client")]
+pub use longshore_client as client;
 #[cfg(feature = "daemon")]
 pub use longshore_config as config;
 #[cfg(feature = "daemon")]

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// For each crate those of this repository that it may name. A crate that is not here is new: add it.
-const MAY_NAME: [(&str, &[&str]); 13] = [
+const MAY_NAME: [(&str, &[&str]); 14] = [
     ("reader", &[]),
     ("domain", &["reader"]),
     ("runtime", &[]),
@@ -18,7 +18,8 @@ const MAY_NAME: [(&str, &[&str]); 13] = [
     ("sql", &["sqlite"]),
     ("config", &["domain", "runtime", "sql"]),
     ("grpc", &["api", "backend", "domain", "engine", "runtime"]),
-    ("cli", &["api", "config", "domain", "runtime"]),
+    ("client", &["api"]),
+    ("cli", &["api", "client", "config", "domain", "runtime"]),
 ];
 
 /// What the command line may name of the domain: the reader of results with a word of its rule, and ids of runs.
@@ -62,6 +63,24 @@ fn arrows_point_one_way() {
 }
 
 #[test]
+fn a_program_that_uses_a_server_gets_little() {
+    let mut cargo = std::process::Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["tree", "--locked", "--offline", "--package", "longshore", "--edges", "normal", "--prefix", "none"]);
+    cargo.args(["--no-default-features", "--features", "client", "--format", "{p}"]);
+    let output = cargo.current_dir(root()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let crates = String::from_utf8(output.stdout).unwrap();
+    let crates: BTreeSet<_> = crates.lines().filter_map(|line| line.split(' ').next()).collect();
+    let ours: Vec<_> = crates.iter().filter_map(|name| name.strip_prefix("longshore-")).collect();
+    assert_eq!(ours, ["api", "client", "domain", "reader"]);
+    let too_much: Vec<_> = ["kube", "k8s-openapi", "sqlx", "clap", "axum", "rusqlite", "libsqlite3-sys"]
+        .into_iter()
+        .filter(|name| crates.contains(name))
+        .collect();
+    assert!(too_much.is_empty() && crates.contains("tonic"), "{too_much:?} in {crates:?}");
+}
+
+#[test]
 fn the_command_line_names_little_of_the_domain() {
     const DOMAIN: &str = "longshore_domain::";
     let mut files = Vec::new();
@@ -95,9 +114,9 @@ fn one_file_makes_statuses() {
     let is_there = |file: &PathBuf| file.with_extension("").starts_with(&statuses);
     // So that a move does not make this test one of nothing.
     assert!(files.iter().any(|file| is_there(file) && makes(file)));
-    // The client's tests play a server.
-    let client = root().join("crates/cli");
-    let outside: Vec<_> =
-        files.iter().filter(|file| makes(file) && !is_there(file) && !file.starts_with(&client)).collect();
+    // Clients say so too when they can't call at all, and the tests of one play a server.
+    let clients = ["crates/cli", "crates/client"].map(|of| root().join(of));
+    let is_clients = |file: &PathBuf| clients.iter().any(|client| file.starts_with(client));
+    let outside: Vec<_> = files.iter().filter(|file| makes(file) && !is_there(file) && !is_clients(file)).collect();
     assert!(outside.is_empty(), "{outside:?}");
 }

@@ -43,6 +43,7 @@ mod rights;
 mod room;
 mod runners;
 mod runs;
+mod rust_client;
 mod sandbox;
 mod service;
 mod sql;

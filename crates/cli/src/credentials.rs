@@ -1,15 +1,13 @@
-//! How the client shows who calls, and how it knows the server.
+//! The flags by which the client shows who calls, and knows the server.
 
 use std::path::{Path, PathBuf};
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use tonic::metadata::MetadataValue;
-use tonic::service::Interceptor;
-use tonic::transport::{Certificate, ClientTlsConfig, Identity};
-use tonic::{Request, Status};
 
 use super::error::CliError;
+use super::text;
+use longshore_client::{ConnectError, Credentials, TlsSetting, Token};
 use longshore_config::switch;
 
 /// Flags.
@@ -38,46 +36,49 @@ pub(super) struct CredentialArgs {
 }
 
 impl CredentialArgs {
-    /// Refuses what makes no sense without TLS, or would be read by anybody on the way.
-    pub(super) fn check_plaintext(&self, loopback: bool) -> Result<(), CliError> {
-        for (flag, set) in [
-            ("--ca-file", self.ca_file.is_some()),
-            ("--server-name", self.server_name.is_some()),
-            ("--client-cert", self.client_cert.is_some()),
-        ] {
-            if set {
-                return Err(CliError::usage(format!("{flag} needs a server whose URL begins with https://")));
-            }
-        }
-        if !loopback && !self.insecure_plaintext && !matches!(self.bearer(), Bearer::None) {
-            return Err(CliError::usage(
-                "the token would travel in clear: name the server as https://…, or say --insecure-plaintext if \
-                 what is between protects it",
-            ));
-        }
-        Ok(())
+    /// What these flags mean.
+    pub(super) fn read(&self) -> Result<Credentials, CliError> {
+        let pem = |flag, path: &Option<PathBuf>| path.as_deref().map(|path| read_certificate(flag, path)).transpose();
+        let certificate = match (&self.client_cert, &self.client_key) {
+            (Some(cert), Some(key)) => Some((read_certificate("--client-cert", cert)?, read("--client-key", key)?)),
+            _ => None,
+        };
+        Ok(Credentials {
+            token: self.token(),
+            authority: pem("--ca-file", &self.ca_file)?,
+            server_name: self.server_name.clone(),
+            certificate,
+            token_in_clear: self.insecure_plaintext,
+        })
     }
 
-    /// TLS towards the server.
-    pub(super) fn tls(&self) -> Result<ClientTlsConfig, CliError> {
-        let mut tls = ClientTlsConfig::new();
-        tls = match &self.ca_file {
-            Some(path) => tls.ca_certificate(Certificate::from_pem(read_certificate("--ca-file", path)?)),
-            None if has_system_roots() => tls.with_native_roots(),
-            None => tls.with_webpki_roots(),
-        };
-        if let (Some(cert), Some(key)) = (&self.client_cert, &self.client_key) {
-            tls =
-                tls.identity(Identity::from_pem(read_certificate("--client-cert", cert)?, read("--client-key", key)?));
-        }
-        Ok(match &self.server_name {
-            Some(name) => tls.domain_name(name),
-            None => tls,
+    /// Why there is no client with them, in the words of these flags.
+    pub(super) fn error(&self, error: ConnectError) -> CliError {
+        CliError::usage(match error {
+            ConnectError::Address(what) => what,
+            ConnectError::NeedsTls(setting) => {
+                let flag = match setting {
+                    TlsSetting::Authority => "--ca-file",
+                    TlsSetting::ServerName => "--server-name",
+                    TlsSetting::Certificate => "--client-cert",
+                };
+                format!("{flag} needs a server whose URL begins with https://")
+            }
+            ConnectError::TokenInClear => {
+                "the token would travel in clear: name the server as https://…, or say --insecure-plaintext if what \
+                 is between protects it"
+                    .to_owned()
+            }
+            ConnectError::KeyMismatch => self.unfit(),
+            ConnectError::Tls(cause) => {
+                let cause = anyhow::Error::from(cause);
+                format!("TLS cannot be set up: {}", text::clean(&format!("{cause:#}")))
+            }
         })
     }
 
     /// What to tell of a certificate and a key that do not belong together.
-    pub(super) fn unfit(&self) -> String {
+    fn unfit(&self) -> String {
         let shown = |path: &Option<PathBuf>| path.as_deref().unwrap_or_else(|| Path::new("")).display().to_string();
         let (cert, key) = (shown(&self.client_cert), shown(&self.client_key));
         format!(
@@ -87,33 +88,23 @@ impl CredentialArgs {
 
     /// What will be shown, for hints.
     pub(super) fn shown(&self) -> Shown {
-        let token = match self.bearer() {
-            Bearer::None => None,
-            Bearer::Token(_) => Some("LONGSHORE_TOKEN".to_owned()),
-            Bearer::File(path) => Some(path.display().to_string()),
+        let token = match self.token() {
+            Token::None => None,
+            Token::Text(_) => Some("LONGSHORE_TOKEN".to_owned()),
+            Token::File(path) => Some(path.display().to_string()),
         };
         Shown { token, certificate: self.client_cert.is_some(), authority: self.ca_file.is_some() }
     }
 
     /// The token, wherever it comes from.
-    pub(super) fn bearer(&self) -> Bearer {
+    fn token(&self) -> Token {
         match &self.token_file {
-            Some(path) => Bearer::File(path.clone()),
-            None => std::env::var("LONGSHORE_TOKEN")
-                .ok()
-                .filter(|token| !token.is_empty())
-                .map_or(Bearer::None, Bearer::Token),
+            Some(path) => Token::File(path.clone()),
+            None => {
+                std::env::var("LONGSHORE_TOKEN").ok().filter(|token| !token.is_empty()).map_or(Token::None, Token::Text)
+            }
         }
     }
-}
-
-/// Whether authorities of the system's, or those that somebody named in its place, have to do. An image
-/// of nothing but this binary has none, and trusts Mozilla's.
-fn has_system_roots() -> bool {
-    let named = ["SSL_CERT_FILE", "SSL_CERT_DIR"]
-        .iter()
-        .any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()));
-    named || !rustls_native_certs::load_native_certs().certs.is_empty()
 }
 
 fn read(flag: &str, path: &Path) -> Result<Vec<u8>, CliError> {
@@ -153,44 +144,5 @@ impl Shown {
                 "show who you are with --token-file, LONGSHORE_TOKEN, or --client-cert and --client-key".to_owned()
             }
         }
-    }
-}
-
-/// Adds the token to every call.
-#[derive(Clone)]
-pub(super) enum Bearer {
-    None,
-    Token(String),
-    /// Read for every call: tokens of service accounts are renewed in place.
-    File(PathBuf),
-}
-
-impl std::fmt::Debug for Bearer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::None => "None",
-            Self::Token(_) => "Token",
-            Self::File(_) => "File",
-        })
-    }
-}
-
-impl Interceptor for Bearer {
-    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        let token = match self {
-            Self::None => return Ok(request),
-            Self::Token(token) => token.clone(),
-            Self::File(path) => std::fs::read_to_string(&*path)
-                .map_err(|error| Status::invalid_argument(format!("--token-file {}: {error}", path.display())))?,
-        };
-        if token.trim().is_empty() {
-            return Err(Status::invalid_argument("the file of --token-file is empty"));
-        }
-        let value = format!("Bearer {}", token.trim());
-        let mut value = MetadataValue::try_from(value)
-            .map_err(|_| Status::invalid_argument("the token has characters that no token has"))?;
-        value.set_sensitive(true);
-        request.metadata_mut().insert("authorization", value);
-        Ok(request)
     }
 }

@@ -3,7 +3,6 @@
 //! May name proto, config and runtime; `result` the domain's reader of results too, and `run` and `names` its ids. What only the composition root can do (serve, demo, doctor, release, the runners) comes
 //! in as a [`Daemon`]. The program's output goes to stdout, what Longshore says to stderr.
 
-mod address;
 mod cancel;
 mod completion;
 mod connect;
@@ -27,7 +26,6 @@ mod output;
 mod profiles;
 mod proto;
 mod result;
-mod retry;
 mod rm;
 mod run;
 mod status;

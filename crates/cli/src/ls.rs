@@ -14,11 +14,11 @@ use super::console::Console;
 use super::error::CliError;
 use super::json::{Layout, to_json};
 use super::output::OutputArgs;
-use super::retry::{Backoff, FOLLOW_PATIENCE};
 use super::table::{CELL_MAX, Frame, render, render_with, widths};
 use super::values;
 use longshore_api::v1 as pb;
 use longshore_api::v1::watch_runs_response::Event;
+use longshore_client::{Backoff, FOLLOW_PATIENCE};
 
 const EXAMPLES: &str = "\
 Examples:

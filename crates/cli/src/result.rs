@@ -21,10 +21,10 @@ use super::console::Console;
 use super::error::CliError;
 use super::json::raw;
 use super::output::OutputFormat;
-use super::retry::{Backoff, CALL_PATIENCE};
 use super::table::{self, Cells, Frame};
 use super::text::{clean, enum_name, size};
 use longshore_api::v1 as pb;
+use longshore_client::{Backoff, CALL_PATIENCE};
 
 /// The result object of a terminal run as compact JSON; `None` if there is none.
 pub(super) async fn read(client: &Client, run: &pb::Run) -> Result<Option<String>, CliError> {

@@ -9,10 +9,10 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use super::connect::Client;
 use super::console::{Console, Paint, fit};
 use super::names;
-use super::retry::Backoff;
 use super::text::{class_name, clean, human, is_terminal, reason_name, span, state_name};
 use longshore_api::v1 as pb;
 use longshore_api::v1::watch_runs_response::Event;
+use longshore_client::{Backoff, is_transient};
 
 /// The state of one run as it was last seen.
 #[derive(Debug)]
@@ -130,7 +130,7 @@ impl<'a> Board<'a> {
                         }
                     }
                 }
-                Err(status) if super::retry::is_transient(&status) => {}
+                Err(status) if is_transient(&status) => {}
                 Err(_) => return,
             }
             let Some(delay) = backoff.after_failure(Instant::now(), None) else { return };

@@ -11,10 +11,10 @@ use crate::connect::Client;
 use crate::console::{Console, Paint};
 use crate::error::CliError;
 use crate::json::{Layout, to_json};
-use crate::retry::{Backoff, FOLLOW_PATIENCE};
 use crate::text::{clean, time};
 use longshore_api::v1 as pb;
 use longshore_api::v1::stream_logs_response::Event;
+use longshore_client::{Backoff, FOLLOW_PATIENCE};
 
 /// What is shown of a run's output, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,10 +15,10 @@ use crate::error::CliError;
 use crate::interrupt::{Interrupt, Interrupts};
 use crate::logs::{Printer, Show, pump};
 use crate::names;
-use crate::retry::{Backoff, FOLLOW_PATIENCE};
 use crate::status::Board;
 use crate::text::{clean, is_terminal};
 use longshore_api::v1 as pb;
+use longshore_client::{Backoff, FOLLOW_PATIENCE};
 
 /// How long a cancel may take to be answered once somebody wants to leave: who presses Ctrl-C twice at once means it to
 /// be sent all the same.

@@ -7,22 +7,23 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
 /// How long a single call is tried again.
-pub(super) const CALL_PATIENCE: Duration = Duration::from_secs(10);
+pub const CALL_PATIENCE: Duration = Duration::from_secs(10);
 /// How long a run that is being followed may be out of sight: a daemon's restart with its adoption fits well.
-pub(super) const FOLLOW_PATIENCE: Duration = Duration::from_secs(90);
+pub const FOLLOW_PATIENCE: Duration = Duration::from_secs(90);
 
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 const LONGEST_DELAY: Duration = Duration::from_secs(3);
 /// What a server may ask us to wait at most.
-const LONGEST_TOLD_DELAY: Duration = Duration::from_secs(15);
+const LONGEST_ASKED_DELAY: Duration = Duration::from_secs(15);
 
-/// After so long a failure is worth a word.
-const WORTH_A_WORD: Duration = Duration::from_secs(5);
+/// After so long failures are an outage.
+const OUTAGE_AFTER: Duration = Duration::from_secs(5);
 
 /// Whether the same call may well succeed a moment later.
 ///
 /// A status without Longshore's error details comes from the transport or from something in between.
-pub(super) fn is_transient(status: &Status) -> bool {
+#[must_use]
+pub fn is_transient(status: &Status) -> bool {
     let reason = status.get_details_error_info().map(|info| info.reason);
     match (status.code(), reason.as_deref()) {
         (Code::Unavailable | Code::DeadlineExceeded, _) => true,
@@ -33,38 +34,42 @@ pub(super) fn is_transient(status: &Status) -> bool {
 }
 
 /// How long the server asks to wait.
-pub(super) fn told_delay(status: &Status) -> Option<Duration> {
+#[must_use]
+pub fn retry_delay(status: &Status) -> Option<Duration> {
     status.get_details_retry_info().and_then(|retry| retry.retry_delay)
 }
 
 /// Delays between tries that fail: doubling, bounded, and over when patience is.
-#[derive(Debug)]
-pub(super) struct Backoff {
+#[derive(Clone, Debug)]
+pub struct Backoff {
     patience: Duration,
     failing_since: Option<Instant>,
     next: Duration,
 }
 
 impl Backoff {
-    pub(super) fn new(patience: Duration) -> Self {
+    /// Failures are borne for so long.
+    #[must_use]
+    pub fn new(patience: Duration) -> Self {
         Self { patience, failing_since: None, next: FIRST_DELAY }
     }
 
     /// Something went well: patience and delays start anew.
-    pub(super) fn reset(&mut self) {
+    pub fn reset(&mut self) {
         *self = Self::new(self.patience);
     }
 
-    /// The patience, if failures have lasted for long enough to be told.
-    pub(super) fn lasts(&self, now: Instant) -> Option<Duration> {
+    /// The patience, if failures have lasted for long enough to be reported.
+    #[must_use]
+    pub fn lasts(&self, now: Instant) -> Option<Duration> {
         let since = self.failing_since?;
-        (now.checked_duration_since(since)? >= WORTH_A_WORD).then_some(self.patience)
+        (now.checked_duration_since(since)? >= OUTAGE_AFTER).then_some(self.patience)
     }
 
-    /// How long to wait after a failure at `now`; `None` when patience is over.
-    pub(super) fn after_failure(&mut self, now: Instant, told: Option<Duration>) -> Option<Duration> {
+    /// How long to wait after a failure at `now`, at least as long as the server `asked`; `None` when patience is over.
+    pub fn after_failure(&mut self, now: Instant, asked: Option<Duration>) -> Option<Duration> {
         let since = *self.failing_since.get_or_insert(now);
-        let delay = self.next.max(told.unwrap_or_default().min(LONGEST_TOLD_DELAY));
+        let delay = self.next.max(asked.unwrap_or_default().min(LONGEST_ASKED_DELAY));
         self.next = (self.next * 2).min(LONGEST_DELAY);
         (now + delay).checked_duration_since(since).filter(|spent| *spent <= self.patience).map(|_| delay)
     }
@@ -106,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lasts_is_worth_a_word() {
+    fn what_lasts_is_an_outage() {
         let start = Instant::now();
         let mut backoff = Backoff::new(FOLLOW_PATIENCE);
         let at = |seconds| start + Duration::from_secs(seconds);

@@ -2,8 +2,6 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use super::text::clean;
-
 /// The port of a server that is spoken to without TLS.
 const PLAINTEXT_PORT: u16 = 7420;
 /// The port of a server behind TLS: what a load balancer or an ingress serves.
@@ -14,20 +12,23 @@ const EXPECTED: &str =
 
 /// Where a server is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct ServerAddress {
+pub struct ServerAddress {
     /// `http://` or `https://`, host and port.
-    pub(super) url: String,
+    pub url: String,
     /// Whether TLS is spoken.
-    pub(super) is_tls: bool,
+    pub is_tls: bool,
     /// Whether it is on this machine.
-    pub(super) is_loopback: bool,
+    pub is_loopback: bool,
 }
 
 impl ServerAddress {
     /// Reads `host`, `host:port` or a URL of the two. Without a scheme it is `http`; without a port it is 7420 for
     /// `http` and 443 for `https`. An IPv6 address may stand in brackets, and must where a port follows.
-    pub(super) fn parse(typed: &str) -> Result<Self, String> {
-        let wrong = |why: &str| format!("`{}` is not a server address: {why}; {EXPECTED}", clean(typed));
+    ///
+    /// # Errors
+    /// What is wrong with it, and what is expected.
+    pub fn parse(typed: &str) -> Result<Self, String> {
+        let wrong = |why: &str| format!("`{}` is not a server address: {why}; {EXPECTED}", typed.escape_debug());
         let (scheme, rest) = typed.split_once("://").unwrap_or(("http", typed));
         let is_tls = match scheme.to_ascii_lowercase().as_str() {
             "http" => false,

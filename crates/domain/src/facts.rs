@@ -1,7 +1,7 @@
 //! What is observed of a run, in words that every backend shares.
 //!
 //! A backend fills this from what it sees (Job, Pod and Events; or a run directory) and nothing
-//! else; [`super::derive`] and [`super::plan`] decide from it.
+//! else; [`super::verdict`], [`super::derive`] and [`super::plan`] decide from it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -238,6 +238,16 @@ impl AttemptFacts {
     pub fn is_over(&self) -> bool {
         let is_uncounted = self.uid.is_none() && self.job_end.as_ref().is_some_and(|end| !end.final_);
         self.phase.is_over() && !is_uncounted
+    }
+
+    /// When its program started, if it did.
+    #[must_use]
+    pub fn started_at(&self) -> Option<Timestamp> {
+        match &self.main {
+            MainFacts::Waiting(_) => None,
+            MainFacts::Running { started_at } => *started_at,
+            MainFacts::Terminated(end) => end.started_at.filter(|_| end.started()),
+        }
     }
 
     /// Whether the platform says that its deadline ended it.

@@ -1,7 +1,8 @@
 //! What Longshore decides, without any I/O: no runtime, network, clock or logger.
 //!
 //! ```text
-//! RunSpec ── resolve ──► EffectiveSpec ── (backend) ──► RunFacts ── derive ──► Run ── plan ──► Action
+//! RunSpec ── resolve ──► EffectiveSpec ── (backend) ──► RunFacts ── judge ──► Verdict ── derive ──► Run
+//!                                                                             └── plan ──► Action
 //! ```
 
 pub mod access;
@@ -31,6 +32,7 @@ pub mod stored;
 pub mod syntax;
 pub mod text;
 pub mod validate;
+pub mod verdict;
 pub mod violation;
 
 #[cfg(any(test, feature = "testing"))]

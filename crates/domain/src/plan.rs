@@ -4,14 +4,13 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::derive::{
-    Outcome, budget_deadline, conclude, hopeless, look_again, record, settle, start_deadline, started_at,
-};
+use super::derive::record;
 use super::facts::{AttemptFacts, AttemptPhase, MainFacts, RunFacts, Terminated, Unexamined};
 use super::failure::{Failure, FailureReason};
 use super::record::{Record, fits_inline};
 use super::result::ResultInfo;
 use super::run::{StopCause, StopIntent, shown_duration};
+use super::verdict::{Outcome, Verdict, budget_deadline, hopeless, look_again, start_deadline};
 
 /// One thing to do to a run's objects. Doing it twice is doing it once.
 #[derive(Clone, Debug, PartialEq)]
@@ -94,24 +93,24 @@ impl Plan {
     }
 }
 
-/// What to do about the run that these facts are of.
+/// What to do about the run that these facts are of, and of which `verdict` was found in the same look.
 #[must_use]
-pub fn plan(facts: &RunFacts, now: Timestamp) -> Plan {
+pub fn plan(facts: &RunFacts, verdict: &Verdict, now: Timestamp) -> Plan {
     if let Some(unknown) = &facts.unknown {
         return while_unknown(facts, unknown);
     }
     if let Some(record) = &facts.record {
         return after_record(facts, record, now);
     }
-    if let Some((outcome, result)) = settle(facts, now) {
-        return write_record(facts, &outcome, result, now);
+    if let Verdict::Settled(outcome, result) = verdict {
+        return write_record(facts, outcome, result.as_deref().cloned(), now);
     }
     let Some(attempt) = facts.last_attempt() else {
         return Plan::default();
     };
     let mut plan = match (attempt.main.terminated(), &facts.stop) {
         // What is missing is its cause or its result.
-        (Some(end), _) => settle_cause(facts, attempt, end, now),
+        (Some(end), _) => settle_cause(facts, attempt, end, verdict, now),
         (None, Some(_)) => enforce_stop(attempt),
         (None, None) => watch_clocks(facts, attempt, now),
     };
@@ -142,9 +141,9 @@ fn write_record(facts: &RunFacts, outcome: &Outcome, mut result: Option<ResultIn
 }
 
 /// The Pod's end tells the cause of a doubtful exit; other containers must not keep it from that.
-fn settle_cause(facts: &RunFacts, attempt: &AttemptFacts, end: &Terminated, now: Timestamp) -> Plan {
+fn settle_cause(facts: &RunFacts, attempt: &AttemptFacts, end: &Terminated, verdict: &Verdict, now: Timestamp) -> Plan {
     let keeps_on = attempt.others_running && !attempt.phase.is_over() && attempt.deleted_at.is_none();
-    if !keeps_on || conclude(facts, now).is_some() {
+    if !keeps_on || verdict.result_is_due() {
         return Plan::default();
     }
     match end.finished_at {
@@ -299,7 +298,7 @@ fn lower_deadline(facts: &RunFacts, attempt: &AttemptFacts) -> Option<Action> {
     let MainFacts::Running { .. } = attempt.main else {
         return None;
     };
-    let (present, node_time, started) = (attempt.deadline?, attempt.node_time?, started_at(attempt)?);
+    let (present, node_time, started) = (attempt.deadline?, attempt.node_time?, attempt.started_at()?);
     let wanted = budget_deadline(facts, node_time, started);
     (wanted < present && !wanted.is_zero())
         .then_some(Action::LowerDeadline { attempt: attempt.number, deadline: wanted })

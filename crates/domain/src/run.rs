@@ -250,20 +250,20 @@ pub fn shown_duration(duration: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::derive::derive;
+    use crate::testing::derived;
     use crate::testing::facts;
 
     /// A client that holds an etag over an upgrade of the server is not refused by it. Who changes this value on purpose
     /// says so in the change log.
     #[test]
     fn an_etag_stays_what_it_is() {
-        let run = derive(&facts(), Timestamp::UNIX_EPOCH);
+        let run = derived(&facts(), Timestamp::UNIX_EPOCH);
         assert_eq!(run.etag(), "2f5ddb4a73d8d16bf65281fa");
     }
 
     #[test]
     fn an_etag_changes_with_all_but_the_message() {
-        let run = derive(&facts(), Timestamp::UNIX_EPOCH);
+        let run = derived(&facts(), Timestamp::UNIX_EPOCH);
         assert_eq!(Run { message: "another".to_owned(), ..run.clone() }.etag(), run.etag());
         let changed = [
             Run { state: RunState::Cancelled, ..run.clone() },

@@ -8,19 +8,23 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::derive::derive;
 use crate::digest::PayloadDigest;
 use crate::facts::{
     AttemptFacts, AttemptPhase, EndCause, Explanation, Intervention, MainFacts, Mentions, PlatformCause, Remembered,
     RunFacts, Submission, Terminated, WaitCause,
 };
 use crate::name::RunName;
+use crate::plan::{Plan, plan};
 use crate::profile::{Capabilities, KubernetesProfile, Limits, LocalProfile, Profile, Volume};
+use crate::result::ResultInfo;
 use crate::rules::Rules;
-use crate::run::{StopCause, StopIntent};
+use crate::run::{Run, StopCause, StopIntent};
 use crate::spec::{
     ContainerWorkload, EffectiveResultRule, EffectiveSecurity, EffectiveSpec, NetworkMode, Placement, Resources,
     ResultMode, ResultScan, Workload,
 };
+use crate::verdict::{Outcome, Verdict, judge};
 
 /// `seconds` after the run of [`facts`] was submitted.
 pub fn at(seconds: i64) -> Timestamp {
@@ -213,5 +217,23 @@ pub fn on_kubernetes() -> Rules {
             .into_iter()
             .map(|(name, volume)| (name.to_owned(), volume))
             .collect(),
+    }
+}
+
+/// What is told of a run in one look at it.
+pub fn derived(facts: &RunFacts, now: Timestamp) -> Run {
+    derive(facts, &judge(facts, now), now)
+}
+
+/// What is done about a run in one look at it.
+pub fn planned(facts: &RunFacts, now: Timestamp) -> Plan {
+    plan(facts, &judge(facts, now), now)
+}
+
+/// Outcome and result, if both are final.
+pub fn settled(facts: &RunFacts, now: Timestamp) -> Option<(Outcome, Option<ResultInfo>)> {
+    match judge(facts, now) {
+        Verdict::Settled(outcome, result) => Some((*outcome, result.map(|info| *info))),
+        _ => None,
     }
 }

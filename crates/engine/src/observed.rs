@@ -7,12 +7,17 @@ use tokio::time::Instant;
 
 use longshore_domain::derive::derive;
 use longshore_domain::facts::RunFacts;
+use longshore_domain::plan::{Plan, plan};
 use longshore_domain::run::Run;
+use longshore_domain::verdict::{Verdict, judge};
 
 /// A run as observed, and as told.
 #[derive(Debug)]
 pub(super) struct Observed {
     pub(super) facts: RunFacts,
+    /// What was found in this look, and when that was.
+    verdict: Verdict,
+    looked_at: Timestamp,
     pub(super) run: Arc<Run>,
     /// How its attempts were seen to start, by number.
     seen: Vec<(u32, Seen)>,
@@ -50,13 +55,24 @@ impl Observed {
 
     /// As it was known before.
     pub(super) fn known(facts: RunFacts, seen: Vec<(u32, Seen)>, now: Timestamp) -> Self {
-        let run = Arc::new(derive(&facts, now));
-        Self { facts, run, seen }
+        let verdict = judge(&facts, now);
+        let run = Arc::new(derive(&facts, &verdict, now));
+        Self { facts, verdict, looked_at: now, run, seen }
     }
 
     /// How its attempts were seen to start, by number.
     pub(super) fn seen(&self) -> &[(u32, Seen)] {
         &self.seen
+    }
+
+    /// What to do about the run, as of this look.
+    pub(super) fn plan(&self) -> Plan {
+        plan(&self.facts, &self.verdict, self.looked_at)
+    }
+
+    /// Whether the program has ended, and its result has to be read now.
+    pub(super) fn result_is_due(&self) -> bool {
+        self.verdict.result_is_due()
     }
 
     /// Whether nothing more happens to the run but that it is deleted.
@@ -93,7 +109,10 @@ impl Observed {
 
     /// The run as of `now`: the time spent waiting is told in its message.
     pub(super) fn told(&self, now: Timestamp) -> Arc<Run> {
-        if self.run.state.is_terminal() { Arc::clone(&self.run) } else { Arc::new(derive(&self.facts, now)) }
+        if self.run.state.is_terminal() {
+            return Arc::clone(&self.run);
+        }
+        Arc::new(derive(&self.facts, &judge(&self.facts, now), now))
     }
 }
 

@@ -22,10 +22,9 @@ use super::observed::Observed;
 use super::results::{Read, ReadRequest, Reading, source_of};
 use super::table::Table;
 use longshore_backend::{Backend, BackendError, Runs};
-use longshore_domain::derive::result_is_due;
 use longshore_domain::facts::{FactsEvent, MainFacts, RunFacts, remember};
 use longshore_domain::name::RunName;
-use longshore_domain::plan::{Action, plan};
+use longshore_domain::plan::Action;
 use longshore_domain::result::{Checked, ResultError, ResultErrorKind, ResultOutcome};
 use longshore_domain::rules::Rules;
 use longshore_domain::spec::ResultMode;
@@ -360,7 +359,7 @@ impl Reconciler {
         let Some(entry) = self.entries.get_mut(&facts.name) else { return };
         if !entry.reading
             && entry.result.is_none()
-            && (is_read_live(facts) || result_is_due(facts, Timestamp::now()))
+            && (is_read_live(facts) || observed.result_is_due())
             && let Some(follow) = self.table.follow(&facts.name)
         {
             entry.reading = true;
@@ -379,7 +378,7 @@ impl Reconciler {
         if entry.acting || entry.not_before.is_some_and(|at| now < at) {
             return;
         }
-        let planned = plan(facts, Timestamp::now());
+        let planned = observed.plan();
         let mut wake = planned.wake_at.map(until);
         entry.done.retain(|(_, at)| now.duration_since(*at) < REPEAT_AFTER);
         let (again, fresh): (Vec<_>, Vec<_>) = planned

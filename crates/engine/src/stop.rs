@@ -6,11 +6,11 @@ use jiff::Timestamp;
 
 use super::{Caller, Engine, EngineError};
 use longshore_backend::BackendError;
-use longshore_domain::derive::conclude;
 use longshore_domain::facts::{RunFacts, Terminated};
 use longshore_domain::name::RunName;
 use longshore_domain::plan::Action;
 use longshore_domain::run::{Run, StopCause, StopIntent};
+use longshore_domain::verdict::conclude;
 use longshore_domain::violation::Violation;
 
 /// Longest reason of a cancel, in bytes.

@@ -14,6 +14,7 @@ use longshore_domain::resolve::{Resolved, resolve};
 use longshore_domain::run::Run;
 use longshore_domain::spec::RunSpec;
 use longshore_domain::syntax::{check_image_reference, is_dns_label};
+use longshore_domain::verdict::Verdict;
 use longshore_domain::violation::Violations;
 use longshore_runtime::task;
 
@@ -305,7 +306,7 @@ fn would_be(launch: &Launch) -> Run {
         result: None,
         reported: None,
     };
-    longshore_domain::derive::derive(&facts, launch.submission.create_time)
+    longshore_domain::derive::derive(&facts, &Verdict::Open, launch.submission.create_time)
 }
 
 #[cfg(test)]

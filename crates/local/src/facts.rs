@@ -549,9 +549,9 @@ pub(super) mod tests {
                 let unknown = facts.unknown.clone().expect("something decides that is not known");
                 assert_eq!(unknown.nothing_lives, idle);
                 let now = at(1_000_000_000);
-                assert_eq!(longshore_domain::derive::conclude(&facts, now), None, "{contents:?}");
-                assert_eq!(longshore_domain::plan::plan(&facts, now), longshore_domain::plan::Plan::default());
-                let run = longshore_domain::derive::derive(&facts, now);
+                assert_eq!(longshore_domain::verdict::conclude(&facts, now), None, "{contents:?}");
+                assert_eq!(testing::planned(&facts, now), longshore_domain::plan::Plan::default());
+                let run = testing::derived(&facts, now);
                 assert!(run.message.contains("`file`: broken"), "{}", run.message);
             }
         }

@@ -14,11 +14,12 @@ use tempfile::TempDir;
 use super::facts::tests::submission;
 use super::*;
 use crate::sys::fault::Faults;
-use longshore_domain::derive::{conclude, derive, record};
+use longshore_domain::derive::record;
 use longshore_domain::facts::{AttemptPhase, MainFacts, remember};
-use longshore_domain::plan::plan;
 use longshore_domain::profile::{InputDelivery, LocalProfile, Program};
 use longshore_domain::run::{RunState, StopCause, StopIntent};
+use longshore_domain::testing::{derived, planned};
+use longshore_domain::verdict::conclude;
 
 /// What fails calls.
 const ERRNOS: [Errno; 5] = [Errno::MFILE, Errno::IO, Errno::ACCESS, Errno::NOMEM, Errno::NOSPC];
@@ -157,7 +158,7 @@ fn state(facts: &RunFacts) -> usize {
         RunState::Cancelling,
         RunState::Finishing,
     ];
-    let state = derive(facts, Timestamp::now()).state;
+    let state = derived(facts, Timestamp::now()).state;
     order.iter().position(|one| *one == state).unwrap_or(order.len())
 }
 
@@ -222,8 +223,8 @@ async fn a_look_whose_call_fails_changes_nothing() {
                             assert!(!changed || state(&facts) == state(&known), "{at}: {facts:?}");
                             assert!(remembers || changed || state(&facts) <= state(&known), "{at}: {facts:?}");
                             assert!(!remembers || facts.uid == known.uid, "{at}: {facts:?}");
-                            let (now, due) = (Timestamp::now(), plan(&facts, Timestamp::now()).actions);
-                            assert!(due.is_empty() || due.len() == plan(&known, now).actions.len(), "{at}: {due:?}");
+                            let (now, due) = (Timestamp::now(), planned(&facts, Timestamp::now()).actions);
+                            assert!(due.is_empty() || due.len() == planned(&known, now).actions.len(), "{at}: {due:?}");
                         }
                         Err(error) => assert!(matches!(error, BackendError::Unavailable { .. }), "{at}: {error}"),
                     }

@@ -4,23 +4,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::facts::{
-    AttemptPhase, EndCause, Intervention, JobEnd, JobEndCause, Mentions, PlatformCause, Remembered, Terminated,
-    WaitCause,
+    AttemptPhase, EndCause, Intervention, JobEnd, JobEndCause, MainFacts, Mentions, PlatformCause, Remembered,
+    Terminated, WaitCause,
 };
 use super::super::failure::{FailureClass, FailureReason as Reason};
-use super::super::result::{FoundResult, ReportedStatus, ResultDialect, ResultError, ResultErrorKind, ResultSource};
+use super::super::result::{
+    FoundResult, Reported, ReportedStatus, ResultDialect, ResultError, ResultErrorKind, ResultOutcome, ResultSource,
+    ResultState,
+};
 use super::super::run::{StopCause, StopIntent};
 use super::super::spec::Workload;
-use super::super::testing::{at, attempt, explained, facts, intervened, stop, terminated};
+use super::super::testing::{at, attempt, derived, explained, facts, intervened, settled, stop, terminated};
+use super::super::verdict::{conclude, hopeless, judge, known_cause, look_again, start_deadline};
 use super::*;
 
 /// What is told at 100, recorded by then if it is over.
 fn told(facts: &RunFacts) -> Run {
-    let Some((outcome, result)) = settle(facts, at(100)) else { return derive(facts, at(100)) };
-    let before = derive(facts, at(100));
+    let Some((outcome, result)) = settled(facts, at(100)) else { return derived(facts, at(100)) };
+    let before = derived(facts, at(100));
     assert!(!before.state.is_terminal(), "terminal without a record: {before:?}");
     let record = record(facts, &outcome, result, at(100));
-    let after = derive(&RunFacts { record: Some(record), ..facts.clone() }, at(100));
+    let after = derived(&RunFacts { record: Some(record), ..facts.clone() }, at(100));
     assert_eq!((before.exit_code, before.timeline.finish_time), (after.exit_code, after.timeline.finish_time));
     after
 }
@@ -322,7 +326,7 @@ fn what_a_profile_names_is_not_the_callers_to_correct() {
         assert_eq!(class(&facts), Some(FailureClass::User));
         Arc::make_mut(&mut facts.submission.effective).workload = Workload::Runner { profile: "report".to_owned() };
         assert_eq!(class(&facts), Some(FailureClass::Platform));
-        let (outcome, result) = settle(&facts, at(100)).unwrap();
+        let (outcome, result) = settled(&facts, at(100)).unwrap();
         let record = record(&facts, &outcome, result, at(21));
         assert_eq!(
             record.attempts[0].failure.as_ref().map(|failure| failure.failure_class),
@@ -335,8 +339,8 @@ fn what_a_profile_names_is_not_the_callers_to_correct() {
 fn a_result_is_settled_before_the_end_is_told() {
     let mut with_rule = with(ended(terminated(0)));
     Arc::make_mut(&mut with_rule.submission.effective).result.mode = ResultMode::Required;
-    assert!(result_is_due(&with_rule, at(100)));
-    assert_eq!(settle(&with_rule, at(100)), None);
+    assert!(judge(&with_rule, at(100)).result_is_due());
+    assert_eq!(settled(&with_rule, at(100)), None);
     let run = told(&with_rule);
     assert_eq!(run.state, RunState::Finishing);
     assert_eq!((run.exit_code, run.timeline.finish_time), (Some(0), Some(at(20))), "exit and end are told at once");
@@ -348,22 +352,22 @@ fn a_result_is_settled_before_the_end_is_told() {
         (ResultOutcome::Unavailable("cut".to_owned()), Reason::ResultUnavailable),
     ] {
         let facts = RunFacts { result: Some(outcome.clone()), ..with_rule.clone() };
-        let (required, _) = settle(&facts, at(100)).unwrap();
+        let (required, _) = settled(&facts, at(100)).unwrap();
         assert_eq!(required.failure.map(|f| f.reason), Some(reason));
         let mut optional = facts.clone();
         Arc::make_mut(&mut optional.submission.effective).result.mode = ResultMode::Optional;
-        assert_eq!(settle(&optional, at(100)).unwrap().0.state, RunState::Succeeded);
+        assert_eq!(settled(&optional, at(100)).unwrap().0.state, RunState::Succeeded);
         // A non-zero exit wins over result errors.
         let failed = RunFacts { attempts: vec![ended(terminated(9))], ..facts };
-        assert_eq!(settle(&failed, at(100)).unwrap().0.failure.map(|f| f.reason), Some(Reason::NonzeroExit));
-        assert_eq!(derive(&failed, at(100)).state, RunState::Finishing, "the record is not written yet");
+        assert_eq!(settled(&failed, at(100)).unwrap().0.failure.map(|f| f.reason), Some(Reason::NonzeroExit));
+        assert_eq!(derived(&failed, at(100)).state, RunState::Finishing, "the record is not written yet");
     }
 }
 
 #[test]
 fn the_record_is_what_is_told_for_ever() {
     let facts = with(ended(terminated(7)));
-    let (outcome, result) = settle(&facts, at(100)).unwrap();
+    let (outcome, result) = settled(&facts, at(100)).unwrap();
     let record = record(&facts, &outcome, result, at(21));
     let read = Record::from_json(&record.to_json().unwrap()).unwrap();
     assert_eq!(read, record);
@@ -425,7 +429,7 @@ fn reported(status: ReportedStatus, end: Terminated) -> RunFacts {
 fn what_the_runner_reported_explains_its_own_exit_code_only() {
     for (status, words) in [(ReportedStatus::Error, "an error"), (ReportedStatus::Timeout, "a timeout")] {
         let facts = reported(status, terminated(3));
-        let (outcome, info) = settle(&facts, at(100)).unwrap();
+        let (outcome, info) = settled(&facts, at(100)).unwrap();
         let failure = outcome.failure.clone().unwrap();
         assert_eq!((failure.reason, failure.exit_code), (Reason::RunnerReported, Some(3)));
         assert_eq!(failure.message, format!("the runner reported {words}: T: m"));
@@ -440,7 +444,7 @@ fn what_the_runner_reported_explains_its_own_exit_code_only() {
         assert_eq!(run.attempts[0].failure.as_ref().map(|f| f.reason), Some(Reason::RunnerReported));
     }
 
-    let by = |end| settle(&reported(ReportedStatus::Error, end), at(100)).unwrap().0.failure.map(|f| f.reason);
+    let by = |end| settled(&reported(ReportedStatus::Error, end), at(100)).unwrap().0.failure.map(|f| f.reason);
     assert_eq!(by(terminated(143)), Some(Reason::Signalled));
     assert_eq!(by(Terminated { cause: EndCause::OutOfMemory, ..terminated(137) }), Some(Reason::OomKilled));
     assert_eq!(by(Terminated { signal: Some(9), ..terminated(1) }), Some(Reason::Signalled));
@@ -450,23 +454,23 @@ fn what_the_runner_reported_explains_its_own_exit_code_only() {
     };
     let overdue = ordered(reported(ReportedStatus::Timeout, terminated(3)));
     let overdue = RunFacts { stop: Some(stop(StopCause::RunDeadline, 15)), ..overdue };
-    assert_eq!(settle(&overdue, at(100)).unwrap().0.failure.map(|f| f.reason), Some(Reason::RunDeadline));
+    assert_eq!(settled(&overdue, at(100)).unwrap().0.failure.map(|f| f.reason), Some(Reason::RunDeadline));
     let cancelled = ordered(reported(ReportedStatus::Error, terminated(3)));
     let cancelled = RunFacts { stop: Some(stop(StopCause::Cancel, 15)), ..cancelled };
-    assert_eq!(settle(&cancelled, at(100)).unwrap().0.state, RunState::Cancelled);
+    assert_eq!(settled(&cancelled, at(100)).unwrap().0.state, RunState::Cancelled);
 }
 
 #[test]
 fn a_reported_error_does_not_outvote_exit_code_0() {
     let facts = reported(ReportedStatus::Error, terminated(0));
-    let (outcome, info) = settle(&facts, at(100)).unwrap();
+    let (outcome, info) = settled(&facts, at(100)).unwrap();
     assert_eq!((outcome.state, outcome.failure), (RunState::Succeeded, None));
     let found = info.unwrap().found.unwrap();
     assert_eq!(found.warnings, ["the program exited with 0, but the runner reported an error: T: m"]);
     // Where the rest of the object is not usable, that is what fails the run.
     let broken = ResultError { kind: ResultErrorKind::Invalid, message: "m".to_owned(), position: None };
     let facts = RunFacts { result: Some(ResultOutcome::None(broken)), ..facts };
-    assert_eq!(settle(&facts, at(100)).unwrap().0.failure.map(|f| f.reason), Some(Reason::ResultInvalid));
+    assert_eq!(settled(&facts, at(100)).unwrap().0.failure.map(|f| f.reason), Some(Reason::ResultInvalid));
 }
 
 #[test]

@@ -8,6 +8,7 @@ use super::super::derive::derive;
 use super::super::facts::{AttemptPhase, EndCause, JobEnd, JobEndCause, MainFacts, PlatformCause, WaitCause, remember};
 use super::super::run::Run;
 use super::super::testing::{at, attempt, explained, facts, intervened, stop, terminated};
+use super::super::verdict::judge;
 use super::*;
 
 /// One thing that happens.
@@ -151,9 +152,10 @@ impl World {
         if self.wrote && seen.record.is_none() {
             return;
         }
-        let run = derive(&seen, now);
+        let verdict = judge(&seen, now);
+        let run = derive(&seen, &verdict, now);
         self.check(&seen, &run);
-        let plan = plan(&seen, now);
+        let plan = plan(&seen, &verdict, now);
         self.known = Some(seen.clone());
         for action in plan.actions {
             self.check_action(&seen, &action);

@@ -10,7 +10,7 @@ use longshore_domain::failure::{Failure, FailureReason};
 use longshore_domain::log::{LogGap, LogGapCause, LogPiece};
 use longshore_domain::name::{NamespaceName, RunName};
 use longshore_domain::result::{ResultError, ResultErrorKind, ResultOutcome};
-use longshore_domain::testing::{at, facts, terminated};
+use longshore_domain::testing::{at, facts, settled, terminated};
 use longshore_domain::violation::Violations;
 
 /// Metrics, and what is exposed of them.
@@ -62,7 +62,7 @@ fn ended(id: &str, exit_code: i32) -> RunFacts {
 
 fn recorded(id: &str, exit_code: i32) -> RunFacts {
     let facts = ended(id, exit_code);
-    let (outcome, result) = derive::settle(&facts, at(30)).unwrap();
+    let (outcome, result) = settled(&facts, at(30)).unwrap();
     RunFacts { record: Some(derive::record(&facts, &outcome, result, at(31))), ..facts }
 }
 

@@ -12,13 +12,12 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::{AccessConfig, AccessMetrics, EngineConfig, EngineMetrics, Submit, UnreadSpec};
 use longshore_backend::{Backend, Created, Launch, LogItem, LogOptions, LogSource, Logs, Preview, Runs};
-use longshore_domain::derive::{record, settle};
+use longshore_domain::derive::record;
 use longshore_domain::digest::PayloadDigest;
 use longshore_domain::facts::{AttemptPhase, FactsEvent, MainFacts};
 use longshore_domain::name::NamespaceName;
 use longshore_domain::spec::{self, ContainerWorkload, RunSpec};
-use longshore_domain::testing::on_kubernetes;
-use longshore_domain::testing::{at, facts, terminated};
+use longshore_domain::testing::{at, facts, on_kubernetes, settled, terminated};
 use longshore_domain::violation::Violations;
 
 /// Has this run, and one of its id is there already.
@@ -111,7 +110,7 @@ fn ended() -> RunFacts {
     ended.submission.digest = PayloadDigest::of(&spec());
     ended.attempts[0].phase = AttemptPhase::Succeeded;
     ended.attempts[0].main = MainFacts::Terminated(terminated(0));
-    let (outcome, result) = settle(&ended, at(30)).unwrap();
+    let (outcome, result) = settled(&ended, at(30)).unwrap();
     RunFacts { record: Some(record(&ended, &outcome, result, at(30))), ..ended }
 }
 

@@ -29,7 +29,7 @@ fn settled(id: &str, exit_code: i32) -> RunFacts {
     attempt.evidence =
         vec![Evidence { report_time: Some(at(3)), reason: "Pulled".to_owned(), message: "m".to_owned(), count: 2 }];
     attempt.remembered.unended_since = Some("2025-01-01T00:00:00.123456789Z".parse().unwrap());
-    let (outcome, result) = derive::settle(&facts, at(30)).unwrap();
+    let (outcome, result) = longshore_domain::testing::settled(&facts, at(30)).unwrap();
     let record = derive::record(&facts, &outcome, result, at(31));
     RunFacts { record: Some(record), released: true, expire_time: Some(at(100)), ..facts }
 }

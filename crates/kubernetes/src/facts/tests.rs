@@ -152,7 +152,7 @@ fn damage_is_told_and_the_rest_is_read() {
         let damage = facts.damage.clone().unwrap();
         assert!(damage.contains(&format!("Job longshore-runs/run-hello has no annotation `{key}`")), "{damage}");
         // It is told for what it does, can be stopped, and is let go of in the end.
-        let told = longshore_domain::derive::derive(&facts, at(60));
+        let told = longshore_domain::testing::derived(&facts, at(60));
         assert_eq!((told.state, told.timeline.start_time), (RunState::Running, Some(at(3))));
         assert!(told.message.contains(&damage) && told.message.contains("running for"), "{}", told.message);
         assert_eq!(facts.submission.create_time.as_second(), at(0).as_second());

@@ -13,9 +13,9 @@ use super::super::names::{RUN_CONTAINER, path, variable};
 use super::variable::from_secret;
 use super::{ManifestContext, ManifestError, input};
 use longshore_backend::Launch;
-use longshore_domain::derive::WHOLE_SECOND;
 use longshore_domain::profile::{self, Program};
 use longshore_domain::spec::{self, EffectiveSpec, EnvSource, ResultMode};
+use longshore_domain::verdict::WHOLE_SECOND;
 
 /// Largest `activeDeadlineSeconds` that the API server accepts.
 const DEADLINE_MAX_SECONDS: u64 = i32::MAX.unsigned_abs() as u64;

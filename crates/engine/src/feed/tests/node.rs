@@ -12,7 +12,7 @@ use tokio::time::{Duration, Instant};
 use crate::observed::Observed;
 use crate::results::source_of;
 use longshore_backend::{BackendError, LogItem, LogOptions, LogSource, Logs};
-use longshore_domain::derive::{record, settle};
+use longshore_domain::derive::record;
 use longshore_domain::facts::{AttemptFacts, AttemptPhase, JobEnd, JobEndCause, MainFacts, RunFacts, Terminated};
 use longshore_domain::log::{LogPiece, Resume, Resumed, check};
 use longshore_domain::run::StopCause;
@@ -178,7 +178,7 @@ fn of(attempt: AttemptFacts) -> Observed {
 fn seen(mut facts: RunFacts) -> Observed {
     let now = testing::at(200);
     // As the reconciler does: what is terminal stands in a record.
-    facts.record = settle(&facts, now).map(|(outcome, result)| record(&facts, &outcome, result, now));
+    facts.record = testing::settled(&facts, now).map(|(outcome, result)| record(&facts, &outcome, result, now));
     Observed::new(facts, now)
 }
 

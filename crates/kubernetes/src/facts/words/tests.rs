@@ -4,9 +4,9 @@
 use std::fmt::{Debug, Write as _};
 
 use super::*;
-use longshore_domain::derive::known_cause;
 use longshore_domain::facts::{AttemptFacts, AttemptPhase};
 use longshore_domain::testing;
+use longshore_domain::verdict::known_cause;
 
 const JOB: &str = "run-hello";
 

@@ -6,7 +6,7 @@ use super::super::facts::{AttemptFacts, Intervention, JobEndCause, PlatformCause
 use super::super::failure::{Failure, FailureClass, FailureReason};
 use super::super::run::shown_duration;
 use super::deadline::{WHOLE_SECOND, budget_deadline, is_by_deadline};
-use super::{responsible, started_at, waiting};
+use super::{responsible, waiting};
 
 pub(super) fn overran(facts: &RunFacts) -> String {
     let timeout = shown_duration(facts.submission.effective.run_timeout);
@@ -102,7 +102,7 @@ fn foreign_deadline(facts: &RunFacts, attempt: &AttemptFacts) -> Option<Failure>
     let present = attempt.deadline.filter(|_| facts.stop.is_none() && attempt.pod.is_some())?;
     let effective = &facts.submission.effective;
     let template = effective.start_timeout.saturating_add(effective.run_timeout).saturating_add(WHOLE_SECOND);
-    let own = match (attempt.node_time, started_at(attempt)) {
+    let own = match (attempt.node_time, attempt.started_at()) {
         (Some(node_time), Some(started)) => budget_deadline(facts, node_time, started).min(template),
         // No clock of ours has lowered it before the start.
         (_, None) if !attempt.main.started() => template,

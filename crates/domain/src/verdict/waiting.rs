@@ -5,10 +5,9 @@ use jiff::{SignedDuration, Timestamp};
 use super::super::facts::{AttemptFacts, AttemptPhase, Explanation, MainFacts, Mentions, RunFacts, WaitCause};
 use super::super::failure::{Failure, FailureClass, FailureReason};
 use super::super::run::{RunState, shown_duration};
-use super::{spent, started_at};
 
 /// State, word and sentence of an attempt that has not been concluded.
-pub(super) fn explain(facts: &RunFacts, attempt: &AttemptFacts, now: Timestamp) -> (RunState, Option<String>, String) {
+pub(crate) fn explain(facts: &RunFacts, attempt: &AttemptFacts, now: Timestamp) -> (RunState, Option<String>, String) {
     let word = reason(attempt).map(|e| e.reason.clone());
     if facts.unknown.as_ref().is_some_and(|unknown| unknown.nothing_lives) {
         return (RunState::Finishing, word, "nothing of it runs any more".to_owned());
@@ -54,7 +53,7 @@ fn queued(facts: &RunFacts, attempt: &AttemptFacts, now: Timestamp) -> (RunState
 }
 
 fn running(attempt: &AttemptFacts, now: Timestamp) -> String {
-    let running = match spent(started_at(attempt), now) {
+    let running = match spent(attempt.started_at(), now) {
         Some(time) => format!("running for {time}"),
         None => "running".to_owned(),
     };
@@ -107,6 +106,12 @@ fn not_started(attempt: &AttemptFacts, create_time: Timestamp, now: Timestamp) -
         None => what,
     };
     (state, explanation.map(|e| e.reason.clone()), message)
+}
+
+/// How long ago `since` was, for people; nothing for less than a second.
+fn spent(since: Option<Timestamp>, now: Timestamp) -> Option<String> {
+    let seconds = since.map(|since| now.duration_since(since).as_secs()).filter(|s| *s > 0)?;
+    Some(shown_duration(std::time::Duration::from_secs(seconds.unsigned_abs())))
 }
 
 /// Why the container does not run yet, if something says so.
@@ -196,8 +201,7 @@ const SPEC_PATIENCE: SignedDuration = SignedDuration::from_secs(3);
 /// A container's waiting reason has no time of its own; then it counts from the Pod's getting its
 /// node, and a first refusal that comes later than that (a slow init container, a long queue of
 /// pulls) ends the run at once.
-#[must_use]
-pub fn hopeless(attempt: &AttemptFacts, now: Timestamp) -> Option<Result<Failure, Timestamp>> {
+pub(crate) fn hopeless(attempt: &AttemptFacts, now: Timestamp) -> Option<Result<Failure, Timestamp>> {
     if attempt.phase != AttemptPhase::Pending || attempt.main.started() {
         return None;
     }

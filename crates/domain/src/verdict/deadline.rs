@@ -61,6 +61,6 @@ pub(super) fn is_by_deadline(facts: &RunFacts, attempt: &AttemptFacts) -> bool {
 
 /// The signal that ended the program, where the backend tells it. An exit code above 128 alone may
 /// as well be the program's own.
-pub(super) fn signal(end: &Terminated) -> Option<i32> {
+pub(crate) fn signal(end: &Terminated) -> Option<i32> {
     end.signal
 }

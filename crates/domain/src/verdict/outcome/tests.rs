@@ -7,8 +7,7 @@ use jiff::SignedDuration;
 
 use super::super::super::facts::{JobEnd, JobEndCause, MainFacts, PlatformCause, WaitCause};
 use super::super::super::failure::FailureClass;
-use super::super::super::testing::{at, attempt, explained, facts, intervened, stop, terminated};
-use super::super::derive;
+use super::super::super::testing::{at, attempt, derived, explained, facts, intervened, stop, terminated};
 use super::*;
 
 fn with(attempt: AttemptFacts) -> RunFacts {
@@ -151,7 +150,7 @@ fn complete_job_without_its_pod_has_succeeded() {
 fn pod_that_is_gone_waits_for_the_word_of_its_job() {
     let gone = AttemptFacts { phase: AttemptPhase::Gone, ..attempt() };
     assert_eq!(conclude(&with(gone.clone()), at(100)), None);
-    assert_eq!(derive(&with(gone.clone()), at(100)).state, RunState::Finishing);
+    assert_eq!(derived(&with(gone.clone()), at(100)).state, RunState::Finishing);
     let told = AttemptFacts { job_end: job_end(false), ..gone.clone() };
     assert_eq!(end_of(&with(told)), (RunState::Failed, Some(FailureReason::Lost)));
     let stopped = RunFacts { stop: Some(stop(StopCause::Cancel, 15)), ..with(gone) };

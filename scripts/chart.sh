@@ -196,7 +196,7 @@ refusals() {
   refused 'terminationGracePeriodSeconds must be 5 s longer' --set config.drain_timeout=null,terminationGracePeriodSeconds=24
   refused 'authorization.rules[1].namespaces: `nowhere` is none of namespaces' \
     --values <(echo "$rules"'{"users": ["a"], "namespaces": ["default", "nowhere"], "verbs": ["*"]}]}}')
-  refused 'authorization.rules[1].profiles: there is no profile `report`' \
+  refused 'authorization.rules[1].profiles: profile `report` is not configured' \
     --values <(echo "$rules"'{"users": ["a"], "namespaces": ["de*"], "verbs": ["*"], "profiles": ["sql", "report"]}]}}')
   refused 'authorization.rules[1] needs users or groups' \
     --values <(echo "$rules"'{"users": [], "namespaces": ["default"], "verbs": ["*"]}]}}')
@@ -243,7 +243,7 @@ before() {
   [ -n "$first" ] && [ -n "$then" ] && [ "$first" -lt "$then" ] || fault "$1: no \`$2\` before \`$3\` in the notes"
 }
 
-# What a reader is told to do, and of whom.
+# What the pages ask of a reader, and of whom.
 notices() {
   local tokens='tokenReview.enabled=false,authentication.tokens.secretName=tokens'
   notes tokens --values "$chart/ci/secret.yaml" --set "authentication.$tokens"

@@ -48,7 +48,7 @@ start() {
     esac
   done
   [ -n "$address" ] || { say "the daemon did not start: $line"; exit 1; }
-  # So that it can go on telling its log.
+  # So that it can go on writing its log.
   cat <&"$log" >/dev/null &
 }
 
@@ -59,8 +59,8 @@ stop() {
 }
 
 # Runs a program against a daemon of its own, with the run `customers` in it, and looks at what it prints.
-# `told NAME WANTED FILE COMMAND…`: FILE has the address that the pages use.
-told() {
+# `expect NAME WANTED FILE COMMAND…`: FILE has the address that the pages use.
+expect() {
   local name=$1 wanted=$2 file=$3 printed
   shift 3
   start
@@ -106,7 +106,7 @@ go() {
     [ -x "$bin/${name%@*}" ] || GOBIN=$bin command go install "$tool" >&2
   done
   PATH=$bin:$PATH npx --yes --quiet @bufbuild/buf@1 generate
-  told Go "^RUN_STATE_$rows"'NotFound RESOURCE_NOT_FOUND\|$' main.go command go run .
+  expect Go "^RUN_STATE_$rows"'NotFound RESOURCE_NOT_FOUND\|$' main.go command go run .
 }
 
 typescript() {
@@ -117,12 +117,12 @@ typescript() {
   npm run --silent generate >&2
   # Types first, all of them; then each with its own daemon's address.
   npx --no-install tsc
-  told "TypeScript, Connect-ES" "^$rows"'NotFound RESOURCE_NOT_FOUND\|$' dist/connect.js node dist/connect.js
-  told "TypeScript, grpc-js" '^RUN_STATE_SUCCEEDED .*"rows":\[\[220\]\]' dist/grpc-js.js node dist/grpc-js.js
+  expect "TypeScript, Connect-ES" "^$rows"'NotFound RESOURCE_NOT_FOUND\|$' dist/connect.js node dist/connect.js
+  expect "TypeScript, grpc-js" '^RUN_STATE_SUCCEEDED .*"rows":\[\[220\]\]' dist/grpc-js.js node dist/grpc-js.js
 }
 
 java() {
-  told Java "^RUN_STATE_$rows"'NOT_FOUND RESOURCE_NOT_FOUND\|$' src/main/java/example/Tickets.java \
+  expect Java "^RUN_STATE_$rows"'NOT_FOUND RESOURCE_NOT_FOUND\|$' src/main/java/example/Tickets.java \
     mvn --quiet --batch-mode --no-transfer-progress compile exec:java
 }
 
@@ -135,7 +135,7 @@ python() {
   mkdir -p gen
   venv/bin/python -m grpc_tools.protoc -I proto --python_out=gen --grpc_python_out=gen \
     proto/longshore/v1/*.proto proto/google/api/*.proto
-  told Python "^RUN_STATE_SUCCEEDED\|\[\['high', 94\], \['low', 89\], \['normal', 213\], \['urgent', 24\]\]\|\$" \
+  expect Python "^RUN_STATE_SUCCEEDED\|\[\['high', 94\], \['low', 89\], \['normal', 213\], \['urgent', 24\]\]\|\$" \
     tickets.py venv/bin/python tickets.py
 }
 

@@ -3,7 +3,7 @@
 # `test.sh cluster` only the suite on the real cluster.
 #
 # The suite on the real cluster runs where it can: as root on Linux with Go, or against the cluster
-# of the kubeconfig that LONGSHORE_TEST_KUBECONFIG names. What cannot run is told by name at the
+# of the kubeconfig that LONGSHORE_TEST_KUBECONFIG names. What cannot run is listed by name at the
 # end; with LONGSHORE_REQUIRE_ALL=1 it is a failure.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

@@ -93,7 +93,7 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
     let (listener, address) = bind(config.listen, "gRPC", "--listen").await?;
     let mut metrics = Metrics::new();
     let (backend, reason) = backend::connect(&config, &mut metrics).await?;
-    metrics.tell_build(backend.capabilities.backend);
+    metrics.set_build(backend.capabilities.backend);
     info!(backend = backend.capabilities.backend, isolation = backend.capabilities.isolation, %reason, "backend");
     for note in &backend.capabilities.notes {
         info!(%note, "isolation");
@@ -132,9 +132,9 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
     });
     let health = Health::starting().await;
     let (readiness, abort) = (engine.readiness(), shutdown.abort.clone());
-    let telling = tell_readiness(readiness, health.clone(), ready.clone());
+    let publishing = publish_readiness(readiness, health.clone(), ready.clone());
     task::spawn("readiness", async move {
-        telling.await;
+        publishing.await;
         // Nothing is observed any more: a process that is started again does.
         error!("the reconciler ended; so does the process");
         abort.cancel();
@@ -204,7 +204,7 @@ async fn bind(wanted: SocketAddr, what: &str, flag: &str) -> anyhow::Result<(Tcp
         };
         anyhow!("cannot serve {what} on {wanted}: {why}; choose another address with {flag}")
     })?;
-    let address = listener.local_addr().with_context(|| format!("cannot tell the address of {wanted}"))?;
+    let address = listener.local_addr().with_context(|| format!("cannot determine the address of {wanted}"))?;
     Ok((listener, address))
 }
 
@@ -218,21 +218,21 @@ fn rules(config: &Config, backend: &crate::backend::Backend) -> Rules {
     }
 }
 
-/// Tells the engine's readiness to health and admin; returns once the engine has failed.
-async fn tell_readiness(mut engine: watch::Receiver<Readiness>, health: Health, admin: watch::Sender<Ready>) {
+/// Reports the engine's readiness to health and admin; returns once the engine has failed.
+async fn publish_readiness(mut engine: watch::Receiver<Readiness>, health: Health, admin: watch::Sender<Ready>) {
     loop {
         let readiness = engine.borrow_and_update().clone();
-        let told = match &readiness {
+        let reported = match &readiness {
             Readiness::Ready => Ready::Yes,
             Readiness::Starting => Ready::No("starting: the backend is being listed".to_owned()),
             Readiness::Broken(why) => Ready::No(why.clone()),
         };
-        health.set_ready(told == Ready::Yes).await;
+        health.set_ready(reported == Ready::Yes).await;
         let draining = Ready::No("draining".to_owned());
         admin.send_if_modified(|ready| {
-            let changed = *ready != draining && *ready != told;
+            let changed = *ready != draining && *ready != reported;
             if changed {
-                *ready = told;
+                *ready = reported;
             }
             changed
         });

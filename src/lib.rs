@@ -1,4 +1,4 @@
-//! Longshore: turns run requests into Kubernetes Jobs and tells the truth about them.
+//! Longshore: turns run requests into Kubernetes Jobs and reports their true state.
 //!
 //! [`domain`] decides, without I/O. The feature `client` adds what a program needs that uses a server: `proto`, the API,
 //! and `client`. Everything else is behind the feature `daemon`, which is on by default.

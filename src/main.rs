@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use longshore::app;
-use longshore::cli::{self, Canary, Daemon, DemoOptions, DemoServer};
+use longshore::cli::{self, CanaryArgs, Daemon, DemoOptions, DemoServer};
 use longshore::config::{DoctorArgs, ReleaseArgs, ServeArgs};
 use longshore::runner::{self, RunnerEnv};
 use longshore::runtime::finding::{Finding, Progress};
@@ -27,7 +27,7 @@ impl Daemon for Longshore {
 
     async fn start_demo(&self, options: DemoOptions) -> anyhow::Result<Box<dyn DemoServer>> {
         let DemoOptions { state_dir, listen } = options;
-        Ok(Box::new(Demo(app::Demo::start(state_dir, listen).await?)))
+        Ok(Box::new(RunningDemo(app::Demo::start(state_dir, listen).await?)))
     }
 
     async fn release(&self, args: ReleaseArgs) -> anyhow::Result<ExitCode> {
@@ -38,10 +38,10 @@ impl Daemon for Longshore {
         app::doctor(args, stop, progress).await
     }
 
-    async fn canary(&self, canary: Canary) -> ExitCode {
+    async fn canary(&self, canary: CanaryArgs) -> ExitCode {
         match canary {
-            Canary::Listen { port } => runner::canary::listen(port).await,
-            Canary::Connect { address, seconds } => {
+            CanaryArgs::Listen { port } => runner::canary::listen(port).await,
+            CanaryArgs::Connect { address, seconds } => {
                 runner::canary::connect(address, Duration::from_secs(seconds)).await
             }
         }
@@ -60,10 +60,10 @@ impl Daemon for Longshore {
     }
 }
 
-struct Demo(app::Demo);
+struct RunningDemo(app::Demo);
 
 #[async_trait]
-impl DemoServer for Demo {
+impl DemoServer for RunningDemo {
     fn address(&self) -> String {
         format!("http://{}", self.0.address())
     }

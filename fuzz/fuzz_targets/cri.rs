@@ -1,5 +1,5 @@
 //! A log in the CRI format is cut into the same bytes however it comes in chunks, and read again from any place in it,
-//! it goes on there, or a gap is told.
+//! it goes on there, or a gap is reported.
 
 #![no_main]
 

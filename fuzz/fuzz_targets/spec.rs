@@ -1,5 +1,5 @@
-//! A spec is resolved or every violation is told, always the same way; what is resolved can be stored and read again;
-//! and its digest is its own.
+//! A spec is resolved or every violation is reported, always the same way; what is resolved can be stored and read
+//! again; and its digest is its own.
 
 #![no_main]
 

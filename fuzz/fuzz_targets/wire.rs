@@ -1,4 +1,5 @@
-//! A SubmitRun of any bytes is a request, or every violation of it is told; what came through is resolved or refused.
+//! A SubmitRun of any bytes is a request, or every violation of it is reported; what came through is resolved or
+//! refused.
 
 #![no_main]
 

@@ -7,7 +7,7 @@ use anyhow::bail;
 
 use crate::backend::Backend;
 use crate::config::{self, Access, Config, TokenFile};
-use crate::engine::{AccessConfig, Authentication, Authorization};
+use crate::engine::{AccessConfig, AuthenticationConfig, AuthorizationConfig};
 use crate::runtime::files::Files;
 
 /// Why a configuration is not served with, and what to do about it.
@@ -30,11 +30,11 @@ pub(super) fn check_exposure(config: &Config) -> Result<&'static str, Refusal> {
         return Ok("only this machine reaches it");
     }
     if *insecure_no_auth && !access.authenticates() {
-        return Ok("whoever reaches it may call, as `insecure_no_auth` says");
+        return Ok("anyone who reaches it may call, as `insecure_no_auth` says");
     }
     if !access.authenticates() {
         return refused(
-            "without authentication: whoever reaches it could run programs",
+            "without authentication: anyone who reaches it could run programs",
             "Configure [authentication] or tls.client_ca_file, listen on 127.0.0.1, or say --insecure-no-auth if \
              something in front of it lets only the right callers through",
         );
@@ -73,12 +73,12 @@ pub(super) fn configure(access: &Access, backend: &Backend, files: &Files) -> an
     check_reviews(access, backend.capabilities.backend, backend.reviews.is_some())?;
     let config::Authentication { token_file, token_review } = &access.authentication;
     let authorization = match &access.authorization {
-        Some(config::Authorization::Policy(policy)) => Authorization::Policy(policy.clone()),
-        Some(config::Authorization::Kubernetes { cache_ttl }) => Authorization::Backend { cache_ttl: *cache_ttl },
+        Some(config::Authorization::Policy(policy)) => AuthorizationConfig::Policy(policy.clone()),
+        Some(config::Authorization::Kubernetes { cache_ttl }) => AuthorizationConfig::Backend { cache_ttl: *cache_ttl },
         None => bail!("authorization.mode is needed once callers are authenticated"),
     };
     let follow = |path: PathBuf| files.follow("tokens", vec![path.clone()], move || TokenFile::read(&path));
     let tokens = token_file.clone().map(follow).transpose()?;
-    let authentication = Authentication { tokens, token_review: token_review.clone() };
+    let authentication = AuthenticationConfig { tokens, token_review: token_review.clone() };
     Ok(AccessConfig { authentication: Some(authentication), authorization })
 }

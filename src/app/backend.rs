@@ -39,11 +39,11 @@ pub(super) fn choose(config: &Config) -> anyhow::Result<(Choice, &'static str)> 
         BackendChoice::Auto if explicit => Ok((Choice::Cluster { in_cluster: false }, "a kubeconfig is configured")),
         BackendChoice::Auto if in_cluster => Ok((Choice::Cluster { in_cluster: true }, "this runs in a cluster")),
         BackendChoice::Auto => Ok((Choice::Machine, "no kubeconfig is configured and this runs in no cluster")),
-        BackendChoice::Kubernetes => Ok((Choice::Cluster { in_cluster: in_cluster && !explicit }, "it was asked for")),
+        BackendChoice::Kubernetes => Ok((Choice::Cluster { in_cluster: in_cluster && !explicit }, "it was requested")),
         BackendChoice::Local if explicit => {
             bail!("a kubeconfig is configured, but the backend is `local`: drop one of the two")
         }
-        BackendChoice::Local => Ok((Choice::Machine, "it was asked for")),
+        BackendChoice::Local => Ok((Choice::Machine, "it was requested")),
     }
 }
 

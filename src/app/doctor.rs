@@ -109,7 +109,7 @@ fn doors(config: &Config, chosen: &anyhow::Result<(Choice, &'static str)>) -> Ve
 }
 
 /// Why the files of TLS cannot be used together, if `found` has not said so of one of them already.
-fn unfit(tls: &TlsFiles, machine: Machine, found: &[Finding]) -> Option<Finding> {
+fn unfit(tls: &TlsFiles, machine: FileHost, found: &[Finding]) -> Option<Finding> {
     if machine.may_lack(&tls.key) {
         return None;
     }
@@ -122,13 +122,13 @@ fn unfit(tls: &TlsFiles, machine: Machine, found: &[Finding]) -> Option<Finding>
 }
 
 /// Whether the file of static tokens can be used.
-fn tokens(file: &Path, machine: Machine) -> Finding {
+fn tokens(file: &Path, machine: FileHost) -> Finding {
     let subject = file.display().to_string();
     if machine.may_lack(file) {
         return not_here(TOKENS, file, "");
     }
     match TokenFile::read(file) {
-        Ok(tokens) if tokens.is_empty() => Finding::warning(TOKENS, subject, "it has no token, so nobody has one")
+        Ok(tokens) if tokens.is_empty() => Finding::warning(TOKENS, subject, "it has no token, so no caller has one")
             .fix(format!("longshore token create USER --file {}", file.display())),
         Ok(tokens) => Finding::ok(TOKENS, subject, format!("its tokens can be used: {}", tokens.len())),
         Err(error) => Finding::failed(TOKENS, subject, error.to_string()).fix(
@@ -163,14 +163,14 @@ async fn this_machine(config: &Config) -> Vec<Finding> {
 
 /// Whose machine this is, as far as files go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Machine {
+enum FileHost {
     /// The daemon's: it has the files that its configuration names, or does not work.
     Daemons,
     /// Perhaps another one, from where its cluster is looked at.
     Any,
 }
 
-impl Machine {
+impl FileHost {
     /// Whether the file is not here, and need not be. What can't be looked at is tried.
     fn may_lack(self, file: &Path) -> bool {
         self == Self::Any && crate::sys::look(file).is_gone()
@@ -185,21 +185,21 @@ fn not_here(check: &'static str, file: &Path, or: &str) -> Finding {
 
 /// Without a cluster, and with the credentials of the Pod that this runs in, the daemon would be
 /// here; by a kubeconfig one looks at a cluster from anywhere.
-fn whose_files(chosen: &anyhow::Result<(Choice, &'static str)>) -> Machine {
+fn whose_files(chosen: &anyhow::Result<(Choice, &'static str)>) -> FileHost {
     match chosen {
-        Ok((Choice::Cluster { in_cluster: false }, _)) => Machine::Any,
-        _ => Machine::Daemons,
+        Ok((Choice::Cluster { in_cluster: false }, _)) => FileHost::Any,
+        _ => FileHost::Daemons,
     }
 }
 
 /// The certificates that this installation serves with, and those that it knows callers by.
-fn certificates(config: &Config, machine: Machine) -> Vec<Finding> {
+fn certificates(config: &Config, machine: FileHost) -> Vec<Finding> {
     let Some(tls) = &config.access.tls else { return Vec::new() };
     tls.with_certificates().flat_map(|file| certificates_of(file, machine)).collect()
 }
 
 /// Each file by itself, so that none that can't be read hides another.
-fn certificates_of(file: &Path, machine: Machine) -> Vec<Finding> {
+fn certificates_of(file: &Path, machine: FileHost) -> Vec<Finding> {
     if machine.may_lack(file) {
         return vec![certificates::not_here(file)];
     }
@@ -223,10 +223,10 @@ mod tests {
         std::fs::write(&garbage, "nothing").unwrap();
         let missing = dir.path().join("tls.crt");
         for (file, machine, status) in [
-            (&missing, Machine::Daemons, Status::Failed),
-            (&missing, Machine::Any, Status::Skipped),
-            (&garbage, Machine::Daemons, Status::Failed),
-            (&garbage, Machine::Any, Status::Failed),
+            (&missing, FileHost::Daemons, Status::Failed),
+            (&missing, FileHost::Any, Status::Skipped),
+            (&garbage, FileHost::Daemons, Status::Failed),
+            (&garbage, FileHost::Any, Status::Failed),
         ] {
             let findings = certificates_of(file, machine);
             let [finding] = &findings[..] else { panic!("{findings:?}") };
@@ -238,12 +238,12 @@ mod tests {
     #[test]
     fn only_a_kubeconfig_looks_from_elsewhere() {
         for (choice, machine) in [
-            (Choice::Machine, Machine::Daemons),
-            (Choice::Cluster { in_cluster: true }, Machine::Daemons),
-            (Choice::Cluster { in_cluster: false }, Machine::Any),
+            (Choice::Machine, FileHost::Daemons),
+            (Choice::Cluster { in_cluster: true }, FileHost::Daemons),
+            (Choice::Cluster { in_cluster: false }, FileHost::Any),
         ] {
             assert_eq!(whose_files(&Ok((choice, ""))), machine, "{choice:?}");
         }
-        assert_eq!(whose_files(&Err(anyhow::anyhow!("no choice"))), Machine::Daemons);
+        assert_eq!(whose_files(&Err(anyhow::anyhow!("no choice"))), FileHost::Daemons);
     }
 }

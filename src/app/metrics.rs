@@ -43,8 +43,8 @@ impl Metrics {
         LocalMetrics::new(&mut self.registry)
     }
 
-    /// Tells which version this is, on which backend.
-    pub(super) fn tell_build(&mut self, backend: &'static str) {
+    /// Reports which version this is, on which backend.
+    pub(super) fn set_build(&mut self, backend: &'static str) {
         let info = Info::new([("version", env!("CARGO_PKG_VERSION")), ("backend", backend)]);
         self.registry.register("build", "Which version of Longshore this is, and its backend", info);
     }
@@ -81,9 +81,9 @@ mod tests {
     }
 
     #[test]
-    fn the_page_tells_of_every_metric_and_of_no_other() {
+    fn the_page_describes_every_metric_and_no_other() {
         let mut metrics = Metrics::new();
-        metrics.tell_build("kubernetes");
+        metrics.set_build("kubernetes");
         let kubernetes = metrics.kubernetes();
         let _ = metrics.local();
         // A family without a series is not exposed.

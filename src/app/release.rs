@@ -1,5 +1,5 @@
-//! `longshore release`: lets go of every Job of an installation without its daemon, so that
-//! nothing stays held when it is uninstalled.
+//! `longshore release`: releases every Job of an installation without its daemon, so that nothing
+//! stays held when it is uninstalled.
 
 use std::process::ExitCode;
 

@@ -22,7 +22,7 @@ use tonic_health::pb::health_client::HealthClient;
 use tonic_reflection::pb::v1 as reflection;
 use tonic_types::StatusExt;
 
-use crate::cli_client::{Told, told};
+use crate::cli_client::{Printed, printed};
 use crate::door::{NASTY, assert_strict};
 use crate::support::authority::{Authority, Pair};
 use crate::support::daemon::{Daemon, longshore};
@@ -116,12 +116,12 @@ impl Guarded {
         Endpoint::from_shared(format!("https://{}", self.daemon.address())).unwrap().tls_config(tls).unwrap()
     }
 
-    /// Whoever calls without a certificate.
+    /// A caller without a certificate.
     fn channel(&self) -> Channel {
         self.endpoint(&self.authority, None).connect_lazy()
     }
 
-    /// Whoever calls with this certificate.
+    /// A caller with this certificate.
     fn certified(&self, pair: &Pair) -> Channel {
         self.endpoint(&self.authority, Some(pair)).connect_lazy()
     }
@@ -131,14 +131,14 @@ impl Guarded {
     }
 
     /// The command line as a client with these flags.
-    async fn cli(&self, arguments: &[&str], token: Option<&str>) -> Told {
+    async fn cli(&self, arguments: &[&str], token: Option<&str>) -> Printed {
         let mut command = longshore(arguments);
         command.env("LONGSHORE_SERVER", self.url()).env("LONGSHORE_CA_FILE", self.path("ca.crt"));
         if let Some(token) = token {
             command.env("LONGSHORE_TOKEN", token);
         }
         std::fs::write(self.path("ca.crt"), &self.authority).unwrap();
-        told(within("the command", command.output()).await.unwrap())
+        printed(within("the command", command.output()).await.unwrap())
     }
 
     /// The lines of the audit so far.
@@ -149,13 +149,13 @@ impl Guarded {
     }
 }
 
-/// Waits until the daemon whose health is told at `address` is ready.
+/// Waits until the daemon whose health is reported at `address` is ready.
 pub(crate) async fn ready(address: SocketAddr) {
     let mut health = HealthClient::new(plain(address));
     let request = HealthCheckRequest { service: String::new() };
-    let mut told = health.watch(request).await.expect("watch health").into_inner();
+    let mut printed = health.watch(request).await.expect("watch health").into_inner();
     within("the daemon to be ready", async {
-        while told.message().await.expect("watch health").expect("an answer").status() != ServingStatus::Serving {}
+        while printed.message().await.expect("watch health").expect("an answer").status() != ServingStatus::Serving {}
     })
     .await;
 }
@@ -176,12 +176,12 @@ pub(crate) fn create_token(file: &Path, user: &str) -> String {
         .arg(file)
         .output()
         .unwrap();
-    let created = told(output);
+    let created = printed(output);
     assert_eq!(created.code, 0, "{}", created.stderr);
     created.stdout().trim().to_owned()
 }
 
-/// `message` from whoever has `token`.
+/// `message` from the owner of `token`.
 pub(crate) fn from<T>(token: &str, message: T) -> Request<T> {
     let mut request = Request::new(message);
     request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
@@ -199,7 +199,7 @@ fn list(parent: &str) -> ListRunsRequest {
 #[track_caller]
 pub(crate) fn assert_unknown(status: &Status) {
     assert_error(status, Code::Unauthenticated, ErrorReason::Unauthenticated);
-    assert_eq!(status.message(), "the call has no credentials that are known here");
+    assert_eq!(status.message(), "missing or invalid credentials");
 }
 
 #[tokio::test]
@@ -267,10 +267,10 @@ async fn what_one_may_not_see_is_not_there() {
     let theirs = theirs.run.expect("the run");
     assert_eq!(theirs.submitter, "alice");
 
-    // A namespace that is there and one that is not are told in the same words.
+    // A namespace that is there and one that is not are reported in the same words.
     for namespace in ["other", "nowhere"] {
         let parent = format!("namespaces/{namespace}");
-        let hidden = format!("there is no namespace `{namespace}` that you may see");
+        let hidden = format!("namespace `{namespace}` not found, or you may not view it");
         let refused = ci.list_runs(from(token, list(&parent))).await.unwrap_err();
         assert_error(&refused, Code::NotFound, ErrorReason::ResourceNotFound);
         assert_eq!(refused.message(), hidden);
@@ -318,7 +318,7 @@ async fn what_one_may_not_see_is_not_there() {
 }
 
 #[tokio::test]
-async fn who_may_submit_some_profiles_and_see_nothing_is_told_which() {
+async fn a_caller_that_may_submit_some_profiles_and_view_nothing_learns_which() {
     let guarded = Guarded::start().await;
     let reporter = guarded.clients.client("reporter", "nobody");
     let mut reporter = RunServiceClient::new(guarded.certified(&reporter));
@@ -370,8 +370,9 @@ async fn a_certificate_of_two_names_is_of_nobody() {
     let mut server = ServerServiceClient::new(guarded.certified(&two));
     assert_unknown(&server.get_server_info(GetServerInfoRequest {}).await.unwrap_err());
     until("the reason", async || {
-        let told = |line: &serde_json::Value| line["reason"] == "a client certificate with more than one common name";
-        guarded.audit().iter().any(told).then_some(())
+        let printed =
+            |line: &serde_json::Value| line["reason"] == "a client certificate with more than one common name";
+        guarded.audit().iter().any(printed).then_some(())
     })
     .await;
     server.get_server_info(from(&guarded.token, GetServerInfoRequest {})).await.expect("the token decides");
@@ -388,7 +389,7 @@ async fn who_may_write_and_not_read_learns_nothing_of_others() {
         |query: &str| SubmitRunRequest { run_id: "taken".to_owned(), ..submit("namespaces/default", sql(query)) };
     let run = ci.submit_run(from(token, named("select 1"))).await.expect("ci").into_inner().run.expect("the run");
 
-    // The same payload, and another one: that the name is taken is all that is told.
+    // The same payload, and another one: that the name is taken is all that is reported.
     for query in ["select 1", "select 2"] {
         let refused = writer.submit_run(named(query)).await.unwrap_err();
         let details = assert_error(&refused, Code::AlreadyExists, ErrorReason::NameTaken);
@@ -396,7 +397,7 @@ async fn who_may_write_and_not_read_learns_nothing_of_others() {
     }
     let cancel = CancelRunRequest { name: run.name.clone(), ..CancelRunRequest::default() };
     assert_eq!(writer.cancel_run(cancel).await.unwrap_err().code(), Code::NotFound);
-    // One's own is told, and told again.
+    // One's own is reported, and reported again.
     for replayed in [false, true] {
         let own = SubmitRunRequest { run_id: "own".to_owned(), ..submit("namespaces/default", sql("select 3")) };
         let answer = writer.submit_run(own).await.expect("their own").into_inner();
@@ -405,7 +406,7 @@ async fn who_may_write_and_not_read_learns_nothing_of_others() {
 }
 
 #[tokio::test]
-async fn a_name_that_no_profile_can_have_is_neither_asked_about_nor_told() {
+async fn a_name_that_no_profile_can_have_is_neither_asked_about_nor_reported() {
     let guarded = Guarded::start().await;
     let mut ci = RunServiceClient::new(guarded.channel());
     let long = "x".repeat(100_000);
@@ -433,7 +434,7 @@ async fn every_decision_is_a_line_and_no_token_is_in_it() {
 
     let audit = until("four lines", async || Some(guarded.audit()).filter(|lines| lines.len() >= 4)).await;
     assert_eq!(audit.len(), 4, "{audit:?}");
-    let told = |line: &serde_json::Value| {
+    let printed = |line: &serde_json::Value| {
         let words = ["user", "proof", "verb", "resource", "profile", "image", "allowed", "reason"];
         words.map(|key| match &line[key] {
             serde_json::Value::Null => "-".to_owned(),
@@ -457,7 +458,7 @@ async fn every_decision_is_a_line_and_no_token_is_in_it() {
             "a token that is not known, not for this server, or expired",
         ],
     ];
-    assert_eq!([0, 1, 2, 3].map(|at| told(&audit[at])), lines);
+    assert_eq!([0, 1, 2, 3].map(|at| printed(&audit[at])), lines);
     let output = guarded.daemon.output();
     assert!(!output.contains(token) && !output.contains("longshore_made-up"), "a token is in the log");
 }
@@ -479,7 +480,7 @@ async fn tokens_and_certificates_change_without_a_restart() {
     let text = std::fs::read_to_string(&file).unwrap();
     std::fs::write(&file, "tokens = 1").unwrap();
     guarded.daemon.signal(rustix::process::Signal::HUP);
-    until("the fault to be told", async || guarded.daemon.output().contains("cannot be used").then_some(())).await;
+    until("the fault to be reported", async || guarded.daemon.output().contains("cannot be used").then_some(())).await;
     assert!(knows(&second).await);
     // Without its entry a token is nobody's.
     let kept = text.split("[[tokens]]").nth(2).unwrap();
@@ -530,17 +531,17 @@ async fn the_command_line_shows_who_calls() {
     let plain = guarded.cli(&["info", "--server", "http://longshore.example:7420"], Some(&guarded.token)).await;
     assert!(plain.stderr.contains("--ca-file needs a server whose URL begins with https://"), "{}", plain.stderr);
     let mut command = longshore(["info", "--server", "longshore.example:7420"]);
-    let plain = told(command.env("LONGSHORE_TOKEN", &guarded.token).output().await.unwrap());
+    let plain = printed(command.env("LONGSHORE_TOKEN", &guarded.token).output().await.unwrap());
     assert!(plain.stderr.contains("the token would travel in clear"), "{}", plain.stderr);
-    // Neither side's silence about TLS is waited for: what to try instead is told at once.
+    // Neither side's silence about TLS is waited for: what to try instead is reported at once.
     let url = guarded.url().replace("https:", "http:");
     let mut command = longshore(["info", "--server", &url]);
-    let plain = told(within("the hint", command.env("LONGSHORE_TOKEN", &guarded.token).output()).await.unwrap());
+    let plain = printed(within("the hint", command.env("LONGSHORE_TOKEN", &guarded.token).output()).await.unwrap());
     assert!(plain.stderr.contains("its address begins with https://"), "{}", plain.stderr);
     let health = format!("https://localhost:{}", guarded.daemon.health().port());
     let encrypted = guarded.cli(&["info", "--server", &health], None).await;
     assert!(encrypted.stderr.contains("its address begins with http://"), "{}", encrypted.stderr);
-    // What is wrong is told, not what could be done if nothing had been.
+    // What is wrong is reported, not what could be done if nothing had been.
     let wrong = guarded.cli(&["info"], Some("longshore_wrong")).await;
     assert!(wrong.stderr.contains("the token of LONGSHORE_TOKEN is wrong"), "{}", wrong.stderr);
     std::fs::write(&file, "\n").unwrap();
@@ -569,9 +570,9 @@ async fn nothing_is_served_beyond_loopback_in_the_open() {
         std::fs::write(&path, config).unwrap();
         let mut command = longshore(["serve", "--backend", "local", "--admin-listen", "off", "--config"]);
         command.arg(&path).arg("--state-dir").arg(dir.path().join("state")).args(flags);
-        let told = told(within("the refusal", command.output()).await.unwrap());
-        assert_ne!(told.code, 0);
-        told.stderr
+        let printed = printed(within("the refusal", command.output()).await.unwrap());
+        assert_ne!(printed.code, 0);
+        printed.stderr
     };
     let beyond = ["--listen", "0.0.0.0:0"];
     assert!(refused("", &beyond).await.contains("without authentication"));
@@ -622,7 +623,7 @@ async fn http1_gets_an_answer_under_tls_too() {
         assert!(answer.contains("this is the gRPC port of longshore"), "{answer}");
         assert_eq!(answer.split("\r\n\r\n").nth(1).map(|body| body.lines().count()), Some(1), "{answer}");
     }
-    // Who speaks no TLS is told that.
+    // A client that speaks no TLS gets that answer.
     let mut plain = TcpStream::connect(guarded.daemon.address()).await.unwrap();
     plain.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();

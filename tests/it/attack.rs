@@ -101,7 +101,7 @@ async fn behave(client: &Client, address: SocketAddr, duration: Duration) -> Dur
     took.get(place.min(took.len() - 1)).copied().expect("calls")
 }
 
-/// The name of a run that takes 20 kB to tell of: an unoptimised daemon makes no large etags in time.
+/// The name of a run that takes 20 kB to report: an unoptimised daemon makes no large etags in time.
 async fn large_run(client: &Client) -> String {
     client.run(script(&format!("exit 0 #{}", "x".repeat(10_000)))).await.name
 }

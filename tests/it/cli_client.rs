@@ -31,28 +31,28 @@ fn command_at(server: &FakeServer, arguments: &[&str]) -> Command {
     command
 }
 
-fn ask(server: &FakeServer, arguments: &[&str]) -> Told {
-    told(command_at(server, arguments).output().unwrap())
+fn ask(server: &FakeServer, arguments: &[&str]) -> Printed {
+    printed(command_at(server, arguments).output().unwrap())
 }
 
 /// What a command printed, and its exit code.
 #[derive(Debug)]
-pub(crate) struct Told {
+pub(crate) struct Printed {
     pub(crate) code: i32,
     pub(crate) stdout: Vec<u8>,
     pub(crate) stderr: String,
 }
 
-impl Told {
+impl Printed {
     pub(crate) fn stdout(&self) -> &str {
         std::str::from_utf8(&self.stdout).unwrap()
     }
 }
 
-pub(crate) fn told(output: Output) -> Told {
+pub(crate) fn printed(output: Output) -> Printed {
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!stderr.contains("panicked"), "{stderr}");
-    Told { code: output.status.code().unwrap(), stdout: output.stdout, stderr }
+    Printed { code: output.status.code().unwrap(), stdout: output.stdout, stderr }
 }
 
 fn logs<const N: usize>(scripts: [LogScript; N]) -> Script {
@@ -81,11 +81,14 @@ fn run_prints_both_streams_apart_and_exits_as_the_program() {
     ];
     let fate = failed(FailureClass::User, FailureReason::NonzeroExit, 3, "the program exited with 3");
     let server = FakeServer::start(fate, logs([LogScript { events, then: Then::Close }]));
-    let told = ask(&server, &RUN_SQL);
-    assert_eq!(told.code, 3);
-    assert_eq!(told.stdout, b"out\n\xff\xfeeither\n");
-    assert!(told.stderr.contains("err\n"), "{}", told.stderr);
-    assert!(told.stderr.contains("FAILED NONZERO_EXIT (USER): the program exited with 3; exit code 3"), "{told:?}");
+    let printed = ask(&server, &RUN_SQL);
+    assert_eq!(printed.code, 3);
+    assert_eq!(printed.stdout, b"out\n\xff\xfeeither\n");
+    assert!(printed.stderr.contains("err\n"), "{}", printed.stderr);
+    assert!(
+        printed.stderr.contains("FAILED NONZERO_EXIT (USER): the program exited with 3; exit code 3"),
+        "{printed:?}"
+    );
 }
 
 /// A script whose stdout has a line that carries the result, in two pieces, between two others.
@@ -122,15 +125,15 @@ fn lines_that_carry_the_result_are_shown_only_if_asked_for() {
 
 #[test]
 fn the_sample_configuration_is_printed_without_a_server() {
-    let told = told(command(&["serve", "--print-config"]).output().unwrap());
-    assert_eq!((told.code, told.stdout()), (0, longshore::config::SAMPLE), "{}", told.stderr);
+    let printed = printed(command(&["serve", "--print-config"]).output().unwrap());
+    assert_eq!((printed.code, printed.stdout()), (0, longshore::config::SAMPLE), "{}", printed.stderr);
 }
 
 #[test]
 fn the_server_may_be_named_before_the_command() {
     let server = FakeServer::start(run(RunState::Succeeded), whole("all\n"));
-    let told = told(command(&["--server", &server.address.to_string(), "logs", "demo"]).output().unwrap());
-    assert_eq!((told.code, told.stdout()), (0, "all\n"), "{}", told.stderr);
+    let printed = printed(command(&["--server", &server.address.to_string(), "logs", "demo"]).output().unwrap());
+    assert_eq!((printed.code, printed.stdout()), (0, "all\n"), "{}", printed.stderr);
 }
 
 #[test]
@@ -144,8 +147,8 @@ fn a_cut_stream_is_resumed_without_loss_or_repetition() {
         LogScript { events: vec![out("3\n", "c3b"), out("4\n", "c4"), end()], then: Then::Close },
     ]);
     let server = FakeServer::start(run(RunState::Succeeded), script);
-    let told = ask(&server, &["logs", "-f", "--tail", "9", "demo"]);
-    assert_eq!((told.code, told.stdout()), (0, "1\n2\n3\n4\n"), "{}", told.stderr);
+    let printed = ask(&server, &["logs", "-f", "--tail", "9", "demo"]);
+    assert_eq!((printed.code, printed.stdout()), (0, "1\n2\n3\n4\n"), "{}", printed.stderr);
     let starts: Vec<_> = server.seen().logs.iter().map(|request| request.start.clone()).collect();
     let cursor = |text: &str| Some(Start::Cursor(text.to_owned()));
     assert_eq!(starts, [Some(Start::TailLines(9)), Some(Start::TailLines(9)), cursor("c2"), cursor("c3b")]);
@@ -158,8 +161,8 @@ fn the_end_of_a_stream_is_not_the_end_of_the_run() {
     let child = command_at(&server, &RUN_SQL).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     server.wait_for("a follow", |seen| seen.logs.len() == 1);
     server.set_run(failed(FailureClass::Infra, FailureReason::NodeLost, 0, "the node went away"));
-    let told = told(child.wait_with_output().unwrap());
-    assert_eq!((told.code, told.stdout()), (123, "all\n"), "{}", told.stderr);
+    let printed = printed(child.wait_with_output().unwrap());
+    assert_eq!((printed.code, printed.stdout()), (123, "all\n"), "{}", printed.stderr);
 }
 
 #[test]
@@ -170,17 +173,17 @@ fn output_that_comes_after_the_run_is_over_is_printed() {
     let child = command_at(&server, &RUN_SQL).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     server.wait_for("a follow", |seen| seen.logs.len() == 1);
     server.set_run(run(RunState::Succeeded));
-    let told = told(child.wait_with_output().unwrap());
-    assert_eq!((told.code, told.stdout()), (0, "early\nlate\n"), "{}", told.stderr);
+    let printed = printed(child.wait_with_output().unwrap());
+    assert_eq!((printed.code, printed.stdout()), (0, "early\nlate\n"), "{}", printed.stderr);
 }
 
 #[test]
 fn a_log_problem_changes_no_outcome() {
     let script = logs([LogScript { events: vec![], then: Then::Fail(Status::not_found("no such container")) }]);
     let server = FakeServer::start(run(RunState::Succeeded), script);
-    let told = ask(&server, &RUN_SQL);
-    assert_eq!(told.code, 0);
-    assert!(told.stderr.contains("NOT_FOUND: no such container"), "{}", told.stderr);
+    let printed = ask(&server, &RUN_SQL);
+    assert_eq!(printed.code, 0);
+    assert!(printed.stderr.contains("NOT_FOUND: no such container"), "{}", printed.stderr);
 }
 
 #[test]
@@ -190,8 +193,8 @@ fn a_submit_is_repeated_with_the_same_key() {
         ..whole("")
     };
     let server = FakeServer::start(run(RunState::Succeeded), script);
-    let told = ask(&server, &RUN_SQL);
-    assert_eq!(told.code, 0, "{}", told.stderr);
+    let printed = ask(&server, &RUN_SQL);
+    assert_eq!(printed.code, 0, "{}", printed.stderr);
     let seen = server.seen();
     assert_eq!(seen.submits.len(), 3);
     assert!(seen.submits[0].run_id.starts_with("u-") && seen.submits[0].request_id.is_empty(), "{:?}", seen.submits[0]);
@@ -202,16 +205,16 @@ fn a_submit_is_repeated_with_the_same_key() {
 fn a_refusal_names_every_field() {
     let mut details =
         ErrorDetails::with_error_info("INVALID_FIELDS", "longshore.dev", std::collections::HashMap::new());
-    details.add_bad_request_violation("spec.env[0].name", "`1A` is no C identifier");
+    details.add_bad_request_violation("spec.env[0].name", "`1A` is not a C identifier");
     details.add_bad_request_violation("spec.run_timeout", "at most 24 h");
     let refusal = Status::with_error_details(Code::InvalidArgument, "2 fields are wrong", details);
     let script = Script { submit_failures: VecDeque::from([refusal]), ..Script::default() };
     let server = FakeServer::start(run(RunState::Succeeded), script);
-    let told = ask(&server, &RUN_SQL);
-    assert_eq!((told.code, told.stdout()), (125, ""));
+    let printed = ask(&server, &RUN_SQL);
+    assert_eq!((printed.code, printed.stdout()), (125, ""));
     assert_eq!(
-        told.stderr,
-        "error: INVALID_ARGUMENT/INVALID_FIELDS: 2 fields are wrong\n  --env: `1A` is no C identifier\n  \
+        printed.stderr,
+        "error: INVALID_ARGUMENT/INVALID_FIELDS: 2 fields are wrong\n  --env: `1A` is not a C identifier\n  \
          --timeout: at most 24 h\n"
     );
     assert_eq!(server.seen().submits.len(), 1, "what is refused is not asked again");
@@ -224,9 +227,9 @@ fn the_first_interrupt_cancels_and_waits() {
     let child = command_at(&server, &RUN_SQL).stderr(Stdio::piped()).spawn().unwrap();
     server.wait_for("a follow", |seen| seen.logs.len() == 1);
     interrupt(&child);
-    let told = told(child.wait_with_output().unwrap());
-    assert_eq!(told.code, 130, "{}", told.stderr);
-    assert!(told.stderr.contains("CANCELLED"), "{}", told.stderr);
+    let printed = printed(child.wait_with_output().unwrap());
+    assert_eq!(printed.code, 130, "{}", printed.stderr);
+    assert!(printed.stderr.contains("CANCELLED"), "{}", printed.stderr);
     assert_eq!(server.seen().cancels[0].reason, "the client was interrupted (SIGINT, Ctrl-C)");
 }
 
@@ -237,9 +240,9 @@ fn a_cancel_names_the_signal_that_came() {
     let child = command_at(&server, &RUN_SQL).stderr(Stdio::piped()).spawn().unwrap();
     server.wait_for("a follow", |seen| seen.logs.len() == 1);
     signal(&child, Signal::TERM);
-    let told = told(child.wait_with_output().unwrap());
-    assert_eq!(told.code, 130, "{}", told.stderr);
-    assert_eq!(server.seen().cancels[0].reason, "the client was told to end (SIGTERM)");
+    let printed = printed(child.wait_with_output().unwrap());
+    assert_eq!(printed.code, 130, "{}", printed.stderr);
+    assert_eq!(server.seen().cancels[0].reason, "the client was terminated (SIGTERM)");
 }
 
 #[test]
@@ -249,9 +252,9 @@ fn two_interrupts_at_once_cancel_all_the_same() {
     server.wait_for("a follow", |seen| seen.logs.len() == 1);
     interrupt(&child);
     signal(&child, Signal::TERM);
-    let told = told(child.wait_with_output().unwrap());
-    assert!(matches!(told.code, 130 | 143), "{}", told.stderr);
-    assert!(told.stderr.contains("the cancel is confirmed"), "{}", told.stderr);
+    let printed = printed(child.wait_with_output().unwrap());
+    assert!(matches!(printed.code, 130 | 143), "{}", printed.stderr);
+    assert!(printed.stderr.contains("the cancel is confirmed"), "{}", printed.stderr);
     assert_eq!(server.seen().cancels.len(), 1);
 }
 
@@ -263,9 +266,9 @@ fn the_second_interrupt_leaves_and_says_how_to_follow() {
     interrupt(&child);
     server.wait_for("a cancel", |seen| seen.cancels.len() == 1);
     interrupt(&child);
-    let told = told(child.wait_with_output().unwrap());
-    assert_eq!(told.code, 130, "{}", told.stderr);
-    assert!(told.stderr.contains("longshore logs -f demo"), "{}", told.stderr);
+    let printed = printed(child.wait_with_output().unwrap());
+    assert_eq!(printed.code, 130, "{}", printed.stderr);
+    assert!(printed.stderr.contains("longshore logs -f demo"), "{}", printed.stderr);
 }
 
 /// More output than any pipe holds.
@@ -297,15 +300,15 @@ fn a_reader_who_leaves_ends_it_quietly() {
     let mut stdout = child.stdout.take().unwrap();
     stdout.read_exact(&mut start).unwrap();
     drop(stdout);
-    let told = told(child.wait_with_output().unwrap());
-    assert_eq!((told.code, told.stderr.as_str()), (141, ""));
+    let printed = printed(child.wait_with_output().unwrap());
+    assert_eq!((printed.code, printed.stderr.as_str()), (141, ""));
 }
 
 #[test]
 fn detach_prints_the_name_alone() {
     let server = FakeServer::start(run(RunState::Pending), Script::default());
-    let told = ask(&server, &["run", "-d", "--id", "demo", "--runner", "sql"]);
-    assert_eq!((told.code, told.stdout(), told.stderr.as_str()), (0, "namespaces/default/runs/demo\n", ""));
+    let printed = ask(&server, &["run", "-d", "--id", "demo", "--runner", "sql"]);
+    assert_eq!((printed.code, printed.stdout(), printed.stderr.as_str()), (0, "namespaces/default/runs/demo\n", ""));
     let seen = server.seen();
     assert_eq!((seen.submits[0].run_id.as_str(), seen.submits[0].request_id.as_str()), ("demo", ""));
     assert!(seen.logs.is_empty());
@@ -315,9 +318,9 @@ fn detach_prints_the_name_alone() {
 fn result_prints_the_object_alone() {
     let json = r#"{"columns":["city","n"],"rows":[["Lyon",7]],"big":123456789012345678901234567890}"#;
     let server = FakeServer::start(succeeded_with(json), whole("noise\n"));
-    let told = ask(&server, &["run", "--runner", "sql", "--result"]);
-    assert_eq!((told.code, told.stdout()), (0, format!("{json}\n").as_str()), "{}", told.stderr);
-    assert!(!told.stderr.contains("noise"));
+    let printed = ask(&server, &["run", "--runner", "sql", "--result"]);
+    assert_eq!((printed.code, printed.stdout()), (0, format!("{json}\n").as_str()), "{}", printed.stderr);
+    assert!(!printed.stderr.contains("noise"));
 
     let table = ask(&server, &["run", "--runner", "sql", "--result", "-o", "table"]);
     assert!(table.stdout().contains("Lyon") && table.stdout().contains("city"), "{}", table.stdout());
@@ -341,25 +344,25 @@ fn a_large_result_is_read_in_pieces() {
     let (first, second) = json.split_at(5);
     let results = VecDeque::from([(vec![piece(first)], Some(Status::unavailable("cut"))), (vec![piece(second)], None)]);
     let server = FakeServer::start(fate, Script { results, ..Script::default() });
-    let told = ask(&server, &["run", "--runner", "sql", "--result"]);
-    assert_eq!((told.code, told.stdout()), (0, "{\"large\":true}\n"), "{}", told.stderr);
+    let printed = ask(&server, &["run", "--runner", "sql", "--result"]);
+    assert_eq!((printed.code, printed.stdout()), (0, "{\"large\":true}\n"), "{}", printed.stderr);
     assert_eq!(server.seen().results[1].read_offset, 5);
 }
 
 #[test]
-fn get_tells_a_result_as_the_object_it_is() {
+fn get_shows_a_result_as_the_object_it_is() {
     let json = r#"{"columns":["city","n"],"rows":[["Lyon",1.10]],"big":123456789012345678901234567890}"#;
     let server = FakeServer::start(succeeded_with(json), Script::default());
-    let told = ask(&server, &["get", "-o", "json", "demo"]);
-    assert_eq!(told.code, 0, "{}", told.stderr);
-    let value: serde_json::Value = serde_json::from_slice(&told.stdout).unwrap();
+    let printed = ask(&server, &["get", "-o", "json", "demo"]);
+    assert_eq!(printed.code, 0, "{}", printed.stderr);
+    let value: serde_json::Value = serde_json::from_slice(&printed.stdout).unwrap();
     assert_eq!(value["result"]["json"]["rows"][0][0], "Lyon");
     assert_eq!(value["result"]["state"], "RESULT_STATE_FOUND");
-    assert!(told.stdout().contains("\"big\": 123456789012345678901234567890\n"), "{}", told.stdout());
+    assert!(printed.stdout().contains("\"big\": 123456789012345678901234567890\n"), "{}", printed.stdout());
     let people = ask(&server, &["get", "demo"]);
     assert!(people.stdout().contains("│ Lyon ┆ 1.10 │"), "{}", people.stdout());
     let run = ask(&server, &["wait", "-o", "json", "demo"]);
-    assert_eq!(run.stdout(), told.stdout(), "wherever a run is told");
+    assert_eq!(run.stdout(), printed.stdout(), "wherever a run is shown");
 }
 
 #[test]
@@ -375,23 +378,23 @@ fn get_reads_a_large_result_too() {
     let results = VecDeque::from([(vec![piece], None), (Vec::new(), Some(Status::failed_precondition("it is gone")))]);
     let server = FakeServer::start(fate, Script { results, ..Script::default() });
     let get = || {
-        let told = ask(&server, &["get", "-o", "json", "demo"]);
-        let value: serde_json::Value = serde_json::from_slice(&told.stdout).unwrap();
-        (told.code, value["result"]["json"].clone(), told.stderr)
+        let printed = ask(&server, &["get", "-o", "json", "demo"]);
+        let value: serde_json::Value = serde_json::from_slice(&printed.stdout).unwrap();
+        (printed.code, value["result"]["json"].clone(), printed.stderr)
     };
     assert_eq!(get(), (0, serde_json::json!({ "large": true }), String::new()));
     let (code, object, stderr) = get();
-    assert_eq!((code, object), (0, serde_json::Value::Null), "the rest of the run is told");
+    assert_eq!((code, object), (0, serde_json::Value::Null), "the rest of the run is shown");
     assert!(stderr.contains("FAILED_PRECONDITION: it is gone"), "{stderr}");
 }
 
 #[test]
 fn json_is_the_final_run_and_nothing_else() {
     let server = FakeServer::start(run(RunState::Succeeded), whole("noise\n"));
-    let told = ask(&server, &["run", "--runner", "sql", "-o", "json"]);
-    let value: serde_json::Value = serde_json::from_slice(&told.stdout).unwrap();
+    let printed = ask(&server, &["run", "--runner", "sql", "-o", "json"]);
+    let value: serde_json::Value = serde_json::from_slice(&printed.stdout).unwrap();
     assert_eq!(value["state"], "RUN_STATE_SUCCEEDED");
-    assert!(told.stderr.contains("noise"));
+    assert!(printed.stderr.contains("noise"));
 }
 
 #[test]
@@ -407,9 +410,9 @@ fn a_dry_run_shows_the_manifest_and_what_is_said_to_it() {
         ..Default::default()
     };
     let server = FakeServer::start(pb::Run::default(), Script { submit: Some(answer), ..Script::default() });
-    let told = ask(&server, &["run", "--image", "registry.example.com/a:1", "--dry-run"]);
-    assert_eq!((told.code, told.stdout()), (125, "kind: Job\n"));
-    assert_eq!(told.stderr, "Job accepted\nPod refused: violates PodSecurity \"restricted\"\n");
+    let printed = ask(&server, &["run", "--image", "registry.example.com/a:1", "--dry-run"]);
+    assert_eq!((printed.code, printed.stdout()), (125, "kind: Job\n"));
+    assert_eq!(printed.stderr, "Job accepted\nPod refused: violates PodSecurity \"restricted\"\n");
     assert!(server.seen().submits[0].validate_only);
 }
 
@@ -421,9 +424,9 @@ fn ls_reads_page_by_page() {
     };
     let pages = VecDeque::from([page("one", "t1"), page("two", "t2"), page("three", "")]);
     let server = FakeServer::start(pb::Run::default(), Script { pages, ..Script::default() });
-    let told = ask(&server, &["ls", "--state", "running", "-l", "app=x"]);
-    assert_eq!(told.code, 0, "{}", told.stderr);
-    let first_words: Vec<_> = told.stdout().lines().filter_map(|line| line.split_whitespace().next()).collect();
+    let printed = ask(&server, &["ls", "--state", "running", "-l", "app=x"]);
+    assert_eq!(printed.code, 0, "{}", printed.stderr);
+    let first_words: Vec<_> = printed.stdout().lines().filter_map(|line| line.split_whitespace().next()).collect();
     assert_eq!(first_words, ["NAME", "one", "two", "three"]);
     let seen = server.seen();
     let tokens: Vec<_> = seen.lists.iter().map(|list| list.page_token.as_str()).collect();
@@ -434,20 +437,20 @@ fn ls_reads_page_by_page() {
 #[test]
 fn an_empty_list_is_a_list() {
     let server = FakeServer::start(pb::Run::default(), Script::default());
-    let told = ask(&server, &["ls", "-o", "json"]);
-    let value: serde_json::Value = serde_json::from_slice(&told.stdout).unwrap();
-    assert_eq!((told.code, value), (0, serde_json::json!({ "runs": [] })));
+    let printed = ask(&server, &["ls", "-o", "json"]);
+    let value: serde_json::Value = serde_json::from_slice(&printed.stdout).unwrap();
+    assert_eq!((printed.code, value), (0, serde_json::json!({ "runs": [] })));
 }
 
 #[test]
-fn wait_and_get_tell_of_the_same_run() {
+fn wait_and_get_report_the_same_run() {
     let fate = failed(FailureClass::Policy, FailureReason::RunDeadline, 143, "ran longer than 5 s");
     let server = FakeServer::start(fate, Script::default());
     assert_eq!(ask(&server, &["wait", "demo"]).code, 124);
     assert!(server.seen().lists.is_empty(), "a whole id costs no list");
-    let told = ask(&server, &["get", NAME]);
-    assert_eq!(told.code, 0);
-    assert!(told.stdout().contains("RUN_DEADLINE"), "{}", told.stdout());
+    let printed = ask(&server, &["get", NAME]);
+    assert_eq!(printed.code, 0);
+    assert!(printed.stdout().contains("RUN_DEADLINE"), "{}", printed.stdout());
 }
 
 #[test]
@@ -457,8 +460,8 @@ fn an_id_is_looked_for_in_one_bounded_list() {
     let page = pb::ListRunsResponse { runs: vec![there], next_page_token: "more".to_owned() };
     let script = Script { missing: vec![NAME.to_owned()], pages: VecDeque::from([page]), ..Script::default() };
     let server = FakeServer::start(run(RunState::Succeeded), script);
-    let told = ask(&server, &["get", "demo"]);
-    assert_eq!((told.code, told.stderr.as_str()), (0, "run demo-7\n"));
+    let printed = ask(&server, &["get", "demo"]);
+    assert_eq!((printed.code, printed.stderr.as_str()), (0, "run demo-7\n"));
     assert_eq!(server.seen().lists.iter().map(|list| list.page_size).collect::<Vec<_>>(), [500]);
 }
 
@@ -478,13 +481,13 @@ fn a_generated_id_that_is_taken_is_drawn_again() {
 }
 
 #[test]
-fn rm_tells_what_went_wrong_and_goes_on() {
+fn rm_reports_what_went_wrong_and_goes_on() {
     let script = Script { delete_failure: Some(Status::failed_precondition("it is live")), ..Script::default() };
     let server = FakeServer::start(run(RunState::Running), script);
-    let told = ask(&server, &["rm", "-f", "a", "b"]);
-    assert_eq!(told.code, 125);
-    assert!(told.stderr.contains("FAILED_PRECONDITION: it is live"), "{}", told.stderr);
-    assert!(told.stderr.contains("b: deleted"), "{}", told.stderr);
+    let printed = ask(&server, &["rm", "-f", "a", "b"]);
+    assert_eq!(printed.code, 125);
+    assert!(printed.stderr.contains("FAILED_PRECONDITION: it is live"), "{}", printed.stderr);
+    assert!(printed.stderr.contains("b: deleted"), "{}", printed.stderr);
 }
 
 #[test]
@@ -500,9 +503,9 @@ fn without_a_server_it_says_how_to_start_one() {
         let server = FakeServer::start(pb::Run::default(), Script::default());
         format!("http://{}", server.address)
     };
-    let told = told(command(&["ls", "--server", &address]).output().unwrap());
-    assert_eq!(told.code, 125);
-    assert!(told.stderr.contains(&format!("no Longshore server at {address}; start one with `longshore serve`")));
+    let printed = printed(command(&["ls", "--server", &address]).output().unwrap());
+    assert_eq!(printed.code, 125);
+    assert!(printed.stderr.contains(&format!("no Longshore server at {address}; start one with `longshore serve`")));
 }
 
 #[test]
@@ -511,7 +514,7 @@ fn a_token_is_added_to_no_other_file() {
     let (other, tokens) = (dir.path().join("Dockerfile"), dir.path().join("tokens.toml"));
     std::fs::write(&other, "FROM scratch\n").unwrap();
     let create = |path: &std::path::Path| {
-        told(command(&["token", "create", "ci", "--file", path.to_str().unwrap()]).output().unwrap())
+        printed(command(&["token", "create", "ci", "--file", path.to_str().unwrap()]).output().unwrap())
     };
     let refused = create(&other);
     assert_eq!((refused.code, refused.stdout()), (125, ""));
@@ -539,17 +542,17 @@ fn what_is_no_grpc_says_where_grpc_is() {
             let ended = stop.clone();
             let admin = longshore::runtime::admin::serve(listener, is_ready, registry, stop);
             let asked = tokio::task::spawn_blocking(move || {
-                let told = told(command(&["info", "--server", &format!("http://{address}")]).output().unwrap());
+                let printed = printed(command(&["info", "--server", &format!("http://{address}")]).output().unwrap());
                 ended.cancel();
-                told
+                printed
             });
             tokio::join!(admin, asked).1.unwrap()
         })
     });
-    let told = serving.join().unwrap();
-    assert_eq!(told.code, 125);
-    assert!(told.stderr.contains("cannot be reached: it answers HTTP 404"), "{}", told.stderr);
-    assert!(told.stderr.contains("admin port") && told.stderr.contains("7420"), "{}", told.stderr);
+    let printed = serving.join().unwrap();
+    assert_eq!(printed.code, 125);
+    assert!(printed.stderr.contains("cannot be reached: it answers HTTP 404"), "{}", printed.stderr);
+    assert!(printed.stderr.contains("admin port") && printed.stderr.contains("7420"), "{}", printed.stderr);
 }
 
 #[test]
@@ -560,23 +563,23 @@ fn usage_shows_what_is_missing_alone() {
         (&["token", "create"], "Usage: longshore token create [OPTIONS] <USER>\n"),
     ] {
         let mut command = command(arguments);
-        let told = told(command.env("LONGSHORE_SERVER", "http://127.0.0.1:1").output().unwrap());
-        assert_eq!(told.code, 125);
-        assert!(told.stderr.contains(usage), "{}", told.stderr);
+        let printed = printed(command.env("LONGSHORE_SERVER", "http://127.0.0.1:1").output().unwrap());
+        assert_eq!(printed.code, 125);
+        assert!(printed.stderr.contains(usage), "{}", printed.stderr);
     }
 }
 
 #[test]
 fn usage_errors_are_125_and_help_is_an_answer() {
     let nothing_set = command(&["ls"]).env("LONGSHORE_SERVER", "").env("LONGSHORE_NAMESPACE", "").output().unwrap();
-    assert!(!told(nothing_set).stderr.contains("no server address"), "an empty variable counts as unset");
+    assert!(!printed(nothing_set).stderr.contains("no server address"), "an empty variable counts as unset");
     for wrong in [&["run"][..], &["run", "--runner", "sql", "--timeout", "soon"], &["no-such-verb"], &[]] {
-        assert_eq!(told(command(wrong).output().unwrap()).code, 125, "{wrong:?}");
+        assert_eq!(printed(command(wrong).output().unwrap()).code, 125, "{wrong:?}");
     }
-    let help = told(command(&["run", "--help"]).output().unwrap());
+    let help = printed(command(&["run", "--help"]).output().unwrap());
     assert_eq!(help.code, 0);
     assert!(help.stdout().contains("Exit codes:"), "{}", help.stdout());
-    assert!(told(command(&["--version"]).output().unwrap()).stdout().starts_with("longshore "));
+    assert!(printed(command(&["--version"]).output().unwrap()).stdout().starts_with("longshore "));
 }
 
 #[test]
@@ -585,7 +588,7 @@ fn proto_writes_every_file_and_replaces_none_unasked() {
     let out = directory.path().join("proto");
     let write = |more: &[&str]| {
         let arguments = [&["proto", "--out", out.to_str().unwrap()], more].concat();
-        told(command(&arguments).output().unwrap())
+        printed(command(&arguments).output().unwrap())
     };
     assert_eq!(write(&[]).code, 0);
     let file = out.join("longshore/v1/run_service.proto");
@@ -606,7 +609,7 @@ fn proto_writes_every_file_and_replaces_none_unasked() {
 #[test]
 fn completion_scripts_name_the_verbs() {
     for shell in ["bash", "zsh", "fish"] {
-        let told = told(command(&["completion", shell]).output().unwrap());
-        assert!(told.code == 0 && told.stdout().contains("cancel"), "{shell}");
+        let printed = printed(command(&["completion", shell]).output().unwrap());
+        assert!(printed.code == 0 && printed.stdout().contains("cancel"), "{shell}");
     }
 }

@@ -8,7 +8,7 @@ use longshore::proto::v1 as pb;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::cli_client::{Told, command, told};
+use crate::cli_client::{Printed, command, printed};
 use crate::fake_server::{FakeServer, Script, run, succeeded_with};
 
 /// What Python, a terminal and a person leave around a result.
@@ -26,11 +26,11 @@ fn start(arguments: &[&str]) -> Child {
 }
 
 /// `longshore result` with these arguments, and this on its stdin.
-fn read(arguments: &[&str], text: &[u8]) -> Told {
+fn read(arguments: &[&str], text: &[u8]) -> Printed {
     let mut child = start(arguments);
     // One that does not read stdin may be gone already.
     let _ = child.stdin.take().unwrap().write_all(text);
-    told(child.wait_with_output().unwrap())
+    printed(child.wait_with_output().unwrap())
 }
 
 fn file(dir: &TempDir, text: &[u8]) -> String {
@@ -40,7 +40,7 @@ fn file(dir: &TempDir, text: &[u8]) -> String {
 }
 
 /// What is printed of `text`, the same whether it is a file or comes through a pipe.
-fn read_both(arguments: &[&str], text: &[u8]) -> Told {
+fn read_both(arguments: &[&str], text: &[u8]) -> Printed {
     let dir = tempfile::tempdir().unwrap();
     let path = file(&dir, text);
     let piped = read(&[arguments, &["-"]].concat(), text);
@@ -52,13 +52,13 @@ fn read_both(arguments: &[&str], text: &[u8]) -> Told {
 
 #[test]
 fn the_object_is_all_that_stdout_has() {
-    let told = read_both(&[], LOG.as_bytes());
-    assert_eq!((told.code, told.stdout(), told.stderr.as_str()), (0, OBJECT, ""));
+    let printed = read_both(&[], LOG.as_bytes());
+    assert_eq!((printed.code, printed.stdout(), printed.stderr.as_str()), (0, OBJECT, ""));
     let explained = read_both(&["--explain"], LOG.as_bytes());
     assert_eq!((explained.code, explained.stdout()), (0, OBJECT), "what explains goes to stderr");
 }
 
-/// What `--explain` tells of each candidate: whether it won, its bytes, its source; then its text and the verdict.
+/// What `--explain` reports each candidate: whether it won, its bytes, its source; then its text and the verdict.
 fn explained(stderr: &str) -> Vec<(bool, &str, &str, &str)> {
     let mut lines = stderr.lines();
     let header: Vec<_> = lines.next().expect("a header").split_whitespace().collect();
@@ -75,8 +75,8 @@ fn explained(stderr: &str) -> Vec<(bool, &str, &str, &str)> {
 #[test]
 fn every_candidate_is_explained_and_one_won() {
     let text = b"{\"a\":1} [{\"b\":1}] {\"c\": x} {'d': 1} {y}\n";
-    let told = read_both(&["--explain"], text);
-    assert_eq!((told.code, told.stdout()), (0, "{\"d\":1}\n"), "{}", told.stderr);
+    let printed = read_both(&["--explain"], text);
+    assert_eq!((printed.code, printed.stdout()), (0, "{\"d\":1}\n"), "{}", printed.stderr);
     let expected = [
         (false, "0-7", "SCAN", "{\"a\":1} ", "an object, but a later one follows"),
         (false, "8-17", "SCAN", "[{\"b\":1}] ", "complete, but no object: what is in it does not count"),
@@ -84,10 +84,10 @@ fn every_candidate_is_explained_and_one_won() {
         (true, "27-35", "SCAN", "{'d': 1} ", "the last complete object: the result"),
         (false, "36-\u{2026}", "SCAN", "{y}", "can't be read at byte 37: expected a key or `}`"),
     ];
-    let rows = explained(&told.stderr);
-    assert_eq!(rows.len(), expected.len(), "{}", told.stderr);
+    let rows = explained(&printed.stderr);
+    assert_eq!(rows.len(), expected.len(), "{}", printed.stderr);
     for (row, (won, bytes, source, text, verdict)) in rows.iter().zip(expected) {
-        assert_eq!((row.0, row.1, row.2), (won, bytes, source), "{}", told.stderr);
+        assert_eq!((row.0, row.1, row.2), (won, bytes, source), "{}", printed.stderr);
         assert!(row.3.starts_with(text) && row.3.contains(verdict), "{text}: {row:?}");
     }
 }
@@ -99,20 +99,20 @@ fn without_a_result_no_candidate_won() {
         ("{'a': b'x'}", "0-11", "the last complete object, but the Python literal"),
         ("[{\"a\": 1}]", "0-10", "complete, but no object"),
     ] {
-        let told = read_both(&["--explain"], text.as_bytes());
-        assert_eq!((told.code, told.stdout()), (1, ""), "{text}");
-        let (rows, error) = told.stderr.split_once("\nerror: ").expect("rows, then the error");
-        let [(false, told, "SCAN", rest)] = explained(rows)[..] else { panic!("{text}: {rows}\n{error}") };
-        assert!(told == bytes && rest.contains(verdict), "{text}: {rows}");
+        let printed = read_both(&["--explain"], text.as_bytes());
+        assert_eq!((printed.code, printed.stdout()), (1, ""), "{text}");
+        let (rows, error) = printed.stderr.split_once("\nerror: ").expect("rows, then the error");
+        let [(false, printed, "SCAN", rest)] = explained(rows)[..] else { panic!("{text}: {rows}\n{error}") };
+        assert!(printed == bytes && rest.contains(verdict), "{text}: {rows}");
     }
 }
 
 #[test]
 fn a_marked_line_is_explained_alone() {
     let text = b"{\"a\": 1}\nMARK-1{\"b\": 2}\n{\"c\": 3}\n";
-    let told = read_both(&["--explain", "--marker", "MARK-1"], text);
-    assert_eq!((told.code, told.stdout()), (0, "{\"b\":2}\n"));
-    let rows = explained(&told.stderr);
+    let printed = read_both(&["--explain", "--marker", "MARK-1"], text);
+    assert_eq!((printed.code, printed.stdout()), (0, "{\"b\":2}\n"));
+    let rows = explained(&printed.stderr);
     let [(true, "15-23", "MARKED_LINE", _)] = rows[..] else { panic!("{rows:?}") };
 }
 
@@ -120,8 +120,8 @@ fn a_marked_line_is_explained_alone() {
 fn a_dialect_that_was_not_asked_for_is_not_read() {
     let text = "{'a': 1}\n{\"b\": 1}\n{\"c\": 1,}\n";
     for (dialect, object) in [("any", "{\"c\":1}\n"), ("json", "{\"b\":1}\n"), ("python", "{\"c\":1}\n")] {
-        let told = read_both(&["--dialect", dialect], text.as_bytes());
-        assert_eq!((told.code, told.stdout()), (0, object), "{dialect}: {}", told.stderr);
+        let printed = read_both(&["--dialect", dialect], text.as_bytes());
+        assert_eq!((printed.code, printed.stdout()), (0, object), "{dialect}: {}", printed.stderr);
     }
     for (text, json, python) in [
         ("{\"a\": true}", Some("JSON"), None),
@@ -131,11 +131,11 @@ fn a_dialect_that_was_not_asked_for_is_not_read() {
         ("{\"a\": 1}", Some("JSON"), Some("PYTHON_LITERAL")),
     ] {
         for (dialect, expected) in [("json", json), ("python", python)] {
-            let told = read_both(&["--dialect", dialect, "-o", "json"], text.as_bytes());
-            let answer: Value = serde_json::from_slice(&told.stdout).unwrap();
+            let printed = read_both(&["--dialect", dialect, "-o", "json"], text.as_bytes());
+            let answer: Value = serde_json::from_slice(&printed.stdout).unwrap();
             let expected = expected.map(|name| format!("RESULT_DIALECT_{name}"));
             assert_eq!(answer["dialect"].as_str(), expected.as_deref(), "{text} as {dialect}");
-            assert_eq!(told.code, i32::from(expected.is_none()), "{text} as {dialect}");
+            assert_eq!(printed.code, i32::from(expected.is_none()), "{text} as {dialect}");
         }
     }
 }
@@ -149,16 +149,16 @@ fn however_a_pipe_delivers_it() {
             stdin.write_all(piece).unwrap();
         }
         drop(stdin);
-        let told = told(child.wait_with_output().unwrap());
-        assert_eq!((told.code, told.stdout()), (0, OBJECT), "{size}: {}", told.stderr);
+        let printed = printed(child.wait_with_output().unwrap());
+        assert_eq!((printed.code, printed.stdout()), (0, OBJECT), "{size}: {}", printed.stderr);
     }
 }
 
 #[test]
 fn a_pipe_by_its_name_is_read_like_stdin() {
-    let told = read(&["/dev/stdin"], b"{\"a\": [1 }");
-    assert_eq!((told.code, told.stdout()), (1, ""));
-    assert!(told.stderr.contains("`/dev/stdin`, line 1, column "), "{}", told.stderr);
+    let printed = read(&["/dev/stdin"], b"{\"a\": [1 }");
+    assert_eq!((printed.code, printed.stdout()), (1, ""));
+    assert!(printed.stderr.contains("`/dev/stdin`, line 1, column "), "{}", printed.stderr);
     assert_eq!(read(&["/dev/stdin"], LOG.as_bytes()).stdout(), OBJECT);
 }
 
@@ -170,9 +170,9 @@ fn a_caret_stands_below_what_is_wrong() {
         "first\nresult: {\"a\": [1, {\"b\": 2},\n",
         "result: {\"a\": [1, {\"b\": 2}, [\n\n\n",
     ] {
-        let told = read_both(&["-o", "json"], text.as_bytes());
-        assert_eq!(told.code, 1, "{text:?}");
-        let answer: Value = serde_json::from_slice(&told.stdout).unwrap();
+        let printed = read_both(&["-o", "json"], text.as_bytes());
+        assert_eq!(printed.code, 1, "{text:?}");
+        let answer: Value = serde_json::from_slice(&printed.stdout).unwrap();
         let position: usize = answer["error"]["offset"].as_str().unwrap().parse().unwrap();
         assert!(position < text.trim_end().len(), "{answer}");
 
@@ -186,45 +186,45 @@ fn a_caret_stands_below_what_is_wrong() {
             "\n  stdin, line {line}, column {column} (byte {position}):\n    {shown}\n    {}^\n",
             " ".repeat(width)
         );
-        assert!(told.stderr.ends_with(&place), "{}\nis not\n{place}", told.stderr);
-        assert!(told.stderr.starts_with("error: "), "{}", told.stderr);
-        assert_eq!(read_both(&[], text.as_bytes()).stderr, told.stderr);
+        assert!(printed.stderr.ends_with(&place), "{}\nis not\n{place}", printed.stderr);
+        assert!(printed.stderr.starts_with("error: "), "{}", printed.stderr);
+        assert_eq!(read_both(&[], text.as_bytes()).stderr, printed.stderr);
     }
 }
 
 #[test]
 fn nothing_at_all_is_an_error_too() {
     for text in ["", "\n", "no braces here\n", "[1, 2]\n", "3\n"] {
-        let told = read_both(&[], text.as_bytes());
-        assert_eq!((told.code, told.stdout()), (1, ""), "{text:?}");
-        assert!(told.stderr.starts_with("error: "), "{}", told.stderr);
+        let printed = read_both(&[], text.as_bytes());
+        assert_eq!((printed.code, printed.stdout()), (1, ""), "{text:?}");
+        assert!(printed.stderr.starts_with("error: "), "{}", printed.stderr);
     }
 }
 
 #[test]
-fn json_is_what_a_run_would_tell() {
-    let told = read_both(&["-o", "json"], b"x {\"a\": NaN, \"n\": 1.0} y");
-    let found: Value = serde_json::from_slice(&told.stdout).unwrap();
-    assert_eq!(told.code, 0);
+fn json_is_what_a_run_would_report() {
+    let printed = read_both(&["-o", "json"], b"x {\"a\": NaN, \"n\": 1.0} y");
+    let found: Value = serde_json::from_slice(&printed.stdout).unwrap();
+    assert_eq!(printed.code, 0);
     assert_eq!(found["state"], "RESULT_STATE_FOUND");
     assert_eq!(found["source"], "RESULT_SOURCE_SCAN");
     assert_eq!(found["dialect"], "RESULT_DIALECT_JSON_WITH_NAN");
     assert_eq!(found["byteRange"], json!({ "startOffset": "2", "endOffset": "22" }));
     assert_eq!(found["json"], json!({ "a": null, "n": 1.0 }));
     assert_eq!(found["warnings"].as_array().map(Vec::len), Some(1));
-    assert_eq!(told.stderr, "", "the warning is told once");
+    assert_eq!(printed.stderr, "", "the warning is shown once");
 
-    let told = read_both(&["-o", "json"], b"");
-    let none: Value = serde_json::from_slice(&told.stdout).unwrap();
-    assert_eq!((told.code, &none["state"]), (1, &json!("RESULT_STATE_MISSING")));
+    let printed = read_both(&["-o", "json"], b"");
+    let none: Value = serde_json::from_slice(&printed.stdout).unwrap();
+    assert_eq!((printed.code, &none["state"]), (1, &json!("RESULT_STATE_MISSING")));
     assert_eq!(none["error"]["kind"], "RESULT_ERROR_KIND_EMPTY");
 }
 
 #[test]
-fn warnings_are_told_apart_from_the_object() {
-    let told = read_both(&[], b"{\"a\": NaN}");
-    assert_eq!((told.code, told.stdout()), (0, "{\"a\":null}\n"));
-    assert!(told.stderr.starts_with("warning: ") && told.stderr.contains("NaN"), "{}", told.stderr);
+fn warnings_are_separate_from_the_object() {
+    let printed = read_both(&[], b"{\"a\": NaN}");
+    assert_eq!((printed.code, printed.stdout()), (0, "{\"a\":null}\n"));
+    assert!(printed.stderr.starts_with("warning: ") && printed.stderr.contains("NaN"), "{}", printed.stderr);
 }
 
 #[test]
@@ -235,7 +235,7 @@ fn a_table_is_one_if_it_is_asked_for() {
 }
 
 #[test]
-fn marked_lines_win_if_their_marker_is_told() {
+fn marked_lines_win_if_their_marker_is_given() {
     let text = b"MARK-1{\"a\": 1}\n{\"b\": 2}\n";
     assert_eq!(read_both(&[], text).stdout(), "{\"b\":2}\n");
     assert_eq!(read_both(&["--marker", "MARK-1"], text).stdout(), "{\"a\":1}\n");
@@ -245,9 +245,13 @@ fn marked_lines_win_if_their_marker_is_told() {
 fn an_object_may_be_too_large() {
     let text = format!("{{\"a\": \"{}\"}}", "x".repeat(100));
     assert_eq!(read_both(&["--max-bytes", "1Ki"], text.as_bytes()).code, 0);
-    let told = read_both(&["--max-bytes", "50"], text.as_bytes());
-    assert_eq!((told.code, told.stdout()), (1, ""));
-    assert!(told.stderr.starts_with("error: TOO_LARGE: ") && told.stderr.contains("50 bytes"), "{}", told.stderr);
+    let printed = read_both(&["--max-bytes", "50"], text.as_bytes());
+    assert_eq!((printed.code, printed.stdout()), (1, ""));
+    assert!(
+        printed.stderr.starts_with("error: TOO_LARGE: ") && printed.stderr.contains("50 bytes"),
+        "{}",
+        printed.stderr
+    );
 }
 
 #[test]
@@ -262,10 +266,10 @@ fn garbage_does_nothing_to_a_terminal() {
         let mut text: Vec<u8> = (0..len).map(|_| next()).collect();
         text.extend(b"{\"a\": \x1b[2J");
         text.extend((0..len).map(|_| next()));
-        let told = read_both(&["--explain"], &text);
-        assert!(told.code == 0 || told.code == 1, "{told:?}");
+        let printed = read_both(&["--explain"], &text);
+        assert!(printed.code == 0 || printed.code == 1, "{printed:?}");
         let harmless = |c: char| c == '\n' || !c.is_control();
-        assert!(told.stderr.chars().all(harmless), "{:?}", told.stderr);
+        assert!(printed.stderr.chars().all(harmless), "{:?}", printed.stderr);
     }
 }
 
@@ -274,15 +278,15 @@ fn a_reader_who_has_left_ends_it_quietly() {
     let mut child = start(&["-"]);
     drop(child.stdout.take());
     child.stdin.take().unwrap().write_all(LOG.as_bytes()).unwrap();
-    let told = told(child.wait_with_output().unwrap());
-    assert_eq!((told.code, told.stderr.as_str()), (141, ""));
+    let printed = printed(child.wait_with_output().unwrap());
+    assert_eq!((printed.code, printed.stderr.as_str()), (141, ""));
 }
 
 /// `longshore result` with these arguments, in this directory, with this server.
-fn ask(dir: &TempDir, server: &FakeServer, arguments: &[&str]) -> Told {
+fn ask(dir: &TempDir, server: &FakeServer, arguments: &[&str]) -> Printed {
     let mut command = command(&[&["result"], arguments].concat());
     command.current_dir(dir.path()).env("LONGSHORE_SERVER", format!("http://{}", server.address));
-    told(command.output().unwrap())
+    printed(command.output().unwrap())
 }
 
 #[test]
@@ -292,16 +296,20 @@ fn a_runs_result_is_printed_as_that_of_a_text() {
     fate.result.as_mut().unwrap().warnings.push("odd".to_owned());
     let server = FakeServer::start(fate, Script::default());
     for name in ["demo", "namespaces/default/runs/demo"] {
-        let told = ask(&dir, &server, &[name]);
-        assert_eq!((told.code, told.stdout(), told.stderr.as_str()), (0, "{\"n\":1}\n", "warning: odd\n"), "{name}");
+        let printed = ask(&dir, &server, &[name]);
+        assert_eq!(
+            (printed.code, printed.stdout(), printed.stderr.as_str()),
+            (0, "{\"n\":1}\n", "warning: odd\n"),
+            "{name}"
+        );
     }
-    let told = ask(&dir, &server, &["demo", "-o", "json"]);
-    let answer: Value = serde_json::from_slice(&told.stdout).unwrap();
+    let printed = ask(&dir, &server, &["demo", "-o", "json"]);
+    let answer: Value = serde_json::from_slice(&printed.stdout).unwrap();
     assert_eq!((&answer["state"], &answer["json"]), (&json!("RESULT_STATE_FOUND"), &json!({"n": 1})), "{answer}");
 
-    let told = ask(&dir, &server, &["demo", "--explain"]);
-    assert_eq!(told.code, 125);
-    assert!(told.stderr.contains("--explain is for texts"), "{}", told.stderr);
+    let printed = ask(&dir, &server, &["demo", "--explain"]);
+    assert_eq!(printed.code, 125);
+    assert!(printed.stderr.contains("--explain is for texts"), "{}", printed.stderr);
 
     // The run is meant, whatever files there are, unless it is said otherwise.
     std::fs::write(dir.path().join("demo"), "{\"file\": 1}").unwrap();
@@ -312,8 +320,8 @@ fn a_runs_result_is_printed_as_that_of_a_text() {
         assert_eq!(ask(&dir, &server, file).stdout(), "{\"file\":1}\n");
     }
     for path in ["./nothing", "nothing.log"] {
-        let told = ask(&dir, &server, &[path]);
-        assert!(told.code == 125 && told.stderr.contains("cannot be read"), "{path}: {}", told.stderr);
+        let printed = ask(&dir, &server, &[path]);
+        assert!(printed.code == 125 && printed.stderr.contains("cannot be read"), "{path}: {}", printed.stderr);
     }
     assert!(ask(&dir, &server, &["--file", "nothing"]).stderr.contains("cannot be read"));
     assert_eq!(ask(&dir, &server, &["--file", "--run", "demo"]).code, 125);
@@ -324,9 +332,9 @@ fn a_run_without_an_object_says_why() {
     let dir = tempfile::tempdir().unwrap();
     let of = |result: Option<pb::Result>, state: pb::RunState| {
         let server = FakeServer::start(pb::Run { result, ..run(state) }, Script::default());
-        let told = ask(&dir, &server, &["demo"]);
-        assert_eq!((told.code, told.stdout()), (1, ""), "{}", told.stderr);
-        told.stderr
+        let printed = ask(&dir, &server, &["demo"]);
+        assert_eq!((printed.code, printed.stdout()), (1, ""), "{}", printed.stderr);
+        printed.stderr
     };
     assert!(of(None, pb::RunState::Succeeded).contains("the run's result rule is NONE"));
     let state = |state: pb::ResultState| Some(pb::Result { state: state.into(), ..Default::default() });
@@ -338,14 +346,18 @@ fn a_run_without_an_object_says_why() {
 fn a_text_in_utf_16_is_read_and_its_places_are_shown() {
     let utf16 =
         |text: &str| -> Vec<u8> { format!("\u{feff}{text}").encode_utf16().flat_map(u16::to_le_bytes).collect() };
-    let told = read_both(&["-o", "json"], &utf16("los\r\n{\"straße\": 1}\r\n"));
-    let answer: Value = serde_json::from_slice(&told.stdout).unwrap();
+    let printed = read_both(&["-o", "json"], &utf16("los\r\n{\"straße\": 1}\r\n"));
+    let answer: Value = serde_json::from_slice(&printed.stdout).unwrap();
     assert_eq!((&answer["json"], &answer["byteRange"]), (&json!({"straße": 1}), &Value::Null), "{answer}");
-    let told = read_both(&[], &utf16("los\r\n{\"a\": oops}\r\n"));
-    assert_eq!(told.code, 1);
-    assert!(told.stderr.contains("line 2, column 7") && told.stderr.contains("found `oops`"), "{}", told.stderr);
-    let told = read_both(&[], b"\x1f\x8b\x08\0\0\0");
-    assert!(told.code == 1 && told.stderr.contains("gzip"), "{}", told.stderr);
+    let printed = read_both(&[], &utf16("los\r\n{\"a\": oops}\r\n"));
+    assert_eq!(printed.code, 1);
+    assert!(
+        printed.stderr.contains("line 2, column 7") && printed.stderr.contains("found `oops`"),
+        "{}",
+        printed.stderr
+    );
+    let printed = read_both(&[], b"\x1f\x8b\x08\0\0\0");
+    assert!(printed.code == 1 && printed.stderr.contains("gzip"), "{}", printed.stderr);
 }
 
 #[test]
@@ -353,9 +365,9 @@ fn what_cannot_be_read_or_meant_is_125() {
     let dir = tempfile::tempdir().unwrap();
     let missing = dir.path().join("missing");
     for path in [missing.as_path(), dir.path()] {
-        let told = read(&[path.to_str().unwrap()], b"");
-        assert_eq!((told.code, told.stdout()), (125, ""));
-        assert!(told.stderr.contains(&format!("`{}` cannot be read", Path::display(path))), "{}", told.stderr);
+        let printed = read(&[path.to_str().unwrap()], b"");
+        assert_eq!((printed.code, printed.stdout()), (125, ""));
+        assert!(printed.stderr.contains(&format!("`{}` cannot be read", Path::display(path))), "{}", printed.stderr);
     }
     for wrong in [
         &[][..],

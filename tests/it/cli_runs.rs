@@ -15,29 +15,29 @@ use crate::support::wait::within;
 
 /// What a command printed, and its exit code.
 #[derive(Debug)]
-struct Told {
+struct Printed {
     code: Option<i32>,
     out: String,
     err: String,
 }
 
-impl From<Output> for Told {
+impl From<Output> for Printed {
     fn from(output: Output) -> Self {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let told = Self { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) };
-        assert!(!told.err.contains("panicked"), "{told:?}");
-        told
+        let printed = Self { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) };
+        assert!(!printed.err.contains("panicked"), "{printed:?}");
+        printed
     }
 }
 
-async fn ask(local: &Local, arguments: &[&str]) -> Told {
+async fn ask(local: &Local, arguments: &[&str]) -> Printed {
     let server = local.daemon.address().to_string();
     let arguments = [&["--server", &server], arguments].concat();
     within("the command to end", longshore(arguments).output()).await.unwrap().into()
 }
 
 /// The same with a terminal of its own, on which this is typed.
-async fn ask_on_terminal(local: &Local, arguments: &[&str], typed: &str) -> Told {
+async fn ask_on_terminal(local: &Local, arguments: &[&str], typed: &str) -> Printed {
     let server = local.daemon.address().to_string();
     let words: Vec<String> =
         [&[LONGSHORE, "--server", &server], arguments].concat().iter().map(|word| format!("{word:?}")).collect();
@@ -55,7 +55,7 @@ async fn ask_on_terminal(local: &Local, arguments: &[&str], typed: &str) -> Told
 }
 
 #[tokio::test]
-async fn a_terminal_is_not_told_what_to_do_by_a_program() {
+async fn a_program_does_not_control_the_terminal() {
     let local = Local::start().await;
     let client = local.client().await;
     // A title (OSC), a colour, a C1 and one that turns the text around.
@@ -91,14 +91,17 @@ async fn an_id_may_be_shortened_where_only_one_run_is_meant() {
         submit(&client, id, script("echo $SCRIPT")).await;
         client.wait_settled(&name(id)).await;
     }
-    let told = ask(&local, &["get", "-o", "json", "nightly-a"]).await;
-    assert_eq!((told.code, told.err.as_str()), (Some(0), "run nightly-alpha\n"), "{told:?}");
-    assert!(told.out.contains("runs/nightly-alpha\""), "{told:?}");
-    let told = ask(&local, &["logs", "9x"]).await;
-    assert_eq!((told.code, told.out.as_str(), told.err.as_str()), (Some(0), "echo $SCRIPT\n", "run weekly-9x\n"));
-    let told = ask(&local, &["wait", "namespaces/default/runs/beta"]).await;
-    assert_eq!(told.code, Some(0), "{told:?}");
-    assert!(told.err.contains("run nightly-beta: SUCCEEDED"), "{told:?}");
+    let printed = ask(&local, &["get", "-o", "json", "nightly-a"]).await;
+    assert_eq!((printed.code, printed.err.as_str()), (Some(0), "run nightly-alpha\n"), "{printed:?}");
+    assert!(printed.out.contains("runs/nightly-alpha\""), "{printed:?}");
+    let printed = ask(&local, &["logs", "9x"]).await;
+    assert_eq!(
+        (printed.code, printed.out.as_str(), printed.err.as_str()),
+        (Some(0), "echo $SCRIPT\n", "run weekly-9x\n")
+    );
+    let printed = ask(&local, &["wait", "namespaces/default/runs/beta"]).await;
+    assert_eq!(printed.code, Some(0), "{printed:?}");
+    assert!(printed.err.contains("run nightly-beta: SUCCEEDED"), "{printed:?}");
 
     let several = ask(&local, &["get", "nightly"]).await;
     assert_eq!(several.code, Some(125));
@@ -125,7 +128,7 @@ async fn what_stops_or_deletes_takes_whole_ids_or_asks() {
     let no = ask_on_terminal(&local, &["cancel", "nightly"], "\n").await;
     assert_eq!(no.code, Some(125), "{no:?}");
     assert!(
-        no.out.contains("there is no run `nightly`; did you mean nightly-alpha (") && no.out.contains("[y/N]"),
+        no.out.contains("run `nightly` not found; did you mean nightly-alpha (") && no.out.contains("[y/N]"),
         "{no:?}"
     );
     assert!(client.get(&name("nightly-alpha")).await.stop.is_none(), "a bare return is a no");
@@ -150,9 +153,9 @@ async fn what_stops_or_deletes_takes_whole_ids_or_asks() {
 #[tokio::test]
 async fn generated_ids_are_short_and_the_last_line_names_the_run() {
     let local = Local::start().await;
-    let told = ask(&local, &["run", "--runner", "sh", "-e", "SCRIPT=echo out"]).await;
-    assert_eq!((told.code, told.out.as_str()), (Some(0), "out\n"), "{told:?}");
-    let last = told.err.lines().last().unwrap();
+    let printed = ask(&local, &["run", "--runner", "sh", "-e", "SCRIPT=echo out"]).await;
+    assert_eq!((printed.code, printed.out.as_str()), (Some(0), "out\n"), "{printed:?}");
+    let last = printed.err.lines().last().unwrap();
     let id = last.strip_prefix("run ").unwrap().split(':').next().unwrap();
     assert!(id.len() == 18 && id.starts_with("u-") && last.contains(": SUCCEEDED in "), "{last}");
     assert_eq!(ask(&local, &["logs", &id[10..]]).await.out, "out\n", "by its end");
@@ -200,7 +203,7 @@ async fn the_time_to_wait_may_be_none_and_the_answer_is_true_all_the_same() {
     let address = local.daemon.address().to_string();
     local.daemon.kill().await;
     let words = ["--server", &address, "wait", "--timeout", "0s", "over"];
-    let unknown: Told = within("the command to end", longshore(words).output()).await.unwrap().into();
+    let unknown: Printed = within("the command to end", longshore(words).output()).await.unwrap().into();
     assert!(unknown.code == Some(125) && unknown.err.contains("no Longshore server"), "{unknown:?}");
 }
 
@@ -244,15 +247,15 @@ async fn a_log_without_output_says_why() {
 
     submit(&client, "silent", script("exit 0")).await;
     client.wait_settled(&name("silent")).await;
-    let told = logs("silent", &[]).await;
-    assert_eq!((told.code, told.out.as_str()), (Some(0), ""));
-    assert_eq!(told.err, "run silent printed nothing (SUCCEEDED)\n");
+    let printed = logs("silent", &[]).await;
+    assert_eq!((printed.code, printed.out.as_str()), (Some(0), ""));
+    assert_eq!(printed.err, "run silent printed nothing (SUCCEEDED)\n");
 
     submit(&client, "live", script("mark there; gate go")).await;
     local.marked("there").await;
-    let told = logs("live", &[]).await;
+    let printed = logs("live", &[]).await;
     assert_eq!(
-        (told.code, told.err.as_str()),
+        (printed.code, printed.err.as_str()),
         (Some(0), "run live has printed nothing so far (RUNNING); -f waits for its output\n")
     );
     local.open("go");
@@ -260,9 +263,9 @@ async fn a_log_without_output_says_why() {
     submit(&client, "lost", script("echo gone")).await;
     client.wait_settled(&name("lost")).await;
     local.lose_output(&name("lost")).await;
-    let told = logs("lost", &[]).await;
-    assert_eq!((told.code, told.out.as_str()), (Some(0), ""));
-    assert!(!told.err.is_empty() && !told.err.contains("printed nothing"), "what is gone was there: {told:?}");
+    let printed = logs("lost", &[]).await;
+    assert_eq!((printed.code, printed.out.as_str()), (Some(0), ""));
+    assert!(!printed.err.is_empty() && !printed.err.contains("printed nothing"), "what is gone was there: {printed:?}");
 }
 
 #[tokio::test]
@@ -281,10 +284,10 @@ async fn errors_name_the_argument_that_was_typed() {
         (&["--id", "u-mine"], "--id: `u-mine` cannot be chosen"),
         (&["--network", "egress"], "--network"),
     ] {
-        let told = ask(&local, &[&run, arguments].concat()).await;
-        assert_eq!((told.code, told.out.as_str()), (Some(125), ""), "{arguments:?}: {told:?}");
-        assert!(told.err.contains(wanted), "{arguments:?}: {told:?}");
-        assert!(!told.err.contains("spec.") && !told.err.contains("secret\n"), "{arguments:?}: {told:?}");
+        let printed = ask(&local, &[&run, arguments].concat()).await;
+        assert_eq!((printed.code, printed.out.as_str()), (Some(125), ""), "{arguments:?}: {printed:?}");
+        assert!(printed.err.contains(wanted), "{arguments:?}: {printed:?}");
+        assert!(!printed.err.contains("spec.") && !printed.err.contains("secret\n"), "{arguments:?}: {printed:?}");
     }
     let both = ask(&local, &[&run[..], &["--timeout", "9999h", "--grace", "9h"]].concat()).await;
     assert!(both.err.contains("2 fields are wrong\n"), "{both:?}");
@@ -345,10 +348,11 @@ async fn no_value_is_refused_in_the_words_of_a_parser() {
                     continue;
                 }
                 let arguments = if with_server { &arguments[..] } else { &arguments[..arguments.len() - 2] };
-                let told: Told = within("the command to end", longshore(arguments).output()).await.unwrap().into();
-                assert_eq!(told.code, Some(125), "{arguments:?}: {told:?}");
-                let found = rust.iter().find(|word| told.err.to_lowercase().contains(&word.to_lowercase()));
-                assert_eq!(found, None, "{arguments:?}: {told:?}");
+                let printed: Printed =
+                    within("the command to end", longshore(arguments).output()).await.unwrap().into();
+                assert_eq!(printed.code, Some(125), "{arguments:?}: {printed:?}");
+                let found = rust.iter().find(|word| printed.err.to_lowercase().contains(&word.to_lowercase()));
+                assert_eq!(found, None, "{arguments:?}: {printed:?}");
             }
         }
     }
@@ -374,14 +378,14 @@ async fn an_empty_variable_is_an_unset_one() {
     ] {
         command.env(name, "");
     }
-    let told: Told = within("the list", command.output()).await.unwrap().into();
-    assert_eq!((told.code, told.err.as_str()), (Some(0), "no runs\n"), "{told:?}");
+    let printed: Printed = within("the list", command.output()).await.unwrap().into();
+    assert_eq!((printed.code, printed.err.as_str()), (Some(0), "no runs\n"), "{printed:?}");
 
     let mut command = longshore(["ls", "--server", &server]);
-    let told: Told =
+    let printed: Printed =
         within("the list", command.env("LONGSHORE_CONNECT_TIMEOUT", "soon").output()).await.unwrap().into();
-    assert_eq!(told.code, Some(125), "{told:?}");
-    assert!(told.err.contains("comes from the variable LONGSHORE_CONNECT_TIMEOUT"), "{told:?}");
+    assert_eq!(printed.code, Some(125), "{printed:?}");
+    assert!(printed.err.contains("comes from the variable LONGSHORE_CONNECT_TIMEOUT"), "{printed:?}");
 
     // The daemon gets as far as its state directory, whose path is a file's.
     let file = dir.path().join("file");
@@ -406,9 +410,9 @@ async fn an_empty_variable_is_an_unset_one() {
     ] {
         command.env(name, "");
     }
-    let told: Told = within("the daemon to end", command.output()).await.unwrap().into();
-    assert_eq!(told.code, Some(125), "{told:?}");
-    assert!(told.err.contains(&file.display().to_string()), "{told:?}");
+    let printed: Printed = within("the daemon to end", command.output()).await.unwrap().into();
+    assert_eq!(printed.code, Some(125), "{printed:?}");
+    assert!(printed.err.contains(&file.display().to_string()), "{printed:?}");
 }
 
 #[tokio::test]
@@ -434,8 +438,11 @@ async fn other_systems_names_of_the_verbs_work_and_hidden_verbs_stay_hidden() {
         assert!(script.contains("cancel") && !script.contains("shim") && !script.contains("canary-pod"), "{shell}");
     }
     for typo in ["runer", "sim", "shi", "remove"] {
-        let told = ask(&local, &[typo]).await;
-        assert_eq!(told.code, Some(125));
-        assert!(!["'shim'", "'runner'", "'release'", "'rm'"].iter().any(|verb| told.err.contains(verb)), "{told:?}");
+        let printed = ask(&local, &[typo]).await;
+        assert_eq!(printed.code, Some(125));
+        assert!(
+            !["'shim'", "'runner'", "'release'", "'rm'"].iter().any(|verb| printed.err.contains(verb)),
+            "{printed:?}"
+        );
     }
 }

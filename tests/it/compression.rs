@@ -12,7 +12,7 @@ use crate::support::errors::assert_error;
 use crate::support::wait::within;
 
 #[tokio::test]
-async fn whoever_asks_gets_gzip_and_nobody_else() {
+async fn clients_that_ask_get_gzip_and_no_others() {
     let local = Local::start().await;
     let client = local.client().await;
     let plain = client.server.clone().get_server_info(GetServerInfoRequest {}).await.expect("GetServerInfo");

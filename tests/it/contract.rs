@@ -46,9 +46,9 @@ macro_rules! contract_tests {
         $crate::contract::contract_tests!($subject:
             a_run_is_created_once
             of_many_creators_one_wins
-            success_is_told
-            an_exit_code_is_told
-            a_signal_is_told_as_128_and_its_number
+            success_is_reported
+            an_exit_code_is_reported
+            a_signal_is_reported_as_128_and_its_number
             a_missing_program_never_started
             output_is_exact
             a_follower_gets_everything
@@ -60,7 +60,7 @@ macro_rules! contract_tests {
             a_running_program_is_ended
             a_program_that_ignores_sigterm_is_killed
             the_run_clock_ends_it
-            a_late_watch_tells_the_same
+            a_late_watch_reports_the_same
             a_run_is_recorded_released_and_deleted
             another_uid_is_another_run
         );
@@ -276,7 +276,7 @@ pub(crate) async fn of_many_creators_one_wins(subject: &Subject) {
     assert_eq!(subject.output(&facts).await, "ran\n");
 }
 
-pub(crate) async fn success_is_told(subject: &Subject) {
+pub(crate) async fn success_is_reported(subject: &Subject) {
     let launch = subject.launch("ok", "sleep 0.1");
     let mut watch = subject.watch();
     subject.create(&launch).await;
@@ -290,13 +290,13 @@ pub(crate) async fn success_is_told(subject: &Subject) {
     assert!(end.started_at.unwrap() <= end.finished_at.unwrap());
 }
 
-pub(crate) async fn an_exit_code_is_told(subject: &Subject) {
+pub(crate) async fn an_exit_code_is_reported(subject: &Subject) {
     let facts = subject.run_script("seven", "exit 7").await;
     assert_eq!(facts.last_attempt().unwrap().phase, AttemptPhase::Failed);
     assert_eq!((end(&facts).exit_code, end(&facts).cause), (7, EndCause::Exited));
 }
 
-pub(crate) async fn a_signal_is_told_as_128_and_its_number(subject: &Subject) {
+pub(crate) async fn a_signal_is_reported_as_128_and_its_number(subject: &Subject) {
     // The shell's child ends by the signal and the shell passes it on, so that process 1 is not it.
     let facts = subject.run_script("signal", "sh -c 'kill -KILL $$'; exit $?").await;
     assert_eq!(end(&facts).exit_code, 137);
@@ -485,19 +485,19 @@ pub(crate) async fn the_run_clock_ends_it(subject: &Subject) {
     assert!(over.stop.is_none());
 }
 
-pub(crate) async fn a_late_watch_tells_the_same(subject: &Subject) {
+pub(crate) async fn a_late_watch_reports_the_same(subject: &Subject) {
     let facts = subject.run_script("late", "echo done").await;
     let mut late = subject.watch();
     let mut seen = None;
     loop {
         match late.next().await {
-            FactsEvent::Upsert(told) if told.name == facts.name => seen = Some(*told),
+            FactsEvent::Upsert(printed) if printed.name == facts.name => seen = Some(*printed),
             FactsEvent::Synced => break,
             FactsEvent::Broken(why) => panic!("{why}"),
             _ => {}
         }
     }
-    let seen = seen.expect("told before the end of what was there");
+    let seen = seen.expect("reported before the end of what was there");
     assert_eq!((&seen.uid, &seen.submission), (&facts.uid, &facts.submission));
     assert_eq!(end(&seen), end(&facts));
     // It goes on.

@@ -1,6 +1,6 @@
 //! `$LONGSHORE_DATA`: the operator's data sets for the SQL runner, by a profile's `env`.
 
-#![allow(clippy::print_stderr, reason = "tells what is skipped")]
+#![allow(clippy::print_stderr, reason = "prints what is skipped")]
 
 use std::ffi::OsString;
 use std::path::Path;

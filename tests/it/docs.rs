@@ -7,7 +7,7 @@
 //! in that file, line by line, but for the indentation. Every ```` ```toml ```` block is a configuration that loads;
 //! ```` ```toml serve ```` is that of the page's server, in the directory of its document.
 
-#![allow(clippy::print_stderr, reason = "tells what is skipped")]
+#![allow(clippy::print_stderr, reason = "prints what is skipped")]
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -20,13 +20,13 @@ use rustix::process::{Pid, Signal, kill_process};
 const DOCUMENTED: &str = "127.0.0.1:7420";
 
 /// `| of what | how many | each | together |`, and their sum.
-fn memory_table(rows: &[longshore::grpc::Row]) -> (String, usize) {
+fn memory_table(rows: &[longshore::grpc::BudgetRow]) -> (String, usize) {
     let size = |bytes: usize| match bytes {
         _ if bytes >= 1 << 20 => format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20)),
         _ => format!("{} KiB", bytes >> 10),
     };
     let mut table = "| | how many | each | together |\n| --- | --- | --- | --- |\n".to_owned();
-    for longshore::grpc::Row { what, count, each } in rows {
+    for longshore::grpc::BudgetRow { what, count, each } in rows {
         table.push_str(&format!("| {what} | {count} | {} | {} |\n", size(*each), size(count * each)));
     }
     let sum = rows.iter().map(|row| row.count * row.each).sum();
@@ -209,8 +209,8 @@ fn run_page(page: &str, blocks: &[Block]) -> usize {
         }
         let printed = run(block, page, &work, &server.address);
         ran += 1;
-        if let Some(told) = blocks.get(index + 1).filter(|next| next.is(["text", "output"])) {
-            assert_eq!(printed, told.text, "{page}:{}: this is not what is printed", told.line);
+        if let Some(expected) = blocks.get(index + 1).filter(|next| next.is(["text", "output"])) {
+            assert_eq!(printed, expected.text, "{page}:{}: this is not what is printed", expected.line);
         }
     }
     ran

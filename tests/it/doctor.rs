@@ -13,11 +13,11 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
-use crate::cli_client::{Told, command, told};
+use crate::cli_client::{Printed, command, printed};
 use crate::support::daemon::Daemon;
 use crate::support::wait::until;
 
-pub(crate) fn doctor(arguments: &[&str], dir: &TempDir) -> Told {
+pub(crate) fn doctor(arguments: &[&str], dir: &TempDir) -> Printed {
     let mut command = command(&[&["doctor"], arguments].concat());
     for variable in ["CONFIG", "KUBECONFIG", "CONTEXT", "INSTANCE", "BACKEND", "STATE_DIR"] {
         command.env_remove(format!("LONGSHORE_{variable}"));
@@ -26,7 +26,7 @@ pub(crate) fn doctor(arguments: &[&str], dir: &TempDir) -> Told {
         .env_remove("KUBERNETES_SERVICE_HOST")
         .env("HOME", dir.path())
         .env("XDG_STATE_HOME", dir.path().join("state"));
-    told(command.output().unwrap())
+    printed(command.output().unwrap())
 }
 
 /// Nobody else gets this port while it is bound, and nobody listens on it yet.
@@ -69,8 +69,8 @@ fn write_certificate(dir: &Path, began: u64, ends: u64) {
     std::fs::write(dir.join("tls.key"), key.serialize_pem()).unwrap();
 }
 
-pub(crate) fn findings(told: &Told) -> Vec<Value> {
-    let report: Value = serde_json::from_slice(&told.stdout).unwrap();
+pub(crate) fn findings(printed: &Printed) -> Vec<Value> {
+    let report: Value = serde_json::from_slice(&printed.stdout).unwrap();
     report["findings"].as_array().unwrap().clone()
 }
 
@@ -81,9 +81,9 @@ fn of<'a>(findings: &'a [Value], check: &str) -> Vec<&'a Value> {
 #[test]
 fn this_machine_is_looked_at_and_left_as_it_was() {
     let dir = tempfile::tempdir().unwrap();
-    let told = doctor(&["-o", "json"], &dir);
-    assert_eq!((told.code, told.stderr.as_str()), (0, ""), "{}", told.stdout());
-    let findings = findings(&told);
+    let printed = doctor(&["-o", "json"], &dir);
+    assert_eq!((printed.code, printed.stderr.as_str()), (0, ""), "{}", printed.stdout());
+    let findings = findings(&printed);
     for check in ["configuration", "backend", "state-directory", "sandbox", "inotify", "program"] {
         assert_eq!(of(&findings, check).len(), 1, "{check}: {findings:#?}");
     }
@@ -97,23 +97,23 @@ fn this_machine_is_looked_at_and_left_as_it_was() {
 }
 
 #[test]
-fn what_is_wrong_here_is_told_with_its_fix() {
+fn what_is_wrong_here_is_reported_with_its_fix() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("longshore.toml");
     std::fs::write(&file, "[profiles.report.local]\ncommand = [\"no-such-program-at-all\"]\n").unwrap();
-    let told = doctor(&["--config", file.to_str().unwrap()], &dir);
-    assert_eq!(told.code, 1);
+    let printed = doctor(&["--config", file.to_str().unwrap()], &dir);
+    assert_eq!(printed.code, 1);
     assert!(
-        told.stdout().contains("profile report: the program `no-such-program-at-all` is not found: ")
-            && told.stdout().contains("\n    fix: install it, or "),
+        printed.stdout().contains("profile report: the program `no-such-program-at-all` is not found: ")
+            && printed.stdout().contains("\n    fix: install it, or "),
         "{}",
-        told.stdout()
+        printed.stdout()
     );
 
     std::fs::write(&file, "lissten = 3\n").unwrap();
-    let told = doctor(&["-o", "json", "--config", file.to_str().unwrap()], &dir);
-    assert_eq!(told.code, 1);
-    let findings = findings(&told);
+    let printed = doctor(&["-o", "json", "--config", file.to_str().unwrap()], &dir);
+    assert_eq!(printed.code, 1);
+    let findings = findings(&printed);
     assert_eq!(
         (findings.len(), &findings[0]["check"], &findings[0]["status"]),
         (1, &json!("configuration"), &json!("failed"))
@@ -122,13 +122,13 @@ fn what_is_wrong_here_is_told_with_its_fix() {
     assert_eq!(findings[0]["subject"], format!("{}:1", file.display()));
 
     std::fs::write(&file, "lissten = 3\n[limits]\nmax_user = \"x\"\ndefault_retention = \"soon\"\n").unwrap();
-    let told = doctor(&["--config", file.to_str().unwrap()], &dir);
-    let table = told.stdout();
+    let printed = doctor(&["--config", file.to_str().unwrap()], &dir);
+    let table = printed.stdout();
     for (line, key) in [(1, "lissten"), (3, "limits.max_user"), (4, "limits.default_retention")] {
         let place = format!("{}:{line}: {key}: ", file.display());
         assert_eq!(table.matches(&place).count(), 1, "{place}: {table}");
     }
-    assert_eq!(told.stdout().matches("fix: ").count(), 1, "{table}");
+    assert_eq!(printed.stdout().matches("fix: ").count(), 1, "{table}");
 }
 
 #[test]
@@ -136,9 +136,9 @@ fn a_cluster_that_is_not_there() {
     let dir = tempfile::tempdir().unwrap();
     let (socket, address) = nobody_listens();
     let kubeconfig = kubeconfig(dir.path(), &format!("https://{address}"));
-    let told = doctor(&["-o", "json", "--canary", "--kubeconfig", kubeconfig.to_str().unwrap()], &dir);
-    assert_eq!(told.code, 1);
-    let found = findings(&told);
+    let printed = doctor(&["-o", "json", "--canary", "--kubeconfig", kubeconfig.to_str().unwrap()], &dir);
+    assert_eq!(printed.code, 1);
+    let found = findings(&printed);
     let [failed] = of(&found, "api-server")[..] else { panic!("{found:#?}") };
     assert_eq!(
         (failed["status"].as_str(), failed["subject"].as_str()),
@@ -152,9 +152,9 @@ fn a_cluster_that_is_not_there() {
     }
     drop(socket);
 
-    let told = doctor(&["--kubeconfig", "/nonexistent"], &dir);
-    assert_eq!(told.code, 1);
-    assert!(told.stdout().contains("/nonexistent"), "{}", told.stdout());
+    let printed = doctor(&["--kubeconfig", "/nonexistent"], &dir);
+    assert_eq!(printed.code, 1);
+    assert!(printed.stdout().contains("/nonexistent"), "{}", printed.stdout());
 }
 
 /// What `longshore serve` says that it does not start with.
@@ -162,9 +162,9 @@ fn refused_by_serve(arguments: &[&str], dir: &TempDir) -> String {
     let state = dir.path().join("state");
     let own = ["serve", "--backend", "local", "--state-dir", state.to_str().unwrap()];
     let mut command = command(&[&own, arguments].concat());
-    let told = told(command.env_remove("LONGSHORE_CONFIG").output().unwrap());
-    assert_eq!(told.code, 125, "{arguments:?}: {}", told.stderr);
-    told.stderr
+    let printed = printed(command.env_remove("LONGSHORE_CONFIG").output().unwrap());
+    assert_eq!(printed.code, 125, "{arguments:?}: {}", printed.stderr);
+    printed.stderr
 }
 
 #[test]
@@ -180,10 +180,10 @@ fn what_serve_refuses_the_doctor_finds() {
         let serve = refused_by_serve(&arguments, &dir);
         assert!(serve.contains(word), "{word}: {serve}");
         let state = path("state");
-        let told =
+        let printed =
             doctor(&[&["-o", "json", "--backend", "local", "--state-dir", &state], &arguments[..]].concat(), &dir);
-        assert_eq!(told.code, 1, "{word}: {}", told.stdout());
-        let found = findings(&told);
+        assert_eq!(printed.code, 1, "{word}: {}", printed.stdout());
+        let found = findings(&printed);
         let failed: Vec<_> = found.iter().filter(|row| row["status"] == "failed").collect();
         let [row] = &failed[..] else { panic!("{word}: {failed:#?}") };
         assert_eq!(row["check"], check, "{row}");
@@ -240,10 +240,14 @@ fn certificates_are_where_the_daemon_is() {
     let (_socket, address) = nobody_listens();
     let kubeconfig = kubeconfig(dir.path(), &format!("https://{address}"));
     let certificate = |arguments: &[&str]| {
-        let told = doctor(&[&["-o", "json", "--config", config.to_str().unwrap()], arguments].concat(), &dir);
-        let findings = findings(&told);
+        let printed = doctor(&[&["-o", "json", "--config", config.to_str().unwrap()], arguments].concat(), &dir);
+        let findings = findings(&printed);
         let [found] = of(&findings, "certificate")[..] else { panic!("{findings:#?}") };
-        (told.code, found["status"].as_str().unwrap().to_owned(), found["fix"].as_str().unwrap_or_default().to_owned())
+        (
+            printed.code,
+            found["status"].as_str().unwrap().to_owned(),
+            found["fix"].as_str().unwrap_or_default().to_owned(),
+        )
     };
     let elsewhere = ["--kubeconfig", kubeconfig.to_str().unwrap()];
     let (_, status, fix) = certificate(&elsewhere);
@@ -292,9 +296,9 @@ async fn a_start_looks_at_the_certificate_on_every_backend() {
 
     write_certificate(dir.path(), 20, 4);
     let daemon = start(&dir, "local", &flags).await;
-    let told = line(&daemon, "the certificate's end", |line| line["check"] == "certificate").await;
-    assert_eq!(told["level"], "WARN", "{told}");
-    assert!(told["message"].as_str().unwrap().starts_with("short-lived: valid until"), "{told}");
+    let printed = line(&daemon, "the certificate's end", |line| line["check"] == "certificate").await;
+    assert_eq!(printed["level"], "WARN", "{printed}");
+    assert!(printed["message"].as_str().unwrap().starts_with("short-lived: valid until"), "{printed}");
 }
 
 /// Answers as an API server that knows its version, gives no rights and has nothing else.

@@ -72,14 +72,14 @@ async fn no_error_names_a_file_of_the_servers_machine() {
     // Neither a log nor nothing: reading it fails.
     std::fs::remove_file(&log).unwrap();
     std::fs::create_dir(&log).unwrap();
-    let mut told = Vec::new();
+    let mut printed = Vec::new();
     if let Ok(mut events) = client.runs.clone().stream_logs(follow(&name)).await.map(tonic::Response::into_inner) {
         loop {
             match events.message().await {
-                Ok(Some(event)) => told.push(format!("{event:?}")),
+                Ok(Some(event)) => printed.push(format!("{event:?}")),
                 Ok(None) => break,
                 Err(status) => {
-                    told.push(format!("{status:?} {}", String::from_utf8_lossy(status.details())));
+                    printed.push(format!("{status:?} {}", String::from_utf8_lossy(status.details())));
                     break;
                 }
             }
@@ -87,7 +87,7 @@ async fn no_error_names_a_file_of_the_servers_machine() {
     }
     let state = local.state();
     let state = state.to_str().unwrap();
-    assert!(!told.is_empty() && !told.iter().any(|text| text.contains(state)), "{told:?}");
+    assert!(!printed.is_empty() && !printed.iter().any(|text| text.contains(state)), "{printed:?}");
 }
 
 #[tokio::test]

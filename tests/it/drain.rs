@@ -11,7 +11,7 @@ use crate::support::logs::{Closing, resumed};
 use crate::support::wait::within;
 
 #[tokio::test]
-async fn streams_are_told_to_reconnect_and_the_process_ends() {
+async fn streams_are_asked_to_reconnect_and_the_process_ends() {
     let mut local = Local::start().await;
     let client = local.client().await;
     let name = client.submit(script("echo 1; gate go; echo 2")).await.name;

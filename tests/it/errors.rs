@@ -24,7 +24,7 @@ use crate::support::spec::{container, env, json_input, runner, seconds};
 use crate::support::wait::within;
 
 #[tokio::test]
-async fn all_violations_are_told_at_once() {
+async fn all_violations_are_reported_at_once() {
     let local = Local::start().await;
     let requests = HashMap::from([("memory".to_owned(), "lots".to_owned())]);
     let spec = RunSpec {
@@ -183,7 +183,7 @@ async fn what_is_no_call_of_grpc_is_refused_before_anything_is_executed() {
 }
 
 #[tokio::test]
-async fn an_unknown_method_is_told_with_details_too() {
+async fn an_unknown_method_is_reported_with_details_too() {
     let local = Local::start().await;
     let mut raw = tonic::client::Grpc::new(local.client().await.channel);
     raw.ready().await.expect("a connection");

@@ -1,4 +1,5 @@
-//! A server that plays a script, for tests of the client: it answers as it is told and remembers what it was asked.
+//! A server that plays a script, for tests of the client: it answers as it is set up and remembers what it was
+//! asked.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;

@@ -13,7 +13,7 @@ use crate::support::spec::{REPORTER, env, runner};
 use crate::support::wait::{until, within};
 
 /// What every script can use: `gate NAME` waits until the test opens that gate, and `mark NAME`
-/// tells the test that this place was reached. A script ends by itself once the test is gone.
+/// shows the test that this place was reached. A script ends by itself once the test is gone.
 const PRELUDE: &str = r#"
     gate() { while [ ! -e "$TEST_DIR/open-$1" ]; do [ -d "$TEST_DIR" ] || exit 99; sleep 0.02; done; }
     mark() { : > "$TEST_DIR/mark-$1"; }

@@ -176,7 +176,7 @@ async fn a_restart_sees_the_same_and_runs_go_on() {
     drop(watch);
     let second = reopened(subject, &root).await;
     let mut watch = second.watch();
-    let FactsEvent::Upsert(adopted) = watch.next().await else { panic!("nothing was told") };
+    let FactsEvent::Upsert(adopted) = watch.next().await else { panic!("nothing was reported") };
     assert_eq!(*adopted, running);
     assert_eq!(watch.next().await, FactsEvent::Synced);
     std::fs::write(root.join("default/live/result.go"), "").unwrap();
@@ -239,7 +239,7 @@ async fn an_expired_run_is_swept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn after_a_break_everything_is_told_again() {
+async fn after_a_break_everything_is_reported_again() {
     let (subject, root) = subject(false).await;
     let kept = subject.run_script("kept", "exit 0").await;
     let removed = subject.run_script("removed", "exit 0").await;
@@ -250,23 +250,23 @@ async fn after_a_break_everything_is_told_again() {
     while !matches!(watch.next().await, FactsEvent::Broken(_)) {}
     std::fs::remove_dir_all(away.join("default/removed")).unwrap();
     std::fs::rename(&away, &root).unwrap();
-    let mut told = Vec::new();
+    let mut printed = Vec::new();
     loop {
         match watch.next().await {
             FactsEvent::Synced => break,
-            FactsEvent::Broken(_) => told.clear(),
-            event => told.push(event),
+            FactsEvent::Broken(_) => printed.clear(),
+            event => printed.push(event),
         }
     }
-    assert!(told.contains(&FactsEvent::Upsert(Box::new(kept))), "{told:?}");
-    assert!(told.contains(&FactsEvent::Gone(removed.name)), "{told:?}");
+    assert!(printed.contains(&FactsEvent::Upsert(Box::new(kept))), "{printed:?}");
+    assert!(printed.contains(&FactsEvent::Gone(removed.name)), "{printed:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_many_that_create_a_run_at_once_one_does_and_the_others_find_it() {
     let (subject, _root) = subject_without_shims().await;
     let backend = &subject.backend;
-    // Often, since whoever looks must look just as it comes.
+    // Often, since one must look just as it comes.
     for round in 0..200 {
         let launch = subject.launch(&format!("r{round}"), "exit 0");
         let looks = (0..3).map(|_| async {

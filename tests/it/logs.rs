@@ -1,4 +1,4 @@
-//! Output, where both streams are told apart and gates make the order certain.
+//! Output, where both streams are distinguished and gates make the order certain.
 
 use longshore::proto::v1::stream_logs_request::Start;
 use longshore::proto::v1::{LogEndReason, LogStream, StreamLogsRequest};
@@ -8,7 +8,7 @@ use crate::support::client::follow;
 use crate::support::logs::Closing;
 
 #[tokio::test]
-async fn stdout_and_stderr_are_told_apart() {
+async fn stdout_and_stderr_are_distinguished() {
     let local = Local::start().await;
     let client = local.client().await;
     let name = client.run(script("echo out 1; echo err 1 >&2; echo out 2; echo err 2 >&2")).await.name;

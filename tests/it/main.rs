@@ -51,3 +51,4 @@ mod sql;
 #[allow(dead_code, reason = "shared with the suite for clusters")]
 mod support;
 mod unreadable;
+mod words;

@@ -137,9 +137,9 @@ async fn lost_output_is_a_gap_of_who_found_it() {
     let gaps = client.read_logs(request).await.gaps.len();
     assert!(gaps > 0, "output was deleted");
     let series = scrape(&local).await;
-    let told: f64 = of(&series, &["log_gaps_total"]).values().sum();
+    let printed: f64 = of(&series, &["log_gaps_total"]).values().sum();
     let by_caller = series.iter().filter(|(name, _)| name.starts_with("log_gaps_total{reader=caller"));
-    assert_eq!((told, by_caller.map(|(_, count)| count).sum::<f64>()), (gaps as f64, gaps as f64), "{series:?}");
+    assert_eq!((printed, by_caller.map(|(_, count)| count).sum::<f64>()), (gaps as f64, gaps as f64), "{series:?}");
 }
 
 /// Waits until a metric without labels has this value.

@@ -43,13 +43,13 @@ impl Home {
     /// What the doctor finds about each profile: name, status, message, fix.
     fn doctor(&self) -> Vec<(String, String, String, String)> {
         let config = self.at("longshore.toml");
-        let told = doctor(&["-o", "json", "--backend", "local", "--config", config.to_str().unwrap()], &self.0);
+        let printed = doctor(&["-o", "json", "--backend", "local", "--config", config.to_str().unwrap()], &self.0);
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let of_profile = |finding: &Value| {
             let profile = finding["subject"].as_str()?.strip_prefix("profile ")?.to_owned();
             Some((profile, text(&finding["status"]), text(&finding["message"]), text(&finding["fix"])))
         };
-        findings(&told).iter().filter_map(of_profile).collect()
+        findings(&printed).iter().filter_map(of_profile).collect()
     }
 
     async fn serve(&self) -> Daemon {

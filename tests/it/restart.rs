@@ -14,7 +14,7 @@ use crate::support::spec::{reporter, result_rule, seconds, sql};
 use crate::support::wait::until;
 
 #[tokio::test]
-async fn finished_runs_are_told_as_before() {
+async fn finished_runs_are_reported_as_before() {
     let mut local = Local::start().await;
     let client = local.client().await;
     let spec = script("echo kept; exit 5");
@@ -22,7 +22,7 @@ async fn finished_runs_are_told_as_before() {
     let failed = client.wait_settled(&failed.name).await;
     let query = client.submit(sql("SELECT name FROM products ORDER BY name")).await;
     let query = client.wait_settled(&query.name).await;
-    // The object of this one is kept beside the record, which tells of it all the same.
+    // The object of this one is kept beside the record, which mentions it all the same.
     let report = r#"printf '{"status":"error","error":{"type":"BIG","message":"m"},"x":"'
         head -c 100000 /dev/zero | tr '\0' x; echo '"}'; exit 6"#;
     let report = client.submit(reporter(ResultMode::Required, report)).await;
@@ -44,7 +44,7 @@ async fn finished_runs_are_told_as_before() {
     for before in [&failed, &query, &report] {
         let mut after = client.get(&before.name).await;
         assert_eq!(after.etag, before.etag, "{after:?} was {before:?}");
-        // What is told with the time is told anew.
+        // What is reported with the time is reported anew.
         after.message.clone_from(&before.message);
         assert_eq!(&after, before);
     }

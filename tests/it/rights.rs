@@ -245,7 +245,8 @@ async fn what_is_not_to_be_shown_is_in_no_preview_error_or_log() {
                         assert!(!shows(&answer.expect("an answer")), "{what:?} of {profile}");
                         answered += 1;
                     }
-                    // To whoever sent it, an input is quoted where it breaks its schema: that is how they find the place.
+                    // To anyone who sent it, an input is quoted where it breaks its schema: that is how they find the
+                    // place.
                     Err(status) if place.iter().any(|field| field.name() == "input") => {
                         assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
                     }

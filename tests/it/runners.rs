@@ -1,6 +1,6 @@
 //! `docs/runner-contract.md`: what it says of the reader, and its runners in `examples/` as profiles of a daemon.
 
-#![allow(clippy::print_stderr, reason = "tells what is skipped")]
+#![allow(clippy::print_stderr, reason = "prints what is skipped")]
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -49,8 +49,8 @@ fn built() -> PathBuf {
     if !cfg!(debug_assertions) {
         cargo.arg("--release");
     }
-    // What cargo tells a test of its package would have crates built anew whose build scripts ask for it (ring), and so
-    // all that is above them; and again by the next cargo outside.
+    // What cargo passes to a test of its package would have crates built anew whose build scripts ask for it (ring),
+    // and so all that is above them; and again by the next cargo outside.
     let of_package = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(of_package)) {
         cargo.env_remove(name);
@@ -62,7 +62,7 @@ fn built() -> PathBuf {
         let ours = message["target"]["name"] == "runner";
         message["executable"].as_str().filter(|_| ours).map(PathBuf::from)
     });
-    path.expect("cargo tells where it is")
+    path.expect("cargo says where it is")
 }
 
 /// A daemon whose profile `primes` is this command.
@@ -221,10 +221,10 @@ fn the_page_says_what_the_reader_does() {
         let [printed, read_as, remark] = row[..] else { panic!("not three cells: {row:?}") };
         let printed = code(printed).unwrap_or_else(|| panic!("no code: {printed}"));
         let expected = code(read_as).unwrap_or_else(|| read_as.to_owned());
-        let (told, warned, dialect) = scan(&printed);
+        let (outcome, warned, dialect) = scan(&printed);
         let nan = remark.contains("JSON_WITH_NAN") == (dialect == Some(Dialect::JsonWithNan));
-        if told != expected || warned != remark.starts_with("warning") || !nan {
-            wrong.push(format!("{printed}: {told}, warned: {warned}, {dialect:?}, not {expected} ({remark})"));
+        if outcome != expected || warned != remark.starts_with("warning") || !nan {
+            wrong.push(format!("{printed}: {outcome}, warned: {warned}, {dialect:?}, not {expected} ({remark})"));
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");

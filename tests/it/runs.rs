@@ -42,7 +42,7 @@ async fn failing_sql_fails_and_keeps_its_result() {
 }
 
 #[tokio::test]
-async fn a_signal_is_told_by_number() {
+async fn a_signal_is_reported_by_number() {
     let local = Local::start().await;
     let client = local.client().await;
     let run = client.run(script("kill -9 $$")).await;

@@ -1,5 +1,5 @@
-//! What a hostile program gets at from inside a run of backend `local`, and what a run has from whoever started
-//! the server.
+//! What a hostile program gets at from inside a run of backend `local`, and what a run has from the process
+//! that started the server.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -165,7 +165,8 @@ async fn a_hostile_program_gets_at_nothing() {
     assert!(notes.contains("a trial found: no capabilities") && !notes.contains("a trial missed"), "{notes}");
 }
 
-/// The loader of programs is told to print who executes: root is in none of it that has a variable of the caller's.
+/// The loader of programs is asked to print who executes: root is in none of it that has a variable of the
+/// caller's.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_root_executes_has_nothing_of_the_callers_in_its_environment() {
     let (subject, _root) = strange(true).await;
@@ -209,7 +210,7 @@ fn sees_planted_key(sandbox: bool) -> Option<bool> {
 }
 
 #[test]
-fn no_run_has_the_keys_of_whoever_started_the_server() {
+fn no_run_has_the_keys_of_the_process_that_started_the_server() {
     for sandbox in [false, true] {
         let seen = std::thread::spawn(move || sees_planted_key(sandbox)).join().unwrap();
         assert_ne!(seen, Some(true), "sandbox: {sandbox}");

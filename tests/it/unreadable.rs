@@ -42,7 +42,7 @@ async fn a_daemon_without_files_loses_no_run_and_kills_none() {
     until("the first run's end", async || first.join(rundir::EXIT).exists().then_some(())).await;
     // Every run is looked at in vain, more than once, and says so.
     for name in &names {
-        let said = client.wait_until(name, "to be unknown", |run| run.message.contains("can't be looked at")).await;
+        let said = client.wait_until(name, "to be unknown", |run| run.message.contains("can't be read")).await;
         assert!(said.message.contains("Too many open files"), "{said:?}");
         assert!(matches!(said.state(), RunState::Running | RunState::Finishing), "{said:?}");
     }
@@ -51,7 +51,7 @@ async fn a_daemon_without_files_loses_no_run_and_kills_none() {
     let run = client.wait_terminal(&names[0]).await;
     assert_eq!(run.state(), RunState::Succeeded, "{run:?}");
     for name in &names[1..] {
-        client.wait_until(name, "to be known again", |run| !run.message.contains("can't be looked at")).await;
+        client.wait_until(name, "to be known again", |run| !run.message.contains("can't be read")).await;
         assert_eq!(client.get(name).await.state(), RunState::Running);
     }
     local.open("rest");
@@ -69,9 +69,10 @@ async fn what_vanishes_while_the_watch_is_broken_is_gone_when_it_heals() {
     let gone = client.run(script("echo gone")).await.name;
     let kept = client.run(script("echo kept")).await.name;
     let limit = local.daemon.limit_files(NONE);
-    until("the watch to break", async || local.daemon.output().contains("cannot be watched").then_some(())).await;
+    until("the watch to break", async || local.daemon.output().contains("the backend watch failed").then_some(()))
+        .await;
     std::fs::remove_dir_all(local.run_dir(&gone)).unwrap();
-    assert_eq!(list(&client).await.len(), 2, "nothing is gone because it can't be looked at");
+    assert_eq!(list(&client).await.len(), 2, "nothing is gone because it can't be read");
     local.daemon.limit_files(limit);
     until("the run to be gone", async || (list(&client).await.len() == 1).then_some(())).await;
     assert_eq!(client.try_get(&gone).await.expect_err("it is gone").code(), Code::NotFound);
@@ -138,7 +139,7 @@ async fn a_run_with_one_unreadable_file_is_still_there() {
         if *state == RunState::Finishing {
             assert!(run.message.contains(&format!("`{file}`")), "{run:?}");
         }
-        // Whoever follows waits for the end, which for some of these does not come.
+        // Anyone who follows waits for the end, which for some of these does not come.
         let request = StreamLogsRequest { follow: false, ..follow(name) };
         assert_eq!(client.read_logs(request).await.text(), "printed\n", "{file}");
         client.delete(name).await.expect("DeleteRun");
@@ -246,7 +247,7 @@ async fn a_run_whose_end_nobody_can_read_is_let_go_of() {
     let released = local.run_dir(name).join(rundir::RELEASED);
     let text = || std::fs::read_to_string(&released).unwrap();
     until("its retention to begin", async || text().contains("expire_time").then_some(())).await;
-    // Whoever follows does not wait for an end that nobody can read.
+    // Anyone who follows does not wait for an end that nobody can read.
     let logs = client.read_logs(follow(name)).await;
     assert_eq!((logs.text().as_str(), logs.closing), ("printed\n", Some(Closing::End(LogEndReason::RunFinished))));
     assert!(logs.gaps.iter().any(|gap| gap.cause() == LogGapCause::Unreadable), "{:?}", logs.gaps);

@@ -38,7 +38,7 @@ impl Authority {
         self.issue(CertificateParams::new([host.to_owned()]).unwrap(), &[])
     }
 
-    /// For whoever has both of these common names.
+    /// For a caller with both of these common names.
     pub(crate) fn ambiguous(&self, users: [&str; 2]) -> Pair {
         // An attribute of each kind is kept once; by its number it is another kind.
         let kinds = [DnType::CommonName, DnType::CustomDnType(vec![2, 5, 4, 3])];

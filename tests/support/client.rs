@@ -42,9 +42,10 @@ impl Client {
     /// Waits until the health of `service` is `status`.
     pub(crate) async fn wait_health(&self, service: &str, status: ServingStatus) {
         let request = HealthCheckRequest { service: service.to_owned() };
-        let mut told = HealthClient::new(self.channel.clone()).watch(request).await.expect("watch health").into_inner();
+        let mut reported =
+            HealthClient::new(self.channel.clone()).watch(request).await.expect("watch health").into_inner();
         within(&format!("health of {service:?} to be {status:?}"), async {
-            while let Some(answer) = told.message().await.expect("watch health") {
+            while let Some(answer) = reported.message().await.expect("watch health") {
                 if answer.status() == status {
                     return;
                 }
@@ -119,7 +120,7 @@ impl Client {
         self.runs.clone().watch_runs(request).await.expect("WatchRuns").into_inner()
     }
 
-    /// The run once `is_so` holds; told by the daemon, not asked for again and again.
+    /// The run once `is_so` holds; reported by the daemon, not asked for again and again.
     ///
     /// # Panics
     /// If the run has ended for good or is gone before, or too much time passes.

@@ -25,9 +25,9 @@ pub(crate) struct Subject {
     pub(crate) client: Client,
     /// Makes the spec that executes a shell script.
     pub(crate) script: fn(&str) -> RunSpec,
-    /// Whether stdout and stderr are told apart.
+    /// Whether stdout and stderr are distinguished.
     pub(crate) split_streams: bool,
-    /// Whether resource limits hold, so that they are told.
+    /// Whether resource limits hold, so that they are reported.
     pub(crate) limits_resources: bool,
 }
 
@@ -41,7 +41,7 @@ impl Subject {
 macro_rules! on_every_backend {
     ($run:path) => {
         $crate::support::contract::on_every_backend! { @ $run:
-            exit_zero_tells_everything,
+            exit_zero_reports_everything,
             a_nonzero_exit_is_the_users_failure,
             the_run_clock_keeps_exit_code_and_logs,
             input_and_files_are_found,
@@ -71,13 +71,13 @@ macro_rules! on_every_backend {
             a_report_does_not_outvote_exit_0,
             a_large_result_keeps_what_it_reports,
             a_result_that_breaks_its_schema_is_invalid,
-            a_result_beside_the_record_is_told_inline,
+            a_result_beside_the_record_is_reported_inline,
             a_large_result_is_streamed,
-            a_list_and_a_watch_tell_of_runs,
+            a_list_and_a_watch_report_runs,
             one_run_is_watched_by_its_name,
             many_runs_at_once_keep_apart,
             a_wait_answers_with_the_live_run,
-            the_server_tells_what_it_is,
+            the_server_reports_what_it_is,
         }
     };
     (@ $run:path: $($case:ident,)*) => {$(

@@ -242,7 +242,7 @@ async fn launch(args: &[OsString], env: &[(OsString, OsString)], files: Option<&
     let envs = env.iter().map(|(name, value)| (name, value));
     let mut child = command.envs(envs).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("start longshore");
     let stderr = child.stderr.take().and_then(|pipe| pipe.into_owned_fd().ok()).expect("its standard error");
-    let (lines, mut told) = mpsc::channel(16);
+    let (lines, mut reported) = mpsc::channel(16);
     let kept = Arc::clone(output);
     // A thread of its own: the pipe is emptied whatever the test's runtime does.
     std::thread::spawn(move || {
@@ -255,7 +255,7 @@ async fn launch(args: &[OsString], env: &[(OsString, OsString)], files: Option<&
             let _ = lines.blocking_send(line);
         }
     });
-    while let Some(line) = told.recv().await {
+    while let Some(line) = reported.recv().await {
         if let Some((address, admin, health)) = serving(&line) {
             return Life { child, address, admin, health };
         }
@@ -271,7 +271,7 @@ fn serving(line: &str) -> Option<(SocketAddr, Option<SocketAddr>, Option<SocketA
         return None;
     }
     let address = line.get("address")?.as_str()?.parse().ok()?;
-    // Those that may be off, which then are not told.
+    // Those that may be off, which then are not reported.
     let other = |name: &str| line.get(name)?.as_str()?.parse().ok();
     Some((address, other("admin"), other("health")))
 }

@@ -1,4 +1,4 @@
-//! What a log stream told, put together.
+//! What a log stream reported, put together.
 
 use longshore::proto::v1::stream_logs_request::Start;
 use longshore::proto::v1::stream_logs_response::Event;
@@ -17,7 +17,7 @@ pub(crate) enum Closing {
     Reconnect(ReconnectReason),
 }
 
-/// What was told so far.
+/// What was reported so far.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Log {
     pub(crate) entries: Vec<LogEntry>,
@@ -43,7 +43,7 @@ impl Log {
                 assert!(!entries.entries.is_empty(), "entries are never empty");
                 let bytes: usize = entries.entries.iter().map(|e| e.data.len() + e.text.len()).sum();
                 assert!(bytes <= 3 * 64 * 1024, "one event has at most 64 KiB, not {bytes} bytes");
-                assert!(!entries.cursor.is_empty(), "entries tell where to go on");
+                assert!(!entries.cursor.is_empty(), "entries say where to resume");
                 self.entries.extend(entries.entries);
                 self.cursor = entries.cursor;
             }
@@ -78,7 +78,7 @@ impl Log {
         String::from_utf8(self.bytes()).expect("the output is text")
     }
 
-    /// Whether the run was over and all its output told, without a gap.
+    /// Whether the run was over and all its output reported, without a gap.
     #[track_caller]
     pub(crate) fn assert_complete(&self) {
         assert_eq!(self.closing, Some(Closing::End(LogEndReason::RunFinished)), "{self:?}");

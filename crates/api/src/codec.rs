@@ -78,30 +78,30 @@ pub struct TooManyElements {
 }
 
 /// The requests of every method, by full name.
-static REQUESTS: LazyLock<BTreeMap<String, Shape>> = LazyLock::new(|| {
+static REQUESTS: LazyLock<BTreeMap<String, MessageShape>> = LazyLock::new(|| {
     let pool = DescriptorPool::decode(super::DESCRIPTORS).unwrap_or_default();
     let methods = pool.services().flat_map(|service| service.methods().collect::<Vec<_>>());
-    methods.map(|method| method.input()).map(|input| (input.full_name().to_owned(), Shape::of(&input))).collect()
+    methods.map(|method| method.input()).map(|input| (input.full_name().to_owned(), MessageShape::of(&input))).collect()
 });
 
 /// What of a request is counted.
 #[derive(Debug, Default)]
-struct Shape {
+struct MessageShape {
     /// Paths of its lists and maps.
     lists: Vec<String>,
-    fields: Fields,
+    fields: FieldShapes,
 }
 
-type Fields = BTreeMap<u32, Field>;
+type FieldShapes = BTreeMap<u32, FieldShape>;
 
 #[derive(Debug)]
-struct Field {
-    /// The list or map that it is, as a place in [`Shape::lists`].
+struct FieldShape {
+    /// The list or map that it is, as a place in [`MessageShape::lists`].
     list: Option<usize>,
     /// How its elements stand in one piece of the wire, if it is a list of numbers.
     packed: Option<Packed>,
     /// Its own fields, if it is a message.
-    fields: Fields,
+    fields: FieldShapes,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -110,14 +110,14 @@ enum Packed {
     Bytes(usize),
 }
 
-impl Shape {
+impl MessageShape {
     fn of(message: &MessageDescriptor) -> Self {
         let mut lists = Vec::new();
         let fields = fields_of(message, "", 0, &mut lists);
         Self { lists, fields }
     }
 
-    /// Counts the elements in an encoded message. Says nothing about one that is malformed: whoever decodes it does.
+    /// Counts the elements in an encoded message. Says nothing about one that is malformed: the decoder does.
     fn check(&self, encoded: &[u8]) -> Result<(), TooManyElements> {
         let mut counts = vec![0_usize; self.lists.len()];
         let _malformed = count(encoded, &self.fields, &mut counts);
@@ -129,8 +129,8 @@ impl Shape {
     }
 }
 
-fn fields_of(message: &MessageDescriptor, at: &str, depth: usize, lists: &mut Vec<String>) -> Fields {
-    let mut fields = Fields::new();
+fn fields_of(message: &MessageDescriptor, at: &str, depth: usize, lists: &mut Vec<String>) -> FieldShapes {
+    let mut fields = FieldShapes::new();
     for field in message.fields() {
         let path = if at.is_empty() { field.name().to_owned() } else { format!("{at}.{}", field.name()) };
         let list = (field.is_list() || field.is_map()).then(|| {
@@ -139,11 +139,11 @@ fn fields_of(message: &MessageDescriptor, at: &str, depth: usize, lists: &mut Ve
         });
         let inner = match field.kind() {
             Kind::Message(inner) if depth < DEPTH_MAX => fields_of(&inner, &path, depth + 1, lists),
-            _ => Fields::new(),
+            _ => FieldShapes::new(),
         };
         // What holds no list is passed over whole.
         if list.is_some() || !inner.is_empty() {
-            fields.insert(field.number(), Field { list, packed: packed(&field), fields: inner });
+            fields.insert(field.number(), FieldShape { list, packed: packed(&field), fields: inner });
         }
     }
     fields
@@ -162,7 +162,7 @@ fn packed(field: &FieldDescriptor) -> Option<Packed> {
 }
 
 /// Adds the elements of one message; `None` where it ceases to be one.
-fn count(mut encoded: &[u8], fields: &Fields, counts: &mut [usize]) -> Option<()> {
+fn count(mut encoded: &[u8], fields: &FieldShapes, counts: &mut [usize]) -> Option<()> {
     while !encoded.is_empty() {
         let (number, wire) = decode_key(&mut encoded).ok()?;
         let piece: &[u8] = match wire {
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_are_not_counted_and_what_is_malformed_is_somebody_elses_to_tell() {
+    fn answers_are_not_counted_and_what_is_malformed_is_reported_elsewhere() {
         assert!(!REQUESTS.contains_key("longshore.v1.ListRunsResponse"));
         let shape = &REQUESTS["longshore.v1.SubmitRunRequest"];
         for malformed in [&[0xff; 20][..], &[0x0a, 0x7f], &[0x1a, 0xff, 0xff, 0xff, 0xff, 0x0f], &[0x0b, 0x0b, 0x0c]] {

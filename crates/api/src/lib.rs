@@ -1,5 +1,5 @@
-//! The wire: code generated from `proto/`, its descriptors, and the files themselves.
-//! Knows of ours only the domain's results, which both sides tell in the same words.
+//! The wire: code generated from `proto/`, its descriptors, and the files themselves. Knows of
+//! Longshore only the domain's results, which both sides report in the same words.
 
 use tonic::Code;
 

@@ -1,5 +1,5 @@
 //! What the API promises in its descriptors: names that every language can say, one name for one noun, and the
-//! annotations that tools go by. Whoever adds to the proto files reads here what is expected of a name.
+//! annotations that tools go by. Those who add to the proto files read here what is expected of a name.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -209,7 +209,7 @@ fn the_check_of_names_knows_what_was_wrong_once() {
 }
 
 #[test]
-fn a_name_tells_whether_it_is_a_time_or_a_duration() {
+fn a_name_shows_whether_it_is_a_time_or_a_duration() {
     let mut wrong = Vec::new();
     for field in fields(&pool()) {
         let of = match field.kind() {

@@ -64,25 +64,25 @@ pub trait Runs: Send + Sync {
     /// Reads bytes of a result that is kept beside the record (see [`Action::StoreResult`]).
     async fn read_result(&self, name: &RunName, uid: &str) -> Result<Option<Vec<u8>>, BackendError>;
 
-    /// Tells of every run of this installation, beginning with those that are there. Never ends
-    /// and heals itself: after `Broken` everything is told again, up to the next `Synced`, and
-    /// runs that vanished in between are told as `Gone` before it.
+    /// Reports every run of this installation, beginning with those that are there. Never ends and
+    /// heals itself: after `Broken` everything is reported again, up to the next `Synced`, and runs
+    /// that vanished in between are reported as `Gone` before it.
     fn watch(&self) -> BoxStream<'static, FactsEvent>;
 }
 
 /// Reads the output of runs.
 #[async_trait]
 pub trait Logs: Send + Sync {
-    /// Whether the start of a log is taken away while its program writes on, so that whoever opens it
-    /// late may get its end only. One that does not is a file on this machine, and a follow of it
-    /// brings all that is written.
+    /// Whether the start of a log is taken away while its program writes on, so that a late reader
+    /// may get its end only. One that does not is a file on this machine, and a follow of it brings
+    /// all that is written.
     fn rotates(&self) -> bool;
 
     /// Opens the output of one attempt's container.
     ///
-    /// Without `follow` the stream ends at the end of what is there; with it, when the backend
-    /// ends it, which means nothing: only facts tell the end of a run. An item `Err` ends the
-    /// stream; read again from the last position.
+    /// Without `follow` the stream ends at the end of what is there; with it, when the backend ends
+    /// it, which means nothing: only facts report the end of a run. An item `Err` ends the stream;
+    /// read again from the last position.
     async fn open(
         &self,
         source: &LogSource,
@@ -206,8 +206,8 @@ pub enum BackendError {
     /// There is no such object.
     #[error("{0} does not exist")]
     NotFound(String),
-    /// The Kubernetes namespace of a namespace is missing or not usable; the sentence says what
-    /// would mend it.
+    /// The Kubernetes namespace of a namespace is missing or not usable; the sentence says how to
+    /// fix it.
     #[error("{0}")]
     NamespaceNotReady(String),
     /// It changed meanwhile; the caller may read again and repeat.
@@ -238,7 +238,7 @@ pub enum BackendError {
         message: String,
     },
     /// Our own rights are short.
-    #[error("{what}: Longshore's own rights are short: {message}")]
+    #[error("{what}: Longshore lacks a right: {message}")]
     Denied {
         /// What was tried.
         what: String,
@@ -308,7 +308,7 @@ impl BackendError {
     #[must_use]
     pub fn for_caller(&self) -> String {
         match self {
-            Self::Denied { what, .. } => format!("{what}: Longshore's own rights are short; its log says which"),
+            Self::Denied { what, .. } => format!("{what}: Longshore lacks a right; its log says which"),
             Self::Io { what: _, source } => {
                 format!("the server's own files or processes failed ({}); its log says where", source.kind())
             }

@@ -39,7 +39,7 @@ pub(super) struct CancelArgs {
     connect: ConnectArgs,
 }
 
-/// Asks for every stop before it waits for the first, and tells of every failure before it returns one.
+/// Asks for every stop before it waits for the first, and reports every failure before it returns one.
 pub(super) async fn cancel(args: CancelArgs, console: &Console) -> Result<u8, CliError> {
     let client = args.connect.client()?;
     let names: Vec<String> = args.runs.iter().map(|typed| args.connect.run_name(typed)).collect::<Result<_, _>>()?;
@@ -78,7 +78,7 @@ pub(super) async fn cancel(args: CancelArgs, console: &Console) -> Result<u8, Cl
     failures.result()
 }
 
-/// Failures among several runs: all but the last are told as they come.
+/// Failures among several runs: all but the last are reported as they come.
 #[derive(Debug, Default)]
 pub(super) struct Failures {
     last: Option<CliError>,

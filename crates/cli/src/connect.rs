@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::builder::NonEmptyStringValueParser;
 use tonic::{Code, Status, Streaming};
 
-use super::credentials::{CredentialArgs, Shown};
+use super::credentials::{CredentialArgs, ShownCredentials};
 use super::error::CliError;
 use super::{flags, names, unreached, values};
 use longshore_api::v1 as pb;
@@ -57,7 +57,7 @@ impl ConnectArgs {
 pub(super) struct Client {
     inner: longshore_client::Client,
     /// What calls show of who makes them.
-    shown: Shown,
+    shown: ShownCredentials,
 }
 
 impl Client {
@@ -106,7 +106,7 @@ impl Client {
         self.answer(self.inner.profiles(&parent).await)
     }
 
-    /// Opens a log stream, once: whoever reads it knows best how to go on.
+    /// Opens a log stream, once: its reader knows best how to go on.
     pub(super) async fn stream_logs(
         &self,
         request: pb::StreamLogsRequest,
@@ -135,7 +135,7 @@ impl Client {
         self.answer(self.inner.again(status, backoff))
     }
 
-    /// What to tell, once, of calls that have failed for so long that somebody wonders.
+    /// What to report, once, of calls that have failed for so long that somebody wonders.
     pub(super) fn outage(&self, backoff: &Backoff) -> Option<String> {
         let patience = self.inner.outage(backoff)?.as_secs();
         let address = self.inner.address();

@@ -26,8 +26,8 @@ pub(super) enum Paint {
 
 /// Where output goes. Data goes through tokio, so that a slow reader does not keep Ctrl-C from being heard.
 pub(super) struct Console {
-    out: tokio::sync::Mutex<Writer>,
-    program_err: tokio::sync::Mutex<Writer>,
+    out: tokio::sync::Mutex<StreamWriter>,
+    program_err: tokio::sync::Mutex<StreamWriter>,
     screen: Mutex<Screen>,
     out_terminal: bool,
     out_color: bool,
@@ -38,7 +38,7 @@ pub(super) struct Console {
 }
 
 /// A stream of this process.
-struct Writer {
+struct StreamWriter {
     stream: Box<dyn AsyncWrite + Send + Unpin>,
     /// Keeps a terminal from acting upon what is written; `None`: all of it passes.
     filter: Option<Filter>,
@@ -70,8 +70,11 @@ impl Console {
         let filtered = program_err.is_some();
         let color = !set("NO_COLOR") && !dumb;
         Self {
-            out: tokio::sync::Mutex::new(Writer { stream: Box::new(tokio::io::stdout()), filter: out }),
-            program_err: tokio::sync::Mutex::new(Writer { stream: Box::new(tokio::io::stderr()), filter: program_err }),
+            out: tokio::sync::Mutex::new(StreamWriter { stream: Box::new(tokio::io::stdout()), filter: out }),
+            program_err: tokio::sync::Mutex::new(StreamWriter {
+                stream: Box::new(tokio::io::stderr()),
+                filter: program_err,
+            }),
             screen: Mutex::new(Screen { filtered, ..Screen::new(Box::new(io::stderr())) }),
             out_terminal,
             out_color: color && out_terminal,
@@ -106,7 +109,7 @@ impl Console {
         self.out_terminal.then(|| columns(&io::stdout())).flatten()
     }
 
-    /// Columns of stderr; 80 if they can't be told.
+    /// Columns of stderr; 80 if they can't be determined.
     pub(super) fn err_width(&self) -> usize {
         columns(&io::stderr()).unwrap_or(80)
     }
@@ -142,12 +145,12 @@ impl Console {
         }
     }
 
-    /// Tells something on a line of its own on stderr.
+    /// Reports something on a line of its own on stderr.
     pub(super) fn note(&self, line: &str) {
         self.screen().print_line(line);
     }
 
-    /// Tells an error on stderr.
+    /// Reports an error on stderr.
     pub(super) fn error(&self, text: &str) {
         let line = format!("{} {text}", self.paint_err("error:", Paint::Red));
         self.screen().print_line(&line);
@@ -177,7 +180,7 @@ impl std::fmt::Debug for Console {
 
 async fn write_data(
     console: &Console,
-    writer: &tokio::sync::Mutex<Writer>,
+    writer: &tokio::sync::Mutex<StreamWriter>,
     terminal: bool,
     bytes: &[u8],
 ) -> io::Result<()> {
@@ -253,7 +256,7 @@ impl Screen {
         }
     }
 
-    /// If nobody reads stderr there is nobody to tell either.
+    /// If nobody reads stderr there is nobody to report to either.
     fn put(&mut self, text: &str) {
         let _ = self.err.write_all(text.as_bytes()).and_then(|()| self.err.flush());
     }

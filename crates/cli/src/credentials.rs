@@ -77,7 +77,7 @@ impl CredentialArgs {
         })
     }
 
-    /// What to tell of a certificate and a key that do not belong together.
+    /// What to report of a certificate and a key that do not belong together.
     fn unfit(&self) -> String {
         let shown = |path: &Option<PathBuf>| path.as_deref().unwrap_or_else(|| Path::new("")).display().to_string();
         let (cert, key) = (shown(&self.client_cert), shown(&self.client_key));
@@ -87,13 +87,13 @@ impl CredentialArgs {
     }
 
     /// What will be shown, for hints.
-    pub(super) fn shown(&self) -> Shown {
+    pub(super) fn shown(&self) -> ShownCredentials {
         let token = match self.token() {
             Token::None => None,
             Token::Text(_) => Some("LONGSHORE_TOKEN".to_owned()),
             Token::File(path) => Some(path.display().to_string()),
         };
-        Shown { token, certificate: self.client_cert.is_some(), authority: self.ca_file.is_some() }
+        ShownCredentials { token, certificate: self.client_cert.is_some(), authority: self.ca_file.is_some() }
     }
 
     /// The token, wherever it comes from.
@@ -111,7 +111,7 @@ fn read(flag: &str, path: &Path) -> Result<Vec<u8>, CliError> {
     std::fs::read(path).map_err(|error| CliError::usage(format!("{flag} {}: {error}", path.display())))
 }
 
-/// A file that has a certificate: what has none would be told as an unknown authority.
+/// A file that has a certificate: what has none would be reported as an unknown authority.
 fn read_certificate(flag: &str, path: &Path) -> Result<Vec<u8>, CliError> {
     let pem = read(flag, path)?;
     match CertificateDer::pem_slice_iter(&pem).next() {
@@ -122,7 +122,7 @@ fn read_certificate(flag: &str, path: &Path) -> Result<Vec<u8>, CliError> {
 
 /// What calls show of who makes them, and by what the server is known: for hints.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Shown {
+pub(super) struct ShownCredentials {
     /// Where the token is from, if there is one.
     token: Option<String>,
     /// Whether a client certificate is shown.
@@ -131,7 +131,7 @@ pub(super) struct Shown {
     pub(super) authority: bool,
 }
 
-impl Shown {
+impl ShownCredentials {
     /// What to look at when the server does not know who calls.
     pub(super) fn hint(&self) -> String {
         match (&self.token, self.certificate) {

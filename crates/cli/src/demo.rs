@@ -9,9 +9,9 @@ use super::error::CliError;
 use super::interrupt::Interrupts;
 use super::json::{Layout, to_json};
 use super::logs::Show;
-use super::run::{Followed, Following, Submitted, follow, submit};
+use super::run::{Followed, Following, SubmitOutcome, follow, submit};
 use super::status::outcome_in_short;
-use super::table::{Frame, render};
+use super::table::{TableFrame, render};
 use super::text::{class_name, clean, reason_name};
 use super::{Daemon, DemoOptions, DemoServer, exit, names, result};
 use longshore_api::v1 as pb;
@@ -49,7 +49,7 @@ pub(super) async fn demo(args: DemoArgs, daemon: &dyn Daemon, console: &Console)
     let options = DemoOptions { state_dir: directory.path().to_owned(), listen: args.listen };
     let server = daemon.start_demo(options).await?;
     let address = server.address();
-    let shown = Demo { client: Client::new(&address, &CredentialArgs::default())?, console };
+    let shown = DemoSession { client: Client::new(&address, &CredentialArgs::default())?, console };
     let outcome = shown.show(&mut interrupts, &address, args.keep).await;
     stop(server, directory, console).await;
     outcome
@@ -66,12 +66,12 @@ async fn stop(server: Box<dyn DemoServer>, directory: tempfile::TempDir, console
     }
 }
 
-struct Demo<'a> {
+struct DemoSession<'a> {
     client: Client,
     console: &'a Console,
 }
 
-impl Demo<'_> {
+impl DemoSession<'_> {
     async fn show(&self, interrupts: &mut Interrupts, address: &str, keep: bool) -> Result<u8, CliError> {
         self.title(&format!("A Longshore server runs at {address}, on this machine alone: no cluster is needed."))
             .await?;
@@ -81,19 +81,19 @@ impl Demo<'_> {
         let Some(good) = self.run("demo-revenue", GOOD_SQL, shown, interrupts).await? else {
             return Ok(exit::CANCELLED);
         };
-        let as_told = self.tell_success(&good).await?;
+        let as_expected = self.report_success(&good).await?;
 
         self.title("\n2. Submit one that must fail, and see who has to act on it.").await?;
         // Its output would say what the failure says.
         let Some(bad) = self.run("demo-typo", BAD_SQL, None, interrupts).await? else { return Ok(exit::CANCELLED) };
-        let as_told = self.tell_failure(&bad).await? && as_told;
+        let as_expected = self.report_failure(&bad).await? && as_expected;
 
         if keep {
             self.title("\n3. The server stays up. Paste these into another terminal; Ctrl-C here ends it.").await?;
             self.console.out(commands(address).as_bytes()).await?;
             interrupts.next().await;
         }
-        if as_told {
+        if as_expected {
             return Ok(0);
         }
         Err(CliError::Other(anyhow::anyhow!("the demo did not go as it should: see above")))
@@ -111,7 +111,7 @@ impl Demo<'_> {
         let text = to_json(&request, "SubmitRunRequest", Layout::Pretty)?;
         self.console.out(format!("longshore.v1.RunService/SubmitRun {text}").as_bytes()).await?;
         let submitted = submit(self.client.submit(request), interrupts, self.console).await?;
-        let Submitted::Yes { answer, interrupted } = submitted else { return Ok(None) };
+        let SubmitOutcome::Yes { answer, interrupted } = submitted else { return Ok(None) };
         let run = answer.run.ok_or_else(|| CliError::BadAnswer("it has no run".to_owned()))?;
         let following = Following { show, quiet: false, interrupted, server_stays: false };
         match follow(&self.client, &run, &following, interrupts, self.console).await? {
@@ -124,25 +124,25 @@ impl Demo<'_> {
     }
 
     /// Whether it succeeded with a table.
-    async fn tell_success(&self, run: &pb::Run) -> Result<bool, CliError> {
+    async fn report_success(&self, run: &pb::Run) -> Result<bool, CliError> {
         let json = result::read(&self.client, run).await?;
         let table = json.as_deref().and_then(result::as_table);
         if let Some(table) = &table {
             self.say("The object that the program printed is the run's result:").await?;
-            self.console.out(render(table, Frame::Boxed, self.console.out_width()).as_bytes()).await?;
+            self.console.out(render(table, TableFrame::Boxed, self.console.out_width()).as_bytes()).await?;
         }
         Ok(run.state() == pb::RunState::Succeeded && table.is_some_and(|table| !table.rows.is_empty()))
     }
 
     /// Whether it failed as the user's fault, with the runner's own words.
-    async fn tell_failure(&self, run: &pb::Run) -> Result<bool, CliError> {
+    async fn report_failure(&self, run: &pb::Run) -> Result<bool, CliError> {
         let Some(failure) = &run.failure else { return Ok(false) };
         self.say(&format!("Who has to act: {}", class_name(failure.failure_class))).await?;
         self.say(&format!("What happened:  {}", reason_name(failure.reason))).await?;
         self.say(&format!("In a sentence:  {}", clean(&failure.message))).await?;
-        let told = result::read(&self.client, run).await?.as_deref().and_then(result::told_error);
+        let reported = result::read(&self.client, run).await?.as_deref().and_then(result::reported_error);
         let is_users = failure.failure_class() == pb::FailureClass::User;
-        Ok(run.state() == pb::RunState::Failed && is_users && told.is_some())
+        Ok(run.state() == pb::RunState::Failed && is_users && reported.is_some())
     }
 
     async fn title(&self, line: &str) -> Result<(), CliError> {

@@ -36,11 +36,11 @@ pub(super) struct DoctorVerb {
     args: DoctorArgs,
     /// How to print what was found
     #[arg(short, long, value_enum, value_name = "FORMAT", default_value = "table")]
-    output: Format,
+    output: FormatArg,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
+enum FormatArg {
     /// For people
     Table,
     /// {"status": the worst, "findings": [{check, subject, status, message, fix}]}
@@ -58,12 +58,12 @@ struct Report<'a> {
 pub(super) async fn doctor(verb: DoctorVerb, daemon: &dyn Daemon, console: &Console) -> Result<u8, CliError> {
     let mut interrupts = Interrupts::listen().map_err(|error| CliError::Other(error.into()))?;
     let stop = CancellationToken::new();
-    let told = |line: &str| match console.has_status_line() {
+    let show = |line: &str| match console.has_status_line() {
         true => console.set_status(Some(fit(&clean(line), console.err_width()))),
         false => console.note(&clean(line)),
     };
     let makes_pods = verb.args.canary;
-    let mut examined = daemon.doctor(verb.args, stop.clone(), &told);
+    let mut examined = daemon.doctor(verb.args, stop.clone(), &show);
     let mut interrupted = None;
     let findings = loop {
         tokio::select! {
@@ -71,16 +71,17 @@ pub(super) async fn doctor(verb: DoctorVerb, daemon: &dyn Daemon, console: &Cons
             signal = interrupts.next() => match interrupted.replace(signal.exit_code()) {
                 None if makes_pods => {
                     stop.cancel();
-                    told("interrupted; the Pods that were made are deleted first");
+                    show("interrupted; the Pods that were made are deleted first");
                 }
-                // Whoever asks twice does not want to wait: Pods that are left end by themselves.
+                // Anyone who asks twice does not want to wait: Pods that are left end by
+                // themselves.
                 _ => return Ok(signal.exit_code()),
             },
         }
     };
     console.set_status(None);
     let worst = findings.iter().map(|finding| finding.status).max().unwrap_or(Status::Ok);
-    if verb.output == Format::Json {
+    if verb.output == FormatArg::Json {
         let report = Report { status: worst, findings: &findings };
         let text = serde_json::to_string_pretty(&report).map_err(|error| CliError::Other(error.into()))?;
         console.out(format!("{text}\n").as_bytes()).await?;
@@ -97,7 +98,8 @@ pub(super) async fn doctor(verb: DoctorVerb, daemon: &dyn Daemon, console: &Cons
     Ok(interrupted.unwrap_or(if worst == Status::Failed { FAILED } else { 0 }))
 }
 
-/// A line for each finding, and its fix below it. Nothing is cut: what can't be read can't be mended.
+/// A line for each finding, and its fix below it. Nothing is cut: what can't be read can't be
+/// repaired.
 fn table(findings: &[Finding], paint: impl Fn(Status, &str) -> String) -> String {
     let widest = |of: &dyn Fn(&Finding) -> usize, least: usize| findings.iter().map(of).max().unwrap_or(0).max(least);
     let status_width = widest(&|finding| finding.status.as_str().len(), "STATUS".len());

@@ -24,7 +24,7 @@ pub(super) enum CliError {
     #[error("{0}")]
     Usage(String),
     /// No run's id is, begins or ends so.
-    #[error("there is no run `{}`, and none whose id begins or ends so", clean(.0))]
+    #[error("run `{}` not found, and no id begins or ends with it", clean(.0))]
     NoRun(String),
     /// Nobody listens there.
     #[error(
@@ -80,7 +80,7 @@ impl CliError {
         }
     }
 
-    /// There is no run of this name: what can be told without asking, since it is no run's name.
+    /// There is no run of this name: what can be said without asking, since it is not a run's name.
     pub(super) fn no_run(name: &str) -> Self {
         Self::NoRun(name.to_owned())
     }
@@ -97,7 +97,8 @@ impl CliError {
         matches!(self, Self::Api(status) if status.code() == Code::AlreadyExists)
     }
 
-    /// What to tell; `None` if whoever read stdout has left, which is no error of ours.
+    /// What to report; `None` if the reader of stdout has left, which is not an error of
+    /// Longshore's.
     pub(super) fn explain(&self) -> Option<String> {
         match self {
             Self::Output(cause) if cause.kind() == io::ErrorKind::BrokenPipe => None,
@@ -167,7 +168,7 @@ fn explain_status(status: &Status) -> String {
         }
     }
     if let Some(delay) = details.retry_info().and_then(|retry| retry.retry_delay) {
-        let _ = write!(text, "\n  trying again makes sense, after {}", human(delay));
+        let _ = write!(text, "\n  it can be tried again after {}", human(delay));
     }
     text
 }
@@ -178,8 +179,8 @@ fn summary(status: &Status, details: &ErrorDetails) -> String {
     if listed < 2 {
         return status.message().to_owned();
     }
-    let told = details.error_info().and_then(|info| info.metadata.get(VIOLATIONS));
-    format!("{} fields are wrong", told.cloned().unwrap_or_else(|| listed.to_string()))
+    let reported = details.error_info().and_then(|info| info.metadata.get(VIOLATIONS));
+    format!("{} fields are wrong", reported.cloned().unwrap_or_else(|| listed.to_string()))
 }
 
 /// What the details name, and what they say of it.
@@ -208,23 +209,24 @@ mod tests {
 
     use super::*;
 
-    fn told(code: Code, message: &str, details: ErrorDetails) -> String {
+    fn reported(code: Code, message: &str, details: ErrorDetails) -> String {
         CliError::from(Status::with_error_details(code, message, details)).explain().unwrap()
     }
 
     #[test]
-    fn every_violation_has_its_line_and_is_told_once() {
+    fn every_violation_has_its_line_and_is_reported_once() {
         let metadata = [("a".to_owned(), "b".to_owned()), ("violations".to_owned(), "3".to_owned())];
         let mut details = ErrorDetails::new();
         details.set_error_info("INVALID_FIELDS", "longshore.dev", metadata);
-        details.add_bad_request_violation("spec.env[0].name", "is no C identifier\x1b[2J");
+        details.add_bad_request_violation("spec.env[0].name", "is not a C identifier\x1b[2J");
         details.add_bad_request_violation("spec.run_timeout", "is negative");
         details.add_bad_request_violation("", "and 1 more");
         details.set_retry_info(Some(Duration::from_secs(2)));
         assert_eq!(
-            told(Code::InvalidArgument, "spec.env[0].name: is no C identifier; spec.run_timeout: is …", details),
-            "INVALID_ARGUMENT/INVALID_FIELDS: 3 fields are wrong\n  spec.env[0].name: is no C identifier\\u{1b}[2J\n  \
-             spec.run_timeout: is negative\n  and 1 more\n  a: b\n  trying again makes sense, after 2 s"
+            reported(Code::InvalidArgument, "spec.env[0].name: is not a C identifier; spec.run_timeout: is …", details),
+            "INVALID_ARGUMENT/INVALID_FIELDS: 3 fields are wrong\n  spec.env[0].name: is not a C \
+             identifier\\u{1b}[2J\n  \
+             spec.run_timeout: is negative\n  and 1 more\n  a: b\n  it can be tried again after 2 s"
         );
     }
 
@@ -234,7 +236,7 @@ mod tests {
         details.set_error_info("INVALID_FIELDS", "longshore.dev", [("violations".to_owned(), "1".to_owned())]);
         details.add_bad_request_violation("spec.run_timeout", "is negative");
         assert_eq!(
-            told(Code::InvalidArgument, "spec.run_timeout: is negative", details),
+            reported(Code::InvalidArgument, "spec.run_timeout: is negative", details),
             "INVALID_ARGUMENT/INVALID_FIELDS: spec.run_timeout: is negative"
         );
     }
@@ -246,7 +248,7 @@ mod tests {
         details.set_error_info("NAMESPACE_NOT_READY", "longshore.dev", []);
         details.add_precondition_failure_violation("NAMESPACE", "namespace", message);
         assert_eq!(
-            told(Code::FailedPrecondition, message, details),
+            reported(Code::FailedPrecondition, message, details),
             "FAILED_PRECONDITION/NAMESPACE_NOT_READY: the namespace is not there; create it:\n  \
              kubectl create namespace a\n  kubectl label\\u{7}"
         );
@@ -258,7 +260,11 @@ mod tests {
         assert_eq!(without_os_error("(os error x) (os error"), "(os error x) (os error");
         let named =
             anyhow::Error::new(io::Error::from_raw_os_error(2)).context("a: No such file or directory (os error 2)");
-        assert_eq!(CliError::Other(named).explain().unwrap(), "a: No such file or directory", "a cause is told once");
+        assert_eq!(
+            CliError::Other(named).explain().unwrap(),
+            "a: No such file or directory",
+            "a cause is reported once"
+        );
         let missing = CliError::Other(io::Error::from_raw_os_error(2).into()).explain().unwrap();
         assert_eq!(missing, "No such file or directory");
     }

@@ -1,4 +1,4 @@
-//! Exit codes: what a shell is told about a run.
+//! Exit codes: what a shell gets of a run.
 
 use longshore_api::v1::{FailureClass, FailureReason, Run, RunState};
 
@@ -16,7 +16,7 @@ pub(super) const LONGSHORE: u8 = 125;
 pub(super) const START: u8 = 126;
 /// Stopped on request, as if by Ctrl-C.
 pub(super) const CANCELLED: u8 = 130;
-/// Whoever read stdout has left: what a shell shows for a program that SIGPIPE ended.
+/// The reader of stdout has left: what a shell shows for a program that SIGPIPE ended.
 pub(super) const READER_LEFT: u8 = 141;
 
 /// The table for `--help`.
@@ -30,8 +30,8 @@ Exit codes:
   125                 Longshore, its API, or wrong usage
   126                 the image, or what keeps a container from starting
   130                 the run was cancelled
-  141                 the reader of stdout closed it (the run goes on)
-Where a program's own code is one of these, `longshore get RUN` tells which it was.";
+  141                 the reader of stdout closed it (the run continues)
+Where a program's own code is one of these, `longshore get RUN` shows which it was.";
 
 /// The exit code for a terminal run. A run that is not terminal, or makes no sense, is [`LONGSHORE`].
 pub(super) fn code_of(run: &Run) -> u8 {
@@ -66,7 +66,7 @@ fn code_of_failed(run: &Run) -> u8 {
         | R::Deleted
         | R::Lost
         | R::Internal => INFRA,
-        // A reason that a newer server gives: the class still tells who has to act.
+        // A reason that a newer server gives: the class still says who has to act.
         R::Unspecified => match failure.failure_class() {
             FailureClass::User => own_code(run).unwrap_or(LONGSHORE),
             FailureClass::Infra | FailureClass::Platform | FailureClass::Policy => INFRA,
@@ -75,7 +75,7 @@ fn code_of_failed(run: &Run) -> u8 {
     }
 }
 
-/// The program's own code, if it is one that tells of failure.
+/// The program's own code, if it is one that reports failure.
 fn own_code(run: &Run) -> Option<u8> {
     let failure = run.failure.as_ref();
     let code = failure.and_then(|failure| failure.exit_code).or(run.exit_code);

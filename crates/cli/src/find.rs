@@ -19,7 +19,7 @@ const LOOKED_THROUGH: i32 = 500;
 const LISTED: usize = 10;
 
 /// Calls with the run `name`; where there is no such run, with the only one whose id begins or ends so, which is
-/// told. Returns its name too.
+/// reported. Returns its name too.
 pub(super) async fn with_run<T>(
     client: &Client,
     name: &str,
@@ -36,7 +36,7 @@ pub(super) async fn with_run<T>(
 }
 
 /// The name of the only run whose id begins or ends as that of `name`, of which the server says that it is `missing`.
-/// Tells which it is.
+/// Reports which it is.
 pub(super) async fn instead(
     client: &Client,
     name: &str,
@@ -63,14 +63,14 @@ pub(super) async fn with_confirmed_run<T>(
     };
     let run = only_match(client, name, missing).await?;
     let (typed, whole) = (clean(names::split(name).1), clean(names::typed(&run.name)));
-    let question = format!("there is no run `{typed}`; did you mean {whole} ({})?", state_name(run.state));
+    let question = format!("run `{typed}` not found; did you mean {whole} ({})?", state_name(run.state));
     if !console.can_ask() {
         return Err(CliError::usage(format!(
             "{question} Only on a terminal may an id be shortened to {verb} a run: longshore {verb} {whole}"
         )));
     }
     if !ask(&question, console).await? {
-        return Err(CliError::usage(format!("no run was found by `{typed}`, and none was touched")));
+        return Err(CliError::usage(format!("run `{typed}` not found; nothing was changed")));
     }
     let answer = call(&run.name).await?;
     Ok((run.name, answer))

@@ -9,7 +9,7 @@ use super::console::{Console, Paint};
 use super::error::CliError;
 use super::json::{Layout, to_json};
 use super::output::OutputArgs;
-use super::table::{self, Frame};
+use super::table::{self, TableFrame};
 use super::text::{age, class_name, clean, clip, duration, enum_name, reason_name, state_name, time, time_span};
 use super::{find, result};
 use longshore_api::v1 as pb;
@@ -56,7 +56,7 @@ pub(super) async fn get(args: GetArgs, console: &Console) -> Result<u8, CliError
     Ok(0)
 }
 
-/// Reads a result that is too large to be told with its run.
+/// Reads a result that is too large to be reported with its run.
 async fn complete(client: &Client, run: &mut pb::Run) -> Result<(), CliError> {
     let json = result::read(client, run).await?;
     if let (Some(json), Some(result)) = (json, run.result.as_mut()) {
@@ -72,8 +72,8 @@ fn describe(run: &pb::Run, now: Timestamp, width: Option<usize>, title: impl Fn(
     page.field("State", &state_name(run.state));
     page.field("Waiting", &run.waiting_reason);
     // Of a failed run that is the failure's own.
-    let is_told_below = run.failure.as_ref().is_some_and(|failure| failure.message.contains(&run.message));
-    page.field("Message", if is_told_below { "" } else { &run.message });
+    let is_shown_below = run.failure.as_ref().is_some_and(|failure| failure.message.contains(&run.message));
+    page.field("Message", if is_shown_below { "" } else { &run.message });
     describe_spec(run, &mut page);
     page.field("Exit code", &run.exit_code.map(|code| code.to_string()).unwrap_or_default());
     if let Some(stop) = &run.stop {
@@ -103,10 +103,10 @@ fn describe(run: &pb::Run, now: Timestamp, width: Option<usize>, title: impl Fn(
         for warning in &found.warnings {
             page.line(&format!("warning: {warning}"));
         }
-        let reported = result::told_error(&found.json);
-        let is_told_above =
+        let reported = result::reported_error(&found.json);
+        let is_shown_above =
             |words: &String| run.failure.as_ref().is_some_and(|failure| clean(&failure.message).contains(words));
-        if reported.as_ref().is_some_and(is_told_above) {
+        if reported.as_ref().is_some_and(is_shown_above) {
             page.line("it reports the failure above: -o json has all of it");
         } else {
             page.result(&found.json, width);
@@ -157,8 +157,8 @@ fn describe_timeline(timeline: &pb::Timeline, now: Timestamp, page: &mut Page) {
     }
 }
 
-/// Its failure only where that is not the run's, which is told already.
-fn describe_attempt(attempt: &pb::Attempt, told: Option<&pb::Failure>, now: Timestamp, page: &mut Page) {
+/// Its failure only where that is not the run's, which is reported already.
+fn describe_attempt(attempt: &pb::Attempt, shown_above: Option<&pb::Failure>, now: Timestamp, page: &mut Page) {
     page.field("Job", &attempt.job);
     page.field("Pod", &attempt.pod);
     page.field("Node", &attempt.node);
@@ -167,7 +167,7 @@ fn describe_attempt(attempt: &pb::Attempt, told: Option<&pb::Failure>, now: Time
     page.field("Ended", &time(attempt.finish_time).map(|at| moment(at, now)).unwrap_or_default());
     page.field("Exit code", &attempt.exit_code.map(|code| code.to_string()).unwrap_or_default());
     page.field("Signal", &attempt.signal.map(|signal| signal.to_string()).unwrap_or_default());
-    if let Some(failure) = attempt.failure.as_ref().filter(|failure| Some(*failure) != told) {
+    if let Some(failure) = attempt.failure.as_ref().filter(|failure| Some(*failure) != shown_above) {
         page.failure(failure);
     }
     for evidence in &attempt.evidence {
@@ -226,7 +226,7 @@ impl Page {
         };
         let rows = table.rows.len();
         table.rows.truncate(ROWS_SHOWN);
-        self.text.push_str(&table::render(&table, Frame::Boxed, width));
+        self.text.push_str(&table::render(&table, TableFrame::Boxed, width));
         if rows > ROWS_SHOWN {
             let (more, plural) = (rows - ROWS_SHOWN, if rows - ROWS_SHOWN == 1 { "" } else { "s" });
             self.line(&format!("… and {more} row{plural} more: -o json has them all"));

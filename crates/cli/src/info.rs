@@ -73,8 +73,8 @@ fn describe(info: &pb::GetServerInfoResponse, own_version: &str) -> String {
 
 fn describe_limits(limits: &pb::Limits, field: &mut impl FnMut(&str, &str)) {
     let clock = |default: &Option<prost_types::Duration>, most: &Option<prost_types::Duration>| {
-        let told = |wire: &Option<prost_types::Duration>| wire.as_ref().map_or_else(|| "?".to_owned(), duration);
-        format!("{}, at most {}", told(default), told(most))
+        let shown = |wire: &Option<prost_types::Duration>| wire.as_ref().map_or_else(|| "?".to_owned(), duration);
+        format!("{}, at most {}", shown(default), shown(most))
     };
     field("Input and files", &size(limits.max_input_bytes));
     field("Env and arguments", &size(limits.max_env_bytes));

@@ -1,5 +1,5 @@
 //! Verbs that Longshore calls itself: what runs inside a run or a Pod of the doctor, and the local backend's shim.
-//! They are no part of the command line that people see, so neither help nor tips nor completion name them.
+//! They are not part of the command line that people see, so neither help nor tips nor completion name them.
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -40,13 +40,13 @@ pub(super) enum Runner {
     Sql,
     /// One of the Pods of `doctor --canary`
     #[command(subcommand)]
-    Canary(Canary),
+    Canary(CanaryArgs),
 }
 
 /// What a Pod of `longshore doctor --canary` does.
 #[derive(Clone, Debug, Subcommand)]
-pub enum Canary {
-    /// Greet whoever connects
+pub enum CanaryArgs {
+    /// Greet every client that connects
     Listen {
         /// Port
         #[arg(long)]

@@ -52,7 +52,7 @@ impl Interrupt {
     pub(super) fn reason(self) -> &'static str {
         match self {
             Self::Interrupt => "the client was interrupted (SIGINT, Ctrl-C)",
-            Self::Terminate => "the client was told to end (SIGTERM)",
+            Self::Terminate => "the client was terminated (SIGTERM)",
         }
     }
 }

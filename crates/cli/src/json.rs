@@ -142,7 +142,7 @@ mod tests {
         assert_eq!(list["runs"][0], line);
         assert_eq!(list["runs"][1]["result"], serde_json::json!({ "sizeBytes": "7" }));
         assert_eq!(list["runs"][2]["result"]["json"]["a"], 1);
-        // What is no object stays what it is.
+        // What is not an object stays what it is.
         let run = Run { result: result("nonsense"), ..Default::default() };
         assert!(to_json(&run, "Run", Layout::Line).unwrap().contains("\"json\":\"nonsense\""));
     }

@@ -49,7 +49,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::console::Console;
 use self::error::CliError;
-pub use self::internal::Canary;
+pub use self::internal::CanaryArgs;
 use self::internal::{Internal, Runner};
 use longshore_config::{DoctorArgs, ReleaseArgs, SAMPLE, ServeArgs};
 use longshore_runtime::finding::{Finding, Progress};
@@ -57,7 +57,7 @@ use longshore_runtime::finding::{Finding, Progress};
 /// What the command line can't do as a client. Implemented by the binary over the composition root.
 #[async_trait]
 pub trait Daemon: Send + Sync {
-    /// Serves until told to stop. The exit code is the process's.
+    /// Serves until asked to stop. The exit code is the process's.
     async fn serve(&self, args: ServeArgs) -> anyhow::Result<ExitCode>;
 
     /// Starts a daemon in this process, on the local backend, and returns once it serves.
@@ -70,7 +70,7 @@ pub trait Daemon: Send + Sync {
     async fn doctor(&self, args: DoctorArgs, stop: CancellationToken, progress: Progress<'_>) -> Vec<Finding>;
 
     /// Is one of the Pods by which the doctor tries the network.
-    async fn canary(&self, canary: Canary) -> ExitCode;
+    async fn canary(&self, canary: CanaryArgs) -> ExitCode;
 
     /// Answers the request in this process's environment. The process should exit at once afterwards.
     async fn runner_sql(&self) -> ExitCode;
@@ -84,7 +84,7 @@ pub trait Daemon: Send + Sync {
 /// How the demo's daemon is to be started.
 #[derive(Clone, Debug)]
 pub struct DemoOptions {
-    /// An empty directory for its state. Whoever asks deletes it, after [`DemoServer::shutdown`].
+    /// An empty directory for its state. The caller deletes it, after [`DemoServer::shutdown`].
     pub state_dir: PathBuf,
     /// Where it listens; port 0 is any free one.
     pub listen: SocketAddr,
@@ -100,7 +100,7 @@ pub trait DemoServer: Send + Sync {
     async fn shutdown(self: Box<Self>) -> anyhow::Result<()>;
 }
 
-const ABOUT: &str = "Turns run requests into Kubernetes Jobs and tells the truth about them.";
+const ABOUT: &str = "Turns run requests into Kubernetes Jobs and reports their true state.";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -189,7 +189,7 @@ impl Command {
 }
 
 /// What the arguments of this process ask for.
-enum Asked {
+enum Invocation {
     Verb { command: Box<Command>, raw: bool },
     Internal(Internal),
 }
@@ -197,23 +197,23 @@ enum Asked {
 /// Does what the arguments of this process ask for.
 pub fn main(daemon: &dyn Daemon) -> ExitCode {
     let asked = match parse(&std::env::args_os().collect::<Vec<_>>()) {
-        Ok(Asked::Internal(Internal::Shim { directory })) => return daemon.shim(directory),
-        Ok(Asked::Internal(Internal::Enter { program })) => return daemon.enter(program),
+        Ok(Invocation::Internal(Internal::Shim { directory })) => return daemon.shim(directory),
+        Ok(Invocation::Internal(Internal::Enter { program })) => return daemon.enter(program),
         Ok(asked) => asked,
         Err(error) => return usage::explain(error),
     };
-    let console = Console::of_process(matches!(asked, Asked::Verb { raw: true, .. }));
+    let console = Console::of_process(matches!(asked, Invocation::Verb { raw: true, .. }));
     let runtime = match runtime(&asked) {
         Ok(runtime) => runtime,
         Err(error) => return finish(&console, Err(CliError::Other(error.into()))),
     };
     let outcome = runtime.block_on(async {
         let outcome = match asked {
-            Asked::Verb { command, .. } => dispatch(*command, daemon, &console).await,
-            Asked::Internal(Internal::Shim { directory }) => Ok(daemon.shim(directory)),
-            Asked::Internal(Internal::Enter { program }) => Ok(daemon.enter(program)),
-            Asked::Internal(Internal::Runner(Runner::Sql)) => Ok(daemon.runner_sql().await),
-            Asked::Internal(Internal::Runner(Runner::Canary(canary))) => Ok(daemon.canary(canary).await),
+            Invocation::Verb { command, .. } => dispatch(*command, daemon, &console).await,
+            Invocation::Internal(Internal::Shim { directory }) => Ok(daemon.shim(directory)),
+            Invocation::Internal(Internal::Enter { program }) => Ok(daemon.enter(program)),
+            Invocation::Internal(Internal::Runner(Runner::Sql)) => Ok(daemon.runner_sql().await),
+            Invocation::Internal(Internal::Runner(Runner::Canary(canary))) => Ok(daemon.canary(canary).await),
         };
         console.finish().await;
         outcome
@@ -225,20 +225,20 @@ pub fn main(daemon: &dyn Daemon) -> ExitCode {
 }
 
 /// What `arguments`, the program's name first, ask for.
-fn parse(arguments: &[OsString]) -> Result<Asked, clap::Error> {
+fn parse(arguments: &[OsString]) -> Result<Invocation, clap::Error> {
     if let Some(internal) = internal::parse(arguments) {
-        return internal.map(Asked::Internal);
+        return internal.map(Invocation::Internal);
     }
     let mut command = usage::command();
     let matches = command.try_get_matches_from_mut(arguments)?;
     let cli = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
-    Ok(Asked::Verb { command: Box::new(cli.command), raw: cli.raw })
+    Ok(Invocation::Verb { command: Box::new(cli.command), raw: cli.raw })
 }
 
-fn runtime(asked: &Asked) -> std::io::Result<tokio::runtime::Runtime> {
+fn runtime(asked: &Invocation) -> std::io::Result<tokio::runtime::Runtime> {
     let mut builder = match asked {
-        Asked::Verb { command, .. } if !command.is_served_here() => tokio::runtime::Builder::new_current_thread(),
-        Asked::Verb { .. } | Asked::Internal(_) => tokio::runtime::Builder::new_multi_thread(),
+        Invocation::Verb { command, .. } if !command.is_served_here() => tokio::runtime::Builder::new_current_thread(),
+        Invocation::Verb { .. } | Invocation::Internal(_) => tokio::runtime::Builder::new_multi_thread(),
     };
     builder.enable_all().build()
 }
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_without_a_workload_is_told_of_both_kinds() {
+    fn a_run_without_a_workload_is_refused_with_both_kinds() {
         let error = Cli::try_parse_from(["longshore", "run"]).unwrap_err().to_string();
         assert!(error.contains("--runner") && error.contains("--image"), "{error}");
     }

@@ -7,7 +7,7 @@ mod silence;
 use clap::ValueEnum;
 use jiff::Timestamp;
 
-use self::silence::Asked;
+use self::silence::LogSelection;
 use super::connect::ConnectArgs;
 use super::console::Console;
 use super::error::CliError;
@@ -24,13 +24,12 @@ Examples:
   longshore logs --since 10m -t nightly  the last ten minutes, with times
   longshore logs -o json nightly         each event of the stream as a line of JSON
 
-A stream that is cut is opened again where it broke off: no line is lost or printed twice. What \
-the server itself has lost is told on stderr, and so is why there is no output. Where the backend \
-tells stdout and stderr apart, so does this. On a terminal it keeps to colours: other control \
-characters are shown, not acted upon, unless --raw.
+A stream that is cut is opened again where it broke off: no line is lost or printed twice. Output that the server has \
+lost is reported on stderr, as is the reason why there is none. stdout and stderr are kept apart where the backend \
+keeps them apart. A terminal gets colours; other control characters are shown, not acted upon, unless --raw.
 
-Exit codes: 0 all that was asked for is printed, whatever became of the run (`longshore wait` tells \
-that); 125 not; 141 the reader of stdout closed it.";
+Exit codes: 0 all that was asked for is printed, whatever became of the run (`longshore wait` reports that); 125 not; \
+141 the reader of stdout closed it.";
 
 /// Arguments of `longshore logs`.
 #[derive(Debug, clap::Args)]
@@ -50,7 +49,7 @@ pub(super) struct LogsArgs {
     /// Container [default: run]
     #[arg(long, value_name = "NAME")]
     container: Option<String>,
-    /// Only this stream, where the backend tells them apart
+    /// Only this stream, where the backend separates them
     #[arg(long, value_enum, value_name = "STREAM")]
     stream: Option<Stream>,
     /// Begin at most this many lines before the end; lines that are not printed do not count
@@ -120,7 +119,7 @@ pub(super) async fn logs(args: LogsArgs, console: &Console) -> Result<u8, CliErr
 
 impl LogsArgs {
     /// What keeps lines from being printed that are there.
-    fn asked(&self) -> Asked {
+    fn asked(&self) -> LogSelection {
         let only = [
             self.tail.filter(|lines| *lines == 0).map(|_| "--tail 0"),
             self.since.map(|_| "--since"),
@@ -128,7 +127,7 @@ impl LogsArgs {
             self.container.as_ref().map(|_| "--container"),
             self.attempt.map(|_| "--attempt"),
         ];
-        Asked { only: only.into_iter().flatten().collect(), results: self.results, follow: self.follow }
+        LogSelection { only: only.into_iter().flatten().collect(), results: self.results, follow: self.follow }
     }
 
     fn request(&self) -> Result<pb::StreamLogsRequest, CliError> {

@@ -14,7 +14,7 @@ use super::console::Console;
 use super::error::CliError;
 use super::json::{Layout, to_json};
 use super::output::OutputArgs;
-use super::table::{CELL_MAX, Frame, render, render_with, widths};
+use super::table::{CELL_MAX, TableFrame, render, render_with, widths};
 use super::values;
 use longshore_api::v1 as pb;
 use longshore_api::v1::watch_runs_response::Event;
@@ -38,7 +38,7 @@ const PAGE_MAX: u32 = 500;
 pub(super) struct LsArgs {
     /// Only runs in these states
     #[arg(long, value_enum, value_name = "STATE", value_delimiter = ',', ignore_case = true)]
-    state: Vec<State>,
+    state: Vec<StateArg>,
     /// Only runs whose labels match, in Kubernetes' notation
     #[arg(short = 'l', long, value_name = "SELECTOR", default_value = "", hide_default_value = true)]
     selector: String,
@@ -64,7 +64,7 @@ pub(super) struct LsArgs {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum State {
+enum StateArg {
     Queued,
     Pending,
     Starting,
@@ -92,7 +92,7 @@ async fn list(client: &Client, args: &LsArgs, console: &Console) -> Result<u8, C
         console.note("no runs");
         return Ok(0);
     } else {
-        render(&args.columns().table(&runs, Timestamp::now()), Frame::Open, console.out_width())
+        render(&args.columns().table(&runs, Timestamp::now()), TableFrame::Open, console.out_width())
     };
     console.out(text.as_bytes()).await?;
     if !is_all {
@@ -192,12 +192,13 @@ async fn look_up(client: &Client, names: Vec<String>) -> Vec<pb::RunRemoved> {
     removed
 }
 
-/// What a watch has shown: after a cut the server tells all again, and only what changed is shown again.
+/// What a watch has shown: after a cut the server reports all again, and only what changed is shown
+/// again.
 #[derive(Debug)]
 struct WatchView {
     columns: Columns,
     json: bool,
-    known: HashMap<String, Known>,
+    known: HashMap<String, KnownRun>,
     before_cut: HashSet<String>,
     /// Runs that were there at the start, until all of them are known.
     first: Option<Vec<pb::Run>>,
@@ -206,7 +207,7 @@ struct WatchView {
 
 /// What a watch has shown of a run.
 #[derive(Debug)]
-struct Known {
+struct KnownRun {
     etag: String,
     /// Its row, but for the times that go on.
     row: Vec<String>,
@@ -228,7 +229,7 @@ impl WatchView {
         match &answer.event {
             Some(Event::Run(run)) => {
                 self.before_cut.remove(&run.name);
-                let now = Known { etag: run.etag.clone(), row: self.columns.lasting_row(run) };
+                let now = KnownRun { etag: run.etag.clone(), row: self.columns.lasting_row(run) };
                 let is_shown = self.known.get(&run.name).is_some_and(|before| {
                     let is_same = !now.etag.is_empty() && before.etag == now.etag;
                     // More became known of it than a row shows.
@@ -270,7 +271,7 @@ impl WatchView {
         }
         let mut table = self.columns.table(&[], Timestamp::now());
         table.rows.push(self.columns.removed_row(removed, Timestamp::now()));
-        Ok(render_with(&table, Frame::Open, &self.widths, false))
+        Ok(render_with(&table, TableFrame::Open, &self.widths, false))
     }
 
     fn show(&mut self, run: &pb::Run, answer: &pb::WatchRunsResponse) -> Result<String, CliError> {
@@ -282,7 +283,7 @@ impl WatchView {
             return Ok(String::new());
         }
         let table = self.columns.table(std::slice::from_ref(run), Timestamp::now());
-        Ok(render_with(&table, Frame::Open, &self.widths, false))
+        Ok(render_with(&table, TableFrame::Open, &self.widths, false))
     }
 
     /// The table of what was there at the start, newest first as `ls` has it; its widths stay.
@@ -296,7 +297,7 @@ impl WatchView {
         };
         runs.sort_by_key(|run| std::cmp::Reverse(created(run)));
         let table = self.columns.table(&runs, Timestamp::now());
-        self.widths = widths(&table, Frame::Open, width);
+        self.widths = widths(&table, TableFrame::Open, width);
         for (own, least) in self.widths.iter_mut().zip(self.columns.least_widths()) {
             *own = (*own).max(least);
         }
@@ -306,7 +307,7 @@ impl WatchView {
             let rest = width.map_or(CELL_MAX, |width| width.saturating_sub(taken).min(CELL_MAX));
             *last = (*last).max(rest);
         }
-        render_with(&table, Frame::Open, &self.widths, true)
+        render_with(&table, TableFrame::Open, &self.widths, true)
     }
 }
 
@@ -330,7 +331,7 @@ impl LsArgs {
     }
 }
 
-impl State {
+impl StateArg {
     fn wire(self) -> pb::RunState {
         match self {
             Self::Queued => pb::RunState::Queued,

@@ -7,7 +7,7 @@ use super::console::Console;
 use super::error::CliError;
 use super::json::{Layout, to_json};
 use super::output::OutputArgs;
-use super::table::{Cells, Frame, render};
+use super::table::{Cells, TableFrame, render};
 use super::text::clean;
 use longshore_api::v1 as pb;
 
@@ -43,7 +43,7 @@ pub(super) async fn profiles(args: ProfilesArgs, console: &Console) -> Result<u8
             return Ok(0);
         }
         (false, [profile]) if args.profile.is_some() => describe(profile),
-        (false, profiles) => render(&table(profiles), Frame::Open, console.out_width()),
+        (false, profiles) => render(&table(profiles), TableFrame::Open, console.out_width()),
     };
     console.out(text.as_bytes()).await?;
     Ok(0)

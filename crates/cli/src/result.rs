@@ -21,7 +21,7 @@ use super::console::Console;
 use super::error::CliError;
 use super::json::raw;
 use super::output::OutputFormat;
-use super::table::{self, Cells, Frame};
+use super::table::{self, Cells, TableFrame};
 use super::text::{clean, enum_name, size};
 use longshore_api::v1 as pb;
 use longshore_client::{Backoff, CALL_PATIENCE};
@@ -44,26 +44,26 @@ pub(super) async fn read(client: &Client, run: &pb::Run) -> Result<Option<String
 #[derive(Debug, Default)]
 struct Download {
     data: Vec<u8>,
-    /// Size and SHA-256 as the first answer told them.
-    told: Option<(i64, String)>,
+    /// Size and SHA-256 as the first answer gave them.
+    announced: Option<(i64, String)>,
 }
 
 impl Download {
     fn take(&mut self, answer: &pb::ReadResultResponse) {
-        if self.told.is_none() {
-            self.told = Some((answer.size_bytes, answer.sha256.clone()));
+        if self.announced.is_none() {
+            self.announced = Some((answer.size_bytes, answer.sha256.clone()));
         }
         self.data.extend_from_slice(&answer.data);
     }
 
     fn finish(self) -> Result<String, CliError> {
-        let (size_bytes, sha256) = self.told.unwrap_or_default();
+        let (size_bytes, sha256) = self.announced.unwrap_or_default();
         let wrong = |why: String| CliError::BadAnswer(format!("the result {why}"));
         if i64::try_from(self.data.len()) != Ok(size_bytes) {
             return Err(wrong(format!("has {} bytes, not {size_bytes}", self.data.len())));
         }
         if data_encoding::HEXLOWER.encode(&Sha256::digest(&self.data)) != sha256 {
-            return Err(wrong("has another SHA-256 than was told".to_owned()));
+            return Err(wrong("does not have the SHA-256 that the server announced".to_owned()));
         }
         String::from_utf8(self.data).map_err(|_| wrong("is not UTF-8".to_owned()))
     }
@@ -124,8 +124,8 @@ pub(super) fn extent(result: &pb::Result) -> String {
     }
 }
 
-/// What the runner says is wrong, if its result tells: `error.type` and `error.message`.
-pub(super) fn told_error(json: &str) -> Option<String> {
+/// What the runner says is wrong, if its result has it: `error.type` and `error.message`.
+pub(super) fn reported_error(json: &str) -> Option<String> {
     let value: Value = serde_json::from_str(json).ok()?;
     let error = value.get("error")?;
     let part = |key: &str| error.get(key).and_then(Value::as_str).map(clean);
@@ -161,19 +161,19 @@ fn cell(value: &str) -> String {
     }
 }
 
-/// Prints the object as it is, or as a table if that is asked for and it is one. What a table does not show is told on
-/// stderr.
+/// Prints the object as it is, or as a table if that is asked for and it is one. What a table does not show is
+/// reported on stderr.
 pub(super) async fn print(json: &str, output: Option<OutputFormat>, console: &Console) -> Result<(), CliError> {
     let cells = if output == Some(OutputFormat::Table) { as_table(json) } else { None };
     let Some(cells) = cells else { return console.out(format!("{json}\n").as_bytes()).await };
-    console.out(table::render(&cells, Frame::Boxed, console.out_width()).as_bytes()).await?;
+    console.out(table::render(&cells, TableFrame::Boxed, console.out_width()).as_bytes()).await?;
     for warning in warnings(json) {
         console.note(&format!("warning: {warning}"));
     }
     Ok(())
 }
 
-/// What there is to tell about a result, in a line: `result: FOUND, 512 B, FILE, JSON`.
+/// What there is to say of a result, in a line: `result: FOUND, 512 B, FILE, JSON`.
 pub(super) fn summary(result: &pb::Result) -> String {
     let state =
         enum_name(result.state.try_into().map(|e: pb::ResultState| e.as_str_name()), "RESULT_STATE_", result.state);
@@ -229,9 +229,9 @@ mod tests {
     #[test]
     fn what_a_runner_says() {
         let json = r#"{"error":{"type":"SQL_EXECUTION_ERROR","message":"no such column: x"}}"#;
-        assert_eq!(told_error(json).unwrap(), "SQL_EXECUTION_ERROR: no such column: x");
-        assert_eq!(told_error(r#"{"error":null}"#), None);
-        assert_eq!(told_error("nonsense"), None);
+        assert_eq!(reported_error(json).unwrap(), "SQL_EXECUTION_ERROR: no such column: x");
+        assert_eq!(reported_error(r#"{"error":null}"#), None);
+        assert_eq!(reported_error("nonsense"), None);
     }
 
     #[test]

@@ -36,8 +36,8 @@ pub(super) async fn run(args: RunArgs, console: &Console) -> Result<u8, CliError
     let mut interrupts = Interrupts::listen().map_err(anyhow::Error::from)?;
     let key = request_key(&request);
     let (answer, interrupted) = match submit(submit_drawn(&client, &args, request), &mut interrupts, console).await? {
-        Submitted::Yes { answer, interrupted } => (answer, interrupted),
-        Submitted::Left(code) => {
+        SubmitOutcome::Yes { answer, interrupted } => (answer, interrupted),
+        SubmitOutcome::Left(code) => {
             console.note(&format!(
                 "left before the server answered: it may have made the run ({key}); longshore ls lists it"
             ));
@@ -53,7 +53,7 @@ pub(super) async fn run(args: RunArgs, console: &Console) -> Result<u8, CliError
     }
     let following = Following { show: args.show(), quiet: args.quiet, interrupted, server_stays: true };
     match follow(&client, &run, &following, &mut interrupts, console).await? {
-        Followed::Over(run) => tell_end(&client, &run, &args, console).await,
+        Followed::Over(run) => report_end(&client, &run, &args, console).await,
         Followed::Left(code) => Ok(code),
     }
 }
@@ -96,7 +96,7 @@ async fn submit_drawn(
 }
 
 /// What came of a submit that may be interrupted.
-pub(super) enum Submitted {
+pub(super) enum SubmitOutcome {
     Yes { answer: Box<pb::SubmitRunResponse>, interrupted: Option<Interrupt> },
     Left(u8),
 }
@@ -106,16 +106,16 @@ pub(super) async fn submit(
     call: impl Future<Output = Result<pb::SubmitRunResponse, CliError>>,
     interrupts: &mut Interrupts,
     console: &Console,
-) -> Result<Submitted, CliError> {
+) -> Result<SubmitOutcome, CliError> {
     let mut call = Box::pin(call);
     let mut interrupted = None;
     loop {
         tokio::select! {
             biased;
-            answer = &mut call => return Ok(Submitted::Yes { answer: Box::new(answer?), interrupted }),
+            answer = &mut call => return Ok(SubmitOutcome::Yes { answer: Box::new(answer?), interrupted }),
             signal = interrupts.next() => {
                 if interrupted.replace(signal).is_some() {
-                    return Ok(Submitted::Left(signal.exit_code()));
+                    return Ok(SubmitOutcome::Left(signal.exit_code()));
                 }
                 console.note("interrupted; waiting for the server's answer to cancel the run. Once more to leave");
             }
@@ -162,8 +162,8 @@ async fn dry_run(
     Ok(if answer.verdicts.iter().all(|verdict| verdict.accepted) { 0 } else { exit::LONGSHORE })
 }
 
-/// Tells how the run ended, and prints what was asked for. The last line names the run.
-async fn tell_end(client: &Client, run: &pb::Run, args: &RunArgs, console: &Console) -> Result<u8, CliError> {
+/// Reports how the run ended, and prints what was asked for. The last line names the run.
+async fn report_end(client: &Client, run: &pb::Run, args: &RunArgs, console: &Console) -> Result<u8, CliError> {
     let code = exit::code_of(run);
     let printed = print_end(client, run, args, console).await;
     let code = match &printed {

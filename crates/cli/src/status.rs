@@ -19,20 +19,21 @@ use longshore_client::{Backoff, is_transient};
 pub(super) struct Board<'a> {
     console: &'a Console,
     quiet: bool,
-    seen: Mutex<Seen>,
+    seen: Mutex<SeenRun>,
 }
 
 #[derive(Debug)]
-struct Seen {
+struct SeenRun {
     run: pb::Run,
     since: Instant,
-    /// What was told without a terminal: reasons may come and go for as long as an image can't be pulled.
-    told: HashSet<(i32, String)>,
+    /// What was reported without a terminal: reasons may come and go for as long as an image can't be
+    /// pulled.
+    printed: HashSet<(i32, String)>,
 }
 
 impl<'a> Board<'a> {
     pub(super) fn new(console: &'a Console, quiet: bool) -> Self {
-        let seen = Seen { run: pb::Run::default(), since: Instant::now(), told: HashSet::new() };
+        let seen = SeenRun { run: pb::Run::default(), since: Instant::now(), printed: HashSet::new() };
         Self { console, quiet, seen: Mutex::new(seen) }
     }
 
@@ -53,7 +54,7 @@ impl<'a> Board<'a> {
             message: run.message.clone(),
             ..Default::default()
         };
-        let is_news = seen.told.insert((run.state, run.waiting_reason.clone()));
+        let is_news = seen.printed.insert((run.state, run.waiting_reason.clone()));
         drop(seen);
         if self.quiet || is_terminal(run.state) {
             return;
@@ -65,7 +66,7 @@ impl<'a> Board<'a> {
         }
     }
 
-    /// Tells something else.
+    /// Reports something else.
     pub(super) fn note(&self, line: &str) {
         self.console.note(line);
     }
@@ -191,7 +192,7 @@ pub(super) fn outcome_details(run: &pb::Run) -> String {
     details(run, message)
 }
 
-/// The same without its sentence, for where that is told beside it.
+/// The same without its sentence, for where that is reported beside it.
 pub(super) fn outcome_in_short(run: &pb::Run, console: &Console) -> String {
     format!("run {}: {}{}", clean(names::typed(&run.name)), state_word(run, console), details(run, ""))
 }

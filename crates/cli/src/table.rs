@@ -27,7 +27,7 @@ pub(super) struct Cells {
 
 /// How a table looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Frame {
+pub(super) enum TableFrame {
     /// Columns apart by spaces, as kubectl prints them.
     Open,
     /// With lines around.
@@ -65,18 +65,18 @@ impl Cells {
 }
 
 /// The table as text with a line end, at most `width` columns wide if its columns are not too many for that.
-pub(super) fn render(cells: &Cells, frame: Frame, width: Option<usize>) -> String {
+pub(super) fn render(cells: &Cells, frame: TableFrame, width: Option<usize>) -> String {
     let widths = widths(cells, frame, width);
     render_with(cells, frame, &widths, true)
 }
 
 /// As [`render`], with columns of at least `widths`, and with or without the header.
-pub(super) fn render_with(cells: &Cells, frame: Frame, widths: &[usize], with_header: bool) -> String {
+pub(super) fn render_with(cells: &Cells, frame: TableFrame, widths: &[usize], with_header: bool) -> String {
     let mut table = Table::new();
     table.force_no_tty().set_content_arrangement(ContentArrangement::Disabled);
     table.load_style(match frame {
-        Frame::Open => presets::NOTHING,
-        Frame::Boxed => presets::UTF8_FULL_CONDENSED,
+        TableFrame::Open => presets::NOTHING,
+        TableFrame::Boxed => presets::UTF8_FULL_CONDENSED,
     });
     let is_whole = |column: usize| cells.is_whole(column);
     let cut = |row: &Vec<String>| -> Vec<String> {
@@ -95,7 +95,7 @@ pub(super) fn render_with(cells: &Cells, frame: Frame, widths: &[usize], with_he
         if cells.right.get(index) == Some(&true) {
             column.set_cell_alignment(CellAlignment::Right);
         }
-        if frame == Frame::Open {
+        if frame == TableFrame::Open {
             column.set_padding((0, 2));
             let width = widths.get(index).copied().unwrap_or_default().saturating_add(2);
             let width = u16::try_from(width).unwrap_or(u16::MAX);
@@ -107,7 +107,7 @@ pub(super) fn render_with(cells: &Cells, frame: Frame, widths: &[usize], with_he
 }
 
 /// How wide each column becomes: as its content, but the widest are cut until all fit.
-pub(super) fn widths(cells: &Cells, frame: Frame, width: Option<usize>) -> Vec<usize> {
+pub(super) fn widths(cells: &Cells, frame: TableFrame, width: Option<usize>) -> Vec<usize> {
     let mut widths: Vec<usize> = (0..cells.header.len())
         .map(|index| {
             let all = std::iter::once(&cells.header).chain(&cells.rows);
@@ -118,8 +118,8 @@ pub(super) fn widths(cells: &Cells, frame: Frame, width: Option<usize>) -> Vec<u
         .collect();
     let Some(width) = width else { return widths };
     let lines = match frame {
-        Frame::Open => 2 * widths.len(),
-        Frame::Boxed => 3 * widths.len() + 1,
+        TableFrame::Open => 2 * widths.len(),
+        TableFrame::Boxed => 3 * widths.len() + 1,
     };
     let budget = width.saturating_sub(lines);
     narrow(&mut widths, budget, FIRST_CUT_MIN, |column| cells.is_first_cut(column));
@@ -159,7 +159,7 @@ mod tests {
 │ 日本              ┆  1234 │
 └───────────────────┴───────┘
 ";
-        assert_eq!(render(&cells(), Frame::Boxed, None), wanted);
+        assert_eq!(render(&cells(), TableFrame::Boxed, None), wanted);
     }
 
     #[test]
@@ -167,27 +167,27 @@ mod tests {
         let mut cells = Cells::new(&["NAME", "STATE"]);
         cells.rows = vec![vec!["a-long-name".into(), "RUNNING".into()], vec!["b".into(), "FAILED".into()]];
         assert_eq!(
-            render(&cells, Frame::Open, None),
+            render(&cells, TableFrame::Open, None),
             "NAME         STATE\na-long-name  RUNNING\nb            FAILED\n"
         );
-        let widths = widths(&cells, Frame::Open, None);
+        let widths = widths(&cells, TableFrame::Open, None);
         cells.rows.truncate(1);
         cells.rows[0][0] = "x".into();
-        assert_eq!(render_with(&cells, Frame::Open, &widths, false), "x            RUNNING\n");
+        assert_eq!(render_with(&cells, TableFrame::Open, &widths, false), "x            RUNNING\n");
     }
 
     #[test]
     fn no_table_is_wider_than_its_terminal() {
         let mut cells = Cells::new(&["a", "b"]);
         cells.rows = vec![vec!["x".repeat(500), "y".repeat(30)]];
-        for frame in [Frame::Open, Frame::Boxed] {
+        for frame in [TableFrame::Open, TableFrame::Boxed] {
             let text = render(&cells, frame, Some(60));
             assert!(text.lines().all(|line| line.width() <= 60), "{text}");
             assert!(text.contains('…'));
         }
         // More columns than fit: nothing is left out, and nothing panics.
         let many = Cells::new(&["column"; 50]);
-        assert!(!render(&many, Frame::Boxed, Some(20)).is_empty());
+        assert!(!render(&many, TableFrame::Boxed, Some(20)).is_empty());
     }
 
     #[test]
@@ -197,14 +197,14 @@ mod tests {
         cells.cut_first(&["WORKLOAD", "REASON"]);
         let name = "n".repeat(34);
         cells.rows = vec![vec![name.clone(), "CANCELLING".into(), "w".repeat(60), "r".repeat(20)]];
-        let text = render(&cells, Frame::Open, Some(60));
+        let text = render(&cells, TableFrame::Open, Some(60));
         assert!(text.contains(&name) && text.contains("CANCELLING"), "{text}");
         assert!(text.lines().all(|line| line.width() <= 60), "{text}");
-        let narrow = render(&cells, Frame::Open, Some(20));
+        let narrow = render(&cells, TableFrame::Open, Some(20));
         assert!(narrow.contains(&name), "too narrow for the name: {narrow}");
-        let widths = widths(&cells, Frame::Open, Some(60));
+        let widths = widths(&cells, TableFrame::Open, Some(60));
         cells.rows[0][0] = "m".repeat(48);
-        let later = render_with(&cells, Frame::Open, &widths, false);
+        let later = render_with(&cells, TableFrame::Open, &widths, false);
         assert!(later.contains(&"m".repeat(48)), "a longer name that comes later: {later}");
     }
 
@@ -212,6 +212,6 @@ mod tests {
     fn ragged_rows_are_no_panic() {
         let mut cells = Cells::new(&["a", "b"]);
         cells.rows = vec![vec![], vec!["1".into(), "2".into(), "3".into()]];
-        assert!(render(&cells, Frame::Boxed, Some(10)).contains('1'));
+        assert!(render(&cells, TableFrame::Boxed, Some(10)).contains('1'));
     }
 }

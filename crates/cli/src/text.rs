@@ -62,7 +62,7 @@ pub(super) fn human(span: Duration) -> String {
     }
 }
 
-/// A time span in one unit, as kubectl tells ages: `45s`, `12m`, `5h`, `3d`.
+/// A time span in one unit, as kubectl prints ages: `45s`, `12m`, `5h`, `3d`.
 pub(super) fn age(span: Duration) -> String {
     let seconds = span.as_secs();
     match seconds {
@@ -127,7 +127,7 @@ pub(super) fn reason_name(reason: i32) -> String {
     enum_name(FailureReason::try_from(reason).map(|reason| reason.as_str_name()), "FAILURE_REASON_", reason)
 }
 
-/// The name without its prefix; a value from the future is told by its number.
+/// The name without its prefix; a value from the future is shown by its number.
 pub(super) fn enum_name<E>(name: Result<&'static str, E>, prefix: &str, number: i32) -> String {
     match name {
         Ok(name) => name.strip_prefix(prefix).unwrap_or(name).to_owned(),

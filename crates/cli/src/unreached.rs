@@ -4,7 +4,7 @@ use std::io;
 
 use rustls::CertificateError;
 
-use super::credentials::Shown;
+use super::credentials::ShownCredentials;
 use super::error::CliError;
 use super::text;
 use longshore_client::Unreached;
@@ -15,7 +15,7 @@ const REFUSED_CERTIFICATE: &str = "did it refuse --client-cert? It must still be
                                    clients that the server was given";
 
 /// What to report of the server at `address`, which gave no answer.
-pub(super) fn error(unreached: &Unreached<'_>, address: &str, shown: &Shown) -> CliError {
+pub(super) fn error(unreached: &Unreached<'_>, address: &str, shown: &ShownCredentials) -> CliError {
     let address = address.to_owned();
     let https = address.starts_with("https://");
     match unreached {
@@ -45,7 +45,7 @@ pub(super) fn error(unreached: &Unreached<'_>, address: &str, shown: &Shown) -> 
     }
 }
 
-fn look_at(said: &rustls::Error, shown: &Shown) -> &'static str {
+fn look_at(said: &rustls::Error, shown: &ShownCredentials) -> &'static str {
     use CertificateError::{
         BadSignature, Expired, ExpiredContext, NotValidForName, NotValidForNameContext, UnknownIssuer,
     };

@@ -49,7 +49,7 @@ pub(super) fn explain(mut error: clap::Error) -> ExitCode {
         let tip = format!("the value comes from the variable {variable}");
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
     }
-    // Whoever asked may have closed the stream: nothing is left to be done then.
+    // The caller may have closed the stream: nothing is left to be done then.
     let _ = error.print();
     if error.use_stderr() { ExitCode::from(exit::LONGSHORE) } else { ExitCode::SUCCESS }
 }

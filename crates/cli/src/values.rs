@@ -27,12 +27,12 @@ pub(super) fn duration(text: &str) -> Result<prost_types::Duration, String> {
 
 /// A clock of a run, with the words in which it was given.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Clock {
+pub(super) struct ClockArg {
     typed: String,
     pub(super) wire: prost_types::Duration,
 }
 
-impl Clock {
+impl ClockArg {
     /// Reads it; see [`duration`]. The server would round a fraction of a second up.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let wire = duration(text)?;
@@ -118,7 +118,7 @@ where
     for (key, value) in pairs {
         if let Some(other) = seen.insert(key, value) {
             return Err(CliError::usage(format!(
-                "{flag} {key} is there twice, as `{other}` and as `{value}`; give each key once"
+                "{flag} {key} is given twice, as `{other}` and as `{value}`; give each key once"
             )));
         }
     }
@@ -221,9 +221,9 @@ mod tests {
         ] {
             assert_eq!(seconds(text), Ok(wanted), "{text}");
         }
-        assert_eq!(Clock::parse("90s").unwrap().wire.seconds, 90);
+        assert_eq!(ClockArg::parse("90s").unwrap().wire.seconds, 90);
         for fraction in ["1.5s", "1500ms", "1ns"] {
-            assert!(Clock::parse(fraction).unwrap_err().contains("whole seconds"), "{fraction}");
+            assert!(ClockArg::parse(fraction).unwrap_err().contains("whole seconds"), "{fraction}");
         }
         for wrong in ["", "30", "-5s", "1y", "2mo", "soon", "5 parsecs", "99999999999999999999s"] {
             assert!(duration(wrong).is_err(), "{wrong}");
@@ -264,8 +264,8 @@ mod tests {
         };
         assert_eq!(typed(&[("a", "1"), ("b", "1")]).unwrap().len(), 2);
         for value in ["1", "2"] {
-            let told = typed(&[("a", "1"), ("b", "1"), ("a", value)]).unwrap_err();
-            assert_eq!(told, format!("--label a is there twice, as `1` and as `{value}`; give each key once"));
+            let message = typed(&[("a", "1"), ("b", "1"), ("a", value)]).unwrap_err();
+            assert_eq!(message, format!("--label a is given twice, as `1` and as `{value}`; give each key once"));
         }
     }
 
@@ -310,8 +310,8 @@ mod tests {
         assert_eq!(moved.content, Some(pb::file::Content::Data(vec![0xff, 0xfe])));
 
         let colon = directory.path().join("a:b.csv").display().to_string();
-        let told = file(&colon).unwrap_err().to_string();
-        assert!(told.contains("was read as PATH:TARGET, to be laid at `b.csv`"), "{told}");
+        let message = file(&colon).unwrap_err().to_string();
+        assert!(message.contains("was read as PATH:TARGET, to be laid at `b.csv`"), "{message}");
         std::fs::write(&colon, "").unwrap();
         assert_eq!(file(&colon).unwrap().path, "a:b.csv");
         assert_eq!(file(&format!("{colon}:c.csv")).unwrap().path, "c.csv");

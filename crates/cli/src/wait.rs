@@ -75,7 +75,7 @@ pub(super) async fn wait(args: WaitArgs, console: &Console) -> Result<u8, CliErr
             console.error(&format!("run {typed} is not over yet"));
             return Ok(exit::CLOCK);
         };
-        tell(&run, &args, console).await?;
+        report(&run, &args, console).await?;
         if code == 0 {
             code = exit::code_of(&run);
         }
@@ -91,7 +91,7 @@ async fn until<T>(deadline: Option<Instant>, work: impl Future<Output = T>) -> O
     }
 }
 
-async fn tell(run: &pb::Run, args: &WaitArgs, console: &Console) -> Result<(), CliError> {
+async fn report(run: &pb::Run, args: &WaitArgs, console: &Console) -> Result<(), CliError> {
     console.note(&outcome_line(run, console));
     if args.output.is_json() {
         // One line for each, if there are several.

@@ -219,7 +219,7 @@ impl Client {
         };
         let mut request = Request::new(message);
         request.set_timeout(step + WAIT_SLACK);
-        let answer = self.noting(Box::pin(self.runs.clone().wait_run(request)).await)?;
+        let answer = self.track_reachability(Box::pin(self.runs.clone().wait_run(request)).await)?;
         the_run(answer.into_inner().run)
     }
 
@@ -270,7 +270,7 @@ impl Client {
         &self,
         request: v1::StreamLogsRequest,
     ) -> Result<Streaming<v1::StreamLogsResponse>, Status> {
-        self.noting(self.logs.clone().stream_logs(request).await).map(Response::into_inner)
+        self.track_reachability(self.logs.clone().stream_logs(request).await).map(Response::into_inner)
     }
 
     /// Opens WatchRuns, once.
@@ -278,7 +278,7 @@ impl Client {
     /// # Errors
     /// What the server refuses; a server that cannot be reached.
     pub async fn watch_runs(&self, request: v1::WatchRunsRequest) -> Result<Streaming<v1::WatchRunsResponse>, Status> {
-        self.noting(self.runs.clone().watch_runs(request).await).map(Response::into_inner)
+        self.track_reachability(self.runs.clone().watch_runs(request).await).map(Response::into_inner)
     }
 
     /// Opens ReadResult, once.
@@ -289,7 +289,7 @@ impl Client {
         &self,
         request: v1::ReadResultRequest,
     ) -> Result<Streaming<v1::ReadResultResponse>, Status> {
-        self.noting(self.runs.clone().read_result(request).await).map(Response::into_inner)
+        self.track_reachability(self.runs.clone().read_result(request).await).map(Response::into_inner)
     }
 
     /// How long to wait before a call that ended in `status` is made again.
@@ -330,7 +330,7 @@ impl Client {
         loop {
             let mut request = Request::new(message.clone());
             request.set_timeout(CALL_LIMIT);
-            match self.noting(Box::pin(call(self.clone(), request)).await) {
+            match self.track_reachability(Box::pin(call(self.clone(), request)).await) {
                 Ok(answer) => return Ok(answer.into_inner()),
                 Err(status) => sleep(self.again(status, &mut backoff)?).await,
             }
@@ -338,7 +338,7 @@ impl Client {
     }
 
     /// Remembers that the server answered, if it did.
-    fn noting<T>(&self, answer: Result<T, Status>) -> Result<T, Status> {
+    fn track_reachability<T>(&self, answer: Result<T, Status>) -> Result<T, Status> {
         let reached = match &answer {
             Ok(_) => true,
             Err(status) => Unreached::of(status).is_none(),

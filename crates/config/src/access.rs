@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::faults::Faults;
+use super::faults::ConfigFaults;
 use longshore_domain::access::{Pattern, Policy, Rule, TokenReviews, Verb};
 use longshore_runtime::tls::TlsFiles;
 
@@ -102,7 +102,7 @@ pub(super) fn resolve(
     tls: TlsFile,
     authentication: AuthenticationFile,
     authorization: AuthorizationFile,
-    faults: &mut Faults,
+    faults: &mut ConfigFaults,
 ) -> Access {
     let tls = tls.resolve(faults);
     let authentication = authentication.resolve(faults);
@@ -112,7 +112,7 @@ pub(super) fn resolve(
 }
 
 impl TlsFile {
-    fn resolve(self, faults: &mut Faults) -> Option<TlsFiles> {
+    fn resolve(self, faults: &mut ConfigFaults) -> Option<TlsFiles> {
         let Self { cert_file, key_file, client_ca_file } = self;
         match (cert_file, key_file) {
             (Some(cert), Some(key)) => return Some(TlsFiles { cert, key, client_ca: client_ca_file }),
@@ -126,7 +126,7 @@ impl TlsFile {
 }
 
 impl AuthenticationFile {
-    fn resolve(self, faults: &mut Faults) -> Authentication {
+    fn resolve(self, faults: &mut ConfigFaults) -> Authentication {
         let token_review = self.token_review.map(|TokenReviewFile { audiences, cache_ttl }| {
             let audiences = audiences.unwrap_or_else(|| vec![AUDIENCE.to_owned()]);
             let key = "authentication.token_review";
@@ -141,7 +141,7 @@ impl AuthenticationFile {
 }
 
 impl AuthorizationFile {
-    fn resolve(self, authenticates: bool, faults: &mut Faults) -> Option<Authorization> {
+    fn resolve(self, authenticates: bool, faults: &mut ConfigFaults) -> Option<Authorization> {
         let Self { mode, cache_ttl, rules } = self;
         let Some(mode) = mode else {
             if authenticates {
@@ -170,7 +170,7 @@ impl AuthorizationFile {
 }
 
 impl RuleFile {
-    fn resolve(self, index: usize, faults: &mut Faults) -> Rule {
+    fn resolve(self, index: usize, faults: &mut ConfigFaults) -> Rule {
         let key = format!("authorization.rules[{index}]");
         if self.users.is_empty() && self.groups.is_empty() {
             faults.add(&key, "needs users or groups");
@@ -214,7 +214,7 @@ fn verbs_in_words() -> String {
     Verb::ALL.map(|verb| format!("`{verb}`")).join(", ")
 }
 
-fn ttl(key: &str, text: Option<&str>, faults: &mut Faults) -> Duration {
+fn ttl(key: &str, text: Option<&str>, faults: &mut ConfigFaults) -> Duration {
     let ttl = text.and_then(|text| faults.duration(key, text)).unwrap_or(CACHE_TTL);
     if ttl > CACHE_TTL_MAX {
         faults.add(key, "is above 5m: a token that was revoked would still be accepted for that long");

@@ -16,7 +16,7 @@ Examples:
                                                   beside another one; its log says the port
 
 It serves until SIGTERM or Ctrl-C, then lets open calls end; live runs are left alone, and are found \
-again at the next start. Flags win over variables, and these over the file. RUST_LOG=debug says more.
+again at the next start. Flags win over variables, and these over the file. RUST_LOG=debug logs more.
 
 Exit codes: 0 stopped on request, 1 stopped by a second signal before its calls had ended, 125 wrong \
 usage, or it could not start.";
@@ -29,7 +29,7 @@ Examples:
 
 Without --kubeconfig: the cluster that this runs in, else $KUBECONFIG or ~/.kube/config.
 
-Exit codes: 0 all were let go of, 1 not all, 125 wrong usage, or the cluster cannot be reached.";
+Exit codes: 0 all were released, 1 not all, 125 wrong usage, or the cluster cannot be reached.";
 
 /// An IP address and a port, such as `127.0.0.1:7420` or `[::1]:7420`, or `localhost` and a port, which is
 /// 127.0.0.1; port 0 is any free one.
@@ -189,8 +189,8 @@ pub struct DoctorArgs {
     #[command(flatten)]
     pub addresses: AddressArgs,
 
-    /// Make Pods too, and delete them again: tells whether NetworkPolicies are enforced, and whether each profile's
-    /// image can be pulled
+    /// Make Pods too, and delete them again: reports whether NetworkPolicies are enforced, and whether each
+    /// profile's image can be pulled
     #[arg(long)]
     pub canary: bool,
 

@@ -8,11 +8,11 @@ use super::args::socket_address;
 use longshore_domain::quantity::Quantity;
 use longshore_domain::violation::{Violation, Violations};
 
-/// Collects what is wrong, so that all of it is told at once.
+/// Collects what is wrong, so that all of it is reported at once.
 #[derive(Debug, Default)]
-pub(super) struct Faults(Vec<(String, String)>);
+pub(super) struct ConfigFaults(Vec<(String, String)>);
 
-impl Faults {
+impl ConfigFaults {
     /// Adds what is wrong with the value of a key. Of one key only the first is kept: what follows
     /// has the same cause.
     pub(super) fn add(&mut self, key: &str, what: impl std::fmt::Display) {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::access::{self, Access, AuthenticationFile, Authorization, AuthorizationFile, TlsFile};
-use super::faults::Faults;
+use super::faults::ConfigFaults;
 use super::profiles::ProfileSection;
 use super::{
     BackendChoice, Config, KubernetesSection, LocalSection, ServeArgs, ServingSection, builtin, socket_address,
@@ -112,7 +112,7 @@ impl ConfigFile {
     /// # Errors
     /// What can't be used: keys, or flags, and why.
     pub(super) fn resolve(self, args: &ServeArgs) -> Result<Config, Vec<(String, String)>> {
-        let mut faults = Faults::default();
+        let mut faults = ConfigFaults::default();
         let typed = self.listen.as_deref().and_then(|text| faults.address("listen", text));
         let listen =
             args.addresses.listen.or(typed).unwrap_or_else(|| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7420));
@@ -212,7 +212,7 @@ fn check_values(
     limits: &Limits,
     volumes: &BTreeMap<String, Volume>,
     profiles: &BTreeMap<String, Profile>,
-    faults: &mut Faults,
+    faults: &mut ConfigFaults,
 ) {
     faults.extend(check_limits(limits, "limits"));
     let rules = Rules {
@@ -228,7 +228,12 @@ fn check_values(
 }
 
 /// An address, or `off`.
-fn address(key: &str, text: Option<&str>, default: Option<SocketAddr>, faults: &mut Faults) -> Option<SocketAddr> {
+fn address(
+    key: &str,
+    text: Option<&str>,
+    default: Option<SocketAddr>,
+    faults: &mut ConfigFaults,
+) -> Option<SocketAddr> {
     match text {
         None => default,
         Some("off") => None,
@@ -247,20 +252,25 @@ fn check_policy(
     access: &Access,
     namespaces: &BTreeMap<NamespaceName, String>,
     profiles: &BTreeMap<String, Profile>,
-    faults: &mut Faults,
+    faults: &mut ConfigFaults,
 ) {
     let Some(Authorization::Policy(policy)) = &access.authorization else { return };
     for (index, name) in policy.unknown_namespaces(|name| namespaces.contains_key(name)) {
-        faults.add(&format!("authorization.rules[{index}].namespaces"), format!("there is no namespace `{name}`"));
+        faults
+            .add(&format!("authorization.rules[{index}].namespaces"), format!("namespace `{name}` is not configured"));
     }
     for (index, rule) in policy.rules.iter().enumerate() {
         for name in rule.profiles.iter().flatten().filter(|name| !profiles.contains_key(*name)) {
-            faults.add(&format!("authorization.rules[{index}].profiles"), format!("there is no profile `{name}`"));
+            faults
+                .add(&format!("authorization.rules[{index}].profiles"), format!("profile `{name}` is not configured"));
         }
     }
 }
 
-fn namespaces(sections: BTreeMap<String, NamespaceSection>, faults: &mut Faults) -> BTreeMap<NamespaceName, String> {
+fn namespaces(
+    sections: BTreeMap<String, NamespaceSection>,
+    faults: &mut ConfigFaults,
+) -> BTreeMap<NamespaceName, String> {
     let mut namespaces = BTreeMap::from([(NamespaceName::default_namespace(), "longshore-runs".to_owned())]);
     for (name, section) in sections {
         match NamespaceName::parse(&name) {
@@ -277,7 +287,7 @@ fn namespaces(sections: BTreeMap<String, NamespaceSection>, faults: &mut Faults)
             Err(error) => faults.add(&format!("namespaces.{name}"), error),
         }
     }
-    // One to one: two namespaces in one Kubernetes namespace could not be told apart.
+    // One to one: two namespaces in one Kubernetes namespace could not be distinguished.
     let mut seen = BTreeMap::new();
     for (name, target) in &namespaces {
         if let Some(other) = seen.insert(target.clone(), name.clone()) {
@@ -288,7 +298,7 @@ fn namespaces(sections: BTreeMap<String, NamespaceSection>, faults: &mut Faults)
     namespaces
 }
 
-fn kubernetes(file: KubernetesFile, args: &ServeArgs, faults: &mut Faults) -> KubernetesSection {
+fn kubernetes(file: KubernetesFile, args: &ServeArgs, faults: &mut ConfigFaults) -> KubernetesSection {
     let policies = file
         .network_policies
         .as_deref()
@@ -300,7 +310,7 @@ fn kubernetes(file: KubernetesFile, args: &ServeArgs, faults: &mut Faults) -> Ku
     }
 }
 
-fn local(file: LocalFile, args: &ServeArgs, faults: &mut Faults) -> LocalSection {
+fn local(file: LocalFile, args: &ServeArgs, faults: &mut ConfigFaults) -> LocalSection {
     let choices = [("auto", false), ("off", true)];
     let no_bwrap = file.bwrap.as_deref().and_then(|text| faults.choice("local.bwrap", text, &choices));
     if file.log_max_bytes == Some(0) {
@@ -343,7 +353,7 @@ impl From<VolumeSection> for Volume {
 
 impl LimitsSection {
     /// What of it is about connections and calls.
-    fn serving(&self, faults: &mut Faults) -> ServingSection {
+    fn serving(&self, faults: &mut ConfigFaults) -> ServingSection {
         let mut at_least_one = |key: &str, value: Option<usize>| {
             if value == Some(0) {
                 faults.add(&format!("limits.{key}"), "is 0, with which nobody could call; it must be at least 1");
@@ -357,7 +367,7 @@ impl LimitsSection {
         }
     }
 
-    fn resolve(self, faults: &mut Faults) -> Limits {
+    fn resolve(self, faults: &mut ConfigFaults) -> Limits {
         let mut limits = Limits::default();
         let clocks = [
             ("default_start_timeout", &self.default_start_timeout, &mut limits.default_start_timeout),

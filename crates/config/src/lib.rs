@@ -52,7 +52,7 @@ pub struct Config {
     pub instance: String,
     /// How log lines are written.
     pub log_format: LogFormat,
-    /// How long open calls may take to end once the server goes down.
+    /// How long open calls may take to end once the server shuts down.
     pub drain_timeout: Duration,
     /// How long the output of a program that has ended may take to be read.
     pub result_deadline: Duration,

@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use serde::Deserialize;
 
 use super::builtin;
-use super::faults::Faults;
+use super::faults::ConfigFaults;
 use longshore_domain::profile::{InputDelivery, KubernetesProfile, LocalProfile, Profile};
 use longshore_domain::schema::JsonSchema;
 use longshore_domain::spec::{
@@ -92,7 +92,13 @@ struct VolumePart {
 impl ProfileSection {
     /// The profile `name`: this over `base`. `dir`: the directory of the file, which relative paths
     /// begin at.
-    pub(super) fn over(self, base: Option<Profile>, name: &str, dir: Option<&Path>, faults: &mut Faults) -> Profile {
+    pub(super) fn over(
+        self,
+        base: Option<Profile>,
+        name: &str,
+        dir: Option<&Path>,
+        faults: &mut ConfigFaults,
+    ) -> Profile {
         let key = format!("profiles.{name}");
         if !longshore_domain::syntax::is_dns_label(name) {
             faults.add(&key, "is not a DNS label: lower-case letters, digits and `-`");
@@ -137,7 +143,7 @@ fn set<T>(target: &mut T, value: Option<T>) {
     }
 }
 
-fn input(key: &str, text: &str, faults: &mut Faults) -> Option<InputDelivery> {
+fn input(key: &str, text: &str, faults: &mut ConfigFaults) -> Option<InputDelivery> {
     match text {
         "file" => Some(InputDelivery::File),
         "stdin" => Some(InputDelivery::Stdin),
@@ -152,7 +158,7 @@ fn input(key: &str, text: &str, faults: &mut Faults) -> Option<InputDelivery> {
 }
 
 impl LocalPart {
-    fn resolve(mut self, key: &str, dir: Option<&Path>, faults: &mut Faults) -> LocalProfile {
+    fn resolve(mut self, key: &str, dir: Option<&Path>, faults: &mut ConfigFaults) -> LocalProfile {
         match self.command.first_mut() {
             None => faults.add(&format!("{key}.command"), "is empty; name the program and its arguments"),
             // A bare name is looked for in the run's PATH.
@@ -169,7 +175,7 @@ impl LocalPart {
 }
 
 /// Makes a relative path begin at `dir`.
-fn place(path: &mut String, key: &str, dir: Option<&Path>, faults: &mut Faults) {
+fn place(path: &mut String, key: &str, dir: Option<&Path>, faults: &mut ConfigFaults) {
     if path.starts_with(['~', '$']) {
         return faults.add(key, format!("`{path}`: `~` and variables are not expanded here; write the absolute path"));
     }
@@ -199,7 +205,7 @@ fn plain(path: &Path) -> PathBuf {
 }
 
 impl KubernetesPart {
-    fn resolve(self, key: &str, profile: &str, faults: &mut Faults) -> KubernetesProfile {
+    fn resolve(self, key: &str, profile: &str, faults: &mut ConfigFaults) -> KubernetesProfile {
         if self.image.is_empty() {
             faults.add(&format!("{key}.image"), "is not set; name the image");
         }
@@ -219,7 +225,7 @@ impl KubernetesPart {
 }
 
 impl DefaultsPart {
-    fn over(self, mut spec: RunSpec, key: &str, faults: &mut Faults) -> RunSpec {
+    fn over(self, mut spec: RunSpec, key: &str, faults: &mut ConfigFaults) -> RunSpec {
         for (name, value) in self.env {
             spec.env.retain(|var| var.name != name);
             spec.env.push(EnvVar { name, source: EnvSource::Value(value) });
@@ -275,7 +281,7 @@ fn choose<T: Copy>(
     text: Option<String>,
     key: &str,
     choices: &[(&str, T)],
-    faults: &mut Faults,
+    faults: &mut ConfigFaults,
 ) {
     if let Some(text) = text {
         *target = faults.choice(key, &text, choices).or(*target);

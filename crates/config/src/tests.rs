@@ -111,7 +111,7 @@ fn a_flag_at_fault_is_called_by_its_name() {
 }
 
 #[test]
-fn all_faults_are_told_at_once() {
+fn all_faults_are_reported_at_once() {
     let text = r#"
         backend = "docker"
         drain_timeout = "soon"
@@ -214,9 +214,9 @@ fn who_may_call_is_checked_as_a_whole() {
         "authentication.token_review.audiences",
         "authentication.token_review.cache_ttl",
         "authorization.rules[0].users[0]",
-        "authorization.rules[0].namespaces: there is no namespace `nowhere`",
+        "authorization.rules[0].namespaces: namespace `nowhere` is not configured",
         "authorization.rules[0].verbs[1]: `list` is not one of `submit`, `get`",
-        "authorization.rules[0].profiles: there is no profile `nothing`",
+        "authorization.rules[0].profiles: profile `nothing` is not configured",
         "authorization.rules[1]: needs users or groups",
         "authorization.rules[1].namespaces",
         "authorization.rules[1].verbs",

@@ -76,8 +76,8 @@ impl TokenFile {
     }
 }
 
-/// Whoever can write the file can make tokens for themselves, and so can who can put another in its
-/// place. Where a link leads decides, as Kubernetes mounts files by links.
+/// Anyone who can write the file can make tokens for themselves, and so can who can put another in
+/// its place. Where a link leads decides, as Kubernetes mounts files by links.
 fn check_writers(path: &Path, file: &Metadata) -> Result<(), String> {
     let others = |metadata: &Metadata| metadata.mode() & 0o022 != 0;
     if others(file) {
@@ -162,15 +162,15 @@ mod tests {
             chmod(&file, file_mode);
             chmod(dir.path(), dir_mode);
             for path in [&file, &link] {
-                let told = TokenFile::read(path).err().map(|error| error.to_string());
-                assert_eq!(told.is_some(), refused.is_some(), "{file_mode:o} {dir_mode:o}: {told:?}");
-                assert!(told.unwrap_or_default().ends_with(refused.unwrap_or_default()));
+                let refusal = TokenFile::read(path).err().map(|error| error.to_string());
+                assert_eq!(refusal.is_some(), refused.is_some(), "{file_mode:o} {dir_mode:o}: {refusal:?}");
+                assert!(refusal.unwrap_or_default().ends_with(refused.unwrap_or_default()));
             }
         }
     }
 
     #[test]
-    fn what_is_no_token_is_told_by_its_place() {
+    fn what_is_no_token_is_reported_by_its_place() {
         assert!(TokenFile::parse("").unwrap().is_empty());
         let refused = |text: &str| TokenFile::parse(text).unwrap_err();
         assert!(refused("[[tokens]]\nuser = \"a\"\nsha256 = \"12\"").contains("tokens[0].sha256"));
@@ -179,7 +179,7 @@ mod tests {
             ["sha256 = \"longshore_secret\"", "expire_time = \"longshore_secret\"", "groups = \"longshore_secret\""]
         {
             let text = format!("[[tokens]]\nuser = \"a\"\n{text}");
-            assert!(!refused(&text).contains("secret"), "a token typed in the wrong place is not told");
+            assert!(!refused(&text).contains("secret"), "a token typed in the wrong place is not shown");
         }
     }
 }

@@ -100,7 +100,7 @@ impl<'i> Typed<'i> {
                     });
                     format!("is not a key here; did you mean `{near}`?")
                 }
-                None => format!("is not a key here; there are: {}", known.join(", ")),
+                None => format!("is not a key here; expected one of {}", known.join(", ")),
             },
         };
         self.faults.push(ConfigFault { line: Some(self.line_at(span.start)), key, message });
@@ -130,30 +130,30 @@ fn starts_path(above: &str, path: &str) -> bool {
 
 /// A step from a table to what is in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Step {
+enum PathStep {
     Key(String),
     Index(usize),
 }
 
-fn shown(path: &[Step]) -> String {
+fn shown(path: &[PathStep]) -> String {
     let mut text = String::new();
     for step in path {
         match step {
-            Step::Key(key) => {
+            PathStep::Key(key) => {
                 if !text.is_empty() {
                     text.push('.');
                 }
                 text.push_str(key);
             }
-            Step::Index(index) => text.push_str(&format!("[{index}]")),
+            PathStep::Index(index) => text.push_str(&format!("[{index}]")),
         }
     }
     text
 }
 
 /// The entry that `span` is about: the one whose key it is, else the innermost one around it.
-fn place_of(table: &DeTable<'_>, span: &Range<usize>) -> Option<Vec<Step>> {
-    let mut best: Option<(usize, Vec<Step>)> = None;
+fn place_of(table: &DeTable<'_>, span: &Range<usize>) -> Option<Vec<PathStep>> {
+    let mut best: Option<(usize, Vec<PathStep>)> = None;
     visit(table, &mut Vec::new(), &mut |path, key, value| {
         let size = if key == *span {
             0
@@ -170,9 +170,13 @@ fn place_of(table: &DeTable<'_>, span: &Range<usize>) -> Option<Vec<Step>> {
     best.map(|(_, path)| path)
 }
 
-fn visit(table: &DeTable<'_>, path: &mut Vec<Step>, seen: &mut impl FnMut(&[Step], Range<usize>, Range<usize>)) {
+fn visit(
+    table: &DeTable<'_>,
+    path: &mut Vec<PathStep>,
+    seen: &mut impl FnMut(&[PathStep], Range<usize>, Range<usize>),
+) {
     for (key, value) in table {
-        path.push(Step::Key(key.get_ref().clone().into_owned()));
+        path.push(PathStep::Key(key.get_ref().clone().into_owned()));
         seen(path, key.span(), value.span());
         visit_value(value, path, seen);
         path.pop();
@@ -181,14 +185,14 @@ fn visit(table: &DeTable<'_>, path: &mut Vec<Step>, seen: &mut impl FnMut(&[Step
 
 fn visit_value(
     value: &Spanned<DeValue<'_>>,
-    path: &mut Vec<Step>,
-    seen: &mut impl FnMut(&[Step], Range<usize>, Range<usize>),
+    path: &mut Vec<PathStep>,
+    seen: &mut impl FnMut(&[PathStep], Range<usize>, Range<usize>),
 ) {
     match value.get_ref() {
         DeValue::Table(table) => visit(table, path, seen),
         DeValue::Array(list) => {
             for (index, value) in list.iter().enumerate() {
-                path.push(Step::Index(index));
+                path.push(PathStep::Index(index));
                 visit_value(value, path, seen);
                 path.pop();
             }
@@ -198,15 +202,15 @@ fn visit_value(
 }
 
 /// Removes the entry at `path`, which ends in a key.
-fn remove(table: &mut DeTable<'_>, path: &[Step]) {
-    let [Step::Key(key), rest @ ..] = path else { return };
+fn remove(table: &mut DeTable<'_>, path: &[PathStep]) {
+    let [PathStep::Key(key), rest @ ..] = path else { return };
     if rest.is_empty() {
         table.remove(key.as_str());
         return;
     }
     let Some(mut value) = table.get_mut(key.as_str()) else { return };
     let mut rest = rest;
-    while let [Step::Index(index), more @ ..] = rest {
+    while let [PathStep::Index(index), more @ ..] = rest {
         let DeValue::Array(list) = value.get_mut() else { return };
         let Some(element) = list.get_mut(*index) else { return };
         (value, rest) = (element, more);
@@ -310,7 +314,7 @@ zzz = 1
             (
                 19,
                 "authorization.rules[1].zzz",
-                "is not a key here; there are: users, groups, namespaces, verbs, profiles",
+                "is not a key here; expected one of users, groups, namespaces, verbs, profiles",
             ),
         ];
         let wanted = wanted.map(|(line, key, message)| (line, key.to_owned(), message.to_owned()));

@@ -22,7 +22,7 @@ pub struct Identity {
     pub uid: String,
     /// Groups.
     pub groups: Vec<String>,
-    /// What else the authenticator tells an authorizer.
+    /// What else the authenticator reports an authorizer.
     pub extra: BTreeMap<String, Vec<String>>,
     /// What proved it.
     pub proof: Proof,
@@ -110,7 +110,7 @@ pub struct TokenReviews {
 
 /// What a submit wants to execute, as far as rights care.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Workload<'a> {
+pub enum WorkloadRight<'a> {
     /// An image of the caller's own choice, as it was typed.
     Container(&'a str),
     /// A profile.
@@ -125,7 +125,7 @@ pub struct Question<'a> {
     /// Where.
     pub namespace: &'a NamespaceName,
     /// For a submit: what is to be executed.
-    pub workload: Option<Workload<'a>>,
+    pub workload: Option<WorkloadRight<'a>>,
 }
 
 impl Question<'_> {
@@ -133,8 +133,8 @@ impl Question<'_> {
     #[must_use]
     pub fn action(&self) -> String {
         match (self.verb, self.workload) {
-            (Verb::Submit, Some(Workload::Profile(profile))) => format!("submit runs of profile `{profile}` to"),
-            (Verb::Submit, Some(Workload::Container(_))) => "submit images of your own to".to_owned(),
+            (Verb::Submit, Some(WorkloadRight::Profile(profile))) => format!("submit runs of profile `{profile}` to"),
+            (Verb::Submit, Some(WorkloadRight::Container(_))) => "submit images of your own to".to_owned(),
             (Verb::Submit, None) => "submit to".to_owned(),
             (Verb::Get, _) => "see".to_owned(),
             (Verb::Logs, _) => "read the output of".to_owned(),
@@ -149,6 +149,6 @@ impl Question<'_> {
 pub struct Decision {
     /// Whether it may be done.
     pub allowed: bool,
-    /// Why, for the operator's log; never told to the caller.
+    /// Why, for the operator's log; never sent to the caller.
     pub reason: String,
 }

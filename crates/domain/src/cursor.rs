@@ -28,7 +28,7 @@ pub struct LogCursor {
     pub position: Option<LogPosition>,
 }
 
-/// Why a text is no cursor for a run.
+/// Why a text is not a cursor for a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CursorError {
     /// No server made this.
@@ -79,7 +79,7 @@ impl LogCursor {
         if *sum != checksum(body) {
             return Err(CursorError::Malformed);
         }
-        let mut fields = Fields(body);
+        let mut fields = CursorFields(body);
         match fields.take::<1>() {
             Some([VERSION]) => {}
             Some([version]) => return Err(CursorError::UnknownVersion(version)),
@@ -94,9 +94,9 @@ impl LogCursor {
 }
 
 /// The fields that were not read yet.
-struct Fields<'a>(&'a [u8]);
+struct CursorFields<'a>(&'a [u8]);
 
-impl Fields<'_> {
+impl CursorFields<'_> {
     fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (field, rest) = self.0.split_first_chunk::<N>()?;
         self.0 = rest;
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_later_version_is_told_from_nonsense() {
+    fn a_later_version_is_distinguished_from_nonsense() {
         let mut bytes = vec![9, 1, 2, 3];
         bytes.extend_from_slice(&checksum(&bytes));
         let text = BASE64URL_NOPAD.encode(&bytes);

@@ -1,6 +1,8 @@
-//! `derive(&RunFacts, &Verdict, now) -> Run`: what is told of a run is a pure function of what is observed.
+//! `derive(&RunFacts, &Verdict, now) -> Run`: what is reported of a run is a pure function of what is
+//! observed.
 //!
-//! How it ended, and the words that are told while it has not, are found below, in [`super::verdict`].
+//! How it ended, and the words that are reported while it has not, are found below, in
+//! [`super::verdict`].
 
 use jiff::Timestamp;
 
@@ -11,8 +13,8 @@ use super::run::{Attempt, Run, RunState, Timeline};
 use super::spec::ResultMode;
 use super::verdict::{Outcome, Verdict, explain, signal};
 
-/// What is told of the run that these facts are of, and of which `verdict` was found in the same look. `now` is used for
-/// the time spent waiting.
+/// What is reported of the run that these facts are of, and of which `verdict` was found in the same look. `now` is
+/// used for the time spent waiting.
 ///
 /// A run is terminal only once its record stands: what is concluded without one can still be
 /// concluded otherwise, after a crash or by another server, and the first record decides.
@@ -27,7 +29,7 @@ pub fn derive(facts: &RunFacts, verdict: &Verdict, now: Timestamp) -> Run {
         run.message = format!("{note}; {}", run.message);
     }
     if let Some(unknown) = &facts.unknown {
-        run.message = format!("as last known, since this can't be looked at: {}; {}", unknown.why, run.message);
+        run.message = format!("last known state, since this can't be read: {}; {}", unknown.why, run.message);
     }
     run
 }
@@ -69,8 +71,10 @@ fn from_observation(facts: &RunFacts, verdict: &Verdict, now: Timestamp) -> Run 
     let (outcome, message) = match verdict {
         Verdict::Recorded | Verdict::Open => return live(facts, now),
         Verdict::Ended(outcome) => (outcome, "the program has ended; its result is being read"),
-        Verdict::Settled(outcome, _) if outcome.ran => (outcome, "the program has ended; how it did is being recorded"),
-        Verdict::Settled(outcome, _) => (outcome, "nothing of it runs; how it ended is being recorded"),
+        Verdict::Settled(outcome, _) if outcome.ran => {
+            (outcome, "the program has ended; its outcome is being recorded")
+        }
+        Verdict::Settled(outcome, _) => (outcome, "nothing of it is running; its outcome is being recorded"),
     };
     let result = (facts.submission.effective.result.mode != ResultMode::None).then(ResultInfo::pending);
     Run {

@@ -122,8 +122,8 @@ pub struct Submission {
 }
 
 impl Submission {
-    /// What is assumed of a run whose submission can't be read any more, so that it can be told,
-    /// stopped and let go of: clocks that never pass, and no result.
+    /// What is assumed of a run whose submission can't be read any more, so that it can be
+    /// reported, stopped and released: clocks that never pass, and no result.
     #[must_use]
     pub fn unreadable(create_time: Timestamp) -> Self {
         const FOR_EVER: Duration = Duration::from_secs(10 * 365 * 86_400);
@@ -343,7 +343,7 @@ impl MainFacts {
 pub struct Terminated {
     /// Exit code (128 + signal if a signal ended it).
     pub exit_code: i32,
-    /// Signal, where the backend tells it apart from the exit code.
+    /// Signal, where the backend distinguishes it from the exit code.
     pub signal: Option<i32>,
     /// What that comes down to.
     pub cause: EndCause,
@@ -372,15 +372,15 @@ impl Terminated {
     }
 }
 
-/// What a backend's watch tells.
+/// What a backend's watch emits.
 #[derive(Clone, Debug, PartialEq)]
 pub enum FactsEvent {
     /// A run is there, or has changed.
     Upsert(Box<RunFacts>),
     /// A run is gone.
     Gone(RunName),
-    /// Everything that was there when the watch began has been told.
+    /// Everything that was there when the watch began has been reported.
     Synced,
-    /// The watch is broken (the sentence says how); it will be mended, and `Synced` follows.
+    /// The watch is broken (the sentence says how); it will be opened again, and `Synced` follows.
     Broken(String),
 }

@@ -26,7 +26,7 @@ pub struct LogPiece {
     pub ordinal: u32,
     /// Where in the line `data` begins, in bytes.
     pub offset: u64,
-    /// Stream, if the backend can tell.
+    /// Stream, if the backend distinguishes them.
     pub stream: Option<LogStream>,
     /// The bytes, with the line's end if it has one.
     pub data: Bytes,
@@ -107,11 +107,11 @@ impl LogGap {
     }
 }
 
-/// Keeps a tail that is lost from being told twice: each reader that comes to an output's end sees that
-/// more should be there, and they take over from each other.
+/// Keeps a tail that is lost from being reported twice: each reader that comes to an output's end sees
+/// that more should be there, and they take over from each other.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LostTail {
-    told: bool,
+    reported: bool,
 }
 
 impl LostTail {
@@ -121,19 +121,19 @@ impl LostTail {
         if gap.cause == LogGapCause::NotFollowed {
             return true;
         }
-        let is_news = !self.told;
-        self.told |= gap.is_tail();
+        let is_news = !self.reported;
+        self.reported |= gap.is_tail();
         is_news
     }
 
     /// Takes note of output.
     pub fn output(&mut self) {
-        self.told = false;
+        self.reported = false;
     }
 }
 
 #[test]
-fn a_lost_tail_is_told_once() {
+fn a_lost_tail_is_reported_once() {
     let gap = |cause, to_time| LogGap { from_time: None, to_time, cause, message: String::new() };
     let (lost, hole) = (gap(LogGapCause::NotWritten, None), gap(LogGapCause::Rotated, Some(Timestamp::UNIX_EPOCH)));
     let mut tail = LostTail::default();

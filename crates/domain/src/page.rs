@@ -1,7 +1,8 @@
 //! Keyset page tokens: where a page ended, bound to its query and valid on any replica.
 //!
-//! A token is base64url of `version (1) | query hash (8) | create time in µs (8) | resource name |
-//! check (4)`. The check finds damage; it is no signature, since a token grants nothing.
+//! A token is base64url of
+//! `version (1) | query hash (8) | create time in µs (8) | resource name | check (4)`. The check
+//! finds damage; it is not a signature, since a token grants nothing.
 
 use data_encoding::BASE64URL_NOPAD;
 use jiff::Timestamp;

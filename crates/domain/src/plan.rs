@@ -10,7 +10,7 @@ use super::failure::{Failure, FailureReason};
 use super::record::{Record, fits_inline};
 use super::result::ResultInfo;
 use super::run::{StopCause, StopIntent, shown_duration};
-use super::verdict::{Outcome, Verdict, budget_deadline, hopeless, look_again, start_deadline};
+use super::verdict::{Outcome, Verdict, budget_deadline, look_again, permanent_failure, start_deadline};
 
 /// One thing to do to a run's objects. Doing it twice is doing it once.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,7 +44,7 @@ pub enum Action {
     },
     /// Write the record, unless one is written.
     WriteRecord(Box<Record>),
-    /// Tell the outcome in the Job's conditions, let go of our hold and start the retention clock.
+    /// Report the outcome in the Job's conditions, release our hold and start the retention clock.
     Release {
         /// The record's outcome, for the condition.
         reason: String,
@@ -140,7 +140,7 @@ fn write_record(facts: &RunFacts, outcome: &Outcome, mut result: Option<ResultIn
     Plan { actions, wake_at: None }
 }
 
-/// The Pod's end tells the cause of a doubtful exit; other containers must not keep it from that.
+/// The Pod's end carries the cause of a doubtful exit; other containers must not keep it from that.
 fn settle_cause(facts: &RunFacts, attempt: &AttemptFacts, end: &Terminated, verdict: &Verdict, now: Timestamp) -> Plan {
     let keeps_on = attempt.others_running && !attempt.phase.is_over() && attempt.deleted_at.is_none();
     if !keeps_on || verdict.result_is_due() {
@@ -262,7 +262,7 @@ fn watch_clocks(facts: &RunFacts, attempt: &AttemptFacts, now: Timestamp) -> Pla
     if now >= start_due {
         return stop_for(StopCause::StartDeadline, start_deadline(facts, attempt), now);
     }
-    match hopeless(attempt, now) {
+    match permanent_failure(attempt, now) {
         Some(Ok(failure)) => stop_for(StopCause::StartFailure, failure, now),
         Some(Err(due)) => Plan::wake(due.min(start_due)),
         None => Plan::wake(start_due),

@@ -25,7 +25,7 @@ pub struct Profile {
     pub pod_annotations: Vec<String>,
     /// JSON Schema of the input; what breaks it is refused at submit.
     pub input_schema: Option<JsonSchema>,
-    /// JSON Schema of the result; an object that breaks it is not told as a result.
+    /// JSON Schema of the result; an object that breaks it is not reported as a result.
     pub result_schema: Option<JsonSchema>,
     /// Whether the runner says in its result how it went: `status` is `success`, `error` or
     /// `timeout`, and `error` says why (docs/api.md, "What a runner reports").
@@ -219,7 +219,7 @@ pub struct Capabilities {
     pub backend: &'static str,
     /// Whether callers may name an image.
     pub container_workload: bool,
-    /// Whether stdout and stderr are told apart.
+    /// Whether stdout and stderr are distinguished.
     pub split_streams: bool,
     /// Whether input can be given on standard input.
     pub stdin_input: bool,

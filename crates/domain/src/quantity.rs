@@ -28,7 +28,7 @@ pub enum QuantityError {
     /// Beyond what Kubernetes counts.
     #[error("is beyond 2^63-1, the largest quantity")]
     TooLarge,
-    /// More digits than a quantity can tell apart.
+    /// More digits than a quantity can distinguish.
     #[error("has more than {DIGITS_MAX} digits")]
     TooManyDigits,
 }

@@ -107,7 +107,7 @@ impl Record {
         }
     }
 
-    /// Told as lost: a record that is silent about it would send readers to look beside it.
+    /// Reported as lost: a record that is silent about it would send readers to look beside it.
     fn drop_result(&mut self) {
         if self.result.as_ref().and_then(|result| result.found.as_ref()).is_some_and(|found| found.json.is_some()) {
             self.result = Some(ResultOutcome::Unavailable("the record had no room for it".to_owned()).to_info());
@@ -117,7 +117,7 @@ impl Record {
     /// Reads a record.
     ///
     /// # Errors
-    /// If it is no record of a version that is known.
+    /// If it is not a record of a version that is known.
     pub fn from_json(text: &str) -> Result<Self, serde_json::Error> {
         serde_json::from_str(text)
     }

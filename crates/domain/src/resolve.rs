@@ -33,7 +33,7 @@ pub fn resolve(spec: &RunSpec, rules: &Rules) -> Result<Resolved, Violations> {
     let resources = resources::merge(&spec.resources, &defaults.resources, &rules.limits, &mut out);
     // Without a program its cause is among the violations, and there is nothing to apply.
     let (Some(program), Some(workload)) = (program, spec.workload.clone()) else { return Err(out) };
-    // What does not hold is not told.
+    // What does not hold is not reported.
     let resources = if rules.capabilities.resource_limits { resources } else { Resources::default() };
     let effective = merge::merge(workload, resources, spec, profile, rules);
     let pod_annotations = profile.map_or_else(Vec::new, |profile| {

@@ -1,4 +1,4 @@
-//! The JSON object that a run produced: how it is told, and the reader that finds it.
+//! The JSON object that a run produced: how it is reported, and the reader that finds it.
 
 mod contract;
 mod foreign;

@@ -1,4 +1,4 @@
-//! A run as it is told to callers: derived from facts, never stored by itself.
+//! A run as it is reported to callers: derived from facts, never stored by itself.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -193,7 +193,7 @@ pub struct Evidence {
 pub struct StopIntent {
     /// Why.
     pub cause: StopCause,
-    /// The words of whoever asked, at most 1024 bytes.
+    /// The words of the caller, at most 1024 bytes.
     pub reason: String,
     /// Who asked.
     pub actor: String,

@@ -81,7 +81,7 @@ pub struct StoredRun {
     pub execution: Execution,
 }
 
-/// What of a [`StoredRun`] is needed by whoever does not execute it. Read from the same file.
+/// What of a [`StoredRun`] is needed by those that do not execute it. Read from the same file.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct KeptRun {
     /// See [`StoredRun::version`].

@@ -10,13 +10,13 @@ use serde_json::Value;
 
 use super::text::escaped;
 
-/// Longest sentence of the validator that is told, in bytes.
+/// Longest sentence of the validator that is reported, in bytes.
 const SENTENCE_MAX_BYTES: usize = 512;
-/// Longest path that is told, in bytes.
+/// Longest path that is reported, in bytes.
 const PATH_MAX_BYTES: usize = 256;
-/// Longest value that is told, in bytes.
+/// Longest value that is reported, in bytes.
 const VALUE_MAX_BYTES: usize = 80;
-/// Most alternatives of `anyOf` and `oneOf` that are told.
+/// Most alternatives of `anyOf` and `oneOf` that are reported.
 const BRANCHES_MAX: usize = 4;
 /// Most violations that are collected of one document.
 const VIOLATIONS_MAX: usize = 64;
@@ -34,7 +34,7 @@ pub struct JsonSchema {
     validator: Arc<Validator>,
 }
 
-/// Why a text is no schema.
+/// Why a text is not a schema.
 #[derive(Debug, thiserror::Error)]
 pub enum SchemaError {
     /// Not JSON.
@@ -49,8 +49,8 @@ impl JsonSchema {
     /// Compiles a schema of draft 4, 6, 7, 2019-09 or 2020-12, by its `$schema` (unset: 2020-12).
     ///
     /// # Errors
-    /// If it is no schema, names another document, or has a pattern that can't be matched in linear
-    /// time.
+    /// If it is not a schema, names another document, or has a pattern that can't be matched in
+    /// linear time.
     pub fn compile(text: &str) -> Result<Self, SchemaError> {
         let schema: Value = serde_json::from_str(text)?;
         let options = jsonschema::options().offline().with_pattern_options(PatternOptions::regex());
@@ -120,7 +120,7 @@ impl JsonSchema {
 /// Where the schema is broken, what broke it, and by which rule.
 fn broken(error: &ValidationError<'_>) -> String {
     let value = match error.instance().as_ref() {
-        // These would be told whole.
+        // These would be reported whole.
         Value::Object(_) => "the object".to_owned(),
         Value::Array(_) => "the list".to_owned(),
         scalar => escaped(&scalar.to_string(), VALUE_MAX_BYTES),
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn the_place_and_the_rule_are_told() {
+    fn the_place_and_the_rule_are_reported() {
         let schema = JsonSchema::compile(ROWS).unwrap();
         let fine = r#"{"rows":[[1],[2,123456789012345678901234567890]],"name":"ok"}"#;
         assert_eq!(schema.check(&value(fine)), Ok(()));
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_told_is_bounded() {
+    fn what_is_reported_is_bounded() {
         let schema = JsonSchema::compile(ROWS).unwrap();
         let long = "x".repeat(500_000);
         let unexpected: String = (0..20_000).map(|i| format!(r#","k{i}":0"#)).collect();

@@ -47,17 +47,17 @@ impl LabelSelector {
             return Err(format!("the selector has {} bytes; at most {SELECTOR_MAX} are read", text.len()));
         }
         let mut parser = Parser { text, at: 0 };
-        if parser.peek().0 == Token::End {
+        if parser.peek().0 == SelectorToken::End {
             return Ok(Self::default());
         }
         let mut requirements = vec![parser.requirement()?];
         loop {
             match parser.next() {
-                (Token::End, _) => return Ok(Self { requirements }),
-                (Token::Comma, at) if requirements.len() == CONDITIONS_MAX => {
+                (SelectorToken::End, _) => return Ok(Self { requirements }),
+                (SelectorToken::Comma, at) if requirements.len() == CONDITIONS_MAX => {
                     return Err(format!("the selector has more than {CONDITIONS_MAX} conditions, at byte {at}"));
                 }
-                (Token::Comma, _) => requirements.push(parser.requirement()?),
+                (SelectorToken::Comma, _) => requirements.push(parser.requirement()?),
                 other => return Err(parser.unexpected(&other, "`,` or the end")),
             }
         }
@@ -86,7 +86,8 @@ impl fmt::Display for LabelSelector {
             match test {
                 Test::Exists => write!(f, "{comma}{key}")?,
                 Test::Absent => write!(f, "{comma}!{key}")?,
-                // The empty value alone can't be told from no value at all between brackets.
+                // The empty value alone can't be distinguished from no value at all between
+                // brackets.
                 Test::In(values) if values.len() == 1 => write!(f, "{comma}{key}={}", list(values))?,
                 Test::NotIn(values) if values.len() == 1 => write!(f, "{comma}{key}!={}", list(values))?,
                 Test::In(values) => write!(f, "{comma}{key} in ({})", list(values))?,
@@ -98,7 +99,7 @@ impl fmt::Display for LabelSelector {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Token<'a> {
+enum SelectorToken<'a> {
     Word(&'a str),
     Comma,
     Open,
@@ -116,48 +117,48 @@ struct Parser<'a> {
 
 impl<'a> Parser<'a> {
     /// The next token, and the byte at which it begins.
-    fn next(&mut self) -> (Token<'a>, usize) {
+    fn next(&mut self) -> (SelectorToken<'a>, usize) {
         let (token, start, end) = self.scan();
         self.at = end;
         (token, start)
     }
 
-    fn peek(&self) -> (Token<'a>, usize) {
+    fn peek(&self) -> (SelectorToken<'a>, usize) {
         let (token, start, _) = self.scan();
         (token, start)
     }
 
-    fn scan(&self) -> (Token<'a>, usize, usize) {
+    fn scan(&self) -> (SelectorToken<'a>, usize, usize) {
         let rest = self.text.get(self.at..).unwrap_or_default();
         let trimmed = rest.trim_start_matches([' ', '\t', '\r', '\n']);
         let start = self.at + (rest.len() - trimmed.len());
         let (token, length) = match trimmed.as_bytes() {
-            [] => (Token::End, 0),
-            [b',', ..] => (Token::Comma, 1),
-            [b'(', ..] => (Token::Open, 1),
-            [b')', ..] => (Token::Close, 1),
-            [b'!', b'=', ..] => (Token::NotEquals, 2),
-            [b'!', ..] => (Token::Bang, 1),
-            [b'=', b'=', ..] => (Token::Equals, 2),
-            [b'=', ..] => (Token::Equals, 1),
+            [] => (SelectorToken::End, 0),
+            [b',', ..] => (SelectorToken::Comma, 1),
+            [b'(', ..] => (SelectorToken::Open, 1),
+            [b')', ..] => (SelectorToken::Close, 1),
+            [b'!', b'=', ..] => (SelectorToken::NotEquals, 2),
+            [b'!', ..] => (SelectorToken::Bang, 1),
+            [b'=', b'=', ..] => (SelectorToken::Equals, 2),
+            [b'=', ..] => (SelectorToken::Equals, 1),
             _ => {
                 let end = trimmed.find([',', '(', ')', '!', '=', ' ', '\t', '\r', '\n']).unwrap_or(trimmed.len());
-                (Token::Word(trimmed.get(..end).unwrap_or_default()), end)
+                (SelectorToken::Word(trimmed.get(..end).unwrap_or_default()), end)
             }
         };
         (token, start, start + length)
     }
 
     fn requirement(&mut self) -> Result<Requirement, String> {
-        let absent = self.peek().0 == Token::Bang;
+        let absent = self.peek().0 == SelectorToken::Bang;
         if absent {
             self.next();
         }
         let key = match self.next() {
-            (Token::Word(word), at) if !is_label_key(word) => {
+            (SelectorToken::Word(word), at) if !is_label_key(word) => {
                 return Err(format!("`{}` at byte {at} is not a valid label key", shown(word)));
             }
-            (Token::Word(word), _) => word.to_owned(),
+            (SelectorToken::Word(word), _) => word.to_owned(),
             other => return Err(self.unexpected(&other, "a label key")),
         };
         let test = if absent { Test::Absent } else { self.test()? };
@@ -166,11 +167,11 @@ impl<'a> Parser<'a> {
 
     fn test(&mut self) -> Result<Test, String> {
         match self.peek() {
-            (Token::End | Token::Comma, _) => Ok(Test::Exists),
-            (Token::Equals, _) => self.value().map(Test::In),
-            (Token::NotEquals, _) => self.value().map(Test::NotIn),
-            (Token::Word("in"), _) => self.values().map(Test::In),
-            (Token::Word("notin"), _) => self.values().map(Test::NotIn),
+            (SelectorToken::End | SelectorToken::Comma, _) => Ok(Test::Exists),
+            (SelectorToken::Equals, _) => self.value().map(Test::In),
+            (SelectorToken::NotEquals, _) => self.value().map(Test::NotIn),
+            (SelectorToken::Word("in"), _) => self.values().map(Test::In),
+            (SelectorToken::Word("notin"), _) => self.values().map(Test::NotIn),
             other => Err(self.unexpected(&other, "`=`, `!=`, `in`, `notin`, `,` or the end")),
         }
     }
@@ -179,11 +180,11 @@ impl<'a> Parser<'a> {
     fn value(&mut self) -> Result<BTreeSet<String>, String> {
         self.next();
         match self.peek() {
-            (Token::Word(word), at) => {
+            (SelectorToken::Word(word), at) => {
                 self.next();
                 checked_value(word, at).map(|value| BTreeSet::from([value]))
             }
-            (Token::End | Token::Comma, _) => Ok(BTreeSet::from([String::new()])),
+            (SelectorToken::End | SelectorToken::Comma, _) => Ok(BTreeSet::from([String::new()])),
             other => Err(self.unexpected(&other, "a label value")),
         }
     }
@@ -193,16 +194,16 @@ impl<'a> Parser<'a> {
     fn values(&mut self) -> Result<BTreeSet<String>, String> {
         self.next();
         match self.next() {
-            (Token::Open, _) => {}
+            (SelectorToken::Open, _) => {}
             other => return Err(self.unexpected(&other, "`(`")),
         }
-        if let (Token::Close, at) = self.peek() {
+        if let (SelectorToken::Close, at) = self.peek() {
             return Err(format!("the list of values that ends at byte {at} is empty; name at least one"));
         }
         let mut values = BTreeSet::new();
         loop {
             match self.peek() {
-                (Token::Word(word), at) => {
+                (SelectorToken::Word(word), at) => {
                     self.next();
                     values.insert(checked_value(word, at)?);
                 }
@@ -211,23 +212,23 @@ impl<'a> Parser<'a> {
                 }
             }
             match self.next() {
-                (Token::Comma, _) => {}
-                (Token::Close, _) => return Ok(values),
+                (SelectorToken::Comma, _) => {}
+                (SelectorToken::Close, _) => return Ok(values),
                 other => return Err(self.unexpected(&other, "`,` or `)`")),
             }
         }
     }
 
-    fn unexpected(&self, (token, at): &(Token<'_>, usize), expected: &str) -> String {
+    fn unexpected(&self, (token, at): &(SelectorToken<'_>, usize), expected: &str) -> String {
         let found = match token {
-            Token::End => return format!("the selector ends at byte {at} where {expected} is expected"),
-            Token::Word(word) => word,
-            Token::Comma => ",",
-            Token::Open => "(",
-            Token::Close => ")",
-            Token::Bang => "!",
-            Token::Equals => "=",
-            Token::NotEquals => "!=",
+            SelectorToken::End => return format!("the selector ends at byte {at} where {expected} is expected"),
+            SelectorToken::Word(word) => word,
+            SelectorToken::Comma => ",",
+            SelectorToken::Open => "(",
+            SelectorToken::Close => ")",
+            SelectorToken::Bang => "!",
+            SelectorToken::Equals => "=",
+            SelectorToken::NotEquals => "!=",
         };
         format!("`{}` at byte {at} is not expected here; expected {expected}", shown(found))
     }

@@ -49,7 +49,7 @@ pub fn encode(spec: &RunSpec, effective: &EffectiveSpec) -> Result<String, serde
 /// Reads what [`encode`] wrote.
 ///
 /// # Errors
-/// If it is no stored spec of a version that is known, or is not complete.
+/// If it is not a stored spec of a version that is known, or is not complete.
 pub fn decode(text: &str) -> Result<(RunSpec, EffectiveSpec), StoredError> {
     let value: Value = serde_json::from_str(text)?;
     // Before the rest, which a newer version may have changed.

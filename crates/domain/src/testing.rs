@@ -220,7 +220,7 @@ pub fn on_kubernetes() -> Rules {
     }
 }
 
-/// What is told of a run in one look at it.
+/// What is reported of a run in one look at it.
 pub fn derived(facts: &RunFacts, now: Timestamp) -> Run {
     derive(facts, &judge(facts, now), now)
 }

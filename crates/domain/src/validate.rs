@@ -29,7 +29,7 @@ pub(super) use placement::is_read_only;
 pub(super) use size::check_sizes;
 pub(super) use workload::{find_profile, find_program};
 
-/// Checks everything about `spec` that can be told before it is merged with the profile.
+/// Checks everything about `spec` that can be judged before it is merged with the profile.
 pub(super) fn check_request(spec: &RunSpec, profile: Option<&Profile>, rules: &Rules, out: &mut Violations) {
     workload::check_container(spec, rules, out);
     check_values(spec, "spec", Setter::Caller, rules, out);

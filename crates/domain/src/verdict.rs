@@ -23,7 +23,7 @@ pub(crate) use deadline::{budget_deadline, signal};
 pub(crate) use due::look_again;
 pub use outcome::{Outcome, conclude};
 pub use waiting::known_cause;
-pub(crate) use waiting::{explain, hopeless, start_deadline};
+pub(crate) use waiting::{explain, permanent_failure, start_deadline};
 
 /// What one look at a run finds.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,7 +67,7 @@ fn settle(facts: &RunFacts, mut outcome: Outcome) -> Verdict {
         None => return Verdict::Ended(Box::new(outcome)),
     };
     if let Some(reported) = &facts.reported {
-        tell_reported(&mut outcome, &mut info, reported);
+        apply_report(&mut outcome, &mut info, reported);
     }
     if mode == ResultMode::Required
         && outcome.state == RunState::Succeeded
@@ -81,8 +81,8 @@ fn settle(facts: &RunFacts, mut outcome: Outcome) -> Verdict {
 }
 
 /// What the runner reported explains an exit code of its own; the code decides, and whatever else
-/// ended the program (a signal, its memory, a clock, a cancel) is not the runner's to tell.
-fn tell_reported(outcome: &mut Outcome, info: &mut ResultInfo, reported: &Reported) {
+/// ended the program (a signal, its memory, a clock, a cancel) is not the runner's to report.
+fn apply_report(outcome: &mut Outcome, info: &mut ResultInfo, reported: &Reported) {
     if outcome.failure.as_ref().is_some_and(|failure| failure.reason == FailureReason::NonzeroExit) {
         let failure = Failure::new(FailureReason::RunnerReported, reported.to_string());
         outcome.message.clone_from(&failure.message);

@@ -20,31 +20,31 @@ mod metrics;
 mod tests;
 
 use cache::{AccessCache, KnownTokens, TokenCache};
-pub(super) use calls::Scope;
+pub(super) use calls::NamespaceScope;
 pub use metrics::AccessMetrics;
 
 /// Reviews at once, of rights and of tokens that were good before.
 const REVIEWS_AT_ONCE: usize = 16;
-/// Reviews at once of other tokens: whoever makes up tokens takes no more of the API server than
+/// Reviews at once of other tokens: anyone who makes up tokens takes no more of the API server than
 /// that, and nothing of those who are known.
 const STRANGERS_AT_ONCE: usize = 8;
 /// How long a stranger waits for their turn.
 const STRANGER_PATIENCE: Duration = Duration::from_secs(2);
-/// How long a token that was good is no stranger.
+/// How long a token that was good is not a stranger.
 const KNOWN_TTL: Duration = Duration::from_secs(3600);
 
 /// How callers are known, and what decides about their rights.
 #[derive(Clone, Debug, Default)]
 pub struct AccessConfig {
     /// How callers are known; `None`: not at all, and everybody may do everything.
-    pub authentication: Option<Authentication>,
+    pub authentication: Option<AuthenticationConfig>,
     /// What decides about their rights.
-    pub authorization: Authorization,
+    pub authorization: AuthorizationConfig,
 }
 
 /// How callers are known. Client certificates are the transport's to check.
 #[derive(Clone, Debug, Default)]
-pub struct Authentication {
+pub struct AuthenticationConfig {
     /// Static tokens, which may change.
     pub tokens: Option<watch::Receiver<Arc<TokenTable>>>,
     /// The backend is asked about tokens.
@@ -53,7 +53,7 @@ pub struct Authentication {
 
 /// What decides about rights.
 #[derive(Clone, Debug, Default)]
-pub enum Authorization {
+pub enum AuthorizationConfig {
     /// Nothing: everybody may do everything.
     #[default]
     Everything,
@@ -92,8 +92,8 @@ pub struct Caller {
 /// Why it is not known who calls.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthenticationError {
-    /// No credentials, or none that are known. Which of the two is not told.
-    #[error("the call has no credentials that are known here")]
+    /// No credentials, or none that are known. Which of the two is not reported.
+    #[error("missing or invalid credentials")]
     Unknown,
     /// It can't be found out now.
     #[error(transparent)]
@@ -101,9 +101,9 @@ pub enum AuthenticationError {
 }
 
 /// Knows callers and their rights.
-pub(super) struct Access {
-    authentication: Option<Authentication>,
-    authorization: Authorization,
+pub(super) struct AccessControl {
+    authentication: Option<AuthenticationConfig>,
+    authorization: AuthorizationConfig,
     reviews: Option<Arc<dyn Reviews>>,
     tokens: TokenCache,
     rights: AccessCache,
@@ -113,19 +113,19 @@ pub(super) struct Access {
     metrics: AccessMetrics,
 }
 
-impl std::fmt::Debug for Access {
+impl std::fmt::Debug for AccessControl {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Access").field("authorization", &self.authorization).finish_non_exhaustive()
     }
 }
 
-impl Access {
+impl AccessControl {
     pub(super) fn new(config: AccessConfig, reviews: Option<Arc<dyn Reviews>>, metrics: AccessMetrics) -> Self {
         let AccessConfig { authentication, authorization } = config;
         let token_ttl = authentication.as_ref().and_then(|a| a.token_review.as_ref()).map(|review| review.cache_ttl);
         let rights_ttl = match &authorization {
-            Authorization::Backend { cache_ttl } => *cache_ttl,
-            Authorization::Everything | Authorization::Policy(_) => Duration::ZERO,
+            AuthorizationConfig::Backend { cache_ttl } => *cache_ttl,
+            AuthorizationConfig::Everything | AuthorizationConfig::Policy(_) => Duration::ZERO,
         };
         Self {
             authentication,
@@ -144,7 +144,7 @@ impl Access {
     /// certificate.
     async fn identify(
         &self,
-        authentication: &Authentication,
+        authentication: &AuthenticationConfig,
         credentials: &Credentials<'_>,
     ) -> Result<Option<Identity>, BackendError> {
         let Some(token) = credentials.token else { return Ok(credentials.certificate.clone()) };
@@ -187,17 +187,17 @@ impl Access {
 
     async fn decide(&self, identity: &Arc<Identity>, question: &Question<'_>) -> Result<Decision, BackendError> {
         match (&self.authorization, &self.reviews) {
-            (Authorization::Everything, _) => Ok(Decision { allowed: true, reason: String::new() }),
-            (Authorization::Policy(policy), _) => Ok(policy.decide(identity, question)),
-            (Authorization::Backend { .. }, Some(reviews)) => {
+            (AuthorizationConfig::Everything, _) => Ok(Decision { allowed: true, reason: String::new() }),
+            (AuthorizationConfig::Policy(policy), _) => Ok(policy.decide(identity, question)),
+            (AuthorizationConfig::Backend { .. }, Some(reviews)) => {
                 let review = async {
                     let _at_once = self.at_once.acquire().await;
                     reviews.review_access(identity, question).await
                 };
                 self.rights.get(identity, question, review).await
             }
-            (Authorization::Backend { .. }, None) => {
-                Ok(Decision { allowed: false, reason: "this backend knows no rights".to_owned() })
+            (AuthorizationConfig::Backend { .. }, None) => {
+                Ok(Decision { allowed: false, reason: "this backend cannot authorize callers".to_owned() })
             }
         }
     }
@@ -205,15 +205,15 @@ impl Access {
     /// Profiles that may be submitted to this namespace, if that is known to be some and not all.
     fn profiles_of(&self, identity: &Identity, namespace: &NamespaceName) -> Vec<String> {
         match &self.authorization {
-            Authorization::Policy(policy) => {
+            AuthorizationConfig::Policy(policy) => {
                 policy.profiles_of(identity, namespace).into_iter().map(str::to_owned).collect()
             }
-            Authorization::Everything | Authorization::Backend { .. } => Vec::new(),
+            AuthorizationConfig::Everything | AuthorizationConfig::Backend { .. } => Vec::new(),
         }
     }
 
     fn decides(&self) -> bool {
-        !matches!(self.authorization, Authorization::Everything)
+        !matches!(self.authorization, AuthorizationConfig::Everything)
     }
 }
 

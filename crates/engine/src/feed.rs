@@ -21,7 +21,7 @@ pub(super) mod tests;
 mod upstream;
 
 pub(super) use gate::Gate;
-pub(super) use ring::{Feed, FeedEnd, Taken, Tally};
+pub(super) use ring::{Feed, FeedEnd, FeedRead, OutputTally};
 pub(super) use upstream::{CHUNK_ITEMS, Chunk, beginning, until_failure};
 use upstream::{Sink, Upstream};
 
@@ -36,12 +36,12 @@ const CHUNKS: usize = 2;
 #[derive(Clone)]
 pub(super) struct Hub {
     logs: Arc<dyn Logs>,
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<HubState>>,
     metrics: EngineMetrics,
 }
 
 #[derive(Default)]
-struct State {
+struct HubState {
     feeds: HashMap<LogSource, Weak<Feed>>,
     /// The oldest first.
     kept: VecDeque<(LogSource, Arc<Feed>)>,
@@ -116,7 +116,7 @@ impl Hub {
         }
     }
 
-    /// Lets go of what is kept of this run.
+    /// Drops what is kept of this run.
     pub(super) fn forget(&self, run_uid: &str) {
         let mut state = self.lock();
         // Dropped after the lock.
@@ -146,8 +146,8 @@ impl Hub {
         chunks
     }
 
-    /// Whether all of this attempt's output so far is known to be in one file, so that whoever opens
-    /// it gets the first byte.
+    /// Whether all of this attempt's output so far is known to be in one file, so that anyone who
+    /// opens it gets the first byte.
     pub(super) fn is_unrotated(&self, source: &LogSource) -> bool {
         let state = self.lock();
         let feed = state.feeds.get(source).and_then(Weak::upgrade);
@@ -175,14 +175,14 @@ impl Hub {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, HubState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// What of an attempt decides how its output is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
+enum AttemptStage {
     /// Nothing can be read yet.
     NotStarted,
     /// More will come.
@@ -195,30 +195,30 @@ enum Stage {
     Gone,
 }
 
-impl Stage {
+impl AttemptStage {
     /// Whether nothing is written any more.
     fn is_final(self) -> bool {
         matches!(self, Self::Ended | Self::Gone)
     }
 }
 
-fn stage_of(observed: &Observed, number: u32) -> Stage {
+fn stage_of(observed: &Observed, number: u32) -> AttemptStage {
     let attempt = observed.facts.attempts.iter().find(|a| a.number == number);
     if observed.facts.is_let_go() && attempt.is_some_and(|attempt| attempt.main.started()) {
-        return Stage::Ended;
+        return AttemptStage::Ended;
     }
-    attempt.map_or(Stage::NotStarted, |attempt| attempt_stage(attempt, observed.run.state.is_terminal()))
+    attempt.map_or(AttemptStage::NotStarted, |attempt| attempt_stage(attempt, observed.run.state.is_terminal()))
 }
 
-fn attempt_stage(attempt: &AttemptFacts, terminal: bool) -> Stage {
+fn attempt_stage(attempt: &AttemptFacts, terminal: bool) -> AttemptStage {
     let started = attempt.main.started();
     // At a deadline a Pod has failed for a second or more before its program has ended.
     let runs_on = matches!(attempt.main, MainFacts::Running { .. }) && !attempt.emptied && !terminal;
     match attempt.phase {
-        AttemptPhase::Gone => Stage::Gone,
-        _ if attempt.main.terminated().is_some() || attempt.phase.is_over() && !runs_on => Stage::Ended,
-        _ if started && attempt.deleted_at.is_some() => Stage::BeingDeleted,
-        _ if started => Stage::Live,
-        _ => Stage::NotStarted,
+        AttemptPhase::Gone => AttemptStage::Gone,
+        _ if attempt.main.terminated().is_some() || attempt.phase.is_over() && !runs_on => AttemptStage::Ended,
+        _ if started && attempt.deleted_at.is_some() => AttemptStage::BeingDeleted,
+        _ if started => AttemptStage::Live,
+        _ => AttemptStage::NotStarted,
     }
 }

@@ -33,9 +33,9 @@ mod stop;
 mod submit;
 mod table;
 
-use access::Access;
+use access::AccessControl;
 pub use access::{
-    AccessConfig, AccessMetrics, Authentication, AuthenticationError, Authorization, Caller, Credentials,
+    AccessConfig, AccessMetrics, AuthenticationConfig, AuthenticationError, AuthorizationConfig, Caller, Credentials,
 };
 use feed::Hub;
 pub use metrics::EngineMetrics;
@@ -59,7 +59,7 @@ pub struct EngineConfig {
     pub rules: Rules,
     /// Namespaces that are configured.
     pub namespaces: BTreeSet<NamespaceName>,
-    /// Cancelled when the server goes down: nothing is submitted any more, streams end with
+    /// Cancelled when the server shuts down: nothing is submitted any more, streams end with
     /// `Reconnect`.
     pub drain: CancellationToken,
     /// How long the output of a program that has ended may take to be read.
@@ -82,7 +82,7 @@ struct Inner {
     hub: Hub,
     reconciler: reconciler::Handle,
     ready: watch::Receiver<Readiness>,
-    access: Access,
+    access: AccessControl,
     /// Turns of requests to be checked.
     checks: Arc<Semaphore>,
     /// Turns of stored results to be read.
@@ -112,7 +112,8 @@ pub struct Submit {
     pub request_id: Option<String>,
     /// What is to be executed.
     pub spec: UnreadSpec,
-    /// What was found wrong while the rest of the request was read; told together with what is wrong with the spec.
+    /// What was found wrong while the rest of the request was read; reported together with what is wrong with the
+    /// spec.
     pub violations: Violations,
     /// Only check.
     pub validate_only: bool,
@@ -120,13 +121,16 @@ pub struct Submit {
 
 /// A spec that is read only once its caller is known to have the right to submit it.
 pub struct UnreadSpec {
-    workload: Option<Workload>,
+    workload: Option<SubmittedWorkload>,
     read: Box<dyn FnOnce(&mut Violations) -> RunSpec + Send>,
 }
 
 impl UnreadSpec {
     /// `workload` is what rights are asked about; `read` makes the spec, and adds what is wrong with it.
-    pub fn new(workload: Option<Workload>, read: impl FnOnce(&mut Violations) -> RunSpec + Send + 'static) -> Self {
+    pub fn new(
+        workload: Option<SubmittedWorkload>,
+        read: impl FnOnce(&mut Violations) -> RunSpec + Send + 'static,
+    ) -> Self {
         Self { workload, read: Box::new(read) }
     }
 
@@ -144,7 +148,7 @@ impl std::fmt::Debug for UnreadSpec {
 
 /// What a submit asks to be executed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Workload {
+pub enum SubmittedWorkload {
     /// An image of the caller's own choice.
     Image(String),
     /// A profile.
@@ -210,7 +214,7 @@ pub enum Watched {
     Run(RunName),
 }
 
-/// What a watch tells.
+/// What a watch reports.
 #[derive(Clone, Debug)]
 pub enum WatchEvent {
     /// There, new or changed.
@@ -222,7 +226,7 @@ pub enum WatchEvent {
         /// Why.
         cause: RemovalCause,
     },
-    /// All that was there has been told.
+    /// All that was there has been reported.
     Synced,
     /// Nothing new.
     Heartbeat,
@@ -242,7 +246,7 @@ pub enum RemovalCause {
 /// Why a stream has to be opened again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReconnectReason {
-    /// The server is going down.
+    /// The server is shutting down.
     Draining,
     /// The caller reads too slowly.
     Slow,
@@ -295,7 +299,7 @@ pub enum LogStart {
     Since(Timestamp),
 }
 
-/// What a log stream tells. Ends in exactly one `End` or `Reconnect`.
+/// What a log stream reports. Ends in exactly one `End` or `Reconnect`.
 #[derive(Clone, Debug)]
 pub enum LogEvent {
     /// Output, at most 64 KiB.
@@ -381,7 +385,7 @@ pub enum EngineError {
     #[error("{0} does not exist")]
     RunNotFound(RunName),
     /// There is no such namespace, or none that the caller may see.
-    #[error("there is no namespace `{0}` that you may see")]
+    #[error("namespace `{0}` not found, or you may not view it")]
     NamespaceNotFound(NamespaceName),
     /// The id stands for another payload.
     #[error(
@@ -398,7 +402,7 @@ pub enum EngineError {
         differing: Vec<String>,
     },
     /// Something that is not ours has the name.
-    #[error("{name} cannot be created: {what} has its name")]
+    #[error("{name} cannot be created: its name is taken by {what}")]
     NameTaken {
         /// The run.
         name: RunName,
@@ -461,7 +465,7 @@ pub enum EngineError {
     #[error("{0}")]
     RateLimited(String),
     /// The caller has as many live runs as they may.
-    #[error("you have {live} runs that are not over, and may have {max}; wait until some are, or cancel some")]
+    #[error("you have {live} live runs, and the limit is {max}; wait until some have ended, or cancel some")]
     TooManyRuns {
         /// How many there are.
         live: usize,
@@ -489,7 +493,7 @@ impl Engine {
     pub fn start(config: EngineConfig) -> Self {
         let EngineConfig { backend, rules, namespaces, drain, result_deadline, access, access_metrics, metrics } =
             config;
-        let access = Access::new(access, backend.reviews.clone(), access_metrics);
+        let access = AccessControl::new(access, backend.reviews.clone(), access_metrics);
         let table = Arc::new(Table::new(metrics.clone()));
         let hub = Hub::new(Arc::clone(&backend.logs), metrics.clone());
         let (reconciler, ready) =
@@ -519,7 +523,7 @@ impl Engine {
         &self.inner.rules
     }
 
-    /// Whether all runs are known; changes are told.
+    /// Whether all runs are known; changes are reported.
     #[must_use]
     pub fn readiness(&self) -> watch::Receiver<Readiness> {
         self.inner.ready.clone()
@@ -553,7 +557,7 @@ impl Engine {
     fn synced(&self) -> Result<(), EngineError> {
         match &*self.inner.ready.borrow() {
             Readiness::Starting => Err(EngineError::NotServing("starting")),
-            // What was known stays known: it is told, though it may be late.
+            // What was known stays known: it is reported, though it may be late.
             Readiness::Ready | Readiness::Broken(_) => Ok(()),
         }
     }

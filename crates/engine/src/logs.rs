@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::access::stale;
-use super::feed::{CHUNK_ITEMS, Chunk, Feed, FeedEnd, Gate, Hub, Taken, Tally, beginning, until_failure};
+use super::feed::{CHUNK_ITEMS, Chunk, Feed, FeedEnd, FeedRead, Gate, Hub, OutputTally, beginning, until_failure};
 use super::metrics::LogReader;
 use super::observed::Observed;
 use super::results::source_of;
@@ -69,14 +69,14 @@ impl Engine {
             let ended = tokio::select! {
                 biased;
                 ended = streamer.run() => ended,
-                () = drain.cancelled() => Err(Stop::Reconnect(ReconnectReason::Draining)),
-                () = stale(until) => Err(Stop::Reconnect(ReconnectReason::MaxAge)),
+                () = drain.cancelled() => Err(StreamStop::Reconnect(ReconnectReason::Draining)),
+                () = stale(until) => Err(StreamStop::Reconnect(ReconnectReason::MaxAge)),
             };
             let last = match ended {
                 Ok(reason) => Ok(LogEvent::End { cursor: streamer.cursor(), reason }),
-                Err(Stop::Reconnect(reason)) => Ok(LogEvent::Reconnect { cursor: streamer.cursor(), reason }),
-                Err(Stop::Failed(error)) => Err(error.into()),
-                Err(Stop::CallerGone) => return,
+                Err(StreamStop::Reconnect(reason)) => Ok(LogEvent::Reconnect { cursor: streamer.cursor(), reason }),
+                Err(StreamStop::Failed(error)) => Err(error.into()),
+                Err(StreamStop::CallerGone) => return,
             };
             // The caller may have left meanwhile.
             let _ = events.send(last).await;
@@ -86,21 +86,21 @@ impl Engine {
 }
 
 /// Where a stream begins.
-struct Start {
+struct StreamStart {
     attempt: u32,
     position: Option<LogPosition>,
 }
 
-fn begin(observed: &Observed, query: &LogQuery, split_streams: bool) -> Result<Start, EngineError> {
+fn begin(observed: &Observed, query: &LogQuery, split_streams: bool) -> Result<StreamStart, EngineError> {
     let mut violations = Violations::new();
     let facts = &observed.facts;
     if query.container != "run" {
-        violations.add("container", format!("there is no container `{}`; the program's own is `run`", query.container));
+        violations.add("container", format!("container `{}` not found; the program's is `run`", query.container));
     }
     if query.stream.is_some() && !split_streams {
         violations.unsupported_on_backend(
             "stream",
-            "Kubernetes does not tell standard output and standard error apart; leave it unset",
+            "Kubernetes does not distinguish standard output from standard error; leave it unset",
         );
     }
     let mut position = None;
@@ -130,11 +130,11 @@ fn begin(observed: &Observed, query: &LogQuery, split_streams: bool) -> Result<S
     if attempt == 0 || attempt > present.max(1) {
         return Err(EngineError::NoSuchAttempt { name: facts.name.clone(), attempt, present });
     }
-    Ok(Start { attempt, position })
+    Ok(StreamStart { attempt, position })
 }
 
 /// What a read beside the feed came to.
-enum Beside {
+enum SideRead {
     /// It is where the feed is: at this place.
     Place(u64),
     /// As many bytes as were asked for.
@@ -143,7 +143,7 @@ enum Beside {
 }
 
 /// Why a stream ends other than by its end.
-enum Stop {
+enum StreamStop {
     Reconnect(ReconnectReason),
     Failed(BackendError),
     CallerGone,
@@ -167,7 +167,7 @@ struct Streamer {
     /// Bytes that may still be sent.
     left: Option<u64>,
     /// Counts what is read without `follow`, if it is read from the start; and how that began.
-    tally: Option<Tally>,
+    tally: Option<OutputTally>,
     beginning: Option<Beginning>,
     lost_tail: LostTail,
 }
@@ -176,7 +176,7 @@ impl Streamer {
     fn new(
         hub: Hub,
         facts: &RunFacts,
-        start: &Start,
+        start: &StreamStart,
         query: LogQuery,
         follow: watch::Receiver<Arc<Observed>>,
         events: mpsc::Sender<Result<LogEvent, EngineError>>,
@@ -190,7 +190,7 @@ impl Streamer {
             position: start.position,
             sent: start.position,
             left: query.limit_bytes.filter(|limit| *limit > 0),
-            tally: Some(Tally::default()).filter(|_| matches!(query.start, LogStart::Beginning)),
+            tally: Some(OutputTally::default()).filter(|_| matches!(query.start, LogStart::Beginning)),
             beginning: None,
             lost_tail: LostTail::default(),
             query,
@@ -199,7 +199,7 @@ impl Streamer {
         }
     }
 
-    async fn run(&mut self) -> Result<LogEndReason, Stop> {
+    async fn run(&mut self) -> Result<LogEndReason, StreamStop> {
         loop {
             if self.position.is_none() {
                 self.send(LogEvent::AttemptStarted { attempt: self.attempt }).await?;
@@ -215,14 +215,14 @@ impl Streamer {
             if self.query.attempts != AttemptSelector::All || !has_next {
                 return self.finish().await;
             }
-            (self.attempt, self.position, self.sent, self.tally) = (next, None, None, Some(Tally::default()));
+            (self.attempt, self.position, self.sent, self.tally) = (next, None, None, Some(OutputTally::default()));
             (self.beginning, self.lost_tail) = (None, LostTail::default());
         }
     }
 
     /// The attempt is complete. `end` says that the run is finished, so it waits until it is; but not for an end that
     /// can't be read, and that nobody else waits for any more.
-    async fn finish(&mut self) -> Result<LogEndReason, Stop> {
+    async fn finish(&mut self) -> Result<LogEndReason, StreamStop> {
         if !self.query.follow {
             let terminal = self.follow.borrow().run.state.is_terminal();
             return Ok(if terminal { LogEndReason::RunFinished } else { LogEndReason::CaughtUp });
@@ -241,7 +241,7 @@ impl Streamer {
     }
 
     /// Without `follow`: what is there now. `Some` if the attempt has ended, so that this was all.
-    async fn read_attempt(&mut self) -> Result<Option<Whole>, Stop> {
+    async fn read_attempt(&mut self) -> Result<Option<Whole>, StreamStop> {
         let ended = self.attempt_facts().is_some_and(|a| a.is_over() || a.main.terminated().is_some());
         let started = self.attempt_facts().is_some_and(|a| a.main.started());
         let Some(source) = self.source().filter(|_| started) else {
@@ -258,13 +258,13 @@ impl Streamer {
         if self.left == Some(0) {
             return Ok(None);
         }
-        let whole = |tally: &Tally| self.beginning.is_some_and(|beginning| tally.is_whole(beginning));
+        let whole = |tally: &OutputTally| self.beginning.is_some_and(|beginning| tally.is_whole(beginning));
         let tally = self.tally.take().filter(whole);
-        Ok(ended.then(|| Whole(tally.map(Tally::end))))
+        Ok(ended.then(|| Whole(tally.map(OutputTally::end))))
     }
 
     /// With `follow`: until the attempt's output is complete.
-    async fn follow_attempt(&mut self) -> Result<Option<Whole>, Stop> {
+    async fn follow_attempt(&mut self) -> Result<Option<Whole>, StreamStop> {
         let Some(source) = self.wait_for_source().await? else {
             self.gap_if_it_ran().await?;
             return Ok(Some(Whole(None)));
@@ -284,11 +284,11 @@ impl Streamer {
             let Some(at) = place else {
                 // Not in the ring: a read of its own catches up with it.
                 match self.read_beside(&source, &feed).await? {
-                    Beside::Place(at) => place = Some(at),
-                    Beside::Limit => {}
-                    Beside::End(FeedEnd::Lost(_)) => return Ok(Some(Whole(None))),
+                    SideRead::Place(at) => place = Some(at),
+                    SideRead::Limit => {}
+                    SideRead::End(FeedEnd::Lost(_)) => return Ok(Some(Whole(None))),
                     // What is known of the whole, the feed knows.
-                    Beside::End(FeedEnd::Complete(_)) => {
+                    SideRead::End(FeedEnd::Complete(_)) => {
                         let _ = tokio::time::timeout(COME_UP, changes.wait_for(|_| feed.ended().is_some())).await;
                         return Ok(Some(feed.ended().map_or(Whole(None), Whole::from)));
                     }
@@ -296,24 +296,24 @@ impl Streamer {
                 continue;
             };
             match feed.take(at, EVENT_BYTES) {
-                Taken::Items(items, next) => {
+                FeedRead::Items(items, next) => {
                     place = Some(next);
                     self.items(items).await?;
                 }
-                Taken::Wait => self.wait(&mut changes).await?,
-                Taken::Behind => place = None,
-                Taken::End(end) => return Ok(Some(end.into())),
+                FeedRead::Wait => self.wait(&mut changes).await?,
+                FeedRead::Behind => place = None,
+                FeedRead::End(end) => return Ok(Some(end.into())),
             }
         }
     }
 
     /// Reads on by itself, at the caller's pace, until it has caught up with the feed.
-    async fn read_beside(&mut self, source: &LogSource, feed: &Feed) -> Result<Beside, Stop> {
+    async fn read_beside(&mut self, source: &LogSource, feed: &Feed) -> Result<SideRead, StreamStop> {
         let mut chunks = self.hub.read(source, self.follow.clone(), self.position, LogReader::Caller);
         loop {
             let chunk = tokio::select! {
                 chunk = chunks.recv() => chunk,
-                () = self.events.closed() => return Err(Stop::CallerGone),
+                () = self.events.closed() => return Err(StreamStop::CallerGone),
                 () = tokio::time::sleep(HEARTBEAT) => {
                     let cursor = self.cursor();
                     self.send(LogEvent::Heartbeat { cursor }).await?;
@@ -322,30 +322,31 @@ impl Streamer {
             };
             match chunk {
                 Some(Chunk::Items(items)) => self.items(items).await?,
-                Some(Chunk::End(end)) => return Ok(Beside::End(end)),
+                Some(Chunk::End(end)) => return Ok(SideRead::End(end)),
                 None => {
                     let (what, message) = ("read the log".to_owned(), "its reader failed".to_owned());
-                    return Err(Stop::Failed(BackendError::Unavailable { what, message }));
+                    return Err(StreamStop::Failed(BackendError::Unavailable { what, message }));
                 }
             }
             if self.left == Some(0) {
-                return Ok(Beside::Limit);
+                return Ok(SideRead::Limit);
             }
             if let Some(at) = self.position.and_then(|position| feed.place_after(Some(&position))) {
-                return Ok(Beside::Place(at));
+                return Ok(SideRead::Place(at));
             }
         }
     }
 
-    /// Reads what is there; a log that is gone, or that can't be read, is told as a gap. `false`: it is.
-    async fn read_on_or_gap(&mut self, source: &LogSource) -> Result<bool, Stop> {
+    /// Reads what is there; a log that is gone, or that can't be read, is reported as a gap. `false`: it
+    /// is.
+    async fn read_on_or_gap(&mut self, source: &LogSource) -> Result<bool, StreamStop> {
         match self.read_on(source).await {
             Ok(()) => Ok(true),
-            Err(Stop::Failed(BackendError::NotFound(what))) => {
+            Err(StreamStop::Failed(BackendError::NotFound(what))) => {
                 self.gap(LogGapCause::Deleted, format!("{what}: its output went with it")).await?;
                 Ok(false)
             }
-            Err(Stop::Failed(error @ BackendError::Unreadable { .. })) => {
+            Err(StreamStop::Failed(error @ BackendError::Unreadable { .. })) => {
                 self.gap(LogGapCause::Unreadable, error.for_caller()).await?;
                 Ok(false)
             }
@@ -354,30 +355,30 @@ impl Streamer {
     }
 
     /// Of an attempt that can't be read: whether there was something is known still.
-    async fn gap_if_it_ran(&mut self) -> Result<(), Stop> {
+    async fn gap_if_it_ran(&mut self) -> Result<(), StreamStop> {
         let (ran, unseen) = {
             let observed = self.follow.borrow();
-            let told = observed.run.attempts.iter().find(|a| a.number == self.attempt);
-            let unseen = told.is_some_and(|a| a.unseen);
+            let reported = observed.run.attempts.iter().find(|a| a.number == self.attempt);
+            let unseen = reported.is_some_and(|a| a.unseen);
             // Reasons that only a program that ran can have.
             let lost = |failure: &Failure| {
                 use FailureReason::{Evicted, Lost, NodeLost, NodeShutdown};
                 matches!(failure.reason, Evicted | Lost | NodeLost | NodeShutdown)
             };
             let ran = self.position.is_some()
-                || told.is_some_and(|a| a.start_time.is_some() || a.failure.as_ref().is_some_and(lost));
+                || reported.is_some_and(|a| a.start_time.is_some() || a.failure.as_ref().is_some_and(lost));
             (ran, unseen)
         };
         let message = match (ran, unseen) {
-            (true, _) => "what ran it is gone, and its output with it",
-            (false, true) => "its Pod came and went unseen: if it ran, its output is gone with it",
+            (true, _) => "its Pod or process is gone, and its output is lost",
+            (false, true) => "its Pod was created and deleted unobserved: if it ran, its output is lost",
             (false, false) => return Ok(()),
         };
         self.gap(LogGapCause::Deleted, message.to_owned()).await
     }
 
     /// Waits until the attempt has started; `None` if it ended without.
-    async fn wait_for_source(&mut self) -> Result<Option<LogSource>, Stop> {
+    async fn wait_for_source(&mut self) -> Result<Option<LogSource>, StreamStop> {
         loop {
             let (started, over) = match self.attempt_facts() {
                 Some(attempt) => (attempt.main.started(), attempt.is_over()),
@@ -398,12 +399,12 @@ impl Streamer {
         }
     }
 
-    async fn wait(&mut self, changes: &mut watch::Receiver<u64>) -> Result<(), Stop> {
+    async fn wait(&mut self, changes: &mut watch::Receiver<u64>) -> Result<(), StreamStop> {
         loop {
             tokio::select! {
                 // The feed lives as long as we hold it.
                 _ = changes.changed() => return Ok(()),
-                () = self.events.closed() => return Err(Stop::CallerGone),
+                () = self.events.closed() => return Err(StreamStop::CallerGone),
                 () = tokio::time::sleep(HEARTBEAT) => {}
             }
             let cursor = self.cursor();
@@ -412,7 +413,7 @@ impl Streamer {
     }
 
     /// Reads what is there from the present position, at the caller's pace.
-    async fn read_on(&mut self, source: &LogSource) -> Result<(), Stop> {
+    async fn read_on(&mut self, source: &LogSource) -> Result<(), StreamStop> {
         let mut gate = self.position.is_none().then(|| Gate::new(self.begin(source)));
         let mut tail = match (&self.query.start, self.position) {
             (LogStart::Tail(lines), None) => {
@@ -423,8 +424,8 @@ impl Streamer {
         };
         let options = LogOptions { from: self.position, ..LogOptions::default() };
         let opened = tokio::select! {
-            opened = self.hub.logs().open(source, &options) => opened.map_err(Stop::Failed)?,
-            () = self.events.closed() => return Err(Stop::CallerGone),
+            opened = self.hub.logs().open(source, &options) => opened.map_err(StreamStop::Failed)?,
+            () = self.events.closed() => return Err(StreamStop::CallerGone),
         };
         let mut chunks = opened.ready_chunks(CHUNK_ITEMS);
         let mut failed = None;
@@ -447,7 +448,7 @@ impl Streamer {
         if let Some(tail) = tail {
             self.tail(tail.end()).await?;
         }
-        failed.map_or(Ok(()), |error| Err(Stop::Failed(error)))
+        failed.map_or(Ok(()), |error| Err(StreamStop::Failed(error)))
     }
 
     /// How a read from no position begins, were it now.
@@ -458,7 +459,7 @@ impl Streamer {
     }
 
     /// Sends what was read, or keeps it for the tail.
-    async fn read(&mut self, items: Vec<LogItem>, tail: &mut Option<LastLines>) -> Result<(), Stop> {
+    async fn read(&mut self, items: Vec<LogItem>, tail: &mut Option<LastLines>) -> Result<(), StreamStop> {
         self.hub.metrics().read(LogReader::Caller, &items);
         let Some(tail) = tail else { return self.items(items).await };
         for item in items {
@@ -476,7 +477,7 @@ impl Streamer {
         Ok(())
     }
 
-    async fn tail(&mut self, tail: Tail) -> Result<(), Stop> {
+    async fn tail(&mut self, tail: Tail) -> Result<(), StreamStop> {
         let position = self.position;
         if let Some((cause, message)) = tail.truncated {
             self.send(LogEvent::Truncated { attempt: self.attempt, cause, message }).await?;
@@ -492,7 +493,7 @@ impl Streamer {
         Ok(())
     }
 
-    async fn gap(&mut self, cause: LogGapCause, message: String) -> Result<(), Stop> {
+    async fn gap(&mut self, cause: LogGapCause, message: String) -> Result<(), StreamStop> {
         self.hub.metrics().gap(LogReader::Caller, cause);
         let gap = LogGap { from_time: self.position.map(|p| p.time), to_time: None, cause, message };
         if !self.lost_tail.is_news(&gap) {
@@ -501,8 +502,8 @@ impl Streamer {
         self.send(LogEvent::Gap { attempt: self.attempt, gap }).await
     }
 
-    async fn send(&self, event: LogEvent) -> Result<(), Stop> {
-        self.events.send(Ok(event)).await.map_err(|_| Stop::CallerGone)
+    async fn send(&self, event: LogEvent) -> Result<(), StreamStop> {
+        self.events.send(Ok(event)).await.map_err(|_| StreamStop::CallerGone)
     }
 
     fn cursor(&self) -> String {

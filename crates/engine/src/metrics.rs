@@ -23,10 +23,12 @@ mod labels;
 #[cfg(test)]
 mod tests;
 
-use labels::{Acted, End, Found, Gap, NONE, Outcome, Reader, Stage, State};
+use labels::{
+    ActionLabels, EndLabels, GapLabels, NONE, OutcomeLabels, ReaderLabels, ResultLabels, StageLabels, StateLabels,
+};
 pub(super) use labels::{Counted, LogReader};
 
-/// How many delays of ends tell whether clocks differ.
+/// How many delays of ends show whether clocks differ.
 const RECENT_DELAYS: usize = 32;
 
 /// Makes the histograms of time in a state: from settling a result (10 ms) to a day.
@@ -37,32 +39,32 @@ fn state_durations() -> Histogram {
 /// What the engine counts. Cheap to clone; the default one is read by nobody.
 #[derive(Clone, Debug, Default)]
 pub struct EngineMetrics {
-    inner: Arc<Inner>,
+    inner: Arc<EngineMetricsInner>,
 }
 
 #[derive(Debug)]
-struct Inner {
-    submits: Family<Outcome, Counter>,
-    runs: Family<State, Gauge>,
-    holds: Family<Stage, Gauge>,
-    finished: Family<End, Counter>,
-    durations: Family<State, Histogram, fn() -> Histogram>,
+struct EngineMetricsInner {
+    submits: Family<OutcomeLabels, Counter>,
+    runs: Family<StateLabels, Gauge>,
+    holds: Family<StageLabels, Gauge>,
+    finished: Family<EndLabels, Counter>,
+    durations: Family<StateLabels, Histogram, fn() -> Histogram>,
     exit_delay: Histogram,
     /// The last delays of `exit_delay`, in seconds, negative ones included.
     recent_delays: Mutex<VecDeque<f64>>,
     least_delay: Gauge<f64, AtomicU64>,
-    results: Family<Found, Counter>,
-    actions: Family<Acted, Counter>,
+    results: Family<ResultLabels, Counter>,
+    actions: Family<ActionLabels, Counter>,
     busy: Counter<f64, AtomicU64>,
     synced: Gauge,
-    read_bytes: Family<Reader, Counter>,
+    read_bytes: Family<ReaderLabels, Counter>,
     sent_bytes: Counter,
-    gaps: Family<Gap, Counter>,
+    gaps: Family<GapLabels, Counter>,
     followers: Gauge,
     upstreams: Gauge,
 }
 
-impl Default for Inner {
+impl Default for EngineMetricsInner {
     fn default() -> Self {
         Self {
             submits: Family::default(),
@@ -70,7 +72,7 @@ impl Default for Inner {
             holds: Family::default(),
             finished: Family::default(),
             durations: Family::new_with_constructor(state_durations),
-            // The API server tells ends in whole seconds: nothing finer than one can be said.
+            // The API server reports ends in whole seconds: nothing finer than one can be said.
             exit_delay: Histogram::new([1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0, 300.0]),
             recent_delays: Mutex::default(),
             least_delay: Gauge::default(),
@@ -106,9 +108,9 @@ impl EngineMetrics {
     /// A row of the table changed: it was `before` and is `after`. This alone moves the gauges of
     /// runs, so that they are exact.
     pub(super) fn row(&self, before: Option<Counted>, after: Option<Counted>) {
-        let Inner { runs, holds, .. } = &*self.inner;
-        let state = |counted: Counted| State { state: counted.state.as_str() };
-        let stage = |counted: Counted| counted.stage.map(|stage| Stage { stage });
+        let EngineMetricsInner { runs, holds, .. } = &*self.inner;
+        let state = |counted: Counted| StateLabels { state: counted.state.as_str() };
+        let stage = |counted: Counted| counted.stage.map(|stage| StageLabels { stage });
         // Up first: a run that only moves is never seen missing.
         if let Some(after) = after {
             runs.get_or_create(&state(after)).inc();
@@ -122,7 +124,7 @@ impl EngineMetrics {
 
     /// A run left `state` after this time.
     pub(super) fn left(&self, state: RunState, after: Duration) {
-        self.inner.durations.get_or_create(&State { state: state.as_str() }).observe(after.as_secs_f64());
+        self.inner.durations.get_or_create(&StateLabels { state: state.as_str() }).observe(after.as_secs_f64());
     }
 
     /// A run became terminal.
@@ -131,10 +133,10 @@ impl EngineMetrics {
             Some(failure) => (labels::class(failure.failure_class), failure.reason.as_str()),
             None => (NONE, NONE),
         };
-        self.inner.finished.get_or_create(&End { state: run.state.as_str(), class, reason }).inc();
+        self.inner.finished.get_or_create(&EndLabels { state: run.state.as_str(), class, reason }).inc();
         if let Some(result) = &run.result {
             let source = result.found.as_ref().map_or(NONE, |found| labels::result_source(found.source));
-            self.inner.results.get_or_create(&Found { state: labels::result_state(result.state), source }).inc();
+            self.inner.results.get_or_create(&ResultLabels { state: labels::result_state(result.state), source }).inc();
         }
     }
 
@@ -154,7 +156,7 @@ impl EngineMetrics {
     /// The reconciler did something to a run's objects, or tried to.
     pub(super) fn acted(&self, action: &Action, ended: &Result<(), BackendError>) {
         let (action, outcome) = (action.as_str(), labels::acted(ended));
-        self.inner.actions.get_or_create(&Acted { action, outcome }).inc();
+        self.inner.actions.get_or_create(&ActionLabels { action, outcome }).inc();
     }
 
     /// The reconciler worked for this long.
@@ -176,12 +178,12 @@ impl EngineMetrics {
                 LogItem::Gap(gap) => self.gap(reader, gap.cause),
             }
         }
-        self.inner.read_bytes.get_or_create(&Reader { reader: reader.as_str() }).inc_by(bytes);
+        self.inner.read_bytes.get_or_create(&ReaderLabels { reader: reader.as_str() }).inc_by(bytes);
     }
 
     /// `reader` found output to be lost.
     pub(super) fn gap(&self, reader: LogReader, cause: LogGapCause) {
-        self.inner.gaps.get_or_create(&Gap { reader: reader.as_str(), cause: labels::gap_cause(cause) }).inc();
+        self.inner.gaps.get_or_create(&GapLabels { reader: reader.as_str(), cause: labels::gap_cause(cause) }).inc();
     }
 
     /// A caller was given this much output.
@@ -200,7 +202,7 @@ impl EngineMetrics {
     }
 }
 
-impl Inner {
+impl EngineMetricsInner {
     fn register_runs(&self, registry: &mut Registry) {
         registry.register("submits", "SubmitRun calls, by what came of them", self.submits.clone());
         registry.register("runs", "Runs that are known, by state", self.runs.clone());
@@ -268,37 +270,37 @@ impl Inner {
     /// Makes every series that can be known beforehand.
     fn zero(&self) {
         for outcome in labels::SUBMITS {
-            drop(self.submits.get_or_create(&Outcome { outcome }));
+            drop(self.submits.get_or_create(&OutcomeLabels { outcome }));
         }
         for state in labels::STATES {
-            let label = State { state: state.as_str() };
+            let label = StateLabels { state: state.as_str() };
             drop(self.runs.get_or_create(&label));
             if !state.is_terminal() {
                 drop(self.durations.get_or_create(&label));
             }
         }
         for stage in labels::STAGES {
-            drop(self.holds.get_or_create(&Stage { stage }));
+            drop(self.holds.get_or_create(&StageLabels { stage }));
         }
         for state in [RunState::Succeeded, RunState::Cancelled] {
-            drop(self.finished.get_or_create(&End { state: state.as_str(), class: NONE, reason: NONE }));
+            drop(self.finished.get_or_create(&EndLabels { state: state.as_str(), class: NONE, reason: NONE }));
         }
         for reason in labels::REASONS {
             let (state, class) = (RunState::Failed.as_str(), labels::class(reason.class()));
-            drop(self.finished.get_or_create(&End { state, class, reason: reason.as_str() }));
+            drop(self.finished.get_or_create(&EndLabels { state, class, reason: reason.as_str() }));
         }
         for result in labels::RESULTS {
             drop(self.results.get_or_create(&result));
         }
         for action in labels::ACTIONS {
             for outcome in labels::ACTED {
-                drop(self.actions.get_or_create(&Acted { action, outcome }));
+                drop(self.actions.get_or_create(&ActionLabels { action, outcome }));
             }
         }
         for reader in LogReader::ALL.map(LogReader::as_str) {
-            drop(self.read_bytes.get_or_create(&Reader { reader }));
+            drop(self.read_bytes.get_or_create(&ReaderLabels { reader }));
             for cause in labels::GAP_CAUSES.map(labels::gap_cause) {
-                drop(self.gaps.get_or_create(&Gap { reader, cause }));
+                drop(self.gaps.get_or_create(&GapLabels { reader, cause }));
             }
         }
     }
@@ -319,7 +321,7 @@ impl SubmitMetrics {
 
 impl Drop for SubmitMetrics {
     fn drop(&mut self) {
-        self.metrics.inner.submits.get_or_create(&Outcome { outcome: self.outcome }).inc();
+        self.metrics.inner.submits.get_or_create(&OutcomeLabels { outcome: self.outcome }).inc();
     }
 }
 

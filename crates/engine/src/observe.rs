@@ -11,9 +11,9 @@ use tokio::sync::broadcast;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::access::{Scope, stale};
+use super::access::{NamespaceScope, stale};
 use super::observed::Observed;
-use super::table::{Change, Held, OrderKey, Traits};
+use super::table::{Held, OrderKey, TableChange, Traits};
 use super::{
     Caller, Engine, EngineError, List, ReconnectReason, RemovalCause, RunFilter, RunPage, WatchEvent, Watched,
 };
@@ -38,7 +38,7 @@ impl Engine {
     /// If there is none, or the backend can't say.
     pub async fn get(&self, caller: &Caller, name: &RunName) -> Result<Arc<Run>, EngineError> {
         self.authorize(caller, name).await?;
-        Ok(self.observed(name).await?.told(Timestamp::now()))
+        Ok(self.observed(name).await?.view(Timestamp::now()))
     }
 
     /// Lists runs, newest first.
@@ -60,7 +60,7 @@ impl Engine {
         let wanted = |run: Traits<'_>| matches(run, &scope, &list.filter);
         let (page, more) = self.inner.table.page(after.as_ref(), size, wanted);
         let now = Timestamp::now();
-        let runs: Vec<_> = page.into_iter().filter_map(Held::observed).map(|observed| observed.told(now)).collect();
+        let runs: Vec<_> = page.into_iter().filter_map(Held::observed).map(|observed| observed.view(now)).collect();
         let next_page_token = runs.last().filter(|_| more).map(|run| self.page_token_after(&list, run));
         Ok(RunPage { runs, next_page_token })
     }
@@ -72,7 +72,7 @@ impl Engine {
         page::encode(&PageKey { create_time, name: run.name.clone() }, &query_text(list))
     }
 
-    /// Tells of every change, beginning with what is there. Ends in `Reconnect`.
+    /// Reports every change, beginning with what is there. Ends in `Reconnect`.
     ///
     /// # Errors
     /// There is no such namespace, or no such run; not all runs are known yet.
@@ -86,11 +86,11 @@ impl Engine {
             Watched::In(parent) => self.scope(caller, &parent).await?,
             Watched::Run(name) => {
                 self.authorize(caller, &name).await?;
-                Scope::Run(name)
+                NamespaceScope::Run(name)
             }
         };
         self.synced()?;
-        if let Scope::Run(name) = &scope {
+        if let NamespaceScope::Run(name) = &scope {
             // One that was made a moment ago may be new to the table; it is not any more.
             self.observed(name).await?;
         }
@@ -99,8 +99,8 @@ impl Engine {
         let runs = there.into_iter().filter_map(Held::observed).map(|observed| Arc::clone(&observed.run));
         let first = stream::iter(runs).map(WatchEvent::Run).chain(stream::iter([WatchEvent::Synced]));
         let (drain, until) = (self.inner.drain.clone(), caller.until);
-        let watcher = Watcher { scope, filter, shown, changes, drain, until, done: false };
-        Ok(first.chain(stream::unfold(watcher, Watcher::next)).boxed())
+        let watcher = RunWatcher { scope, filter, shown, changes, drain, until, done: false };
+        Ok(first.chain(stream::unfold(watcher, RunWatcher::next)).boxed())
     }
 
     /// Waits until the run is terminal or `timeout` has passed (capped at 50 s); answers the run as
@@ -111,16 +111,16 @@ impl Engine {
     pub async fn wait(&self, caller: &Caller, name: &RunName, timeout: Duration) -> Result<Arc<Run>, EngineError> {
         self.authorize(caller, name).await?;
         let Some(mut follow) = self.inner.table.follow(name) else {
-            return Ok(self.observed(name).await?.told(Timestamp::now()));
+            return Ok(self.observed(name).await?.view(Timestamp::now()));
         };
         tokio::select! {
             () = self.inner.drain.cancelled() => {}
             () = tokio::time::sleep(timeout.min(WAIT_MAX)) => {}
-            // An error means that the run is gone: then the last of it is told.
+            // An error means that the run is gone: then the last of it is reported.
             _ = follow.wait_for(|observed| observed.run.state.is_terminal()) => {}
         }
         let last = Arc::clone(&follow.borrow());
-        Ok(last.told(Timestamp::now()))
+        Ok(last.view(Timestamp::now()))
     }
 
     /// The run with this name: as known, else as the backend says.
@@ -136,7 +136,7 @@ impl Engine {
     }
 }
 
-fn matches(run: Traits<'_>, scope: &Scope, filter: &RunFilter) -> bool {
+fn matches(run: Traits<'_>, scope: &NamespaceScope, filter: &RunFilter) -> bool {
     let RunFilter { states, labels, from_create_time, to_create_time, profile, failure_class } = filter;
     let created = run.create_time;
     scope.contains(run.name)
@@ -174,19 +174,19 @@ fn page_start(token: &str, query: &str) -> Result<OrderKey, EngineError> {
     Ok((Reverse(key.create_time), key.name))
 }
 
-struct Watcher {
-    scope: Scope,
+struct RunWatcher {
+    scope: NamespaceScope,
     filter: RunFilter,
-    /// Names that were told and not taken back.
+    /// Names that were reported and not taken back.
     shown: std::collections::BTreeSet<RunName>,
-    changes: broadcast::Receiver<Change>,
+    changes: broadcast::Receiver<TableChange>,
     drain: CancellationToken,
     /// When the caller has to call again.
     until: Option<Instant>,
     done: bool,
 }
 
-impl Watcher {
+impl RunWatcher {
     async fn next(mut self) -> Option<(WatchEvent, Self)> {
         if self.done {
             return None;
@@ -200,7 +200,7 @@ impl Watcher {
                 () = self.drain.cancelled() => self.last(ReconnectReason::Draining),
                 () = stale(self.until) => self.last(ReconnectReason::MaxAge),
                 change = self.changes.recv() => match change {
-                    Ok(change) => match self.told(change) {
+                    Ok(change) => match self.event_for(change) {
                         Some(event) => event,
                         None => continue,
                     },
@@ -218,14 +218,14 @@ impl Watcher {
         WatchEvent::Reconnect(reason)
     }
 
-    fn told(&mut self, change: Change) -> Option<WatchEvent> {
+    fn event_for(&mut self, change: TableChange) -> Option<WatchEvent> {
         match change {
-            Change::Upsert(run) if matches(Traits::of(&run), &self.scope, &self.filter) => {
+            TableChange::Upsert(run) if matches(Traits::of(&run), &self.scope, &self.filter) => {
                 self.shown.insert(run.name.clone());
                 Some(WatchEvent::Run(run))
             }
-            Change::Upsert(run) => self.removed(run, RemovalCause::Unmatched),
-            Change::Deleted(run) => self.removed(run, RemovalCause::Deleted),
+            TableChange::Upsert(run) => self.removed(run, RemovalCause::Unmatched),
+            TableChange::Deleted(run) => self.removed(run, RemovalCause::Deleted),
         }
     }
 

@@ -11,7 +11,7 @@ use longshore_domain::plan::{Plan, plan};
 use longshore_domain::run::Run;
 use longshore_domain::verdict::{Verdict, judge};
 
-/// A run as observed, and as told.
+/// A run as observed, and as reported.
 #[derive(Debug)]
 pub(super) struct Observed {
     pub(super) facts: RunFacts,
@@ -20,20 +20,20 @@ pub(super) struct Observed {
     looked_at: Timestamp,
     pub(super) run: Arc<Run>,
     /// How its attempts were seen to start, by number.
-    seen: Vec<(u32, Seen)>,
+    seen: Vec<(u32, StartSeen)>,
 }
 
 /// How an attempt's program was seen to start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Seen {
-    /// Not yet, as the watch told last, in this stretch of it without a break; `None`: the watch did not
-    /// tell.
+pub(super) enum StartSeen {
+    /// Not yet, as the watch reported last, in this stretch of it without a break; `None`: the watch did
+    /// not report.
     NotStarted(Option<u64>),
     /// It has started. When that was seen, if it was not started before in the same stretch.
     Started(Option<Instant>),
 }
 
-impl Seen {
+impl StartSeen {
     /// What is known after one more look, which is of this stretch of the watch. What has started stays so.
     fn next(before: Option<Self>, started: bool, stretch: Option<u64>, now: Instant) -> Self {
         match (before, started) {
@@ -54,14 +54,14 @@ impl Observed {
     }
 
     /// As it was known before.
-    pub(super) fn known(facts: RunFacts, seen: Vec<(u32, Seen)>, now: Timestamp) -> Self {
+    pub(super) fn known(facts: RunFacts, seen: Vec<(u32, StartSeen)>, now: Timestamp) -> Self {
         let verdict = judge(&facts, now);
         let run = Arc::new(derive(&facts, &verdict, now));
         Self { facts, verdict, looked_at: now, run, seen }
     }
 
     /// How its attempts were seen to start, by number.
-    pub(super) fn seen(&self) -> &[(u32, Seen)] {
+    pub(super) fn seen(&self) -> &[(u32, StartSeen)] {
         &self.seen
     }
 
@@ -82,13 +82,14 @@ impl Observed {
         self.run.state.is_terminal() && *released && deleted_at.is_none() && is_known
     }
 
-    /// The same as a further look after `before` of the same run, told in this stretch of the watch.
+    /// The same as a further look after `before` of the same run, reported in this stretch of the
+    /// watch.
     pub(super) fn seen_after(self, before: Option<&Self>, stretch: Option<u64>, now: Instant) -> Self {
         let known = |number| before.and_then(|before| before.seen.iter().find(|(n, _)| *n == number));
         let attempts = self.facts.attempts.iter();
         let seen = attempts.map(|attempt| {
             let before = known(attempt.number).map(|(_, seen)| *seen);
-            (attempt.number, Seen::next(before, attempt.main.started(), stretch, now))
+            (attempt.number, StartSeen::next(before, attempt.main.started(), stretch, now))
         });
         Self { seen: seen.collect(), ..self }
     }
@@ -96,7 +97,7 @@ impl Observed {
     /// When the program of this attempt was seen to start. `None`: it has not, or that was not seen.
     pub(super) fn seen_start(&self, attempt: u32) -> Option<Instant> {
         self.seen.iter().find_map(|(number, seen)| match seen {
-            Seen::Started(since) if *number == attempt => *since,
+            StartSeen::Started(since) if *number == attempt => *since,
             _ => None,
         })
     }
@@ -107,8 +108,8 @@ impl Observed {
         self.facts.stop.is_none() && self.facts.last_attempt().is_some_and(|attempt| attempt.main.started())
     }
 
-    /// The run as of `now`: the time spent waiting is told in its message.
-    pub(super) fn told(&self, now: Timestamp) -> Arc<Run> {
+    /// The run as of `now`: the time spent waiting is reported in its message.
+    pub(super) fn view(&self, now: Timestamp) -> Arc<Run> {
         if self.run.state.is_terminal() {
             return Arc::clone(&self.run);
         }
@@ -121,7 +122,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use Seen::{NotStarted, Started};
+    use StartSeen::{NotStarted, Started};
 
     #[test]
     fn a_start_is_seen_only_within_one_stretch_of_the_watch() {
@@ -143,7 +144,7 @@ mod tests {
             (Some(Started(None)), true, Some(2), Started(None)),
         ];
         for (before, started, stretch, expected) in table {
-            assert_eq!(Seen::next(before, started, stretch, now), expected, "{before:?} {started} {stretch:?}");
+            assert_eq!(StartSeen::next(before, started, stretch, now), expected, "{before:?} {started} {stretch:?}");
         }
     }
 }

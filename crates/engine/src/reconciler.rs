@@ -1,5 +1,6 @@
-//! The one reconciler: takes in what the backend tells, derives, plans, acts, and looks again when
-//! a clock says so. Level-triggered: a missed event, a restart or a second replica changes nothing.
+//! The one reconciler: takes in what the backend reports, derives, plans, acts, and looks again
+//! when a clock says so. Level-triggered: a missed event, a restart or a second replica changes
+//! nothing.
 
 use std::collections::HashMap;
 use std::mem::Discriminant;
@@ -19,7 +20,7 @@ use super::Readiness;
 use super::feed::Hub;
 use super::metrics::EngineMetrics;
 use super::observed::Observed;
-use super::results::{Read, ReadRequest, Reading, source_of};
+use super::results::{ReadRequest, Reading, ResultRead, source_of};
 use super::table::Table;
 use longshore_backend::{Backend, BackendError, Runs};
 use longshore_domain::facts::{FactsEvent, MainFacts, RunFacts, remember};
@@ -46,7 +47,7 @@ const REPEAT_AFTER: Duration = Duration::from_secs(5);
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
 /// How often a result is tried to be kept before the run ends without it.
 const STORE_TRIES: u32 = 5;
-/// How long a record that was written may take to be seen, before what is seen is told again.
+/// How long a record that was written may take to be seen, before what is seen is reported again.
 const SEEN_WITHIN: Duration = Duration::from_secs(30);
 /// How often runs that were followed after their end are packed again.
 const PACK_EVERY: Duration = Duration::from_secs(10);
@@ -66,7 +67,7 @@ enum Message {
 }
 
 impl Handle {
-    /// Tells facts that were just read from the authority, and waits until they are taken in.
+    /// Reports facts that were just read from the authority, and waits until they are taken in.
     pub(super) async fn seen(&self, facts: RunFacts) -> Arc<Observed> {
         let (reply, taken) = oneshot::channel();
         let fallback = facts.clone();
@@ -78,8 +79,8 @@ impl Handle {
         Arc::new(Observed::new(fallback, Timestamp::now()))
     }
 
-    /// Tells that the run with this name and uid was deleted, and waits until nobody is told of it
-    /// any more.
+    /// Reports that the run with this name and uid was deleted, and waits until nobody is reported
+    /// of it any more.
     pub(super) async fn deleted(&self, name: RunName, uid: String) {
         let (reply, taken) = oneshot::channel();
         // The reconciler ends with the process only.
@@ -124,7 +125,7 @@ pub(super) fn start(
 
 /// What the reconciler remembers of a run beside the table's row.
 #[derive(Debug, Default)]
-struct Entry {
+struct RunEntry {
     uid: String,
     /// When the run was seen to come into its present state; `None` if it may have been in it before.
     since: Option<Instant>,
@@ -137,8 +138,8 @@ struct Entry {
     /// After a failure: not before this.
     not_before: Option<Instant>,
     done: Vec<(Discriminant<Action>, Instant)>,
-    /// Since when a record stands that was not seen yet: until then nothing newer is told, which
-    /// could be other than what was recorded.
+    /// Since when a record stands that was not seen yet: until then nothing newer is reported,
+    /// which could be other than what was recorded.
     recorded: Option<Instant>,
     /// Why the stop or the record could not be written, the last time that was tried.
     trouble: Option<String>,
@@ -156,7 +157,7 @@ struct Acted {
 struct Reconciler {
     runs: Arc<dyn Runs>,
     table: Arc<Table>,
-    entries: HashMap<RunName, Entry>,
+    entries: HashMap<RunName, RunEntry>,
     timers: DelayQueue<RunName>,
     acting: JoinSet<Acted>,
     /// Whom each of these tasks acts on, for the one that panics.
@@ -164,7 +165,7 @@ struct Reconciler {
     permits: Arc<Semaphore>,
     ready: watch::Sender<Readiness>,
     results: Reading,
-    reading: FuturesUnordered<BoxFuture<'static, Read>>,
+    reading: FuturesUnordered<BoxFuture<'static, ResultRead>>,
     deleted: Deleted,
     hub: Hub,
     /// The present stretch of the watch without a break; `None`: it is broken.
@@ -218,7 +219,7 @@ impl Reconciler {
     fn event(&mut self, event: FactsEvent) {
         match event {
             FactsEvent::Upsert(facts) => {
-                // What is told after a break begins another stretch.
+                // What is reported after a break begins another stretch.
                 let stretch = *self.stretch.get_or_insert(self.stretches);
                 self.take_in(*facts, Some(stretch));
             }
@@ -232,11 +233,11 @@ impl Reconciler {
                         let live = self.entries.len().saturating_sub(finished);
                         info!(live, finished, "adopted {live} live runs, {finished} finished");
                     }
-                    Readiness::Broken(_) => info!(runs = self.entries.len(), "the backend can be watched again"),
+                    Readiness::Broken(_) => info!(runs = self.entries.len(), "the backend watch works again"),
                 }
             }
             FactsEvent::Broken(why) => {
-                warn!(%why, "the backend cannot be watched; what is told may be late");
+                warn!(%why, "the backend watch failed; the reported state may be stale");
                 self.metrics.synced(false);
                 self.stretches += 1;
                 self.stretch = None;
@@ -250,7 +251,8 @@ impl Reconciler {
             Message::Seen(facts, reply) => {
                 let name = facts.name.clone();
                 let observed = match self.table.get(&name) {
-                    // The watch may have told more already: only what can't go back is taken over.
+                    // The watch may have reported more already: only what can't go back is taken
+                    // over.
                     Some(known) if known.facts.uid == facts.uid => {
                         let mut merged = known.facts.clone();
                         merged.take_stop(&facts);
@@ -272,19 +274,19 @@ impl Reconciler {
         }
     }
 
-    fn read(&mut self, Read { name, uid, checked }: Read) {
+    fn read(&mut self, ResultRead { name, uid, checked }: ResultRead) {
         let Some(entry) = self.entries.get_mut(&name).filter(|entry| entry.uid == uid) else { return };
         entry.reading = false;
         entry.result = Some(checked);
         self.look_again(&name);
     }
 
-    /// Takes facts in: what can't go back stays, then the run is told and acted on. `stretch`: the part
-    /// of the watch that they are of, if they are news.
+    /// Takes facts in: what can't go back stays, then the run is reported and acted on. `stretch`: the
+    /// part of the watch that they are of, if they are news.
     fn take_in(&mut self, mut facts: RunFacts, stretch: Option<u64>) -> Arc<Observed> {
         let name = facts.name.clone();
         if self.deleted.has(&facts.uid) {
-            // The watch, or a read for a caller, tells of the time before.
+            // The watch, or a read for a caller, reports the time before.
             return Arc::new(Observed::new(facts, Timestamp::now()));
         }
         let known = self.table.get(&name).filter(|known| known.facts.uid == facts.uid);
@@ -293,7 +295,7 @@ impl Reconciler {
             if let Some(timer) = entry.timer.take() {
                 self.timers.remove(&timer);
             }
-            *entry = Entry { uid: facts.uid.clone(), ..Entry::default() };
+            *entry = RunEntry { uid: facts.uid.clone(), ..RunEntry::default() };
         }
         let now = Timestamp::now();
         facts = remember(known.as_ref().map(|known| &known.facts), facts, now);
@@ -414,7 +416,7 @@ impl Reconciler {
         }
     }
 
-    /// A fault of ours must not leave a run alone for ever: it is acted on again, later.
+    /// An internal error must not leave a run alone for ever: it is acted on again, later.
     fn panicked(&mut self, panicked: &tokio::task::JoinError) {
         error!(%panicked, "an action panicked");
         if let Some((name, uid)) = self.acting_on.remove(&panicked.id()) {
@@ -436,7 +438,7 @@ impl Reconciler {
                 entry.recorded = recorded.then(Instant::now);
                 return self.look_again(&name);
             }
-            // The authority says so: the watch will tell it, or has and was overtaken.
+            // The authority says so: the watch will report it, or has and was overtaken.
             Some((_, BackendError::NotFound(_))) => return self.forget(&name),
             Some(failed) => failed,
         };

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use super::feed::{Chunk, Feed, FeedEnd, Hub, Taken};
+use super::feed::{Chunk, Feed, FeedEnd, FeedRead, Hub};
 use super::metrics::LogReader;
 use super::observed::Observed;
 use super::{Caller, Engine, EngineError};
@@ -44,7 +44,7 @@ impl Engine {
         self.result_of(name).await
     }
 
-    /// The same for a run that the caller is told of anyway.
+    /// The same for a run that the caller may view anyway.
     ///
     /// # Errors
     /// As [`Engine::read_result`].
@@ -66,7 +66,7 @@ impl Engine {
         let _turn = self.inner.results_read.acquire().await;
         match self.inner.backend.runs.read_result(name, &observed.facts.uid).await? {
             Some(bytes) => Ok((found.clone(), Bytes::from(bytes))),
-            None => Err(none("what kept it was deleted")),
+            None => Err(none("the object that stored it was deleted")),
         }
     }
 }
@@ -118,7 +118,7 @@ pub(super) fn source_of(facts: &RunFacts, number: u32) -> Option<LogSource> {
 
 /// What was read as the result of the run with this name and uid.
 #[derive(Debug)]
-pub(super) struct Read {
+pub(super) struct ResultRead {
     pub(super) name: RunName,
     pub(super) uid: String,
     pub(super) checked: Checked,
@@ -144,7 +144,7 @@ impl Reading {
         &self,
         request: ReadRequest,
         follow: watch::Receiver<Arc<Observed>>,
-    ) -> impl Future<Output = Read> + Send + 'static {
+    ) -> impl Future<Output = ResultRead> + Send + 'static {
         let (hub, deadline, contracts) = (self.hub.clone(), self.deadline, self.contracts.clone());
         let ReadRequest { name, uid, attempt, source, rule, profile } = request;
         let rule = ReaderRule { max_bytes: self.max_bytes, ..rule };
@@ -164,7 +164,7 @@ impl Reading {
                 tracing::error!(run = %name, %fault, "the result reader failed");
                 ResultOutcome::Unavailable("the result reader failed".to_owned()).into()
             });
-            Read { name, uid, checked }
+            ResultRead { name, uid, checked }
         }
     }
 }
@@ -188,7 +188,7 @@ async fn read(
 
 /// What was read of an output.
 #[derive(Debug)]
-struct Output {
+struct ReadOutput {
     rule: ReaderRule,
     reader: ResultReader,
     /// Up to where it was read.
@@ -199,7 +199,7 @@ struct Output {
     gap: Option<(String, Alone)>,
 }
 
-impl Output {
+impl ReadOutput {
     fn new(rule: &ReaderRule) -> Self {
         let reader = ResultReader::new(rule.clone());
         Self { rule: rule.clone(), reader, position: None, marked: None, gap: None }
@@ -252,7 +252,7 @@ impl Output {
 }
 
 /// The result, by the file if that decides, else by the output; `Err`: it can't be read to its end.
-fn conclude(rule: &ReaderRule, output: Result<Output, String>, file: &[u8]) -> ResultOutcome {
+fn conclude(rule: &ReaderRule, output: Result<ReadOutput, String>, file: &[u8]) -> ResultOutcome {
     by_file(rule, file).unwrap_or_else(|| match output {
         Ok(output) => output.finish(file),
         Err(why) => ResultOutcome::Unavailable(why),
@@ -274,37 +274,37 @@ async fn read_all(
     source: &LogSource,
     rule: &ReaderRule,
     follow: &watch::Receiver<Arc<Observed>>,
-) -> Result<Output, String> {
-    let mut output = Output::new(rule);
+) -> Result<ReadOutput, String> {
+    let mut output = ReadOutput::new(rule);
     let mut changes = feed.changes();
     let mut at = 0;
     loop {
         changes.borrow_and_update();
         match feed.take(at, TAKE_BYTES) {
-            Taken::Items(items, next) => {
+            FeedRead::Items(items, next) => {
                 at = next;
                 take_all(&mut output, &items).await;
             }
-            Taken::Wait => {
+            FeedRead::Wait => {
                 // The feed lives as long as we hold it.
                 let _ = changes.changed().await;
             }
             // Only a reader that lags behind its own upstream by a whole ring comes here, or one
             // that joined late: it reads on by itself.
-            Taken::Behind => match read_beside(hub, feed, source, follow, &mut output).await? {
+            FeedRead::Behind => match read_beside(hub, feed, source, follow, &mut output).await? {
                 Some(place) => at = place,
                 None => return Ok(output),
             },
-            Taken::End(FeedEnd::Complete(_)) => return Ok(output),
+            FeedRead::End(FeedEnd::Complete(_)) => return Ok(output),
             // What was found is the last object only if nothing came after it.
-            Taken::End(FeedEnd::Lost(why)) => return Err(why),
+            FeedRead::End(FeedEnd::Lost(why)) => return Err(why),
         }
     }
 }
 
 /// The reader is CPU only, and of what looks like the beginning of many objects it takes its time: others run in
 /// between, every [`TURN_BYTES`].
-async fn take_all(output: &mut Output, items: &[LogItem]) {
+async fn take_all(output: &mut ReadOutput, items: &[LogItem]) {
     let mut taken = 0;
     for item in items {
         output.take(item);
@@ -327,7 +327,7 @@ async fn read_beside(
     feed: &Feed,
     source: &LogSource,
     follow: &watch::Receiver<Arc<Observed>>,
-    output: &mut Output,
+    output: &mut ReadOutput,
 ) -> Result<Option<u64>, String> {
     let mut chunks = hub.read(source, follow.clone(), output.position, LogReader::Result);
     loop {

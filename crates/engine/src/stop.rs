@@ -35,7 +35,7 @@ impl Engine {
         }
         self.authorize(caller, name).await?;
         let observed = self.observed(name).await?;
-        let run = observed.told(Timestamp::now());
+        let run = observed.view(Timestamp::now());
         check_etag(&run, etag)?;
         // What has ended by itself has nothing left to stop, though its result may still be read.
         if run.state.is_terminal() || observed.facts.stop.is_some() || has_ended(&observed.facts) {
@@ -53,7 +53,7 @@ impl Engine {
         runs.act(name, &observed.facts.uid, &Action::WriteStop(intent)).await.map_err(|e| missing(e, name))?;
         // Read again rather than assumed: somebody else's reason may have been first.
         match runs.get(name).await? {
-            Some(facts) => Ok(self.inner.reconciler.seen(facts).await.told(Timestamp::now())),
+            Some(facts) => Ok(self.inner.reconciler.seen(facts).await.view(Timestamp::now())),
             None => Err(EngineError::RunNotFound(name.clone())),
         }
     }
@@ -86,7 +86,7 @@ impl Engine {
         }
         // Asked rather than assumed: a finaliser of somebody else's may hold it.
         match self.inner.backend.runs.get(name).await? {
-            Some(facts) if facts.uid == uid => Ok(Some(self.inner.reconciler.seen(facts).await.told(Timestamp::now()))),
+            Some(facts) if facts.uid == uid => Ok(Some(self.inner.reconciler.seen(facts).await.view(Timestamp::now()))),
             _ => {
                 self.inner.reconciler.deleted(name.clone(), uid).await;
                 Ok(None)

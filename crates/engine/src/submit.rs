@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{Caller, Engine, EngineError, Submit, Submitted, UnreadSpec, Workload};
+use super::{Caller, Engine, EngineError, Submit, Submitted, SubmittedWorkload, UnreadSpec};
 use longshore_backend::{BackendError, Created, Launch};
 use longshore_domain::access;
 use longshore_domain::digest::PayloadDigest;
@@ -22,7 +22,7 @@ use longshore_runtime::task;
 const DRAWS_MAX: u32 = 5;
 
 /// A spec that was read, and what came of it.
-struct Checked {
+struct CheckedSpec {
     spec: RunSpec,
     digest: PayloadDigest,
     /// What was found wrong while it was read.
@@ -44,14 +44,18 @@ impl Engine {
     pub async fn submit(&self, caller: &Caller, submit: Submit) -> Result<Submitted, EngineError> {
         let counted = self.inner.metrics.submit();
         let ended = self.try_submit(caller, submit).await;
-        let ended = self.as_told(caller, ended).await;
+        let ended = self.as_visible_to(caller, ended).await;
         counted.end(&ended);
         ended
     }
 
     /// Of a run that was there already and is somebody else's, who may not see runs learns only that
     /// its name is taken.
-    async fn as_told(&self, caller: &Caller, ended: Result<Submitted, EngineError>) -> Result<Submitted, EngineError> {
+    async fn as_visible_to(
+        &self,
+        caller: &Caller,
+        ended: Result<Submitted, EngineError>,
+    ) -> Result<Submitted, EngineError> {
         let name = match &ended {
             Ok(Submitted { run, replayed: true, .. }) => &run.name,
             Err(EngineError::PayloadMismatch { name, .. } | EngineError::DeleteInProgress(name)) => name,
@@ -59,10 +63,10 @@ impl Engine {
         };
         let there = self.inner.table.get(name);
         let submitter = there.as_ref().map_or("", |observed| observed.facts.submission.submitter.as_str());
-        if self.may_be_told(caller, &name.namespace, submitter).await? {
+        if self.may_view(caller, &name.namespace, submitter).await? {
             return ended;
         }
-        Err(EngineError::NameTaken { name: name.clone(), what: "a run that you may not see".to_owned() })
+        Err(EngineError::NameTaken { name: name.clone(), what: "a run that you may not view".to_owned() })
     }
 
     async fn try_submit(&self, caller: &Caller, submit: Submit) -> Result<Submitted, EngineError> {
@@ -80,7 +84,7 @@ impl Engine {
         });
         let audited = run.as_ref().filter(|_| !validate_only);
         self.authorize_submit(caller, &namespace, audited, asked(workload.as_ref())).await?;
-        let Checked { spec, digest, unreadable, resolved } = self.check(spec).await?;
+        let CheckedSpec { spec, digest, unreadable, resolved } = self.check(spec).await?;
         violations.extend(unreadable);
         if let (Some(run), true, false) = (&run, violations.is_empty(), validate_only) {
             // A replay is answered even where the configuration has changed since.
@@ -90,7 +94,7 @@ impl Engine {
             {
                 same_payload(&known.facts, &digest)?;
                 if spec.input.is_none() && spec.files.is_empty() || known.run.state.is_terminal() {
-                    return Ok(Submitted { run: known.told(Timestamp::now()), replayed: true, preview: None });
+                    return Ok(Submitted { run: known.view(Timestamp::now()), replayed: true, preview: None });
                 }
             }
         }
@@ -135,7 +139,7 @@ impl Engine {
         &self,
         caller: &Caller,
         mut launch: Launch,
-        workload: Option<Workload>,
+        workload: Option<SubmittedWorkload>,
     ) -> Result<Submitted, EngineError> {
         let mut draws = 1;
         loop {
@@ -160,11 +164,11 @@ impl Engine {
 
     /// Reads, validates and merges. A large request takes a while, so this is done on threads that serve nobody else,
     /// by few of them at once.
-    async fn check(&self, spec: UnreadSpec) -> Result<Checked, EngineError> {
+    async fn check(&self, spec: UnreadSpec) -> Result<CheckedSpec, EngineError> {
         let failed = |source: std::io::Error| {
             EngineError::Backend(BackendError::Io { what: "checking the request".to_owned(), source })
         };
-        // Whoever gives up waiting leaves the queue.
+        // Anyone who gives up waiting leaves the queue.
         let turn = Arc::clone(&self.inner.checks).acquire_owned().await;
         let turn = turn.map_err(|closed| failed(std::io::Error::other(closed)))?;
         let inner = Arc::clone(&self.inner);
@@ -174,7 +178,7 @@ impl Engine {
             let spec = spec.read(&mut unreadable);
             let digest = PayloadDigest::of(&spec);
             let resolved = resolve(&spec, &inner.rules);
-            Checked { spec, digest, unreadable, resolved }
+            CheckedSpec { spec, digest, unreadable, resolved }
         });
         checked.await.map_err(|error| failed(std::io::Error::other(error)))
     }
@@ -192,7 +196,7 @@ impl Engine {
         if !self.stays(&known.facts).await? || same_payload(&known.facts, sent).is_err() {
             return Ok(None);
         }
-        Ok(Some(known.told(Timestamp::now())))
+        Ok(Some(known.view(Timestamp::now())))
     }
 
     /// Whether a run that is known is there to answer a replay. Refused while it is on its way out:
@@ -231,7 +235,7 @@ impl Engine {
                 // A crash may have left its input unwritten: only a replay has it again.
                 self.inner.backend.runs.complete(launch).await?;
                 let observed = self.inner.reconciler.seen(*facts).await;
-                Ok(Submitted { run: observed.told(Timestamp::now()), replayed: true, preview: None })
+                Ok(Submitted { run: observed.view(Timestamp::now()), replayed: true, preview: None })
             }
             Created::Taken { what } => Err(EngineError::NameTaken { name: launch.name.clone(), what }),
         }
@@ -245,11 +249,15 @@ fn draw() -> RunId {
 
 /// What rights are asked for. A spec that names neither profile nor image is refused later, and so is
 /// a name that no profile or image can have: that is no word to ask about, or to put into a log.
-fn asked(workload: Option<&Workload>) -> access::Workload<'_> {
+fn asked(workload: Option<&SubmittedWorkload>) -> access::WorkloadRight<'_> {
     match workload {
-        Some(Workload::Profile(profile)) if is_dns_label(profile) => access::Workload::Profile(profile),
-        Some(Workload::Image(image)) if check_image_reference(image).is_ok() => access::Workload::Container(image),
-        Some(Workload::Profile(_) | Workload::Image(_)) | None => access::Workload::Container(""),
+        Some(SubmittedWorkload::Profile(profile)) if is_dns_label(profile) => access::WorkloadRight::Profile(profile),
+        Some(SubmittedWorkload::Image(image)) if check_image_reference(image).is_ok() => {
+            access::WorkloadRight::Container(image)
+        }
+        Some(SubmittedWorkload::Profile(_) | SubmittedWorkload::Image(_)) | None => {
+            access::WorkloadRight::Container("")
+        }
     }
 }
 

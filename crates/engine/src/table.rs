@@ -17,7 +17,7 @@ mod row;
 #[cfg(test)]
 mod tests;
 
-use row::Row;
+use row::TableRow;
 pub(super) use row::{Held, Traits};
 
 /// How many changes a watcher may lie behind before it has to begin anew.
@@ -25,7 +25,7 @@ const CHANGES: usize = 4096;
 
 /// A change of the table.
 #[derive(Clone, Debug)]
-pub(super) enum Change {
+pub(super) enum TableChange {
     Upsert(Arc<Run>),
     Deleted(Arc<Run>),
 }
@@ -39,7 +39,7 @@ pub(super) fn order_key(of: Traits<'_>) -> OrderKey {
 
 #[derive(Debug, Default)]
 struct Rows {
-    runs: BTreeMap<RunName, Row>,
+    runs: BTreeMap<RunName, TableRow>,
     order: BTreeSet<OrderKey>,
     /// Runs that are not over, by their submitter.
     live: HashMap<String, usize>,
@@ -71,7 +71,7 @@ impl Rows {
 #[derive(Debug)]
 pub(super) struct Table {
     rows: RwLock<Rows>,
-    changes: broadcast::Sender<Change>,
+    changes: broadcast::Sender<TableChange>,
     metrics: EngineMetrics,
 }
 
@@ -82,7 +82,7 @@ impl Table {
 
     /// The run with this name.
     pub(super) fn get(&self, name: &RunName) -> Option<Arc<Observed>> {
-        let held = self.read().runs.get(name).map(Row::held);
+        let held = self.read().runs.get(name).map(TableRow::held);
         held.and_then(Held::observed)
     }
 
@@ -92,7 +92,7 @@ impl Table {
 
     /// The run with this name, and every change to it; the sender is gone once the run is.
     pub(super) fn follow(&self, name: &RunName) -> Option<watch::Receiver<Arc<Observed>>> {
-        if let Row::Open(sender) = self.read().runs.get(name)? {
+        if let TableRow::Open(sender) = self.read().runs.get(name)? {
             return Some(sender.subscribe());
         }
         let mut rows = self.write();
@@ -123,16 +123,19 @@ impl Table {
         let from = after.map_or(Unbounded, Excluded);
         let ordered = rows.order.range::<OrderKey, _>((from, Unbounded));
         let mut found =
-            ordered.filter_map(|key| rows.runs.get(&key.1)).map(Row::held).filter(|held| wanted(held.traits()));
+            ordered.filter_map(|key| rows.runs.get(&key.1)).map(TableRow::held).filter(|held| wanted(held.traits()));
         let page = found.by_ref().take(size).collect();
         (page, found.next().is_some())
     }
 
     /// What is wanted of what there is, and every change after it: nothing falls between the two.
-    pub(super) fn subscribe(&self, wanted: impl Fn(Traits<'_>) -> bool) -> (Vec<Held>, broadcast::Receiver<Change>) {
+    pub(super) fn subscribe(
+        &self,
+        wanted: impl Fn(Traits<'_>) -> bool,
+    ) -> (Vec<Held>, broadcast::Receiver<TableChange>) {
         let rows = self.read();
         let changes = self.changes.subscribe();
-        (rows.runs.values().map(Row::held).filter(|held| wanted(held.traits())).collect(), changes)
+        (rows.runs.values().map(TableRow::held).filter(|held| wanted(held.traits())).collect(), changes)
     }
 
     pub(super) fn upsert(&self, observed: Arc<Observed>) {
@@ -147,7 +150,7 @@ impl Table {
                 row.set(observed);
                 row
             }
-            None => rows.runs.entry(run.name.clone()).or_insert_with(|| Row::new(observed)),
+            None => rows.runs.entry(run.name.clone()).or_insert_with(|| TableRow::new(observed)),
         };
         self.metrics.row(counted, Some(row.counted()));
         let (now, is_to_be_packed) = (row.live_submitter(), row.is_to_be_packed());
@@ -159,9 +162,9 @@ impl Table {
         if is_to_be_packed {
             rows.to_be_packed.insert(run.name.clone());
         }
-        // Told under the lock, so that a new watcher sees each change exactly once. No receiver is
-        // no error.
-        let _ = self.changes.send(Change::Upsert(run));
+        // Reported under the lock, so that a new watcher sees each change exactly once. No receiver
+        // is not an error.
+        let _ = self.changes.send(TableChange::Upsert(run));
     }
 
     pub(super) fn remove(&self, name: &RunName) {
@@ -173,7 +176,7 @@ impl Table {
         rows.order.remove(&order_key(held.traits()));
         rows.to_be_packed.remove(name);
         if let Some(last) = held.observed() {
-            let _ = self.changes.send(Change::Deleted(Arc::clone(&last.run)));
+            let _ = self.changes.send(TableChange::Deleted(Arc::clone(&last.run)));
         }
     }
 
@@ -186,11 +189,11 @@ impl Table {
     pub(super) fn pack(&self) {
         let mut rows = self.write();
         let Rows { runs, to_be_packed, .. } = &mut *rows;
-        to_be_packed.retain(|name| runs.get_mut(name).is_some_and(Row::pack));
+        to_be_packed.retain(|name| runs.get_mut(name).is_some_and(TableRow::pack));
     }
 
-    // A panic while the lock was held can't leave the rows half changed in a way that matters:
-    // they are rebuilt from what the backend tells.
+    // A panic while the lock was held can't leave the rows half changed in a way that matters: they
+    // are rebuilt from what the backend reports.
     fn read(&self) -> RwLockReadGuard<'_, Rows> {
         self.rows.read().unwrap_or_else(PoisonError::into_inner)
     }

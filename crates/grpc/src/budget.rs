@@ -63,7 +63,7 @@ const PROCESS: usize = 24 * MIB;
 
 /// One row of what the process can take at most.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Row {
+pub struct BudgetRow {
     /// Of what.
     pub what: &'static str,
     /// How many there may be.
@@ -75,9 +75,9 @@ pub struct Row {
 /// What the process can take at most with default limits, so many processors, and so many runs; `result_max` is the
 /// largest result, in bytes. The rows add up.
 #[must_use]
-pub fn worst_case(processors: usize, runs: usize, result_max: usize) -> Vec<Row> {
+pub fn worst_case(processors: usize, runs: usize, result_max: usize) -> Vec<BudgetRow> {
     let ServeLimits { connections, .. } = ServeLimits::default();
-    let row = |what, count, each| Row { what, count, each };
+    let row = |what, count, each| BudgetRow { what, count, each };
     vec![
         row("the process itself", 1, PROCESS),
         row("connections, with what is sent ahead", connections, CONNECTION + WINDOW as usize),
@@ -94,17 +94,17 @@ pub fn worst_case(processors: usize, runs: usize, result_max: usize) -> Vec<Row>
 
 /// Who takes something.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Caller {
+pub(super) enum Consumer {
     /// Who showed who they are.
     User(Arc<str>),
-    /// Whoever is there; `None`: not over a network.
+    /// Any caller; `None`: not over a network.
     Address(Option<IpAddr>),
 }
 
 /// Who takes something, and over which connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Who {
-    pub(super) caller: Caller,
+    pub(super) caller: Consumer,
     /// Its number.
     pub(super) connection: u64,
 }
@@ -160,25 +160,25 @@ impl Budget {
 
 /// What is in use of one thing.
 #[derive(Clone, Debug)]
-pub(super) struct Ledger(Arc<Inner>);
+pub(super) struct Ledger(Arc<BudgetState>);
 
 #[derive(Debug)]
-struct Inner {
+struct BudgetState {
     shares: Shares,
-    used: Mutex<Used>,
+    used: Mutex<BudgetUse>,
     freed: Notify,
 }
 
 #[derive(Debug, Default)]
-struct Used {
+struct BudgetUse {
     process: usize,
-    callers: HashMap<Caller, usize>,
+    callers: HashMap<Consumer, usize>,
     connections: HashMap<u64, usize>,
 }
 
 impl Ledger {
     pub(super) fn new(shares: Shares) -> Self {
-        Self(Arc::new(Inner { shares, used: Mutex::default(), freed: Notify::new() }))
+        Self(Arc::new(BudgetState { shares, used: Mutex::default(), freed: Notify::new() }))
     }
 
     /// Takes so much, and gives it back when what is returned is dropped.
@@ -186,7 +186,7 @@ impl Ledger {
     /// # Errors
     /// Whose share has no room for it now.
     pub(super) fn take(&self, who: &Who, amount: usize) -> Result<Hold, Full> {
-        let Inner { shares, .. } = *self.0;
+        let BudgetState { shares, .. } = *self.0;
         let mut used = self.0.used();
         let caller = used.callers.get(&who.caller).copied().unwrap_or_default() + amount;
         let connection = used.connections.get(&who.connection).copied().unwrap_or_default() + amount;
@@ -232,9 +232,9 @@ impl Ledger {
     }
 }
 
-impl Inner {
+impl BudgetState {
     // Nothing can panic while the lock is held.
-    fn used(&self) -> MutexGuard<'_, Used> {
+    fn used(&self) -> MutexGuard<'_, BudgetUse> {
         self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -272,7 +272,7 @@ mod tests {
     use super::*;
 
     fn who(user: &str, connection: u64) -> Who {
-        Who { caller: Caller::User(user.into()), connection }
+        Who { caller: Consumer::User(user.into()), connection }
     }
 
     #[test]
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn whoever_waits_gets_what_is_given_back_or_gives_up() {
+    async fn a_waiter_gets_what_is_given_back_or_gives_up() {
         let ledger = Ledger::new(Shares { process: 4, caller: 4, connection: 4 });
         let held = ledger.take(&who("a", 1), 3).unwrap();
         let patience = Duration::from_secs(2);

@@ -50,7 +50,7 @@ impl<'a> At<'a> {
         self.found.add(field, description);
     }
 
-    /// A required name; what is missing is told as missing, not as malformed.
+    /// A required name; what is missing is reported as missing, not as malformed.
     fn name<T>(&mut self, field: &str, text: &str, parse: impl FnOnce(&str) -> Result<T, NameError>) -> Option<T> {
         if text.is_empty() {
             self.add(field, "is required");
@@ -72,7 +72,7 @@ impl<'a> At<'a> {
             Ok(known) => (value != 0).then_some(known),
             Err(_) => {
                 let allowed: Vec<_> = E::set_values().map(|known| known.name()).collect();
-                self.add(field, format!("`{value}` is no known value; expected one of {}", allowed.join(", ")));
+                self.add(field, format!("`{value}` is not a known value; expected one of {}", allowed.join(", ")));
                 None
             }
         }
@@ -106,7 +106,7 @@ impl<'a> At<'a> {
         let well_formed = (0..1_000_000_000).contains(&value.nanos);
         let time = well_formed.then(|| Timestamp::new(value.seconds, value.nanos).ok()).flatten();
         if time.is_none() {
-            self.add(field, format!("{} s and {} ns since 1970 is no valid Timestamp", value.seconds, value.nanos));
+            self.add(field, format!("{} s and {} ns since 1970 is not a valid Timestamp", value.seconds, value.nanos));
         }
         time
     }
@@ -228,7 +228,7 @@ mod tests {
         assert_eq!(at.enumeration::<v1::NetworkMode>("network_mode", 9), None);
         assert_eq!(
             found.to_string(),
-            "spec.network_mode: `9` is no known value; expected one of NETWORK_MODE_NONE, NETWORK_MODE_EGRESS, \
+            "spec.network_mode: `9` is not a known value; expected one of NETWORK_MODE_NONE, NETWORK_MODE_EGRESS, \
              NETWORK_MODE_CLUSTER"
         );
     }

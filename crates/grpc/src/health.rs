@@ -16,7 +16,7 @@ pub const LIVENESS: &str = "liveness";
 /// Names that stand for readiness; the empty one is the server as a whole.
 const READINESS: [&str; 3] = ["", run_service_server::SERVICE_NAME, server_service_server::SERVICE_NAME];
 
-/// Tells whether the server serves. Cheap to clone.
+/// Reports whether the server serves. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Health {
     reporter: HealthReporter,
@@ -38,7 +38,7 @@ impl Health {
     pub async fn set_ready(&self, ready: bool) {
         let draining = self.draining.lock().await;
         if !*draining {
-            self.tell(ready).await;
+            self.publish(ready).await;
         }
     }
 
@@ -46,10 +46,10 @@ impl Health {
     pub async fn drain(&self) {
         let mut draining = self.draining.lock().await;
         *draining = true;
-        self.tell(false).await;
+        self.publish(false).await;
     }
 
-    async fn tell(&self, ready: bool) {
+    async fn publish(&self, ready: bool) {
         let status = if ready { ServingStatus::Serving } else { ServingStatus::NotServing };
         for name in READINESS {
             self.reporter.set_service_status(name, status).await;

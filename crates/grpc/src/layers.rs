@@ -34,10 +34,10 @@ mod request;
 mod single;
 
 pub(super) use access::AccessLayer;
-pub(super) use answer::Kept;
+pub(super) use answer::KeptBytes;
 use body::CallBody;
 pub use metrics::RpcMetrics;
-use metrics::{CallMetrics, label};
+use metrics::{RpcCall, label};
 pub(super) use protocol::ProtocolLayer;
 
 /// How long a call may take until it answers, or until its stream begins: above the 50 s of
@@ -54,22 +54,22 @@ pub(super) struct CallLayer {
 }
 
 impl<S> tower::Layer<S> for CallLayer {
-    type Service = Call<S>;
+    type Service = CallService<S>;
 
-    fn layer(&self, inner: S) -> Call<S> {
-        Call { inner, metrics: self.metrics.clone(), drain: self.drain.clone() }
+    fn layer(&self, inner: S) -> CallService<S> {
+        CallService { inner, metrics: self.metrics.clone(), drain: self.drain.clone() }
     }
 }
 
 /// See [`CallLayer`].
 #[derive(Clone, Debug)]
-pub(super) struct Call<S> {
+pub(super) struct CallService<S> {
     inner: S,
     metrics: RpcMetrics,
     drain: CancellationToken,
 }
 
-impl<S> tower::Service<Request<Body>> for Call<S>
+impl<S> tower::Service<Request<Body>> for CallService<S>
 where
     S: tower::Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
     S::Future: Send + 'static,
@@ -123,8 +123,8 @@ where
 /// any other is complete when its body is.
 fn observe(
     mut response: Response<Body>,
-    mut metrics: CallMetrics,
-    body: impl FnOnce(CallMetrics, Body) -> CallBody,
+    mut metrics: RpcCall,
+    body: impl FnOnce(RpcCall, Body) -> CallBody,
 ) -> Response<Body> {
     match code_in(response.headers()) {
         Some(code) => {

@@ -34,7 +34,7 @@ mod status;
 mod streams;
 mod transport;
 
-pub use budget::{Row, ServeLimits, worst_case};
+pub use budget::{BudgetRow, ServeLimits, worst_case};
 pub use convert::server::ServerFacts;
 pub use health::{Health, LIVENESS};
 pub use layers::RpcMetrics;
@@ -46,9 +46,9 @@ pub use transport::{ServeError, Served, serve_health};
 pub struct GrpcServer {
     /// Answers.
     pub engine: Engine,
-    /// What GetServerInfo tells besides.
+    /// What GetServerInfo reports besides.
     pub facts: ServerFacts,
-    /// Tells whether it serves; keep a clone and call [`Health::set_ready`].
+    /// Reports whether it serves; keep a clone and call [`Health::set_ready`].
     pub health: Health,
     /// Counts calls.
     pub metrics: RpcMetrics,
@@ -56,7 +56,7 @@ pub struct GrpcServer {
     pub tls: Option<Tls>,
     /// How much of what there may be.
     pub limits: ServeLimits,
-    /// Port of the admin endpoints, which whoever speaks HTTP/1 here mostly looks for.
+    /// Port of the admin endpoints, which HTTP/1 clients mostly look for here.
     pub admin_port: Option<u16>,
 }
 
@@ -64,7 +64,7 @@ impl GrpcServer {
     /// Serves on a listener that is bound already, until `drain` and then `patience` at most.
     ///
     /// The engine should end its streams by the same token; those that it does not end within a
-    /// second are ended here, with the last cursor that was told. Readiness should go, and
+    /// second are ended here, with the last cursor that was reported. Readiness should go, and
     /// endpoints be given time to notice, before the token is cancelled: it closes the listener.
     ///
     /// # Errors
@@ -99,7 +99,8 @@ impl GrpcServer {
     }
 }
 
-/// The spec in a SubmitRunRequest as it comes, and what is wrong with it; `None` for what is no request with a spec.
+/// The spec in a SubmitRunRequest as it comes, and what is wrong with it; `None` for what is not a request with a
+/// spec.
 #[cfg(any(test, feature = "fuzzing"))]
 #[must_use]
 pub fn read_submit(
@@ -111,7 +112,7 @@ pub fn read_submit(
     Some((spec, submit.violations))
 }
 
-/// What the gRPC port tells whoever speaks HTTP/1 to it: one line.
+/// What the gRPC port answers to HTTP/1 clients: one line.
 fn about(version: &str, admin_port: Option<u16>) -> String {
     let admin = match admin_port {
         Some(port) => format!("/livez, /readyz and /metrics over HTTP/1.1 are on the admin port, {port}"),

@@ -11,7 +11,7 @@ use tonic::{Request, Response, Status};
 use super::convert::log::LogEncoder;
 use super::convert::watch::WatchEncoder;
 use super::convert::{View, request, run};
-use super::layers::{Kept, caller, note};
+use super::layers::{KeptBytes, caller, note};
 use super::{status, streams};
 use longshore_api::v1;
 use longshore_api::v1::run_service_server::RunService;
@@ -29,7 +29,7 @@ pub(super) struct RunApi {
     pub(super) drain: CancellationToken,
 }
 
-type Answer<T> = Result<Response<T>, Status>;
+type RunAnswer<T> = Result<Response<T>, Status>;
 type Messages<T> = BoxStream<'static, Result<T, Status>>;
 
 #[tonic::async_trait]
@@ -38,7 +38,7 @@ impl RunService for RunApi {
     type StreamLogsStream = Messages<v1::StreamLogsResponse>;
     type ReadResultStream = Messages<v1::ReadResultResponse>;
 
-    async fn submit_run(&self, request: Request<v1::SubmitRunRequest>) -> Answer<v1::SubmitRunResponse> {
+    async fn submit_run(&self, request: Request<v1::SubmitRunRequest>) -> RunAnswer<v1::SubmitRunResponse> {
         let caller = caller(&request);
         let submit = request::submit(request.into_inner()).map_err(status::invalid)?;
         let submitted = self.engine.submit(&caller, submit).await.map_err(status::answer)?;
@@ -48,7 +48,7 @@ impl RunService for RunApi {
         Ok(Response::new(answer))
     }
 
-    async fn get_run(&self, request: Request<v1::GetRunRequest>) -> Answer<v1::GetRunResponse> {
+    async fn get_run(&self, request: Request<v1::GetRunRequest>) -> RunAnswer<v1::GetRunResponse> {
         let caller = caller(&request);
         let (name, view) = request::get(request.get_ref()).map_err(status::invalid)?;
         note(&name);
@@ -56,14 +56,14 @@ impl RunService for RunApi {
         Ok(Response::new(v1::GetRunResponse { run: Some(self.one(&run, view).await) }))
     }
 
-    async fn list_runs(&self, request: Request<v1::ListRunsRequest>) -> Answer<v1::ListRunsResponse> {
+    async fn list_runs(&self, request: Request<v1::ListRunsRequest>) -> RunAnswer<v1::ListRunsResponse> {
         let caller = caller(&request);
         let (list, view) = request::list(request.into_inner()).map_err(status::invalid)?;
         let page = self.engine.list(&caller, list.clone()).await.map_err(status::answer)?;
         Ok(Response::new(run::page(&page, view, |run| self.engine.page_token_after(&list, run))))
     }
 
-    async fn watch_runs(&self, request: Request<v1::WatchRunsRequest>) -> Answer<Self::WatchRunsStream> {
+    async fn watch_runs(&self, request: Request<v1::WatchRunsRequest>) -> RunAnswer<Self::WatchRunsStream> {
         let caller = caller(&request);
         let (watched, filter, view) = request::watch(request.into_inner()).map_err(status::invalid)?;
         if let Watched::Run(name) = &watched {
@@ -73,7 +73,7 @@ impl RunService for RunApi {
         Ok(Response::new(streams::messages(events.map(Ok).boxed(), WatchEncoder::new(view), self.drain.clone())))
     }
 
-    async fn wait_run(&self, request: Request<v1::WaitRunRequest>) -> Answer<v1::WaitRunResponse> {
+    async fn wait_run(&self, request: Request<v1::WaitRunRequest>) -> RunAnswer<v1::WaitRunResponse> {
         let caller = caller(&request);
         let (name, timeout, view) = request::wait(request.get_ref()).map_err(status::invalid)?;
         note(&name);
@@ -86,7 +86,7 @@ impl RunService for RunApi {
         Ok(Response::new(v1::WaitRunResponse { run: Some(self.one(&run, view).await) }))
     }
 
-    async fn stream_logs(&self, request: Request<v1::StreamLogsRequest>) -> Answer<Self::StreamLogsStream> {
+    async fn stream_logs(&self, request: Request<v1::StreamLogsRequest>) -> RunAnswer<Self::StreamLogsStream> {
         let caller = caller(&request);
         let (query, format) = request::stream_logs(request.into_inner()).map_err(status::invalid)?;
         note(&query.name);
@@ -95,7 +95,7 @@ impl RunService for RunApi {
         Ok(Response::new(streams::messages(events, encoder, self.drain.clone())))
     }
 
-    async fn read_result(&self, request: Request<v1::ReadResultRequest>) -> Answer<Self::ReadResultStream> {
+    async fn read_result(&self, request: Request<v1::ReadResultRequest>) -> RunAnswer<Self::ReadResultStream> {
         let caller = caller(&request);
         let (name, offset) = request::read_result(request.get_ref()).map_err(status::invalid)?;
         note(&name);
@@ -103,11 +103,11 @@ impl RunService for RunApi {
         let from = usize::try_from(offset).ok().filter(|from| *from <= json.len());
         let from = from.ok_or_else(|| status::offset_out_of_range(&name, offset, json.len() as u64))?;
         let mut answer = Response::new(result_chunks(&found, json.slice(from..)));
-        answer.extensions_mut().insert(Kept(json.len()));
+        answer.extensions_mut().insert(KeptBytes(json.len()));
         Ok(answer)
     }
 
-    async fn cancel_run(&self, request: Request<v1::CancelRunRequest>) -> Answer<v1::CancelRunResponse> {
+    async fn cancel_run(&self, request: Request<v1::CancelRunRequest>) -> RunAnswer<v1::CancelRunResponse> {
         let caller = caller(&request);
         let request = request.into_inner();
         let name = request::cancel(&request).map_err(status::invalid)?;
@@ -116,7 +116,7 @@ impl RunService for RunApi {
         Ok(Response::new(v1::CancelRunResponse { run: Some(self.one(&run, View::Full).await) }))
     }
 
-    async fn delete_run(&self, request: Request<v1::DeleteRunRequest>) -> Answer<v1::DeleteRunResponse> {
+    async fn delete_run(&self, request: Request<v1::DeleteRunRequest>) -> RunAnswer<v1::DeleteRunResponse> {
         let caller = caller(&request);
         let request = request.into_inner();
         let name = request::delete(&request).map_err(status::invalid)?;
@@ -131,15 +131,16 @@ impl RunService for RunApi {
 }
 
 impl RunApi {
-    /// A run that is told by itself.
+    /// A run that is reported by itself.
     async fn one(&self, run: &Run, view: View) -> v1::Run {
         let mut wire = run::to_wire(run, view);
         self.add_text(run, Some(&mut wire), view).await;
         wire
     }
 
-    /// Fetches a result that is told inline but kept beside the record. One that can't be read now
-    /// is told without its text: the rest of the run is true all the same, and ReadResult says why.
+    /// Fetches a result that is reported inline but kept beside the record. One that can't be read
+    /// now is reported without its text: the rest of the run is true all the same, and ReadResult
+    /// says why.
     async fn add_text(&self, run: &Run, wire: Option<&mut v1::Run>, view: View) {
         let result = wire.and_then(|wire| wire.result.as_mut()).filter(|result| run::lacks_text(result, view));
         let Some(result) = result else { return };
@@ -151,7 +152,7 @@ impl RunApi {
     }
 }
 
-/// The rest of a result in pieces; the first tells about the whole, and comes even if nothing is
+/// The rest of a result in pieces; the first describes the whole, and comes even if nothing is
 /// left.
 fn result_chunks(found: &FoundResult, rest: Bytes) -> Messages<v1::ReadResultResponse> {
     let mut first = v1::ReadResultResponse {

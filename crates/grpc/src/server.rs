@@ -19,11 +19,14 @@ pub(super) struct ServerApi {
     pub(super) facts: Arc<ServerFacts>,
 }
 
-type Answer<T> = Result<Response<T>, Status>;
+type ServerAnswer<T> = Result<Response<T>, Status>;
 
 #[tonic::async_trait]
 impl ServerService for ServerApi {
-    async fn get_server_info(&self, request: Request<v1::GetServerInfoRequest>) -> Answer<v1::GetServerInfoResponse> {
+    async fn get_server_info(
+        &self,
+        request: Request<v1::GetServerInfoRequest>,
+    ) -> ServerAnswer<v1::GetServerInfoResponse> {
         let namespaces = self.engine.namespaces(&caller(&request)).await.map_err(status::answer)?;
         Ok(Response::new(server::info(&self.facts, self.engine.rules(), &namespaces)))
     }
@@ -31,7 +34,7 @@ impl ServerService for ServerApi {
     async fn list_runner_profiles(
         &self,
         request: Request<v1::ListRunnerProfilesRequest>,
-    ) -> Answer<v1::ListRunnerProfilesResponse> {
+    ) -> ServerAnswer<v1::ListRunnerProfilesResponse> {
         let namespace = request::profiles(request.get_ref()).map_err(status::invalid)?;
         let profiles = self.engine.profiles(&caller(&request), &namespace).await.map_err(status::answer)?;
         Ok(Response::new(server::profiles(profiles)))

@@ -1,4 +1,4 @@
-//! Errors as they are told: the only place that makes a `tonic::Status`. Every one carries a
+//! Errors as they are reported: the only place that makes a `tonic::Status`. Every one carries a
 //! `google.rpc.ErrorInfo`; what a client can act on comes as further details.
 
 use std::time::Duration;
@@ -14,7 +14,7 @@ use longshore_engine::{AuthenticationError, EngineError};
 
 mod fault;
 
-use fault::Fault;
+use fault::StatusBuilder;
 
 /// When a caller may try again if the backend did not say.
 const RETRY_SOON: Duration = Duration::from_secs(1);
@@ -28,7 +28,7 @@ const NAMESPACE: &str = "longshore.dev/Namespace";
 pub(super) fn answer(error: EngineError) -> Status {
     let status = from_engine(&error);
     if status.code() == Code::Internal {
-        tracing::error!(error = %error, "a call failed for a reason of our own");
+        tracing::error!(error = %error, "a call failed with an internal error");
     }
     status
 }
@@ -41,7 +41,7 @@ pub(super) fn invalid(violations: Violations) -> Status {
 /// What ReadResult says to an offset past the end.
 pub(super) fn offset_out_of_range(name: &RunName, offset: u64, size: u64) -> Status {
     let message = format!("the result of {name} has {size} bytes; read_offset is {offset}");
-    Fault::new(Code::OutOfRange, ErrorReason::OutOfRange, message)
+    StatusBuilder::new(Code::OutOfRange, ErrorReason::OutOfRange, message)
         .with("size_bytes", size.to_string())
         .resource(RUN, name)
         .into_status()
@@ -51,80 +51,83 @@ pub(super) fn offset_out_of_range(name: &RunName, offset: u64, size: u64) -> Sta
 pub(super) fn unauthenticated(error: &AuthenticationError) -> Status {
     match error {
         AuthenticationError::Unknown => {
-            Fault::new(Code::Unauthenticated, ErrorReason::Unauthenticated, error.to_string()).into_status()
+            StatusBuilder::new(Code::Unauthenticated, ErrorReason::Unauthenticated, error.to_string()).into_status()
         }
-        // Whoever it is is told nothing of what is behind; the log is.
+        // The caller learns nothing of what is behind; the log has it.
         AuthenticationError::Backend(_) => {
-            let message = "it cannot be found out now who calls; call again";
-            Fault::new(Code::Unavailable, ErrorReason::BackendUnavailable, message).retry(RETRY_SOON).into_status()
+            let message = "the caller cannot be authenticated at the moment; try again";
+            StatusBuilder::new(Code::Unavailable, ErrorReason::BackendUnavailable, message)
+                .retry(RETRY_SOON)
+                .into_status()
         }
     }
 }
 
 /// The caller's deadline passed first.
 pub(super) fn deadline_exceeded() -> Status {
-    let message = "the deadline of the call passed before it was done";
-    Fault::new(Code::DeadlineExceeded, ErrorReason::DeadlineExceeded, message).into_status()
+    let message = "the call did not finish before its deadline";
+    StatusBuilder::new(Code::DeadlineExceeded, ErrorReason::DeadlineExceeded, message).into_status()
 }
 
 /// The header `grpc-timeout` is not what gRPC says it is.
 pub(super) fn malformed_timeout() -> Status {
-    let message = "the header grpc-timeout has to be there at most once: up to 8 digits and one of H, M, S, m, u, n, \
-                   such as 10S";
-    Fault::new(Code::InvalidArgument, ErrorReason::MalformedRequest, message).into_status()
+    let message = "the header grpc-timeout may be given once, as up to 8 digits and one of H, M, S, m, u, n, such as \
+                   10S";
+    StatusBuilder::new(Code::InvalidArgument, ErrorReason::MalformedRequest, message).into_status()
 }
 
 /// A request to a method of one message has none, or more than one. The code is gRPC's own for that
 /// (grpc.github.io/grpc/core/md_doc_statuscodes.html, request cardinality violation).
 pub(super) fn not_one_message() -> Status {
     let message = "the method takes exactly one request message";
-    Fault::new(Code::Unimplemented, ErrorReason::MalformedRequest, message).into_status()
+    StatusBuilder::new(Code::Unimplemented, ErrorReason::MalformedRequest, message).into_status()
 }
 
-/// The server goes down before the call is done.
+/// The server shuts down before the call is done.
 pub(super) fn draining() -> Status {
-    let message = "the server is going down; call again";
-    Fault::new(Code::Unavailable, ErrorReason::NotServing, message).retry(RETRY_SOON).into_status()
+    let message = "the server is shutting down; try again";
+    StatusBuilder::new(Code::Unavailable, ErrorReason::NotServing, message).retry(RETRY_SOON).into_status()
 }
 
 /// More is in use than the server has room for; `what` says what of.
 pub(super) fn busy(what: &str) -> Status {
-    let message = format!("{what}; call again a little later");
-    Fault::new(Code::ResourceExhausted, ErrorReason::RateLimited, message).retry(RETRY_SOON).into_status()
+    let message = format!("{what}; try again later");
+    StatusBuilder::new(Code::ResourceExhausted, ErrorReason::RateLimited, message).retry(RETRY_SOON).into_status()
 }
 
 /// A request is larger than its method takes.
 pub(super) fn message_too_large(length: usize, max: usize) -> Status {
     let message = format!("the request has {length} bytes; this method takes at most {max}");
-    Fault::new(Code::OutOfRange, ErrorReason::MalformedRequest, message).into_status()
+    StatusBuilder::new(Code::OutOfRange, ErrorReason::MalformedRequest, message).into_status()
 }
 
 /// A request came too slowly.
 pub(super) fn unfinished_message() -> Status {
-    let message = "the request was not complete in time";
-    Fault::new(Code::DeadlineExceeded, ErrorReason::DeadlineExceeded, message).into_status()
+    let message = "the request was not received in time";
+    StatusBuilder::new(Code::DeadlineExceeded, ErrorReason::DeadlineExceeded, message).into_status()
 }
 
 /// An answer has no room beside others that were not read.
 pub(super) fn unread_answers(of: &str) -> Status {
-    busy(&format!("answers of {of} that were not read take all the memory there is for them"))
+    busy(&format!("unread responses of {of} use all the memory reserved for them"))
 }
 
 /// An answer was not taken.
 pub(super) fn unread() -> Status {
-    let message = "the answer was not read in time, and is not kept";
-    Fault::new(Code::DeadlineExceeded, ErrorReason::DeadlineExceeded, message).into_status()
+    let message = "the response was not read in time, and was dropped";
+    StatusBuilder::new(Code::DeadlineExceeded, ErrorReason::DeadlineExceeded, message).into_status()
 }
 
 /// A stream ended without saying how.
 pub(super) fn cut() -> Status {
-    let message = "the stream was cut; go on with the last cursor";
-    Fault::new(Code::Unavailable, ErrorReason::BackendUnavailable, message).retry(RETRY_SOON).into_status()
+    let message = "the stream was interrupted; resume with the last cursor";
+    StatusBuilder::new(Code::Unavailable, ErrorReason::BackendUnavailable, message).retry(RETRY_SOON).into_status()
 }
 
 /// A handler panicked.
 pub(super) fn panicked() -> Status {
-    Fault::new(Code::Internal, ErrorReason::Internal, "a fault of Longshore; its log says which").into_status()
+    StatusBuilder::new(Code::Internal, ErrorReason::Internal, "internal error; the server's log has the cause")
+        .into_status()
 }
 
 /// The same status with our details. For those that tonic makes by itself, which are all about
@@ -140,11 +143,11 @@ pub(super) fn with_details(bare: &Status) -> Status {
         Code::ResourceExhausted => (Code::OutOfRange, ErrorReason::MalformedRequest),
         other => (other, ErrorReason::MalformedRequest),
     };
-    Fault::new(code, reason, bare.message()).into_status()
+    StatusBuilder::new(code, reason, bare.message()).into_status()
 }
 
 /// The same status with our details, if it is of a request with too many elements.
-fn too_many_elements(bare: &Status) -> Option<Fault> {
+fn too_many_elements(bare: &Status) -> Option<StatusBuilder> {
     let many = std::error::Error::source(bare)?.downcast_ref::<TooManyElements>()?;
     Some(from_violations(&Violation::new(many.field.as_str(), many.to_string()).into()))
 }
@@ -154,55 +157,63 @@ fn from_engine(error: &EngineError) -> Status {
     let fault = match error {
         EngineError::Invalid(violations) => from_violations(violations),
         EngineError::RunNotFound(name) => {
-            Fault::new(Code::NotFound, ErrorReason::ResourceNotFound, message).resource(RUN, name)
+            StatusBuilder::new(Code::NotFound, ErrorReason::ResourceNotFound, message).resource(RUN, name)
         }
-        EngineError::NamespaceNotFound(namespace) => Fault::new(Code::NotFound, ErrorReason::ResourceNotFound, message)
-            .resource(NAMESPACE, format!("namespaces/{namespace}")),
+        EngineError::NamespaceNotFound(namespace) => {
+            StatusBuilder::new(Code::NotFound, ErrorReason::ResourceNotFound, message)
+                .resource(NAMESPACE, format!("namespaces/{namespace}"))
+        }
         EngineError::PayloadMismatch { name, stored, sent, differing } => {
-            Fault::new(Code::AlreadyExists, ErrorReason::PayloadMismatch, message)
+            StatusBuilder::new(Code::AlreadyExists, ErrorReason::PayloadMismatch, message)
                 .with("stored_sha256", stored)
                 .with("sent_sha256", sent)
                 .with("differing_fields", differing.join(","))
                 .resource(RUN, name)
         }
         EngineError::NameTaken { name, what } => {
-            Fault::new(Code::AlreadyExists, ErrorReason::NameTaken, message).with("taken_by", what).resource(RUN, name)
+            StatusBuilder::new(Code::AlreadyExists, ErrorReason::NameTaken, message)
+                .with("taken_by", what)
+                .resource(RUN, name)
         }
         EngineError::DeleteInProgress(name) => {
-            Fault::new(Code::Aborted, ErrorReason::DeleteInProgress, message).resource(RUN, name).retry(RETRY_SOON)
+            StatusBuilder::new(Code::Aborted, ErrorReason::DeleteInProgress, message)
+                .resource(RUN, name)
+                .retry(RETRY_SOON)
         }
         EngineError::NotTerminal { name, state } => {
-            Fault::new(Code::FailedPrecondition, ErrorReason::RunNotTerminal, message)
+            StatusBuilder::new(Code::FailedPrecondition, ErrorReason::RunNotTerminal, message)
                 .with("state", state.as_str())
                 .precondition("RUN_STATE", name)
         }
         EngineError::EtagMismatch { name, present } => {
-            Fault::new(Code::Aborted, ErrorReason::EtagMismatch, message).with("etag", present).resource(RUN, name)
+            StatusBuilder::new(Code::Aborted, ErrorReason::EtagMismatch, message)
+                .with("etag", present)
+                .resource(RUN, name)
         }
         EngineError::NoSuchAttempt { name, attempt, present } => {
-            Fault::new(Code::OutOfRange, ErrorReason::OutOfRange, message)
+            StatusBuilder::new(Code::OutOfRange, ErrorReason::OutOfRange, message)
                 .with("attempt", attempt.to_string())
                 .with("attempts", present.to_string())
                 .resource(RUN, name)
         }
         EngineError::NoResult { name, why: _ } => {
-            Fault::new(Code::FailedPrecondition, ErrorReason::NoResult, message).precondition("RESULT", name)
+            StatusBuilder::new(Code::FailedPrecondition, ErrorReason::NoResult, message).precondition("RESULT", name)
         }
-        EngineError::NotServing(state) => {
-            Fault::new(Code::Unavailable, ErrorReason::NotServing, message).with("state", *state).retry(RETRY_SOON)
-        }
+        EngineError::NotServing(state) => StatusBuilder::new(Code::Unavailable, ErrorReason::NotServing, message)
+            .with("state", *state)
+            .retry(RETRY_SOON),
         EngineError::PermissionDenied { verb, action: _, resource, profiles } => {
-            let fault = Fault::new(Code::PermissionDenied, ErrorReason::PermissionDenied, message)
+            let fault = StatusBuilder::new(Code::PermissionDenied, ErrorReason::PermissionDenied, message)
                 .with("verb", verb.as_str())
                 .with("resource", resource);
             if profiles.is_empty() { fault } else { fault.with("profiles", profiles.join(",")) }
         }
         EngineError::RateLimited(_) => {
-            Fault::new(Code::ResourceExhausted, ErrorReason::RateLimited, message).retry(RETRY_SOON)
+            StatusBuilder::new(Code::ResourceExhausted, ErrorReason::RateLimited, message).retry(RETRY_SOON)
         }
         EngineError::TooManyRuns { live: _, max: _ } => {
             let words = message.clone();
-            Fault::new(Code::ResourceExhausted, ErrorReason::QuotaExceeded, message)
+            StatusBuilder::new(Code::ResourceExhausted, ErrorReason::QuotaExceeded, message)
                 .quota("live runs", &words)
                 .retry(RETRY_LATER)
         }
@@ -211,47 +222,52 @@ fn from_engine(error: &EngineError) -> Status {
     fault.into_status()
 }
 
-fn from_backend(error: &BackendError) -> Fault {
+fn from_backend(error: &BackendError) -> StatusBuilder {
     let message = error.for_caller();
     match error {
         BackendError::NotFound(what) => {
-            Fault::new(Code::NotFound, ErrorReason::ResourceNotFound, message).with("object", what)
+            StatusBuilder::new(Code::NotFound, ErrorReason::ResourceNotFound, message).with("object", what)
         }
         BackendError::NamespaceNotReady(_) => {
-            Fault::new(Code::FailedPrecondition, ErrorReason::NamespaceNotReady, message)
+            StatusBuilder::new(Code::FailedPrecondition, ErrorReason::NamespaceNotReady, message)
                 .precondition("NAMESPACE", "namespace")
         }
-        BackendError::Conflict(what) => Fault::new(Code::Aborted, ErrorReason::Conflict, message).with("object", what),
+        BackendError::Conflict(what) => {
+            StatusBuilder::new(Code::Aborted, ErrorReason::Conflict, message).with("object", what)
+        }
         // What a caller can get wrong is refused before; this is a manifest of our own making.
         BackendError::Rejected { what, message: _ } => {
-            Fault::new(Code::Internal, ErrorReason::Internal, message).with("object", what)
+            StatusBuilder::new(Code::Internal, ErrorReason::Internal, message).with("object", what)
         }
         BackendError::InvalidField { field, message } => {
             from_violations(&Violation::new(field.as_str(), message.as_str()).into())
         }
         BackendError::Exhausted { what, message: words } => {
-            Fault::new(Code::ResourceExhausted, ErrorReason::QuotaExceeded, message)
+            StatusBuilder::new(Code::ResourceExhausted, ErrorReason::QuotaExceeded, message)
                 .quota(what, words)
                 .retry(RETRY_LATER)
         }
-        BackendError::Denied { what: _, message: _ } => Fault::new(Code::Internal, ErrorReason::Internal, message),
+        BackendError::Denied { what: _, message: _ } => {
+            StatusBuilder::new(Code::Internal, ErrorReason::Internal, message)
+        }
         BackendError::AdmissionDenied { what, message: _ } => {
-            Fault::new(Code::FailedPrecondition, ErrorReason::AdmissionDenied, message).precondition("ADMISSION", what)
+            StatusBuilder::new(Code::FailedPrecondition, ErrorReason::AdmissionDenied, message)
+                .precondition("ADMISSION", what)
         }
         BackendError::Throttled { what: _, retry_after } => {
-            Fault::new(Code::Unavailable, ErrorReason::BackendUnavailable, message)
+            StatusBuilder::new(Code::Unavailable, ErrorReason::BackendUnavailable, message)
                 .retry(retry_after.unwrap_or(RETRY_SOON))
         }
         BackendError::Unavailable { what: _, message: _ } | BackendError::Unreadable { what: _, message: _ } => {
-            Fault::new(Code::Unavailable, ErrorReason::BackendUnavailable, message).retry(RETRY_SOON)
+            StatusBuilder::new(Code::Unavailable, ErrorReason::BackendUnavailable, message).retry(RETRY_SOON)
         }
         // Nothing is wrong with what was asked for: there is no file for it, or none free, and there will be again.
         BackendError::Io { what: _, source } if is_out_of_files(source) => {
-            let message = "the server has as many files open as it may; call again a little later";
-            Fault::new(Code::Unavailable, ErrorReason::BackendUnavailable, message).retry(RETRY_SOON)
+            let message = "the server has reached its limit of open files; try again later";
+            StatusBuilder::new(Code::Unavailable, ErrorReason::BackendUnavailable, message).retry(RETRY_SOON)
         }
         BackendError::Io { what: _, source: _ } | BackendError::Corrupt { what: _, message: _ } => {
-            Fault::new(Code::Internal, ErrorReason::Internal, message)
+            StatusBuilder::new(Code::Internal, ErrorReason::Internal, message)
         }
     }
 }
@@ -264,14 +280,14 @@ fn is_out_of_files(error: &std::io::Error) -> bool {
 
 /// The reason names what the backend can't do, or what is not built yet, only if that is all that
 /// is wrong: then the request is well-formed.
-fn from_violations(violations: &Violations) -> Fault {
+fn from_violations(violations: &Violations) -> StatusBuilder {
     let all = |kind| violations.as_slice().iter().all(|violation| violation.kind == kind);
     let reason = match violations.is_empty() {
         false if all(ViolationKind::UnsupportedOnBackend) => ErrorReason::UnsupportedOnBackend,
         false if all(ViolationKind::NotSupportedYet) => ErrorReason::NotSupportedYet,
         _ => ErrorReason::InvalidFields,
     };
-    Fault::bad_request(reason, violations)
+    StatusBuilder::bad_request(reason, violations)
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ const DRAIN_GRACE: Duration = Duration::from_secs(1);
 
 /// Writes the events of one stream.
 pub(super) trait Encode: Send + 'static {
-    /// What the engine tells.
+    /// What the engine reports.
     type Event: Send + 'static;
     /// What the caller gets.
     type Message: Send + 'static;
@@ -32,7 +32,7 @@ pub(super) trait Encode: Send + 'static {
     fn reconnect(&mut self, reason: ReconnectReason, out: &mut VecDeque<Self::Message>);
 }
 
-struct State<E: Encode> {
+struct StreamState<E: Encode> {
     /// `None` once the last event was taken.
     events: Option<BoxStream<'static, Result<E::Event, EngineError>>>,
     encoder: E,
@@ -50,7 +50,7 @@ pub(super) fn messages<E: Encode>(
         drain.cancelled_owned().await;
         tokio::time::sleep(DRAIN_GRACE).await;
     });
-    let state = State { events: Some(events), encoder, out: VecDeque::new(), drained };
+    let state = StreamState { events: Some(events), encoder, out: VecDeque::new(), drained };
     stream::unfold(state, |mut state| async {
         let next = state.next().await?;
         Some((next, state))
@@ -58,7 +58,7 @@ pub(super) fn messages<E: Encode>(
     .boxed()
 }
 
-impl<E: Encode> State<E> {
+impl<E: Encode> StreamState<E> {
     async fn next(&mut self) -> Option<Result<E::Message, Status>> {
         loop {
             if let Some(message) = self.out.pop_front() {

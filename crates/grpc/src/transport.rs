@@ -24,8 +24,8 @@ mod bounded;
 mod http2;
 mod tls;
 
-use bounded::{Bounded, Room};
-use http2::{Answer, Http2};
+use bounded::{BoundedConnection, ConnectionSlots};
+use http2::{Http1Answer, Http2};
 
 /// How often a quiet connection is asked for a sign of life. Without it a client that vanished is
 /// never noticed.
@@ -49,7 +49,7 @@ const CONNECTION_AGE_MAX: Duration = Duration::from_secs(3600);
 /// Pause after a failed accept: out of file descriptors it fails at once again, for as long.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// What the health port tells whoever speaks HTTP/1 there.
+/// What the health port answers to HTTP/1 clients.
 const HEALTH_PORT: &str = "this port of longshore has grpc.health.v1 alone, which speaks HTTP/2: use a gRPC probe; \
                            /livez and /readyz over HTTP/1.1 are on the admin port\n";
 
@@ -64,7 +64,7 @@ pub(super) struct Surroundings {
     pub(super) tls: Option<Tls>,
     /// How much of it there may be.
     pub(super) limits: ServeLimits,
-    /// A line that says what this port is, for whoever speaks HTTP/1 here.
+    /// A line that says what this port is, for HTTP/1 clients.
     pub(super) about: Arc<str>,
 }
 
@@ -102,8 +102,8 @@ pub(super) async fn serve(
     patience: Duration,
 ) -> Result<Served, ServeError> {
     let Surroundings { health, metrics, access, tls, limits, about } = surroundings;
-    let room = Room::new(limits.connections, limits.connections_per_address);
-    let answer = Answer::other_version(about);
+    let room = ConnectionSlots::new(limits.connections, limits.connections_per_address);
+    let answer = Http1Answer::other_version(about);
     let routes = routes
         .add_service(health.service())
         .add_service(reflection().build_v1()?)
@@ -141,8 +141,8 @@ pub async fn serve_health(
     let budget = Arc::new(Budget::new(HEALTH_CONNECTIONS));
     let router =
         server().layer(ProtocolLayer).layer(AccessLayer { engine: None, budget }).add_service(health.service());
-    let answer = Answer::other_version(HEALTH_PORT.into());
-    let room = Room::new(HEALTH_CONNECTIONS.connections, HEALTH_CONNECTIONS.connections_per_address);
+    let answer = Http1Answer::other_version(HEALTH_PORT.into());
+    let room = ConnectionSlots::new(HEALTH_CONNECTIONS.connections, HEALTH_CONNECTIONS.connections_per_address);
     let connections = only_http2(incoming(listener, room), answer);
     let serving = Box::pin(router.serve_with_incoming_shutdown(connections, drain.clone().cancelled_owned()));
     until_drained(serving, &health, drain, patience).await
@@ -183,7 +183,10 @@ fn server() -> Server {
 }
 
 /// Connections, each once there is room for it. One from an address that has as many as it may is closed.
-fn incoming(listener: TcpListener, room: Arc<Room>) -> impl futures::Stream<Item = std::io::Result<Bounded>> {
+fn incoming(
+    listener: TcpListener,
+    room: Arc<ConnectionSlots>,
+) -> impl futures::Stream<Item = std::io::Result<BoundedConnection>> {
     // Here and not at the server, which ignores its own settings for a listener that is given.
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(KEEPALIVE));
     incoming
@@ -203,16 +206,16 @@ fn incoming(listener: TcpListener, room: Arc<Room>) -> impl futures::Stream<Item
                         "too many connections of one address"
                     );
                 }
-                Ok(place.map(|place| Bounded::new(connection, place)))
+                Ok(place.map(|place| BoundedConnection::new(connection, place)))
             }
         })
-        .filter_map(async |entered: std::io::Result<Option<Bounded>>| entered.transpose())
+        .filter_map(async |entered: std::io::Result<Option<BoundedConnection>>| entered.transpose())
 }
 
 /// The connections that speak HTTP/2; others get an answer, or none.
 fn only_http2<C>(
     connections: impl futures::Stream<Item = std::io::Result<C>>,
-    answer: Answer,
+    answer: Http1Answer,
 ) -> impl futures::Stream<Item = std::io::Result<Http2<C>>>
 where
     C: Connected + AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -220,7 +223,7 @@ where
     connections.map(move |accepted| accepted.map(|connection| Http2::new(connection, answer.clone())))
 }
 
-/// Each version tells of both, as every service that is served is listed.
+/// Each version reports both, as every service that is served is listed.
 fn reflection() -> tonic_reflection::server::Builder<'static> {
     tonic_reflection::server::Builder::configure()
         .include_reflection_service(false)

@@ -1,4 +1,4 @@
-//! The two Pods by which `longshore doctor --canary` tells whether NetworkPolicies are enforced:
+//! The two Pods by which `longshore doctor --canary` reports whether NetworkPolicies are enforced:
 //! one listens, the other calls it.
 
 use std::io;
@@ -17,12 +17,12 @@ const CALL: Duration = Duration::from_secs(2);
 /// Between calls.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// One line for people. A closed stderr is no reason to fail.
+/// One line for people. A closed stderr is not a reason to fail.
 fn note(line: std::fmt::Arguments<'_>) {
     let _ = io::Write::write_fmt(&mut io::stderr(), format_args!("{line}\n"));
 }
 
-/// Greets whoever connects to `port`, until it is killed. Fails if it cannot listen.
+/// Greets every client that connects to `port`, until it is killed. Fails if it cannot listen.
 pub async fn listen(port: u16) -> ExitCode {
     // Where there is no IPv6, the unspecified address of it cannot be bound.
     let any = [SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)), SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))];

@@ -21,7 +21,7 @@ mod namespace;
 mod quota;
 mod rights;
 
-pub use self::rights::{Need, RIGHTS, Rule};
+pub use self::rights::{Need, RIGHTS, RoleRule};
 
 /// Names of the checks.
 mod check {
@@ -72,8 +72,8 @@ pub struct Examination {
     pub stop: CancellationToken,
 }
 
-/// Looks at the cluster that `config` names, with the credentials that it names: findings in the
-/// order of the checks, and never none. `progress` is told which canaries are tried. Every call ends within `config.request_timeout`.
+/// Looks at the cluster that `config` names, with the credentials that it names: findings in the order of the checks,
+/// and never none. `progress` gets which canaries are tried. Every call ends within `config.request_timeout`.
 pub async fn examine(config: KubernetesConfig, wanted: &Examination, progress: Progress<'_>) -> Vec<Finding> {
     let in_cluster = config.in_cluster;
     let cluster = match Cluster::connect(config).await {
@@ -128,24 +128,24 @@ fn cut_short(failed: Finding, extent: Extent) -> Vec<Finding> {
     }
     let skipped = rest.into_iter().map(|check| {
         Finding::skipped(check, "all namespaces", "the API server has to be asked")
-            .fix("mend what `api-server` says, then ask again")
+            .fix("fix what `api-server` reports, then run this again")
     });
     std::iter::once(failed.unanswered()).chain(skipped).collect()
 }
 
-/// A few at a time, answers in order. Boxed: else the compiler can't tell that the whole is `Send`.
+/// A few at a time, answers in order. Boxed: else the compiler can't see that the whole is `Send`.
 async fn all<T>(calls: Vec<BoxFuture<'_, T>>, at_a_time: usize) -> Vec<T> {
     stream::iter(calls).buffered(at_a_time).collect().await
 }
 
 /// What could not be read: skipped where only the doctor's own right is short, else a warning.
-fn unread(check: &'static str, namespace: &str, rule: &Rule, error: &CallError) -> Finding {
+fn unread(check: &'static str, namespace: &str, rule: &RoleRule, error: &CallError) -> Finding {
     let resource = rule.resource;
     if error.is_forbidden() {
         let message = format!("{resource} may not be read with these credentials");
         return Finding::skipped(check, namespace, message).fix(rule.how_to_grant(rule.verbs, namespace));
     }
     Finding::warning(check, namespace, format!("{resource} cannot be read: {}", error.message()))
-        .fix("ask again; if it stays, the API server's log tells more")
+        .fix("run this again; if it stays, see the API server's log")
         .unanswered()
 }

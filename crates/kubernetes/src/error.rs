@@ -83,7 +83,7 @@ impl CallError {
         self.meaning() == Meaning::NotFound
     }
 
-    /// 409 because the name is taken, which is no conflict of versions.
+    /// 409 because the name is taken, which is not a conflict of versions.
     pub(super) fn is_already_exists(&self) -> bool {
         matches!(self, Self::Status(status) if status.code == 409 && status.reason == "AlreadyExists")
     }
@@ -191,7 +191,7 @@ fn of_status(status: &Status) -> Meaning {
         429 => Meaning::Throttled,
         410 => Meaning::Unavailable,
         400..=499 => Meaning::Rejected,
-        // 5xx, and whatever is no HTTP error at all.
+        // 5xx, and whatever is not an HTTP error at all.
         _ => Meaning::Unavailable,
     }
 }
@@ -244,7 +244,7 @@ fn shown(message: &str, code: u16) -> String {
     longshore_domain::text::cut(message, MESSAGE_MAX_BYTES)
 }
 
-/// An error with its causes, each told once: kube's texts repeat some of them.
+/// An error with its causes, each once: kube's texts repeat some of them.
 pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn a_taken_name_is_told_from_a_changed_version() {
+    fn a_taken_name_is_distinguished_from_a_changed_version() {
         let taken = CallError::Status(status(409, "AlreadyExists", "exists").boxed());
         let changed = CallError::Status(status(409, "Conflict", "changed").boxed());
         assert!(taken.is_already_exists() && !taken.is_conflict());
@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_namespace_says_what_would_mend_it() {
+    fn a_missing_namespace_says_what_would_fix_it() {
         let missing = status(404, "NotFound", "namespaces \"runs\" not found").with_details(details("namespaces", 0));
         let text = mapped(missing).to_string();
         assert!(text.contains("kubectl create namespace runs"), "{text}");

@@ -38,7 +38,7 @@ const TEXT_MAX_BYTES: usize = 1024;
 /// Pod is known not to be there; a caller whose view of the Pods may lag behind that of the Jobs
 /// reads the Pod before it says so of a Job that has ended.
 #[derive(Clone, Copy, Debug)]
-pub struct Observed<'a> {
+pub struct ObservedObjects<'a> {
     /// The Job.
     pub job: &'a Job,
     /// Its Pod; one of another Job (see [`controller_uid`]) counts as none.
@@ -93,11 +93,11 @@ pub enum FactsError {
 
 /// The facts of the run that `observed` is, in Longshore's namespace `namespace`.
 ///
-/// An annotation of ours that is missing or corrupt is told as damage, and the rest is read.
+/// An annotation of ours that is missing or corrupt is reported as damage, and the rest is read.
 ///
 /// # Errors
 /// If it can't be known which run this is; the error names the Job and the label.
-pub fn run_facts(namespace: &NamespaceName, observed: &Observed<'_>) -> Result<RunFacts, FactsError> {
+pub fn run_facts(namespace: &NamespaceName, observed: &ObservedObjects<'_>) -> Result<RunFacts, FactsError> {
     let mut job = JobReader { job: observed.job, damage: Vec::new() };
     let metadata = &observed.job.metadata;
     let is_its = |pod: &&Pod| controller_uid(pod).is_some() && controller_uid(pod) == metadata.uid.as_deref();
@@ -112,7 +112,7 @@ pub fn run_facts(namespace: &NamespaceName, observed: &Observed<'_>) -> Result<R
     if metadata.name.as_deref() != Some(expected.as_str()) {
         return Err(FactsError::Misnamed { job: job.shown(), expected });
     }
-    let facts = attempt::facts(number, &Observed { pod, last_pod, ..*observed });
+    let facts = attempt::facts(number, &ObservedObjects { pod, last_pod, ..*observed });
     let submission = submission(&job).unwrap_or_else(|error| {
         job.damage.push(error);
         let created = metadata.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0);

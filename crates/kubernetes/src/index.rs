@@ -1,5 +1,5 @@
-//! Joins what the watches tell of Jobs, Pods and Events into facts of runs. Synchronous, no I/O:
-//! what it has to know beside the watches it asks as a [`Question`].
+//! Joins what the watches report of Jobs, Pods and Events into facts of runs. Synchronous, no I/O:
+//! what it has to know beside the watches it asks as a [`IndexQuestion`].
 
 use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
@@ -10,8 +10,8 @@ use std::sync::Arc;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Event, Pod};
 
-use self::namespace::{Change, KindState, NamespaceIndex, Run, StrayEvent};
-use super::facts::{CONFIG_ERROR, FactsError, Observed, Said, run_facts, said};
+use self::namespace::{IndexedRun, KindState, NamespaceIndex, RunChange, StrayEvent};
+use super::facts::{CONFIG_ERROR, FactsError, ObservedObjects, Said, run_facts, said};
 use super::list_watch::KindEvent;
 use super::memory::Memory;
 use super::names::{RUN_CONTAINER, annotation};
@@ -27,39 +27,39 @@ mod tests;
 
 /// A kind that is watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Kind {
+pub(super) enum WatchedKind {
     Jobs,
     Pods,
     Events,
 }
 
-/// What a watch told, in the Kubernetes namespace of this name.
+/// What a watch reported, in the Kubernetes namespace of this name.
 #[derive(Debug)]
 pub(super) enum Signal {
     Job(Arc<str>, Box<KindEvent<Job>>),
     Pod(Arc<str>, Box<KindEvent<Pod>>),
     Event(Arc<str>, Box<KindEvent<Event>>),
-    Answer(Answer),
+    Answer(IndexAnswer),
 }
 
-/// What the watches can't tell.
+/// What the watches can't show.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Question {
+pub(super) enum IndexQuestion {
     /// Whether the input Secret is there: the kubelet misses something.
     Input { namespace: Arc<str>, job: Arc<str>, uid: String, secret: String },
-    /// Whether a Job that has ended has a Pod, of which nothing was told yet: the watch of the Pods
-    /// may lag behind that of the Jobs.
+    /// Whether a Job that has ended has a Pod, of which nothing was reported yet: the watch of the
+    /// Pods may lag behind that of the Jobs.
     Pods { namespace: Arc<str>, job: Arc<str>, uid: String },
     /// Whether there are Jobs of ours that lack their labels: somebody may have taken them away while nobody watched.
     Stripped { namespace: Arc<str> },
     /// Whether a Job that left the watch is gone, or somebody took its labels away; and what it left
     /// behind.
-    Left(Box<Left>),
+    Left(Box<LeftJob>),
 }
 
 /// A Job that left the watch.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Left {
+pub(super) struct LeftJob {
     pub(super) namespace: Arc<str>,
     pub(super) job: Arc<str>,
     pub(super) uid: String,
@@ -69,9 +69,9 @@ pub(super) struct Left {
     pub(super) secrets: Vec<String>,
 }
 
-/// What is said to a [`Question`].
+/// What is said to a [`IndexQuestion`].
 #[derive(Debug)]
-pub(super) enum Answer {
+pub(super) enum IndexAnswer {
     Input {
         namespace: Arc<str>,
         job: Arc<str>,
@@ -90,7 +90,7 @@ pub(super) enum Answer {
         uid: String,
         there: bool,
     },
-    /// With its labels the watch tells of a Job.
+    /// With its labels the watch reports a Job.
     Stripped,
 }
 
@@ -100,10 +100,10 @@ pub(super) struct Index {
     namespaces: BTreeMap<Arc<str>, NamespaceIndex>,
     memory: Arc<Memory>,
     queue: VecDeque<Queued>,
-    questions: Vec<Question>,
-    /// Whether everything was told once.
+    questions: Vec<IndexQuestion>,
+    /// Whether everything was reported once.
     was_synced: bool,
-    /// Whether what was told is the present.
+    /// Whether what was reported is the present.
     synced: bool,
     broken: bool,
 }
@@ -133,7 +133,7 @@ impl Index {
 
     /// What is to be watched from now on: Pods are listed after the Jobs and Events after the Pods,
     /// so that each finds what it belongs to.
-    pub(super) fn take_unwatched(&mut self) -> Vec<(Arc<str>, Kind)> {
+    pub(super) fn take_unwatched(&mut self) -> Vec<(Arc<str>, WatchedKind)> {
         let namespaces = self.namespaces.iter_mut();
         namespaces
             .flat_map(|(target, namespace)| namespace.take_unwatched().map(|kind| (Arc::clone(target), kind)))
@@ -141,16 +141,16 @@ impl Index {
     }
 
     /// What has to be found out.
-    pub(super) fn take_questions(&mut self) -> Vec<Question> {
+    pub(super) fn take_questions(&mut self) -> Vec<IndexQuestion> {
         std::mem::take(&mut self.questions)
     }
 
-    /// What there is to tell.
+    /// What there is to report.
     pub(super) fn next(&mut self) -> Option<FactsEvent> {
         while let Some(queued) = self.queue.pop_front() {
             let event = match queued {
                 Queued::Event(event) => Some(event),
-                Queued::Run(target, job) => self.tell(&target, &job),
+                Queued::Run(target, job) => self.emit(&target, &job),
             };
             if event.is_some() {
                 return event;
@@ -174,21 +174,21 @@ impl Index {
             KindEvent::Begin => namespace.begin_jobs(),
             KindEvent::Item(job) | KindEvent::Applied(job) => namespace.put_job(job, &self.memory),
             KindEvent::Deleted(job) => match namespace.left(target, &job) {
-                // It is told as gone once that is known.
+                // It is reported as gone once that is known.
                 Some(left) => {
-                    self.questions.push(Question::Left(Box::new(left)));
-                    Change::None
+                    self.questions.push(IndexQuestion::Left(Box::new(left)));
+                    RunChange::None
                 }
                 None => namespace.delete_job(&job, &self.memory),
             },
             KindEvent::End => {
                 let changes = namespace.sweep_jobs(&self.memory);
-                self.questions.push(Question::Stripped { namespace: Arc::clone(target) });
+                self.questions.push(IndexQuestion::Stripped { namespace: Arc::clone(target) });
                 self.forget_strangers();
                 changes
             }
-            KindEvent::Open => return self.open(target, Kind::Jobs),
-            KindEvent::Trouble(why) => return self.trouble(target, Kind::Jobs, why),
+            KindEvent::Open => return self.open(target, WatchedKind::Jobs),
+            KindEvent::Trouble(why) => return self.trouble(target, WatchedKind::Jobs, why),
         };
         self.changed(target, changes);
     }
@@ -200,8 +200,8 @@ impl Index {
             KindEvent::Item(pod) | KindEvent::Applied(pod) => namespace.put_pod(pod, &self.memory),
             KindEvent::Deleted(pod) => namespace.delete_pod(pod, &self.memory),
             KindEvent::End => namespace.sweep_pods(&self.memory),
-            KindEvent::Open => return self.open(target, Kind::Pods),
-            KindEvent::Trouble(why) => return self.trouble(target, Kind::Pods, why),
+            KindEvent::Open => return self.open(target, WatchedKind::Pods),
+            KindEvent::Trouble(why) => return self.trouble(target, WatchedKind::Pods, why),
         };
         self.changed(target, changes);
     }
@@ -219,40 +219,40 @@ impl Index {
             }
             // Events expire; what they said stays true.
             KindEvent::Begin | KindEvent::End | KindEvent::Deleted(_) => return,
-            KindEvent::Open => return self.open(target, Kind::Events),
-            KindEvent::Trouble(why) => return self.trouble(target, Kind::Events, why),
+            KindEvent::Open => return self.open(target, WatchedKind::Events),
+            KindEvent::Trouble(why) => return self.trouble(target, WatchedKind::Events, why),
         };
         self.changed(target, changes);
     }
 
-    fn answer(&mut self, answer: Answer) {
+    fn answer(&mut self, answer: IndexAnswer) {
         let (target, job, uid) = match &answer {
-            Answer::Input { namespace, job, uid, .. }
-            | Answer::Pods { namespace, job, uid, .. }
-            | Answer::Left { namespace, job, uid, .. } => (Arc::clone(namespace), Arc::clone(job), uid.clone()),
-            Answer::Stripped => return,
+            IndexAnswer::Input { namespace, job, uid, .. }
+            | IndexAnswer::Pods { namespace, job, uid, .. }
+            | IndexAnswer::Left { namespace, job, uid, .. } => (Arc::clone(namespace), Arc::clone(job), uid.clone()),
+            IndexAnswer::Stripped => return,
         };
         let Some(namespace) = self.namespaces.get_mut(&target) else { return };
         let Some(run) = namespace.runs.get_mut(&job).filter(|run| run.uid == uid) else { return };
         match answer {
-            // With its labels the watch tells of it again.
-            Answer::Left { there: true, .. } => return run.left = false,
-            Answer::Stripped => {}
-            // Told by the watch again meanwhile, so that it is not gone.
-            Answer::Left { .. } if !run.left => return,
-            Answer::Left { .. } => {
+            // With its labels the watch reports it again.
+            IndexAnswer::Left { there: true, .. } => return run.left = false,
+            IndexAnswer::Stripped => {}
+            // Reported by the watch again meanwhile, so that it is not gone.
+            IndexAnswer::Left { .. } if !run.left => return,
+            IndexAnswer::Left { .. } => {
                 let change = namespace.forget(&job, &self.memory);
                 return self.changed(&target, change);
             }
-            Answer::Input { there, .. } => {
+            IndexAnswer::Input { there, .. } => {
                 if there {
                     self.memory.confirm_input(&uid);
                 }
             }
-            Answer::Pods { pods, .. } => {
+            IndexAnswer::Pods { pods, .. } => {
                 run.absence_known = true;
                 run.absence_asked = false;
-                // The list may be older than what the watch has told of a Pod's end since.
+                // The list may be older than what the watch has reported of a Pod's end since.
                 let last = self.memory.last_pod(&uid);
                 let gone = |pod: &Pod| last.as_ref().is_some_and(|last| last.metadata.uid == pod.metadata.uid);
                 for pod in pods.into_iter().filter(|pod| !gone(pod)) {
@@ -260,22 +260,23 @@ impl Index {
                 }
             }
         }
-        self.changed(&target, Change::One(job));
+        self.changed(&target, RunChange::One(job));
     }
 
-    fn open(&mut self, target: &Arc<str>, kind: Kind) {
+    fn open(&mut self, target: &Arc<str>, kind: WatchedKind) {
         if let Some(namespace) = self.namespaces.get_mut(target) {
             namespace.set(kind, KindState::Current);
         }
         self.settle();
     }
 
-    fn trouble(&mut self, target: &Arc<str>, kind: Kind, why: String) {
+    fn trouble(&mut self, target: &Arc<str>, kind: WatchedKind, why: String) {
         let Some(namespace) = self.namespaces.get_mut(target) else { return };
         let news = namespace.set(kind, KindState::Troubled);
-        if kind == Kind::Events {
+        if kind == WatchedKind::Events {
             if news {
-                tracing::warn!(namespace = %target, %why, "going on without Events: what they explain stays unexplained");
+                tracing::warn!(namespace = %target, %why, "continuing without Events: what they explain stays \
+                                                           unexplained");
             }
             return self.settle();
         }
@@ -286,7 +287,7 @@ impl Index {
         }
     }
 
-    /// Tells everything, once everything is known.
+    /// Reports everything, once everything is known.
     fn settle(&mut self) {
         if self.synced || !self.namespaces.values().all(NamespaceIndex::is_current) {
             return;
@@ -304,15 +305,15 @@ impl Index {
         self.broken = false;
     }
 
-    fn changed(&mut self, target: &Arc<str>, change: Change) {
+    fn changed(&mut self, target: &Arc<str>, change: RunChange) {
         match change {
-            Change::None => {}
-            Change::One(job) => self.enqueue(target, job),
-            Change::Gone(names) => {
+            RunChange::None => {}
+            RunChange::One(job) => self.enqueue(target, job),
+            RunChange::Gone(names) => {
                 let gone = names.into_iter().map(|name| Queued::Event(FactsEvent::Gone(name)));
                 self.queue.extend(gone);
             }
-            Change::Many(jobs) => {
+            RunChange::Many(jobs) => {
                 for job in jobs {
                     self.enqueue(target, job);
                 }
@@ -320,7 +321,8 @@ impl Index {
         }
     }
 
-    /// Until a namespace is known whole, its runs would be told half: they wait for `settle`.
+    /// Until a namespace is known whole, half of its runs would be reported: they wait for
+    /// `settle`.
     fn enqueue(&mut self, target: &Arc<str>, job: Arc<str>) {
         let Some(namespace) = self.namespaces.get_mut(target) else { return };
         if !self.was_synced || !namespace.is_current() {
@@ -332,7 +334,7 @@ impl Index {
         }
     }
 
-    fn tell(&mut self, target: &Arc<str>, job: &Arc<str>) -> Option<FactsEvent> {
+    fn emit(&mut self, target: &Arc<str>, job: &Arc<str>) -> Option<FactsEvent> {
         let namespace = self.namespaces.get_mut(target)?;
         let run = namespace.runs.get_mut(job)?;
         run.queued = false;
@@ -340,26 +342,27 @@ impl Index {
             if std::mem::replace(&mut run.absence_asked, true) {
                 return None;
             }
-            let question = Question::Pods { namespace: Arc::clone(target), job: Arc::clone(job), uid: run.uid.clone() };
+            let question =
+                IndexQuestion::Pods { namespace: Arc::clone(target), job: Arc::clone(job), uid: run.uid.clone() };
             self.questions.push(question);
             return None;
         }
         if let Some(secret) = missed_input(run, &self.memory) {
             run.input_asked = true;
             let (namespace, job) = (Arc::clone(target), Arc::clone(job));
-            self.questions.push(Question::Input { namespace, job, uid: run.uid.clone(), secret });
+            self.questions.push(IndexQuestion::Input { namespace, job, uid: run.uid.clone(), secret });
         }
         match facts_of(&namespace.name, run, &self.memory) {
             Ok(facts) => {
                 let digest = Some(digest(&facts));
                 let news = std::mem::replace(&mut run.digest, digest) != digest;
-                run.told = true;
+                run.emitted = true;
                 run.unreadable = false;
                 news.then(|| FactsEvent::Upsert(Box::new(facts)))
             }
             Err(error) => {
                 if !std::mem::replace(&mut run.unreadable, true) {
-                    tracing::warn!(%error, "a Job of ours can't be read and is left alone");
+                    tracing::warn!(%error, "a Job of this installation can't be read and is left alone");
                 }
                 None
             }
@@ -375,7 +378,7 @@ impl Index {
 }
 
 /// The input Secret, if the kubelet says that something is missing and nobody has looked yet.
-fn missed_input(run: &Run, memory: &Memory) -> Option<String> {
+fn missed_input(run: &IndexedRun, memory: &Memory) -> Option<String> {
     if run.input_asked || memory.input_confirmed(&run.uid) {
         return None;
     }
@@ -388,11 +391,11 @@ fn missed_input(run: &Run, memory: &Memory) -> Option<String> {
     run.job.metadata.annotations.as_ref()?.get(annotation::INPUT).cloned()
 }
 
-fn facts_of(namespace: &NamespaceName, run: &Run, memory: &Memory) -> Result<RunFacts, FactsError> {
+fn facts_of(namespace: &NamespaceName, run: &IndexedRun, memory: &Memory) -> Result<RunFacts, FactsError> {
     let known = memory.of(&run.uid);
     run_facts(
         namespace,
-        &Observed {
+        &ObservedObjects {
             job: &run.job,
             pod: run.pod.as_deref(),
             last_pod: known.last_pod.as_deref(),
@@ -420,4 +423,4 @@ fn digest(facts: &RunFacts) -> u64 {
 }
 
 /// Runs by the name of their Job.
-type Runs = HashMap<Arc<str>, Run>;
+type RunsByJob = HashMap<Arc<str>, IndexedRun>;

@@ -1,4 +1,4 @@
-//! Labels of ours that somebody took away from a run's Job: without them no watch tells of it.
+//! Labels of ours that somebody took away from a run's Job: without them no watch reports it.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +26,7 @@ pub(super) async fn put(
     let jobs = cluster.jobs(namespace);
     match cluster.call(jobs.patch(job, &PatchParams::default(), &Patch::Merge(&patch))).await {
         Ok(_) => {
-            tracing::warn!(%namespace, %job, "somebody took the labels of a run's Job away; it has them again");
+            tracing::warn!(%namespace, %job, "labels were removed from a run's Job; they are restored");
             Ok(true)
         }
         Err(error) if error.is_not_found() || error.is_conflict() => Ok(false),

@@ -46,7 +46,7 @@ mod tests;
 mod watch;
 
 pub use self::metrics::KubernetesMetrics;
-pub use self::release::{Released, release, scale_down};
+pub use self::release::{ReleaseOutcome, release, scale_down};
 
 /// How long one call to the API server may take, unless configured.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);

@@ -28,7 +28,7 @@ const IDLE: Duration = Duration::from_secs(90);
 /// version, a list has another.
 const FAILURES_UNTIL_LIST: u32 = 3;
 
-/// What is told of one kind.
+/// What is reported of one kind.
 #[derive(Debug)]
 pub(super) enum KindEvent<K> {
     /// A list begins: what it does not have is gone.
@@ -37,19 +37,19 @@ pub(super) enum KindEvent<K> {
     Item(K),
     /// The list is complete.
     End,
-    /// The watch is open: what was told is the present, and changes follow.
+    /// The watch is open: what was reported is the present, and changes follow.
     Open,
     /// New or changed.
     Applied(K),
     /// Gone; its last state.
     Deleted(K),
-    /// The cluster can't be asked. Told for each failure in a row.
+    /// The cluster can't be asked. Reported for each failure in a row.
     Trouble(String),
 }
 
 /// What is listed and watched.
 #[derive(Clone, Debug)]
-pub(super) struct Scope {
+pub(super) struct WatchScope {
     /// For messages: `Job`.
     pub(super) kind: &'static str,
     /// Kubernetes namespace.
@@ -63,11 +63,11 @@ pub(super) struct Scope {
 }
 
 /// Lists and watches `scope` of `api`. Never ends.
-pub(super) fn list_watch<K>(api: Api<K>, scope: Scope) -> impl Stream<Item = KindEvent<K>> + Send
+pub(super) fn list_watch<K>(api: Api<K>, scope: WatchScope) -> impl Stream<Item = KindEvent<K>> + Send
 where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
-    let machine = Machine { api, scope, pace: Pace::default(), stage: Stage::List };
+    let machine = ListWatchMachine { api, scope, pace: Pace::default(), stage: WatchStage::List };
     stream::unfold(machine, |mut machine| async move {
         loop {
             if let Some(event) = machine.step().await {
@@ -77,14 +77,14 @@ where
     })
 }
 
-struct Machine<K> {
+struct ListWatchMachine<K> {
     api: Api<K>,
-    scope: Scope,
+    scope: WatchScope,
     pace: Pace,
-    stage: Stage<K>,
+    stage: WatchStage<K>,
 }
 
-enum Stage<K> {
+enum WatchStage<K> {
     /// A list is to begin.
     List,
     /// A page was read, and the next is named by `more`.
@@ -95,35 +95,38 @@ enum Stage<K> {
     Watching { version: String, events: BoxStream<'static, kube::Result<WatchEvent<K>>> },
 }
 
-impl<K> Machine<K>
+impl<K> ListWatchMachine<K>
 where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
-    /// One step; `None` if there is nothing to tell of it. The stage that is left behind when a
-    /// step is dropped half-way is never used again.
+    /// One step; `None` if there is nothing to report it. The stage that is left behind when a step
+    /// is dropped half-way is never used again.
     async fn step(&mut self) -> Option<KindEvent<K>> {
-        match std::mem::replace(&mut self.stage, Stage::List) {
-            Stage::List => {
+        match std::mem::replace(&mut self.stage, WatchStage::List) {
+            WatchStage::List => {
                 self.wait().await;
-                self.stage =
-                    Stage::Page { items: Vec::new().into_iter(), more: Some(String::new()), version: String::new() };
+                self.stage = WatchStage::Page {
+                    items: Vec::new().into_iter(),
+                    more: Some(String::new()),
+                    version: String::new(),
+                };
                 Some(KindEvent::Begin)
             }
-            Stage::Page { mut items, more, version } => {
+            WatchStage::Page { mut items, more, version } => {
                 if let Some(item) = items.next() {
-                    self.stage = Stage::Page { items, more, version };
+                    self.stage = WatchStage::Page { items, more, version };
                     return Some(KindEvent::Item(item));
                 }
                 match more {
                     Some(token) => self.read_page(token).await,
                     None => {
-                        self.stage = Stage::Watch { version };
+                        self.stage = WatchStage::Watch { version };
                         Some(KindEvent::End)
                     }
                 }
             }
-            Stage::Watch { version } => self.open(version).await,
-            Stage::Watching { version, events } => self.next(version, events).await,
+            WatchStage::Watch { version } => self.open(version).await,
+            WatchStage::Watching { version, events } => self.next(version, events).await,
         }
     }
 
@@ -145,13 +148,13 @@ where
             Ok(page) => {
                 let more = page.metadata.continue_.filter(|token| !token.is_empty());
                 let version = page.metadata.resource_version.unwrap_or_default();
-                self.stage = Stage::Page { items: page.items.into_iter(), more, version };
+                self.stage = WatchStage::Page { items: page.items.into_iter(), more, version };
                 None
             }
             Err(error) => {
                 self.pace.failed();
                 self.scope.metrics.restarted(WatchEnd::of(&error));
-                // A continue token that is too old is no trouble: the list begins anew.
+                // A continue token that is too old is not trouble: the list begins anew.
                 (!error.is_expired()).then(|| self.trouble("list", &error))
             }
         }
@@ -163,7 +166,7 @@ where
         match bounded(self.scope.request_timeout, self.api.watch(&params, &version)).await {
             Ok(events) => {
                 self.scope.metrics.heard();
-                self.stage = Stage::Watching { version, events: events.boxed() };
+                self.stage = WatchStage::Watching { version, events: events.boxed() };
                 Some(KindEvent::Open)
             }
             Err(error) => {
@@ -173,7 +176,7 @@ where
                     return None;
                 }
                 if self.pace.failures() < FAILURES_UNTIL_LIST {
-                    self.stage = Stage::Watch { version };
+                    self.stage = WatchStage::Watch { version };
                 }
                 Some(self.trouble("watch", &error))
             }
@@ -188,13 +191,13 @@ where
         let Ok(event) = timeout(IDLE, events.next()).await else {
             return self.ended(WatchEnd::Silent, Some(version));
         };
-        let (version, told) = match event {
+        let (version, emitted) = match event {
             Some(Ok(WatchEvent::Added(object) | WatchEvent::Modified(object))) => {
                 (object.resource_version(), Some(KindEvent::Applied(object)))
             }
             Some(Ok(WatchEvent::Deleted(object))) => (object.resource_version(), Some(KindEvent::Deleted(object))),
             Some(Ok(WatchEvent::Bookmark(bookmark))) => (Some(bookmark.metadata.resource_version), None),
-            // What is told inside the stream is about the version: mostly 410.
+            // What is reported inside the stream is about the version: mostly 410.
             Some(Ok(WatchEvent::Error(status))) => {
                 tracing::debug!(scope = ?self.scope, code = status.code, detail = %status.message, "watch refused");
                 return self.ended(WatchEnd::Expired, None);
@@ -212,17 +215,17 @@ where
         };
         self.scope.metrics.heard();
         self.stage = match version.filter(|version| !version.is_empty()) {
-            Some(version) => Stage::Watching { version, events },
-            None => Stage::List,
+            Some(version) => WatchStage::Watching { version, events },
+            None => WatchStage::List,
         };
-        told
+        emitted
     }
 
     /// The watch is over: it is begun anew at `version`, or with a list.
     fn ended(&mut self, why: WatchEnd, version: Option<String>) -> Option<KindEvent<K>> {
         self.scope.metrics.restarted(why);
         self.pace.ended(Instant::now());
-        self.stage = version.map_or(Stage::List, |version| Stage::Watch { version });
+        self.stage = version.map_or(WatchStage::List, |version| WatchStage::Watch { version });
         None
     }
 

@@ -64,7 +64,7 @@ impl Logs for KubernetesLogs {
         })?;
         let opening = open_body(Arc::clone(&self.cluster), namespace, source.pod.clone(), request);
         let resume = if options.at_file_end { Resume::at_file_end } else { Resume::new };
-        let reader = |upstream: Upstream, idle: Option<Duration>| Reader {
+        let reader = |upstream: PodLogStream, idle: Option<Duration>| PodLogReader {
             pod: source.pod.clone(),
             upstream,
             idle,
@@ -76,13 +76,13 @@ impl Logs for KubernetesLogs {
         let reader = if options.follow {
             // Whether a header comes before the first line, which may take for ever, is the servers'
             // business: to wait for it is a part of reading.
-            reader(Upstream::Opening(Box::pin(opening)), None)
+            reader(PodLogStream::Opening(Box::pin(opening)), None)
         } else {
             let body = match timeout(self.cluster.request_timeout, opening).await {
                 Ok(body) => body?,
                 Err(_) => return Err(silent(&source.pod, self.cluster.request_timeout)),
             };
-            reader(Upstream::Open(body), Some(self.read_idle))
+            reader(PodLogStream::Open(body), Some(self.read_idle))
         };
         Ok(stream::unfold(reader, |mut reader| async move {
             let item = reader.next().await?;
@@ -150,14 +150,14 @@ fn silent(pod: &str, limit: Duration) -> BackendError {
     }
 }
 
-enum Upstream {
+enum PodLogStream {
     Opening(BoxFuture<'static, Result<BodyDataStream<Body>, BackendError>>),
     Open(BodyDataStream<Body>),
     Ended,
 }
 
 /// What came of waiting for the upstream.
-enum Heard {
+enum Received {
     Opened(BodyDataStream<Body>),
     Bytes(Bytes),
     End,
@@ -166,9 +166,9 @@ enum Heard {
     Nothing,
 }
 
-struct Reader {
+struct PodLogReader {
     pod: String,
-    upstream: Upstream,
+    upstream: PodLogStream,
     /// How long the next bytes may take. `None`, for a follow: for ever; a half-open connection says
     /// nothing for ever too, and its reader has to see to that.
     idle: Option<Duration>,
@@ -180,45 +180,45 @@ struct Reader {
     failed: Option<BackendError>,
 }
 
-impl Reader {
+impl PodLogReader {
     async fn next(&mut self) -> Option<Result<LogItem, BackendError>> {
         loop {
             if let Some(item) = self.ready.pop_front() {
                 return Some(Ok(item));
             }
             if let Some(error) = self.failed.take() {
-                self.upstream = Upstream::Ended;
+                self.upstream = PodLogStream::Ended;
                 return Some(Err(error));
             }
             let next = async {
                 match &mut self.upstream {
-                    Upstream::Opening(opening) => match opening.await {
-                        Ok(body) => Heard::Opened(body),
-                        Err(error) => Heard::Failed(error),
+                    PodLogStream::Opening(opening) => match opening.await {
+                        Ok(body) => Received::Opened(body),
+                        Err(error) => Received::Failed(error),
                     },
-                    Upstream::Open(body) => match body.next().await {
-                        Some(Ok(bytes)) => Heard::Bytes(bytes),
-                        Some(Err(error)) => Heard::Failed(cut(&self.pod, &error)),
-                        None => Heard::End,
+                    PodLogStream::Open(body) => match body.next().await {
+                        Some(Ok(bytes)) => Received::Bytes(bytes),
+                        Some(Err(error)) => Received::Failed(cut(&self.pod, &error)),
+                        None => Received::End,
                     },
-                    Upstream::Ended => Heard::Nothing,
+                    PodLogStream::Ended => Received::Nothing,
                 }
             };
             let heard = match self.idle {
                 None => next.await,
-                Some(idle) => timeout(idle, next).await.unwrap_or_else(|_| Heard::Failed(silent(&self.pod, idle))),
+                Some(idle) => timeout(idle, next).await.unwrap_or_else(|_| Received::Failed(silent(&self.pod, idle))),
             };
             match heard {
-                Heard::Nothing => return None,
-                Heard::Opened(body) => self.upstream = Upstream::Open(body),
-                Heard::Bytes(bytes) => {
+                Received::Nothing => return None,
+                Received::Opened(body) => self.upstream = PodLogStream::Open(body),
+                Received::Bytes(bytes) => {
                     let mut pieces = Vec::new();
                     self.splitter.push(bytes, &mut pieces);
                     self.place(pieces);
                     self.failed = self.refusal();
                 }
-                Heard::End => self.end(),
-                Heard::Failed(error) => self.failed = Some(error),
+                Received::End => self.end(),
+                Received::Failed(error) => self.failed = Some(error),
             }
         }
     }
@@ -247,7 +247,7 @@ impl Reader {
     /// The backend ended the stream. A plain read is then complete, and what it did not find is not
     /// there; of a follow's position that says nothing.
     fn end(&mut self) {
-        self.upstream = Upstream::Ended;
+        self.upstream = PodLogStream::Ended;
         let mut pieces = Vec::new();
         // A follow may have been cut, but then its next read goes on in the middle of the line.
         self.splitter.finish(true, &mut pieces);
@@ -273,7 +273,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn refusals_that_will_pass_are_told_from_others() {
+    fn refusals_that_will_pass_are_distinguished_from_others() {
         let target = Target::new("read the log of", "Pod", "ns", "p");
         let status = |code: u16, message: &str| {
             serde_json::to_vec(&Status::failure(message, "BadRequest").with_code(code)).unwrap()

@@ -147,8 +147,8 @@ pub fn pod_for_dry_run(job: &Job) -> Pod {
     Pod { metadata, spec: template.spec, status: None }
 }
 
-/// Ends the Job for good when the platform takes the Pod away; the condition's reason then tells
-/// that apart from the program's own failure, even if the Pod is gone.
+/// Ends the Job for good when the platform takes the Pod away; the condition's reason then
+/// distinguishes that from the program's own failure, even if the Pod is gone.
 fn fail_on_disruption() -> PodFailurePolicy {
     let disrupted =
         PodFailurePolicyOnPodConditionsPattern { type_: "DisruptionTarget".to_owned(), status: "True".to_owned() };

@@ -23,7 +23,7 @@ type Seconds = Gauge<f64, AtomicU64>;
 
 /// What is asked of the API server.
 #[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Asked {
+struct ApiCall {
     verb: &'static str,
     resource: &'static str,
 }
@@ -36,7 +36,7 @@ struct Answered {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Watched {
+struct WatchLabels {
     resource: &'static str,
     /// As configured. Not called `namespace`, which Prometheus keeps for where the daemon is.
     kubernetes_namespace: Arc<str>,
@@ -52,7 +52,7 @@ struct Restarted {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum WatchEnd {
     /// The API server ended it, as it does every five minutes; or the connection was closed, which
-    /// kube mostly does not tell apart.
+    /// kube mostly does not distinguish.
     Ended,
     /// The connection failed otherwise.
     Cut,
@@ -96,9 +96,9 @@ fn call_durations() -> Histogram {
 #[derive(Clone, Debug)]
 pub struct KubernetesMetrics {
     requests: Family<Answered, Counter>,
-    durations: Family<Asked, Histogram, fn() -> Histogram>,
+    durations: Family<ApiCall, Histogram, fn() -> Histogram>,
     watch_restarts: Family<Restarted, Counter>,
-    watch_heard: Family<Watched, Seconds>,
+    watch_heard: Family<WatchLabels, Seconds>,
 }
 
 impl Default for KubernetesMetrics {
@@ -152,7 +152,7 @@ impl KubernetesMetrics {
         for cause in WatchEnd::ALL.map(WatchEnd::as_str) {
             drop(self.watch_restarts.get_or_create(&Restarted { resource, cause }));
         }
-        let watched = Watched { resource, kubernetes_namespace: Arc::from(namespace) };
+        let watched = WatchLabels { resource, kubernetes_namespace: Arc::from(namespace) };
         let heard = self.watch_heard.get_or_create_owned(&watched);
         let metrics = WatchMetrics { resource, heard, restarts: self.watch_restarts.clone() };
         metrics.heard();
@@ -166,12 +166,12 @@ impl KubernetesMetrics {
         self.watch("jobs", "");
     }
 
-    fn begin(&self, method: &Method, uri: &Uri, bound: Duration) -> CallMetrics {
+    fn begin(&self, method: &Method, uri: &Uri, bound: Duration) -> ApiCallMetrics {
         let asked = asked(method, uri);
         // Whether a header comes before the first line of a log that is followed is the servers'
-        // business: to give that up is no failure.
+        // business: to give that up is not a failure.
         let bound = Some(bound).filter(|_| !(asked.resource == LOG && has_flag(uri, "follow=true")));
-        CallMetrics { metrics: self.clone(), asked, bound, since: Instant::now(), code: None }
+        ApiCallMetrics { metrics: self.clone(), asked, bound, since: Instant::now(), code: None }
     }
 }
 
@@ -184,7 +184,7 @@ pub(super) struct WatchMetrics {
 }
 
 impl WatchMetrics {
-    /// It told something, be it that nothing changed.
+    /// It reported something, be it that nothing changed.
     pub(super) fn heard(&self) {
         let now = Timestamp::now().as_duration();
         self.heard.set(now.as_secs_f64());
@@ -198,21 +198,21 @@ impl WatchMetrics {
 
 /// One call; counted when dropped.
 #[derive(Debug)]
-struct CallMetrics {
+struct ApiCallMetrics {
     metrics: KubernetesMetrics,
-    asked: Asked,
+    asked: ApiCall,
     bound: Option<Duration>,
     since: Instant,
     code: Option<&'static str>,
 }
 
-impl CallMetrics {
+impl ApiCallMetrics {
     fn end(&mut self, code: &'static str) {
         self.code = Some(code);
     }
 }
 
-impl Drop for CallMetrics {
+impl Drop for ApiCallMetrics {
     fn drop(&mut self) {
         let took = self.since.elapsed();
         // Dropped without an answer: nobody waits for it any more.
@@ -220,7 +220,7 @@ impl Drop for CallMetrics {
             Some(bound) if took >= bound => "timeout",
             _ => "cancelled",
         });
-        let Asked { verb, resource } = self.asked;
+        let ApiCall { verb, resource } = self.asked;
         self.metrics.requests.get_or_create(&Answered { verb, resource, code }).inc();
         self.metrics.durations.get_or_create(&self.asked).observe(took.as_secs_f64());
     }
@@ -234,21 +234,21 @@ pub(super) struct CountCalls {
 }
 
 impl<S> tower::Layer<S> for CountCalls {
-    type Service = Counted<S>;
+    type Service = CountedCalls<S>;
 
-    fn layer(&self, inner: S) -> Counted<S> {
-        Counted { inner, calls: self.clone() }
+    fn layer(&self, inner: S) -> CountedCalls<S> {
+        CountedCalls { inner, calls: self.clone() }
     }
 }
 
 /// See [`CountCalls`].
 #[derive(Clone, Debug)]
-pub(super) struct Counted<S> {
+pub(super) struct CountedCalls<S> {
     inner: S,
     calls: CountCalls,
 }
 
-impl<S, A, B> tower::Service<Request<A>> for Counted<S>
+impl<S, A, B> tower::Service<Request<A>> for CountedCalls<S>
 where
     S: tower::Service<Request<A>, Response = Response<B>>,
     S::Future: Send + 'static,
@@ -277,13 +277,13 @@ where
 
 const LOG: &str = "pods/log";
 
-/// What a request asks, told by its path: `/api/v1/namespaces/NS/pods/NAME/log`,
+/// What a request asks, shown by its path: `/api/v1/namespaces/NS/pods/NAME/log`,
 /// `/apis/batch/v1/namespaces/NS/jobs?watch=true`.
-fn asked(method: &Method, uri: &Uri) -> Asked {
+fn asked(method: &Method, uri: &Uri) -> ApiCall {
     let path: Vec<&str> = uri.path().split('/').filter(|part| !part.is_empty()).collect();
     let rest = match path.as_slice() {
         ["api", _, rest @ ..] | ["apis", _, _, rest @ ..] => rest,
-        ["version"] => return Asked { verb: "get", resource: "version" },
+        ["version"] => return ApiCall { verb: "get", resource: "version" },
         _ => &[],
     };
     let (resource, name, part) = match rest {
@@ -318,7 +318,7 @@ fn asked(method: &Method, uri: &Uri) -> Asked {
         (&Method::DELETE, _) => "delete",
         _ => "other",
     };
-    Asked { verb, resource }
+    ApiCall { verb, resource }
 }
 
 fn has_flag(uri: &Uri, flag: &str) -> bool {
@@ -361,7 +361,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_asked_is_told_by_method_path_and_query() {
+    fn what_is_asked_is_reported_by_method_path_and_query() {
         let jobs = "/apis/batch/v1/namespaces/longshore-runs/jobs";
         let pods = "/api/v1/namespaces/longshore-runs/pods";
         let table = [
@@ -384,8 +384,8 @@ mod tests {
             ("OPTIONS", "/".to_owned(), ("other", "other")),
         ];
         for (method, uri, (verb, resource)) in table {
-            let told = asked(&method.parse().unwrap(), &uri.parse().unwrap());
-            assert_eq!(told, Asked { verb, resource }, "{method} {uri}");
+            let labels_of = asked(&method.parse().unwrap(), &uri.parse().unwrap());
+            assert_eq!(labels_of, ApiCall { verb, resource }, "{method} {uri}");
         }
     }
 
@@ -406,9 +406,9 @@ mod tests {
     #[test]
     fn any_status_has_a_label() {
         for status in 100..=999 {
-            let told = code(StatusCode::from_u16(status).unwrap());
+            let labels_of = code(StatusCode::from_u16(status).unwrap());
             let class = status.min(599) / 100;
-            assert!(told == status.to_string() || told == format!("{class}xx"), "{status}: {told}");
+            assert!(labels_of == status.to_string() || labels_of == format!("{class}xx"), "{status}: {labels_of}");
         }
     }
 }

@@ -9,7 +9,7 @@ pub const RUN_CONTAINER: &str = "run";
 /// Our hold on the Job: it stays until the record is durable.
 pub const HOLD_FINALIZER: &str = "longshore.dev/record";
 
-/// Condition of the Job that tells the recorded outcome.
+/// Condition of the Job that reports the recorded outcome.
 pub const RECORDED_CONDITION: &str = "longshore.dev/Recorded";
 
 /// Labels.
@@ -30,7 +30,7 @@ pub mod label {
     pub const ATTEMPT: &str = "longshore.dev/attempt";
     /// The network mode, which NetworkPolicies select.
     pub const NETWORK: &str = "longshore.dev/network";
-    /// On Pods of `longshore doctor --canary`, which are no runs: what it is to find out.
+    /// On Pods of `longshore doctor --canary`, which are not runs: what it is to find out.
     pub const CANARY: &str = "longshore.dev/canary";
     /// What an operator sets to `true` on a Secret that runs may name.
     pub const ALLOW_RUNS: &str = "longshore.dev/allow-runs";

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 const FIRST: Duration = Duration::from_secs(1);
 /// The longest.
 const LONGEST: Duration = Duration::from_secs(10);
-/// What lived this long was no failure, however it ended.
+/// What lived this long was not a failure, however it ended.
 const LASTING: Duration = Duration::from_secs(5);
 
 /// Paces one sequence of requests.

@@ -1,4 +1,4 @@
-//! Lets go of every Job of an installation, without its daemon: for uninstalling.
+//! Releases every Job of an installation, without its daemon: for uninstalling.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -27,7 +27,7 @@ const TRIES: u32 = 5;
 
 /// What came of a release.
 #[derive(Debug, Default)]
-pub struct Released {
+pub struct ReleaseOutcome {
     /// How many Jobs of the installation were there.
     pub jobs: usize,
     /// What could not be released, and why.
@@ -52,7 +52,7 @@ pub async fn scale_down(config: KubernetesConfig, namespace: &str, name: &str) -
     };
     let selector = scale.status.and_then(|status| status.selector).filter(|selector| !selector.is_empty());
     let unselected =
-        || BackendError::Corrupt { what: target.object(), message: "it tells no selector of its Pods".to_owned() };
+        || BackendError::Corrupt { what: target.object(), message: "it has no selector of its Pods".to_owned() };
     let params = ListParams::default().labels(&selector.ok_or_else(unselected)?);
     let waiting = async {
         loop {
@@ -75,9 +75,13 @@ pub async fn scale_down(config: KubernetesConfig, namespace: &str, name: &str) -
 ///
 /// # Errors
 /// If the configuration can't be used or Jobs can't be listed.
-pub async fn release(config: KubernetesConfig, namespaces: &[String], delete: bool) -> Result<Released, BackendError> {
+pub async fn release(
+    config: KubernetesConfig,
+    namespaces: &[String],
+    delete: bool,
+) -> Result<ReleaseOutcome, BackendError> {
     let cluster = Cluster::connect(config).await?;
-    let mut released = Released::default();
+    let mut released = ReleaseOutcome::default();
     for namespace in namespaces {
         let mut next = Some(ListParams::default().labels(&cluster.selector()));
         while let Some(params) = next {
@@ -97,7 +101,7 @@ pub async fn release(config: KubernetesConfig, namespaces: &[String], delete: bo
     Ok(released)
 }
 
-/// The installations whose Jobs are in these namespaces, as far as a page of each tells.
+/// The installations whose Jobs are in these namespaces, as far as a page of each reports.
 async fn instances(cluster: &Cluster, namespaces: &[String]) -> Result<BTreeSet<String>, BackendError> {
     let any = format!("{}={},{}", label::MANAGED_BY, label::MANAGED_BY_VALUE, label::INSTANCE);
     let params = ListParams::default().labels(&any).limit(JOBS_PAGE);

@@ -57,8 +57,8 @@ impl Reviews for KubernetesReviews {
     }
 }
 
-/// Whose token it is, if it is good for one of `audiences`: a cluster that knows no audiences tells
-/// none, and then any token would do.
+/// Whose token it is, if it is good for one of `audiences`: a cluster that knows no audiences
+/// reports none, and then any token would do.
 fn identity(status: TokenReviewStatus, audiences: &[String]) -> Option<Identity> {
     let for_us = status.audiences.iter().flatten().any(|audience| audiences.contains(audience));
     if status.authenticated != Some(true) || !for_us {

@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::Pod;
 
 use super::client::Cluster;
 use super::error::{Target, chain};
-use super::facts::{Observed, run_facts};
+use super::facts::{ObservedObjects, run_facts};
 use super::manifest::ManifestContext;
 use super::memory::{JobMemory, Memory};
 use super::names::{annotation, label, result_secret_name};
@@ -177,7 +177,7 @@ impl KubernetesRuns {
 
 fn facts(name: &NamespaceName, job: &Job, pod: Option<&Pod>, known: &JobMemory) -> Result<RunFacts, BackendError> {
     let JobMemory { events, input_confirmed, pod_was_seen, unseen_pod, last_pod, .. } = known;
-    let observed = Observed {
+    let observed = ObservedObjects {
         job,
         pod,
         last_pod: last_pod.as_deref(),

@@ -12,8 +12,8 @@ use tokio::time::sleep;
 
 use super::client::Cluster;
 use super::error::Target;
-use super::index::{Answer, Index, Kind, Left, Question, Signal};
-use super::list_watch::{Scope, list_watch};
+use super::index::{Index, IndexAnswer, IndexQuestion, LeftJob, Signal, WatchedKind};
+use super::list_watch::{WatchScope, list_watch};
 use super::memory::Memory;
 use super::owned::{is_owned_by, pods_of};
 use super::{labels, orphans};
@@ -24,7 +24,7 @@ use longshore_runtime::backoff::Backoff;
 /// Before a question is asked again.
 const BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(10));
 
-/// Tells of every run of this installation. Never ends.
+/// Reports every run of this installation. Never ends.
 pub(super) fn watch(cluster: Arc<Cluster>, memory: Arc<Memory>) -> impl Stream<Item = FactsEvent> + Send {
     let index = Index::new(&cluster.namespaces, memory);
     let watch = Watch { cluster, index, signals: SelectAll::new(), answers: FuturesUnordered::new() };
@@ -38,7 +38,7 @@ struct Watch {
     cluster: Arc<Cluster>,
     index: Index,
     signals: SelectAll<BoxStream<'static, Signal>>,
-    answers: FuturesUnordered<BoxFuture<'static, Answer>>,
+    answers: FuturesUnordered<BoxFuture<'static, IndexAnswer>>,
 }
 
 impl Watch {
@@ -57,7 +57,7 @@ impl Watch {
             let signal = tokio::select! {
                 Some(signal) = self.signals.next() => signal,
                 Some(answer) = self.answers.next() => Signal::Answer(answer),
-                // No namespaces, hence nothing to tell, ever.
+                // No namespaces, hence nothing to report, ever.
                 else => std::future::pending().await,
             };
             self.index.apply(signal);
@@ -65,9 +65,9 @@ impl Watch {
     }
 }
 
-fn signals(cluster: &Cluster, namespace: Arc<str>, kind: Kind) -> BoxStream<'static, Signal> {
+fn signals(cluster: &Cluster, namespace: Arc<str>, kind: WatchedKind) -> BoxStream<'static, Signal> {
     let client = cluster.client.clone();
-    let scope = |kind: &'static str, resource: &'static str, labels: Option<String>| Scope {
+    let scope = |kind: &'static str, resource: &'static str, labels: Option<String>| WatchScope {
         kind,
         namespace: namespace.to_string(),
         labels,
@@ -76,16 +76,16 @@ fn signals(cluster: &Cluster, namespace: Arc<str>, kind: Kind) -> BoxStream<'sta
     };
     let ours = Some(cluster.selector());
     match kind {
-        Kind::Jobs => {
+        WatchedKind::Jobs => {
             let events = list_watch(Api::<Job>::namespaced(client, &namespace), scope("Job", "jobs", ours));
             events.map(move |event| Signal::Job(Arc::clone(&namespace), Box::new(event))).boxed()
         }
-        Kind::Pods => {
+        WatchedKind::Pods => {
             let events = list_watch(Api::<Pod>::namespaced(client, &namespace), scope("Pod", "pods", ours));
             events.map(move |event| Signal::Pod(Arc::clone(&namespace), Box::new(event))).boxed()
         }
         // Events have no labels of ours.
-        Kind::Events => {
+        WatchedKind::Events => {
             let events = list_watch(Api::<Event>::namespaced(client, &namespace), scope("Event", "events", None));
             events.map(move |event| Signal::Event(Arc::clone(&namespace), Box::new(event))).boxed()
         }
@@ -93,31 +93,31 @@ fn signals(cluster: &Cluster, namespace: Arc<str>, kind: Kind) -> BoxStream<'sta
 }
 
 /// Finds out what the index asks. While the cluster can't be asked, the question stands. That there
-/// is no Pod is only said once it was seen: a run is told as lost for it, for good. A refusal may
-/// pass, and an input that can't be looked for counts as missing.
-pub(super) async fn ask(cluster: Arc<Cluster>, question: Question) -> Answer {
+/// is no Pod is only said once it was seen: a run is reported as lost for it, for good. A refusal
+/// may pass, and an input that can't be looked for counts as missing.
+pub(super) async fn ask(cluster: Arc<Cluster>, question: IndexQuestion) -> IndexAnswer {
     let mut failures = 0;
-    let mut told = false;
+    let mut reported = false;
     loop {
         let failure = match try_answer(&cluster, &question).await {
             Ok(answer) => return answer,
             Err(failure) => failure,
         };
         if !failure.is_transient() {
-            if !std::mem::replace(&mut told, true) {
+            if !std::mem::replace(&mut reported, true) {
                 tracing::warn!(%failure, "a question about a run is not answered yet");
             }
             match question {
-                Question::Input { namespace, job, uid, .. } => {
-                    return Answer::Input { namespace, job, uid, there: false };
+                IndexQuestion::Input { namespace, job, uid, .. } => {
+                    return IndexAnswer::Input { namespace, job, uid, there: false };
                 }
-                // Without the right to mend it, it is what it looks like.
-                Question::Left(left) => {
-                    let Left { namespace, job, uid, .. } = *left;
-                    return Answer::Left { namespace, job, uid, there: false };
+                // Without the right to repair it, it is what it looks like.
+                IndexQuestion::Left(left) => {
+                    let LeftJob { namespace, job, uid, .. } = *left;
+                    return IndexAnswer::Left { namespace, job, uid, there: false };
                 }
-                Question::Stripped { .. } => return Answer::Stripped,
-                Question::Pods { .. } => {}
+                IndexQuestion::Stripped { .. } => return IndexAnswer::Stripped,
+                IndexQuestion::Pods { .. } => {}
             }
         }
         failures += 1;
@@ -125,36 +125,41 @@ pub(super) async fn ask(cluster: Arc<Cluster>, question: Question) -> Answer {
     }
 }
 
-async fn try_answer(cluster: &Cluster, question: &Question) -> Result<Answer, BackendError> {
+async fn try_answer(cluster: &Cluster, question: &IndexQuestion) -> Result<IndexAnswer, BackendError> {
     match question {
-        Question::Input { namespace, job, uid, secret } => {
+        IndexQuestion::Input { namespace, job, uid, secret } => {
             let target = Target::new("read", "Secret", namespace, secret);
             let found = cluster.read(target, cluster.secrets(namespace).get(secret)).await?;
             let ours = found.is_some_and(|secret| is_owned_by(&secret.metadata, uid));
-            Ok(Answer::Input { namespace: Arc::clone(namespace), job: Arc::clone(job), uid: uid.clone(), there: ours })
+            Ok(IndexAnswer::Input {
+                namespace: Arc::clone(namespace),
+                job: Arc::clone(job),
+                uid: uid.clone(),
+                there: ours,
+            })
         }
-        Question::Pods { namespace, job, uid } => {
+        IndexQuestion::Pods { namespace, job, uid } => {
             let pods = pods_of(cluster, namespace, uid)
                 .await
                 .map_err(|error| error.to_backend(Target::new("list", "Pod", namespace, "")))?;
-            Ok(Answer::Pods { namespace: Arc::clone(namespace), job: Arc::clone(job), uid: uid.clone(), pods })
+            Ok(IndexAnswer::Pods { namespace: Arc::clone(namespace), job: Arc::clone(job), uid: uid.clone(), pods })
         }
-        Question::Stripped { namespace } => {
+        IndexQuestion::Stripped { namespace } => {
             labels::restore(cluster, namespace).await?;
-            Ok(Answer::Stripped)
+            Ok(IndexAnswer::Stripped)
         }
-        Question::Left(left) => {
-            let there = mend(cluster, left).await?;
-            let Left { namespace, job, uid, .. } = left.as_ref();
-            Ok(Answer::Left { namespace: Arc::clone(namespace), job: Arc::clone(job), uid: uid.clone(), there })
+        IndexQuestion::Left(left) => {
+            let there = repair(cluster, left).await?;
+            let LeftJob { namespace, job, uid, .. } = left.as_ref();
+            Ok(IndexAnswer::Left { namespace: Arc::clone(namespace), job: Arc::clone(job), uid: uid.clone(), there })
         }
     }
 }
 
 /// Gives a Job its labels back, if somebody took them away; deletes what it left behind, if it is
 /// gone. Whether it is there.
-async fn mend(cluster: &Cluster, left: &Left) -> Result<bool, BackendError> {
-    let Left { namespace, job, uid, labels, secrets } = left;
+async fn repair(cluster: &Cluster, left: &LeftJob) -> Result<bool, BackendError> {
+    let LeftJob { namespace, job, uid, labels, secrets } = left;
     let jobs = cluster.jobs(namespace);
     let found = cluster.read(Target::new("read", "Job", namespace, job), jobs.get(job)).await?;
     if found.is_none_or(|found| found.metadata.uid.as_ref() != Some(uid)) {

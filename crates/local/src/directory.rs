@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::facts::{Contents, DirectoryId};
-use super::retention::Clock;
+use super::retention::RetentionClock;
 use super::summary::Summary;
 use crate::sys::{Cause, Probe, Sys, Unknown};
 use longshore_backend::BackendError;
@@ -79,8 +79,8 @@ impl Store {
         Self { root, root_inode: None, _lock: None, sys: Sys::default() }
     }
 
-    pub(super) fn retention_clock(&self) -> Clock {
-        Clock::open(&self.sys, &self.root.join(RETENTION_CLOCK))
+    pub(super) fn retention_clock(&self) -> RetentionClock {
+        RetentionClock::open(&self.sys, &self.root.join(RETENTION_CLOCK))
     }
 
     pub(super) fn sys(&self) -> &Sys {
@@ -253,9 +253,9 @@ impl Store {
                 }
             }
         });
-        // The order tells a run that is lost from one that moves on meanwhile. Who marks the start
-        // is named before: the shim that is read after the mark is the one that made it. And one
-        // that is seen dead can't write the exit afterwards.
+        // The order distinguishes a run that is lost from one that moves on meanwhile. Who marks
+        // the start is named before: the shim that is read after the mark is the one that made it.
+        // And one that is seen dead can't write the exit afterwards.
         let started = self.mark(&dir.join(rundir::STARTED));
         let shim = sys.read_json(&dir.join(rundir::SHIM));
         let admitted = self.mark(&dir.join(rundir::ADMITTED));
@@ -273,7 +273,7 @@ impl Store {
                 (Probe::Unknown(_), Probe::There(())) => Probe::There(()),
                 (Probe::Unknown(_), Probe::Gone) => Probe::Gone,
                 (Probe::Gone, Probe::There(())) => {
-                    let why = "somebody has it whose process is not seen".to_owned();
+                    let why = "it is held by a process that is not visible".to_owned();
                     Probe::Unknown(Unknown { what: format!("`{}`", rundir::LOCK), why, kind: Cause::Refused })
                 }
                 (alive, _) => alive,
@@ -469,8 +469,8 @@ fn lock_root(sys: &Sys, root: &Path) -> Result<File, BackendError> {
     Ok(lock)
 }
 
-/// Refuses a directory that others can write: whoever can write in a directory of ours can have us execute what they
-/// like.
+/// Refuses a directory that others can write: anyone who can write in a directory of ours can have us execute what
+/// they like.
 pub(super) fn trusted(sys: &Sys, dir: &Path) -> Result<(), BackendError> {
     let metadata = match sys.look(dir) {
         Probe::There(metadata) => metadata,
@@ -535,7 +535,7 @@ fn stage_file(sys: &Sys, base: &Path, file: &RunFile) -> io::Result<()> {
     let relative = Path::new(&file.path);
     // Paths are checked at submit; here it would be an escape.
     if !relative.components().all(|component| matches!(component, Component::Normal(_))) {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("`{}` is no relative path", file.path)));
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("`{}` is not a relative path", file.path)));
     }
     let path = base.join(relative);
     if let Some(parent) = path.parent() {

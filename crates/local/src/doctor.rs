@@ -11,7 +11,7 @@ use super::directory::{Found, Store, trusted};
 use super::inotify::{Inotify, WatchMask};
 use super::launch::{Launcher, tmp_bytes};
 use super::program::{Fault, Look};
-use super::sandbox::{Sandbox, View};
+use super::sandbox::{Sandbox, SandboxView};
 use crate::sys::file::seems_directory;
 use crate::sys::{Probe, Sys, Unknown, look};
 use longshore_backend::BackendError;
@@ -75,7 +75,7 @@ fn judge_state(root: &Path) -> Finding {
     }
     let there = root.ancestors().find(|path| !look(path).is_gone()).unwrap_or(root);
     if let Probe::Unknown(unknown) = look(there) {
-        return Finding::failed(STATE, subject, format!("it cannot be looked at: {unknown}")).fix(fix);
+        return Finding::failed(STATE, subject, format!("it cannot be examined: {unknown}")).fix(fix);
     }
     if !seems_directory(there) {
         return Finding::failed(STATE, subject, format!("{} is not a directory", there.display())).fix(fix);
@@ -124,12 +124,12 @@ async fn judge_runs(root: PathBuf) -> Vec<Finding> {
     let (count, unreadable, unlisted) = match tokio::time::timeout(RUNS_WITHIN, reading).await {
         Ok(Ok(Ok(read))) => read,
         Ok(Ok(Err(error))) => {
-            let fix = "mend the disk, or let the server's user read the directory";
+            let fix = "repair the disk, or let the server's user read the directory";
             return vec![Finding::failed(RUNS, subject, error.to_string()).fix(fix)];
         }
         Ok(Err(_)) | Err(_) => {
             let message = format!("they could not be read within {} s", RUNS_WITHIN.as_secs());
-            return vec![Finding::warning(RUNS, subject, message).fix("look whether the disk answers")];
+            return vec![Finding::warning(RUNS, subject, message).fix("check whether the disk answers")];
         }
     };
     if unreadable.is_empty() && unlisted.is_empty() {
@@ -142,22 +142,22 @@ async fn judge_runs(root: PathBuf) -> Vec<Finding> {
     };
     let left_out = |(namespace, error): (NamespaceName, BackendError)| {
         let message = format!("its directory can't be listed, so its runs are not found: {error}");
-        let fix = "mend the disk, let the server's user read the directory, or remove what is there";
+        let fix = "repair the disk, let the server's user read the directory, or remove what is there";
         Finding::failed(RUNS, format!("namespaces/{namespace}"), message).fix(fix)
     };
     let mut findings: Vec<Finding> = unlisted.into_iter().take(NAMED).map(left_out).collect();
     findings.extend(unreadable.into_iter().take(NAMED).map(row));
     if more > 0 {
-        findings.push(Finding::warning(RUNS, subject, format!("{more} more can't be read")).fix("mend the disk"));
+        findings.push(Finding::warning(RUNS, subject, format!("{more} more can't be read")).fix("repair the disk"));
     }
     findings
 }
 
 /// How many runs there are, those of which something can't be read, each with the first cause, and the namespaces that
 /// can't be listed.
-type Runs = (usize, Vec<(RunName, Unknown)>, Vec<(NamespaceName, BackendError)>);
+type RunSurvey = (usize, Vec<(RunName, Unknown)>, Vec<(NamespaceName, BackendError)>);
 
-fn unreadable_runs(store: Store) -> Result<Runs, BackendError> {
+fn unreadable_runs(store: Store) -> Result<RunSurvey, BackendError> {
     let (mut count, mut unreadable, mut unlisted) = (0, Vec::new(), Vec::new());
     for namespace in store.namespaces()? {
         let names = match store.runs(&namespace) {
@@ -212,9 +212,9 @@ fn judge_volume(name: &str, volume: &Volume) -> Option<Finding> {
     let subject = format!("volume {name}");
     Some(match look(Path::new(path)) {
         Probe::There(_) => Finding::ok(VOLUME, subject, format!("{path} is there")),
-        Probe::Unknown(unknown) => Finding::failed(VOLUME, subject, format!("it cannot be looked at: {unknown}"))
+        Probe::Unknown(unknown) => Finding::failed(VOLUME, subject, format!("it cannot be examined: {unknown}"))
             .fix(format!("let the server's user reach `{path}`, or correct `volumes.{name}.local_path`")),
-        Probe::Gone => Finding::failed(VOLUME, subject, format!("there is no `{path}` on this machine"))
+        Probe::Gone => Finding::failed(VOLUME, subject, format!("`{path}` does not exist on this machine"))
             .fix(format!("create it, or correct `volumes.{name}.local_path`")),
     })
 }
@@ -234,7 +234,7 @@ fn judge_profile(launcher: &Launcher, profile: &Profile, limits: &Limits) -> Vec
         Ok(shown) => shown,
         Err(unknown) => {
             let fix = "let the server's user reach the files that the command names";
-            return vec![Finding::failed(PROGRAM, subject, format!("it cannot be looked at: {unknown}")).fix(fix)];
+            return vec![Finding::failed(PROGRAM, subject, format!("it cannot be examined: {unknown}")).fix(fix)];
         }
     };
     match launcher.mounts(&defaults.volumes) {
@@ -245,7 +245,7 @@ fn judge_profile(launcher: &Launcher, profile: &Profile, limits: &Limits) -> Vec
         }
     }
     let size = defaults.tmp_size.as_deref().unwrap_or(&limits.default_tmp_size);
-    let view = View {
+    let view = SandboxView {
         dir: "/",
         state: &launcher.state,
         hostname: "doctor",
@@ -256,7 +256,7 @@ fn judge_profile(launcher: &Launcher, profile: &Profile, limits: &Limits) -> Vec
         tmp_bytes: tmp_bytes(size).ok().flatten(),
         visible,
         volumes,
-        ..View::default()
+        ..SandboxView::default()
     };
     let sight = launcher.sight(&view);
     let look = Look { sight: &sight, path: launcher.path_in(&defaults.env), profile: &profile.name };

@@ -27,7 +27,7 @@ pub fn enter(program: &[OsString]) -> ExitCode {
     };
     close_fds::set_fds_cloexec(3, &[]);
     if std::env::var_os(TRY_PROCESSES).is_some() {
-        // Whoever tries looks for it.
+        // Whether it is there is seen when it is tried.
         let _ = io::Write::write_fmt(&mut io::stdout(), format_args!("threads {}\n", threads_under(TRIED_PROCESSES)));
     }
     if let Some(most) = std::env::var(MAX_PROCESSES).ok().and_then(|text| text.parse().ok()) {
@@ -68,7 +68,7 @@ fn threads_under(limit: u64) -> usize {
 }
 
 fn complain(trouble: &dyn std::fmt::Display) {
-    // Nothing is left to tell it to if this fails.
+    // Nothing is left to report it to if this fails.
     let _ = io::Write::write_fmt(&mut io::stderr(), format_args!("longshore: {trouble}\n"));
 }
 

@@ -75,7 +75,7 @@ pub(super) enum Stand {
     Lost,
     /// Over.
     Over,
-    /// What would tell could not be looked at. Nothing follows from it.
+    /// What would show it could not be read. Nothing follows from it.
     Unknown,
 }
 
@@ -496,7 +496,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn an_end_is_told_with_its_message_and_times() {
+    fn an_end_is_reported_with_its_message_and_times() {
         let facts = ended(ExitReason::Error, 7).facts("here");
         let attempt = facts.last_attempt().unwrap();
         let end = attempt.main.terminated().unwrap();

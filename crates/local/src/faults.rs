@@ -79,8 +79,8 @@ impl Machine {
         Self { dir, local, faults }
     }
 
-    fn runs(&self) -> Handle {
-        Handle(Arc::clone(&self.local))
+    fn runs(&self) -> LocalRoles {
+        LocalRoles(Arc::clone(&self.local))
     }
 
     fn beside(&self, id: &str, what: &str) -> PathBuf {
@@ -314,7 +314,7 @@ async fn without_inotify_changes_are_looked_for_and_it_is_used_again_once_there_
         machine.faults.refuse(call, errno);
         let mut watch = machine.runs().watch();
         next_event(&mut watch, call, |event| matches!(event, FactsEvent::Synced)).await;
-        // Somebody else's: this process is not told of it in any other way.
+        // Somebody else's: this process learns of it in no other way.
         let other = machine.launch("other", false);
         machine.runs().create(&other).await.unwrap();
         next_event(&mut watch, call, |event| matches!(event, FactsEvent::Upsert(facts) if facts.name == other.name))
@@ -337,7 +337,7 @@ async fn a_namespace_that_cannot_be_listed_is_left_out_and_the_others_go_on() {
     };
     std::fs::create_dir(at("a")).unwrap();
     std::fs::create_dir(at("z")).unwrap();
-    // What others can write is not read, whoever the tests' user is.
+    // What others can write is not read, whichever user runs the tests.
     mode(0o777);
     machine.runs().create(&machine.launch("before", false)).await.unwrap();
     let mut watch = machine.runs().watch();
@@ -431,7 +431,7 @@ async fn an_action_whose_call_fails_is_done_when_it_is_repeated() {
 
 /// Takes a run through its life, with one failing call in one step of it. Answers which failed.
 async fn act_through(
-    runs: &Handle,
+    runs: &LocalRoles,
     faults: &Faults,
     launch: &Launch,
     step: usize,
@@ -542,7 +542,7 @@ async fn a_start_reads_one_file_of_each_finished_run() {
 }
 
 /// Ends a run that was never started, and lets it go.
-async fn finish(runs: &Handle, name: &RunName) {
+async fn finish(runs: &LocalRoles, name: &RunName) {
     for step in 0..4 {
         let facts = runs.get(name).await.unwrap().unwrap();
         let action = match step {
@@ -567,7 +567,7 @@ async fn reopened(machine: Machine) -> (u64, Machine) {
     let Machine { dir, local, .. } = machine;
     let left = Arc::downgrade(&local);
     drop(local);
-    // Whoever watched it lets go of it, too.
+    // Its watcher drops it, too.
     let closed = async {
         while left.strong_count() > 0 {
             tokio::time::sleep(Duration::from_millis(5)).await;

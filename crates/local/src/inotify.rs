@@ -1,5 +1,5 @@
-//! What the kernel reports of changes in directories and files (inotify), so that nothing has to be
-//! polled often. Where it reports nothing, for lack of instances or watches, whoever listens looks by itself.
+//! What the kernel reports of changes in directories and files (inotify), so that nothing has to be polled
+//! often. Where it reports nothing, for lack of instances or watches, the follower looks by itself.
 
 use std::collections::HashMap;
 use std::io;
@@ -92,95 +92,97 @@ impl ProcessEnd {
     }
 }
 
-/// Rings for whoever listens to a file or directory: one instance for all of them, since there may
+/// Notifies those that follow a file or directory: one instance for all of them, since there may
 /// be few (`fs.inotify.max_user_instances`).
 #[derive(Debug)]
-pub(super) struct Bell {
-    heard: Arc<Mutex<Heard>>,
+pub(super) struct LogNotifier {
+    subscriptions: Arc<Mutex<Subscriptions>>,
     task: AbortHandle,
 }
 
 #[derive(Debug)]
-struct Heard {
+struct Subscriptions {
     watches: Watches,
-    listeners: HashMap<WatchDescriptor, Listeners>,
+    by_watch: HashMap<WatchDescriptor, Followers>,
 }
 
 #[derive(Debug)]
-struct Listeners {
+struct Followers {
     count: usize,
-    ring: Arc<Notify>,
+    changed: Arc<Notify>,
 }
 
-/// Hears the bell of one file or directory.
+/// A subscription to one file or directory.
 #[derive(Debug)]
-pub(super) struct Ear {
-    bell: Arc<Bell>,
+pub(super) struct Subscription {
+    notifier: Arc<LogNotifier>,
     watch: WatchDescriptor,
-    ring: Arc<Notify>,
+    changed: Arc<Notify>,
 }
 
-impl Bell {
-    pub(super) fn hang(sys: &Sys) -> io::Result<Arc<Self>> {
+impl LogNotifier {
+    pub(super) fn start(sys: &Sys) -> io::Result<Arc<Self>> {
         let inotify = Inotify::new(sys)?;
-        let heard = Heard { watches: inotify.watches.clone(), listeners: HashMap::new() };
-        let heard = Arc::new(Mutex::new(heard));
-        let task = super::task("local-bell", ring(inotify, Arc::clone(&heard)));
-        Ok(Arc::new(Self { heard, task }))
+        let subscriptions = Subscriptions { watches: inotify.watches.clone(), by_watch: HashMap::new() };
+        let subscriptions = Arc::new(Mutex::new(subscriptions));
+        let task = super::task("local-log-notifier", notify(inotify, Arc::clone(&subscriptions)));
+        Ok(Arc::new(Self { subscriptions, task }))
     }
 
-    pub(super) fn listen(self: &Arc<Self>, path: &Path, what: WatchMask) -> io::Result<Ear> {
-        let mut heard = lock(&self.heard);
-        let watch = heard.watches.add(path, what)?;
-        let entry =
-            heard.listeners.entry(watch.clone()).or_insert_with(|| Listeners { count: 0, ring: Arc::default() });
+    pub(super) fn listen(self: &Arc<Self>, path: &Path, what: WatchMask) -> io::Result<Subscription> {
+        let mut subscriptions = lock(&self.subscriptions);
+        let watch = subscriptions.watches.add(path, what)?;
+        let entry = subscriptions
+            .by_watch
+            .entry(watch.clone())
+            .or_insert_with(|| Followers { count: 0, changed: Arc::default() });
         entry.count += 1;
-        Ok(Ear { bell: Arc::clone(self), watch, ring: Arc::clone(&entry.ring) })
+        Ok(Subscription { notifier: Arc::clone(self), watch, changed: Arc::clone(&entry.changed) })
     }
 }
 
-impl Drop for Bell {
+impl Drop for LogNotifier {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
-impl Ear {
-    /// What rings. To miss nothing: enable a `notified()` of it, look, and only then wait for it.
-    pub(super) fn ring(&self) -> Arc<Notify> {
-        Arc::clone(&self.ring)
+impl Subscription {
+    /// What is notified. To miss nothing: enable a `notified()` of it, look, and only then wait for it.
+    pub(super) fn changed(&self) -> Arc<Notify> {
+        Arc::clone(&self.changed)
     }
 }
 
-impl Drop for Ear {
+impl Drop for Subscription {
     fn drop(&mut self) {
-        let mut heard = lock(&self.bell.heard);
-        if let Some(entry) = heard.listeners.get_mut(&self.watch) {
+        let mut subscriptions = lock(&self.notifier.subscriptions);
+        if let Some(entry) = subscriptions.by_watch.get_mut(&self.watch) {
             entry.count -= 1;
             if entry.count == 0 {
-                heard.listeners.remove(&self.watch);
+                subscriptions.by_watch.remove(&self.watch);
                 // It is gone already if what it watched is.
-                let _ = heard.watches.remove(self.watch.clone());
+                let _ = subscriptions.watches.remove(self.watch.clone());
             }
         }
     }
 }
 
-async fn ring(mut inotify: Inotify, heard: Arc<Mutex<Heard>>) {
-    // Whoever listens also looks from time to time, so an end of this makes it slower only.
+async fn notify(mut inotify: Inotify, subscriptions: Arc<Mutex<Subscriptions>>) {
+    // A follower also looks from time to time, so an end of this makes it slower only.
     while let Ok(changes) = inotify.changes().await {
-        let heard = lock(&heard);
+        let subscriptions = lock(&subscriptions);
         for change in changes {
             if change.overflow {
-                heard.listeners.values().for_each(|entry| entry.ring.notify_waiters());
-            } else if let Some(entry) = heard.listeners.get(&change.watch) {
-                entry.ring.notify_waiters();
+                subscriptions.by_watch.values().for_each(|entry| entry.changed.notify_waiters());
+            } else if let Some(entry) = subscriptions.by_watch.get(&change.watch) {
+                entry.changed.notify_waiters();
             }
         }
     }
 }
 
 /// Nothing that holds this lock can leave the map half changed.
-fn lock(heard: &Mutex<Heard>) -> MutexGuard<'_, Heard> {
-    heard.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(subscriptions: &Mutex<Subscriptions>) -> MutexGuard<'_, Subscriptions> {
+    subscriptions.lock().unwrap_or_else(PoisonError::into_inner)
 }

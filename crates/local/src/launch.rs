@@ -10,7 +10,7 @@ use std::process::Stdio;
 use serde_json::json;
 
 use super::program::{Fault, Look};
-use super::sandbox::{Mount, Sandbox, View};
+use super::sandbox::{Mount, Sandbox, SandboxView};
 use super::sight::OWN;
 use super::sight::Sight;
 use crate::sys::{Sys, Unknown, look, seccomp};
@@ -65,7 +65,7 @@ impl Launcher {
         let effective = &launch.submission.effective;
         let shown = self.shown(program, &argv);
         let shown = shown.map_err(|unknown| BackendError::Io {
-            what: "looking at the files that the command names".to_owned(),
+            what: "examining the files that the command names".to_owned(),
             source: unknown.into_error(),
         })?;
         let view = self.view(launch, shown, dir).map_err(rejected)?;
@@ -119,13 +119,13 @@ impl Launcher {
     }
 
     /// User and group of the program, where we are root and it is not.
-    fn owner(&self, view: &View<'_>) -> Option<(u32, u32)> {
+    fn owner(&self, view: &SandboxView<'_>) -> Option<(u32, u32)> {
         self.sandbox.as_ref()?.setpriv.as_ref()?;
         Some((u32::try_from(view.user).ok()?, u32::try_from(view.group).ok()?))
     }
 
     /// What a run with this view sees.
-    pub(super) fn sight(&self, view: &View<'_>) -> Sight {
+    pub(super) fn sight(&self, view: &SandboxView<'_>) -> Sight {
         match &self.sandbox {
             Some(sandbox) => Sight::of_sandbox(&sandbox.command(view), self.owner(view)),
             None => Sight::of_machine(Path::new(view.dir).join(rundir::WORK)),
@@ -133,7 +133,7 @@ impl Launcher {
     }
 
     /// Where the program of `argv` is for a run with this view and this `$PATH`.
-    fn find(&self, view: &View<'_>, argv: &[String], path: &str, profile: &str) -> Result<PathBuf, Fault> {
+    fn find(&self, view: &SandboxView<'_>, argv: &[String], path: &str, profile: &str) -> Result<PathBuf, Fault> {
         let program = argv.first().map_or("", String::as_str);
         Look { sight: &self.sight(view), path, profile }.program(program)
     }
@@ -159,7 +159,7 @@ impl Launcher {
         launch: &'a Launch,
         (mut volumes, visible): (Vec<Mount>, Vec<String>),
         dir: &'a str,
-    ) -> Result<View<'a>, String> {
+    ) -> Result<SandboxView<'a>, String> {
         let effective = &launch.submission.effective;
         let tmp_bytes = match effective.tmp_size.as_deref().map(tmp_bytes) {
             None => None,
@@ -174,7 +174,7 @@ impl Launcher {
             ));
         }
         volumes.extend(self.mounts(&effective.volumes)?);
-        Ok(View {
+        Ok(SandboxView {
             dir,
             state: &self.state,
             hostname: launch.name.run.as_str(),

@@ -46,14 +46,14 @@ mod summary;
 pub mod sys;
 mod watch;
 
-use self::inotify::Bell;
+use self::inotify::LogNotifier;
 use directory::{Found, Made, Store};
 use facts::{Contents, Stand};
 use launch::Launcher;
 pub use metrics::LocalMetrics;
 use queue::Queue;
 pub use retention::Room;
-use retention::{Clock, add};
+use retention::{RetentionClock, add};
 use sandbox::{NoSandbox, Sandbox};
 
 /// `$PATH` of runs, unless it is configured.
@@ -75,7 +75,7 @@ const ACT_WITHIN: Duration = Duration::from_secs(30);
 const TRIES: u32 = 100;
 const BETWEEN_TRIES: Duration = Duration::from_millis(20);
 
-/// What the backend is told by its configuration.
+/// What the configuration says of the backend.
 #[derive(Clone, Debug)]
 pub struct LocalConfig {
     /// The state directory, absolute; made if it is not there.
@@ -118,8 +118,8 @@ pub fn default_concurrent_runs() -> usize {
 /// whether runs can be isolated.
 pub async fn open(config: LocalConfig, metrics: LocalMetrics) -> Result<Backend, BackendError> {
     let (local, capabilities) = open_local(config, metrics, Sys::default()).await?;
-    let runs = Arc::new(Handle(Arc::clone(&local)));
-    Ok(Backend { capabilities: Arc::new(capabilities), runs, logs: Arc::new(Handle(local)), reviews: None })
+    let runs = Arc::new(LocalRoles(Arc::clone(&local)));
+    Ok(Backend { capabilities: Arc::new(capabilities), runs, logs: Arc::new(LocalRoles(local)), reviews: None })
 }
 
 /// What the roles share, with these system calls; and what it can do.
@@ -163,16 +163,18 @@ async fn open_local(
         let clock = store.retention_clock();
         // From the first run on there is a mark to go on from.
         let marked = clock.mark(store.sys());
-        marked
-            .map_err(|source| BackendError::Io { what: "noting the time in the state directory".to_owned(), source })?;
+        marked.map_err(|source| BackendError::Io {
+            what: "recording the time in the state directory".to_owned(),
+            source,
+        })?;
         Ok((store, clock))
     })
     .await?;
-    let (bell, listing) = Default::default();
+    let (notifier, listing) = Default::default();
     let local = Arc::new(Local {
         store,
         launcher,
-        bell,
+        notifier,
         node,
         seen,
         slow,
@@ -185,7 +187,7 @@ async fn open_local(
         metrics,
         clock,
     });
-    local.hear();
+    local.notify_of_logs();
     Ok((local, capabilities))
 }
 
@@ -278,7 +280,7 @@ struct Local {
     store: Store,
     launcher: Launcher,
     /// Reports what changes in logs that are read. `None`: the system has no inotify instance left.
-    bell: Mutex<Option<Arc<Bell>>>,
+    notifier: Mutex<Option<Arc<LogNotifier>>>,
     /// Name of this machine.
     node: String,
     /// What was read last of each run, for when something of it can't be read.
@@ -291,7 +293,7 @@ struct Local {
     ending: Mutex<HashSet<RunName>>,
     /// The shims that this process started and that have not ended.
     shims: Arc<Shims>,
-    /// Rings as a run turns out to be lost: of that no file says anything.
+    /// Notified when a run turns out to be lost: of that no file says anything.
     lost: Arc<Notify>,
     /// Who may be started, and who waits.
     queue: Queue,
@@ -299,7 +301,7 @@ struct Local {
     room: Room,
     metrics: LocalMetrics,
     /// What retention goes by.
-    clock: Clock,
+    clock: RetentionClock,
 }
 
 /// Shims that are children of this process, and the runs of those that have ended.
@@ -343,7 +345,7 @@ impl Shims {
 }
 
 #[derive(Debug)]
-struct Handle(Arc<Local>);
+struct LocalRoles(Arc<Local>);
 
 impl Local {
     /// What is known of a run. `None`: there is none.
@@ -465,11 +467,11 @@ impl Local {
     }
 
     /// Has changes of logs reported, if they are not.
-    fn hear(&self) {
-        let mut bell = lock(&self.bell);
-        if bell.is_none() {
-            match Bell::hang(self.store.sys()) {
-                Ok(new) => *bell = Some(new),
+    fn notify_of_logs(&self) {
+        let mut notifier = lock(&self.notifier);
+        if notifier.is_none() {
+            match LogNotifier::start(self.store.sys()) {
+                Ok(new) => *notifier = Some(new),
                 Err(error) => tracing::debug!(%error, "no inotify instance: output is polled"),
             }
         }
@@ -554,11 +556,11 @@ impl Local {
         match self.queue.admit(name, begin) {
             Ok(Some(contents)) => self.attend(&contents),
             Ok(None) => {}
-            Err(error) => tracing::warn!(run = %name, %error, "a run can't be given its turn yet; it waits on"),
+            Err(error) => tracing::warn!(run = %name, %error, "a queued run can't be started yet; it keeps waiting"),
         }
     }
 
-    /// Starts a shim if the run has none, has its turn and is not over. Failing is not final: whoever watches
+    /// Starts a shim if the run has none, has its turn and is not over. Failing is not final: the watcher
     /// tries again.
     fn attend(&self, contents: &Contents) {
         if contents.stand() != Stand::Unattended || self.waits(contents) {
@@ -619,7 +621,7 @@ impl Local {
             Stand::Over => Ok(()),
             Stand::Starting | Stand::Running | Stand::Unknown => {
                 if let Some(shim) = contents.shim.there() {
-                    // The order stands: a shim that does not hear the knock finds it.
+                    // The order stands: a shim that misses the signal finds it.
                     let _ = self.store.sys().signal(shim, Signal::USR1);
                 }
                 Ok(())
@@ -728,7 +730,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[async_trait]
-impl Runs for Handle {
+impl Runs for LocalRoles {
     async fn create(&self, launch: &Launch) -> Result<Created, BackendError> {
         let (local, launch) = (Arc::clone(&self.0), launch.clone());
         blocking("creating a run", move || {
@@ -791,7 +793,7 @@ impl Runs for Handle {
 }
 
 #[async_trait]
-impl Logs for Handle {
+impl Logs for LocalRoles {
     fn rotates(&self) -> bool {
         false
     }

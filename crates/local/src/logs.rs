@@ -12,7 +12,7 @@ use futures::stream::{self, BoxStream, StreamExt};
 use jiff::Timestamp;
 
 use super::facts::{Contents, Stand};
-use super::inotify::{Ear, WatchMask};
+use super::inotify::{Subscription, WatchMask};
 use super::{Local, blocking, lock};
 use longshore_backend::{BackendError, LogItem, LogOptions, LogSource};
 use longshore_domain::log::{CriSplitter, LogGap, LogGapCause, LogPiece, Resume, Resumed};
@@ -22,9 +22,9 @@ mod seek;
 
 /// How much is read at once.
 const CHUNK: usize = 256 * 1024;
-/// How often a follower looks unasked, although it is told of every change.
+/// How often a follower looks unasked, although it is notified of every change.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
-/// How often it looks if the kernel does not tell of changes.
+/// How often it looks if the kernel does not report changes.
 const POLL_EVERY: Duration = Duration::from_millis(50);
 
 type Item = Result<LogItem, BackendError>;
@@ -41,13 +41,13 @@ pub(super) async fn open(
             let what = format!("container {} of {}", source.container, source.run.attempt(source.attempt));
             return Err(BackendError::NotFound(what));
         }
-        let mut reader = Reader::new(opening, source, options);
+        let mut reader = LogFileReader::new(opening, source, options);
         if let (Some(position), Some(file)) = (options.from, reader.file()?) {
             reader.offset = seek::before(&file, position.time)
                 .map_err(|source| BackendError::Io { what: format!("reading {}", reader.path.display()), source })?;
         }
         if !options.follow {
-            reader.tail = Some(Tail::of(&contents));
+            reader.tail = Some(LogTail::of(&contents));
             reader.until = Some(match reader.file()? {
                 None => 0,
                 Some(file) => {
@@ -64,7 +64,7 @@ pub(super) async fn open(
 }
 
 /// What is known of the log's end.
-struct Tail {
+struct LogTail {
     /// Whether nothing is written any more.
     complete: bool,
     /// How long the log was, if it is complete.
@@ -73,7 +73,7 @@ struct Tail {
     missing: Option<(LogGapCause, String)>,
 }
 
-impl Tail {
+impl LogTail {
     fn of(contents: &Contents) -> Self {
         match (contents.exit.there(), contents.stand()) {
             (Some(exit), _) => {
@@ -84,7 +84,7 @@ impl Tail {
                 let why = "the process that kept the log was killed, so its end may be missing".to_owned();
                 Self { complete: true, bytes: None, missing: Some((LogGapCause::NotWritten, why)) }
             }
-            // Nothing writes to it any more, and nobody waits any longer for what would tell how long it was.
+            // Nothing writes to it any more, and nobody waits any longer for what would show how long it was.
             (None, Stand::Unknown) if contents.is_idle() && contents.released.is_there() => {
                 let why = contents.exit.unknown().map(ToString::to_string).unwrap_or_default();
                 let why = format!("how the run ended can't be read, so the log's end may be missing: {why}");
@@ -95,7 +95,7 @@ impl Tail {
     }
 }
 
-struct Reader {
+struct LogFileReader {
     local: Arc<Local>,
     source: LogSource,
     path: PathBuf,
@@ -105,14 +105,14 @@ struct Reader {
     until: Option<u64>,
     splitter: CriSplitter,
     resume: Option<Resume>,
-    tail: Option<Tail>,
-    ears: Vec<Ear>,
+    tail: Option<LogTail>,
+    subscriptions: Vec<Subscription>,
     last_time: Option<Timestamp>,
     ready: VecDeque<Item>,
     done: bool,
 }
 
-impl Reader {
+impl LogFileReader {
     fn new(local: Arc<Local>, source: LogSource, options: LogOptions) -> Self {
         let path = local.store.dir(&source.run).join(rundir::LOG);
         Self {
@@ -125,7 +125,7 @@ impl Reader {
             splitter: CriSplitter::default(),
             resume: options.from.map(Resume::new),
             tail: None,
-            ears: Vec::new(),
+            subscriptions: Vec::new(),
             last_time: options.from.map(|position| position.time),
             ready: VecDeque::new(),
             done: false,
@@ -150,23 +150,24 @@ impl Reader {
     /// Reads on, ends, or waits for more.
     async fn advance(&mut self) -> Result<(), BackendError> {
         self.listen();
-        let mut rings: Vec<_> = self.ears.iter().map(|ear| Box::pin(ear.ring().notified_owned())).collect();
-        if !rings.is_empty() {
-            rings.push(Box::pin(Arc::clone(&self.local.lost).notified_owned()));
+        let mut changes: Vec<_> =
+            self.subscriptions.iter().map(|subscription| Box::pin(subscription.changed().notified_owned())).collect();
+        if !changes.is_empty() {
+            changes.push(Box::pin(Arc::clone(&self.local.lost).notified_owned()));
         }
-        // From here on a ring is not missed.
-        for ring in &mut rings {
-            ring.as_mut().enable();
+        // From here on no change is missed.
+        for changed in &mut changes {
+            changed.as_mut().enable();
         }
         let at_end = !self.read().await?;
         let last = self.until.is_some() || self.tail.as_ref().is_some_and(|tail| tail.complete);
         if at_end && last {
             self.end();
         } else if at_end && !self.look_for_end().await? {
-            let hears = !self.ears.is_empty() && (self.ears.len() > 1 || self.file.is_none());
-            let patience = if hears { LOOK_EVERY } else { POLL_EVERY };
+            let is_notified = !self.subscriptions.is_empty() && (self.subscriptions.len() > 1 || self.file.is_none());
+            let patience = if is_notified { LOOK_EVERY } else { POLL_EVERY };
             // Either way it is looked for again.
-            let _ = tokio::time::timeout(patience, any(rings)).await;
+            let _ = tokio::time::timeout(patience, any(changes)).await;
         }
         Ok(())
     }
@@ -176,13 +177,13 @@ impl Reader {
         if self.until.is_some() {
             return;
         }
-        let Some(bell) = lock(&self.local.bell).clone() else { return };
-        if self.ears.is_empty() {
+        let Some(notifier) = lock(&self.local.notifier).clone() else { return };
+        if self.subscriptions.is_empty() {
             let dir = self.path.parent().unwrap_or_else(|| Path::new("/"));
-            self.ears.extend(bell.listen(dir, WatchMask::CREATE | WatchMask::MOVED_TO));
+            self.subscriptions.extend(notifier.listen(dir, WatchMask::CREATE | WatchMask::MOVED_TO));
         }
-        if self.ears.len() == 1 {
-            self.ears.extend(bell.listen(&self.path, WatchMask::MODIFY));
+        if self.subscriptions.len() == 1 {
+            self.subscriptions.extend(notifier.listen(&self.path, WatchMask::MODIFY));
         }
     }
 
@@ -242,7 +243,7 @@ impl Reader {
     async fn look_for_end(&mut self) -> Result<bool, BackendError> {
         let (local, source) = (Arc::clone(&self.local), self.source.clone());
         let contents = blocking("reading a run", move || local.own(&source.run, &source.run_uid)).await?;
-        let tail = Tail::of(&contents);
+        let tail = LogTail::of(&contents);
         let complete = tail.complete;
         self.tail = Some(tail);
         Ok(complete)

@@ -15,7 +15,7 @@ use longshore_domain::rundir::StartFault;
 mod file;
 mod python;
 
-use file::Kind;
+use file::FileKind;
 use python::VENV;
 
 /// How much of a file is looked at, in bytes: its `#!` line, or the headers of an ELF file.
@@ -184,21 +184,21 @@ impl Look<'_> {
     fn check_content(&self, subject: &str, host: &Path, head: &[u8], depth: usize) -> Result<(), Fault> {
         let file = host.display();
         match file::kind(head) {
-            Kind::Other => Ok(()),
-            Kind::Text => {
+            FileKind::Other => Ok(()),
+            FileKind::Text => {
                 let what = format!("{subject} is a text file without a `#!` line, so nothing says what executes it");
                 let fix = format!("begin {file} with a line such as `#!/bin/sh` or `#!/usr/bin/env python3`");
                 Err(Fault::new(what, fix).certain())
             }
-            Kind::ByteOrderMark => {
+            FileKind::ByteOrderMark => {
                 let what = format!("{subject} begins with a byte order mark, which hides its `#!` line");
                 Err(Fault::new(what, format!("save {file} as UTF-8 without a byte order mark")).certain())
             }
-            Kind::CrLf(line) => {
+            FileKind::CrLf(line) => {
                 let what = format!("the `#!` line of {subject} ends in CR LF, so `{line}\\r` is looked for");
                 Err(Fault::new(what, format!("give {file} Unix line ends: sed -i 's/\\r$//' {file}")).certain())
             }
-            Kind::Script { interpreter, argument } => {
+            FileKind::Script { interpreter, argument } => {
                 if interpreter.is_empty() {
                     let what = format!("the `#!` line of {subject} names no interpreter");
                     return Err(Fault::new(what, format!("begin {file} with a line such as `#!/bin/sh`")));
@@ -207,7 +207,7 @@ impl Look<'_> {
                 self.check(&by, Path::new(&interpreter), depth + 1)?;
                 self.check_env(subject, host, &interpreter, &argument, depth)
             }
-            Kind::Elf { loader } => match self.sight.follow(Path::new(&loader)) {
+            FileKind::Elf { loader } => match self.sight.follow(Path::new(&loader)) {
                 Err(Obstacle::Missing { .. }) => {
                     let loader = shown(&loader);
                     let what = format!("{subject} needs the loader `{loader}`, and there is no such file");

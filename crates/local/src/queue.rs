@@ -17,14 +17,14 @@ use longshore_domain::name::RunName;
 #[derive(Debug)]
 pub(super) struct Queue {
     max: usize,
-    state: Mutex<State>,
+    state: Mutex<QueueState>,
     /// Held while a run is given its turn, or is to be stopped in place of that.
     turn: Mutex<()>,
     changed: Notify,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct QueueState {
     /// Whether it is known what runs. Until then nobody gets a place.
     open: bool,
     /// Who has a place.
@@ -35,7 +35,7 @@ struct State {
     since: HashMap<RunName, Timestamp>,
 }
 
-impl State {
+impl QueueState {
     fn wait(&mut self, name: &RunName, since: Timestamp) {
         if !self.since.contains_key(name) {
             self.since.insert(name.clone(), since);

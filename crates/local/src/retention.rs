@@ -14,7 +14,7 @@ use longshore_domain::name::RunName;
 
 /// Where the clock stood, and when.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Mark {
+struct ClockMark {
     time: Timestamp,
     boot_id: String,
     /// Since that boot.
@@ -23,22 +23,22 @@ struct Mark {
 
 /// The clock.
 #[derive(Debug)]
-pub(super) struct Clock {
+pub(super) struct RetentionClock {
     file: PathBuf,
     /// What it showed as it was opened.
     base: Timestamp,
     opened: Instant,
 }
 
-impl Clock {
+impl RetentionClock {
     /// Goes on where the mark in `file` left it. Without a mark it begins anew: it never went faster than
     /// the wall clock, so it is not behind then.
     pub(super) fn open(sys: &Sys, file: &Path) -> Self {
-        let mark = match sys.read_json::<Mark>(file) {
+        let mark = match sys.read_json::<ClockMark>(file) {
             Probe::There(mark) => Some(mark),
             Probe::Gone => None,
             Probe::Unknown(unknown) => {
-                tracing::warn!(%unknown, "the clock of retention begins anew");
+                tracing::warn!(%unknown, "the retention clock starts again");
                 None
             }
         };
@@ -53,7 +53,7 @@ impl Clock {
     /// Notes where it stands. What passes after the last mark before the machine goes down does not count.
     pub(super) fn mark(&self, sys: &Sys) -> std::io::Result<()> {
         let Some((boot_id, uptime)) = present(sys) else { return Ok(()) };
-        let mark = Mark { time: self.now(), boot_id, uptime };
+        let mark = ClockMark { time: self.now(), boot_id, uptime };
         let staged = self.file.with_extension("new");
         match sys.unlink(&staged) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
@@ -68,7 +68,7 @@ fn present(sys: &Sys) -> Option<(String, Duration)> {
     Some((sys.boot_id().ok()?.to_owned(), sys.uptime().ok()?))
 }
 
-fn resumed(mark: Option<Mark>, present: Option<(String, Duration)>, wall: Timestamp) -> Timestamp {
+fn resumed(mark: Option<ClockMark>, present: Option<(String, Duration)>, wall: Timestamp) -> Timestamp {
     match (mark, present) {
         (None, _) => wall,
         (Some(mark), Some((boot_id, uptime))) if boot_id == mark.boot_id => {
@@ -89,7 +89,7 @@ pub struct Room {
 
 /// A finished run that is kept.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Kept<'a> {
+pub(super) struct FinishedRun<'a> {
     /// When it became terminal.
     pub(super) finished: Timestamp,
     pub(super) name: &'a RunName,
@@ -99,7 +99,7 @@ pub(super) struct Kept<'a> {
 
 impl Room {
     /// Those for which there is no room: the oldest.
-    pub(super) fn surplus(self, mut kept: Vec<Kept<'_>>) -> Vec<Kept<'_>> {
+    pub(super) fn surplus(self, mut kept: Vec<FinishedRun<'_>>) -> Vec<FinishedRun<'_>> {
         let mut bytes = kept.iter().fold(0, |sum: u64, run| sum.saturating_add(run.bytes));
         let mut runs = kept.len();
         let fits = |runs: usize, bytes: u64| {
@@ -136,7 +136,7 @@ mod tests {
     #[test]
     fn no_jump_of_the_wall_clock_moves_it() {
         let present = |boot: &str, uptime: u64| Some((boot.to_owned(), Duration::from_secs(uptime)));
-        let mark = || Some(Mark { time: at(1_000), boot_id: "a".to_owned(), uptime: Duration::from_secs(50) });
+        let mark = || Some(ClockMark { time: at(1_000), boot_id: "a".to_owned(), uptime: Duration::from_secs(50) });
         let days = 30 * 86_400;
         for wall in [0, 1_000, 1_000 + days] {
             assert_eq!(resumed(mark(), present("a", 50), at(wall)), at(1_000));
@@ -151,11 +151,11 @@ mod tests {
     fn the_oldest_go_where_there_is_no_room() {
         let names: Vec<RunName> =
             (0..4).map(|n| RunName::parse(&format!("namespaces/default/runs/r{n}")).unwrap()).collect();
-        let kept = |order: [i64; 4]| -> Vec<Kept<'_>> {
+        let kept = |order: [i64; 4]| -> Vec<FinishedRun<'_>> {
             order
                 .iter()
                 .zip(&names)
-                .map(|(at_second, name)| Kept { finished: at(*at_second), name, bytes: 10 })
+                .map(|(at_second, name)| FinishedRun { finished: at(*at_second), name, bytes: 10 })
                 .collect()
         };
         let table = [
@@ -180,14 +180,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join(".retention");
         let sys = Sys::default();
-        let mark = Mark { time: at(1_000), boot_id: sys.boot_id().unwrap().to_owned(), uptime: sys.uptime().unwrap() };
+        let mark =
+            ClockMark { time: at(1_000), boot_id: sys.boot_id().unwrap().to_owned(), uptime: sys.uptime().unwrap() };
         std::fs::write(&file, serde_json::to_vec(&mark).unwrap()).unwrap();
-        let clock = Clock::open(&sys, &file);
+        let clock = RetentionClock::open(&sys, &file);
         assert!(clock.now() >= at(1_000) && clock.now() < at(100_000));
         clock.mark(&sys).unwrap();
         clock.mark(&sys).unwrap();
         let before = clock.now();
-        let second = Clock::open(&sys, &file);
+        let second = RetentionClock::open(&sys, &file);
         assert!(second.now().duration_since(before).as_secs().abs() < 10_000 && second.now() < at(100_000));
     }
 }

@@ -139,7 +139,7 @@ pub(super) enum SystemPath {
 
 /// What one run is to see.
 #[derive(Debug, Default)]
-pub(super) struct View<'a> {
+pub(super) struct SandboxView<'a> {
     /// The run's directory.
     pub(super) dir: &'a str,
     /// The state directory, which is hidden.
@@ -242,13 +242,13 @@ impl Sandbox {
 
     /// What a program in it finds; or why it does not work, if it does not.
     async fn try_out(&self) -> Result<Result<Trial, String>, Unknown> {
-        let view = View {
+        let view = SandboxView {
             user: 65_532,
             group: 65_532,
             hostname: "probe",
             read_only_root: true,
             tmp_bytes: Some(1 << 20),
-            ..View::default()
+            ..SandboxView::default()
         };
         let filters = match self.filters() {
             Ok(filters) => filters,
@@ -329,7 +329,7 @@ impl Sandbox {
     }
 
     /// `bwrap` and its options for `view`, without the environment and the program.
-    pub(super) fn command(&self, view: &View<'_>) -> Vec<String> {
+    pub(super) fn command(&self, view: &SandboxView<'_>) -> Vec<String> {
         let mut list = vec![self.bwrap.clone()];
         list.extend(self.base(view));
         let mut bound: Vec<(&str, &str)> = Vec::new();
@@ -382,7 +382,7 @@ impl Sandbox {
     }
 
     /// Namespaces, identity and the system.
-    fn base(&self, view: &View<'_>) -> Vec<String> {
+    fn base(&self, view: &SandboxView<'_>) -> Vec<String> {
         let mut list = Vec::new();
         push(&mut list, &["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]);
         if !view.network {
@@ -568,8 +568,8 @@ mod tests {
         Sandbox { bwrap, setpriv: None, executable, system, masked, able, trial: Trial::default() }
     }
 
-    fn view() -> View<'static> {
-        View {
+    fn view() -> SandboxView<'static> {
+        SandboxView {
             dir: "/state/default/a",
             state: "/state",
             hostname: "run-a",
@@ -577,7 +577,7 @@ mod tests {
             group: 4321,
             read_only_root: true,
             tmp_bytes: Some(1024),
-            ..View::default()
+            ..SandboxView::default()
         }
     }
 
@@ -615,7 +615,7 @@ mod tests {
 
     #[test]
     fn it_sees_the_system_and_its_own_files_only() {
-        let list = sandbox().command(&View { input: true, ..view() });
+        let list = sandbox().command(&SandboxView { input: true, ..view() });
         let sources: Vec<&str> = list
             .windows(2)
             .filter(|pair| pair[0].ends_with("bind") || pair[0].ends_with("bind-try"))
@@ -629,10 +629,10 @@ mod tests {
 
     #[test]
     fn the_root_is_closed_after_everything_is_mounted() {
-        let list = sandbox().command(&View { files: true, ..view() });
+        let list = sandbox().command(&SandboxView { files: true, ..view() });
         let at = |option: &str| list.iter().rposition(|o| o == option).unwrap();
         assert!(at("--remount-ro") > at("--ro-bind") && at("--remount-ro") > at("--bind"));
-        let open = sandbox().command(&View { read_only_root: false, ..view() });
+        let open = sandbox().command(&SandboxView { read_only_root: false, ..view() });
         assert!(!has(&open, &["--remount-ro", "/"]));
         // What is written is bounded all the same.
         assert!(has(&open, &["--size", "1024", "--tmpfs", "/", "--hostname"]));
@@ -666,7 +666,7 @@ mod tests {
     fn tmp_is_sized_or_absent() {
         assert!(has(&sandbox().command(&view()), &["--size", "1024", "--tmpfs", "/tmp"]));
         assert!(has(&sandbox().command(&view()), &["--chdir", "/tmp"]));
-        let without = sandbox().command(&View { tmp_bytes: None, ..view() });
+        let without = sandbox().command(&SandboxView { tmp_bytes: None, ..view() });
         assert!(!has(&without, &["--tmpfs", "/tmp"]) && has(&without, &["--chdir", "/"]));
         let old = Sandbox { able: Able::default(), ..sandbox() };
         assert!(!has(&old.command(&view()), &["--size"]));
@@ -674,7 +674,7 @@ mod tests {
 
     #[test]
     fn the_state_directory_is_hidden_where_the_system_would_show_it() {
-        let list = sandbox().command(&View { state: "/usr/local/state", ..view() });
+        let list = sandbox().command(&SandboxView { state: "/usr/local/state", ..view() });
         assert!(has(&list, &["--tmpfs", "/usr/local/state", "--remount-ro", "/usr/local/state"]));
     }
 
@@ -687,7 +687,7 @@ mod tests {
         };
         let volumes =
             vec![mount("/home/me", "/home/me"), mount("/home/me/.local", "/data"), mount("/home/you", "/you")];
-        let list = sandbox().command(&View { state: "/home/me/.local/state/longshore", volumes, ..view() });
+        let list = sandbox().command(&SandboxView { state: "/home/me/.local/state/longshore", volumes, ..view() });
         let hidden: Vec<_> = list.windows(2).filter(|pair| pair[0] == "--tmpfs").map(|pair| pair[1].as_str()).collect();
         assert_eq!(
             hidden,
@@ -705,7 +705,7 @@ mod tests {
         for (state, source) in [(at("link"), at("top")), (at("top/state"), at("toplink")), (at("link"), at("toplink"))]
         {
             let volumes = vec![Mount { source, target: "/x".to_owned(), read_only: false }];
-            let list = sandbox().command(&View { state: &state, volumes, ..view() });
+            let list = sandbox().command(&SandboxView { state: &state, volumes, ..view() });
             assert!(has(&list, &["--tmpfs", "/x/state", "--remount-ro", "/x/state"]), "{list:?}");
         }
     }
@@ -714,19 +714,19 @@ mod tests {
     fn a_file_is_bound_by_itself_unless_its_directory_is() {
         let visible = ["/srv/app/run.py", "/opt/tool", "/bin/sh"].map(str::to_owned).to_vec();
         let mount = Mount { source: "/srv/app".to_owned(), target: "/srv/app".to_owned(), read_only: true };
-        let list = sandbox().command(&View { visible: visible.clone(), volumes: vec![mount], ..view() });
+        let list = sandbox().command(&SandboxView { visible: visible.clone(), volumes: vec![mount], ..view() });
         assert!(!has(&list, &["--ro-bind", "/srv/app/run.py"]) && has(&list, &["--ro-bind", "/srv/app", "/srv/app"]));
         assert!(has(&list, &["--ro-bind", "/opt/tool", "/opt/tool"]));
         assert!(!has(&list, &["--ro-bind", "/bin/sh"]), "the system has it, behind a link");
-        assert!(has(&sandbox().command(&View { visible, ..view() }), &["--ro-bind", "/srv/app/run.py"]));
+        assert!(has(&sandbox().command(&SandboxView { visible, ..view() }), &["--ro-bind", "/srv/app/run.py"]));
     }
 
     #[test]
     fn volumes_are_mounted_as_asked() {
         let mount = |read_only| Mount { source: "/data".to_owned(), target: "/mnt".to_owned(), read_only };
-        let list = sandbox().command(&View { volumes: vec![mount(true)], ..view() });
+        let list = sandbox().command(&SandboxView { volumes: vec![mount(true)], ..view() });
         assert!(has(&list, &["--ro-bind", "/data", "/mnt"]));
-        let list = sandbox().command(&View { volumes: vec![mount(false)], ..view() });
+        let list = sandbox().command(&SandboxView { volumes: vec![mount(false)], ..view() });
         assert!(has(&list, &["--bind", "/data", "/mnt"]));
     }
 
@@ -756,6 +756,6 @@ mod tests {
 
     #[test]
     fn network_is_shared_only_if_asked() {
-        assert!(!has(&sandbox().command(&View { network: true, ..view() }), &["--unshare-net"]));
+        assert!(!has(&sandbox().command(&SandboxView { network: true, ..view() }), &["--unshare-net"]));
     }
 }

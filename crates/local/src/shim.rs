@@ -23,13 +23,13 @@ mod files;
 mod inherited;
 mod output;
 
-use child::{Child, Ended, StartError};
+use child::{Ended, ProgramProcess, StartError};
 use files::{Dir, ResultFile};
-use output::Output;
+use output::ProgramOutput;
 
 /// How often what failed is tried again, and the program killed again.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How often the order to end is looked for, if nobody knocks: whoever gives it knocks until it is obeyed.
+/// How often the order to end is looked for, if nobody signals: its sender signals until it is obeyed.
 const LISTEN_EVERY: Duration = Duration::from_secs(60);
 /// How often it is looked whether the sandbox has executed its program.
 const GLANCE_EVERY: Duration = Duration::from_millis(5);
@@ -74,7 +74,8 @@ pub fn shim(dir: &Path) -> ExitCode {
 
 /// The same with system calls that may be made to fail.
 fn shim_with(dir: &Path, sys: Sys) -> ExitCode {
-    // What whoever started the server had open is not for the program, nor to be held open by us.
+    // What the process that started the server had open is not for the program, nor to be held open
+    // by us.
     close_fds::set_fds_cloexec_threadsafe(3, &[]);
     inherited::reset(&sys);
     let done = tokio::runtime::Builder::new_current_thread()
@@ -92,7 +93,7 @@ fn shim_with(dir: &Path, sys: Sys) -> ExitCode {
 }
 
 fn complain(trouble: &dyn std::fmt::Display) {
-    // Nothing is left to tell it to if this fails.
+    // Nothing is left to report it to if this fails.
     let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("longshore shim: {trouble}\n"));
 }
 
@@ -110,7 +111,7 @@ async fn supervise(dir: &Dir) -> Result<(), ShimError> {
         return dir.write_json(rundir::EXIT, &Exit::not_started(Timestamp::now()));
     }
     let exit = execute(dir, &run, &mut orders).await?;
-    // As long as this process lives the run is not lost: it waits for a full disk to be mended.
+    // As long as this process lives the run is not lost: it waits for a full disk to be cleared.
     while let Err(error) = dir.write_json(rundir::EXIT, &exit) {
         if dir.is_gone() {
             return Err(error);
@@ -140,7 +141,7 @@ fn looked(dir: &Dir, name: &str) -> Result<bool, ShimError> {
 /// The order to end, and what keeps this process from ending by accident.
 struct Orders {
     dir: Dir,
-    knock: Signal,
+    wake_up: Signal,
     _deaf: Vec<Signal>,
     _default: Vec<Signal>,
 }
@@ -153,7 +154,7 @@ impl Orders {
         let deaf = [SignalKind::hangup(), SignalKind::interrupt(), SignalKind::quit(), SignalKind::terminate()];
         Ok(Self {
             dir: dir.clone(),
-            knock: signal(SignalKind::user_defined1()).map_err(failed)?,
+            wake_up: signal(SignalKind::user_defined1()).map_err(failed)?,
             _deaf: deaf.into_iter().map(signal).collect::<Result<_, _>>().map_err(failed)?,
             _default: inherited::heed_ignored_signals(),
         })
@@ -163,7 +164,7 @@ impl Orders {
     async fn ended(&mut self) {
         while !self.dir.look(rundir::END).is_there() {
             // Either way it is looked for again.
-            let _ = timeout(LISTEN_EVERY, self.knock.recv()).await;
+            let _ = timeout(LISTEN_EVERY, self.wake_up.recv()).await;
         }
     }
 
@@ -270,7 +271,7 @@ fn why_not(execution: &Execution, said: &str) -> String {
 }
 
 /// Exit code 128, as Kubernetes reports a container that can't be started.
-fn start_error(started_at: Timestamp, message: String, output: Option<&output::End>) -> Exit {
+fn start_error(started_at: Timestamp, message: String, output: Option<&output::LogEnd>) -> Exit {
     Exit {
         reason: ExitReason::StartError,
         exit_code: 128,
@@ -283,13 +284,13 @@ fn start_error(started_at: Timestamp, message: String, output: Option<&output::E
     }
 }
 
-/// Passes output on until the program has ended; ends it when its time is up or when told to:
-/// SIGTERM, then SIGKILL after the grace. Answers how it ended, whether its time was up before, and whether
-/// it was reported to be executed.
+/// Passes output on until the program has ended; ends it when its time is up or when asked to: SIGTERM,
+/// then SIGKILL after the grace. Answers how it ended, whether its time was up before, and whether it was
+/// reported to be executed.
 async fn follow(
     dir: &Dir,
-    child: &mut Child,
-    output: &mut Output,
+    child: &mut ProgramProcess,
+    output: &mut ProgramOutput,
     result: &ResultFile,
     orders: &mut Orders,
     run: &StoredRun,
@@ -300,7 +301,7 @@ async fn follow(
     let mut kill_at = None;
     // By its name the daemon ends the program should this process be killed, and knows that it runs.
     let begun = Instant::now();
-    let is_executed = |child: &mut Child| child.is_executed(execution, begun.elapsed());
+    let is_executed = |child: &mut ProgramProcess| child.is_executed(execution, begun.elapsed());
     let mut executed = is_executed(child);
     let mut named = name(dir, child, executed);
     let (mut asked, mut again, mut glance) = (true, begun + LOOK_EVERY, begun + GLANCE_EVERY);
@@ -356,12 +357,12 @@ fn measured(pause: Duration, has_changed: bool) -> Duration {
 
 /// Writes down who the program is, and whether it is executed. Answers what stands there now; `None`: it
 /// is to be tried again.
-fn name(dir: &Dir, child: &Child, executed: bool) -> Option<bool> {
+fn name(dir: &Dir, child: &ProgramProcess, executed: bool) -> Option<bool> {
     let written = match child.identity() {
         Ok(Some(process)) => dir.write_json(rundir::CHILD, &rundir::Child { process, executed }),
         // It is gone, and with it the need.
         Ok(None) => Ok(()),
-        Err(source) => Err(ShimError::System { what: "looking at the program", source }),
+        Err(source) => Err(ShimError::System { what: "examining the program", source }),
     };
     written.map_err(|error| complain(&error)).ok().map(|()| executed)
 }

@@ -1,5 +1,5 @@
 //! What a run sees of this machine: its mounts, links and working directory, taken from the very
-//! options that `bwrap` gets, so that whoever looks sees what the program will.
+//! options that `bwrap` gets, so that an observer sees what the program will.
 //!
 //! Paths are followed here as the kernel would follow them there: a link that leads out of what is
 //! mounted leads nowhere.
@@ -65,7 +65,7 @@ pub(super) enum Seen {
     },
     /// A directory that only the sandbox has.
     Directory,
-    /// It can't be told before the run is there.
+    /// It can't be reported before the run is there.
     Unknown,
 }
 

@@ -73,7 +73,7 @@ impl Summary {
             id,
             run: Probe::There(Arc::new(run)),
             shim: known(shim),
-            // Nothing of it lives, or it would not have been let go of.
+            // Nothing of it lives, or it would not have been released.
             shim_alive: Probe::Gone,
             admitted: known(admitted),
             started: known(started),

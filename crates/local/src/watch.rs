@@ -1,4 +1,4 @@
-//! Tells of every run directory and its changes. What the kernel says is a hint only: the truth is
+//! Reports every run directory and its changes. What the kernel says is a hint only: the truth is
 //! read again each time, and looked at now and then without any hint.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -16,7 +16,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::facts::{Contents, DirectoryId, Stand};
 use super::inotify::{Change, Inotify, ProcessEnd, WatchDescriptor, WatchMask};
-use super::retention::Kept;
+use super::retention::FinishedRun;
 use super::{Local, blocking, lock};
 use crate::sys::{Cause, Probe, Unknown};
 use longshore_backend::BackendError;
@@ -79,7 +79,7 @@ async fn report_unknown(
             continue;
         }
         let facts = local.facts(&contents);
-        known.state = State::Open(contents);
+        known.state = ReportedState::Open(contents);
         sender.send(FactsEvent::Upsert(Box::new(facts))).await.map_err(|_| Stopped::Unheard)?;
     }
     Ok(())
@@ -126,7 +126,7 @@ impl From<std::io::Error> for Stopped {
 }
 
 /// A run as it was reported.
-enum State {
+enum ReportedState {
     /// It may change.
     Open(Arc<Contents>),
     /// Nothing of it changes any more, and its directory has the rest.
@@ -144,8 +144,8 @@ struct Settled {
 }
 
 struct Known {
-    state: State,
-    /// Whether it was reported since the watch began, or was mended.
+    state: ReportedState,
+    /// Whether it was reported since the watch began, or was repaired.
     reported: bool,
     /// Since when it has no shim, or when one was started last.
     unattended: Option<Instant>,
@@ -163,15 +163,15 @@ impl Known {
     /// What it holds, if that may change.
     fn contents(&self) -> Option<&Arc<Contents>> {
         match &self.state {
-            State::Open(contents) => Some(contents),
-            State::Settled(_) => None,
+            ReportedState::Open(contents) => Some(contents),
+            ReportedState::Settled(_) => None,
         }
     }
 
     fn settled(&self) -> Option<&Settled> {
         match &self.state {
-            State::Open(_) => None,
-            State::Settled(settled) => Some(settled),
+            ReportedState::Open(_) => None,
+            ReportedState::Settled(settled) => Some(settled),
         }
     }
 
@@ -203,7 +203,7 @@ fn is_live(contents: &Contents) -> bool {
 }
 
 /// What a watch of the kernel's is for.
-enum Place {
+enum WatchTarget {
     Root,
     Namespace(NamespaceName),
     Run(RunName),
@@ -217,7 +217,7 @@ struct Watcher<'a> {
     unlisted: &'a mut HashMap<NamespaceName, Instant>,
     /// `None`: the system has no instance left.
     inotify: Option<Inotify>,
-    places: HashMap<WatchDescriptor, Place>,
+    places: HashMap<WatchDescriptor, WatchTarget>,
     /// The watch of each run that has one.
     watches: HashMap<RunName, WatchDescriptor>,
     /// How many of the state directory and its namespaces have no watch for lack of one: their names are read at
@@ -231,7 +231,7 @@ struct Watcher<'a> {
     unreadable: BTreeSet<RunName>,
     /// Namespaces of which it was reported that they can't be listed.
     left_out: BTreeSet<NamespaceName>,
-    /// The ends of shims that are no children of this process, and whose ends are waited for.
+    /// The ends of shims that are not children of this process, and whose ends are waited for.
     ends: JoinSet<RunName>,
     /// Those shims, by their run.
     awaited: HashMap<RunName, i32>,
@@ -270,7 +270,7 @@ async fn watch_until_broken(
     };
     watcher.scan().await?;
     local.queue.open();
-    watcher.tell(FactsEvent::Synced).await?;
+    watcher.emit(FactsEvent::Synced).await?;
     watcher.adopting = false;
     watcher.admit().await?;
     let mut look = interval(LOOK_EVERY);
@@ -307,7 +307,7 @@ async fn watch_until_broken(
 }
 
 impl Watcher<'_> {
-    async fn tell(&self, event: FactsEvent) -> Result<(), Stopped> {
+    async fn emit(&self, event: FactsEvent) -> Result<(), Stopped> {
         self.sender.send(event).await.map_err(|_| Stopped::Unheard)
     }
 
@@ -334,10 +334,10 @@ impl Watcher<'_> {
 
     /// Reads what is there by name; runs that are known, and can't change, are not read again.
     async fn scan(&mut self) -> Result<(), Stopped> {
-        self.hear();
+        self.open_inotify();
         let entries = WatchMask::CREATE | WatchMask::MOVED_TO | WatchMask::ONLYDIR;
         self.unheard = 0;
-        self.listen_at(Place::Root, entries);
+        self.listen_at(WatchTarget::Root, entries);
         let local = Arc::clone(self.local);
         let namespaces = blocking("reading the state directory", move || local.store.namespaces()).await?;
         self.unlisted.retain(|namespace, _| namespaces.contains(namespace));
@@ -345,7 +345,7 @@ impl Watcher<'_> {
         let mut fresh = None;
         for namespace in namespaces {
             let moves = WatchMask::MOVED_TO | WatchMask::MOVED_FROM | WatchMask::DELETE | WatchMask::ONLYDIR;
-            self.listen_at(Place::Namespace(namespace.clone()), moves);
+            self.listen_at(WatchTarget::Namespace(namespace.clone()), moves);
             match self.local.list(&namespace).await {
                 Ok(runs) => {
                     self.unlisted.remove(&namespace);
@@ -388,21 +388,21 @@ impl Watcher<'_> {
     }
 
     /// Has changes reported, if they are not.
-    fn hear(&mut self) {
+    fn open_inotify(&mut self) {
         if self.inotify.is_none() {
             match Inotify::new(self.local.store.sys()) {
                 Ok(inotify) => self.inotify = Some(inotify),
                 Err(error) => tracing::debug!(%error, "no inotify instance"),
             }
         }
-        self.local.hear();
+        self.local.notify_of_logs();
     }
 
     /// Has changes of names reported. Without that, names are read at each look.
-    fn listen_at(&mut self, place: Place, what: WatchMask) {
+    fn listen_at(&mut self, place: WatchTarget, what: WatchMask) {
         let path = match &place {
-            Place::Namespace(namespace) => self.local.store.namespace_dir(namespace),
-            Place::Root | Place::Run(_) => self.local.store.root().to_owned(),
+            WatchTarget::Namespace(namespace) => self.local.store.namespace_dir(namespace),
+            WatchTarget::Root | WatchTarget::Run(_) => self.local.store.root().to_owned(),
         };
         match self.inotify.as_mut().map(|inotify| inotify.add(&path, what)) {
             Some(Ok(watch)) => drop(self.places.insert(watch, place)),
@@ -424,7 +424,7 @@ impl Watcher<'_> {
         match self.polls {
             true => tracing::warn!(
                 directories = polled,
-                "the kernel reports no changes of some directories: they are looked at every second. Raise \
+                "the kernel reports no changes of some directories: they are checked every second. Raise \
                  fs.inotify.max_user_instances or fs.inotify.max_user_watches, or find what uses them up"
             ),
             false => tracing::info!("the kernel reports changes of all directories again"),
@@ -530,12 +530,12 @@ impl Watcher<'_> {
         let mut rescan = false;
         for change in changes {
             match self.places.get(&change.watch) {
-                Some(Place::Run(name)) => drop(changed.insert(name.clone())),
-                Some(Place::Namespace(namespace)) => {
+                Some(WatchTarget::Run(name)) => drop(changed.insert(name.clone())),
+                Some(WatchTarget::Namespace(namespace)) => {
                     let run = change.name.as_deref().and_then(|name| RunId::parse(name).ok());
                     changed.extend(run.map(|run| RunName { namespace: namespace.clone(), run }));
                 }
-                Some(Place::Root) => rescan = true,
+                Some(WatchTarget::Root) => rescan = true,
                 None => rescan |= change.overflow,
             }
         }
@@ -568,7 +568,7 @@ impl Watcher<'_> {
             self.unlisten(name);
             self.local.queue.leave(name);
             return match self.known.remove(name) {
-                Some(_) => self.tell(FactsEvent::Gone(name.clone())).await,
+                Some(_) => self.emit(FactsEvent::Gone(name.clone())).await,
                 None => Ok(()),
             };
         };
@@ -578,9 +578,9 @@ impl Watcher<'_> {
         let settled = self.settle(&contents).await?;
         let before = self.known.get(name);
         let changed = before.is_none_or(|known| match (&known.state, &settled) {
-            (State::Open(before), _) => *before != contents,
-            (State::Settled(before), Some(settled)) => before.id != settled.id,
-            (State::Settled(_), None) => true,
+            (ReportedState::Open(before), _) => *before != contents,
+            (ReportedState::Settled(before), Some(settled)) => before.id != settled.id,
+            (ReportedState::Settled(_), None) => true,
         });
         let report = changed || before.is_some_and(|known| !known.reported);
         if changed && let Some(unknown) = contents.unread.first() {
@@ -594,7 +594,7 @@ impl Watcher<'_> {
         let ordered = since(lives && contents.ordered, before.and_then(|known| known.ordered));
         let looked = Instant::now();
         let is_settled = settled.is_some();
-        let state = settled.map_or_else(|| State::Open(Arc::clone(&contents)), State::Settled);
+        let state = settled.map_or_else(|| ReportedState::Open(Arc::clone(&contents)), ReportedState::Settled);
         let known = Known { state, reported: true, unattended, stuck, started, ordered, looked };
         if let Some(reason) = known.overdue() {
             let (local, contents) = (Arc::clone(self.local), Arc::clone(&contents));
@@ -612,7 +612,7 @@ impl Watcher<'_> {
         }
         self.known.insert(name.clone(), known);
         if report {
-            self.tell(FactsEvent::Upsert(Box::new(self.local.facts(&contents)))).await?;
+            self.emit(FactsEvent::Upsert(Box::new(self.local.facts(&contents)))).await?;
         }
         Ok(())
     }
@@ -647,7 +647,7 @@ impl Watcher<'_> {
     }
 
     /// Sees to it that a run has a shim, and that a dead one left nothing running. Answers since when
-    /// the run has none: whoever created it is given a while to start one.
+    /// the run has none: its creator is given a while to start one.
     async fn attend(&self, name: &RunName, contents: &Arc<Contents>) -> Result<Option<Instant>, Stopped> {
         let (local, contents) = (Arc::clone(self.local), Arc::clone(contents));
         match contents.stand() {
@@ -691,7 +691,7 @@ impl Watcher<'_> {
         let what = WatchMask::CREATE | WatchMask::MOVED_TO | WatchMask::ONLYDIR;
         let dir = self.local.store.dir(name);
         if let Some(Ok(watch)) = self.inotify.as_mut().map(|inotify| inotify.add(&dir, what)) {
-            self.places.insert(watch.clone(), Place::Run(name.clone()));
+            self.places.insert(watch.clone(), WatchTarget::Run(name.clone()));
             self.watches.insert(name.clone(), watch);
         }
     }
@@ -713,14 +713,15 @@ impl Watcher<'_> {
         let kept = self.local.clock.now();
         let is_due = |released: &Released| released.expire_time <= now && released.kept_until <= kept;
         let released = |known: &Known| match &known.state {
-            State::Open(contents) => contents.released.there().is_some_and(is_due),
-            State::Settled(settled) => is_due(&settled.released),
+            ReportedState::Open(contents) => contents.released.there().is_some_and(is_due),
+            ReportedState::Settled(settled) => is_due(&settled.released),
         };
         let expired = self.known.iter().filter(|(_, known)| released(known));
         let mut names: BTreeSet<RunName> = expired.map(|(name, _)| name.clone()).collect();
         let finished = self.known.iter().filter_map(|(name, known)| Some((name, known.settled()?)));
         let finished = finished.filter(|(name, _)| !names.contains(*name));
-        let kept = finished.map(|(name, settled)| Kept { finished: settled.recorded, name, bytes: settled.bytes });
+        let kept =
+            finished.map(|(name, settled)| FinishedRun { finished: settled.recorded, name, bytes: settled.bytes });
         let surplus: Vec<RunName> =
             self.local.room.surplus(kept.collect()).into_iter().map(|kept| kept.name.clone()).collect();
         names.extend(surplus);
@@ -730,11 +731,11 @@ impl Watcher<'_> {
         let local = Arc::clone(self.local);
         Ok(blocking("sweeping", move || {
             if let Err(error) = local.clock.mark(local.store.sys()) {
-                tracing::debug!(%error, "the time can't be noted in the state directory");
+                tracing::debug!(%error, "the time can't be recorded in the state directory");
             }
             for contents in stuck {
                 if let Err(error) = local.let_go(&contents) {
-                    tracing::debug!(run = %contents.name, %error, "a run that can't be read can't be let go of either");
+                    tracing::debug!(run = %contents.name, %error, "a run that can't be read can't be released either");
                 }
             }
             for name in names {

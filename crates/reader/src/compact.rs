@@ -43,7 +43,7 @@ impl Changes {
 }
 
 /// Compacts `raw`, an object that the grammar of JSON accepts. `None`: it is larger than `max_bytes`.
-/// What `is_compact` is only looked at for what is no UTF-8, and for duplicates.
+/// What `is_compact` is only looked at for what is not UTF-8, and for duplicates.
 pub(super) fn compact(raw: Vec<u8>, is_compact: bool, max_bytes: usize) -> Option<(String, Changes)> {
     let mut changes = Changes::default();
     let mut text = match String::from_utf8(raw) {

@@ -1,7 +1,7 @@
-//! What a text is written in, as far as its first bytes tell: UTF-8, UTF-16 with a byte order mark,
+//! What a text is written in, as far as its first bytes show: UTF-8, UTF-16 with a byte order mark,
 //! which is decoded, or gzip, which is only known.
 
-/// How much of a text tells whether it is UTF-16, in bytes.
+/// How much of a text shows whether it is UTF-16, in bytes.
 const HEAD_BYTES: usize = 66;
 
 /// What a text is written in.
@@ -25,7 +25,7 @@ pub fn may_be_utf16(text: &[u8]) -> bool {
     text.starts_with(b"\xff\xfe") || text.starts_with(b"\xfe\xff")
 }
 
-/// What the text is written in that begins with `head`. `None`: more bytes have to tell.
+/// What the text is written in that begins with `head`. `None`: more bytes are needed.
 ///
 /// A byte order mark alone is also what broken bytes may begin with: of the characters after it a
 /// quarter has to be ASCII, as line ends, spaces and an object's brackets and quotes are.
@@ -53,7 +53,7 @@ fn code_unit(bytes: [u8; 2], big_endian: bool) -> u16 {
 /// Makes UTF-8 of a text in UTF-16 that begins with a byte order mark. Any other goes through as it is.
 #[derive(Debug, Default)]
 pub struct Decoder {
-    /// `None`: too few bytes came to tell.
+    /// `None`: too few bytes came to decide.
     encoding: Option<Encoding>,
     /// Bytes that wait for the next ones.
     held: Vec<u8>,
@@ -65,23 +65,23 @@ impl Decoder {
         match self.encoding {
             Some(Encoding::Bytes) => take(data),
             Some(Encoding::Utf16 { big_endian }) => self.decode(data, big_endian, false, take),
-            // What tells by itself is not copied: it may be a whole result.
+            // What can be recognised at once is not copied: it may be a whole result.
             None if self.held.is_empty() && matches!(encoding(head(data), false), Some(Encoding::Bytes)) => {
                 self.encoding = Some(Encoding::Bytes);
                 take(data);
             }
             None => {
                 self.held.extend_from_slice(data);
-                self.tell(false, take);
+                self.detect(false, take);
             }
         }
     }
 
-    /// Ends the text, or the part of it that can tell what it is written in: hands on what waited.
+    /// Ends the text, or the part of it that can show what it is written in: hands on what waited.
     pub fn finish(&mut self, mut take: impl FnMut(&[u8])) {
         match self.encoding {
             None if self.held.is_empty() => {}
-            None => self.tell(true, &mut take),
+            None => self.detect(true, &mut take),
             Some(Encoding::Utf16 { big_endian }) => self.decode(&[], big_endian, true, take),
             Some(Encoding::Bytes) => {}
         }
@@ -93,7 +93,7 @@ impl Decoder {
         matches!(self.encoding, Some(Encoding::Utf16 { .. }))
     }
 
-    fn tell(&mut self, end: bool, mut take: impl FnMut(&[u8])) {
+    fn detect(&mut self, end: bool, mut take: impl FnMut(&[u8])) {
         self.encoding = encoding(head(&self.held), end);
         match self.encoding {
             None => {}
@@ -110,7 +110,7 @@ impl Decoder {
         }
     }
 
-    /// What is no character becomes U+FFFD.
+    /// What is not a character becomes U+FFFD.
     fn decode(&mut self, data: &[u8], big_endian: bool, end: bool, mut take: impl FnMut(&[u8])) {
         self.held.extend_from_slice(data);
         let (units, _) = self.held.as_chunks::<2>();
@@ -131,7 +131,7 @@ impl Decoder {
     }
 }
 
-/// The bytes that tell what a text is written in.
+/// The bytes that show what a text is written in.
 fn head(text: &[u8]) -> &[u8] {
     text.get(..HEAD_BYTES).unwrap_or(text)
 }

@@ -112,7 +112,8 @@ impl ResultReader {
         Self { marks: Marks::new(&rule), rule, search, decoder: Decoder::default(), position: 0 }
     }
 
-    /// A reader that also tells what else might have been the result, which takes memory for each.
+    /// A reader that also reports what else might have been the result, which takes memory for
+    /// each.
     #[must_use]
     pub fn explaining(rule: ReaderRule) -> Self {
         let mut reader = Self::new(rule);
@@ -123,12 +124,12 @@ impl ResultReader {
     }
 
     /// Feeds the next bytes of the attempt's output, in order. Those of stderr count for byte ranges
-    /// but are not searched; `None` says that the backend does not tell the streams apart.
+    /// but are not searched; `None` says that the backend does not distinguish the streams.
     pub fn push(&mut self, stream: Option<LogStream>, data: &[u8]) {
         if stream == Some(LogStream::Stderr) {
             let len = data.len() as u64;
             if !self.decoder.is_utf16() {
-                // What waits to be told apart came before.
+                // What waits to be distinguished came before.
                 self.end_decoder();
             }
             if let Some(search) = &mut self.search {
@@ -167,7 +168,8 @@ impl ResultReader {
         self.finish_explained(file).0
     }
 
-    /// Ends the output, and tells every candidate in the order of their places, if it is explaining.
+    /// Ends the output, and reports every candidate in the order of their places, if it is
+    /// explaining.
     #[must_use]
     pub fn finish_explained(mut self, file: &[u8]) -> (ResultOutcome, Vec<Candidate>) {
         self.end_decoder();
@@ -236,7 +238,7 @@ fn file_cut() -> ResultError {
     }
 }
 
-/// Text as it is shown in a sentence: what is no UTF-8 replaced, control characters escaped.
+/// Text as it is shown in a sentence: what is not UTF-8 replaced, control characters escaped.
 fn shown(text: &[u8]) -> String {
     let mut shown = String::new();
     for char in String::from_utf8_lossy(text).chars() {

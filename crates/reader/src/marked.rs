@@ -185,7 +185,7 @@ impl Marks {
                 parts.text.extend_from_slice(text);
                 None
             }
-            _ => invalid(format!("the marked line at byte {at} is no part: expected `+<number> <text>`")),
+            _ => invalid(format!("the marked line at byte {at} is not a part: expected `+<number> <text>`")),
         };
     }
 
@@ -209,7 +209,8 @@ impl Marks {
         }
         let is = data_encoding::HEXLOWER.encode(&Sha256::digest(&parts.text));
         if !is.as_bytes().eq_ignore_ascii_case(sum.trim_ascii()) {
-            let message = format!("the {count} parts that end at byte {at} have another SHA-256 than is told there");
+            let message =
+                format!("the {count} parts that end at byte {at} do not have the SHA-256 that is given there");
             return self.fail(ResultErrorKind::Invalid, message, at);
         }
         self.complete(Mark { content: parts.text, at: parts.at, parts_end: Some(self.end), longer: false });

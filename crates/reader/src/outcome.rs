@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What a run's result is told as.
+/// What a run's result is reported as.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ResultInfo {
     /// Where the search stands.
@@ -33,7 +33,7 @@ pub enum ResultState {
     Found,
     /// The program gave nothing that looks like a result.
     Missing,
-    /// What it gave is no usable object.
+    /// What it gave is not a usable object.
     Invalid,
     /// The output was lost before it was read.
     Unavailable,
@@ -135,7 +135,7 @@ impl ResultOutcome {
         Self::None(ResultError { kind: ResultErrorKind::Empty, message, position: None })
     }
 
-    /// The same as it is told.
+    /// The same as it is reported.
     #[must_use]
     pub fn to_info(&self) -> ResultInfo {
         match self {

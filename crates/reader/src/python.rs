@@ -47,13 +47,13 @@ pub(super) fn rewrite(raw: &[u8], max_bytes: usize) -> Result<(String, Changes),
     if dropped {
         out.retain(|byte| *byte != DROPPED);
     }
-    let text = String::from_utf8(out).map_err(|_| Unreadable::At(0, "text that is no Unicode"))?;
+    let text = String::from_utf8(out).map_err(|_| Unreadable::At(0, "text that is not Unicode"))?;
     Ok((unique(text, &mut changes), changes))
 }
 
 /// What a value is, as far as what it stands in cares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Value {
+enum ValueClass {
     Text,
     Integer,
     Number,
@@ -65,14 +65,14 @@ enum Value {
     Object,
 }
 
-impl Value {
+impl ValueClass {
     fn hashable(self) -> bool {
         !matches!(self, Self::Object | Self::Array { hashable: false })
     }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum LiteralKind {
     /// Braces; whether they are known to be a dict's or a set's.
     Brace {
         dict: bool,
@@ -88,8 +88,8 @@ enum Kind {
 }
 
 #[derive(Debug)]
-struct Frame {
-    kind: Kind,
+struct LiteralFrame {
+    kind: LiteralKind,
     /// Where it begins in the literal.
     at: usize,
     /// Where it begins in what is written.
@@ -98,7 +98,7 @@ struct Frame {
     item: usize,
     commas: usize,
     /// The present item, if there is one.
-    value: Option<Value>,
+    value: Option<ValueClass>,
     /// Whether all items so far may be keys.
     hashable: bool,
     arguments: Vec<Argument>,
@@ -113,7 +113,7 @@ struct Writer {
     max_bytes: usize,
     /// Where the present word begins in the literal.
     at: usize,
-    frames: Vec<Frame>,
+    frames: Vec<LiteralFrame>,
     /// The sign before a number.
     sign: Option<u8>,
     /// Whether the last word was a string.
@@ -180,9 +180,9 @@ impl Writer {
         Ok(1)
     }
 
-    fn push(&mut self, kind: Kind) {
+    fn push(&mut self, kind: LiteralKind) {
         let open = self.out.len();
-        self.frames.push(Frame {
+        self.frames.push(LiteralFrame {
             kind,
             at: self.at,
             open,
@@ -198,11 +198,11 @@ impl Writer {
     fn open(&mut self, bracket: u8) {
         let parent = self.frames.last().map(|frame| (frame.kind, frame.commas));
         let (kind, written) = match (parent, bracket) {
-            (Some((Kind::Call(Call::OrderedDict), 0)), b'[') => (Kind::Pairs, Some(b'{')),
-            (Some((Kind::Pairs, _)), b'[' | b'(') => (Kind::Pair, None),
-            (_, b'{') => (Kind::Brace { dict: false, set: false }, Some(b'{')),
-            (_, b'(') => (Kind::Paren, Some(b'[')),
-            _ => (Kind::List, Some(b'[')),
+            (Some((LiteralKind::Call(Call::OrderedDict), 0)), b'[') => (LiteralKind::Pairs, Some(b'{')),
+            (Some((LiteralKind::Pairs, _)), b'[' | b'(') => (LiteralKind::Pair, None),
+            (_, b'{') => (LiteralKind::Brace { dict: false, set: false }, Some(b'{')),
+            (_, b'(') => (LiteralKind::Paren, Some(b'[')),
+            _ => (LiteralKind::List, Some(b'[')),
         };
         self.push(kind);
         self.out.extend(written);
@@ -212,12 +212,12 @@ impl Writer {
     }
 
     /// A value is written.
-    fn value(&mut self, value: Value) -> Result<(), Unreadable> {
+    fn value(&mut self, value: ValueClass) -> Result<(), Unreadable> {
         self.sign = None;
         let Some(frame) = self.frames.last_mut() else { return Ok(()) };
         frame.value = Some(value);
         frame.hashable &= value.hashable();
-        if frame.kind == Kind::Pairs {
+        if frame.kind == LiteralKind::Pairs {
             return self.error("an OrderedDict of something other than pairs");
         }
         Ok(())
@@ -225,7 +225,7 @@ impl Writer {
 
     fn take_sign(&mut self, byte: u8) {
         match self.frames.last() {
-            Some(Frame { value: Some(_), .. }) => self.after_sign = Some(byte),
+            Some(LiteralFrame { value: Some(_), .. }) => self.after_sign = Some(byte),
             _ => self.sign = Some(byte),
         }
     }
@@ -235,14 +235,16 @@ impl Writer {
         let Some(frame) = self.frames.last_mut() else { return Ok(()) };
         frame.commas += 1;
         match frame.kind {
-            Kind::Pair if frame.commas == 1 => return self.key(),
-            Kind::Pair => {}
-            Kind::Brace { dict: false, .. } => {
-                frame.kind = Kind::Brace { dict: false, set: true };
+            LiteralKind::Pair if frame.commas == 1 => return self.key(),
+            LiteralKind::Pair => {}
+            LiteralKind::Brace { dict: false, .. } => {
+                frame.kind = LiteralKind::Brace { dict: false, set: true };
                 self.out.push(b',');
             }
-            Kind::Call(_) => {}
-            Kind::Brace { .. } | Kind::List | Kind::Paren | Kind::Pairs => self.out.push(b','),
+            LiteralKind::Call(_) => {}
+            LiteralKind::Brace { .. } | LiteralKind::List | LiteralKind::Paren | LiteralKind::Pairs => {
+                self.out.push(b',')
+            }
         }
         let len = self.out.len();
         if let Some(frame) = self.frames.last_mut() {
@@ -257,14 +259,14 @@ impl Writer {
         let Some(frame) = self.frames.last_mut() else { return Ok(()) };
         let Some(value) = frame.value else { return Ok(()) };
         match frame.kind {
-            Kind::Call(_) => {
+            LiteralKind::Call(_) => {
                 let argument = Argument { name: frame.keyword.take(), start: frame.item, end: self.out.len(), value };
                 frame.arguments.push(argument);
                 if frame.arguments.len() > calls::MOST_ARGUMENTS {
                     return self.error("a call with so many arguments");
                 }
             }
-            Kind::Brace { dict: false, .. } if !value.hashable() => {
+            LiteralKind::Brace { dict: false, .. } if !value.hashable() => {
                 return self.error("a list, dict or set in a set");
             }
             _ => {}
@@ -274,7 +276,7 @@ impl Writer {
 
     fn colon(&mut self) -> Result<(), Unreadable> {
         if let Some(frame) = self.frames.last_mut() {
-            frame.kind = Kind::Brace { dict: true, set: false };
+            frame.kind = LiteralKind::Brace { dict: true, set: false };
         }
         self.key()
     }
@@ -314,24 +316,24 @@ impl Writer {
         self.end_item()?;
         let Some(frame) = self.frames.pop() else { return Ok(()) };
         let trailing = frame.value.is_none() && frame.commas > 0;
-        if trailing && !matches!(frame.kind, Kind::Call(_) | Kind::Pair) {
+        if trailing && !matches!(frame.kind, LiteralKind::Call(_) | LiteralKind::Pair) {
             self.out.pop();
         }
         let value = match frame.kind {
-            Kind::Brace { set: false, dict } if dict || frame.value.is_none() => {
+            LiteralKind::Brace { set: false, dict } if dict || frame.value.is_none() => {
                 self.out.push(b'}');
-                Value::Object
+                ValueClass::Object
             }
-            Kind::Brace { .. } => {
+            LiteralKind::Brace { .. } => {
                 self.patch(frame.open, b'[');
                 self.out.push(b']');
-                Value::Array { hashable: false }
+                ValueClass::Array { hashable: false }
             }
-            Kind::List => {
+            LiteralKind::List => {
                 self.out.push(b']');
-                Value::Array { hashable: false }
+                ValueClass::Array { hashable: false }
             }
-            Kind::Paren => match frame.value {
+            LiteralKind::Paren => match frame.value {
                 Some(value) if frame.commas == 0 => {
                     self.patch(frame.open, DROPPED);
                     self.dropped = true;
@@ -339,20 +341,20 @@ impl Writer {
                 }
                 _ => {
                     self.out.push(b']');
-                    Value::Array { hashable: frame.hashable }
+                    ValueClass::Array { hashable: frame.hashable }
                 }
             },
-            Kind::Pairs => {
+            LiteralKind::Pairs => {
                 self.out.push(b'}');
-                Value::Object
+                ValueClass::Object
             }
-            Kind::Pair => return self.close_pair(&frame),
-            Kind::Call(call) => self.close_call(call, &frame)?,
+            LiteralKind::Pair => return self.close_pair(&frame),
+            LiteralKind::Call(call) => self.close_call(call, &frame)?,
         };
         self.value(value)
     }
 
-    fn close_pair(&mut self, frame: &Frame) -> Result<(), Unreadable> {
+    fn close_pair(&mut self, frame: &LiteralFrame) -> Result<(), Unreadable> {
         let whole = match (frame.commas, frame.value) {
             (1, Some(_)) => true,
             // A comma after the second.
@@ -363,7 +365,7 @@ impl Writer {
             return self.error("an OrderedDict of something other than pairs");
         }
         if let Some(pairs) = self.frames.last_mut() {
-            pairs.value = Some(Value::Object);
+            pairs.value = Some(ValueClass::Object);
         }
         Ok(())
     }
@@ -380,7 +382,7 @@ impl Writer {
             return self.constant(constant).map(|()| len);
         }
         if let Some(frame) = self.frames.last_mut() {
-            frame.value = Some(Value::Constant);
+            frame.value = Some(ValueClass::Constant);
         }
         let (Taken::End(len) | Taken::Broken(len) | Taken::More(len)) = angle(rest);
         Ok(len)
@@ -390,7 +392,7 @@ impl Writer {
         let Some((name, len, _)) = name(rest) else { return self.error("a name") };
         match name {
             Name::Constant(constant) => self.constant(constant)?,
-            Name::Call(call) => self.push(Kind::Call(call)),
+            Name::Call(call) => self.push(LiteralKind::Call(call)),
             Name::Keyword => {
                 let keyword = calls::keyword(rest.get(..len - 1).unwrap_or_default());
                 let Some(keyword) = keyword else { return self.error("an argument of this name") };
@@ -406,15 +408,15 @@ impl Writer {
 
     fn constant(&mut self, constant: Constant) -> Result<(), Unreadable> {
         let (text, value) = match constant {
-            Constant::Null | Constant::Missing => ("null", Value::Constant),
-            Constant::Type => ("", Value::Constant),
-            Constant::True => ("true", Value::Constant),
-            Constant::False => ("false", Value::Constant),
+            Constant::Null | Constant::Missing => ("null", ValueClass::Constant),
+            Constant::Type => ("", ValueClass::Constant),
+            Constant::True => ("true", ValueClass::Constant),
+            Constant::False => ("false", ValueClass::Constant),
             Constant::Nan | Constant::Infinite => {
                 self.changes.nans += 1;
-                ("null", Value::Number)
+                ("null", ValueClass::Number)
             }
-            Constant::Utc => ("\"UTC\"", Value::Text),
+            Constant::Utc => ("\"UTC\"", ValueClass::Text),
             Constant::Ellipsis => return self.error("`...`, which has no form in JSON"),
         };
         self.out.extend_from_slice(text.as_bytes());
@@ -424,7 +426,7 @@ impl Writer {
     fn number(&mut self, rest: &[u8]) -> Result<usize, Unreadable> {
         if let Some(len) = short_number(rest) {
             let digits = rest.get(..len).unwrap_or_default();
-            let value = if digits.contains(&b'.') { Value::Number } else { Value::Integer };
+            let value = if digits.contains(&b'.') { ValueClass::Number } else { ValueClass::Integer };
             self.minus(digits == b"0");
             self.out.extend_from_slice(digits);
             self.value(value)?;
@@ -438,12 +440,12 @@ impl Writer {
             NumberKind::Float => {
                 self.minus(false);
                 numbers::float(digits, &mut self.out);
-                Value::Number
+                ValueClass::Number
             }
             NumberKind::Integer => {
                 self.minus(digits.iter().all(|digit| matches!(digit, b'0' | b'_')));
                 numbers::integer(digits, &mut self.out);
-                Value::Integer
+                ValueClass::Integer
             }
             NumberKind::Radix(base) => {
                 let Some(text) = numbers::radix(digits, base) else {
@@ -451,7 +453,7 @@ impl Writer {
                 };
                 self.minus(text == "0");
                 self.out.extend_from_slice(text.as_bytes());
-                Value::Integer
+                ValueClass::Integer
             }
         };
         self.value(value)?;
@@ -485,7 +487,7 @@ impl Writer {
         }
         text.push(b'"');
         self.out.extend(text);
-        self.value(Value::Text)
+        self.value(ValueClass::Text)
     }
 
     fn text(&mut self, rest: &[u8], prefix: Prefix) -> Result<usize, Unreadable> {
@@ -520,7 +522,7 @@ impl Writer {
             .map_err(|error| error.moved(self.at + before))?;
         self.out.push(b'"');
         self.after_text = true;
-        self.value(Value::Text)
+        self.value(ValueClass::Text)
     }
 }
 

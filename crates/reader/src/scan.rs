@@ -15,7 +15,7 @@ use memchr::{memchr2, memchr3};
 
 use super::lex::{In, call_before, color_end, name_byte};
 use super::offsets::Offsets;
-use super::syntax::{Event, Failure, Frame, Kind, Syntax};
+use super::syntax::{Event, Frame, Kind, Syntax, SyntaxFailure};
 use super::{Dialects, ReaderRule, ResultError, ResultErrorKind, too_large};
 
 mod around;
@@ -24,12 +24,12 @@ mod failed;
 mod found;
 mod kept;
 
-pub(super) use around::Evidence;
+pub(super) use around::PlaceEvidence;
 use around::{BEHIND_BYTES, Brackets, Follows, Right};
 use broken::Enclosure;
 #[cfg(test)]
 pub(super) use found::SENTENCES;
-pub(super) use found::{Broken, Last, Notes, Object, Other, Scanned};
+pub(super) use found::{Broken, LastFound, Notes, Object, Other, Scanned};
 
 /// How much is taken in at a time, so that memory stays bounded by the candidate.
 const SLICE_BYTES: usize = 64 * 1024;
@@ -53,11 +53,11 @@ pub(super) struct Scanner {
     /// Before this position the brackets of what broke are not followed again.
     barred: u64,
     /// Why the candidate broke, while more bytes have to show what stands there.
-    failure: Option<Failure>,
+    failure: Option<SyntaxFailure>,
     /// Before this position a value that broke was read.
     torn: u64,
     brackets: Brackets,
-    last: Last,
+    last: LastFound,
     /// What comes after the last complete value, while only blanks do.
     right: Option<Right>,
     /// Whether that is the last object, and not another value.
@@ -98,7 +98,7 @@ impl Scanner {
             failure: None,
             torn: 0,
             brackets: Brackets::default(),
-            last: Last::None,
+            last: LastFound::None,
             right: None,
             right_of_object: false,
             beneath: None,
@@ -250,7 +250,7 @@ impl Scanner {
                     kind = Kind::Call(call);
                     start = self.pos - len as u64;
                 }
-                // What is called is no tuple.
+                // What is called is not a tuple.
                 _ if color_end(behind).is_none()
                     && behind.last().is_some_and(|byte| name_byte(*byte) || matches!(byte, b')' | b']' | 0x80..)) =>
                 {

@@ -2,11 +2,11 @@
 
 use super::encoding::{is_gzip, may_be_utf16};
 use super::lone::LoneText;
-use super::scan::{self, Broken, Evidence, Last, Object, Other, Scanned, Scanner};
+use super::scan::{self, Broken, LastFound, Object, Other, PlaceEvidence, Scanned, Scanner};
 use super::whole::{is_value, trimmed};
 use super::{Candidate, FoundResult, ReaderRule, ResultError, ResultErrorKind, ResultSource, found};
 
-/// How much of the output is kept to tell whether it is nothing but some other value.
+/// How much of the output is kept to find whether it is nothing but some other value.
 const OPENING_MAX_BYTES: usize = 4096;
 
 /// The search of an output.
@@ -59,7 +59,7 @@ impl Search {
         }
         let is_value = !more && is_value(trimmed(&opening).1, rule);
         let range = match &scanned.last {
-            Last::Object(object) => Some(object.range),
+            LastFound::Object(object) => Some(object.range),
             _ => None,
         };
         let read = self::scanned(scanned, rule, is_value).map_err(|error| by_encoding(error, &opening));
@@ -85,7 +85,7 @@ fn scanned(scanned: Scanned, rule: &ReaderRule, is_value: bool) -> Result<FoundR
     let only_other = scanned.only_other().is_some();
     let Scanned { last, broken, other, later, .. } = scanned;
     match last {
-        Last::Object(object) => {
+        LastFound::Object(object) => {
             let range = object.range;
             let doubts = doubts(&object, later);
             let mut found = found(object, rule, ResultSource::Scan)?;
@@ -96,9 +96,9 @@ fn scanned(scanned: Scanned, rule: &ReaderRule, is_value: bool) -> Result<FoundR
             }
             Ok(found)
         }
-        Last::Unreadable(error) => Err(error),
-        Last::None if only_other || is_value => Err(not_an_object("the output is a value, but not an object")),
-        Last::None => Err(match (broken, other) {
+        LastFound::Unreadable(error) => Err(error),
+        LastFound::None if only_other || is_value => Err(not_an_object("the output is a value, but not an object")),
+        LastFound::None => Err(match (broken, other) {
             // A line of text may have brackets of its own: only a value alone on its lines was meant as one.
             (None | Some(Broken { members: false, .. }), Some(Other { range: (start, end), alone: true })) => {
                 let message = format!(
@@ -134,16 +134,16 @@ fn by_encoding(error: ResultError, opening: &[u8]) -> ResultError {
 fn doubts(object: &Object, later: Option<(u64, u64)>) -> Vec<String> {
     let mut doubts = Vec::new();
     match object.evidence {
-        Evidence::Empty => doubts.push("the object is empty braces in a line of text".to_owned()),
-        Evidence::Within => doubts.push(
+        PlaceEvidence::Empty => doubts.push("the object is empty braces in a line of text".to_owned()),
+        PlaceEvidence::Within => doubts.push(
             "the object stands in quotes or in a call such as `f(…)`: it may be a part of something else".to_owned(),
         ),
-        Evidence::InLine | Evidence::Alone if object.enclosed => {
+        PlaceEvidence::InLine | PlaceEvidence::Alone if object.enclosed => {
             doubts.push("the object stands within something that can't be read: it may be a part of it".to_owned());
         }
-        Evidence::InLine | Evidence::Alone => {}
+        PlaceEvidence::InLine | PlaceEvidence::Alone => {}
     }
-    if let Some((start, end)) = object.earlier.filter(|_| object.evidence < Evidence::Alone) {
+    if let Some((start, end)) = object.earlier.filter(|_| object.evidence < PlaceEvidence::Alone) {
         doubts.push(format!(
             "an earlier object that is alone on its lines, at bytes {start} to {end}, is left out for this one, \
              which is not"

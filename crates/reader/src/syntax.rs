@@ -1,9 +1,9 @@
 //! Checks brackets and what is in them against the grammars of JSON and of Python literals at once,
 //! as the bytes come, without making values of them.
 //!
-//! Every open bracket is a frame. What is no JSON ends JSON for all frames that are open then, and
+//! Every open bracket is a frame. What is not JSON ends JSON for all frames that are open then, and
 //! not for those that open later; the same with Python. A frame for which both have ended is dead:
-//! the caller is told, and decides what becomes of it.
+//! the caller is notified, and decides what becomes of it.
 
 use super::lex::{
     Constant, In, Name, Number, NumberKind, Prefix, Taken, Text, angle, angle_constant, color, may_become, name,
@@ -13,8 +13,8 @@ use super::offsets::Offsets;
 
 mod frame;
 
+use frame::{BraceShape, Last, State};
 pub(super) use frame::{Frame, Kind, Span};
-use frame::{Last, Shape, State};
 
 /// Open brackets and what is known of them.
 #[derive(Debug)]
@@ -55,7 +55,7 @@ pub(super) enum Event {
     /// The outermost bracket closed.
     Closed(Closed),
     /// Frames died.
-    Failed(Failure),
+    Failed(SyntaxFailure),
 }
 
 /// A value that is complete.
@@ -69,7 +69,7 @@ pub(super) struct Closed {
 
 /// What can't stand where it stands.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Failure {
+pub(super) struct SyntaxFailure {
     /// The byte; of a word of many that is refused as a whole, the one after it.
     pub(super) at: u64,
     /// Where the word begins that it is in.
@@ -326,7 +326,7 @@ impl Syntax {
                 self.token = None;
                 let dead = self.kill(In::NONE);
                 let at = pos + len as u64;
-                let failure = Failure { at, token: start, expected, dead, taken: false };
+                let failure = SyntaxFailure { at, token: start, expected, dead, taken: false };
                 Step::Event(len, Event::Failed(failure))
             }
             Taken::End(len) => match self.token.take() {
@@ -460,7 +460,7 @@ impl Syntax {
             parent.child = object;
         }
         self.value(frame.as_last(object.is_some()));
-        self.told(pos, 1, dead)
+        self.step_to(pos, 1, dead)
     }
 
     /// What can follow, by the innermost frame.
@@ -483,7 +483,7 @@ impl Syntax {
 
     fn pass_colon(&mut self, _: u64) {
         if let Some(top) = self.frames.last_mut() {
-            top.shape = Shape::Dict;
+            top.shape = BraceShape::Dict;
             top.state = State::Value;
         }
     }
@@ -518,19 +518,19 @@ impl Syntax {
             return self.refused(seen, token, dead);
         }
         take(self, token);
-        self.told(token, len, dead)
+        self.step_to(token, len, dead)
     }
 
-    fn told(&self, pos: u64, len: usize, dead: usize) -> Step {
+    fn step_to(&self, pos: u64, len: usize, dead: usize) -> Step {
         if dead == 0 {
             return Step::On(len);
         }
-        let failure = Failure { at: pos, token: pos, expected: "the same dialect as before", dead, taken: true };
+        let failure = SyntaxFailure { at: pos, token: pos, expected: "the same dialect as before", dead, taken: true };
         Step::Event(len, Event::Failed(failure))
     }
 
     fn refused(&self, at: u64, token: u64, dead: usize) -> Step {
         let expected = self.frames.last().map_or("a value", Frame::expected);
-        Step::Event(0, Event::Failed(Failure { at, token, expected, dead, taken: false }))
+        Step::Event(0, Event::Failed(SyntaxFailure { at, token, expected, dead, taken: false }))
     }
 }

@@ -32,7 +32,7 @@ fn read_with(rule: ReaderRule, output: &[u8], file: &[u8]) -> ResultOutcome {
 }
 
 /// The object, or the kind of error.
-fn told(outcome: &ResultOutcome) -> Result<&str, ResultErrorKind> {
+fn summary(outcome: &ResultOutcome) -> Result<&str, ResultErrorKind> {
     match outcome {
         ResultOutcome::Found(found) => Ok(found.json.as_deref().unwrap()),
         ResultOutcome::None(error) => Err(error.kind),
@@ -117,7 +117,7 @@ fn the_search_finds_the_last_object() {
         // A list that does not end counts for nothing.
         ("[{\"a\":1},{\"b\":2}", Ok("{\"b\":2}")),
         (":( {\"a\":1}\n", Ok("{\"a\":1}")),
-        // What is no JSON.
+        // What is not JSON.
         ("{1,2}", Err(Invalid)),
         ("{\"a\":\"\\x\"}", Err(Invalid)),
         ("{\"a\":\"\\u12g4\"}", Err(Invalid)),
@@ -152,7 +152,7 @@ fn the_search_finds_the_last_object() {
         ("{\"x\": 1} [{\"a\":1}, 'text', ({'b':2},)]", Ok("{\"x\":1}")),
     ];
     for (output, expected) in table {
-        assert_eq!(told(&read(output.as_bytes())), *expected, "{output}");
+        assert_eq!(summary(&read(output.as_bytes())), *expected, "{output}");
     }
 }
 
@@ -214,7 +214,7 @@ fn limits_are_named() {
         ("{'a': '012345678901234567890'}", Err(ResultErrorKind::TooLarge)),
     ];
     for (output, expected) in table {
-        assert_eq!(told(&read_with(rule.clone(), output.as_bytes(), b"")), *expected, "{output}");
+        assert_eq!(summary(&read_with(rule.clone(), output.as_bytes(), b"")), *expected, "{output}");
     }
     let message = error(read_with(rule, b"{\"a\":\"012345678901234567890\"}", b"")).message;
     assert_eq!(message, "the object that begins at byte 0 is larger than the limit of 20 bytes");
@@ -253,12 +253,12 @@ fn the_file_decides_if_there_is_one() {
     ];
     for (file, expected) in table {
         for rule in [rule(), off.clone()] {
-            assert_eq!(told(&read_with(rule, output.as_bytes(), file.as_bytes())), *expected, "{file}");
+            assert_eq!(summary(&read_with(rule, output.as_bytes(), file.as_bytes())), *expected, "{file}");
         }
     }
     let found = object(read_with(off.clone(), b"", b"{\"a\":1}"));
     assert_eq!((found.source, found.byte_range), (ResultSource::File, None));
-    assert_eq!(told(&read_with(off, b"{\"scan\":1}", b"")), Err(ResultErrorKind::Empty));
+    assert_eq!(summary(&read_with(off, b"{\"scan\":1}", b"")), Err(ResultErrorKind::Empty));
 }
 
 #[test]
@@ -267,9 +267,9 @@ fn a_file_that_was_cut_leaves_it_to_a_marked_line() {
     let whole = format!("{{\"file\":\"{}\"}}", "x".repeat(FILE_MAX_BYTES - 11));
     assert_eq!((cut.len(), whole.len()), (FILE_MAX_BYTES, FILE_MAX_BYTES));
     let output = format!("{MARKER}{{\"mark\":1}}\n");
-    assert_eq!(told(&read_with(rule(), output.as_bytes(), cut.as_bytes())), Ok("{\"mark\":1}"));
-    assert_eq!(told(&read_with(rule(), output.as_bytes(), whole.as_bytes())), Ok(whole.as_str()));
-    assert_eq!(told(&read_with(rule(), b"{\"scan\":1}", cut.as_bytes())), Err(ResultErrorKind::Truncated));
+    assert_eq!(summary(&read_with(rule(), output.as_bytes(), cut.as_bytes())), Ok("{\"mark\":1}"));
+    assert_eq!(summary(&read_with(rule(), output.as_bytes(), whole.as_bytes())), Ok(whole.as_str()));
+    assert_eq!(summary(&read_with(rule(), b"{\"scan\":1}", cut.as_bytes())), Err(ResultErrorKind::Truncated));
 }
 
 #[test]
@@ -295,7 +295,7 @@ fn marked_lines_come_before_the_search() {
     ];
     let rule = ReaderRule { marker: "M".to_owned(), ..rule() };
     for (output, expected) in table {
-        assert_eq!(told(&read_with(rule.clone(), output.as_bytes(), b"")), *expected, "{output}");
+        assert_eq!(summary(&read_with(rule.clone(), output.as_bytes(), b"")), *expected, "{output}");
     }
     let found = object(read_with(rule.clone(), b"noise\nM{\"a\":1}\nM {\"a\":2}\n", b""));
     assert_eq!((found.source, found.byte_range), (ResultSource::MarkedLine, Some((17, 24))));

@@ -1,9 +1,9 @@
 //! Reads text that is to be one object and nothing else: a result file, or what a marked line holds.
-//! And tells other values.
+//! And reports other values.
 
 use super::encoding::{decoded, is_gzip};
 use super::lex::{Taken, color, color_end};
-use super::scan::{Last, Scanned, Scanner};
+use super::scan::{LastFound, Scanned, Scanner};
 use super::{
     FoundResult, ReaderRule, ResultError, ResultErrorKind, ResultSource, SHOWN_BYTES, found, shown, without_places,
 };
@@ -59,7 +59,7 @@ pub(super) fn read_whole(
     let only_other = scanned.only_other();
     let Scanned { last, broken, .. } = scanned;
     match last {
-        Last::Object(object) if object.whole == whole => found(object, rule, source),
+        LastFound::Object(object) if object.whole == whole => found(object, rule, source),
         _ if only_other == Some(whole) || is_value(text, rule) => {
             Err(error(ResultErrorKind::NotAnObject, "it is a value, but not an object"))
         }
@@ -67,7 +67,7 @@ pub(super) fn read_whole(
             Err(error(ResultErrorKind::Invalid, &format!("no object begins at byte {at}: `{}`", opening(text))))
         }
         last => Err(broken.map(|broken| broken.error()).unwrap_or_else(|| match last {
-            Last::Unreadable(error) => error,
+            LastFound::Unreadable(error) => error,
             _ => error(ResultErrorKind::Invalid, "there is more than one value"),
         })),
     }

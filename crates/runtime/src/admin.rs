@@ -56,17 +56,17 @@ pub async fn serve(
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .with_state(Admin { ready, registry });
-    let listener = Bounded { listener, room: Arc::new(Semaphore::new(CONNECTIONS_MAX)) };
+    let listener = BoundedListener { listener, room: Arc::new(Semaphore::new(CONNECTIONS_MAX)) };
     axum::serve(listener, routes).with_graceful_shutdown(stop.cancelled_owned()).await
 }
 
 /// Accepts connections, each once there is room for it.
-struct Bounded {
+struct BoundedListener {
     listener: TcpListener,
     room: Arc<Semaphore>,
 }
 
-impl axum::serve::Listener for Bounded {
+impl axum::serve::Listener for BoundedListener {
     type Io = Connection;
     type Addr = SocketAddr;
 

@@ -23,14 +23,14 @@ pub struct Certificate {
 
 /// Why a certificate can't be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("it is no X.509 certificate: {0}")]
+#[error("it is not an X.509 certificate: {0}")]
 pub struct CertificateError(String);
 
 impl Certificate {
     /// Reads one in DER.
     ///
     /// # Errors
-    /// What is no certificate.
+    /// What is not a certificate.
     pub fn from_der(der: &[u8]) -> Result<Self, CertificateError> {
         let (_, parsed) = X509Certificate::from_der(der).map_err(|error| CertificateError(error.to_string()))?;
         let subject = parsed.subject();

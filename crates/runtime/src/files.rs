@@ -56,8 +56,8 @@ impl Files {
     }
 
     /// What `load` makes of the files at `paths`, and of them as they are whenever they have changed,
-    /// for as long as the process lives. Of files that can't be used then log and metrics tell, and
-    /// what they were before stays.
+    /// for as long as the process lives. Of files that can't be used then log and metrics report it,
+    /// and what they were before stays.
     ///
     /// # Errors
     /// Files that can't be used now.
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_change_is_told_once_even_if_it_comes_by_a_link() {
+    async fn a_change_is_reported_once_even_if_it_comes_by_a_link() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         std::fs::create_dir(at("1")).unwrap();
@@ -190,16 +190,16 @@ mod tests {
         std::fs::write(at("2/file"), "two").unwrap();
         std::os::unix::fs::symlink("1", at("data")).unwrap();
         let snapshot = Snapshot::take(vec![at("data/file"), at("missing")]);
-        let (sender, mut told) = mpsc::channel(4);
+        let (sender, mut changes) = mpsc::channel(4);
         // As the kubelet does it.
         std::os::unix::fs::symlink("2", at("new")).unwrap();
         std::fs::rename(at("new"), at("data")).unwrap();
         let (_now, ordered) = watch::channel(());
         snapshot.on_change("test", ordered, move || sender.try_send(()).unwrap());
-        told.recv().await.unwrap();
+        changes.recv().await.unwrap();
         tokio::time::sleep(PERIOD * 3).await;
-        assert!(told.try_recv().is_err(), "nothing changed since");
+        assert!(changes.try_recv().is_err(), "nothing changed since");
         std::fs::write(at("missing"), "here").unwrap();
-        told.recv().await.unwrap();
+        changes.recv().await.unwrap();
     }
 }

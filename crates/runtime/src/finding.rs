@@ -1,4 +1,4 @@
-//! What a self-check found, whoever makes the check and whoever tells it.
+//! What a self-check found, by any checker, for any reporter.
 
 use serde::Serialize;
 
@@ -43,7 +43,7 @@ pub struct Finding {
     /// What to do about it, perhaps with lines to paste. Empty if there is nothing to be done.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub fix: String,
-    /// Whether that is only for want of an answer: the same check may tell something else later.
+    /// Whether that is only for want of an answer: the same check may find something else later.
     #[serde(skip)]
     pub unanswered: bool,
 }
@@ -96,5 +96,5 @@ impl Finding {
     }
 }
 
-/// Told what is being tried, where that takes long.
+/// Reported what is being tried, where that takes long.
 pub type Progress<'a> = &'a (dyn Fn(&str) + Send + Sync);

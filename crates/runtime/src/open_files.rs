@@ -7,7 +7,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// What the limit was before it was raised: programs that are started get it back, since some cannot do with more.
 static BEFORE: OnceLock<Option<u64>> = OnceLock::new();
 
-/// Raises the soft limit to the hard one, and tells what it is then; `None`: there is none. Once a process.
+/// Raises the soft limit to the hard one, and shows what it is then; `None`: there is none. Once a process.
 pub fn raise() -> Option<u64> {
     let limit = getrlimit(Resource::Nofile);
     let before = *BEFORE.get_or_init(|| limit.current);

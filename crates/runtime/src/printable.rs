@@ -1,4 +1,4 @@
-//! Characters that a terminal, or whoever reads a log line by line, would act upon.
+//! Characters that a terminal, or a reader of a log line by line, would act upon.
 
 /// Whether this is more than a character to be seen: it moves the cursor, begins a control sequence
 /// (C0 and C1 of ISO 6429, and DEL), ends a line, or reorders the text around it.

@@ -7,7 +7,7 @@ use tracing::{info, warn};
 
 use super::task;
 
-/// The two steps of going down.
+/// The two steps of shutting down.
 #[derive(Clone, Debug, Default)]
 pub struct Shutdown {
     /// Cancelled at the first signal: become unready, take nothing new, end every stream.

@@ -1,4 +1,4 @@
-//! The only place that spawns: every task has a name and a span, and a panic in it is told.
+//! The only place that spawns: every task has a name and a span, and a panic in it is reported.
 
 use std::future::Future;
 

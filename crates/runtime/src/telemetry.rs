@@ -24,8 +24,8 @@ pub enum LogFormat {
     Json,
 }
 
-/// Libraries speak up from `warn` on; we from `info` on, or as `RUST_LOG` says. kube tells every
-/// failed request as an error, expected ones too: what of it matters, we tell.
+/// Libraries speak up from `warn` on; we from `info` on, or as `RUST_LOG` says. kube logs every
+/// failed request as an error, expected ones too: what of it matters, we report.
 const DEFAULT_FILTER: &str = "warn,longshore=info,kube_client=off";
 
 /// Installs the process's subscriber. Does nothing if there is one.
@@ -78,7 +78,7 @@ where
         .with_env_filter(filter)
         .with_writer(writer)
         .compact()
-        .fmt_fields(text::Text)
+        .fmt_fields(text::TextFields)
         .with_ansi(colours)
         .finish()
 }

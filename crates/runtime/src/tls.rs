@@ -82,7 +82,7 @@ pub enum TlsError {
 
 impl TlsFiles {
     /// Reads them once, and again whenever they change for as long as the process lives; files that
-    /// can't be used then are told in the log, and the ones before stay in use.
+    /// can't be used then are reported in the log, and the ones before stay in use.
     ///
     /// # Errors
     /// Files that can't be used now.
@@ -142,7 +142,8 @@ impl TlsFiles {
             TlsError::Unfit { cert: self.cert.clone(), key: self.key.clone(), message }
         };
         let mut config = builder.with_single_cert(chain, key).map_err(unfit)?;
-        // HTTP/1.1 too, so that whoever speaks only that gets an answer and not a failed handshake.
+        // HTTP/1.1 too, so that anyone who speaks only that gets an answer and not a failed
+        // handshake.
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         if !resumes {
             // A session that is resumed brings its client's certificate along unverified.

@@ -27,14 +27,14 @@ pub(super) enum Content {
 }
 
 /// A reader of the content's bytes.
-type Input = Box<dyn Read + Send>;
+type ContentReader = Box<dyn Read + Send>;
 
 impl Content {
     /// Opens it at its beginning, decompressed if it is gzip, whatever it is called.
     ///
     /// # Errors
     /// Those of the file system; while it is read, also those of gzip, and if it has more than [`FILE_BYTES`].
-    fn open(&self) -> io::Result<Input> {
+    fn open(&self) -> io::Result<ContentReader> {
         let Self::File(path) = self else {
             return Ok(match self {
                 Self::BuiltIn(text) => Box::new(text.as_bytes()),
@@ -50,7 +50,7 @@ impl Content {
 }
 
 /// `input` again, and its first bytes, at most `count`.
-fn peek(mut input: Input, count: u64) -> io::Result<(Input, Vec<u8>)> {
+fn peek(mut input: ContentReader, count: u64) -> io::Result<(ContentReader, Vec<u8>)> {
     let mut head = Vec::new();
     input.by_ref().take(count).read_to_end(&mut head)?;
     Ok((Box::new(Cursor::new(head.clone()).chain(input)), head))
@@ -73,7 +73,7 @@ impl<R: Read> Read for Limited<R> {
 }
 
 /// CSV that can be read from the beginning again and again.
-pub(super) struct Text {
+pub(super) struct CsvText {
     content: Content,
     /// What it is as CSV, if it is JSON.
     converted: Option<Vec<u8>>,
@@ -81,7 +81,7 @@ pub(super) struct Text {
     pub(super) strings: HashSet<String>,
 }
 
-impl Text {
+impl CsvText {
     /// Looks at the content. What begins with `[` or `{` is read as JSON if `json` allows it.
     ///
     /// # Errors
@@ -118,24 +118,24 @@ impl Text {
 }
 
 /// The members of one object, in their order, each as it is written.
-struct Row(Vec<(String, Box<RawValue>)>);
+struct ObjectRow(Vec<(String, Box<RawValue>)>);
 
-impl<'de> Deserialize<'de> for Row {
+impl<'de> Deserialize<'de> for ObjectRow {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Members;
         impl<'de> Visitor<'de> for Members {
-            type Value = Row;
+            type Value = ObjectRow;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object, which becomes a row")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Row, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ObjectRow, A::Error> {
                 let mut members = Vec::new();
                 while let Some(member) = map.next_entry()? {
                     members.push(member);
                 }
-                Ok(Row(members))
+                Ok(ObjectRow(members))
             }
         }
         deserializer.deserialize_map(Members)
@@ -143,7 +143,7 @@ impl<'de> Deserialize<'de> for Row {
 }
 
 /// CSV of a JSON array of objects, or of one object after another (JSON lines), and the columns that have strings.
-fn json_to_csv(input: Input) -> Result<(Vec<u8>, HashSet<String>), CsvError> {
+fn json_to_csv(input: ContentReader) -> Result<(Vec<u8>, HashSet<String>), CsvError> {
     let hint =
         "a table is an array of objects, or one object on each line; if it is CSV after all, set header or delimiter";
     let fault = |problem: &dyn fmt::Display| {
@@ -155,21 +155,21 @@ fn json_to_csv(input: Input) -> Result<(Vec<u8>, HashSet<String>), CsvError> {
         return Err(CsvError::Json(format!("JSON of more than {JSON_BYTES} bytes is not read; convert it to CSV")));
     }
     let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&text);
-    let rows: Vec<Row> = match text.trim_ascii_start().first() {
+    let rows: Vec<ObjectRow> = match text.trim_ascii_start().first() {
         Some(b'[') => serde_json::from_slice(text).map_err(|error| fault(&error))?,
         _ => serde_json::Deserializer::from_slice(text)
             .into_iter()
             .collect::<Result<_, _>>()
             .map_err(|error| fault(&error))?,
     };
-    if let ([Row(members)], Some(b'{')) = (rows.as_slice(), text.trim_ascii_start().first())
+    if let ([ObjectRow(members)], Some(b'{')) = (rows.as_slice(), text.trim_ascii_start().first())
         && let Some((name, _)) = members.iter().find(|(_, value)| is_array_of_objects(value.get()))
     {
         return Err(fault(&format!("it is one object, whose member {name:?} has the rows; give that array alone")));
     }
     let mut columns: Vec<String> = Vec::new();
     let mut places: HashMap<String, usize> = HashMap::new();
-    for (name, _) in rows.iter().flat_map(|Row(members)| members) {
+    for (name, _) in rows.iter().flat_map(|ObjectRow(members)| members) {
         if !places.contains_key(name) {
             places.insert(name.clone(), columns.len());
             columns.push(name.clone());
@@ -181,7 +181,7 @@ fn json_to_csv(input: Input) -> Result<(Vec<u8>, HashSet<String>), CsvError> {
     let mut csv = Vec::with_capacity(text.len());
     let mut strings = HashSet::new();
     write_record(&mut csv, columns.iter().map(String::as_str));
-    for Row(members) in &rows {
+    for ObjectRow(members) in &rows {
         let mut record = vec![String::new(); columns.len()];
         for (name, value) in members {
             let Some(field) = places.get(name).and_then(|place| record.get_mut(*place)) else { continue };

@@ -10,7 +10,7 @@ use sqlx::{AssertSqlSafe, Column, ConnectOptions, Connection, Either, Executor, 
 use super::deadline::Deadline;
 use super::error::RunError;
 use super::functions;
-use super::hint::{Table, explain};
+use super::hint::{LoadedTable, explain};
 use super::result::Answer;
 use super::value::{json_bytes, row_to_json};
 use super::warning::Warning;
@@ -30,7 +30,7 @@ const OUT_OF_MEMORY: i32 = 7;
 
 /// How much a query may return.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
+pub(super) struct QueryLimits {
     pub(super) rows: usize,
     /// The most bytes of the whole result object.
     pub(super) bytes: usize,
@@ -42,7 +42,7 @@ pub(super) struct Database {
     connection: SqliteConnection,
     /// The names of all tables there are, loaded or not.
     known: Vec<String>,
-    loaded: Vec<Table>,
+    loaded: Vec<LoadedTable>,
     deadline: Deadline,
 }
 
@@ -89,10 +89,10 @@ impl Database {
         sql: &str,
         adapted: Option<&str>,
         warnings: Vec<Warning>,
-        limits: Limits,
+        limits: QueryLimits,
     ) -> Result<Answer, RunError> {
         self.run("PRAGMA query_only = ON".to_owned()).await?;
-        let Shape { mut columns, booleans } = self.shape_of(adapted.unwrap_or(sql)).await?;
+        let QueryColumns { mut columns, booleans } = self.shape_of(adapted.unwrap_or(sql)).await?;
         if adapted.is_some() {
             // Columns without a name of their own are called by the words of the user.
             let prepared = self.connection.prepare(AssertSqlSafe(sql.to_owned()).into_sql_str()).await;
@@ -137,7 +137,7 @@ impl Database {
     }
 
     /// What columns the query has. Nothing is run for it.
-    async fn shape_of(&mut self, sql: &str) -> Result<Shape, RunError> {
+    async fn shape_of(&mut self, sql: &str) -> Result<QueryColumns, RunError> {
         let prepared = self.connection.prepare(AssertSqlSafe(sql.to_owned()).into_sql_str()).await;
         let prepared = prepared.map_err(|error| self.explained(error))?;
         if !matches!(prepared.parameters(), None | Some(Either::Right(0))) {
@@ -155,7 +155,7 @@ impl Database {
         })?;
         // SQLite knows the declared type of what is a column of a table and nothing else.
         let booleans = prepared.columns().iter().map(|column| column.type_info().name() == "BOOLEAN").collect();
-        Ok(Shape { columns: names_of(&prepared), booleans })
+        Ok(QueryColumns { columns: names_of(&prepared), booleans })
     }
 
     fn explained(&self, error: sqlx::Error) -> RunError {
@@ -173,7 +173,7 @@ impl Database {
 }
 
 /// The columns of a query.
-struct Shape {
+struct QueryColumns {
     columns: Vec<String>,
     /// Which of them are boolean columns of a table, so that 1 and 0 are shown as true and false.
     booleans: Vec<bool>,

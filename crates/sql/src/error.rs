@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-/// At most this many violations are told; the rest is counted.
-const VIOLATIONS_TOLD: usize = 20;
+/// At most this many violations are reported; the rest is counted.
+const VIOLATIONS_SHOWN: usize = 20;
 
-/// At most this many bytes of a message are told, so that an error fits in the result file.
+/// At most this many bytes of a message are reported, so that an error fits in the result file.
 const MESSAGE_BYTES: usize = 2048;
 
 /// What ended a request without rows.
@@ -19,7 +19,7 @@ pub(super) enum RunError {
     Json(String),
     /// The request, or the data it names, breaks a rule.
     #[error("{0}")]
-    Validation(Violations),
+    Validation(RequestViolations),
     /// The SQL is something other than one statement that reads.
     #[error("{0}")]
     Policy(String),
@@ -75,9 +75,9 @@ pub(super) fn shorten(mut text: String, bytes: usize) -> String {
 
 /// Everything that is wrong with a request, each with the field it is about.
 #[derive(Debug, Default)]
-pub(super) struct Violations(Vec<(String, String)>);
+pub(super) struct RequestViolations(Vec<(String, String)>);
 
-impl Violations {
+impl RequestViolations {
     /// Adds one: `field` is a path such as `files[0].path`, `problem` continues the sentence.
     pub(super) fn add(&mut self, field: impl Into<String>, problem: impl Into<String>) {
         self.0.push((field.into(), problem.into()));
@@ -92,13 +92,13 @@ impl Violations {
     }
 }
 
-impl fmt::Display for Violations {
+impl fmt::Display for RequestViolations {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, (field, problem)) in self.0.iter().take(VIOLATIONS_TOLD).enumerate() {
+        for (index, (field, problem)) in self.0.iter().take(VIOLATIONS_SHOWN).enumerate() {
             let separator = if index == 0 { "" } else { "; " };
             write!(f, "{separator}{field}: {problem}")?;
         }
-        match self.0.len().saturating_sub(VIOLATIONS_TOLD) {
+        match self.0.len().saturating_sub(VIOLATIONS_SHOWN) {
             0 => Ok(()),
             more => write!(f, "; and {more} more"),
         }
@@ -110,8 +110,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn violations_are_told_together_and_counted_beyond_twenty() {
-        let mut violations = Violations::default();
+    fn violations_are_reported_together_and_counted_beyond_twenty() {
+        let mut violations = RequestViolations::default();
         for index in 0..23 {
             violations.add(format!("f{index}"), "is wrong");
         }

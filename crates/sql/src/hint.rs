@@ -1,4 +1,4 @@
-//! SQLite's messages with what helps to mend the query: the tables there are, or their columns.
+//! SQLite's messages with what helps to correct the query: the tables there are, or their columns.
 
 use super::error::shorten;
 use super::name::did_you_mean;
@@ -7,7 +7,7 @@ const HINT_BYTES: usize = 1200;
 
 /// A table that was loaded, with all columns of its file.
 #[derive(Debug)]
-pub(super) struct Table {
+pub(super) struct LoadedTable {
     pub(super) name: String,
     pub(super) columns: Vec<String>,
 }
@@ -15,7 +15,7 @@ pub(super) struct Table {
 /// `message` of SQLite, with a hint where there is one.
 ///
 /// `known` has the names of all tables there are, `tables` those that the statement uses.
-pub(super) fn explain(message: &str, known: &[String], tables: &[Table]) -> String {
+pub(super) fn explain(message: &str, known: &[String], tables: &[LoadedTable]) -> String {
     let hint = if let Some(name) = message.strip_prefix("no such table: ") {
         let near = did_you_mean(unqualified(name), known.iter().map(String::as_str));
         format!("{near} (tables: {})", known.join(", "))
@@ -133,17 +133,17 @@ mod tests {
     #[test]
     fn a_table_that_is_called_as_a_word_of_sql_is_quoted() {
         let known = ["orders".to_owned(), "order".to_owned()];
-        let told = explain("near \"ORDER\": syntax error", &known, &[]);
+        let sentence = explain("near \"ORDER\": syntax error", &known, &[]);
         assert!(
-            told.ends_with("order is a word of SQL: write the table's name in double quotes, as \"order\""),
-            "{told}"
+            sentence.ends_with("order is a word of SQL: write the table's name in double quotes, as \"order\""),
+            "{sentence}"
         );
         assert_eq!(explain("near \"group\": syntax error", &known, &[]), "near \"group\": syntax error");
     }
 
     #[test]
     fn hints() {
-        let table = |name: &str, columns: &[&str]| Table {
+        let table = |name: &str, columns: &[&str]| LoadedTable {
             name: name.to_owned(),
             columns: columns.iter().map(|&column| column.to_owned()).collect(),
         };

@@ -2,7 +2,7 @@
 //!
 //! The story of a request: read and check it ([`request`]), let only one reading statement through ([`policy`]), find
 //! its files ([`source`]), load those that it mentions ([`mentions`], [`content`], [`csv_file`], [`database`]), put the
-//! statement in words by which SQLite does not mislead ([`rewrite`], [`functions`]), ask, and tell the result
+//! statement in words by which SQLite does not mislead ([`rewrite`], [`functions`]), ask, and report the result
 //! ([`result`]) with what is to be known of it ([`warning`]). The time limit covers all of it, loading included, and
 //! `exec_time_ms` is measured likewise.
 
@@ -31,7 +31,7 @@ use std::process::ExitCode;
 
 use tokio::time::{Instant, timeout_at};
 
-use self::database::{Database, Limits};
+use self::database::{Database, QueryLimits};
 use self::deadline::Deadline;
 pub use self::env::RunnerEnv;
 use self::error::{RunError, counted};
@@ -108,7 +108,7 @@ async fn load_and_query(
         note(notes, format_args!("warning: {}", warning.message()));
     }
     let start = Instant::now();
-    let limits = Limits { rows: request.max_rows, bytes: request.max_output_bytes };
+    let limits = QueryLimits { rows: request.max_rows, bytes: request.max_output_bytes };
     let answer = database.query(&query.sql, adapted.sql.as_deref(), warnings, limits).await?;
     let (rows, columns, ms) = (answer.rows.len(), answer.columns.len(), start.elapsed().as_millis());
     let cut = match answer.truncated {

@@ -9,14 +9,14 @@ use sqlparser::tokenizer::{Token, TokenWithSpan, Word};
 
 /// The words of a statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Mentions {
+pub(super) struct TableMentions {
     /// In lower case.
     words: HashSet<String>,
     all_tables: bool,
     all_columns: bool,
 }
 
-impl Mentions {
+impl TableMentions {
     /// Those of the statement that `tokens` are.
     pub(super) fn of(tokens: &[TokenWithSpan]) -> Self {
         let mut mentions = Self { words: HashSet::new(), all_tables: false, all_columns: false };
@@ -79,8 +79,8 @@ mod tests {
 
     use super::*;
 
-    fn of(sql: &str) -> Mentions {
-        Mentions::of(&Tokenizer::new(&SQLiteDialect {}, sql).tokenize_with_location().unwrap())
+    fn of(sql: &str) -> TableMentions {
+        TableMentions::of(&Tokenizer::new(&SQLiteDialect {}, sql).tokenize_with_location().unwrap())
     }
 
     #[test]

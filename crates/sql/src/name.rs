@@ -6,7 +6,7 @@ const TABLE_NAME_BYTES: usize = 64;
 /// The table that a file called `file_name` becomes: its name without the extension, `.gz` apart.
 ///
 /// # Errors
-/// The rest of a sentence that begins with the field, if that is no usable table name.
+/// The rest of a sentence that begins with the field, if that is not a usable table name.
 pub(super) fn table_name(file_name: &str) -> Result<String, String> {
     let name = file_name.strip_suffix(".gz").unwrap_or(file_name);
     let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);

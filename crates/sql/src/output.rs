@@ -23,14 +23,14 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(2);
 const DRAIN_STEP: Duration = Duration::from_millis(2);
 
 /// Container runtimes drop what a process printed last if it exits at once: the pipe is empty as soon as the runtime
-/// has *read* it, a moment before the runtime has passed it on. No signal tells when it has, so this pause is all there
+/// has *read* it, a moment before the runtime has passed it on. No signal shows when it has, so this pause is all there
 /// is.
 const DRAIN_PAUSE: Duration = Duration::from_millis(100);
 
 /// Hands over `object`, a JSON object on one line.
 ///
-/// A small one also goes to the result file and is marked on stdout. What can't be done is told on stderr.
-/// Returns whether the object left by at least one of the two ways.
+/// A small one also goes to the result file and is marked on stdout. What can't be done is reported on
+/// stderr. Returns whether the object left by at least one of the two ways.
 pub(super) async fn deliver(env: &RunnerEnv, object: &str) -> bool {
     let small = object.len() <= SMALL_RESULT_BYTES;
     let in_file = small && env.result_path.as_deref().is_some_and(|path| write_result_file(path, object));
@@ -57,7 +57,7 @@ async fn settle(in_file: bool, out: impl AsFd, err: impl AsFd) {
     }
 }
 
-/// One line for people. A closed stderr is no reason to fail a run.
+/// One line for people. A closed stderr is not a reason to fail a run.
 pub(super) fn note(to: &mut dyn Write, line: std::fmt::Arguments<'_>) {
     let _ = writeln!(to, "{line}");
 }

@@ -2,7 +2,7 @@
 //!
 //! This is decided on the syntax tree, never by searching for words, so a column called `created_at` or a text that
 //! says `drop table` is nobody's business. SQL that the parser does not understand is not run. Reading SQLite's own
-//! schema (`sqlite_schema`) is allowed: it tells no more than the tables' names and columns.
+//! schema (`sqlite_schema`) is allowed: it reports no more than the tables' names and columns.
 
 use std::ops::ControlFlow;
 
@@ -13,7 +13,7 @@ use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 use tokio::sync::oneshot;
 
 use super::error::{RunError, shorten};
-use super::mentions::Mentions;
+use super::mentions::TableMentions;
 use super::name::is_pragma;
 
 /// How deep expressions and subqueries may nest.
@@ -28,7 +28,7 @@ const STACK_BYTES: usize = 256 * 1024 * 1024;
 pub(super) struct OneQuery {
     /// The statement, without its semicolon and what follows it.
     pub(super) sql: String,
-    pub(super) mentions: Mentions,
+    pub(super) mentions: TableMentions,
 }
 
 /// The one statement in `sql`.
@@ -67,7 +67,7 @@ pub(super) fn parse_query(sql: &str) -> Result<Statement, RunError> {
     parsed.map_err(|error| RunError::Internal(format!("the SQL could not be read again: {error}")))
 }
 
-pub(super) fn check(sql: &str) -> Result<(&str, Mentions), RunError> {
+pub(super) fn check(sql: &str) -> Result<(&str, TableMentions), RunError> {
     let dialect = SQLiteDialect {};
     let mut tokens = Tokenizer::new(&dialect, sql)
         .tokenize_with_location()
@@ -75,7 +75,7 @@ pub(super) fn check(sql: &str) -> Result<(&str, Mentions), RunError> {
     begins_with_query(&tokens)?;
     let statement = cut_at_semicolon(sql, &mut tokens)?;
 
-    let mentions = Mentions::of(&tokens);
+    let mentions = TableMentions::of(&tokens);
     let mut parser = Parser::new(&dialect).with_recursion_limit(DEPTH).with_tokens_with_locations(tokens);
     let parsed = parser.parse_statement().map_err(syntax_error)?;
     let next = parser.next_token();
@@ -115,7 +115,7 @@ fn begins_with_query(tokens: &[TokenWithSpan]) -> Result<(), RunError> {
 }
 
 /// Removes the first semicolon and all after it from `tokens` and returns the same part of `sql`. A semicolon as a
-/// token always ends a statement; within a text or a comment it is no token.
+/// token always ends a statement; within a text or a comment it is not a token.
 fn cut_at_semicolon<'a>(sql: &'a str, tokens: &mut Vec<TokenWithSpan>) -> Result<&'a str, RunError> {
     let Some(end) = tokens.iter().position(|token| token.token == Token::SemiColon) else { return Ok(sql) };
     let rest = tokens.split_off(end);

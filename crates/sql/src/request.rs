@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::RunnerEnv;
 use super::csv_file::{CsvOptions, is_delimiter};
-use super::error::{RunError, Violations};
+use super::error::{RequestViolations, RunError};
 use super::name::{did_you_mean, is_dataset, table_name};
 
 const FIELDS: [&str; 8] =
@@ -23,18 +23,18 @@ const SQL_BYTES: usize = 64 * 1024;
 pub(super) const FILES: usize = 64;
 
 /// A field that holds a whole number within bounds.
-struct Bounded {
+struct BoundedNumber {
     name: &'static str,
     min: u64,
     max: u64,
     default: u64,
 }
 
-const MAX_ROWS: Bounded = Bounded { name: "max_rows", min: 1, max: 1000, default: 200 };
-const TIMEOUT_SECONDS: Bounded = Bounded { name: "timeout_seconds", min: 1, max: 60, default: 10 };
+const MAX_ROWS: BoundedNumber = BoundedNumber { name: "max_rows", min: 1, max: 1000, default: 200 };
+const TIMEOUT_SECONDS: BoundedNumber = BoundedNumber { name: "timeout_seconds", min: 1, max: 60, default: 10 };
 /// The default stays below what the daemon keeps of a result without an archive (900 KiB).
-const MAX_OUTPUT_BYTES: Bounded =
-    Bounded { name: "max_output_bytes", min: 1024, max: 4 * 1024 * 1024, default: 768 * 1024 };
+const MAX_OUTPUT_BYTES: BoundedNumber =
+    BoundedNumber { name: "max_output_bytes", min: 1024, max: 4 * 1024 * 1024, default: 768 * 1024 };
 
 /// A request that keeps all rules which can be checked without looking at the data.
 #[derive(Debug, PartialEq, Eq)]
@@ -101,7 +101,7 @@ fn read_file(path: &Path) -> Result<Vec<u8>, RunError> {
 fn parse(bytes: &[u8]) -> Result<SqlRequest, RunError> {
     let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
     let value: Value = serde_json::from_slice(bytes).map_err(|error| RunError::Json(error.to_string()))?;
-    let mut violations = Violations::default();
+    let mut violations = RequestViolations::default();
     let Value::Object(fields) = value else {
         violations.add("request", format!("must be a JSON object, not {}", kind_of(&value)));
         return Err(RunError::Validation(violations));
@@ -123,7 +123,12 @@ fn parse(bytes: &[u8]) -> Result<SqlRequest, RunError> {
     })
 }
 
-fn refuse_unknown(fields: &Map<String, Value>, known: &[&'static str], prefix: &str, violations: &mut Violations) {
+fn refuse_unknown(
+    fields: &Map<String, Value>,
+    known: &[&'static str],
+    prefix: &str,
+    violations: &mut RequestViolations,
+) {
     for name in fields.keys().filter(|name| !known.contains(&name.as_str())) {
         let hint = did_you_mean(name, known.iter().copied());
         violations.add(format!("{prefix}{name}"), format!("is not a known field{hint} (known: {})", known.join(", ")));
@@ -136,7 +141,7 @@ fn set<'a>(fields: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
 }
 
 /// The choice; what it is in case of a violation does not matter.
-fn data_choice(fields: &Map<String, Value>, violations: &mut Violations) -> DataChoice {
+fn data_choice(fields: &Map<String, Value>, violations: &mut RequestViolations) -> DataChoice {
     match (set(fields, "dataset"), set(fields, "files")) {
         (Some(name), None) => return DataChoice::Dataset(dataset(name, violations)),
         (None, Some(list)) => return DataChoice::Files(files(list, violations)),
@@ -146,7 +151,7 @@ fn data_choice(fields: &Map<String, Value>, violations: &mut Violations) -> Data
     DataChoice::Files(Vec::new())
 }
 
-fn dataset(value: &Value, violations: &mut Violations) -> String {
+fn dataset(value: &Value, violations: &mut RequestViolations) -> String {
     let Some(name) = value.as_str() else {
         violations.add("dataset", format!("must be a string, not {}", kind_of(value)));
         return String::new();
@@ -157,7 +162,7 @@ fn dataset(value: &Value, violations: &mut Violations) -> String {
     name.to_owned()
 }
 
-fn files(value: &Value, violations: &mut Violations) -> Vec<FileRef> {
+fn files(value: &Value, violations: &mut RequestViolations) -> Vec<FileRef> {
     let Some(list) = value.as_array() else {
         violations.add("files", format!("must be a list of {{name, path}}, not {}", kind_of(value)));
         return Vec::new();
@@ -170,7 +175,7 @@ fn files(value: &Value, violations: &mut Violations) -> Vec<FileRef> {
     for (index, value) in list.iter().enumerate() {
         let Some(file) = file(value, &format!("files[{index}]"), violations) else { continue };
         if let Some(first) = files.iter().find(|first| first.table.eq_ignore_ascii_case(&file.table)) {
-            let problem = format!("table {:?} is there twice, from {:?} and {:?}", file.table, first.path, file.path);
+            let problem = format!("table {:?} is given twice, from {:?} and {:?}", file.table, first.path, file.path);
             violations.add(format!("files[{index}]"), problem);
         }
         files.push(file);
@@ -178,7 +183,7 @@ fn files(value: &Value, violations: &mut Violations) -> Vec<FileRef> {
     files
 }
 
-fn file(value: &Value, at: &str, violations: &mut Violations) -> Option<FileRef> {
+fn file(value: &Value, at: &str, violations: &mut RequestViolations) -> Option<FileRef> {
     let Some(fields) = value.as_object() else {
         violations.add(at, format!("must be an object with path and, if you like, name, not {}", kind_of(value)));
         return None;
@@ -204,7 +209,12 @@ fn file(value: &Value, at: &str, violations: &mut Violations) -> Option<FileRef>
     }
 }
 
-fn file_text<'a>(fields: &'a Map<String, Value>, name: &str, at: &str, violations: &mut Violations) -> Option<&'a str> {
+fn file_text<'a>(
+    fields: &'a Map<String, Value>,
+    name: &str,
+    at: &str,
+    violations: &mut RequestViolations,
+) -> Option<&'a str> {
     let value = set(fields, name)?;
     match value.as_str() {
         Some(text) if !text.is_empty() && !text.contains('\0') => Some(text),
@@ -215,7 +225,7 @@ fn file_text<'a>(fields: &'a Map<String, Value>, name: &str, at: &str, violation
     }
 }
 
-fn sql(fields: &Map<String, Value>, violations: &mut Violations) -> String {
+fn sql(fields: &Map<String, Value>, violations: &mut RequestViolations) -> String {
     let problem = match set(fields, "sql") {
         None => "is required".to_owned(),
         Some(Value::String(text)) if text.trim().is_empty() => "is empty".to_owned(),
@@ -228,7 +238,7 @@ fn sql(fields: &Map<String, Value>, violations: &mut Violations) -> String {
     String::new()
 }
 
-fn csv_options(fields: &Map<String, Value>, violations: &mut Violations) -> CsvOptions {
+fn csv_options(fields: &Map<String, Value>, violations: &mut RequestViolations) -> CsvOptions {
     let delimiter = set(fields, "delimiter").and_then(|value| match value.as_str().map(str::as_bytes) {
         Some([byte]) if is_delimiter(*byte) => Some(*byte),
         _ => {
@@ -248,8 +258,8 @@ fn csv_options(fields: &Map<String, Value>, violations: &mut Violations) -> CsvO
     CsvOptions { delimiter, header }
 }
 
-impl Bounded {
-    fn read(&self, fields: &Map<String, Value>, violations: &mut Violations) -> u64 {
+impl BoundedNumber {
+    fn read(&self, fields: &Map<String, Value>, violations: &mut RequestViolations) -> u64 {
         let Some(value) = set(fields, self.name) else { return self.default };
         match whole(value).filter(|number| (self.min..=self.max).contains(number)) {
             Some(number) => number,

@@ -21,7 +21,7 @@ pub(super) struct Answer {
 /// The result object; its fields are described in `sql_result.schema.json`.
 #[derive(Debug, Serialize)]
 pub(super) struct SqlResult {
-    status: Status,
+    status: AnswerStatus,
     columns: Vec<String>,
     rows: Vec<Vec<Value>>,
     row_count: usize,
@@ -33,7 +33,7 @@ pub(super) struct SqlResult {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-enum Status {
+enum AnswerStatus {
     Success,
     Error,
     Timeout,
@@ -49,9 +49,10 @@ impl SqlResult {
     /// The result of a request that took `spent`.
     pub(super) fn new(outcome: Result<Answer, RunError>, spent: Duration) -> Self {
         let (status, answer, error) = match outcome {
-            Ok(answer) => (Status::Success, answer, None),
+            Ok(answer) => (AnswerStatus::Success, answer, None),
             Err(error) => {
-                let status = if matches!(error, RunError::Timeout { .. }) { Status::Timeout } else { Status::Error };
+                let status =
+                    if matches!(error, RunError::Timeout { .. }) { AnswerStatus::Timeout } else { AnswerStatus::Error };
                 let body = ErrorBody { r#type: error.kind(), message: error.message() };
                 (status, Answer::default(), Some(body))
             }
@@ -69,7 +70,7 @@ impl SqlResult {
     }
 
     pub(super) fn is_success(&self) -> bool {
-        self.status == Status::Success
+        self.status == AnswerStatus::Success
     }
 
     /// One line of JSON.

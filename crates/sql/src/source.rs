@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use super::RunnerEnv;
 use super::builtin::DATASETS;
 use super::content::{Content, FILE_BYTES};
-use super::error::{RunError, Violations};
-use super::mentions::Mentions;
+use super::error::{RequestViolations, RunError};
+use super::mentions::TableMentions;
 use super::name::{DEMO, did_you_mean, is_dataset_name, table_name};
 use super::request::{DataChoice, FILES, FileRef};
 
@@ -28,8 +28,12 @@ pub(super) struct TableSource {
 /// # Errors
 /// [`RunError::Validation`] with every file that is missing, is not a file, is too large or lies elsewhere, with the
 /// data sets there are, or with the data directory if it can't be read.
-pub(super) fn resolve(choice: &DataChoice, env: &RunnerEnv, mentions: &Mentions) -> Result<Vec<TableSource>, RunError> {
-    let mut violations = Violations::default();
+pub(super) fn resolve(
+    choice: &DataChoice,
+    env: &RunnerEnv,
+    mentions: &TableMentions,
+) -> Result<Vec<TableSource>, RunError> {
+    let mut violations = RequestViolations::default();
     // Whatever is asked for: a data directory that is not there is a mistake of the operator's, which nobody would
     // notice if some requests were answered without it.
     check_data_directory(env, &mut violations);
@@ -55,7 +59,7 @@ fn source(table: &str, label: &str, path: PathBuf) -> TableSource {
     TableSource { table: table.to_owned(), label: label.to_owned(), content: Content::File(path) }
 }
 
-fn check_data_directory(env: &RunnerEnv, violations: &mut Violations) {
+fn check_data_directory(env: &RunnerEnv, violations: &mut RequestViolations) {
     let Some(root) = &env.data else { return };
     if let Err(error) = fs::read_dir(root) {
         let problem = format!("must be a directory that can be read; {} can't: {error}", root.display());
@@ -111,7 +115,12 @@ fn has_parent_step(path: &Path) -> bool {
 }
 
 /// The tables of a data set: of one that is compiled in if its name begins with `demo/`, else of the data directory.
-fn dataset(name: &str, env: &RunnerEnv, mentions: &Mentions, violations: &mut Violations) -> Vec<TableSource> {
+fn dataset(
+    name: &str,
+    env: &RunnerEnv,
+    mentions: &TableMentions,
+    violations: &mut RequestViolations,
+) -> Vec<TableSource> {
     if let Some(found) = DATASETS.iter().find(|dataset| dataset.name == name) {
         return found.files.iter().filter_map(|(file, text)| built_in(name, file, text)).collect();
     }
@@ -129,7 +138,7 @@ fn dataset(name: &str, env: &RunnerEnv, mentions: &Mentions, violations: &mut Vi
     };
     let unset = if env.data.is_none() { "; LONGSHORE_DATA is not set" } else { "" };
     let names = available.join(", ");
-    violations.add("dataset", format!("there is no data set {name:?}{hint} (available: {names}{unset})"));
+    violations.add("dataset", format!("data set {name:?} not found{hint} (available: {names}{unset})"));
     Vec::new()
 }
 
@@ -142,8 +151,8 @@ fn directory_tables(
     name: &str,
     directory: &Path,
     root: &Path,
-    mentions: &Mentions,
-    violations: &mut Violations,
+    mentions: &TableMentions,
+    violations: &mut RequestViolations,
 ) -> Vec<TableSource> {
     let files = match data_files(directory) {
         Ok(files) => files,

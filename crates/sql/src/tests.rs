@@ -2,7 +2,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
-/// Answers `request` and returns the object and what was told on the way.
+/// Answers `request` and returns the object and what was reported on the way.
 async fn ask(request: Value, env: RunnerEnv) -> (Value, String) {
     let env = RunnerEnv { input_json: Some(request.to_string().into()), ..env };
     let mut notes = Vec::new();
@@ -84,7 +84,7 @@ async fn a_single_endless_step_is_given_up() {
 }
 
 #[tokio::test]
-async fn truncation_is_told_with_its_cause() {
+async fn truncation_is_reported_with_its_cause() {
     for (field, value) in [("max_rows", 3), ("max_output_bytes", 2000)] {
         let request = json!({"dataset": "demo/support", "sql": "SELECT * FROM tickets", field: value});
         let (result, notes) = ask(request, RunnerEnv::default()).await;

@@ -237,7 +237,7 @@ impl<'a> Insert<'a> {
     }
 }
 
-/// A statement of a connection that whoever has it keeps locked.
+/// A statement of a connection that its owner keeps locked.
 struct Statement {
     database: *mut ffi::sqlite3,
     statement: NonNull<ffi::sqlite3_stmt>,
@@ -308,7 +308,8 @@ impl Statement {
 
 impl Drop for Statement {
     fn drop(&mut self) {
-        // SAFETY: the statement is ours and is used no more. What it returns is the last step's error, told already.
+        // SAFETY: the statement is ours and is used no more. What it returns is the last step's error, reported
+        // already.
         let _ = unsafe { ffi::sqlite3_finalize(self.statement.as_ptr()) };
     }
 }

@@ -9,7 +9,7 @@ const files = loadSync("longshore/v1/run_service.proto", {
   longs: String, // 64-bit numbers with all their digits
   enums: String, // "RUN_STATE_SUCCEEDED" and not 7
   defaults: true, // what is unset is there, as the default of its type
-  oneofs: true, // `event` tells which field of it is set
+  oneofs: true, // `event` says which field of it is set
 });
 const { longshore } = grpc.loadPackageDefinition(files) as unknown as ProtoGrpcType;
 const runs = new longshore.v1.RunService("127.0.0.1:7420", grpc.credentials.createInsecure());

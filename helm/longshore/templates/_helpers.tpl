@@ -53,7 +53,7 @@ app.kubernetes.io/component: daemon
 {{- end -}}
 {{- end -}}
 
-{{/* Label value by which two installations tell their runs apart. */}}
+{{/* Label value by which two installations distinguish their runs. */}}
 {{- define "longshore.instance" -}}
 {{- $name := default (printf "%s.%s" .Release.Namespace .Release.Name) .Values.instance -}}
 {{- if gt (len $name) 63 -}}
@@ -219,7 +219,7 @@ has gone.
 {{- end -}}
 {{- range $rule.profiles -}}
 {{- if not (has . $profiles) -}}
-{{- fail (printf "%s.profiles: there is no profile `%s`" $key .) -}}
+{{- fail (printf "%s.profiles: profile `%s` is not configured" $key .) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

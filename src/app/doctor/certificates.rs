@@ -10,14 +10,14 @@ use crate::runtime::finding::Finding;
 pub(super) const CHECK: &str = "certificate";
 
 /// So little is left: less than this share of the lifetime, and less than this time. Certificates
-/// live for a day or for years, and whoever renews them begins at a third of their lifetime
+/// live for a day or for years, and their renewal begins at a third of their lifetime
 /// (cert-manager's default), which is enough.
 struct Little {
     share: i32,
     time: SignedDuration,
 }
 
-/// Whoever renews it should know.
+/// Its owner should know.
 const WARN: Little = Little { share: 5, time: SignedDuration::from_hours(30 * 24) };
 /// Renewing by itself has failed.
 const FAIL: Little = Little { share: 10, time: SignedDuration::from_hours(7 * 24) };
@@ -36,7 +36,7 @@ pub(super) fn judge(file: &Path, certificates: &[Certificate], now: Timestamp) -
 fn judge_one(file: &Path, certificate: &Certificate, now: Timestamp) -> Finding {
     let file = file.display().to_string();
     let subject = certificate.common_name.as_deref().unwrap_or("a certificate without a common name");
-    // Later than the clock can tell is late enough.
+    // Later than the clock can represent is late enough.
     let not_before = Timestamp::try_from(certificate.not_before).unwrap_or(Timestamp::MAX);
     let not_after = Timestamp::try_from(certificate.not_after).unwrap_or(Timestamp::MAX);
     let written = |time: Timestamp| time.strftime("%Y-%m-%d %H:%M UTC").to_string();
@@ -58,7 +58,7 @@ fn judge_one(file: &Path, certificate: &Certificate, now: Timestamp) -> Finding 
     };
     finding.fix(
         "put a new certificate and key in the place of these files: they are read again when they change, without a \
-         restart. With cert-manager: `kubectl describe certificate` tells why it was not renewed",
+         restart. With cert-manager: `kubectl describe certificate` shows why it was not renewed",
     )
 }
 
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_renewed_at_a_third_is_never_told() {
+    fn one_that_is_renewed_at_a_third_is_never_reported() {
         for minutes in [10, 60, DAY * 60, 6 * DAY * 60, 90 * DAY * 60, 365 * DAY * 60, 3650 * DAY * 60] {
             assert_eq!(judged(-2 * minutes, minutes).status, Ok, "{minutes} min left of three times as many");
         }

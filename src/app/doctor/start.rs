@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::{
-    Choice, Config, Extent, Finding, Machine, certificates, choose, examination, kubernetes_config, local_config,
+    Choice, Config, Extent, FileHost, Finding, certificates, choose, examination, kubernetes_config, local_config,
 };
 use crate::backend::kubernetes::doctor::examine;
 use crate::backend::local::doctor::examine_configured;
@@ -23,15 +23,15 @@ const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 /// what a cluster can be asked at little cost, until it has answered once. Ends early when `stop` is
 /// cancelled.
 pub(crate) async fn at_start(config: Config, stop: CancellationToken) {
-    let mut findings = certificates(&config, Machine::Daemons);
-    findings.iter().for_each(tell);
+    let mut findings = certificates(&config, FileHost::Daemons);
+    findings.iter().for_each(report);
     if let (Ok((Choice::Machine, _)), Ok(local)) = (choose(&config), local_config(&config)) {
         let configured = examine_configured(&local, &config.profiles, &config.limits).await;
-        // A profile that is for another backend is no news.
+        // A profile that is for another backend is not news.
         let wrong = configured.into_iter().filter(|finding| finding.status >= Status::Warning);
         let before = findings.len();
         findings.extend(wrong);
-        findings.iter().skip(before).for_each(tell);
+        findings.iter().skip(before).for_each(report);
     }
     if let Ok((Choice::Cluster { in_cluster }, _)) = choose(&config) {
         let examination = examination(&config, Extent::Start, stop.clone());
@@ -39,7 +39,7 @@ pub(crate) async fn at_start(config: Config, stop: CancellationToken) {
             Box::pin(examine(kubernetes_config(&config, in_cluster), &examination, &|_| {}))
         };
         tokio::select! {
-            answered = until_answered(ask, tell) => findings.extend(answered),
+            answered = until_answered(ask, report) => findings.extend(answered),
             () = stop.cancelled() => return,
         }
     }
@@ -50,31 +50,31 @@ pub(crate) async fn at_start(config: Config, stop: CancellationToken) {
     }
 }
 
-/// Asks until there is an answer to everything, and returns that. Tells each finding, but not again
-/// what was told the time before.
+/// Asks until there is an answer to everything, and returns that. Reports each finding, but not
+/// again what was reported the time before.
 async fn until_answered<'a>(
     mut ask: impl FnMut() -> BoxFuture<'a, Vec<Finding>>,
-    mut tell: impl FnMut(&Finding),
+    mut report: impl FnMut(&Finding),
 ) -> Vec<Finding> {
-    let mut told: Vec<Finding> = Vec::new();
+    let mut reported: Vec<Finding> = Vec::new();
     let mut failures = 0;
     loop {
         let findings = ask().await;
-        findings.iter().filter(|finding| !told.contains(finding)).for_each(&mut tell);
+        findings.iter().filter(|finding| !reported.contains(finding)).for_each(&mut report);
         if !findings.iter().any(|finding| finding.unanswered) {
             return findings;
         }
-        if told.is_empty() {
+        if reported.is_empty() {
             info!(longest_pause = ?LONGEST_PAUSE, "the self-checks are repeated until the API server answers");
         }
-        told = findings;
+        reported = findings;
         failures += 1;
         tokio::time::sleep(BACKOFF.pause(failures)).await;
     }
 }
 
 /// One line in the log, unless all is well.
-fn tell(finding: &Finding) {
+fn report(finding: &Finding) {
     let Finding { check, subject, status, message, fix, unanswered: _ } = finding;
     // Lines to paste become one: a log line is one line.
     let fix = fix.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -92,19 +92,19 @@ mod tests {
 
     use super::*;
 
-    /// What is told, and when, if the answers are these.
+    /// What is reported, and when, if the answers are these.
     async fn asked(answers: Vec<Vec<Finding>>) -> (Vec<Finding>, Vec<(u64, String)>) {
         let begin = Instant::now();
         let mut answers = answers.into_iter();
-        let mut told = Vec::new();
+        let mut reported = Vec::new();
         let ask = || -> BoxFuture<'_, Vec<Finding>> {
             let answer = answers.next().expect("no further question");
             Box::pin(async move { answer })
         };
         let findings =
-            until_answered(ask, |finding| told.push((begin.elapsed().as_secs(), finding.message.clone()))).await;
+            until_answered(ask, |finding| reported.push((begin.elapsed().as_secs(), finding.message.clone()))).await;
         assert_eq!(answers.count(), 0, "there were more questions");
-        (findings, told)
+        (findings, reported)
     }
 
     fn away(message: &str) -> Vec<Finding> {
@@ -116,26 +116,30 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn whoever_answers_is_asked_once() {
+    async fn a_server_that_answers_is_asked_once() {
         let answer = vec![Finding::ok("a", "b", "fine"), Finding::failed("c", "d", "wrong")];
         assert_eq!(asked(vec![answer.clone()]).await, (answer, vec![at(0, "fine"), at(0, "wrong")]));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn whoever_is_away_is_asked_again_and_told_by_what_is_new() {
+    async fn a_silent_server_is_asked_again_and_only_news_is_reported() {
         let answer = vec![Finding::failed("c", "d", "not allowed")];
         let answers = vec![away("refused"), away("refused"), away("503"), answer.clone()];
-        let told = vec![at(0, "refused"), at(0, "has to be asked"), at(6, "503"), at(14, "not allowed")];
-        assert_eq!(asked(answers).await, (answer, told));
+        let (findings, reported) = asked(answers).await;
+        let messages: Vec<_> = reported.iter().map(|(_, message)| message.as_str()).collect();
+        assert_eq!((findings, messages), (answer, vec!["refused", "has to be asked", "503", "not allowed"]));
     }
 
     #[tokio::test(start_paused = true)]
     async fn pauses_grow_to_a_bound() {
         let times = |count: usize| (0..count).map(|n| away(&n.to_string()));
-        let (_, told) = asked(times(12).chain([Vec::new()]).collect()).await;
+        let (_, reported) = asked(times(12).chain([Vec::new()]).collect()).await;
         let times: Vec<_> =
-            told.iter().filter(|(_, message)| message != "has to be asked").map(|told| told.0).collect();
+            reported.iter().filter(|(_, message)| message != "has to be asked").map(|reported| reported.0).collect();
         let pauses: Vec<_> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
-        assert_eq!(pauses, [2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]);
+        let longest = [2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300];
+        // Each is random between its half and its whole, and counted in whole seconds.
+        let fits = |(pause, longest): (&u64, &u64)| (longest / 2).saturating_sub(1) <= *pause && *pause <= longest + 1;
+        assert!(pauses.len() == longest.len() && pauses.iter().zip(&longest).all(fits), "{pauses:?}");
     }
 }

@@ -36,8 +36,8 @@ async fn a_preview_is_accepted_under_restricted_and_makes_nothing() {
 }
 
 #[tokio::test]
-async fn a_preview_tells_what_a_limit_range_refuses() {
-    on_cluster("a_preview_tells_what_a_limit_range_refuses", async |case| {
+async fn a_preview_reports_what_a_limit_range_refuses() {
+    on_cluster("a_preview_reports_what_a_limit_range_refuses", async |case| {
         let range: LimitRange = serde_json::from_value(serde_json::json!({
             "metadata": { "name": "small" },
             "spec": { "limits": [{ "type": "Container", "max": { "memory": "8Mi" } }] },
@@ -57,8 +57,8 @@ async fn a_preview_tells_what_a_limit_range_refuses() {
 }
 
 #[tokio::test]
-async fn a_used_up_quota_is_told_as_such() {
-    on_cluster("a_used_up_quota_is_told_as_such", async |case| {
+async fn a_used_up_quota_is_reported_as_such() {
+    on_cluster("a_used_up_quota_is_reported_as_such", async |case| {
         let quota: ResourceQuota = serde_json::from_value(serde_json::json!({
             "metadata": { "name": "none" }, "spec": { "hard": { "pods": "0" } },
         }))
@@ -72,7 +72,8 @@ async fn a_used_up_quota_is_told_as_such() {
         assert!(!pod.accepted && pod.message.contains("exceeded quota"), "{pod:?}");
 
         let run = client.submit(RunSpec { start_timeout: seconds(20), ..script("exit 0") }).await;
-        let run = client.wait_until(&run.name, "told of the quota", |run| run.message.contains("exceeded quota")).await;
+        let run =
+            client.wait_until(&run.name, "warned of the quota", |run| run.message.contains("exceeded quota")).await;
         assert_eq!(run.state(), RunState::Pending, "{run:?}");
         let run = client.wait_terminal(&run.name).await;
         let failure = run.failure.as_ref().expect("a failure");
@@ -128,7 +129,7 @@ async fn two_installations_in_one_namespace_do_not_see_each_other() {
 }
 
 #[tokio::test]
-async fn a_namespace_that_is_missing_is_told_with_the_way_out() {
+async fn a_namespace_that_is_missing_is_reported_with_the_way_out() {
     let config = "[namespaces.absent]\nkubernetes_namespace = \"ls-there-is-none\"".to_owned();
     let setup = Setup { config, ..Setup::default() };
     on_cluster_with("a_namespace_that_is_missing", setup, async |case| {

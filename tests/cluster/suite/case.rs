@@ -133,7 +133,7 @@ impl Case {
         if self.daemon.lives() {
             self.daemon.kill().await;
         }
-        // Nobody else lets go of what the daemon holds, and the namespace would never go.
+        // Nobody else releases what the daemon holds, and the namespace would never go.
         let free = Patch::Merge(serde_json::json!({ "metadata": { "finalizers": null } }));
         for job in self.all::<Job>().await {
             let name = job.metadata.name.unwrap_or_default();

@@ -44,7 +44,7 @@ async fn nothing_is_lost_repeated_or_invented_while_the_daemon_is_killed() {
         let witness = Witness::watch(case.api()).await;
         let mut dice = Dice(seed);
         let (addresses, address) = watch::channel(case.daemon.address());
-        let mut told = Vec::new();
+        let mut reported = Vec::new();
         let mut next = 0;
         while next < runs {
             let until = runs.min(next + AT_ONCE as u64);
@@ -61,10 +61,10 @@ async fn nothing_is_lost_repeated_or_invented_while_the_daemon_is_killed() {
                 }
             };
             let (stories, ()) = tokio::join!(futures::future::join_all(lives), kills);
-            told.extend(stories);
+            reported.extend(stories);
         }
         let seen = witness.seen().await;
-        for story in &told {
+        for story in &reported {
             story.check(&seen);
         }
         let jobs = case.api::<Job>().list(&ListParams::default()).await.expect("the Jobs").items;

@@ -17,12 +17,12 @@ async fn a_deleted_job_is_a_cancel_from_outside() {
         let name = client.submit(script(UNTIL_TERM)).await.name;
         let mut log = client.open_logs(follow(&name)).await;
         log.until("ready\n").await;
-        let told = client.wait_until(&name, "cancelled", |run| run.state() == RunState::Cancelled);
+        let reported = client.wait_until(&name, "cancelled", |run| run.state() == RunState::Cancelled);
         let delete = async {
             // As `kubectl delete job` does.
             case.api::<Job>().delete(&Case::job_name(&name), &DeleteParams::background()).await.expect("delete");
         };
-        let (run, ()) = futures::join!(told, delete);
+        let (run, ()) = futures::join!(reported, delete);
         let stop = run.stop.as_ref().expect("the stop");
         assert_eq!((stop.cause(), stop.actor.as_str()), (StopCause::External, "external"), "{run:?}");
         assert_eq!(run.exit_code, Some(3), "{run:?}");
@@ -38,8 +38,8 @@ async fn a_deleted_job_is_a_cancel_from_outside() {
 }
 
 #[tokio::test]
-async fn a_deleted_pod_is_told_as_such() {
-    on_cluster("a_deleted_pod_is_told_as_such", async |case| {
+async fn a_deleted_pod_is_reported_as_such() {
+    on_cluster("a_deleted_pod_is_reported_as_such", async |case| {
         let client = case.client().await;
         let name = client.submit(script(UNTIL_TERM)).await.name;
         let mut log = client.open_logs(follow(&name)).await;

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use crate::cluster;
 use crate::support::authority::Authority;
 use crate::support::wait::until;
-use release::{AUDIENCE, NAME, Release, Told, installed};
+use release::{AUDIENCE, NAME, Printed, Release, installed};
 
 /// Whether a data set may lie on the disk of a node: not in a cluster of somebody's, which has several.
 fn with_claim() -> bool {
@@ -93,9 +93,9 @@ const QUERIES: [(&str, &str); 2] = [
 const RUN: [&str; 5] = ["run", "--runner", "sql", "--result", "--input"];
 
 #[track_caller]
-fn assert_refused(told: &Told, code: &str) {
-    assert_eq!(told.code, Some(125), "{told:?}");
-    assert!(told.stderr.contains(code), "{told:?}");
+fn assert_refused(printed: &Printed, code: &str) {
+    assert_eq!(printed.code, Some(125), "{printed:?}");
+    assert!(printed.stderr.contains(code), "{printed:?}");
 }
 
 #[tokio::test]
@@ -114,9 +114,9 @@ async fn callers_show_who_they_are() {
         release.let_call("leaver", "default").await;
         let robot = release.token("robot", AUDIENCE).await;
         for (query, rows) in QUERIES.into_iter().take(if with_claim() { 2 } else { 1 }) {
-            let told = release.cli(&robot, &[&RUN[..], &[query, "--output", "json"]].concat()).await;
-            assert_eq!(told.code, Some(0), "{told:?}");
-            let result: Value = serde_json::from_str(&told.stdout).expect("the result");
+            let printed = release.cli(&robot, &[&RUN[..], &[query, "--output", "json"]].concat()).await;
+            assert_eq!(printed.code, Some(0), "{printed:?}");
+            let result: Value = serde_json::from_str(&printed.stdout).expect("the result");
             assert_eq!(result["rows"].to_string(), rows);
         }
         let run = [&RUN[..], &[QUERIES[0].0]].concat();
@@ -148,8 +148,8 @@ async fn callers_show_who_they_are() {
             .await
             .expect("delete");
         until("the token of a deleted account to be refused", async || {
-            let told = release.cli(&leaver, &["ls"]).await;
-            told.stderr.contains("UNAUTHENTICATED").then_some(())
+            let printed = release.cli(&leaver, &["ls"]).await;
+            printed.stderr.contains("UNAUTHENTICATED").then_some(())
         })
         .await;
 
@@ -184,15 +184,15 @@ async fn a_run_outlives_an_upgrade_and_nothing_outlives_the_release() {
             let flags = ["run", "--detach", "--image", &image, "--result-rule", "optional"];
             [&flags[..], &["--", "/bin/sh", "-c", script]].concat()
         };
-        let told = release.cli(&robot, &spec(script)).await;
-        assert_eq!(told.code, Some(0), "{told:?}");
-        let run = told.stdout.trim().to_owned();
+        let printed = release.cli(&robot, &spec(script)).await;
+        assert_eq!(printed.code, Some(0), "{printed:?}");
+        let run = printed.stdout.trim().to_owned();
         let before = release.daemon().await.metadata.uid;
 
         release.helm_with("upgrade", &json!({"config": {"drain_timeout": "15s"}})).await;
         assert_ne!(release.daemon().await.metadata.uid, before, "another configuration makes another Pod");
-        let told = release.cli(&robot, &["wait", &run]).await;
-        assert_eq!(told.code, Some(0), "{told:?}");
+        let printed = release.cli(&robot, &["wait", &run]).await;
+        assert_eq!(printed.code, Some(0), "{printed:?}");
         let got = release.cli(&robot, &["get", &run, "--output", "json"]).await;
         let got: Value = serde_json::from_str(&got.stdout).expect("the run");
         assert_eq!(got["result"]["json"], json!({"answer": 42}), "{got}");
@@ -237,8 +237,8 @@ async fn certificates_and_static_tokens_under_a_policy() {
         release.helm(&["test", NAME, "--timeout", "170s"]).await;
 
         let sql = [&RUN[..], &[r#"{"dataset":"demo/shop","sql":"select count(*) as n from orders"}"#]].concat();
-        let told = release.cli(&robot, &sql).await;
-        assert_eq!(told.code, Some(0), "{told:?}");
+        let printed = release.cli(&robot, &sql).await;
+        assert_eq!(printed.code, Some(0), "{printed:?}");
         let image = cluster::busybox();
         let shell = ["run", "--image", &image, "--", "/bin/true"];
         assert_refused(&release.cli(&robot, &shell).await, "PERMISSION_DENIED");
@@ -253,10 +253,10 @@ async fn certificates_and_static_tokens_under_a_policy() {
             let (verb, others) = arguments.split_first().expect("a command");
             release.cli("", &[&[*verb], &flags[..], others].concat()).await
         };
-        let told = certified(&clients, "builders", &shell).await;
-        assert_eq!(told.code, Some(0), "{told:?}");
-        let told = certified(&clients, "builders", &["ls", "--namespace", "other"]).await;
-        assert_eq!(told.code, Some(0), "{told:?}");
+        let printed = certified(&clients, "builders", &shell).await;
+        assert_eq!(printed.code, Some(0), "{printed:?}");
+        let printed = certified(&clients, "builders", &["ls", "--namespace", "other"]).await;
+        assert_eq!(printed.code, Some(0), "{printed:?}");
         assert_refused(&certified(&clients, "others", &sql).await, "NOT_FOUND");
         let foreign = certified(&Authority::new(), "builders", &["info"]).await;
         assert_eq!(foreign.code, Some(125), "{foreign:?}");
@@ -275,8 +275,8 @@ async fn certificates_and_static_tokens_under_a_policy() {
             ("robot", "token_file", "authorization.rules[0]"),
             ("ann", "client_certificate", "authorization.rules[1]"),
         ] {
-            let told = audit.iter().any(|line| line["user"] == user && line["proof"] == proof && line["reason"] == reason);
-            assert!(told, "{user}: {audit:?}");
+            let printed = audit.iter().any(|line| line["user"] == user && line["proof"] == proof && line["reason"] == reason);
+            assert!(printed, "{user}: {audit:?}");
         }
         assert!(!log.contains(&robot) && !log.contains(&account), "a token is in the log");
 
@@ -285,8 +285,8 @@ async fn certificates_and_static_tokens_under_a_policy() {
         let secrets = release.api::<Secret>(&release.namespace);
         secrets.patch("tokens", &PatchParams::default(), &without).await.expect("patch the Secret");
         until("the token to go", async || {
-            let told = release.cli(&robot, &["ls"]).await;
-            told.stderr.contains("UNAUTHENTICATED").then_some(())
+            let printed = release.cli(&robot, &["ls"]).await;
+            printed.stderr.contains("UNAUTHENTICATED").then_some(())
         })
         .await;
         assert_eq!(release.cli(&token, &["ls"]).await.code, Some(0), "the other is still good");

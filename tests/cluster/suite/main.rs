@@ -1,5 +1,5 @@
 //! Black-box tests of the daemon on a real cluster, named by `LONGSHORE_TEST_KUBECONFIG`. Without
-//! one every test fails: whoever runs this suite wants it run. See ../README.md for a cluster.
+//! one every test fails: those who run this suite want it run. See ../README.md for a cluster.
 //!
 //! | variable | meaning |
 //! | --- | --- |

@@ -1,4 +1,4 @@
-//! What a run leaves in the cluster: the same story for whoever looks with kubectl.
+//! What a run leaves in the cluster: the same story for users of kubectl.
 
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Secret;
@@ -17,7 +17,7 @@ use crate::support::wait::until;
 
 const RECORD: &str = "longshore.dev/record";
 
-/// The Job once the daemon has let go of it.
+/// The Job once the daemon has released it.
 async fn released(case: &Case, run: &str) -> Job {
     until("the Job to be let go of", async || {
         let job = case.job(run).await;
@@ -29,8 +29,8 @@ async fn released(case: &Case, run: &str) -> Job {
 }
 
 #[tokio::test]
-async fn a_finished_job_tells_the_same_story() {
-    on_cluster("a_finished_job_tells_the_same_story", async |case| {
+async fn a_finished_job_reports_the_same_story() {
+    on_cluster("a_finished_job_reports_the_same_story", async |case| {
         let client = case.client().await;
         for (text, reason) in [("exit 0", "SUCCEEDED"), ("exit 9", "NONZERO_EXIT")] {
             let run = client.submit(script(text)).await;

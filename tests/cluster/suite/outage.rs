@@ -89,7 +89,7 @@ async fn a_cut_from_the_cluster_heals_and_no_line_is_lost() {
 }
 
 #[tokio::test]
-async fn an_api_server_that_says_nothing_is_told_as_out_of_reach() {
+async fn an_api_server_that_says_nothing_is_reported_as_out_of_reach() {
     let (proxy, dir) = (Proxy::start(Way::Open).await, TempDir::new().unwrap());
     let setup = Setup { kubeconfig: Some(proxy.kubeconfig(dir.path())), ..Setup::default() };
     on_cluster_with("an_api_server_that_says_nothing", setup, async |case| {
@@ -99,7 +99,7 @@ async fn an_api_server_that_says_nothing_is_told_as_out_of_reach() {
         let spec = script("echo once; sleep 0.2");
         let refused = client.submit_as("stalled", spec.clone()).await.expect_err("out of reach");
         assert_error(&refused, Code::Unavailable, ErrorReason::BackendUnavailable);
-        assert_eq!(client.get(&before.name).await.state(), RunState::Succeeded, "what is known is still told");
+        assert_eq!(client.get(&before.name).await.state(), RunState::Succeeded, "what is known is still reported");
         proxy.set(Way::Open);
         // The first submit may have gone through after all: the key makes it one run.
         let again = until("the submit to be taken", async || match client.submit_as("stalled", spec.clone()).await {

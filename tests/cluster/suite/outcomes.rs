@@ -50,8 +50,8 @@ async fn a_printed_result_needs_one_flag_of_the_command_line() {
 }
 
 #[tokio::test]
-async fn too_much_memory_is_told_as_such() {
-    on_cluster("too_much_memory_is_told_as_such", async |case| {
+async fn too_much_memory_is_reported_as_such() {
+    on_cluster("too_much_memory_is_reported_as_such", async |case| {
         let limits = [("memory".to_owned(), "32Mi".to_owned())].into();
         let base = program(["tail", "/dev/zero"]);
         let requests = base.resources.clone().unwrap_or_default().requests;
@@ -65,8 +65,8 @@ async fn too_much_memory_is_told_as_such() {
 }
 
 #[tokio::test]
-async fn a_missing_image_is_told_as_such() {
-    on_cluster("a_missing_image_is_told_as_such", async |case| {
+async fn a_missing_image_is_reported_as_such() {
+    on_cluster("a_missing_image_is_reported_as_such", async |case| {
         let client = case.client().await;
         let spec = RunSpec { start_timeout: seconds(8), ..container("127.0.0.1:1/missing:1", ["true"]) };
         let run = client.run(spec).await;
@@ -84,8 +84,8 @@ async fn a_missing_image_is_told_as_such() {
 }
 
 #[tokio::test]
-async fn a_program_that_the_image_lacks_is_told_as_such() {
-    on_cluster("a_program_that_the_image_lacks_is_told_as_such", async |case| {
+async fn a_program_that_the_image_lacks_is_reported_as_such() {
+    on_cluster("a_program_that_the_image_lacks_is_reported_as_such", async |case| {
         let run = case.client().await.run(program(["/no/such/program"])).await;
         assert_eq!((run.state(), reason(&run)), (RunState::Failed, Some(FailureReason::ImageInvalid)), "{run:?}");
         let failure = run.failure.as_ref().expect("a failure");
@@ -95,8 +95,8 @@ async fn a_program_that_the_image_lacks_is_told_as_such() {
 }
 
 #[tokio::test]
-async fn no_node_that_fits_is_told_as_such() {
-    on_cluster("no_node_that_fits_is_told_as_such", async |case| {
+async fn no_node_that_fits_is_reported_as_such() {
+    on_cluster("no_node_that_fits_is_reported_as_such", async |case| {
         let spec = RunSpec { start_timeout: seconds(4), placement: nowhere(), ..script("exit 0") };
         let run = case.client().await.run(spec).await;
         assert_eq!((run.state(), reason(&run)), (RunState::Failed, Some(FailureReason::Unschedulable)), "{run:?}");
@@ -112,7 +112,7 @@ pub(crate) fn nowhere() -> Option<Placement> {
 }
 
 #[tokio::test]
-async fn the_program_is_the_user_it_was_told_and_can_write_to_tmp_only() {
+async fn the_program_runs_as_the_requested_user_and_can_write_to_tmp_only() {
     let name = "the_program_is_the_user_it_was_told";
     on_cluster(name, async |case: &mut Case| {
         let client = case.client().await;
@@ -122,7 +122,7 @@ async fn the_program_is_the_user_it_was_told_and_can_write_to_tmp_only() {
         assert_eq!(run.state(), RunState::Succeeded, "{run:?}");
         let log = client.logs(&run.name).await.text();
         let lines: Vec<_> = log.lines().filter(|line| !line.contains("can't create")).collect();
-        // Linux still tells where the API server is; there is no token to talk to it with.
+        // Linux still shows where the API server is; there is no token to talk to it with.
         assert_eq!(lines[..4], ["65532", "65532", "x", "read-only"], "{log}");
         assert!(!log.contains("serviceaccount"), "{log}");
     })

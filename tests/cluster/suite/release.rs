@@ -31,7 +31,7 @@ async fn release_lets_go_of_every_job() {
         case.daemon.kill().await;
 
         let said = release(case, "another", &["--delete"]).await;
-        assert!(said.contains(&case.instance), "whose Jobs there are instead is told: {said}");
+        assert!(said.contains(&case.instance), "whose Jobs there are instead is reported: {said}");
         let said = release(case, &case.instance, &["--kubernetes-namespace", "default"]).await;
         assert!(said.contains(r#""jobs":0"#), "{said}");
         let namespace = case.namespace.clone();

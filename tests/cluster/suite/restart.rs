@@ -60,7 +60,7 @@ async fn a_submit_that_the_death_interrupts_is_repeated_safely() {
                 until("the Job", async || jobs.get_opt(&job).await.expect("a look")).await;
             }
             case.daemon.kill().await;
-            // Answered or not: the caller can't tell what became of it, and asks again.
+            // Answered or not: the caller can't know what became of it, and asks again.
             let _ = interrupted.await.expect("the submit's task");
             case.daemon.revive().await;
             let repeated = case.client().await.try_submit(request).await.expect("SubmitRun");

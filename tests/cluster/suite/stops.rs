@@ -1,4 +1,4 @@
-//! Cancels before the program runs. What there is of a run then is no log and no exit code.
+//! Cancels before the program runs. What there is of a run then is not a log and no exit code.
 
 use longshore::proto::v1::{Run, RunSpec, RunState, StopCause};
 

@@ -1,5 +1,5 @@
 //! The timeline of one run, as its caller sees it, beside what the API server and `kubectl wait`
-//! tell of the same run. Prints figures, asserts nothing about time.
+//! report the same run. Prints figures, asserts nothing about time.
 
 use std::process::Stdio;
 use std::time::Instant;
@@ -42,9 +42,9 @@ async fn timeline_of_a_run() {
     on_cluster("timeline", async |case| {
         let mut rows = vec![Vec::new(); STEPS.len()];
         for number in 0..RUNS {
-            let told = within("a measured run", measure(case, number)).await;
+            let reported = within("a measured run", measure(case, number)).await;
             for (row, step) in rows.iter_mut().zip(STEPS) {
-                let at = told.iter().find(|(name, _)| *name == step).map(|(_, at)| *at);
+                let at = reported.iter().find(|(name, _)| *name == step).map(|(_, at)| *at);
                 row.push(at.unwrap_or_else(|| panic!("{step} was not seen in run {number}")));
             }
         }
@@ -63,7 +63,7 @@ async fn measure(case: &Case, number: usize) -> Vec<(&'static str, f64)> {
     let mut spec = program(["sh", "-c", script]);
     spec.result = result_rule(ResultMode::Required, ResultScan::Off);
     let id = format!("t{number}");
-    let (seen, mut told) = mpsc::channel(64);
+    let (seen, mut reported) = mpsc::channel(64);
     let began = Instant::now();
     let name = format!("{DEFAULT}/runs/{id}");
     let job = Case::job_name(&name);
@@ -79,7 +79,7 @@ async fn measure(case: &Case, number: usize) -> Vec<(&'static str, f64)> {
         let _ = began;
         Instant::now()
     };
-    let tell = move |step: &'static str| {
+    let mark = move |step: &'static str| {
         let at = began.elapsed().as_secs_f64() * 1000.0;
         let seen = seen.clone();
         async move { seen.send((step, at)).await.unwrap() }
@@ -87,40 +87,40 @@ async fn measure(case: &Case, number: usize) -> Vec<(&'static str, f64)> {
     let submitted =
         client.try_submit(longshore::proto::v1::SubmitRunRequest { run_id: id.clone(), ..submit_request(spec) });
     submitted.await.expect("SubmitRun");
-    tell("SubmitRun answered").await;
+    mark("SubmitRun answered").await;
     let tasks = [
         tokio::spawn({
-            let tell = tell.clone();
+            let mark = mark.clone();
             async move {
                 while let Some(Ok(event)) = pods.next().await {
                     let (WatchEvent::Added(pod) | WatchEvent::Modified(pod)) = event else { continue };
-                    tell("Pod seen (raw watch)").await;
+                    mark("Pod seen (raw watch)").await;
                     let status = pod.status.unwrap_or_default();
                     let state = status.container_statuses.unwrap_or_default().into_iter().next().and_then(|c| c.state);
                     let Some(state) = state else { continue };
                     if state.running.is_some() {
-                        tell("Running (raw watch)").await;
+                        mark("Running (raw watch)").await;
                     }
                     if state.terminated.is_some() {
-                        return tell("terminated (raw watch)").await;
+                        return mark("terminated (raw watch)").await;
                     }
                 }
             }
         }),
         tokio::spawn({
-            let tell = tell.clone();
+            let mark = mark.clone();
             async move {
                 while let Some(Ok(event)) = jobs.next().await {
                     let (WatchEvent::Added(job) | WatchEvent::Modified(job)) = event else { continue };
                     let conditions = job.status.and_then(|s| s.conditions).unwrap_or_default();
                     if conditions.iter().any(|c| c.type_ == "Complete") {
-                        return tell("Job Complete (raw watch)").await;
+                        return mark("Job Complete (raw watch)").await;
                     }
                 }
             }
         }),
         tokio::spawn({
-            let (tell, name) = (tell.clone(), name.clone());
+            let (mark, name) = (mark.clone(), name.clone());
             async move {
                 while let Ok(Some(change)) = changes.message().await {
                     let Some(RunEvent::Run(run)) = change.event else { continue };
@@ -128,9 +128,9 @@ async fn measure(case: &Case, number: usize) -> Vec<(&'static str, f64)> {
                         continue;
                     }
                     match run.state() {
-                        RunState::Running => tell("RUNNING at the client").await,
-                        RunState::Finishing => tell("FINISHING at the client").await,
-                        RunState::Succeeded => return tell("terminal at the client").await,
+                        RunState::Running => mark("RUNNING at the client").await,
+                        RunState::Finishing => mark("FINISHING at the client").await,
+                        RunState::Succeeded => return mark("terminal at the client").await,
                         RunState::Failed | RunState::Cancelled => panic!("{run:?}"),
                         _ => {}
                     }
@@ -138,32 +138,32 @@ async fn measure(case: &Case, number: usize) -> Vec<(&'static str, f64)> {
             }
         }),
         tokio::spawn({
-            let tell = tell.clone();
+            let mark = mark.clone();
             let mut log = client.runs.clone().stream_logs(follow(&name)).await.expect("StreamLogs").into_inner();
             async move {
                 while let Ok(Some(answer)) = log.message().await {
                     match answer.event {
-                        Some(LogEvent::Entries(_)) => tell("first log byte at the client").await,
-                        Some(LogEvent::Ended(_)) => tell("end of the log at the client").await,
+                        Some(LogEvent::Entries(_)) => mark("first log byte at the client").await,
+                        Some(LogEvent::Ended(_)) => mark("end of the log at the client").await,
                         _ => {}
                     }
                 }
             }
         }),
         tokio::spawn({
-            let tell = tell.clone();
+            let mark = mark.clone();
             let mut kubectl = tokio::process::Command::new("kubectl");
             kubectl.args(["wait", "--for=condition=complete", "--timeout=120s", "-n", &case.namespace]);
             kubectl.arg(format!("job/{job}")).stdout(Stdio::null());
             async move {
                 assert!(kubectl.status().await.expect("kubectl").success());
-                tell("kubectl wait returned").await;
+                mark("kubectl wait returned").await;
             }
         }),
     ];
-    drop(tell);
+    drop(mark);
     let mut steps = Vec::new();
-    while let Some((step, at)) = told.recv().await {
+    while let Some((step, at)) = reported.recv().await {
         if steps.iter().all(|(known, _)| *known != step) {
             steps.push((step, at));
         }

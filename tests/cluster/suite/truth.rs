@@ -21,7 +21,7 @@ async fn patch_job(case: &Case, run: &str, patch: serde_json::Value) {
 }
 
 #[tokio::test]
-async fn a_cancel_right_after_the_submit_prevents_the_program_or_is_told_with_its_log() {
+async fn a_cancel_right_after_the_submit_prevents_the_program_or_is_reported_with_its_log() {
     on_cluster("a_cancel_right_after_the_submit", async |case| {
         let client = case.client().await;
         for pause in [0_u64, 50, 100, 200, 300, 600] {
@@ -86,7 +86,7 @@ async fn a_suspended_run_that_never_started_is_cancelled_at_once_and_kept() {
 }
 
 #[tokio::test]
-async fn an_eviction_is_told_in_its_words_while_it_lasts() {
+async fn an_eviction_is_reported_in_its_words_while_it_lasts() {
     on_cluster("an_eviction_is_told_in_its_words", async |case| {
         let client = case.client().await;
         let text = "trap '' TERM; echo ready; i=0; while [ $i -lt 300 ]; do sleep 0.1; i=$((i+1)); done";
@@ -95,11 +95,11 @@ async fn an_eviction_is_told_in_its_words_while_it_lasts() {
         log.until("ready\n").await;
         let pod = client.get(&run.name).await.attempts.remove(0).pod;
         let evict = case.api::<Pod>();
-        let told = client.wait_until(&run.name, "being ended", |run| run.state() == RunState::Finishing);
+        let reported = client.wait_until(&run.name, "being ended", |run| run.state() == RunState::Finishing);
         let params = EvictParams::default();
-        let (told, evicted) = futures::join!(told, evict.evict(&pod, &params));
+        let (reported, evicted) = futures::join!(reported, evict.evict(&pod, &params));
         evicted.expect("evict");
-        assert!(told.message.contains("EvictionByEvictionAPI"), "{}", told.message);
+        assert!(reported.message.contains("EvictionByEvictionAPI"), "{}", reported.message);
         let run = client.wait_terminal(&run.name).await;
         assert_eq!((run.state(), reason(&run)), (RunState::Failed, Some(FailureReason::Evicted)), "{run:?}");
         assert_eq!(run.exit_code, Some(137), "{run:?}");
@@ -129,7 +129,7 @@ async fn a_program_within_its_budget_has_succeeded() {
 }
 
 #[tokio::test]
-async fn deadlines_of_others_are_told_as_theirs() {
+async fn deadlines_of_others_are_reported_as_theirs() {
     on_cluster("deadlines_of_others", async |case| {
         let client = case.client().await;
         let (on_pod, on_job) = (started(&client).await, started(&client).await);
@@ -148,7 +148,7 @@ async fn deadlines_of_others_are_told_as_theirs() {
 }
 
 #[tokio::test]
-async fn what_holds_a_start_up_is_told_and_is_the_cause() {
+async fn what_holds_a_start_up_is_reported_and_is_the_cause() {
     on_cluster("what_holds_a_start_up", async |case| {
         let client = case.client().await;
         let limits = [("memory".to_owned(), "1Mi".to_owned())].into();
@@ -184,7 +184,7 @@ async fn a_job_that_something_else_holds_is_being_deleted_and_no_replay() {
         client.delete(&run.name).await.expect("DeleteRun");
         let held = client.get(&run.name).await;
         assert!(held.delete_time.is_some(), "{held:?}");
-        assert_eq!(held.state(), RunState::Succeeded, "what was told stays");
+        assert_eq!(held.state(), RunState::Succeeded, "what was reported stays");
         let refused = client.submit_as("the key", spec.clone()).await.expect_err("it is not gone");
         let details = assert_error(&refused, Code::Aborted, ErrorReason::DeleteInProgress);
         assert!(details.retry_info().is_some(), "{details:?}");
@@ -197,19 +197,20 @@ async fn a_job_that_something_else_holds_is_being_deleted_and_no_replay() {
 }
 
 #[tokio::test]
-async fn damage_is_told_and_can_be_cancelled_and_released() {
+async fn damage_is_reported_and_can_be_cancelled_and_released() {
     on_cluster("damage_is_told", async |case| {
         let client = case.client().await;
         let run = started(&client).await;
         patch_job(case, &run.name, json!({"metadata": {"annotations": {"longshore.dev/spec": null}}})).await;
-        let told = client.wait_until(&run.name, "told", |run| run.message.contains("longshore.dev/spec")).await;
-        assert_eq!(told.state(), RunState::Running, "{told:?}");
+        let reported =
+            client.wait_until(&run.name, "the damage", |run| run.message.contains("longshore.dev/spec")).await;
+        assert_eq!(reported.state(), RunState::Running, "{reported:?}");
         // The same by a daemon that never saw it whole.
         case.daemon.kill().await;
         case.daemon.revive().await;
         let client = case.client().await;
-        let told = client.get(&run.name).await;
-        assert_eq!(told.state(), RunState::Running, "{told:?}");
+        let reported = client.get(&run.name).await;
+        assert_eq!(reported.state(), RunState::Running, "{reported:?}");
         client.cancel(&run.name, "enough").await;
         let run = client.wait_terminal(&run.name).await;
         assert_eq!(run.state(), RunState::Cancelled, "{run:?}");

@@ -13,7 +13,7 @@ use crate::support::errors::{assert_error, violated_fields};
 use crate::support::spec::{UNTIL_TERM, seconds};
 use crate::support::wait::within;
 
-pub(crate) async fn a_list_and_a_watch_tell_of_runs(subject: &Subject) {
+pub(crate) async fn a_list_and_a_watch_report_runs(subject: &Subject) {
     let client = &subject.client;
     let labelled = |value: &str, script: &str| {
         let labels = [("case".to_owned(), value.to_owned())].into();
@@ -156,7 +156,7 @@ pub(crate) async fn a_wait_answers_with_the_live_run(subject: &Subject) {
     client.wait_terminal(&name).await;
 }
 
-pub(crate) async fn the_server_tells_what_it_is(subject: &Subject) {
+pub(crate) async fn the_server_reports_what_it_is(subject: &Subject) {
     let info = subject.client.server.clone().get_server_info(GetServerInfoRequest {}).await;
     let info = info.expect("GetServerInfo").into_inner();
     assert_eq!(info.version, env!("CARGO_PKG_VERSION"));

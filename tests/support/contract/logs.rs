@@ -1,4 +1,4 @@
-//! Output, told once and whole.
+//! Output, reported once and whole.
 
 use longshore::proto::v1::stream_logs_request::Start;
 use longshore::proto::v1::{ErrorReason, LogEndReason, LogFormat, LogStream, StreamLogsRequest};
@@ -98,7 +98,7 @@ pub(crate) async fn the_tail_is_the_last_lines(subject: &Subject) {
         assert_eq!(log.closing, Some(Closing::End(LogEndReason::RunFinished)));
         assert_eq!(log.ended.len(), 1);
         let sum = &log.ended[0].sha256;
-        assert!(sum.is_empty() || *sum == whole, "it is told of the whole or not at all: {sum}");
+        assert!(sum.is_empty() || *sum == whole, "it is of the whole or not there at all: {sum}");
     }
     let request = StreamLogsRequest { start: Some(Start::TailLines(50)), ..read(&name) };
     assert_eq!(subject.client.read_logs(request).await.text(), numbered_lines(20));

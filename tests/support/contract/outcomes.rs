@@ -1,4 +1,4 @@
-//! How runs end, and what is told of it.
+//! How runs end, and what is reported of it.
 
 use longshore::proto::v1::file::Content;
 use longshore::proto::v1::{FailureClass, FailureReason, File, GetServerInfoRequest, Run, RunSpec, RunState};
@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use super::Subject;
 use crate::support::spec::{UNTIL_TERM, json_input, seconds};
 
-pub(crate) async fn exit_zero_tells_everything(subject: &Subject) {
+pub(crate) async fn exit_zero_reports_everything(subject: &Subject) {
     // Not text, and more than one line: bytes come back as they were written.
     let spec = subject.script(r"printf 'one\ntwo \377\000\n\nthree\n'; sleep 0.2");
     let run = subject.client.run(spec).await;
@@ -41,7 +41,7 @@ fn assert_timeline(run: &Run) {
     let timeline = run.timeline.as_ref().expect("a timeline");
     let steps = [timeline.create_time, timeline.start_time, timeline.finish_time, timeline.end_time];
     let steps: Vec<_> = steps.iter().map(|step| step.expect("every step was reached").seconds).collect();
-    // Whole seconds, since nodes tell no finer; and clocks of machines may differ by one.
+    // Whole seconds, since nodes report no finer; and clocks of machines may differ by one.
     assert!(steps.windows(2).all(|pair| pair[0] <= pair[1] + 1), "{timeline:?}");
     let [attempt] = run.attempts.as_slice() else { panic!("one attempt: {:?}", run.attempts) };
     assert_eq!((attempt.number, attempt.exit_code), (1, Some(0)));
@@ -54,8 +54,8 @@ fn assert_applied(subject: &Subject, run: &Run) {
     let applied = run.effective_spec.as_ref().expect("what was applied");
     assert!(applied.run_timeout.is_some() && applied.start_timeout.is_some() && applied.retention.is_some());
     let limits = applied.resources.clone().unwrap_or_default().limits;
-    let told = ["cpu", "memory", "ephemeral-storage"].iter().all(|name| limits.contains_key(*name));
-    assert_eq!((told, limits.is_empty()), (subject.limits_resources, !subject.limits_resources), "{limits:?}");
+    let reported = ["cpu", "memory", "ephemeral-storage"].iter().all(|name| limits.contains_key(*name));
+    assert_eq!((reported, limits.is_empty()), (subject.limits_resources, !subject.limits_resources), "{limits:?}");
 }
 
 pub(crate) async fn a_nonzero_exit_is_the_users_failure(subject: &Subject) {
@@ -107,7 +107,8 @@ pub(crate) async fn input_and_files_are_found(subject: &Subject) {
     assert_eq!(*input, "{ \"a\" : [1, 2] }", "byte for byte");
     assert_eq!([*tool, *plain, *empty], ["sub/tool.sh 555", "plain.txt 444", "empty 440"]);
     assert_eq!([*content, *said], ["plain", "tool"]);
-    // Where the backend can't change the user it says so; where it can, it is the one that was told.
+    // Where the backend can't change the user it says so; where it can, it is the one that was
+    // requested.
     let info = subject.client.server.clone().get_server_info(GetServerInfoRequest {}).await;
     let isolation = info.expect("GetServerInfo").into_inner().isolation.expect("isolation");
     if isolation.user {

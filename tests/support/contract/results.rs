@@ -92,8 +92,8 @@ pub(crate) async fn a_broken_required_result_fails_the_run(subject: &Subject) {
         (r#"printf '[1, 2]' > "$LONGSHORE_RESULT""#, ResultErrorKind::NotAnObject),
     ] {
         let (failed, result) = run(subject, ResultMode::Required, ResultScan::LastObject, script).await;
-        let told = (failed.state(), failed.exit_code, reason(&failed));
-        assert_eq!(told, (RunState::Failed, Some(0), Some(FailureReason::ResultInvalid)), "{failed:?}");
+        let reported = (failed.state(), failed.exit_code, reason(&failed));
+        assert_eq!(reported, (RunState::Failed, Some(0), Some(FailureReason::ResultInvalid)), "{failed:?}");
         assert_eq!(fault(&result), (ResultState::Invalid, Some(kind)), "{result:?}");
         let (code, result) =
             run(subject, ResultMode::Required, ResultScan::LastObject, &format!("{script}; (exit 4)")).await;
@@ -109,8 +109,8 @@ pub(crate) async fn an_optional_result_never_decides(subject: &Subject) {
         (r#"printf '{"rows": [1, 2]}' > "$LONGSHORE_RESULT""#, ResultState::Found),
     ] {
         let (fine, result) = run(subject, ResultMode::Optional, ResultScan::LastObject, script).await;
-        let told = (fine.state(), fine.exit_code, &fine.failure);
-        assert_eq!(told, (RunState::Succeeded, Some(0), &None), "{fine:?}");
+        let reported = (fine.state(), fine.exit_code, &fine.failure);
+        assert_eq!(reported, (RunState::Succeeded, Some(0), &None), "{fine:?}");
         assert_eq!((result.state(), result.error.is_some()), (state, state != ResultState::Found), "{result:?}");
     }
 }
@@ -173,7 +173,7 @@ pub(crate) async fn a_report_does_not_outvote_exit_0(subject: &Subject) {
         let script = format!("printf %s '{object}' > \"$LONGSHORE_RESULT\"");
         let (run, result) = report(subject, ResultMode::Required, &script).await;
         assert_eq!((run.state(), &run.failure), (RunState::Succeeded, &None), "{run:?}");
-        assert!(result.warnings.iter().any(|told| told.starts_with(warning)), "{result:?}");
+        assert!(result.warnings.iter().any(|reported| reported.starts_with(warning)), "{result:?}");
     }
 }
 
@@ -184,11 +184,11 @@ pub(crate) async fn a_large_result_keeps_what_it_reports(subject: &Subject) {
     let (run, _) = report(subject, ResultMode::Required, script).await;
     let settled = subject.client.wait_settled(&run.name).await;
     let again = subject.client.get(&settled.name).await;
-    for told in [&run, &again] {
-        let failure = told.failure.as_ref().unwrap_or_else(|| panic!("{told:?}"));
+    for reported in [&run, &again] {
+        let failure = reported.failure.as_ref().unwrap_or_else(|| panic!("{reported:?}"));
         assert_eq!((failure.reason(), failure.exit_code), (FailureReason::RunnerReported, Some(6)));
         assert_eq!(failure.message, "the runner reported an error: BIG: m");
-        assert_eq!(told.result.as_ref().map(|result| result.state()), Some(ResultState::Found));
+        assert_eq!(reported.result.as_ref().map(|result| result.state()), Some(ResultState::Found));
     }
 }
 
@@ -209,8 +209,8 @@ pub(crate) async fn a_result_that_breaks_its_schema_is_invalid(subject: &Subject
     assert_eq!((fine.state(), result.state()), (RunState::Succeeded, ResultState::Invalid), "{fine:?}");
 }
 
-pub(crate) async fn a_result_beside_the_record_is_told_inline(subject: &Subject) {
-    // More than a record holds, less than what is told inline.
+pub(crate) async fn a_result_beside_the_record_is_reported_inline(subject: &Subject) {
+    // More than a record holds, less than what is reported inline.
     let script = r#"printf '{"x":"'; head -c 100000 /dev/zero | tr '\0' x; echo '"}'"#;
     let (run, result) = run(subject, ResultMode::Required, ResultScan::LastObject, script).await;
     assert_eq!(run.state(), RunState::Succeeded, "{run:?}");
@@ -222,7 +222,7 @@ pub(crate) async fn a_result_beside_the_record_is_told_inline(subject: &Subject)
 }
 
 pub(crate) async fn a_large_result_is_streamed(subject: &Subject) {
-    // 400 kB of compact JSON: more than a record holds, and more than is told inline.
+    // 400 kB of compact JSON: more than a record holds, and more than is reported inline.
     let script = r#"printf '{"rows":['; i=0; while [ $i -lt 8000 ]; do
         printf '"0123456789012345678901234567890123456789%07d",\n' $i; i=$((i+1)); done; printf '"end"]}\n'"#;
     let (run, result) = run(subject, ResultMode::Required, ResultScan::LastObject, script).await;
@@ -246,7 +246,7 @@ async fn read_result(subject: &Subject, name: &str, read_offset: i64) -> Result<
     let mut bytes = Vec::new();
     while let Some(chunk) = chunks.message().await? {
         assert!(chunk.data.len() <= 64 * 1024, "pieces of at most 64 KiB");
-        assert_eq!(chunk.sha256.is_empty(), !bytes.is_empty(), "the first tells about the whole");
+        assert_eq!(chunk.sha256.is_empty(), !bytes.is_empty(), "the first describes the whole");
         bytes.extend(chunk.data);
     }
     Ok(bytes)

@@ -171,7 +171,7 @@ mod tests {
         assert_eq!(shown(&[b"\x1b", b"]0;x"]), "\\u001b]0;x");
         assert_eq!(shown(&[b"\xc3", b"\x80"]), "À");
         assert_eq!(shown(&[b"\xc2", b"\x9b31m"]), "\\u009b31m");
-        assert_eq!(shown(&[b"x\x1b[3"]), "x\\u001b[3", "and told if nothing follows");
+        assert_eq!(shown(&[b"x\x1b[3"]), "x\\u001b[3", "and shown if nothing follows");
         assert_eq!(shown(&[b"\xe2\x80"]), "\u{fffd}\\x80");
     }
 

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use tokio::time::{Instant, sleep};
 use tonic::{Status, Streaming};
 
-use super::resume::{Resume, Step};
+use super::resume::{LogResume, ResumeStep};
 use crate::connect::Client;
 use crate::console::{Console, Paint};
 use crate::error::CliError;
@@ -19,7 +19,8 @@ use longshore_client::{Backoff, FOLLOW_PATIENCE};
 /// What is shown of a run's output, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Show {
-    /// The program's stdout on ours, its stderr on ours; all on stdout if the backend can't tell.
+    /// The program's stdout on ours, its stderr on ours; all on stdout if the backend can't
+    /// separate them.
     Streams,
     /// All on stderr.
     AllOnStderr,
@@ -40,7 +41,7 @@ pub(crate) struct Printer<'a> {
     results: bool,
     /// Streams that are within a line, by number.
     within_line: [bool; 3],
-    /// Whether the server has told anything.
+    /// Whether the server has reported anything.
     begun: bool,
     /// Whether output was printed, or that it is gone.
     printed: bool,
@@ -50,14 +51,14 @@ pub(crate) struct Printer<'a> {
 
 /// Where bytes go.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Target {
+enum PumpTarget {
     Stdout,
     Stderr,
     Nowhere,
 }
 
 /// How a stream ended.
-enum Closed {
+enum StreamEnd {
     Complete,
     InOrder,
     Cut(Option<Status>),
@@ -69,17 +70,17 @@ pub(crate) async fn pump(
     request: pb::StreamLogsRequest,
     printer: &mut Printer<'_>,
 ) -> Result<(), CliError> {
-    let mut resume = Resume::new(request);
+    let mut resume = LogResume::new(request);
     let mut backoff = Backoff::new(FOLLOW_PATIENCE);
     while let Some(request) = resume.request() {
         let closed = match client.stream_logs(request).await {
             Ok(stream) => read(stream, &mut resume, &mut backoff, printer).await?,
-            Err(status) => Closed::Cut(Some(status)),
+            Err(status) => StreamEnd::Cut(Some(status)),
         };
         let delay = match closed {
-            Closed::Complete => return Ok(()),
-            Closed::Cut(Some(status)) => client.again(status, &mut backoff)?,
-            Closed::InOrder | Closed::Cut(None) => backoff
+            StreamEnd::Complete => return Ok(()),
+            StreamEnd::Cut(Some(status)) => client.again(status, &mut backoff)?,
+            StreamEnd::InOrder | StreamEnd::Cut(None) => backoff
                 .after_failure(Instant::now(), None)
                 .ok_or_else(|| CliError::BadAnswer("the log stream ends again and again without its end".to_owned()))?,
         };
@@ -91,28 +92,28 @@ pub(crate) async fn pump(
 
 async fn read(
     mut stream: Streaming<pb::StreamLogsResponse>,
-    resume: &mut Resume,
+    resume: &mut LogResume,
     backoff: &mut Backoff,
     printer: &mut Printer<'_>,
-) -> Result<Closed, CliError> {
+) -> Result<StreamEnd, CliError> {
     loop {
         let answer = match stream.message().await {
             Ok(Some(answer)) => answer,
-            Ok(None) => return Ok(Closed::Cut(None)),
-            Err(status) => return Ok(Closed::Cut(Some(status))),
+            Ok(None) => return Ok(StreamEnd::Cut(None)),
+            Err(status) => return Ok(StreamEnd::Cut(Some(status))),
         };
         // An event that a newer server sends is not for us.
         let Some(event) = &answer.event else { continue };
         printer.begun = true;
         printer.printed |= matches!(event, Event::Gap(_));
         let step = resume.step(event);
-        if step == Step::Show || (printer.show == Show::Json && step == Step::End) {
+        if step == ResumeStep::Show || (printer.show == Show::Json && step == ResumeStep::End) {
             printer.print(&answer).await?;
         }
         match step {
-            Step::Show | Step::Skip => backoff.reset(),
-            Step::Reopen => return Ok(Closed::InOrder),
-            Step::End => return Ok(Closed::Complete),
+            ResumeStep::Show | ResumeStep::Skip => backoff.reset(),
+            ResumeStep::Reopen => return Ok(StreamEnd::InOrder),
+            ResumeStep::End => return Ok(StreamEnd::Complete),
         }
     }
 }
@@ -133,7 +134,7 @@ impl<'a> Printer<'a> {
         Rc::clone(&self.progress)
     }
 
-    /// Whether the server has told anything of this run.
+    /// Whether the server has reported anything of this run.
     pub(crate) fn has_begun(&self) -> bool {
         self.begun
     }
@@ -177,7 +178,7 @@ impl<'a> Printer<'a> {
     /// Writes entries that go the same way in one go.
     async fn print_entries(&mut self, entries: &[pb::LogEntry]) -> Result<(), CliError> {
         let mut bytes = Vec::new();
-        let mut target = Target::Nowhere;
+        let mut target = PumpTarget::Nowhere;
         let results = self.results;
         for entry in entries.iter().filter(|entry| results || entry.kind() != pb::LogEntryKind::Result) {
             let next = self.target(entry);
@@ -195,12 +196,12 @@ impl<'a> Printer<'a> {
         self.write(target, &bytes).await
     }
 
-    fn target(&self, entry: &pb::LogEntry) -> Target {
+    fn target(&self, entry: &pb::LogEntry) -> PumpTarget {
         let is_stderr = entry.stream() == pb::LogStream::Stderr;
         match (self.show, is_stderr) {
-            (Show::AllOnStderr, _) | (_, true) => Target::Stderr,
-            (Show::OnlyStderr, false) => Target::Nowhere,
-            (Show::Streams | Show::Timestamps | Show::Json, false) => Target::Stdout,
+            (Show::AllOnStderr, _) | (_, true) => PumpTarget::Stderr,
+            (Show::OnlyStderr, false) => PumpTarget::Nowhere,
+            (Show::Streams | Show::Timestamps | Show::Json, false) => PumpTarget::Stdout,
         }
     }
 
@@ -214,14 +215,14 @@ impl<'a> Printer<'a> {
         }
     }
 
-    async fn write(&self, target: Target, bytes: &[u8]) -> Result<(), CliError> {
+    async fn write(&self, target: PumpTarget, bytes: &[u8]) -> Result<(), CliError> {
         match target {
-            Target::Stdout => self.console.out(bytes).await,
-            Target::Stderr => {
+            PumpTarget::Stdout => self.console.out(bytes).await,
+            PumpTarget::Stderr => {
                 self.console.program_err(bytes).await;
                 Ok(())
             }
-            Target::Nowhere => Ok(()),
+            PumpTarget::Nowhere => Ok(()),
         }
     }
 }

@@ -6,7 +6,7 @@ use longshore_api::v1::stream_logs_response::Event;
 
 /// What was asked for, and how far it got.
 #[derive(Debug)]
-pub(super) struct Resume {
+pub(super) struct LogResume {
     asked: pb::StreamLogsRequest,
     cursor: Option<String>,
     bytes: i64,
@@ -17,10 +17,10 @@ pub(super) struct Resume {
 
 /// What to do with an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum ResumeStep {
     /// Show it.
     Show,
-    /// Nothing: it is no news.
+    /// Nothing: it is not news.
     Skip,
     /// The server ends this stream, in order: open another.
     Reopen,
@@ -28,7 +28,7 @@ pub(super) enum Step {
     End,
 }
 
-impl Resume {
+impl LogResume {
     pub(super) fn new(asked: pb::StreamLogsRequest) -> Self {
         Self { asked, cursor: None, bytes: 0, attempt: None, uncertain: None }
     }
@@ -48,43 +48,47 @@ impl Resume {
         Some(request)
     }
 
-    /// Takes note of `event` and tells what to do with it.
-    pub(super) fn step(&mut self, event: &Event) -> Step {
+    /// Takes note of `event` and says what to do with it.
+    pub(super) fn step(&mut self, event: &Event) -> ResumeStep {
         match event {
             Event::Entries(entries) => {
                 // A batch that ends where we are already was seen before the cut.
                 if self.cursor.as_deref() == Some(entries.cursor.as_str()) {
-                    return Step::Skip;
+                    return ResumeStep::Skip;
                 }
                 self.go_to(&entries.cursor);
                 self.bytes = self.bytes.saturating_add(data_bytes(entries));
-                Step::Show
+                ResumeStep::Show
             }
             Event::Heartbeat(heartbeat) => {
                 self.go_to(&heartbeat.cursor);
-                Step::Skip
+                ResumeStep::Skip
             }
             Event::AttemptStarted(started) => {
                 if self.attempt.replace(started.attempt) == Some(started.attempt) {
-                    Step::Skip
+                    ResumeStep::Skip
                 } else {
-                    Step::Show
+                    ResumeStep::Show
                 }
             }
             // A stream that was cut before it brought anything begins anew, and says so again.
             Event::Gap(gap) if gap.cause() == pb::LogGapCause::NotFollowed => {
-                if self.uncertain.replace(gap.attempt) == Some(gap.attempt) { Step::Skip } else { Step::Show }
+                if self.uncertain.replace(gap.attempt) == Some(gap.attempt) {
+                    ResumeStep::Skip
+                } else {
+                    ResumeStep::Show
+                }
             }
-            Event::AttemptEnded(_) | Event::Gap(_) | Event::Truncated(_) => Step::Show,
+            Event::AttemptEnded(_) | Event::Gap(_) | Event::Truncated(_) => ResumeStep::Show,
             Event::Reconnect(reconnect) => {
                 self.go_to(&reconnect.cursor);
-                Step::Reopen
+                ResumeStep::Reopen
             }
             Event::Ended(end) => {
                 self.go_to(&end.cursor);
                 // With `follow` only the run's end is the end.
                 let early = self.asked.follow && end.reason() == pb::LogEndReason::CaughtUp;
-                if early { Step::Reopen } else { Step::End }
+                if early { ResumeStep::Reopen } else { ResumeStep::End }
             }
         }
     }
@@ -116,23 +120,23 @@ mod tests {
 
     #[test]
     fn before_the_first_cursor_the_same_is_asked_again() {
-        let mut resume = Resume::new(asked());
+        let mut resume = LogResume::new(asked());
         let started = Event::AttemptStarted(pb::LogAttemptStarted { attempt: 1 });
-        assert_eq!(resume.step(&started), Step::Show);
+        assert_eq!(resume.step(&started), ResumeStep::Show);
         assert_eq!(resume.request().unwrap(), asked());
-        assert_eq!(resume.step(&started), Step::Skip, "told again after the cut");
+        assert_eq!(resume.step(&started), ResumeStep::Skip, "sent again after the cut");
     }
 
     #[test]
     fn after_a_cut_it_goes_on_behind_what_was_seen() {
-        let mut resume = Resume::new(asked());
-        assert_eq!(resume.step(&entries("a\n", "c1")), Step::Show);
-        assert_eq!(resume.step(&Event::Heartbeat(pb::LogHeartbeat { cursor: "c2".into() })), Step::Skip);
+        let mut resume = LogResume::new(asked());
+        assert_eq!(resume.step(&entries("a\n", "c1")), ResumeStep::Show);
+        assert_eq!(resume.step(&Event::Heartbeat(pb::LogHeartbeat { cursor: "c2".into() })), ResumeStep::Skip);
         assert_eq!(resume.request().unwrap().start, Some(Start::Cursor("c2".into())));
-        assert_eq!(resume.step(&entries("a\n", "c2")), Step::Skip, "a repeated batch");
-        assert_eq!(resume.step(&entries("b\n", "c3")), Step::Show);
+        assert_eq!(resume.step(&entries("a\n", "c2")), ResumeStep::Skip, "a repeated batch");
+        assert_eq!(resume.step(&entries("b\n", "c3")), ResumeStep::Show);
         let reconnect = pb::LogReconnect { cursor: String::new(), ..Default::default() };
-        assert_eq!(resume.step(&Event::Reconnect(reconnect)), Step::Reopen);
+        assert_eq!(resume.step(&Event::Reconnect(reconnect)), ResumeStep::Reopen);
         assert_eq!(resume.request().unwrap().start, Some(Start::Cursor("c3".into())), "an empty cursor moves nothing");
     }
 
@@ -141,17 +145,17 @@ mod tests {
         let gap = |cause: pb::LogGapCause, attempt| {
             Event::Gap(pb::LogGap { attempt, cause: cause.into(), ..Default::default() })
         };
-        let mut resume = Resume::new(asked());
-        assert_eq!(resume.step(&gap(pb::LogGapCause::NotFollowed, 1)), Step::Show);
-        assert_eq!(resume.step(&gap(pb::LogGapCause::NotFollowed, 1)), Step::Skip);
-        assert_eq!(resume.step(&gap(pb::LogGapCause::Rotated, 1)), Step::Show);
-        assert_eq!(resume.step(&gap(pb::LogGapCause::Rotated, 1)), Step::Show, "another");
-        assert_eq!(resume.step(&gap(pb::LogGapCause::NotFollowed, 2)), Step::Show);
+        let mut resume = LogResume::new(asked());
+        assert_eq!(resume.step(&gap(pb::LogGapCause::NotFollowed, 1)), ResumeStep::Show);
+        assert_eq!(resume.step(&gap(pb::LogGapCause::NotFollowed, 1)), ResumeStep::Skip);
+        assert_eq!(resume.step(&gap(pb::LogGapCause::Rotated, 1)), ResumeStep::Show);
+        assert_eq!(resume.step(&gap(pb::LogGapCause::Rotated, 1)), ResumeStep::Show, "another");
+        assert_eq!(resume.step(&gap(pb::LogGapCause::NotFollowed, 2)), ResumeStep::Show);
     }
 
     #[test]
     fn a_limit_counts_over_all_streams() {
-        let mut resume = Resume::new(pb::StreamLogsRequest { limit_bytes: 5, ..asked() });
+        let mut resume = LogResume::new(pb::StreamLogsRequest { limit_bytes: 5, ..asked() });
         resume.step(&entries("abc", "c1"));
         assert_eq!(resume.request().unwrap().limit_bytes, 2);
         resume.step(&entries("de", "c2"));
@@ -161,10 +165,10 @@ mod tests {
     #[test]
     fn a_follow_ends_with_the_run_only() {
         let end = |reason: pb::LogEndReason| Event::Ended(pb::LogEnded { cursor: "z".into(), reason: reason.into() });
-        let mut follow = Resume::new(asked());
-        assert_eq!(follow.step(&end(pb::LogEndReason::CaughtUp)), Step::Reopen);
-        assert_eq!(follow.step(&end(pb::LogEndReason::RunFinished)), Step::End);
-        let mut once = Resume::new(pb::StreamLogsRequest { follow: false, ..asked() });
-        assert_eq!(once.step(&end(pb::LogEndReason::CaughtUp)), Step::End);
+        let mut follow = LogResume::new(asked());
+        assert_eq!(follow.step(&end(pb::LogEndReason::CaughtUp)), ResumeStep::Reopen);
+        assert_eq!(follow.step(&end(pb::LogEndReason::RunFinished)), ResumeStep::End);
+        let mut once = LogResume::new(pb::StreamLogsRequest { follow: false, ..asked() });
+        assert_eq!(once.step(&end(pb::LogEndReason::CaughtUp)), ResumeStep::End);
     }
 }

@@ -7,7 +7,7 @@ use longshore_api::v1 as pb;
 
 /// What was asked for, as far as it may have kept lines from being printed.
 #[derive(Debug, Default)]
-pub(super) struct Asked {
+pub(super) struct LogSelection {
     /// Arguments that leave lines out.
     pub(super) only: Vec<&'static str>,
     /// Whether lines that carry the result are printed too.
@@ -17,7 +17,7 @@ pub(super) struct Asked {
 }
 
 /// Why nothing was printed of `run`, in a sentence.
-pub(super) fn explain(run: &pb::Run, asked: &Asked) -> String {
+pub(super) fn explain(run: &pb::Run, asked: &LogSelection) -> String {
     let name = clean(names::typed(&run.name));
     let state = state_name(run.state);
     let has_started = run.timeline.is_some_and(|timeline| timeline.start_time.is_some());
@@ -60,7 +60,7 @@ mod tests {
 
     #[test]
     fn each_silence_has_its_reason() {
-        let plain = Asked::default();
+        let plain = LogSelection::default();
         let mut waiting = run(pb::RunState::Starting, false);
         waiting.waiting_reason = "ImagePullBackOff".into();
         assert_eq!(
@@ -68,11 +68,11 @@ mod tests {
             "run a has not started yet (STARTING, ImagePullBackOff); -f waits for its output"
         );
         assert_eq!(
-            explain(&run(pb::RunState::Running, true), &Asked { follow: true, ..Asked::default() }),
+            explain(&run(pb::RunState::Running, true), &LogSelection { follow: true, ..LogSelection::default() }),
             "run a has printed nothing so far (RUNNING)"
         );
         assert_eq!(explain(&run(pb::RunState::Succeeded, true), &plain), "run a printed nothing (SUCCEEDED)");
-        let since = Asked { only: vec!["--since"], ..Asked::default() };
+        let since = LogSelection { only: vec!["--since"], ..LogSelection::default() };
         assert_eq!(explain(&run(pb::RunState::Failed, true), &since), "run a has no output that --since lets through");
 
         let mut never = run(pb::RunState::Failed, false);
@@ -87,6 +87,6 @@ mod tests {
         let mut marked = run(pb::RunState::Succeeded, true);
         marked.result = Some(pb::Result { source: pb::ResultSource::MarkedLine.into(), ..Default::default() });
         assert!(explain(&marked, &plain).contains("--results"));
-        assert!(!explain(&marked, &Asked { results: true, ..Asked::default() }).contains("--results"));
+        assert!(!explain(&marked, &LogSelection { results: true, ..LogSelection::default() }).contains("--results"));
     }
 }

@@ -11,7 +11,7 @@ use longshore_api::v1::run_spec::Workload;
 /// Which columns there are.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Columns {
-    /// Whether the runs' namespaces are told.
+    /// Whether the runs' namespaces are reported.
     pub(super) with_namespace: bool,
 }
 
@@ -25,7 +25,7 @@ impl Columns {
         if let Some(exit) = header.iter().position(|name| *name == "EXIT") {
             cells.right[exit] = true;
         }
-        // A name is there to be copied; what a run is, and why, `get` tells in full.
+        // A name is there to be copied; what a run is, and why, `get` reports in full.
         cells.never_cut(&["NAMESPACE", "NAME"]);
         cells.cut_first(&["WORKLOAD", "REASON"]);
         cells.rows = runs.iter().map(|run| self.row(run, now)).collect();
@@ -88,7 +88,8 @@ impl Columns {
     }
 }
 
-/// How long it took. Kubernetes tells starts and ends in whole seconds: nothing finer is known then.
+/// How long it took. Kubernetes reports starts and ends in whole seconds: nothing finer is known
+/// then.
 fn lasted(started: Timestamp, ended: Timestamp) -> String {
     let span = time_span(started, ended);
     let whole = started.subsec_nanosecond() == 0 && ended.subsec_nanosecond() == 0;
@@ -119,28 +120,28 @@ fn reason(run: &pb::Run) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::table::{Frame, render};
+    use crate::table::{TableFrame, render};
 
     fn at(seconds: i64) -> Option<prost_types::Timestamp> {
         Some(prost_types::Timestamp { seconds, nanos: 0 })
     }
 
     #[test]
-    fn what_is_known_in_whole_seconds_is_told_so() {
+    fn what_is_known_in_whole_seconds_is_reported_so() {
         let time = |millis| Timestamp::from_millisecond(millis).unwrap();
-        for (from, to, told) in [
+        for (from, to, wanted) in [
             (110_000, 110_000, "<1 s"),
             (110_000, 113_000, "3 s"),
             (110_000, 175_000, "1m05s"),
             (110_000, 110_400, "0.4 s"),
             (110_500, 113_000, "2.5 s"),
         ] {
-            assert_eq!(lasted(time(from), time(to)), told);
+            assert_eq!(lasted(time(from), time(to)), wanted);
         }
     }
 
     #[test]
-    fn a_row_tells_what_matters() {
+    fn a_row_shows_what_matters() {
         let run = pb::Run {
             name: "namespaces/team/runs/a".into(),
             state: pb::RunState::Failed.into(),
@@ -182,7 +183,7 @@ mod tests {
         {
             let text = render(
                 &Columns { with_namespace: false }.table(&[run(id, "a-profile-of-a-long-name")], Timestamp::UNIX_EPOCH),
-                Frame::Open,
+                TableFrame::Open,
                 Some(width),
             );
             assert!(text.contains(id), "{text}");

@@ -29,7 +29,7 @@ Exit codes:
   0     the object was found
   1     there is none (or not yet); stderr says why, and where
   125   wrong usage, or the text, the run or the server cannot be read
-  141   whoever read stdout has left";
+  141   the reader of stdout has left";
 
 /// Arguments of `longshore result`.
 #[derive(Debug, clap::Args)]
@@ -47,7 +47,7 @@ pub(crate) struct ResultArgs {
     /// How the object may be written
     /// [default: any]
     #[arg(long, value_enum, value_name = "DIALECT")]
-    dialect: Option<Dialect>,
+    dialect: Option<DialectArg>,
     /// What a line begins with that carries the result, as $LONGSHORE_RESULT_MARKER in a run
     #[arg(long, value_name = "TEXT", value_parser = marker)]
     marker: Option<String>,
@@ -55,7 +55,7 @@ pub(crate) struct ResultArgs {
     /// [default: 900Ki]
     #[arg(long, value_name = "SIZE", value_parser = values::bytes)]
     max_bytes: Option<usize>,
-    /// Tell on stderr everything that might have been the result, and what became of it
+    /// Report on stderr everything that might have been the result, and what became of it
     #[arg(long)]
     pub(super) explain: bool,
     /// json: what `longshore get -o json` has as `result`, errors too; table: its columns and rows
@@ -65,11 +65,11 @@ pub(crate) struct ResultArgs {
     pub(super) connect: ConnectArgs,
 }
 
-/// Largest object of a text, in bytes: what a server keeps that is not told otherwise.
+/// Largest object of a text, in bytes: what a server keeps that is not configured otherwise.
 const MAX_BYTES: usize = 900 * 1024;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Dialect {
+enum DialectArg {
     /// As JSON or as a Python literal
     Any,
     /// As JSON, NaN and Infinity included
@@ -86,9 +86,9 @@ impl ResultArgs {
             max_bytes: self.max_bytes.unwrap_or(MAX_BYTES),
             max_depth: MAX_DEPTH,
             dialects: match self.dialect {
-                None | Some(Dialect::Any) => Dialects::Any,
-                Some(Dialect::Json) => Dialects::Json,
-                Some(Dialect::Python) => Dialects::Python,
+                None | Some(DialectArg::Any) => Dialects::Any,
+                Some(DialectArg::Json) => Dialects::Json,
+                Some(DialectArg::Python) => Dialects::Python,
             },
         }
     }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io;
 
 use super::place::preview;
-use super::source::Text;
+use super::source::SourceText;
 use super::words::source_name;
 use longshore_domain::result::reader::Candidate;
 
@@ -12,11 +12,11 @@ use longshore_domain::result::reader::Candidate;
 const TEXT_WIDTH: usize = 32;
 /// Bytes that these take at most, accents apart.
 const TEXT_BYTES: u64 = 4 * TEXT_WIDTH as u64;
-/// How much is told at a time: there may be a million.
+/// How much is reported at a time: there may be a million.
 const BLOCK_BYTES: usize = 64 * 1024;
 
-/// Tells one line for each candidate, in blocks without a last line end.
-pub(super) fn explain(candidates: &[Candidate], text: &mut Text, mut tell: impl FnMut(&str)) -> io::Result<()> {
+/// Reports one line for each candidate, in blocks without a last line end.
+pub(super) fn explain(candidates: &[Candidate], text: &mut SourceText, mut emit: impl FnMut(&str)) -> io::Result<()> {
     let widest = |cell: &dyn Fn(&Candidate) -> String, header: &str| {
         candidates.iter().map(|candidate| cell(candidate).chars().count()).max().unwrap_or(0).max(header.len())
     };
@@ -24,7 +24,7 @@ pub(super) fn explain(candidates: &[Candidate], text: &mut Text, mut tell: impl 
     let mut block = format!("     {:<bytes$}  {:<source$}  {:<TEXT_WIDTH$}  VERDICT", "BYTES", "SOURCE", "TEXT");
     for candidate in candidates {
         if block.len() > BLOCK_BYTES {
-            tell(&block);
+            emit(&block);
             block.clear();
         }
         if !block.is_empty() {
@@ -44,7 +44,7 @@ pub(super) fn explain(candidates: &[Candidate], text: &mut Text, mut tell: impl 
             crate::text::clean(&candidate.verdict),
         );
     }
-    tell(&block);
+    emit(&block);
     Ok(())
 }
 
@@ -74,18 +74,18 @@ mod tests {
             candidate(4, Some(14), true, "the result"),
             candidate(15, None, false, "it does not end"),
         ];
-        let mut told = String::new();
-        explain(&candidates, &mut text, |block| told.push_str(block)).unwrap();
+        let mut emitted = String::new();
+        explain(&candidates, &mut text, |block| emitted.push_str(block)).unwrap();
         let wanted = "     \
              BYTES  SOURCE  TEXT                              VERDICT\n     \
              0-3    SCAN    {1}                               no object: a key is expected\n\
              won  4-14   SCAN    {\"日\": 2}                         the result\n     \
              15-…   SCAN    {\"a\": [1,\\n 2                     it does not end";
-        assert_eq!(told, wanted);
+        assert_eq!(emitted, wanted);
     }
 
     #[test]
-    fn a_hundred_thousand_are_told_in_blocks() {
+    fn a_hundred_thousand_are_reported_in_blocks() {
         let mut text = text(&b"{}".repeat(100_000));
         let candidates: Vec<_> = (0..100_000).map(|n| candidate(2 * n, Some(2 * n + 2), false, "empty")).collect();
         let (mut blocks, mut lines) = (0, 0);

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::args::ResultArgs;
-use super::words::tell_warnings;
+use super::words::report_warnings;
 use super::{print, read, summary};
 use crate::console::Console;
 use crate::error::CliError;
@@ -37,7 +37,7 @@ pub(super) async fn of_run(args: &ResultArgs, run: &str, console: &Console) -> R
         let whole = pb::Result { json: json.clone().unwrap_or_default(), ..result };
         console.out(to_json(&whole, "Result", Layout::Pretty)?.as_bytes()).await?;
     } else if let Some(json) = &json {
-        tell_warnings(&result.warnings, console);
+        report_warnings(&result.warnings, console);
         print(json, args.output, console).await?;
     } else {
         console.error(&why_none(&run, &result));

@@ -4,7 +4,7 @@ use std::io;
 
 use unicode_width::UnicodeWidthChar;
 
-use super::source::Text;
+use super::source::SourceText;
 use longshore_runtime::printable::is_bidi_control;
 
 /// The most columns that are shown of a line.
@@ -18,7 +18,7 @@ const BLANK_END_BYTES: usize = 4096;
 
 /// A place in a text.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct TextPlace {
     /// From 1; a line ends in a line feed.
     line: u64,
     /// From 1, in characters.
@@ -31,9 +31,10 @@ pub(super) struct Place {
     before: usize,
 }
 
-impl Place {
-    /// Looks byte `position` of the text up. The end of a text is told as the end of its last line that is not blank.
-    pub(super) fn find(text: &mut Text, position: u64) -> io::Result<Self> {
+impl TextPlace {
+    /// Looks byte `position` of the text up. The end of a text is reported as the end of its last line that is not
+    /// blank.
+    pub(super) fn find(text: &mut SourceText, position: u64) -> io::Result<Self> {
         let byte = position.min(text.len());
         let at = if byte == text.len() { end_of_words(text)? } else { byte };
         let (mut line, mut column, mut line_start, mut passed) = (1, 1, 0, 0);
@@ -54,7 +55,7 @@ impl Place {
     }
 
     /// Three lines: where it is in the text called `name`, the text there, and the caret, which `paint` may colour.
-    pub(super) fn tell(&self, name: &str, paint: impl Fn(&str) -> String) -> String {
+    pub(super) fn describe(&self, name: &str, paint: impl Fn(&str) -> String) -> String {
         let Self { line, column, byte, excerpt, before } = self;
         format!(
             "  {name}, line {line}, column {column} (byte {byte}):\n    {excerpt}\n    {:before$}{}",
@@ -65,7 +66,7 @@ impl Place {
 }
 
 /// Just behind the last byte that is not white space.
-fn end_of_words(text: &mut Text) -> io::Result<u64> {
+fn end_of_words(text: &mut SourceText) -> io::Result<u64> {
     let from = text.len().saturating_sub(BLANK_END_BYTES as u64);
     let end = text.at(from, BLANK_END_BYTES)?;
     let word = end.iter().rposition(|byte| !byte.is_ascii_whitespace());
@@ -73,7 +74,7 @@ fn end_of_words(text: &mut Text) -> io::Result<u64> {
 }
 
 /// What is shown of the line that begins at `line_start`, and how many columns of it are before byte `at`.
-fn excerpt(text: &mut Text, line_start: u64, at: u64) -> io::Result<(String, usize)> {
+fn excerpt(text: &mut SourceText, line_start: u64, at: u64) -> io::Result<(String, usize)> {
     let from = line_start.max(at.saturating_sub(WINDOW_BYTES as u64));
     let bytes = text.at(from, usize::try_from(at - from).unwrap_or_default())?;
     // A window that begins within a character begins with the next one.
@@ -111,7 +112,7 @@ pub(super) fn preview(bytes: &[u8], width: usize, more: bool) -> String {
     shown
 }
 
-/// Appends at most `width` columns; what is left out is told by `…`.
+/// Appends at most `width` columns; what is left out is shown by `…`.
 fn push_clipped(shown: &mut String, glyphs: &[Glyph], width: usize, more: bool) {
     if !more && columns(glyphs) <= width {
         shown.extend(glyphs.iter().map(|glyph| glyph.shown.as_str()));
@@ -140,8 +141,8 @@ fn columns(glyphs: &[Glyph]) -> usize {
     glyphs.iter().map(|glyph| glyph.width).sum()
 }
 
-/// What a terminal would act upon, or would not show, is escaped; what is no UTF-8 becomes U+FFFD. `cut` says that the
-/// bytes may end within a character, which is left out then.
+/// What a terminal would act upon, or would not show, is escaped; what is not UTF-8 becomes U+FFFD. `cut` says that
+/// the bytes may end within a character, which is left out then.
 fn glyphs(bytes: &[u8], cut: bool) -> Vec<Glyph> {
     let mut glyphs = Vec::new();
     let mut chunks = bytes.utf8_chunks().peekable();
@@ -177,31 +178,31 @@ mod tests {
     use super::super::source::tests::text;
     use super::*;
 
-    fn told(bytes: &[u8], position: u64) -> String {
-        Place::find(&mut text(bytes), position).unwrap().tell("`f`", str::to_owned)
+    fn described(bytes: &[u8], position: u64) -> String {
+        TextPlace::find(&mut text(bytes), position).unwrap().describe("`f`", str::to_owned)
     }
 
     /// The excerpt and how many columns are before the caret.
     fn shown(bytes: &[u8], position: usize) -> (String, usize) {
-        let place = Place::find(&mut text(bytes), position as u64).unwrap();
+        let place = TextPlace::find(&mut text(bytes), position as u64).unwrap();
         (place.excerpt, place.before)
     }
 
     #[test]
     fn the_caret_stands_below_the_place() {
         assert_eq!(
-            told(b"one\r\n{\"a\" 1}\r\nthree\n", 10),
+            described(b"one\r\n{\"a\" 1}\r\nthree\n", 10),
             "  `f`, line 2, column 6 (byte 10):\n    {\"a\" 1}\n         ^"
         );
-        assert_eq!(told(b"{]", 1), "  `f`, line 1, column 2 (byte 1):\n    {]\n     ^");
-        assert_eq!(told(b"", 0), "  `f`, line 1, column 1 (byte 0):\n    \n    ^");
+        assert_eq!(described(b"{]", 1), "  `f`, line 1, column 2 (byte 1):\n    {]\n     ^");
+        assert_eq!(described(b"", 0), "  `f`, line 1, column 1 (byte 0):\n    \n    ^");
     }
 
     #[test]
     fn the_end_is_that_of_the_last_words() {
         let wanted = "  `f`, line 2, column 5 (byte 9):\n    {\"a\"\n        ^";
-        assert_eq!(told(b"x\n{\"a\"\n \n", 9), wanted);
-        assert_eq!(told(b"x\n{\"a\"\n \n", 4711), wanted, "a place beyond the end is the end");
+        assert_eq!(described(b"x\n{\"a\"\n \n", 9), wanted);
+        assert_eq!(described(b"x\n{\"a\"\n \n", 4711), wanted, "a place beyond the end is the end");
         assert_eq!(shown(b" \n \n", 4), (String::new(), 0));
     }
 
@@ -228,7 +229,7 @@ mod tests {
         let line = "日本e\u{301}🦀{x";
         let at = line.find('x').unwrap();
         assert_eq!(shown(line.as_bytes(), at), (line.into(), 8));
-        assert_eq!(Place::find(&mut text(line.as_bytes()), at as u64).unwrap().column, 7);
+        assert_eq!(TextPlace::find(&mut text(line.as_bytes()), at as u64).unwrap().column, 7);
     }
 
     #[test]
@@ -264,7 +265,7 @@ mod tests {
     fn lines_are_counted_across_pieces() {
         let mut bytes = b"line\n".repeat(100_000);
         bytes.extend("ü".repeat(100_000).as_bytes());
-        let place = Place::find(&mut text(&bytes), 700_000 - 2).unwrap();
+        let place = TextPlace::find(&mut text(&bytes), 700_000 - 2).unwrap();
         assert_eq!((place.line, place.column, place.byte), (100_001, 100_000, 699_998));
     }
 

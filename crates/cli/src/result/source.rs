@@ -17,21 +17,21 @@ const SPOOL_MEMORY_BYTES: usize = 1 << 20;
 
 /// A text that was read.
 #[derive(Debug)]
-pub(super) struct Text {
-    kept: Kept,
+pub(super) struct SourceText {
+    kept: KeptText,
     len: u64,
     is_decoded: bool,
 }
 
 #[derive(Debug)]
-enum Kept {
+enum KeptText {
     /// It can be read again where it is.
     File(File),
     /// A copy.
     Spool(SpooledTempFile),
 }
 
-impl Text {
+impl SourceText {
     /// Reads the file, or stdin if `path` is `-`, and hands each piece to `take`.
     pub(super) fn read(path: &Path, take: impl FnMut(&[u8])) -> Result<Self, CliError> {
         let name = name(path);
@@ -50,7 +50,7 @@ impl Text {
             return Self::decode(file, &name, take);
         }
         let len = pump(&mut file, &name, take, |_| Ok(()))?;
-        Ok(Self { kept: Kept::File(file), len, is_decoded: false })
+        Ok(Self { kept: KeptText::File(file), len, is_decoded: false })
     }
 
     /// The same of what can be read only once, or may be UTF-16.
@@ -64,7 +64,7 @@ impl Text {
     fn spool(source: impl Read, name: &str, take: impl FnMut(&[u8])) -> Result<Self, CliError> {
         let mut spool = SpooledTempFile::new(SPOOL_MEMORY_BYTES);
         let len = pump(source, name, take, |data| spool.write_all(data))?;
-        Ok(Self { kept: Kept::Spool(spool), len, is_decoded: false })
+        Ok(Self { kept: KeptText::Spool(spool), len, is_decoded: false })
     }
 
     /// Whether it was UTF-16, so that its bytes are counted as nobody else would.
@@ -103,8 +103,8 @@ impl Text {
         // Beyond the end there is nothing; a seek may refuse to go there.
         let at = at.min(self.len);
         match &mut self.kept {
-            Kept::File(file) => file.seek(SeekFrom::Start(at)).map(|_| file as &mut dyn Read),
-            Kept::Spool(spool) => spool.seek(SeekFrom::Start(at)).map(|_| spool as &mut dyn Read),
+            KeptText::File(file) => file.seek(SeekFrom::Start(at)).map(|_| file as &mut dyn Read),
+            KeptText::Spool(spool) => spool.seek(SeekFrom::Start(at)).map(|_| spool as &mut dyn Read),
         }
     }
 }
@@ -181,8 +181,8 @@ pub(super) mod tests {
     use super::*;
 
     /// A text of the given bytes, as if from a pipe.
-    pub(crate) fn text(bytes: &[u8]) -> Text {
-        Text::spool(bytes, "a test", |_| ()).unwrap()
+    pub(crate) fn text(bytes: &[u8]) -> SourceText {
+        SourceText::spool(bytes, "a test", |_| ()).unwrap()
     }
 
     #[test]
@@ -190,7 +190,7 @@ pub(super) mod tests {
         for len in [0, 10, SPOOL_MEMORY_BYTES + CHUNK_BYTES + 7] {
             let bytes: Vec<u8> = (0..len).map(|n| u8::try_from(n % 251).unwrap()).collect();
             let mut seen = Vec::new();
-            let mut text = Text::spool(bytes.as_slice(), "a test", |data| seen.extend_from_slice(data)).unwrap();
+            let mut text = SourceText::spool(bytes.as_slice(), "a test", |data| seen.extend_from_slice(data)).unwrap();
             assert!(seen == bytes && text.len() == len as u64);
             let at = len / 2;
             assert_eq!(text.at(at as u64, 5).unwrap(), bytes[at..(at + 5).min(len)]);
@@ -203,9 +203,9 @@ pub(super) mod tests {
 
     #[test]
     fn what_cannot_be_read_is_named() {
-        let error = Text::read(Path::new("/nothing/here"), |_| ()).unwrap_err().to_string();
+        let error = SourceText::read(Path::new("/nothing/here"), |_| ()).unwrap_err().to_string();
         assert!(error.contains("`/nothing/here`"), "{error}");
         let dir = tempfile::tempdir().unwrap();
-        assert!(Text::read(dir.path(), |_| ()).is_err(), "a directory");
+        assert!(SourceText::read(dir.path(), |_| ()).is_err(), "a directory");
     }
 }

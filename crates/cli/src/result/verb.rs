@@ -5,11 +5,11 @@ use std::path::Path;
 use super::args::ResultArgs;
 use super::explain::explain;
 use super::of_run::of_run;
-use super::place::Place;
+use super::place::TextPlace;
 use super::print;
-use super::source::{self, Text};
+use super::source::{self, SourceText};
 use super::which::{Forced, Which};
-use super::words::{kind_name, tell_warnings};
+use super::words::{kind_name, report_warnings};
 use crate::console::{Console, Paint};
 use crate::error::CliError;
 use crate::exit;
@@ -35,7 +35,7 @@ pub(crate) async fn result(args: &ResultArgs, console: &Console) -> Result<u8, C
 /// Reads the result out of a text.
 async fn of_text(args: &ResultArgs, path: &Path, console: &Console) -> Result<u8, CliError> {
     let mut reader = if args.explain { ResultReader::explaining(args.rule()) } else { ResultReader::new(args.rule()) };
-    let mut text = Text::read(path, |data| reader.push(None, data))?;
+    let mut text = SourceText::read(path, |data| reader.push(None, data))?;
     let (outcome, candidates) = reader.finish_explained(b"");
     if !candidates.is_empty() {
         explain(&candidates, &mut text, |block| console.note(block)).map_err(anyhow::Error::from)?;
@@ -44,12 +44,12 @@ async fn of_text(args: &ResultArgs, path: &Path, console: &Console) -> Result<u8
     let code = match &outcome {
         ResultOutcome::Found(found) => {
             if !json_wanted {
-                tell_warnings(&found.warnings, console);
+                report_warnings(&found.warnings, console);
             }
             0
         }
         ResultOutcome::None(error) => {
-            tell_error(error, &mut text, path, console)?;
+            report_error(error, &mut text, path, console)?;
             exit::NO_OBJECT
         }
         ResultOutcome::Unavailable(why) => {
@@ -71,13 +71,13 @@ async fn of_text(args: &ResultArgs, path: &Path, console: &Console) -> Result<u8
 }
 
 /// What is wrong, and where.
-fn tell_error(error: &ResultError, text: &mut Text, path: &Path, console: &Console) -> Result<(), CliError> {
-    let mut told = format!("{}: {}", kind_name(error.kind), clean_lines(&error.message));
+fn report_error(error: &ResultError, text: &mut SourceText, path: &Path, console: &Console) -> Result<(), CliError> {
+    let mut report = format!("{}: {}", kind_name(error.kind), clean_lines(&error.message));
     if let Some(position) = error.position {
-        let place = Place::find(text, position).map_err(anyhow::Error::from)?;
-        told.push('\n');
-        told.push_str(&place.tell(&clean(&source::name(path)), |caret| console.paint_err(caret, Paint::Red)));
+        let place = TextPlace::find(text, position).map_err(anyhow::Error::from)?;
+        report.push('\n');
+        report.push_str(&place.describe(&clean(&source::name(path)), |caret| console.paint_err(caret, Paint::Red)));
     }
-    console.error(&told);
+    console.error(&report);
     Ok(())
 }

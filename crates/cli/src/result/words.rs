@@ -6,7 +6,7 @@ use longshore_api::v1 as pb;
 use longshore_domain::result::{ResultErrorKind, ResultSource};
 
 /// What was odd but not wrong, on stderr.
-pub(super) fn tell_warnings(warnings: &[String], console: &Console) {
+pub(super) fn report_warnings(warnings: &[String], console: &Console) {
     for warning in warnings {
         console.note(&format!("{} {}", console.paint_err("warning:", Paint::Yellow), clean(warning)));
     }

@@ -4,7 +4,7 @@ use clap::{ArgGroup, ValueEnum};
 
 use crate::connect::ConnectArgs;
 use crate::output::OutputFormat;
-use crate::values::Clock;
+use crate::values::ClockArg;
 use crate::{exit, values};
 
 const EXAMPLES: &str = "\
@@ -99,14 +99,14 @@ pub(crate) struct WorkloadArgs {
     pub(super) volume: Vec<String>,
     /// What is expected as a result [default: the profile's, else none]
     #[arg(long, value_enum, value_name = "RULE")]
-    pub(super) result_rule: Option<ResultRule>,
+    pub(super) result_rule: Option<ResultRuleArg>,
     /// What of the output counts as a result that is given neither by file nor by marker [default:
     /// the profile's; for an image off, or last-object with --result]
     #[arg(long, value_enum, value_name = "SCAN")]
-    pub(super) result_scan: Option<ResultScan>,
+    pub(super) result_scan: Option<ResultScanArg>,
     /// How a result has to be written [default: the profile's, else either way]
     #[arg(long, value_enum, value_name = "DIALECT")]
-    pub(super) result_dialect: Option<ResultDialect>,
+    pub(super) result_dialect: Option<ResultDialectArg>,
 }
 
 /// Resources, clocks and rights.
@@ -132,17 +132,17 @@ pub(super) struct LimitArgs {
     #[arg(long, value_name = "QUANTITY")]
     pub(super) tmp_size: Option<String>,
     /// How long the program may run, such as 10m
-    #[arg(long, visible_alias = "run-timeout", value_name = "DURATION", value_parser = Clock::parse, allow_hyphen_values = true)]
-    pub(super) timeout: Option<Clock>,
+    #[arg(long, visible_alias = "run-timeout", value_name = "DURATION", value_parser = ClockArg::parse, allow_hyphen_values = true)]
+    pub(super) timeout: Option<ClockArg>,
     /// How long it may take until the program has started
-    #[arg(long, value_name = "DURATION", value_parser = Clock::parse, allow_hyphen_values = true)]
-    pub(super) start_timeout: Option<Clock>,
+    #[arg(long, value_name = "DURATION", value_parser = ClockArg::parse, allow_hyphen_values = true)]
+    pub(super) start_timeout: Option<ClockArg>,
     /// Time between SIGTERM and SIGKILL
-    #[arg(long, value_name = "DURATION", value_parser = Clock::parse, allow_hyphen_values = true)]
-    pub(super) grace: Option<Clock>,
+    #[arg(long, value_name = "DURATION", value_parser = ClockArg::parse, allow_hyphen_values = true)]
+    pub(super) grace: Option<ClockArg>,
     /// How long the run is kept once it is over
-    #[arg(long, value_name = "DURATION", value_parser = Clock::parse, allow_hyphen_values = true)]
-    pub(super) retention: Option<Clock>,
+    #[arg(long, value_name = "DURATION", value_parser = ClockArg::parse, allow_hyphen_values = true)]
+    pub(super) retention: Option<ClockArg>,
     /// Numeric user, not 0
     #[arg(long, value_name = "UID", value_parser = values::numeric_id, allow_negative_numbers = true)]
     pub(super) user: Option<i64>,
@@ -173,7 +173,7 @@ pub(super) struct IdentityArgs {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum ResultRule {
+pub(super) enum ResultRuleArg {
     /// None is looked for
     None,
     /// It is looked for; without one the run may succeed all the same
@@ -183,7 +183,7 @@ pub(super) enum ResultRule {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum ResultDialect {
+pub(super) enum ResultDialectArg {
     /// As JSON, NaN and Infinity included
     Json,
     /// As a Python literal, as print(dict) writes it
@@ -191,7 +191,7 @@ pub(super) enum ResultDialect {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum ResultScan {
+pub(super) enum ResultScanArg {
     /// Nothing: only the result file and marked lines count
     Off,
     /// The last complete JSON object or Python dict that the program prints
@@ -211,6 +211,6 @@ pub(super) enum Network {
 impl WorkloadArgs {
     /// Whether no result is looked for, since that was said.
     pub(super) fn looks_for_no_result(&self) -> bool {
-        self.result_rule == Some(ResultRule::None)
+        self.result_rule == Some(ResultRuleArg::None)
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::flags::{below, key};
 use crate::run::args::RunArgs;
-use crate::values::Clock;
+use crate::values::ClockArg;
 
 /// Names of fields that the server's sentences mention, and what they are called here.
 pub(super) const WORDS: [(&str, &str); 25] = [
@@ -63,7 +63,7 @@ impl RunArgs {
             ("spec.retention", "--retention", &limits.retention),
         ] {
             if field == path {
-                return Some(with_value(flag, clock.as_ref().map(Clock::typed)));
+                return Some(with_value(flag, clock.as_ref().map(ClockArg::typed)));
             }
         }
         for (path, flag) in [

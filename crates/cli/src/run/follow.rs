@@ -58,7 +58,7 @@ pub(crate) async fn follow(
 ) -> Result<Followed, CliError> {
     let board = Board::new(console, how.quiet);
     board.update(run);
-    let stop = Cell::new(Stop::NotAsked);
+    let stop = Cell::new(StopProgress::NotAsked);
     let followed = tokio::select! {
         run = Box::pin(to_the_end(client, run, how.show, &board, console)) => run.map(|run| Followed::Over(Box::new(run))),
         code = obey(client, run, how, &stop, interrupts, console) => Ok(Followed::Left(code)),
@@ -97,7 +97,7 @@ async fn to_the_end(
         tokio::select! {
             result = &mut logs, if !shown => {
                 shown = true;
-                told(result, console)?;
+                report_log_end(result, console)?;
             }
             run = &mut over => break run?,
         }
@@ -107,12 +107,12 @@ async fn to_the_end(
         tokio::select! {
             result = &mut logs => {
                 shown = true;
-                told(result, console)?;
+                report_log_end(result, console)?;
             }
             () = sleep_until(stalled_at(progress.get())) => {
                 if stalled_at(progress.get()) <= Instant::now() {
                     shown = true;
-                    console.note("the run is over, but its output does not come to an end; try `longshore logs`");
+                    console.note("the run has ended, but its output does not; try `longshore logs`");
                 }
             }
         }
@@ -125,9 +125,9 @@ fn stalled_at(progress: Option<Instant>) -> Instant {
     progress.unwrap_or_else(Instant::now) + DRAIN_PATIENCE
 }
 
-/// A log problem never changes an outcome: it is told, and that is all. A stdout that can't be written to is no log
-/// problem.
-fn told(result: Result<(), CliError>, console: &Console) -> Result<(), CliError> {
+/// A log problem never changes an outcome: it is reported, and that is all. A stdout that can't be written to is
+/// not a log problem.
+fn report_log_end(result: Result<(), CliError>, console: &Console) -> Result<(), CliError> {
     match result {
         Err(error @ CliError::Output(_)) => Err(error),
         Err(error) => {
@@ -167,7 +167,7 @@ pub(crate) async fn wait_until_over(client: &Client, name: &str, board: &Board<'
 
 /// What has come of the wish to stop a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stop {
+enum StopProgress {
     NotAsked,
     /// It was sent; the server has not answered yet.
     Sent,
@@ -180,7 +180,7 @@ async fn obey(
     client: &Client,
     run: &pb::Run,
     how: &Following,
-    stop: &Cell<Stop>,
+    stop: &Cell<StopProgress>,
     interrupts: &mut Interrupts,
     console: &Console,
 ) -> u8 {
@@ -190,14 +190,14 @@ async fn obey(
     };
     let name = clean(names::typed(&run.name));
     console.note(&format!("cancelling run {name}, and waiting for its end; once more to leave without waiting"));
-    stop.set(Stop::Sent);
+    stop.set(StopProgress::Sent);
     let mut cancel: Pin<Box<dyn Future<Output = Result<pb::Run, CliError>> + '_>> =
         Box::pin(client.cancel(&run.name, first.reason()));
     let mut leaving: Option<(u8, Instant)> = None;
     loop {
         let patience = async {
             match leaving {
-                Some((code, until)) if stop.get() == Stop::Sent => {
+                Some((code, until)) if stop.get() == StopProgress::Sent => {
                     sleep_until(until).await;
                     code
                 }
@@ -208,10 +208,10 @@ async fn obey(
         tokio::select! {
             biased;
             code = patience => return code,
-            result = &mut cancel, if stop.get() == Stop::Sent => match result {
-                Ok(_) => stop.set(Stop::Accepted),
+            result = &mut cancel, if stop.get() == StopProgress::Sent => match result {
+                Ok(_) => stop.set(StopProgress::Accepted),
                 Err(error) => {
-                    stop.set(Stop::Refused);
+                    stop.set(StopProgress::Refused);
                     console.error(&format!("it could not be cancelled: {}", error.explain().unwrap_or_default()));
                 }
             },
@@ -223,20 +223,20 @@ async fn obey(
     }
 }
 
-/// What is told of a run that is left before its end.
-fn what_becomes_of(name: &str, stop: Stop) -> String {
+/// What is reported of a run that is left before its end.
+fn what_becomes_of(name: &str, stop: StopProgress) -> String {
     let typed = clean(names::typed(name));
     match stop {
-        Stop::Accepted => format!(
+        StopProgress::Accepted => format!(
             "the cancel is confirmed, and the server stops run {typed} without this command: SIGTERM, and SIGKILL after its \
              grace; how it ends:\n  longshore wait {typed}\n  longshore logs -f {typed}"
         ),
-        Stop::Sent => format!(
-            "the server has not confirmed the cancel: run {typed} may go on:\n  \
+        StopProgress::Sent => format!(
+            "the server has not confirmed the cancel: run {typed} may continue:\n  \
              longshore logs -f {typed}\n  longshore get {typed}\n  longshore cancel {typed}"
         ),
-        Stop::NotAsked | Stop::Refused => format!(
-            "run {typed} goes on without this command:\n  longshore logs -f {typed}\n  longshore wait {typed}\n  \
+        StopProgress::NotAsked | StopProgress::Refused => format!(
+            "run {typed} continues without this command:\n  longshore logs -f {typed}\n  longshore wait {typed}\n  \
              longshore cancel {typed}"
         ),
     }
@@ -248,17 +248,19 @@ mod tests {
 
     #[test]
     fn who_leaves_learns_what_becomes_of_the_run() {
-        let told = |stop| what_becomes_of("namespaces/default/runs/a", stop);
-        assert!(told(Stop::Accepted).starts_with("the cancel is confirmed, and the server stops run a"));
+        let message = |stop| what_becomes_of("namespaces/default/runs/a", stop);
+        assert!(message(StopProgress::Accepted).starts_with("the cancel is confirmed, and the server stops run a"));
         assert!(
-            told(Stop::Sent).contains("has not confirmed the cancel")
-                && told(Stop::Sent).contains("longshore cancel a")
+            message(StopProgress::Sent).contains("has not confirmed the cancel")
+                && message(StopProgress::Sent).contains("longshore cancel a")
         );
-        for goes_on in [Stop::NotAsked, Stop::Refused] {
-            assert!(told(goes_on).starts_with("run a goes on without this command"));
+        for goes_on in [StopProgress::NotAsked, StopProgress::Refused] {
+            assert!(message(goes_on).starts_with("run a continues without this command"));
         }
         assert!(
-            [Stop::Accepted, Stop::Sent, Stop::NotAsked].iter().all(|stop| told(*stop).contains("longshore logs -f a"))
+            [StopProgress::Accepted, StopProgress::Sent, StopProgress::NotAsked]
+                .iter()
+                .all(|stop| message(*stop).contains("longshore logs -f a"))
         );
     }
 }

@@ -5,8 +5,8 @@ use std::ffi::OsString;
 use std::io;
 
 use crate::error::CliError;
-use crate::run::args::{LimitArgs, Network, ResultDialect, ResultRule, ResultScan, RunArgs, WorkloadArgs};
-use crate::values::{self, Clock};
+use crate::run::args::{LimitArgs, Network, ResultDialectArg, ResultRuleArg, ResultScanArg, RunArgs, WorkloadArgs};
+use crate::values::{self, ClockArg};
 use longshore_api::v1 as pb;
 use longshore_api::v1::run_spec::Workload;
 use longshore_domain::name::RunId;
@@ -144,7 +144,7 @@ fn network(mode: Option<Network>) -> pb::NetworkMode {
     }
 }
 
-fn wire(clock: &Option<Clock>) -> Option<prost_types::Duration> {
+fn wire(clock: &Option<ClockArg>) -> Option<prost_types::Duration> {
     clock.as_ref().map(|clock| clock.wire)
 }
 
@@ -158,21 +158,21 @@ fn rule(args: &RunArgs) -> Option<pb::ResultRule> {
         return None;
     }
     let mode = match result_rule {
-        Some(ResultRule::None) => pb::ResultMode::None,
-        Some(ResultRule::Optional) => pb::ResultMode::Optional,
-        Some(ResultRule::Required) => pb::ResultMode::Required,
+        Some(ResultRuleArg::None) => pb::ResultMode::None,
+        Some(ResultRuleArg::Optional) => pb::ResultMode::Optional,
+        Some(ResultRuleArg::Required) => pb::ResultMode::Required,
         None if is_asked_of_an_image => pb::ResultMode::Optional,
         None => pb::ResultMode::Unspecified,
     };
     let scan = match result_scan {
-        Some(ResultScan::Off) => pb::ResultScan::Off,
-        Some(ResultScan::LastObject) => pb::ResultScan::LastObject,
+        Some(ResultScanArg::Off) => pb::ResultScan::Off,
+        Some(ResultScanArg::LastObject) => pb::ResultScan::LastObject,
         None if is_asked_of_an_image => pb::ResultScan::LastObject,
         None => pb::ResultScan::Unspecified,
     };
     let dialect = match result_dialect {
-        Some(ResultDialect::Json) => pb::ResultDialect::Json,
-        Some(ResultDialect::Python) => pb::ResultDialect::PythonLiteral,
+        Some(ResultDialectArg::Json) => pb::ResultDialect::Json,
+        Some(ResultDialectArg::Python) => pb::ResultDialect::PythonLiteral,
         None => pb::ResultDialect::Unspecified,
     };
     Some(pb::ResultRule { mode: mode.into(), scan: scan.into(), dialect: dialect.into() })
@@ -304,7 +304,7 @@ mod tests {
 
     #[test]
     fn wrong_usage_names_the_option() {
-        for (words, told) in [
+        for (words, expected) in [
             (&["--runner", "sql", "-e", "MISSING"][..], "--env MISSING"),
             (&["--runner", "sql", "--env-secret", "PW"], "--env-secret"),
             (&["--runner", "sql", "--volume", "data"], "--volume"),
@@ -314,16 +314,16 @@ mod tests {
             (&["--runner", "sql", "--timeout", "-5m"], "negative"),
             (&["--runner", "sql", "--id", ""], "'--id <ID>': it is empty"),
             (&["--runner", "sql", "--request-id", ""], "'--request-id <KEY>': it is empty"),
-            (&["--runner", "sql", "-l", "a=1", "-l", "a=2"], "--label a is there twice, as `1` and as `2`"),
-            (&["--runner", "sql", "--annotation", "a=1", "--annotation", "a=1"], "--annotation a is there twice"),
-            (&["--runner", "sql", "--cpu", "1", "--limit", "cpu=2"], "--limit cpu is there twice, as `1` and as `2`"),
-            (&["--runner", "sql", "--request", "cpu=1", "--request", "cpu=2"], "--request cpu is there twice"),
+            (&["--runner", "sql", "-l", "a=1", "-l", "a=2"], "--label a is given twice, as `1` and as `2`"),
+            (&["--runner", "sql", "--annotation", "a=1", "--annotation", "a=1"], "--annotation a is given twice"),
+            (&["--runner", "sql", "--cpu", "1", "--limit", "cpu=2"], "--limit cpu is given twice, as `1` and as `2`"),
+            (&["--runner", "sql", "--request", "cpu=1", "--request", "cpu=2"], "--request cpu is given twice"),
             (&["--runner", "sql", "--", "prog"], "COMMAND"),
             (&["--runner", "sql", "--workdir", "/w"], "--workdir"),
             (&["--runner", "sql", "--keep-entrypoint"], "--keep-entrypoint"),
         ] {
             let error = typed(words).unwrap_err();
-            assert!(error.contains(told), "{words:?}: {error}");
+            assert!(error.contains(expected), "{words:?}: {error}");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Decision, Identity, Question, Verb, Workload};
+use super::{Decision, Identity, Question, Verb, WorkloadRight};
 use crate::name::NamespaceName;
 
 /// Rules, of which one that has all of a question allows it.
@@ -88,8 +88,8 @@ impl Rule {
         let who = any(&self.users, &identity.user) || identity.groups.iter().any(|group| any(&self.groups, group));
         let what = match (&self.profiles, question.workload) {
             (None, _) | (_, None) => true,
-            (Some(_), Some(Workload::Container(_))) => false,
-            (Some(profiles), Some(Workload::Profile(name))) => profiles.iter().any(|profile| profile == name),
+            (Some(_), Some(WorkloadRight::Container(_))) => false,
+            (Some(profiles), Some(WorkloadRight::Profile(name))) => profiles.iter().any(|profile| profile == name),
         };
         // Nobody is somebody, whatever the patterns.
         !identity.user.is_empty()
@@ -130,7 +130,7 @@ mod tests {
         Identity { user: user.to_owned(), groups, ..Identity::default() }
     }
 
-    fn decide(user: &str, groups: &[&str], verb: Verb, namespace: &str, workload: Option<Workload<'_>>) -> bool {
+    fn decide(user: &str, groups: &[&str], verb: Verb, namespace: &str, workload: Option<WorkloadRight<'_>>) -> bool {
         let namespace = NamespaceName::parse(namespace).unwrap();
         let question = Question { verb, namespace: &namespace, workload };
         policy().decide(&identity(user, groups), &question).allowed
@@ -138,19 +138,22 @@ mod tests {
 
     #[test]
     fn a_rule_needs_all_of_a_question() {
-        let sql = Some(Workload::Profile("sql"));
+        let sql = Some(WorkloadRight::Profile("sql"));
         let robot = "system:serviceaccount:ci:robot";
         assert!(decide(robot, &[], Verb::Submit, "default", sql));
         assert!(decide(robot, &[], Verb::Get, "nightly-7", None));
         assert!(!decide(robot, &[], Verb::Submit, "other", sql), "another namespace");
         assert!(!decide(robot, &[], Verb::Cancel, "default", None), "another verb");
-        assert!(!decide(robot, &[], Verb::Submit, "default", Some(Workload::Profile("report"))), "another profile");
-        assert!(!decide(robot, &[], Verb::Submit, "default", Some(Workload::Container("busybox"))), "an image");
+        assert!(
+            !decide(robot, &[], Verb::Submit, "default", Some(WorkloadRight::Profile("report"))),
+            "another profile"
+        );
+        assert!(!decide(robot, &[], Verb::Submit, "default", Some(WorkloadRight::Container("busybox"))), "an image");
         assert!(!decide("system:serviceaccount:cix", &[], Verb::Get, "default", None), "another user");
     }
 
     #[test]
-    fn who_may_submit_some_profiles_is_told_which() {
+    fn a_caller_that_may_submit_some_profiles_learns_which() {
         let namespace = |name| NamespaceName::parse(name).unwrap();
         let profiles = |user, name| policy().profiles_of(&identity(user, &[]), &namespace(name)).len();
         assert_eq!(profiles("system:serviceaccount:ci:robot", "default"), 1);
@@ -161,7 +164,7 @@ mod tests {
     #[test]
     fn a_group_is_enough_and_is_no_user() {
         assert!(decide("alice", &["x", "team-a"], Verb::Delete, "other", None));
-        assert!(decide("alice", &["team-a"], Verb::Submit, "other", Some(Workload::Container("busybox"))));
+        assert!(decide("alice", &["team-a"], Verb::Submit, "other", Some(WorkloadRight::Container("busybox"))));
         assert!(!decide("team-a", &[], Verb::Get, "default", None), "a user of a group's name");
     }
 
@@ -189,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn namespaces_that_are_not_there_are_told() {
+    fn namespaces_that_are_not_there_are_reported() {
         let known = |name: &NamespaceName| name.as_str() == "other";
         assert_eq!(policy().unknown_namespaces(known), [(0, "default".to_owned())]);
     }

@@ -1,4 +1,4 @@
-//! One table row per thing that can be observed of an end, and the words told on the way.
+//! One table row per thing that can be observed of an end, and the words reported on the way.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,11 +15,11 @@ use super::super::result::{
 use super::super::run::{StopCause, StopIntent};
 use super::super::spec::Workload;
 use super::super::testing::{at, attempt, derived, explained, facts, intervened, settled, stop, terminated};
-use super::super::verdict::{conclude, hopeless, judge, known_cause, look_again, start_deadline};
+use super::super::verdict::{conclude, judge, known_cause, look_again, permanent_failure, start_deadline};
 use super::*;
 
-/// What is told at 100, recorded by then if it is over.
-fn told(facts: &RunFacts) -> Run {
+/// What is reported at 100, recorded by then if it is over.
+fn reported(facts: &RunFacts) -> Run {
     let Some((outcome, result)) = settled(facts, at(100)) else { return derived(facts, at(100)) };
     let before = derived(facts, at(100));
     assert!(!before.state.is_terminal(), "terminal without a record: {before:?}");
@@ -67,15 +67,15 @@ fn the_way_to_running() {
         (pulling, RunState::Starting, Some("NoImage")),
         (running, RunState::Running, None),
     ] {
-        let run = told(&with(attempt));
+        let run = reported(&with(attempt));
         assert_eq!((run.state, run.waiting_reason.as_deref()), (state, word), "{}", run.message);
     }
-    let queued = told(&RunFacts { suspended: true, ..facts() });
+    let queued = reported(&RunFacts { suspended: true, ..facts() });
     assert_eq!((queued.state, queued.waiting_reason.as_deref()), (RunState::Queued, Some("Suspended")));
     // A queue that says why.
     let why = explained(WaitCause::Other, "Queued", "its turn comes");
     let waiting = AttemptFacts { phase: AttemptPhase::Pending, main: MainFacts::Waiting(why), ..attempt() };
-    let queued = told(&RunFacts { suspended: true, ..with(AttemptFacts { pod: None, ..waiting }) });
+    let queued = reported(&RunFacts { suspended: true, ..with(AttemptFacts { pod: None, ..waiting }) });
     assert_eq!((queued.state, queued.waiting_reason.as_deref()), (RunState::Queued, Some("Queued")));
     assert!(queued.message.starts_with("its turn comes"), "{}", queued.message);
 }
@@ -88,17 +88,17 @@ fn refusal() -> Option<Intervention> {
 #[test]
 fn a_program_that_a_refusal_ends_is_being_ended() {
     let refused = AttemptFacts { eviction: refusal(), ..attempt() };
-    let run = told(&with(refused));
+    let run = reported(&with(refused));
     assert_eq!(run.state, RunState::Finishing);
     assert!(run.message.contains("DiskPressure"), "{}", run.message);
 }
 
 #[test]
 fn a_plain_exit_is_believed_at_once() {
-    let run = told(&with(ended(terminated(0))));
+    let run = reported(&with(ended(terminated(0))));
     assert_eq!((run.state, run.exit_code), (RunState::Succeeded, Some(0)));
     assert_eq!(run.timeline.finish_time, Some(at(20)));
-    let run = told(&with(ended(terminated(7))));
+    let run = reported(&with(ended(terminated(7))));
     assert_eq!(run.failure.map(|f| (f.reason, f.exit_code)), Some((Reason::NonzeroExit, Some(7))));
 }
 
@@ -117,11 +117,11 @@ fn an_exit_that_may_have_another_cause_waits_for_the_end_of_the_pod() {
         AttemptFacts { deadline: Some(Duration::from_secs(17)), ..ended(terminated(0)) },
     ];
     for attempt in doubtful {
-        let run = told(&with(attempt.clone()));
+        let run = reported(&with(attempt.clone()));
         assert!(!run.state.is_terminal(), "{attempt:?} was believed");
     }
     let stopped = RunFacts { stop: Some(stop(StopCause::Cancel, 15)), ..with(ended(terminated(0))) };
-    assert!(!told(&stopped).state.is_terminal());
+    assert!(!reported(&stopped).state.is_terminal());
 }
 
 #[test]
@@ -191,7 +191,7 @@ fn what_the_end_of_the_pod_says() {
         (disrupted(PlatformCause::Other), Reason::Evicted),
     ];
     for (attempt, reason) in rows {
-        let run = told(&with(attempt.clone()));
+        let run = reported(&with(attempt.clone()));
         assert_eq!(run.failure.map(|f| f.reason), Some(reason), "{attempt:?}");
     }
 }
@@ -204,13 +204,13 @@ fn exit_0_before_the_deadline_wins_whatever_is_said_later() {
         deadline: Some(Duration::from_secs(60)),
         ..ended(terminated(0))
     };
-    assert_eq!(told(&with(attempt.clone())).state, RunState::Succeeded);
+    assert_eq!(reported(&with(attempt.clone())).state, RunState::Succeeded);
     let late = AttemptFacts { deadline: Some(Duration::from_secs(5)), ..attempt };
-    assert_eq!(told(&with(late)).failure.map(|f| f.reason), Some(Reason::RunDeadline));
+    assert_eq!(reported(&with(late)).failure.map(|f| f.reason), Some(Reason::RunDeadline));
 }
 
 #[test]
-fn a_pod_that_is_gone_is_told_by_its_job() {
+fn a_pod_that_is_gone_is_reported_by_its_job() {
     let gone = |cause| AttemptFacts { phase: AttemptPhase::Gone, job_end: job_end(cause, true), ..attempt() };
     for (attempt, reason) in [
         (gone(JobEndCause::Disruption), Reason::Evicted),
@@ -218,7 +218,7 @@ fn a_pod_that_is_gone_is_told_by_its_job() {
         (gone(JobEndCause::PodFailed), Reason::Lost),
         (gone(JobEndCause::Other), Reason::Lost),
     ] {
-        let run = told(&with(attempt.clone()));
+        let run = reported(&with(attempt.clone()));
         assert_eq!(run.failure.map(|f| f.reason), Some(reason), "{attempt:?}");
     }
 }
@@ -229,7 +229,7 @@ fn of_a_pod_that_nobody_saw_it_is_said_that_it_may_have_run() {
     let gone = |unseen, final_| {
         let job_end = job_end(JobEndCause::Deadline, final_);
         let gone = AttemptFacts { uid: None, pod: None, node: None, unseen, job_end, ..attempt() };
-        told(&RunFacts {
+        reported(&RunFacts {
             stop: Some(stop(StopCause::Cancel, 15)),
             ..with(AttemptFacts { phase: AttemptPhase::Gone, ..gone })
         })
@@ -239,38 +239,39 @@ fn of_a_pod_that_nobody_saw_it_is_said_that_it_may_have_run() {
     assert_eq!((never.state, never.message.contains("unseen")), (RunState::Cancelled, false), "{}", never.message);
     let unseen = gone(true, true);
     assert_eq!((unseen.state, unseen.attempts[0].unseen), (RunState::Cancelled, true));
-    assert!(
-        unseen.message.ends_with("; its Pod came and went unseen, so that it is not known whether the program ran")
-    );
+    assert!(unseen.message.ends_with(
+        "; its Pod was created and deleted unobserved, so it is not known whether the \
+                                  program ran"
+    ));
 }
 
 #[test]
-fn a_cancel_is_told_on_the_way_and_at_the_end() {
+fn a_cancel_is_reported_on_the_way_and_at_the_end() {
     let running = AttemptFacts {
         phase: AttemptPhase::Running,
         main: MainFacts::Running { started_at: Some(at(10)) },
         ..attempt()
     };
     let cancelled = |attempt| RunFacts { stop: Some(stop(StopCause::Cancel, 15)), ..with(attempt) };
-    assert_eq!(told(&cancelled(running)).state, RunState::Cancelling);
+    assert_eq!(reported(&cancelled(running)).state, RunState::Cancelling);
     let obeys = |code| AttemptFacts {
         phase: AttemptPhase::Failed,
         ended_by: intervened(PlatformCause::Deadline, "Word", ""),
         deadline: Some(Duration::from_secs(1)),
         ..ended(terminated(code))
     };
-    let run = told(&cancelled(obeys(143)));
+    let run = reported(&cancelled(obeys(143)));
     assert_eq!((run.state, run.exit_code, run.failure), (RunState::Cancelled, Some(143), None));
     // Exit code 0 after the stop was asked for is the answer to SIGTERM, not a success.
-    assert_eq!(told(&cancelled(obeys(0))).state, RunState::Cancelled);
+    assert_eq!(reported(&cancelled(obeys(0))).state, RunState::Cancelled);
     // What ended before anybody asked is not cancelled.
     let mut before = obeys(0);
     before.remembered.ended_untouched = true;
     let late = RunFacts { stop: Some(stop(StopCause::Cancel, 25)), ..with(before) };
-    assert_eq!(told(&late).state, RunState::Succeeded);
+    assert_eq!(reported(&late).state, RunState::Succeeded);
     let failed_before = AttemptFacts { phase: AttemptPhase::Failed, ..ended(terminated(3)) };
     let late = RunFacts { stop: Some(stop(StopCause::Cancel, 25)), ..with(failed_before) };
-    assert_eq!(told(&late).failure.map(|f| f.reason), Some(Reason::NonzeroExit));
+    assert_eq!(reported(&late).failure.map(|f| f.reason), Some(Reason::NonzeroExit));
 }
 
 #[test]
@@ -285,15 +286,15 @@ fn a_stalled_pull_is_over_as_soon_as_its_pod_is_being_deleted_and_nothing_else_i
     let waits = |cause| MainFacts::Waiting(explained(cause, "Word", ""));
     let cancelled = |attempt| RunFacts { stop: Some(stop(StopCause::Cancel, 49)), ..with(attempt) };
     let pulling = deleted(waits(WaitCause::ImagePull));
-    assert_eq!(told(&cancelled(pulling.clone())).state, RunState::Cancelled);
-    assert_eq!(told(&with(pulling)).state, RunState::Finishing, "its cause is not known yet");
+    assert_eq!(reported(&cancelled(pulling.clone())).state, RunState::Cancelled);
+    assert_eq!(reported(&with(pulling)).state, RunState::Finishing, "its cause is not known yet");
     let mut stalled = deleted(waits(WaitCause::Ordinary));
     stalled.is_pulling = true;
-    assert_eq!(told(&cancelled(stalled.clone())).state, RunState::Cancelled);
+    assert_eq!(reported(&cancelled(stalled.clone())).state, RunState::Cancelled);
     stalled.is_pulling = false;
     // It may have started a while before the kubelet says so.
     let creating = cancelled(stalled);
-    assert_eq!(told(&creating).state, RunState::Cancelling);
+    assert_eq!(reported(&creating).state, RunState::Cancelling);
     assert_eq!(conclude(&creating, at(117)), None);
     assert!(conclude(&creating, at(118)).is_some(), "it is not waited for for ever");
     assert_eq!(look_again(&creating, at(100)), Some(at(118)));
@@ -304,7 +305,7 @@ fn a_stop_by_a_clock_is_a_failure_with_its_cause() {
     let gone = AttemptFacts { phase: AttemptPhase::Gone, ..attempt() };
     let mut intent = stop(StopCause::StartDeadline, 15);
     intent.failure = Some(Reason::ImagePull);
-    let run = told(&RunFacts { stop: Some(intent), ..with(gone) });
+    let run = reported(&RunFacts { stop: Some(intent), ..with(gone) });
     assert_eq!((run.state, run.failure.map(|f| f.reason)), (RunState::Failed, Some(Reason::ImagePull)));
 }
 
@@ -322,7 +323,7 @@ fn what_a_profile_names_is_not_the_callers_to_correct() {
         ..ended(Terminated { cause: EndCause::NotExecuted, message: b"no `report`".to_vec(), ..terminated(128) })
     };
     for mut facts in [refused, with(unstarted)] {
-        let class = |facts: &RunFacts| told(facts).failure.map(|failure| failure.failure_class);
+        let class = |facts: &RunFacts| reported(facts).failure.map(|failure| failure.failure_class);
         assert_eq!(class(&facts), Some(FailureClass::User));
         Arc::make_mut(&mut facts.submission.effective).workload = Workload::Runner { profile: "report".to_owned() };
         assert_eq!(class(&facts), Some(FailureClass::Platform));
@@ -336,14 +337,14 @@ fn what_a_profile_names_is_not_the_callers_to_correct() {
 }
 
 #[test]
-fn a_result_is_settled_before_the_end_is_told() {
+fn a_result_is_settled_before_the_end_is_reported() {
     let mut with_rule = with(ended(terminated(0)));
     Arc::make_mut(&mut with_rule.submission.effective).result.mode = ResultMode::Required;
     assert!(judge(&with_rule, at(100)).result_is_due());
     assert_eq!(settled(&with_rule, at(100)), None);
-    let run = told(&with_rule);
+    let run = reported(&with_rule);
     assert_eq!(run.state, RunState::Finishing);
-    assert_eq!((run.exit_code, run.timeline.finish_time), (Some(0), Some(at(20))), "exit and end are told at once");
+    assert_eq!((run.exit_code, run.timeline.finish_time), (Some(0), Some(at(20))), "exit and end are reported at once");
 
     let kind = |kind| ResultOutcome::None(ResultError { kind, message: "m".to_owned(), position: None });
     for (outcome, reason) in [
@@ -365,19 +366,19 @@ fn a_result_is_settled_before_the_end_is_told() {
 }
 
 #[test]
-fn the_record_is_what_is_told_for_ever() {
+fn the_record_is_what_is_reported_for_ever() {
     let facts = with(ended(terminated(7)));
     let (outcome, result) = settled(&facts, at(100)).unwrap();
     let record = record(&facts, &outcome, result, at(21));
     let read = Record::from_json(&record.to_json().unwrap()).unwrap();
     assert_eq!(read, record);
-    let before = told(&facts);
-    let after = told(&RunFacts { record: Some(read), attempts: vec![attempt()], ..facts });
+    let before = reported(&facts);
+    let after = reported(&RunFacts { record: Some(read), attempts: vec![attempt()], ..facts });
     assert_eq!((after.state, after.failure, after.exit_code), (before.state, before.failure, Some(7)));
 }
 
 #[test]
-fn hopeless_images_are_given_up_after_a_while() {
+fn images_that_can_never_be_pulled_are_given_up_after_a_while() {
     let waits = |cause, refusal| {
         let why = explained(cause, "Word", "words").map(|why| super::super::facts::Explanation {
             mentions: Mentions { refusal, ..Mentions::default() },
@@ -386,12 +387,12 @@ fn hopeless_images_are_given_up_after_a_while() {
         AttemptFacts { phase: AttemptPhase::Pending, main: MainFacts::Waiting(why), ..attempt() }
     };
     let refused = waits(WaitCause::ImagePull, true);
-    assert_eq!(hopeless(&refused, at(5)), Some(Err(at(16))));
-    assert_eq!(hopeless(&refused, at(16)).unwrap().unwrap().reason, Reason::ImagePull);
+    assert_eq!(permanent_failure(&refused, at(5)), Some(Err(at(16))));
+    assert_eq!(permanent_failure(&refused, at(16)).unwrap().unwrap().reason, Reason::ImagePull);
     for cause in [WaitCause::ImageName, WaitCause::ImageAbsent, WaitCause::NoCommand] {
         let named = waits(cause, false);
-        assert_eq!(hopeless(&named, at(3)), Some(Err(at(4))), "{cause:?}");
-        assert_eq!(hopeless(&named, at(4)).unwrap().unwrap().reason, Reason::ImageInvalid);
+        assert_eq!(permanent_failure(&named, at(3)), Some(Err(at(4))), "{cause:?}");
+        assert_eq!(permanent_failure(&named, at(4)).unwrap().unwrap().reason, Reason::ImageInvalid);
     }
     for (cause, refusal) in [
         (WaitCause::ImagePull, false),
@@ -399,17 +400,17 @@ fn hopeless_images_are_given_up_after_a_while() {
         (WaitCause::Container, true),
         (WaitCause::Ordinary, true),
     ] {
-        assert_eq!(hopeless(&waits(cause, refusal), at(600)), None, "{cause:?}");
+        assert_eq!(permanent_failure(&waits(cause, refusal), at(600)), None, "{cause:?}");
     }
     // Words with a time of their own count from it.
     let mut late = refused;
     let MainFacts::Waiting(Some(why)) = &mut late.main else { panic!("it waits") };
     why.time = Some(at(40));
-    assert_eq!(hopeless(&late, at(41)), Some(Err(at(55))));
+    assert_eq!(permanent_failure(&late, at(41)), Some(Err(at(55))));
 }
 
 /// A run whose runner reported this, ended like this.
-fn reported(status: ReportedStatus, end: Terminated) -> RunFacts {
+fn with_report(status: ReportedStatus, end: Terminated) -> RunFacts {
     let mut facts = with(AttemptFacts { phase: AttemptPhase::Failed, ..ended(end) });
     Arc::make_mut(&mut facts.submission.effective).result.mode = ResultMode::Required;
     facts.result = Some(ResultOutcome::Found(FoundResult {
@@ -428,7 +429,7 @@ fn reported(status: ReportedStatus, end: Terminated) -> RunFacts {
 #[test]
 fn what_the_runner_reported_explains_its_own_exit_code_only() {
     for (status, words) in [(ReportedStatus::Error, "an error"), (ReportedStatus::Timeout, "a timeout")] {
-        let facts = reported(status, terminated(3));
+        let facts = with_report(status, terminated(3));
         let (outcome, info) = settled(&facts, at(100)).unwrap();
         let failure = outcome.failure.clone().unwrap();
         assert_eq!((failure.reason, failure.exit_code), (Reason::RunnerReported, Some(3)));
@@ -439,12 +440,12 @@ fn what_the_runner_reported_explains_its_own_exit_code_only() {
         let mut info = info;
         info.as_mut().and_then(|info| info.found.as_mut()).unwrap().json = None;
         let record = record(&facts, &outcome, info, at(21));
-        let run = told(&RunFacts { record: Some(record), result: None, reported: None, ..facts });
+        let run = reported(&RunFacts { record: Some(record), result: None, reported: None, ..facts });
         assert_eq!(run.failure, Some(failure));
         assert_eq!(run.attempts[0].failure.as_ref().map(|f| f.reason), Some(Reason::RunnerReported));
     }
 
-    let by = |end| settled(&reported(ReportedStatus::Error, end), at(100)).unwrap().0.failure.map(|f| f.reason);
+    let by = |end| settled(&with_report(ReportedStatus::Error, end), at(100)).unwrap().0.failure.map(|f| f.reason);
     assert_eq!(by(terminated(143)), Some(Reason::Signalled));
     assert_eq!(by(Terminated { cause: EndCause::OutOfMemory, ..terminated(137) }), Some(Reason::OomKilled));
     assert_eq!(by(Terminated { signal: Some(9), ..terminated(1) }), Some(Reason::Signalled));
@@ -452,17 +453,17 @@ fn what_the_runner_reported_explains_its_own_exit_code_only() {
         facts.attempts[0].ended_by = intervened(PlatformCause::Deadline, "Word", "");
         facts
     };
-    let overdue = ordered(reported(ReportedStatus::Timeout, terminated(3)));
+    let overdue = ordered(with_report(ReportedStatus::Timeout, terminated(3)));
     let overdue = RunFacts { stop: Some(stop(StopCause::RunDeadline, 15)), ..overdue };
     assert_eq!(settled(&overdue, at(100)).unwrap().0.failure.map(|f| f.reason), Some(Reason::RunDeadline));
-    let cancelled = ordered(reported(ReportedStatus::Error, terminated(3)));
+    let cancelled = ordered(with_report(ReportedStatus::Error, terminated(3)));
     let cancelled = RunFacts { stop: Some(stop(StopCause::Cancel, 15)), ..cancelled };
     assert_eq!(settled(&cancelled, at(100)).unwrap().0.state, RunState::Cancelled);
 }
 
 #[test]
 fn a_reported_error_does_not_outvote_exit_code_0() {
-    let facts = reported(ReportedStatus::Error, terminated(0));
+    let facts = with_report(ReportedStatus::Error, terminated(0));
     let (outcome, info) = settled(&facts, at(100)).unwrap();
     assert_eq!((outcome.state, outcome.failure), (RunState::Succeeded, None));
     let found = info.unwrap().found.unwrap();
@@ -494,7 +495,7 @@ fn who_has_to_act_on_a_pod_that_is_not_made() {
 }
 
 #[test]
-fn what_stands_in_the_way_of_a_start_is_told_and_is_the_cause_in_the_end() {
+fn what_stands_in_the_way_of_a_start_is_reported_and_is_the_cause_in_the_end() {
     let creating = |cause, reason: &str, message: &str| AttemptFacts {
         main: MainFacts::Waiting(explained(WaitCause::Ordinary, "Ordinary", "")),
         waiting: explained(cause, reason, message),
@@ -511,7 +512,7 @@ fn what_stands_in_the_way_of_a_start_is_told_and_is_the_cause_in_the_end() {
         (WaitCause::ContainerConfig { own_input: true }, Infra, Reason::Deleted),
     ] {
         let facts = with(creating(cause, "Word", "some words"));
-        let run = told(&facts);
+        let run = reported(&facts);
         assert_eq!((run.state, run.waiting_reason.as_deref()), (RunState::Starting, Some("Word")));
         assert!(run.message.contains("Word: some words"), "{}", run.message);
         let failure = start_deadline(&facts, &facts.attempts[0]);
@@ -531,7 +532,7 @@ fn what_stands_in_the_way_of_a_start_is_told_and_is_the_cause_in_the_end() {
         failure_class: Some(FailureClass::Infra),
         ..stop(StopCause::StartDeadline, 15)
     };
-    let failure = told(&RunFacts { stop: Some(intent), ..gone }).failure.unwrap();
+    let failure = reported(&RunFacts { stop: Some(intent), ..gone }).failure.unwrap();
     assert_eq!((failure.failure_class, failure.retryable()), (FailureClass::Infra, true));
 }
 
@@ -548,19 +549,19 @@ fn what_a_node_refuses_is_not_the_callers() {
         (PlatformCause::Refused, Reason::Unschedulable),
         (PlatformCause::Other, Reason::Unschedulable),
     ] {
-        let failure = told(&with(refused(reason))).failure.unwrap();
+        let failure = reported(&with(refused(reason))).failure.unwrap();
         assert_eq!((failure.reason, failure.failure_class), (expected, FailureClass::Infra), "{failure:?}");
         assert!(failure.retryable());
         // The same once the kubelet was started again under what ran: that was killed.
         let ran = AttemptFacts { main: MainFacts::Running { started_at: Some(at(10)) }, ..refused(reason) };
-        let run = told(&with(ran));
+        let run = reported(&with(ran));
         assert_eq!((run.timeline.start_time, run.exit_code), (Some(at(10)), None));
         assert_eq!(run.failure.map(|failure| failure.reason), Some(Reason::Evicted));
     }
 }
 
 #[test]
-fn while_the_platform_ends_a_run_its_words_are_told() {
+fn while_the_platform_ends_a_run_its_words_are_reported() {
     let running = AttemptFacts {
         phase: AttemptPhase::Running,
         main: MainFacts::Running { started_at: Some(at(10)) },
@@ -587,7 +588,7 @@ fn while_the_platform_ends_a_run_its_words_are_told() {
     ] {
         let mut attempt = attempt;
         attempt.remembered.unended_since = Some(at(99));
-        let run = told(&with(attempt));
+        let run = reported(&with(attempt));
         assert_eq!((run.state, run.waiting_reason.as_deref()), (RunState::Finishing, Some(word)), "{}", run.message);
     }
 }
@@ -620,7 +621,7 @@ fn a_node_is_lost_only_if_its_kubelet_says_nothing_any_more() {
         silent_since: Some(at(40)),
         ..attempt()
     };
-    let run = told(&with(silent.clone()));
+    let run = reported(&with(silent.clone()));
     assert_eq!(run.state, RunState::Running);
     assert!(run.message.contains("its node has not reported for 1m"), "{}", run.message);
     let mut deleted = AttemptFacts {
@@ -647,7 +648,7 @@ fn a_node_is_lost_only_if_its_kubelet_says_nothing_any_more() {
 }
 
 #[test]
-fn a_deadline_that_somebody_else_set_is_told_as_that() {
+fn a_deadline_that_somebody_else_set_is_reported_as_that() {
     let ended = |attempt: AttemptFacts| AttemptFacts { phase: AttemptPhase::Failed, ..attempt };
     let on_pod = AttemptFacts {
         ended_by: intervened(PlatformCause::Deadline, "Word", ""),
@@ -662,7 +663,7 @@ fn a_deadline_that_somebody_else_set_is_told_as_that() {
         ..attempt()
     };
     for (attempt, kind) in [(on_pod, "Pod"), (on_job, "Job")] {
-        let failure = told(&with(ended(attempt))).failure.unwrap();
+        let failure = reported(&with(ended(attempt))).failure.unwrap();
         let words =
             format!("the activeDeadlineSeconds of 13s that somebody outside Longshore set on its {kind} passed");
         assert_eq!((failure.reason, failure.message.as_str()), (Reason::RunDeadline, words.as_str()));
@@ -673,15 +674,15 @@ fn a_deadline_that_somebody_else_set_is_told_as_that() {
         job_end: job_end(JobEndCause::Deadline, true),
         ..attempt()
     };
-    let failure = told(&with(gone)).failure.unwrap();
+    let failure = reported(&with(gone)).failure.unwrap();
     assert_eq!(failure.reason, Reason::StartDeadline);
     assert!(failure.message.contains("somebody outside Longshore"), "{}", failure.message);
 }
 
 #[test]
-fn no_more_is_told_of_an_exit_than_is_known() {
+fn no_more_is_reported_of_an_exit_than_is_known() {
     let failed = |end: Terminated| {
-        let run = told(&with(AttemptFacts { phase: AttemptPhase::Failed, ..ended(end) }));
+        let run = reported(&with(AttemptFacts { phase: AttemptPhase::Failed, ..ended(end) }));
         run.failure.unwrap_or_else(|| panic!("{}", run.message))
     };
     for (code, reason, message) in [
@@ -706,7 +707,7 @@ fn no_more_is_told_of_an_exit_than_is_known() {
     assert!(failure.message.contains("a process of the program") && failure.message.contains("exited with 3"));
     assert!(failed(out_of_memory(137)).message.contains("the program, or a process of it"));
     let fine = AttemptFacts { phase: AttemptPhase::Succeeded, ..ended(out_of_memory(0)) };
-    let run = told(&with(fine));
+    let run = reported(&with(fine));
     assert_eq!(run.state, RunState::Succeeded);
     assert!(run.message.contains("more memory than the limit"), "{}", run.message);
     let unknown = Terminated { cause: EndCause::Unknown, ..terminated(137) };
@@ -716,7 +717,7 @@ fn no_more_is_told_of_an_exit_than_is_known() {
 #[test]
 fn what_failed_unseen_and_left_no_pod_is_lost_and_not_deleted_by_somebody() {
     let gone = AttemptFacts { phase: AttemptPhase::Gone, job_end: job_end(JobEndCause::PodFailed, true), ..attempt() };
-    let reason = |attempt: AttemptFacts| told(&with(attempt)).failure.map(|f| f.reason);
+    let reason = |attempt: AttemptFacts| reported(&with(attempt)).failure.map(|f| f.reason);
     assert_eq!(reason(gone.clone()), Some(Reason::Lost));
     // Here it was seen to be deleted.
     assert_eq!(reason(AttemptFacts { deleted_at: Some(at(15)), ..gone }), Some(Reason::Deleted));

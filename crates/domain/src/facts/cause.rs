@@ -93,7 +93,8 @@ pub enum WaitCause {
 /// What words are about, as far as that decides who has to act.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Mentions {
-    /// That something is refused for good, and not only for now; of an image, that no waiting mends it.
+    /// That something is refused for good, and not only for now; of an image, that waiting does not
+    /// help.
     pub refusal: bool,
     /// A Secret.
     pub secret: bool,

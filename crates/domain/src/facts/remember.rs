@@ -1,5 +1,5 @@
 //! What was seen once and is not taken back: a kubelet's status lags by a second or two and can be
-//! emptied, a list can be older than what a watch has told, and a watch begins anew.
+//! emptied, a list can be older than what a watch has reported, and a watch begins anew.
 //!
 //! This is memory of the process, kept with the run for as long as the run is known. After a crash
 //! it is gone; what has to survive that, the stop intent and the record, stands with the run itself.
@@ -12,7 +12,7 @@ use super::{
     AttemptFacts, AttemptPhase, EndCause, Intervention, JobEnd, MainFacts, PlatformCause, RunFacts, Terminated,
 };
 
-/// The word for a disruption by whoever suspended the Job while its program ran.
+/// The word for a disruption by someone who suspended the Job while its program ran.
 const SUSPENDED: &str = "JobSuspended";
 
 /// What earlier looks at an attempt have shown, which a single look may not.
@@ -27,7 +27,7 @@ pub struct Remembered {
     pub over_while_running: bool,
     /// The Pod was seen to be deleted while the program still ran.
     pub deleted_while_running: bool,
-    /// When, by the clock of whoever looks, the Pod was first seen to be over or to be deleted
+    /// When, by the clock of the observer, the Pod was first seen to be over or to be deleted
     /// although the program was not seen to have ended.
     pub unended_since: Option<Timestamp>,
 }
@@ -36,7 +36,7 @@ pub struct Remembered {
 ///
 /// Started stays started, ended stays ended, with the exit code, times and words that were seen
 /// first; so do the stop, the record, a deletion, and what the platform said it does. `now` is the
-/// clock of whoever looks.
+/// clock of the observer.
 #[must_use]
 pub fn remember(known: Option<&RunFacts>, mut seen: RunFacts, now: Timestamp) -> RunFacts {
     let known = known.filter(|known| known.uid == seen.uid);

@@ -1,7 +1,7 @@
 //! Finds a known position again in a log that is read once more from a little before it.
 //!
 //! The line is found by its time and ordinal, the place in it by offset and check. Times are never
-//! compared to tell what was delivered before: a log is not in the order of its times.
+//! compared to find what was delivered before: a log is not in the order of its times.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -30,7 +30,7 @@ pub struct Resume {
     position: LogPosition,
     /// Whether the log's file had ended there.
     at_file_end: bool,
-    state: State,
+    state: ResumeState,
     /// Pieces later than the position: before it in the log if it is found, else the first after a
     /// gap.
     held: Vec<LogPiece>,
@@ -38,7 +38,7 @@ pub struct Resume {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum State {
+enum ResumeState {
     /// The line was not seen yet.
     Searching,
     /// In the line, at `offset`, before the wanted one.
@@ -54,10 +54,10 @@ enum State {
 pub enum Resumed {
     /// The position was not reached yet; nothing was passed on.
     Searching,
-    /// Past the position, or past a gap that was told before: pieces are passed on.
+    /// Past the position, or past a gap that was reported before: pieces are passed on.
     Found,
-    /// The position is not in the log any more. Told once, before the pieces that this push passed
-    /// on.
+    /// The position is not in the log any more. Reported once, before the pieces that this push
+    /// passed on.
     Lost(LogGap),
 }
 
@@ -65,7 +65,7 @@ impl Resume {
     /// Searches for `position`.
     #[must_use]
     pub fn new(position: LogPosition) -> Self {
-        Self { position, at_file_end: false, state: State::Searching, held: Vec::new(), held_bytes: 0 }
+        Self { position, at_file_end: false, state: ResumeState::Searching, held: Vec::new(), held_bytes: 0 }
     }
 
     /// Searches for the end of a file that was read out, and that nothing is written to any more.
@@ -80,13 +80,13 @@ impl Resume {
     /// what comes after the position.
     pub fn push(&mut self, piece: LogPiece, out: &mut Vec<LogPiece>) -> Resumed {
         match self.state {
-            State::Passing => self.pass(piece, out),
-            State::Searching if self.is_wanted(&piece) => self.in_line(piece, 0, CHECK_START, out),
-            State::Searching => self.search(piece, out),
-            State::InLine { offset, check } if self.is_wanted(&piece) => self.in_line(piece, offset, check, out),
-            State::InLine { .. } => self.lose(SHORTER, Some(piece), out),
-            State::SkippingLine if self.is_wanted(&piece) => Resumed::Found,
-            State::SkippingLine => self.pass(piece, out),
+            ResumeState::Passing => self.pass(piece, out),
+            ResumeState::Searching if self.is_wanted(&piece) => self.in_line(piece, 0, CHECK_START, out),
+            ResumeState::Searching => self.search(piece, out),
+            ResumeState::InLine { offset, check } if self.is_wanted(&piece) => self.in_line(piece, offset, check, out),
+            ResumeState::InLine { .. } => self.lose(SHORTER, Some(piece), out),
+            ResumeState::SkippingLine if self.is_wanted(&piece) => Resumed::Found,
+            ResumeState::SkippingLine => self.pass(piece, out),
         }
     }
 
@@ -95,8 +95,8 @@ impl Resume {
     /// to `out`.
     pub fn finish(mut self, out: &mut Vec<LogPiece>) -> Option<LogGap> {
         match self.state {
-            State::Passing | State::SkippingLine => None,
-            State::Searching | State::InLine { .. } => match self.lose(NOT_THERE, None, out) {
+            ResumeState::Passing | ResumeState::SkippingLine => None,
+            ResumeState::Searching | ResumeState::InLine { .. } => match self.lose(NOT_THERE, None, out) {
                 Resumed::Lost(gap) => Some(gap),
                 Resumed::Searching | Resumed::Found => None,
             },
@@ -114,7 +114,7 @@ impl Resume {
     }
 
     fn found(&mut self) {
-        self.state = State::Passing;
+        self.state = ResumeState::Passing;
         self.held = Vec::new();
     }
 
@@ -139,12 +139,12 @@ impl Resume {
         let state = check(state, &before);
         let offset = offset + wanted as u64;
         if offset < self.position.offset && !piece.ends_line {
-            self.state = State::InLine { offset, check: state };
+            self.state = ResumeState::InLine { offset, check: state };
             return Resumed::Searching;
         }
         if offset < self.position.offset || state != self.position.check {
             let lost = self.lose(ANOTHER, None, out);
-            self.state = State::SkippingLine;
+            self.state = ResumeState::SkippingLine;
             return lost;
         }
         self.found();
@@ -156,8 +156,8 @@ impl Resume {
     }
 
     /// Gives the position up, with the first piece that comes after the gap, if there is one.
-    fn lose(&mut self, (cause, message): Lost, piece: Option<LogPiece>, out: &mut Vec<LogPiece>) -> Resumed {
-        self.state = State::Passing;
+    fn lose(&mut self, (cause, message): LostPosition, piece: Option<LogPiece>, out: &mut Vec<LogPiece>) -> Resumed {
+        self.state = ResumeState::Passing;
         let after = out.len();
         out.append(&mut self.held);
         out.extend(piece);
@@ -171,8 +171,8 @@ impl Resume {
 }
 
 /// Why a position is given up, and the same in a sentence.
-type Lost = (LogGapCause, &'static str);
+type LostPosition = (LogGapCause, &'static str);
 
-const NOT_THERE: Lost = (LogGapCause::Rotated, "the log does not hold the line any more where reading had stopped");
-const SHORTER: Lost = (LogGapCause::Changed, "the line where reading had stopped is shorter now");
-const ANOTHER: Lost = (LogGapCause::Changed, "the line where reading had stopped is another now");
+const NOT_THERE: LostPosition = (LogGapCause::Rotated, "the log no longer has the line where reading had stopped");
+const SHORTER: LostPosition = (LogGapCause::Changed, "the line where reading had stopped is shorter now");
+const ANOTHER: LostPosition = (LogGapCause::Changed, "the line where reading had stopped has changed");

@@ -39,7 +39,7 @@ impl TimestampedSplitter {
     /// The first line without a time, once it is whole or the input has ended; at most 1 KiB of it.
     #[must_use]
     pub fn refusal(&self) -> Option<String> {
-        let Refusal { text, complete } = self.cutter.refusal.as_ref()?;
+        let BackendRefusal { text, complete } = self.cutter.refusal.as_ref()?;
         complete.then(|| String::from_utf8_lossy(text).trim().to_owned())
     }
 
@@ -143,21 +143,21 @@ struct Cutter {
     /// Time of the last line.
     time: Timestamp,
     /// The line whose head was read but whose end was not.
-    line: Option<Line>,
+    line: Option<OpenLine>,
     /// Bytes of the present line that were not delivered. Without its head if `line` is set.
     carry: BytesMut,
     /// What stands instead of output from here on.
-    refusal: Option<Refusal>,
+    refusal: Option<BackendRefusal>,
 }
 
 /// The backend's own words.
 #[derive(Debug, Default)]
-struct Refusal {
+struct BackendRefusal {
     text: Vec<u8>,
     complete: bool,
 }
 
-impl Refusal {
+impl BackendRefusal {
     const MAX_BYTES: usize = 1024;
 
     fn push(&mut self, bytes: &[u8]) {
@@ -174,7 +174,7 @@ impl Refusal {
 
 /// A line that is being delivered.
 #[derive(Debug)]
-struct Line {
+struct OpenLine {
     time: Timestamp,
     ordinal: u32,
     stream: Option<LogStream>,
@@ -184,7 +184,7 @@ struct Line {
     check: u32,
 }
 
-impl Line {
+impl OpenLine {
     fn piece(&mut self, data: Bytes, ends_line: bool) -> LogPiece {
         let offset = self.offset;
         self.check = check(self.check, &data);
@@ -280,7 +280,7 @@ impl Cutter {
     }
 
     /// Reads the head of a line and cuts it off. `None`: it has none, and is not the program's.
-    fn begin(&mut self, bytes: &mut Bytes) -> Option<Line> {
+    fn begin(&mut self, bytes: &mut Bytes) -> Option<OpenLine> {
         let start = bytes.get(..self.format.head_max()).unwrap_or(bytes);
         let head = match self.format {
             Format::Timestamped => timestamped_head(&mut self.stamps, start),
@@ -296,7 +296,7 @@ impl Cutter {
             None if self.format == Format::Cri => (None, false, self.ordinals.next(self.time)),
             None => return None,
         };
-        Some(Line { time: self.time, ordinal, stream, partial, offset: 0, check: CHECK_START })
+        Some(OpenLine { time: self.time, ordinal, stream, partial, offset: 0, check: CHECK_START })
     }
 
     fn deliver_unterminated(&mut self, out: &mut Vec<LogPiece>) {

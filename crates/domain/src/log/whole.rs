@@ -2,9 +2,9 @@
 //! missing without a word.
 //!
 //! The kubelet looks at a running container's log file every ten seconds and begins a new one if it
-//! is larger than 10 MiB (`containerLogMonitorInterval`, `containerLogMaxSize`). Whoever opens the
-//! log gets the newest file only; an open follow goes on from file to file, but leaves whole files
-//! out, without a word, if it lags so far behind that a second one was begun meanwhile.
+//! is larger than 10 MiB (`containerLogMonitorInterval`, `containerLogMaxSize`). Anyone who opens
+//! the log gets the newest file only; an open follow goes on from file to file, but leaves whole
+//! files out, without a word, if it lags so far behind that a second one was begun meanwhile.
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! Histories of what a cluster shows of a run, generated: looks that lag, repeat, come out of order
 //! or show an emptied status, stops and suspensions in between, and daemons that are started again.
-//! Whatever they are, what was told stays true.
+//! Whatever they are, what was reported stays true.
 
 use proptest::prelude::*;
 
@@ -13,7 +13,7 @@ use super::*;
 
 /// One thing that happens.
 #[derive(Clone, Debug)]
-enum Step {
+enum HistoryStep {
     /// The Pod changes to this.
     Pod(Box<AttemptFacts>),
     /// The Job ends like this.
@@ -52,12 +52,12 @@ struct World {
     pods: Vec<AttemptFacts>,
     jobs: Vec<Job>,
     known: Option<RunFacts>,
-    /// Whether this daemon has written a record that it has not seen yet: until then it tells
+    /// Whether this daemon has written a record that it has not seen yet: until then it reports
     /// nothing newer.
     wrote: bool,
-    /// What was told as terminal.
+    /// What was reported as terminal.
     terminal: Option<Run>,
-    /// When the program was told to have started, in this daemon's life.
+    /// When the program was reported to have started, in this daemon's life.
     started: Option<Timestamp>,
     deleted: bool,
 }
@@ -97,26 +97,26 @@ impl World {
         self.jobs.push(job);
     }
 
-    fn step(&mut self, step: Step) {
+    fn step(&mut self, step: HistoryStep) {
         let now = at(self.now);
         match step {
-            Step::Pod(pod) => self.pods.push(*pod),
-            Step::JobEnds(end) => self.change(|job| {
+            HistoryStep::Pod(pod) => self.pods.push(*pod),
+            HistoryStep::JobEnds(end) => self.change(|job| {
                 if job.end.as_ref().is_none_or(|end| !end.final_) {
                     job.end = Some(end);
                 }
             }),
-            Step::Suspend(suspended) => self.change(|job| job.suspended = suspended),
-            Step::DeleteJob => self.change(|job| job.deleted_at = job.deleted_at.or(Some(now))),
-            Step::StripHold => self.change(|job| job.held = false),
-            Step::Cancel => self.change(|job| {
+            HistoryStep::Suspend(suspended) => self.change(|job| job.suspended = suspended),
+            HistoryStep::DeleteJob => self.change(|job| job.deleted_at = job.deleted_at.or(Some(now))),
+            HistoryStep::StripHold => self.change(|job| job.held = false),
+            HistoryStep::Cancel => self.change(|job| {
                 if job.record.is_none() {
                     job.stop.get_or_insert_with(|| StopIntent { request_time: now, ..stop(StopCause::Cancel, 0) });
                 }
             }),
-            Step::Pass(seconds) => self.now += seconds,
-            Step::Look { pod, job, acts } => self.look(pod, job, acts),
-            Step::Restart => {
+            HistoryStep::Pass(seconds) => self.now += seconds,
+            HistoryStep::Look { pod, job, acts } => self.look(pod, job, acts),
+            HistoryStep::Restart => {
                 self.known = None;
                 self.wrote = false;
                 self.started = None;
@@ -168,8 +168,8 @@ impl World {
     fn check(&mut self, seen: &RunFacts, run: &Run) {
         assert_eq!(run.state.is_terminal(), seen.record.is_some(), "terminal is what is recorded: {run:?}");
         if let Some(before) = &self.terminal {
-            let told = |run: &Run| (run.state, run.failure.clone(), run.message.clone(), run.exit_code);
-            assert_eq!(told(before), told(run), "terminal never changes");
+            let reported = |run: &Run| (run.state, run.failure.clone(), run.message.clone(), run.exit_code);
+            assert_eq!(reported(before), reported(run), "terminal never changes");
             assert_eq!((&before.timeline, &before.attempts), (&run.timeline, &run.attempts));
         } else if run.state.is_terminal() {
             self.terminal = Some(run.clone());
@@ -177,8 +177,8 @@ impl World {
         let started = run.attempts[0].start_time;
         assert!(self.started.is_none() || self.started == started, "started is never unseen: {seen:?}");
         self.started = started;
-        if let (Some(first), Some(told)) = (&self.job().stop, &run.stop) {
-            assert_eq!(first, told, "the first stop's cause stays");
+        if let (Some(first), Some(reported)) = (&self.job().stop, &run.stop) {
+            assert_eq!(first, reported, "the first stop's cause stays");
         }
     }
 
@@ -306,18 +306,18 @@ fn pod() -> impl Strategy<Value = AttemptFacts> {
     )
 }
 
-fn step() -> impl Strategy<Value = Step> {
+fn step() -> impl Strategy<Value = HistoryStep> {
     prop_oneof![
-        6 => pod().prop_map(|pod| Step::Pod(Box::new(pod))),
-        1 => job_end().prop_map(Step::JobEnds),
-        1 => any::<bool>().prop_map(Step::Suspend),
-        1 => Just(Step::DeleteJob),
-        1 => Just(Step::StripHold),
-        1 => Just(Step::Cancel),
-        2 => (0_i64..400).prop_map(Step::Pass),
+        6 => pod().prop_map(|pod| HistoryStep::Pod(Box::new(pod))),
+        1 => job_end().prop_map(HistoryStep::JobEnds),
+        1 => any::<bool>().prop_map(HistoryStep::Suspend),
+        1 => Just(HistoryStep::DeleteJob),
+        1 => Just(HistoryStep::StripHold),
+        1 => Just(HistoryStep::Cancel),
+        2 => (0_i64..400).prop_map(HistoryStep::Pass),
         9 => (0_usize..4, 0_usize..4, prop::bool::weighted(0.8))
-            .prop_map(|(pod, job, acts)| Step::Look { pod, job, acts }),
-        1 => Just(Step::Restart),
+            .prop_map(|(pod, job, acts)| HistoryStep::Look { pod, job, acts }),
+        1 => Just(HistoryStep::Restart),
     ]
 }
 
@@ -325,7 +325,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases / 2, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_was_told_stays_true(steps in prop::collection::vec(step(), 1..60)) {
+    fn what_was_reported_stays_true(steps in prop::collection::vec(step(), 1..60)) {
         let mut world = World::new();
         for step in steps {
             world.step(step);
@@ -333,7 +333,7 @@ proptest! {
     }
 
     /// However it came to it: once nothing of a run is left, or its Pod is over for good, it is
-    /// recorded, and let go of.
+    /// recorded and released.
     #[test]
     fn every_history_comes_to_its_end(steps in prop::collection::vec(step(), 0..40), end in job_end(), last in pod()) {
         let mut world = World::new();
@@ -341,11 +341,11 @@ proptest! {
             world.step(step);
         }
         let gone = AttemptFacts { phase: AttemptPhase::Gone, ..last };
-        world.step(Step::Pod(Box::new(gone)));
-        world.step(Step::JobEnds(JobEnd { final_: true, ..end }));
+        world.step(HistoryStep::Pod(Box::new(gone)));
+        world.step(HistoryStep::JobEnds(JobEnd { final_: true, ..end }));
         for _ in 0..6 {
-            world.step(Step::Look { pod: 0, job: 0, acts: true });
-            world.step(Step::Pass(30));
+            world.step(HistoryStep::Look { pod: 0, job: 0, acts: true });
+            world.step(HistoryStep::Pass(30));
         }
         prop_assert!(world.deleted || world.job().record.is_some(), "{:?}", world.known);
         prop_assert!(world.deleted || !world.job().held, "{:?}", world.known);

@@ -81,7 +81,7 @@ fn evidence_goes_before_a_word_is_cut() {
 }
 
 #[test]
-fn the_last_attempt_stays_and_a_result_too_large_is_told_as_lost() {
+fn the_last_attempt_stays_and_a_result_too_large_is_reported_as_lost() {
     let mut full = record("words", found("x".repeat(RECORD_MAX_BYTES)));
     full.attempts = (1..=200).map(|number| attempt(number, "words")).collect();
     let read = written(&full);

@@ -401,7 +401,7 @@ fn amounts_of_the_caller_that_do_not_fit_are_refused() {
 }
 
 #[test]
-fn everything_is_told_at_once() {
+fn everything_is_reported_at_once() {
     let spec = RunSpec {
         workload: Some(Workload::Runner { profile: "sqll".to_owned() }),
         env: vec![env("1", "")],

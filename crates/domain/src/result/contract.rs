@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_is_none_here_is_told() {
+    fn a_number_that_is_none_here_is_reported() {
         let error = check(&JsonSchema::compile("{}").unwrap(), r#"{"n":1e999}"#).unwrap_err();
         assert!(error.contains("number out of range"), "{error}");
     }

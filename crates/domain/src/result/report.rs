@@ -8,11 +8,11 @@ use serde_json::Value;
 use super::foreign::deep;
 use crate::text::escaped;
 
-/// Longest `error.type` that is told, in bytes.
+/// Longest `error.type` that is reported, in bytes.
 const TYPE_MAX_BYTES: usize = 128;
-/// Longest `error.message` that is told, in bytes.
+/// Longest `error.message` that is reported, in bytes.
 const MESSAGE_MAX_BYTES: usize = 2048;
-/// Longest unknown status that is told, in bytes.
+/// Longest unknown status that is reported, in bytes.
 const STATUS_MAX_BYTES: usize = 64;
 
 /// An error or timeout that a runner reported. As text: a sentence about it of at most about 2 KiB,
@@ -58,7 +58,7 @@ impl fmt::Display for Reported {
 /// for a warning.
 pub(super) fn read(object: &str) -> Result<Option<Reported>, String> {
     const EXPECTED: &str = "its profile expects `success`, `error` or `timeout`";
-    let object: Object =
+    let object: ReportObject =
         deep(object).map_err(|error| format!("the result's `status` could not be read ({error}); {EXPECTED}"))?;
     let status = match object.status {
         Value::String(status) => match status.as_str() {
@@ -70,7 +70,7 @@ pub(super) fn read(object: &str) -> Result<Option<Reported>, String> {
             }
         },
         Value::Null => return Err(format!("the result has no `status`; {EXPECTED}")),
-        _ => return Err(format!("the result's `status` is no string; {EXPECTED}")),
+        _ => return Err(format!("the result's `status` is not a string; {EXPECTED}")),
     };
     let text = |value: Option<&Value>, max| value.and_then(Value::as_str).map_or_else(String::new, |s| escaped(s, max));
     let error = &object.error;
@@ -83,7 +83,7 @@ pub(super) fn read(object: &str) -> Result<Option<Reported>, String> {
 }
 
 #[derive(Deserialize)]
-struct Object {
+struct ReportObject {
     #[serde(default)]
     status: Value,
     #[serde(default)]
@@ -121,7 +121,7 @@ mod tests {
         for (object, expected) in [
             (r#"{"rows":[]}"#, "has no `status`"),
             (r#"{"status":null}"#, "has no `status`"),
-            (r#"{"status":1}"#, "is no string"),
+            (r#"{"status":1}"#, "is not a string"),
             (r#"{"status":1e999}"#, "could not be read"),
             (r#"{"status":"Error\u0007"}"#, r"has the status `Error\u{7}`"),
         ] {

@@ -26,7 +26,7 @@ pub enum ImageFault {
     /// Capitals in the repository.
     #[error("its repository has capital letters; registries know lower case only")]
     Capitals,
-    /// The registry is no domain.
+    /// The registry is not a domain.
     #[error("its registry is not a domain with an optional port")]
     Domain,
     /// The repository is not well-formed.

@@ -1,4 +1,4 @@
-//! What can be told only of what is applied, the profile's part included.
+//! What can be judged only of what is applied, the profile's part included.
 
 use std::collections::BTreeSet;
 
@@ -81,7 +81,7 @@ fn check_volume_sources(spec: &RunSpec, resolved: &Resolved, rules: &Rules, out:
             let backend = rules.capabilities.backend;
             out.unsupported_on_backend(
                 field,
-                format!("volume `{name}` is not there on backend {backend}: set `volumes.{name}.{key}`"),
+                format!("volume `{name}` is not available on backend {backend}: set `volumes.{name}.{key}`"),
             );
         }
     }
@@ -96,7 +96,7 @@ fn check_secret_sources(spec: &RunSpec, resolved: &Resolved, rules: &Rules, out:
     for variable in &resolved.effective.env {
         if !own.contains(variable.name.as_str()) && matches!(variable.source, EnvSource::SecretKeyRef { .. }) {
             let (name, backend) = (&variable.name, rules.capabilities.backend);
-            let why = format!("this profile takes `{name}` from a Secret, which backend `{backend}` does not know");
+            let why = format!("this profile takes `{name}` from a Secret, which backend `{backend}` does not support");
             out.unsupported_on_backend(PROFILE_FIELD, format!("{why}; set it in `env`, or use another backend"));
         }
     }

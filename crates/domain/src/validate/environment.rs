@@ -32,7 +32,7 @@ pub(super) fn check_env(env: &[EnvVar], at: &str, setter: Setter, limits: &Limit
             continue;
         }
         if !names.insert(&variable.name) {
-            out.add(field, format!("`{}` is there twice; name each variable once", shown(&variable.name)));
+            out.add(field, format!("`{}` is given twice; name each variable once", shown(&variable.name)));
         }
         check_source(variable, &at, limits.max_env_var_bytes, out);
     }

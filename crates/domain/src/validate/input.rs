@@ -84,7 +84,7 @@ fn check_files(files: &[File], out: &mut Violations) {
             );
             out.add(&field, format!("`{}` is not a valid file path: {rule}", shown(path)));
         } else if !seen.insert(path) {
-            out.add(&field, format!("`{}` is there twice; name each file once", shown(path)));
+            out.add(&field, format!("`{}` is given twice; name each file once", shown(path)));
         } else if let Some(other) = directories(path).find(|directory| paths.contains(directory)) {
             let (path, other) = (shown(path), shown(other));
             out.add(&field, format!("`{path}` lies below `{other}`, which is a file itself; rename one of them"));

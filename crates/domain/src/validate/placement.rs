@@ -86,9 +86,9 @@ fn unknown_volume(name: &str, rules: &Rules) -> String {
     let known = nearest_first(name, rules.volumes.keys().map(String::as_str));
     let name = shown(name);
     if known.is_empty() {
-        format!("there is no volume `{name}`: none is configured on this server")
+        format!("volume `{name}` not found: none is configured on this server")
     } else {
-        format!("there is no volume `{name}`; there are: {}", listed(known))
+        format!("volume `{name}` not found; available: {}", listed(known))
     }
 }
 
@@ -153,6 +153,6 @@ fn check_toleration(toleration: &Toleration, at: &str, out: &mut Violations) {
     }
     if !effect.is_empty() && !EFFECTS.contains(&effect.as_str()) {
         let known = listed(EFFECTS);
-        out.add(format!("{at}.effect"), format!("`{}` is not a taint effect; there are: {known}", shown(effect)));
+        out.add(format!("{at}.effect"), format!("`{}` is not a taint effect; expected one of {known}", shown(effect)));
     }
 }

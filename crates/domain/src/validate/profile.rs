@@ -32,7 +32,8 @@ pub(super) fn check_profile(profile: &Profile, at: &str, out: &mut Violations) {
     for (i, path) in profile.overridable.iter().enumerate() {
         if !OVERRIDABLE.contains(&path.as_str()) && !ALWAYS.contains(&path.as_str()) {
             let known = listed(nearest_first(path, OVERRIDABLE));
-            let description = format!("`{}` is not a field that can be overridden; there are: {known}", shown(path));
+            let description =
+                format!("`{}` is not a field that can be overridden; expected one of {known}", shown(path));
             out.add(format!("{at}.overridable[{i}]"), description);
         }
     }

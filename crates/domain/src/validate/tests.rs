@@ -98,9 +98,13 @@ fn workloads() {
             ),
             (|s| app(s).working_dir = Some("work".into()), "spec.container.working_dir", "not an absolute path"),
             (|s| app(s).working_dir = Some("".into()), "spec.container.working_dir", "not an absolute path"),
-            (|s| *s = runner("sqll"), "spec.runner.profile", "no profile `sqll`; there are: `sql`, `bare`, `open`"),
-            (|s| *s = runner("oben"), "spec.runner.profile", "there are: `open`, `bare`, `sql`"),
-            (|s| *s = runner(""), "spec.runner.profile", "must be set; there are: `sql`, `bare`, `open`"),
+            (
+                |s| *s = runner("sqll"),
+                "spec.runner.profile",
+                "profile `sqll` not found; available: `sql`, `bare`, `open`",
+            ),
+            (|s| *s = runner("oben"), "spec.runner.profile", "available: `open`, `bare`, `sql`"),
+            (|s| *s = runner(""), "spec.runner.profile", "must be set; available: `sql`, `bare`, `open`"),
         ],
     );
     accept(
@@ -250,7 +254,7 @@ fn environment() {
                 "start with `LONGSHORE_` are Longshore's own",
             ),
             (|s| s.env = vec![env("LONGSHORE_DATA", "/x")], "spec.env[0].name", "Longshore's own"),
-            (|s| s.env = vec![env("A", ""), env("B", ""), env("A", "")], "spec.env[2].name", "`A` is there twice"),
+            (|s| s.env = vec![env("A", ""), env("B", ""), env("A", "")], "spec.env[2].name", "`A` is given twice"),
             (|s| s.env = vec![env("A", "x\0y")], "spec.env[0].value", "NUL"),
             (|s| s.env = vec![env("A", &"x".repeat(LIMIT - 1))], "spec.env[0].value", "131072 bytes with its name"),
             (
@@ -309,7 +313,7 @@ fn input_and_files() {
             ),
             (|s| s.files = files(&["a", "../b"]), "spec.files[1].path", "`../b` is not a valid file path"),
             (|s| s.files = files(&["/a"]), "spec.files[0].path", "`/a` is not a valid file path"),
-            (|s| s.files = files(&["a", "b", "a"]), "spec.files[2].path", "`a` is there twice"),
+            (|s| s.files = files(&["a", "b", "a"]), "spec.files[2].path", "`a` is given twice"),
             (|s| s.files = files(&["a/b", "a"]), "spec.files[0].path", "`a/b` lies below `a`, which is a file itself"),
             (|s| s.files = files(&["x", "x/y/z"]), "spec.files[1].path", "`x/y/z` lies below `x`"),
             (
@@ -601,7 +605,7 @@ fn volumes() {
             (
                 |s| s.volumes = vec![mount("dat", "/d", None)],
                 "spec.volumes[0].volume",
-                "no volume `dat`; there are: `data`, `models`",
+                "volume `dat` not found; available: `data`, `models`",
             ),
             (
                 |s| s.volumes = vec![mount("data", "d", None)],
@@ -724,7 +728,7 @@ fn placement() {
             (
                 |s| s.placement.tolerations = tolerate("a", "", "b", "Never"),
                 "spec.placement.tolerations[0].effect",
-                "there are: `NoSchedule`",
+                "expected one of `NoSchedule`",
             ),
             (
                 |s| s.placement.priority_class_name = Some("".into()),
@@ -875,7 +879,7 @@ fn a_profile_that_would_lack_something_here_is_refused() {
         &[(
             |s| s.volumes = vec![mount("models", "/m", None), mount("data", "/d", None)],
             "spec.volumes[1].volume",
-            "volume `data` is not there on backend kubernetes: set `volumes.data.persistent_volume_claim`",
+            "volume `data` is not available on backend kubernetes: set `volumes.data.persistent_volume_claim`",
         )],
     );
     let mut rules = on_local();
@@ -919,7 +923,7 @@ fn profiles_as_configured() {
             "absolute",
         ),
         (|p| p.local.as_mut().unwrap().command.clear(), "profiles.sql.local.command", "must be set"),
-        (|p| p.overridable.push("run_timeouts".into()), "profiles.sql.overridable[2]", "there are: `run_timeout`"),
+        (|p| p.overridable.push("run_timeouts".into()), "profiles.sql.overridable[2]", "expected one of `run_timeout`"),
         (|p| p.pod_annotations.push("a b".into()), "profiles.sql.pod_annotations[1]", "not a valid annotation key"),
         (|p| p.defaults.env = vec![env("LONGSHORE_RUN", "")], "profiles.sql.defaults.env[0].name", "Longshore's own"),
         (

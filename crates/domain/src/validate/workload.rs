@@ -27,9 +27,9 @@ pub(crate) fn find_profile<'a>(spec: &RunSpec, rules: &'a Rules, out: &mut Viola
     if profile.is_none() {
         let known = nearest_first(name, rules.profiles.keys().map(String::as_str));
         let description = match (name.is_empty(), known.is_empty()) {
-            (_, true) => format!("there is no profile `{}`: none is configured on this server", shown(name)),
-            (true, false) => format!("must be set; there are: {}", listed(known)),
-            (false, false) => format!("there is no profile `{}`; there are: {}", shown(name), listed(known)),
+            (_, true) => format!("profile `{}` not found: none is configured on this server", shown(name)),
+            (true, false) => format!("must be set; available: {}", listed(known)),
+            (false, false) => format!("profile `{}` not found; available: {}", shown(name), listed(known)),
         };
         out.add(PROFILE_FIELD, description);
     }

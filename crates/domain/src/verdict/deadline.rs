@@ -37,7 +37,7 @@ fn deadline_time(facts: &RunFacts, attempt: &AttemptFacts, end: &Terminated) -> 
 /// kubelet's, in whole seconds, and it never kills early: what exits by a code of its own in an
 /// earlier second was not asked to, and of exit 0 in the same second that is assumed. A signal kill
 /// is given [`DEADLINE_SLACK`], for a node whose clock was set meanwhile, so that no end by the
-/// deadline is told as another's. Where a time is missing, only exit 0 is the program's own.
+/// deadline is reported as another's. Where a time is missing, only exit 0 is the program's own.
 pub(super) fn is_at_deadline(facts: &RunFacts, attempt: &AttemptFacts, end: &Terminated) -> bool {
     if attempt.remembered.over_while_running {
         return attempt.is_by_deadline();
@@ -59,8 +59,8 @@ pub(super) fn is_by_deadline(facts: &RunFacts, attempt: &AttemptFacts) -> bool {
     attempt.main.terminated().is_none_or(|end| is_at_deadline(facts, attempt, end))
 }
 
-/// The signal that ended the program, where the backend tells it. An exit code above 128 alone may
-/// as well be the program's own.
+/// The signal that ended the program, where the backend reports it. An exit code above 128 alone
+/// may as well be the program's own.
 pub(crate) fn signal(end: &Terminated) -> Option<i32> {
     end.signal
 }

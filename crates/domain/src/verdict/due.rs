@@ -1,4 +1,4 @@
-//! When an attempt is over: nothing of it runs or will run, and what tells why is there, or is not
+//! When an attempt is over: nothing of it runs or will run, and what says why is there, or is not
 //! waited for any longer.
 
 use jiff::{SignedDuration, Timestamp};
@@ -13,7 +13,7 @@ const REPORT: SignedDuration = SignedDuration::from_secs(10);
 /// was on its way has started 5 s after the deletion. A Pod that does not start is gone well before.
 const LAG: SignedDuration = SignedDuration::from_secs(20);
 
-/// Whether nothing of the attempt runs or will run, and all that is needed to tell why is there.
+/// Whether nothing of the attempt runs or will run, and all that is needed to say why is there.
 ///
 /// Pod and Job come from two watches without an order: of a Pod that is gone the Job's condition
 /// says why, so it is waited for, unless we stopped the run and know why. Its controller sets it

@@ -31,7 +31,7 @@ pub struct Outcome {
 ///
 /// An exit is believed at once where nothing else can have been its cause; everything else waits
 /// until the Pod is over, which carries the cause (docs/architecture.md, "When an end is believed").
-/// `now` bounds the waiting for what a silent or slow kubelet may never tell; see [`due`]. Where
+/// `now` bounds the waiting for what a silent or slow kubelet may never report; see [`due`]. Where
 /// something that decides could not be looked at, nothing is certain.
 #[must_use]
 pub fn conclude(facts: &RunFacts, now: Timestamp) -> Option<Outcome> {
@@ -224,7 +224,7 @@ fn stopped(facts: &RunFacts, attempt: &AttemptFacts, stop: &StopIntent, end: Opt
     };
     let why = if stop.reason.is_empty() { String::new() } else { format!(": {}", stop.reason) };
     let unseen = if attempt.unseen && !attempt.main.started() {
-        "; its Pod came and went unseen, so that it is not known whether the program ran"
+        "; its Pod was created and deleted unobserved, so it is not known whether the program ran"
     } else {
         ""
     };
@@ -278,7 +278,7 @@ fn unknown_cause(facts: &RunFacts, attempt: &AttemptFacts) -> Failure {
         return Failure::new(FailureReason::Lost, said);
     }
     if attempt.main.started() {
-        return Failure::new(FailureReason::Lost, "the Pod ended, and how the program did was never reported");
+        return Failure::new(FailureReason::Lost, "the Pod ended, and how the program ended was never reported");
     }
     if let Some(failure) = waiting::known_cause(attempt) {
         return responsible::assign(failure, waiting::mentions(attempt), &facts.submission);
@@ -287,7 +287,7 @@ fn unknown_cause(facts: &RunFacts, attempt: &AttemptFacts) -> Failure {
         let said = format!("the program could not be started: {}: {}", wait.reason, wait.message);
         return responsible::assign(Failure::new(FailureReason::ConfigError, said), wait.mentions, &facts.submission);
     }
-    let remark = attempt.remark.as_deref().unwrap_or("the Pod ended without a word of how the program did");
+    let remark = attempt.remark.as_deref().unwrap_or("the Pod ended without reporting how the program ended");
     Failure::new(FailureReason::Lost, remark)
 }
 

@@ -130,7 +130,7 @@ pub(super) fn vanished(facts: &RunFacts, attempt: &AttemptFacts) -> Failure {
         return deleted(facts, attempt);
     }
     let Some(job) = &attempt.job_end else {
-        return Failure::new(FailureReason::Lost, "the run vanished without a trace of how it ended");
+        return Failure::new(FailureReason::Lost, "the run disappeared; how it ended is not known");
     };
     match job.cause {
         JobEndCause::Disruption => Failure::new(FailureReason::Evicted, job.message.clone()),
@@ -140,7 +140,7 @@ pub(super) fn vanished(facts: &RunFacts, attempt: &AttemptFacts) -> Failure {
         },
         JobEndCause::PodFailed => Failure::new(
             FailureReason::Lost,
-            "its Job says that the Pod failed; it was gone before anybody saw how the program ended",
+            "its Job reports that the Pod failed; it was deleted before the program's end was observed",
         ),
         JobEndCause::Other => Failure::new(FailureReason::Lost, format!("{}: {}", job.reason, job.message)),
     }

@@ -10,7 +10,7 @@ use super::super::run::{RunState, shown_duration};
 pub(crate) fn explain(facts: &RunFacts, attempt: &AttemptFacts, now: Timestamp) -> (RunState, Option<String>, String) {
     let word = reason(attempt).map(|e| e.reason.clone());
     if facts.unknown.as_ref().is_some_and(|unknown| unknown.nothing_lives) {
-        return (RunState::Finishing, word, "nothing of it runs any more".to_owned());
+        return (RunState::Finishing, word, "nothing of it is running any more".to_owned());
     }
     if let Some(stop) = &facts.stop {
         let why = if stop.reason.is_empty() { String::new() } else { format!(": {}", stop.reason) };
@@ -27,10 +27,10 @@ pub(crate) fn explain(facts: &RunFacts, attempt: &AttemptFacts, now: Timestamp) 
     }
     match &attempt.main {
         MainFacts::Running { .. } if attempt.phase == AttemptPhase::Gone => {
-            (RunState::Finishing, word, "its Pod is gone; what its Job says of it is waited for".to_owned())
+            (RunState::Finishing, word, "its Pod is gone; waiting for its Job's status".to_owned())
         }
         MainFacts::Waiting(_) if attempt.phase == AttemptPhase::Gone => {
-            (RunState::Finishing, word, "its Pod is gone; what its Job says of it is waited for".to_owned())
+            (RunState::Finishing, word, "its Pod is gone; waiting for its Job's status".to_owned())
         }
         MainFacts::Terminated(_) if attempt.main.started() || attempt.phase.is_over() => {
             (RunState::Finishing, word, "the program has ended; the cause is being settled".to_owned())
@@ -181,7 +181,7 @@ pub fn known_cause(attempt: &AttemptFacts) -> Option<Failure> {
     Some(Failure::new(reason, said))
 }
 
-/// Not started in time, and for a reason that nobody who submits can mend.
+/// Not started in time, and for a reason that no caller can fix.
 fn infra(said: String) -> Failure {
     Failure::new(FailureReason::StartDeadline, said).of_class(FailureClass::Infra)
 }
@@ -191,8 +191,8 @@ const PULL_PATIENCE: SignedDuration = SignedDuration::from_secs(15);
 /// How long a Pod may stand by what its spec or its image says before the run is given up.
 const SPEC_PATIENCE: SignedDuration = SignedDuration::from_secs(3);
 
-/// A cause that no waiting mends, once it has lasted: a name that is none, an image that has no
-/// command, must not be pulled and is not there, or that its registry does not have or does not
+/// A cause that waiting does not remove, once it has lasted: a name that is none, an image that has
+/// no command, must not be pulled and is not there, or that its registry does not have or does not
 /// give.
 ///
 /// Events and waiting words only explain; a failure concluded from one needs a condition that
@@ -201,7 +201,7 @@ const SPEC_PATIENCE: SignedDuration = SignedDuration::from_secs(3);
 /// A container's waiting reason has no time of its own; then it counts from the Pod's getting its
 /// node, and a first refusal that comes later than that (a slow init container, a long queue of
 /// pulls) ends the run at once.
-pub(crate) fn hopeless(attempt: &AttemptFacts, now: Timestamp) -> Option<Result<Failure, Timestamp>> {
+pub(crate) fn permanent_failure(attempt: &AttemptFacts, now: Timestamp) -> Option<Result<Failure, Timestamp>> {
     if attempt.phase != AttemptPhase::Pending || attempt.main.started() {
         return None;
     }

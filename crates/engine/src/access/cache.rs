@@ -1,5 +1,5 @@
-//! Answers of the backend about tokens and rights, for a short and bounded time. Whoever asks the
-//! same meanwhile waits for the one answer; what could not be answered is not kept.
+//! Answers of the backend about tokens and rights, for a short and bounded time. Anyone who asks
+//! the same meanwhile waits for the one answer; what could not be answered is not kept.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,7 +40,7 @@ impl TokenCache {
 
 /// What a decision of the backend depends on; it knows no profiles.
 #[derive(Clone, Debug, Hash, PartialEq, Eq)]
-struct Asked {
+struct DecisionKey {
     identity: Arc<Identity>,
     verb: Verb,
     namespace: NamespaceName,
@@ -64,7 +64,7 @@ impl KnownTokens {
 }
 
 /// What callers may do.
-pub(super) struct AccessCache(Cache<Asked, Decision>);
+pub(super) struct AccessCache(Cache<DecisionKey, Decision>);
 
 impl AccessCache {
     pub(super) fn new(ttl: Duration) -> Self {
@@ -78,7 +78,7 @@ impl AccessCache {
         review: impl Future<Output = Result<Decision, BackendError>>,
     ) -> Result<Decision, BackendError> {
         let asked =
-            Asked { identity: Arc::clone(identity), verb: question.verb, namespace: question.namespace.clone() };
+            DecisionKey { identity: Arc::clone(identity), verb: question.verb, namespace: question.namespace.clone() };
         self.0.try_get_with(asked, review).await.map_err(shared)
     }
 }

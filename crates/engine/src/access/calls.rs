@@ -1,5 +1,5 @@
-//! The questions that each call asks: who makes it, and may they. Every decision is told in one line
-//! of the log, target `longshore::audit`; no token ever is.
+//! The questions that each call asks: who makes it, and may they. Every decision is reported in one
+//! line of the log, target `longshore::audit`; no token ever is.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -9,14 +9,14 @@ use tokio::time::Instant;
 
 use super::{AuthenticationError, Caller, Credentials};
 use crate::{Engine, EngineError};
-use longshore_domain::access::{Decision, Identity, Question, Verb, Workload};
+use longshore_domain::access::{Decision, Identity, Question, Verb, WorkloadRight};
 use longshore_domain::name::{NamespaceName, Parent, RunId, RunName};
 
 /// How long a stream may go on before its caller has to show who they are again.
 const STREAM_MAX: Duration = Duration::from_secs(3600);
 
-/// Longest image that is told, in bytes.
-const IMAGE_TOLD_MAX: usize = 512;
+/// Longest image that is reported, in bytes.
+const IMAGE_LOGGED_MAX: usize = 512;
 
 /// Why something may not be done.
 enum Refused {
@@ -28,13 +28,13 @@ enum Refused {
 
 /// The runs that a listing or watch is about: those of namespaces, or one.
 #[derive(Clone, Debug)]
-pub(crate) enum Scope {
+pub(crate) enum NamespaceScope {
     One(NamespaceName),
     Some(BTreeSet<NamespaceName>),
     Run(RunName),
 }
 
-impl Scope {
+impl NamespaceScope {
     pub(crate) fn contains(&self, run: &RunName) -> bool {
         match self {
             Self::One(namespace) => *namespace == run.namespace,
@@ -68,7 +68,7 @@ impl Engine {
             }
             Err(error) => {
                 access.metrics.undecided();
-                tracing::warn!(%error, "it can't be found out whose a token is");
+                tracing::warn!(%error, "a token can't be reviewed");
                 Err(error.into())
             }
         }
@@ -101,15 +101,15 @@ impl Engine {
     }
 
     /// The namespaces that are meant by `parent`, as far as the caller may make this call there.
-    pub(crate) async fn scope(&self, caller: &Caller, parent: &Parent) -> Result<Scope, EngineError> {
+    pub(crate) async fn scope(&self, caller: &Caller, parent: &Parent) -> Result<NamespaceScope, EngineError> {
         match parent {
-            Parent::All => Ok(Scope::Some(match self.required_by(caller) {
+            Parent::All => Ok(NamespaceScope::Some(match self.required_by(caller) {
                 Some(verb) => self.namespaces_to(caller, verb).await?,
                 None => BTreeSet::new(),
             })),
             Parent::Namespace(namespace) => {
                 self.authorize_namespace(caller, namespace).await?;
-                Ok(Scope::One(namespace.clone()))
+                Ok(NamespaceScope::One(namespace.clone()))
             }
         }
     }
@@ -139,7 +139,7 @@ impl Engine {
         caller: &Caller,
         namespace: &NamespaceName,
         run: Option<&RunId>,
-        workload: Workload<'_>,
+        workload: WorkloadRight<'_>,
     ) -> Result<(), EngineError> {
         let run = run.map(|run| format!("/runs/{run}")).unwrap_or_default();
         self.authorize_in(caller, namespace, Some(workload), &format!("namespaces/{namespace}{run}")).await
@@ -149,7 +149,7 @@ impl Engine {
         &self,
         caller: &Caller,
         namespace: &NamespaceName,
-        workload: Option<Workload<'_>>,
+        workload: Option<WorkloadRight<'_>>,
         resource: &str,
     ) -> Result<(), EngineError> {
         let verb = self.required_by(caller).ok_or_else(|| EngineError::NamespaceNotFound(namespace.clone()))?;
@@ -187,7 +187,7 @@ impl Engine {
         }
     }
 
-    /// Refuses a namespace that is not there; who asks for one is told in the audit as well.
+    /// Refuses a namespace that is not there; a caller that asks for one is in the audit as well.
     fn known_to(
         &self,
         caller: &Caller,
@@ -203,9 +203,9 @@ impl Engine {
         known
     }
 
-    /// Whether the caller may be told of this run, which is there already: it is theirs, or they may
-    /// see it.
-    pub(crate) async fn may_be_told(
+    /// Whether the caller may view this run, which is there already: it is theirs, or they may see
+    /// it.
+    pub(crate) async fn may_view(
         &self,
         caller: &Caller,
         namespace: &NamespaceName,
@@ -243,7 +243,7 @@ impl Engine {
             }
         };
         if decision.allowed && !seen {
-            decision = Decision { allowed: false, reason: format!("{}; but runs may not be seen", decision.reason) };
+            decision = Decision { allowed: false, reason: format!("{}; but runs may not be viewed", decision.reason) };
         }
         access.metrics.decided(verb, decision.allowed);
         audit(caller, verb, resource, workload, decision.allowed, &decision.reason);
@@ -255,11 +255,18 @@ impl Engine {
     }
 }
 
-fn audit(caller: &Caller, verb: Verb, resource: &str, workload: Option<Workload<'_>>, allowed: bool, reason: &str) {
+fn audit(
+    caller: &Caller,
+    verb: Verb,
+    resource: &str,
+    workload: Option<WorkloadRight<'_>>,
+    allowed: bool,
+    reason: &str,
+) {
     let (profile, image) = match workload {
         None => (None, None),
-        Some(Workload::Profile(profile)) => (Some(profile), None),
-        Some(Workload::Container(image)) => (None, Some(image).filter(|image| may_be_image(image))),
+        Some(WorkloadRight::Profile(profile)) => (Some(profile), None),
+        Some(WorkloadRight::Container(image)) => (None, Some(image).filter(|image| may_be_image(image))),
     };
     let Identity { user, proof, .. } = &*caller.identity;
     let (user, proof, verb) = (user.as_str(), proof.as_str(), verb.as_str());
@@ -268,5 +275,5 @@ fn audit(caller: &Caller, verb: Verb, resource: &str, workload: Option<Workload<
 
 /// Whether this goes into the log as an image: it is asked about before the spec is judged.
 fn may_be_image(text: &str) -> bool {
-    !text.is_empty() && text.len() <= IMAGE_TOLD_MAX && text.bytes().all(|byte| byte.is_ascii_graphic())
+    !text.is_empty() && text.len() <= IMAGE_LOGGED_MAX && text.bytes().all(|byte| byte.is_ascii_graphic())
 }

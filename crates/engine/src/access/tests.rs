@@ -39,15 +39,15 @@ fn tokens() -> watch::Receiver<Arc<TokenTable>> {
     watch::channel(Arc::new(TokenTable::new(vec![entry]))).1
 }
 
-fn access(cluster: &Arc<Cluster>) -> (Access, Authentication) {
+fn access(cluster: &Arc<Cluster>) -> (AccessControl, AuthenticationConfig) {
     let token_review = TokenReviews { audiences: vec!["longshore".to_owned()], cache_ttl: Duration::from_secs(60) };
-    let authentication = Authentication { tokens: Some(tokens()), token_review: Some(token_review) };
+    let authentication = AuthenticationConfig { tokens: Some(tokens()), token_review: Some(token_review) };
     let config = AccessConfig {
         authentication: Some(authentication.clone()),
-        authorization: Authorization::Backend { cache_ttl: Duration::from_secs(60) },
+        authorization: AuthorizationConfig::Backend { cache_ttl: Duration::from_secs(60) },
     };
     let reviews: Arc<dyn Reviews> = Arc::<Cluster>::clone(cluster);
-    (Access::new(config, Some(reviews), AccessMetrics::default()), authentication)
+    (AccessControl::new(config, Some(reviews), AccessMetrics::default()), authentication)
 }
 
 fn with_token(token: &str) -> Credentials<'_> {

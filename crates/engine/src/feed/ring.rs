@@ -20,13 +20,13 @@ const DISORDER: SignedDuration = SignedDuration::from_secs(2);
 
 /// Lines, bytes and hash of an output that is read whole.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Tally {
+pub(crate) struct OutputTally {
     lines: u64,
     bytes: u64,
     hash: Sha256,
 }
 
-impl Tally {
+impl OutputTally {
     pub(crate) fn add(&mut self, data: &[u8]) {
         self.bytes += data.len() as u64;
         self.lines += u64::from(data.ends_with(b"\n"));
@@ -47,10 +47,10 @@ impl Tally {
 /// How an output ended.
 #[derive(Clone, Debug)]
 pub(crate) enum FeedEnd {
-    /// All that there was has been told; lines, bytes and hash if that is known to be the whole
+    /// All that there was has been reported; lines, bytes and hash if that is known to be the whole
     /// output.
     Complete(Option<(u64, u64, String)>),
-    /// The rest can't be had; the sentence says why. A gap was told before.
+    /// The rest can't be had; the sentence says why. A gap was reported before.
     Lost(String),
 }
 
@@ -75,7 +75,7 @@ struct Ring {
 
 /// What a subscriber gets at its place.
 #[derive(Debug)]
-pub(crate) enum Taken {
+pub(crate) enum FeedRead {
     /// These, and the place after them.
     Items(Vec<LogItem>, u64),
     /// Nothing new yet.
@@ -93,10 +93,10 @@ impl Feed {
     }
 
     /// Up to about `max_bytes` from place `at` on.
-    pub(crate) fn take(&self, at: u64, max_bytes: usize) -> Taken {
+    pub(crate) fn take(&self, at: u64, max_bytes: usize) -> FeedRead {
         let ring = self.lock();
         if at < ring.first {
-            return Taken::Behind;
+            return FeedRead::Behind;
         }
         let mut items = Vec::new();
         let mut bytes = 0;
@@ -111,9 +111,9 @@ impl Feed {
         }
         if !items.is_empty() {
             let next = at + items.len() as u64;
-            return Taken::Items(items, next);
+            return FeedRead::Items(items, next);
         }
-        ring.end.clone().map_or(Taken::Wait, Taken::End)
+        ring.end.clone().map_or(FeedRead::Wait, FeedRead::End)
     }
 
     /// The place just after `position`, if it is in the ring; the start for `None`, if it is there

@@ -17,23 +17,23 @@ fn hub(node: &Arc<Node>) -> Hub {
 /// What a feed brought: how many lines, and that they are in order and without a hole but where there
 /// is a gap; the causes of gaps, each with the number of lines before it; how it ended.
 #[derive(Debug, PartialEq)]
-struct Told {
+struct FeedOutput {
     lines: Vec<usize>,
     gaps: Vec<(usize, LogGapCause)>,
     end: Result<Option<(u64, u64)>, String>,
 }
 
-async fn all(feed: &Feed) -> Told {
+async fn all(feed: &Feed) -> FeedOutput {
     tokio::time::timeout(Duration::from_secs(3600), to_the_end(feed)).await.expect("an end")
 }
 
-async fn to_the_end(feed: &Feed) -> Told {
+async fn to_the_end(feed: &Feed) -> FeedOutput {
     let (mut lines, mut gaps, mut at) = (Vec::new(), Vec::new(), 0);
     let mut changes = feed.changes();
     loop {
         changes.borrow_and_update();
         match feed.take(at, 1 << 20) {
-            Taken::Items(items, next) => {
+            FeedRead::Items(items, next) => {
                 at = next;
                 for item in items {
                     match item {
@@ -44,13 +44,13 @@ async fn to_the_end(feed: &Feed) -> Told {
                     }
                 }
             }
-            Taken::Wait => changes.changed().await.unwrap(),
-            Taken::Behind => panic!("the ring is large enough"),
-            Taken::End(FeedEnd::Complete(whole)) => {
+            FeedRead::Wait => changes.changed().await.unwrap(),
+            FeedRead::Behind => panic!("the ring is large enough"),
+            FeedRead::End(FeedEnd::Complete(whole)) => {
                 let end = Ok(whole.map(|(lines, bytes, _)| (lines, bytes)));
-                return Told { lines, gaps, end };
+                return FeedOutput { lines, gaps, end };
             }
-            Taken::End(FeedEnd::Lost(why)) => return Told { lines, gaps, end: Err(why) },
+            FeedRead::End(FeedEnd::Lost(why)) => return FeedOutput { lines, gaps, end: Err(why) },
         }
     }
 }
@@ -67,14 +67,14 @@ fn unreadable() -> BackendError {
 async fn what_is_followed_from_its_start_is_whole() {
     let node = Node::new();
     let feed = hub(&node).feed(&node.source(), node.follow());
-    node.tell_running();
+    node.report_running();
     node.print(3, 0);
     sleep(Duration::from_secs(20)).await;
     node.print(2, 20_000);
     sleep(Duration::from_secs(1)).await;
     node.exit();
-    node.tell_ended(21);
-    assert_eq!(all(&feed).await, Told { lines: numbers(5), gaps: vec![], end: Ok(Some((5, 10))) });
+    node.report_ended(21);
+    assert_eq!(all(&feed).await, FeedOutput { lines: numbers(5), gaps: vec![], end: Ok(Some((5, 10))) });
     assert_eq!(node.opened(), [true, false], "one follow, and one read that closes the tail");
 }
 
@@ -82,7 +82,7 @@ async fn what_is_followed_from_its_start_is_whole() {
 async fn a_silent_log_is_looked_at_beside_its_follow_only_where_a_connection_may_break() {
     for (node, opened) in [(Node::new(), 11), (Node::local(), 1)] {
         let feed = hub(&node).feed(&node.source(), node.follow());
-        node.tell_running();
+        node.report_running();
         // Half a minute more than ten looks, so that nothing is due at the same moment.
         sleep(Duration::from_secs(630)).await;
         assert_eq!(node.opened().len(), opened);
@@ -96,7 +96,7 @@ async fn a_short_run_that_was_waited_for_is_whole_though_it_was_never_seen_to_ru
     let feed = hub(&node).feed(&node.source(), node.follow());
     node.print(3, 0);
     node.exit();
-    node.tell_ended(0);
+    node.report_ended(0);
     assert_eq!(all(&feed).await.end, Ok(Some((3, 6))));
 }
 
@@ -112,27 +112,27 @@ async fn of_what_nobody_followed_only_the_short_has_no_gap() {
         (3, 200_000, not_followed.clone()),
     ] {
         let node = Node::new();
-        node.tell_running();
+        node.report_running();
         node.print(lines, 0);
         node.exit();
-        node.tell_ended(ran);
+        node.report_ended(ran);
         sleep(Duration::from_secs(30)).await;
         let mut chunks = hub(&node).read(&node.source(), node.follow(), None, LogReader::Caller);
-        let (mut told, mut seen) = (Vec::new(), 0);
+        let (mut output, mut seen) = (Vec::new(), 0);
         let end = loop {
             match chunks.recv().await.unwrap() {
                 Chunk::Items(items) => {
                     for item in items {
                         match item {
                             LogItem::Piece(_) => seen += 1,
-                            LogItem::Gap(gap) => told.push((seen, gap.cause)),
+                            LogItem::Gap(gap) => output.push((seen, gap.cause)),
                         }
                     }
                 }
                 Chunk::End(end) => break end,
             }
         };
-        assert_eq!((told, seen), (gaps, lines), "ran {ran} s, {lines} lines");
+        assert_eq!((output, seen), (gaps, lines), "ran {ran} s, {lines} lines");
         assert!(matches!(end, FeedEnd::Complete(None)), "{end:?}");
     }
 }
@@ -140,19 +140,19 @@ async fn of_what_nobody_followed_only_the_short_has_no_gap() {
 #[tokio::test(start_paused = true)]
 async fn nothing_is_rotated_on_this_machine() {
     let node = Node::local();
-    node.tell_running();
+    node.report_running();
     node.print(5, 0);
     node.exit();
-    node.tell_ended(60);
+    node.report_ended(60);
     sleep(Duration::from_secs(30)).await;
     let feed = hub(&node).feed(&node.source(), node.follow());
-    assert_eq!(all(&feed).await, Told { lines: numbers(5), gaps: vec![], end: Ok(Some((5, 10))) });
+    assert_eq!(all(&feed).await, FeedOutput { lines: numbers(5), gaps: vec![], end: Ok(Some((5, 10))) });
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_late_follow_says_so_once_and_goes_on() {
     let node = Node::new();
-    node.tell_running();
+    node.report_running();
     node.print(3, 0);
     sleep(Duration::from_secs(30)).await;
     let feed = hub(&node).feed(&node.source(), node.follow());
@@ -160,9 +160,9 @@ async fn a_late_follow_says_so_once_and_goes_on() {
     node.print(2, 31_000);
     sleep(Duration::from_secs(1)).await;
     node.exit();
-    node.tell_ended(32);
+    node.report_ended(32);
     let gaps = vec![(0, LogGapCause::NotFollowed)];
-    assert_eq!(all(&feed).await, Told { lines: numbers(5), gaps, end: Ok(None) });
+    assert_eq!(all(&feed).await, FeedOutput { lines: numbers(5), gaps, end: Ok(None) });
 }
 
 #[tokio::test(start_paused = true)]
@@ -170,38 +170,38 @@ async fn after_a_break_of_the_watch_nobody_knows_when_it_started() {
     let node = Node::new();
     let feed = hub(&node).feed(&node.source(), node.follow());
     node.print(3, 0);
-    node.tell(MainFacts::Running { started_at: None }, AttemptPhase::Running, 2);
+    node.report(MainFacts::Running { started_at: None }, AttemptPhase::Running, 2);
     sleep(Duration::from_secs(1)).await;
     node.exit();
-    node.tell_ended(3);
-    let told = all(&feed).await;
-    assert_eq!((told.lines, told.gaps), (numbers(3), vec![(0, LogGapCause::NotFollowed)]));
-    assert_eq!(told.end, Ok(None));
+    node.report_ended(3);
+    let output = all(&feed).await;
+    assert_eq!((output.lines, output.gaps), (numbers(3), vec![(0, LogGapCause::NotFollowed)]));
+    assert_eq!(output.end, Ok(None));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_follow_is_not_left_while_it_reads_a_file_that_was_rotated() {
     let node = Node::new();
     let feed = hub(&node).feed(&node.source(), node.follow());
-    node.tell_running();
+    node.report_running();
     node.print(500, 0);
     node.allow(100);
     sleep(Duration::from_millis(100)).await;
     node.rotate();
     node.print(50, 10);
     node.exit();
-    node.tell_ended(1);
+    node.report_ended(1);
     sleep(Duration::from_secs(1)).await;
     node.allow(usize::MAX);
-    let told = all(&feed).await;
-    assert_eq!((told.lines, told.gaps), (numbers(550), vec![]), "not what came after it alone, and no gap");
+    let output = all(&feed).await;
+    assert_eq!((output.lines, output.gaps), (numbers(550), vec![]), "not what came after it alone, and no gap");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_follow_that_ends_before_the_end_is_seen_loses_nothing_either() {
     let node = Node::new();
     let feed = hub(&node).feed(&node.source(), node.follow());
-    node.tell_running();
+    node.report_running();
     node.print(500, 0);
     node.allow(499);
     sleep(Duration::from_millis(500)).await;
@@ -210,34 +210,34 @@ async fn a_follow_that_ends_before_the_end_is_seen_loses_nothing_either() {
     node.exit();
     node.allow(1);
     sleep(Duration::from_secs(1)).await;
-    node.tell_ended(1);
-    let told = all(&feed).await;
-    assert_eq!((told.lines, told.gaps), (numbers(550), vec![]));
+    node.report_ended(1);
+    let output = all(&feed).await;
+    assert_eq!((output.lines, output.gaps), (numbers(550), vec![]));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_file_that_can_lie_between_is_a_gap() {
     let node = Node::new();
     let feed = hub(&node).feed(&node.source(), node.follow());
-    node.tell_running();
+    node.report_running();
     node.print(500, 0);
     node.allow(100);
     sleep(Duration::from_millis(100)).await;
     node.rotate();
     node.print(50, 60_000);
     node.exit();
-    node.tell_ended(61);
+    node.report_ended(61);
     node.allow(usize::MAX);
-    let told = all(&feed).await;
-    assert_eq!((told.lines.len(), told.gaps), (550, vec![(500, LogGapCause::Rotated)]));
-    assert_eq!(told.end, Ok(None));
+    let output = all(&feed).await;
+    assert_eq!((output.lines.len(), output.gaps), (550, vec![(500, LogGapCause::Rotated)]));
+    assert_eq!(output.end, Ok(None));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_follow_that_lags_may_leave_a_file_out_and_says_so() {
     let node = Node::new();
     let feed = hub(&node).feed(&node.source(), node.follow());
-    node.tell_running();
+    node.report_running();
     node.print(1, 0);
     sleep(Duration::from_millis(50)).await;
     node.allow(0);
@@ -250,17 +250,17 @@ async fn a_follow_that_lags_may_leave_a_file_out_and_says_so() {
     node.allow(usize::MAX);
     sleep(Duration::from_secs(1)).await;
     node.exit();
-    node.tell_ended(23);
-    let told = all(&feed).await;
-    assert_eq!((told.lines, told.gaps), (vec![0, 1, 11], vec![(2, LogGapCause::Rotated)]));
-    assert_eq!(told.end, Ok(None));
+    node.report_ended(23);
+    let output = all(&feed).await;
+    assert_eq!((output.lines, output.gaps), (vec![0, 1, 11], vec![(2, LogGapCause::Rotated)]));
+    assert_eq!(output.end, Ok(None));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_says_nothing_is_looked_beside() {
     let node = Node::new();
     let feed = hub(&node).feed(&node.source(), node.follow());
-    node.tell_running();
+    node.report_running();
     node.print(3, 0);
     sleep(Duration::from_secs(1)).await;
     node.allow(0);
@@ -275,12 +275,12 @@ async fn a_connection_that_says_nothing_is_looked_beside() {
     node.print(1, 271_000);
     sleep(Duration::from_secs(1)).await;
     node.exit();
-    node.tell_ended(273);
-    let told = all(&feed).await;
-    assert_eq!((told.lines, told.gaps), (numbers(6), vec![]));
+    node.report_ended(273);
+    let output = all(&feed).await;
+    assert_eq!((output.lines, output.gaps), (numbers(6), vec![]));
 }
 
-impl Taken {
+impl FeedRead {
     fn lines(&self) -> usize {
         match self {
             Self::Items(items, _) => items.len(),
@@ -300,7 +300,7 @@ async fn a_log_that_is_refused_is_a_gap_unless_all_of_it_was_followed() {
             let node = Node::new();
             let feed = hub(&node).feed(&node.source(), node.follow());
             if followed {
-                node.tell_running();
+                node.report_running();
             }
             node.print(3, 0);
             sleep(Duration::from_secs(1)).await;
@@ -308,13 +308,13 @@ async fn a_log_that_is_refused_is_a_gap_unless_all_of_it_was_followed() {
             node.exit();
             // The follow comes to its end first.
             sleep(Duration::from_secs(1)).await;
-            node.tell_ended(1);
-            let told = all(&feed).await;
+            node.report_ended(1);
+            let output = all(&feed).await;
             if followed {
-                assert_eq!(told, Told { lines: numbers(3), gaps: vec![], end: Ok(Some((3, 6))) });
+                assert_eq!(output, FeedOutput { lines: numbers(3), gaps: vec![], end: Ok(Some((3, 6))) });
             } else {
-                assert_eq!((told.lines, told.gaps), (vec![], vec![(0, cause)]), "never an empty output");
-                assert!(told.end.is_err());
+                assert_eq!((output.lines, output.gaps), (vec![], vec![(0, cause)]), "never an empty output");
+                assert!(output.end.is_err());
             }
         }
     }
@@ -325,30 +325,30 @@ fn a_log_is_final_only_when_its_program_has_ended() {
     let running = || MainFacts::Running { started_at: None };
     let ended = || MainFacts::Terminated(testing::terminated(0));
     let table = [
-        (MainFacts::Waiting(None), AttemptPhase::Pending, false, Stage::NotStarted),
-        (running(), AttemptPhase::Running, false, Stage::Live),
-        (ended(), AttemptPhase::Running, false, Stage::Ended),
-        (ended(), AttemptPhase::Failed, false, Stage::Ended),
-        (MainFacts::Waiting(None), AttemptPhase::Failed, false, Stage::Ended),
+        (MainFacts::Waiting(None), AttemptPhase::Pending, false, AttemptStage::NotStarted),
+        (running(), AttemptPhase::Running, false, AttemptStage::Live),
+        (ended(), AttemptPhase::Running, false, AttemptStage::Ended),
+        (ended(), AttemptPhase::Failed, false, AttemptStage::Ended),
+        (MainFacts::Waiting(None), AttemptPhase::Failed, false, AttemptStage::Ended),
         // At a deadline the Pod has failed a second before its program has ended.
-        (running(), AttemptPhase::Failed, false, Stage::Live),
+        (running(), AttemptPhase::Failed, false, AttemptStage::Live),
         // That is not waited for for ever.
-        (running(), AttemptPhase::Failed, true, Stage::Ended),
-        (running(), AttemptPhase::Gone, false, Stage::Gone),
+        (running(), AttemptPhase::Failed, true, AttemptStage::Ended),
+        (running(), AttemptPhase::Gone, false, AttemptStage::Gone),
     ];
     for (main, phase, terminal, expected) in table {
         let attempt = AttemptFacts { main, phase, ..testing::attempt() };
         assert_eq!(attempt_stage(&attempt, terminal), expected, "{attempt:?}");
     }
     let emptied = AttemptFacts { main: running(), phase: AttemptPhase::Failed, emptied: true, ..testing::attempt() };
-    assert_eq!(attempt_stage(&emptied, false), Stage::Ended, "nothing more will be said of it");
+    assert_eq!(attempt_stage(&emptied, false), AttemptStage::Ended, "nothing more will be said of it");
     let deleted = AttemptFacts {
         main: running(),
         phase: AttemptPhase::Running,
         deleted_at: Some(testing::at(15)),
         ..testing::attempt()
     };
-    assert_eq!(attempt_stage(&deleted, false), Stage::BeingDeleted);
+    assert_eq!(attempt_stage(&deleted, false), AttemptStage::BeingDeleted);
 }
 
 #[tokio::test(start_paused = true)]
@@ -356,17 +356,17 @@ async fn what_was_followed_whole_is_known_to_be_whole_later() {
     let node = Node::new();
     let hub = hub(&node);
     let feed = hub.feed(&node.source(), node.follow());
-    node.tell_running();
+    node.report_running();
     node.print(3, 0);
     sleep(Duration::from_secs(30)).await;
     assert!(hub.is_unrotated(&node.source()), "so far");
     node.exit();
-    node.tell_ended(30);
+    node.report_ended(30);
     all(&feed).await;
     drop(feed);
     sleep(Duration::from_secs(30)).await;
     let feed = hub.feed(&node.source(), node.follow());
-    assert_eq!(all(&feed).await, Told { lines: numbers(3), gaps: vec![], end: Ok(Some((3, 6))) });
+    assert_eq!(all(&feed).await, FeedOutput { lines: numbers(3), gaps: vec![], end: Ok(Some((3, 6))) });
 }
 
 #[tokio::test(start_paused = true)]
@@ -374,15 +374,15 @@ async fn what_is_kept_can_be_had_although_its_log_is_gone() {
     let node = Node::new();
     let hub = hub(&node);
     hub.keep(&node.source(), node.follow());
-    node.tell_running();
+    node.report_running();
     node.print(3, 0);
     sleep(Duration::from_millis(100)).await;
     node.exit();
     node.refuse(BackendError::NotFound("Pod x".to_owned()));
-    node.tell_gone();
+    node.report_gone();
     sleep(Duration::from_secs(10)).await;
     let feed = hub.ended_feed(&node.source()).unwrap();
-    assert_eq!(all(&feed).await, Told { lines: numbers(3), gaps: vec![], end: Ok(Some((3, 6))) });
+    assert_eq!(all(&feed).await, FeedOutput { lines: numbers(3), gaps: vec![], end: Ok(Some((3, 6))) });
     drop(feed);
     hub.forget(&node.source().run_uid);
     assert!(hub.ended_feed(&node.source()).is_none());

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{debug, warn};
 
 use super::gate::Gate;
-use super::{Feed, FeedEnd, Stage, Tally, stage_of};
+use super::{AttemptStage, Feed, FeedEnd, OutputTally, stage_of};
 use crate::metrics::{EngineMetrics, LogReader};
 use crate::observed::Observed;
 use longshore_backend::{BackendError, LogItem, LogOptions, LogSource, Logs};
@@ -39,7 +39,7 @@ const QUIET: Duration = Duration::from_secs(2);
 const LAST_WORDS: Duration = Duration::from_secs(5);
 /// A follow ends before its program is seen to have ended, by this much at most.
 const SEEN_LATE: Duration = Duration::from_secs(3);
-/// Whoever opens a log within this of the program's seen start gets it from its first byte.
+/// Anyone who opens a log within this of the program's seen start gets it from its first byte.
 const AT_ONCE: Duration = Duration::from_secs(2);
 /// Between reads that fail.
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
@@ -85,7 +85,7 @@ pub(super) struct Upstream {
     beginning: Option<Beginning>,
     /// Whether what was there at the beginning was weighed.
     weighed: bool,
-    tally: Tally,
+    tally: OutputTally,
     holed: bool,
     lag: Lag,
     /// Whether a follow was read to the end of its file, and its program has ended.
@@ -109,7 +109,7 @@ enum Read {
 
 /// What a look at the newest file, beside a follow or after it, came to.
 #[derive(Debug)]
-enum Beside {
+enum NewestFile {
     /// Nothing that was not read before.
     Nothing,
     /// What was read last is there; this came after it, up to the end.
@@ -142,7 +142,7 @@ impl Upstream {
             position: None,
             beginning: None,
             weighed: false,
-            tally: Tally::default(),
+            tally: OutputTally::default(),
             holed: false,
             lag: Lag::default(),
             read_out: false,
@@ -162,12 +162,12 @@ impl Upstream {
         loop {
             let (before, began) = (self.position, Instant::now());
             let stage = match self.stage() {
-                None => return self.lose(LogGapCause::Deleted, "the run is gone, and its output with it").await,
-                Some(Stage::NotStarted) => {
+                None => return self.lose(LogGapCause::Deleted, "the run was deleted, and its output with it").await,
+                Some(AttemptStage::NotStarted) => {
                     let _ = self.follow.changed().await;
                     continue;
                 }
-                Some(Stage::Gone) if self.read_out => return Ok(self.complete()),
+                Some(AttemptStage::Gone) if self.read_out => return Ok(self.complete()),
                 Some(stage) => stage,
             };
             let read = if stage.is_final() || !self.begins_at_start() {
@@ -189,7 +189,7 @@ impl Upstream {
                 }
                 Read::Failed(error) => {
                     failures += 1;
-                    self.tell(&error, failures);
+                    self.log_failure(&error, failures);
                     self.read_out &= !moved;
                     if !stage.is_final() {
                         self.pause(failures).await;
@@ -212,8 +212,8 @@ impl Upstream {
         }
     }
 
-    /// Tells the log; loudly, and once, of what nobody but the operator can mend.
-    fn tell(&self, error: &BackendError, failures: u32) {
+    /// Logs it; as a warning, and once, what only the operator can fix.
+    fn log_failure(&self, error: &BackendError, failures: u32) {
         let run = &self.source.run;
         match error {
             BackendError::Denied { .. } if failures == 1 => warn!(%run, %error, "output can't be read"),
@@ -222,7 +222,7 @@ impl Upstream {
     }
 
     /// The attempt's present stage; `None`: the run is gone.
-    fn stage(&self) -> Option<Stage> {
+    fn stage(&self) -> Option<AttemptStage> {
         self.follow.has_changed().ok()?;
         Some(stage_of(&self.follow.borrow(), self.source.attempt))
     }
@@ -234,7 +234,7 @@ impl Upstream {
     }
 
     fn is_over(&self) -> bool {
-        self.stage().is_some_and(Stage::is_final)
+        self.stage().is_some_and(AttemptStage::is_final)
     }
 
     async fn pause(&mut self, failures: u32) {
@@ -322,9 +322,9 @@ impl Upstream {
                     heard = if ended { Instant::now() } else { heard };
                     if ended && !self.is_being_deleted() {
                         match self.look_beside(false).await? {
-                            Beside::Nothing | Beside::Took => return Ok(Read::Closed),
-                            Beside::Broke(error) => return Ok(Read::Failed(error)),
-                            Beside::NotThere | Beside::Failed => {}
+                            NewestFile::Nothing | NewestFile::Took => return Ok(Read::Closed),
+                            NewestFile::Broke(error) => return Ok(Read::Failed(error)),
+                            NewestFile::NotThere | NewestFile::Failed => {}
                         }
                     }
                 }
@@ -333,9 +333,9 @@ impl Upstream {
                         return Ok(Read::FollowLeft);
                     }
                     match self.look_beside(true).await? {
-                        Beside::Took => return Ok(Read::FollowLeft),
-                        Beside::Broke(error) => return Ok(Read::Failed(error)),
-                        Beside::Nothing | Beside::NotThere | Beside::Failed => heard = Instant::now(),
+                        NewestFile::Took => return Ok(Read::FollowLeft),
+                        NewestFile::Broke(error) => return Ok(Read::Failed(error)),
+                        NewestFile::Nothing | NewestFile::NotThere | NewestFile::Failed => heard = Instant::now(),
                     }
                 }
             }
@@ -347,7 +347,7 @@ impl Upstream {
         self.read_out = false;
         if !self.is_over() {
             // Whatever it was: where what was read last is still there, nothing is lost by going on.
-            if let Beside::Nothing | Beside::Took | Beside::Broke(_) = self.look_beside(false).await? {
+            if let NewestFile::Nothing | NewestFile::Took | NewestFile::Broke(_) = self.look_beside(false).await? {
                 return Ok(());
             }
             let attempt = self.source.attempt;
@@ -361,25 +361,25 @@ impl Upstream {
 
     /// Reads on in the newest file while a follow is open, or after it. `lossy`: what was read last
     /// may have been rotated away, and what comes after it is taken all the same.
-    async fn look_beside(&mut self, lossy: bool) -> Result<Beside, Unwanted> {
+    async fn look_beside(&mut self, lossy: bool) -> Result<NewestFile, Unwanted> {
         let mut gate = (self.position.is_none() && !lossy).then(|| self.gate_beside());
         let mut stream = match self.open(false).await {
             Ok(stream) => stream,
-            Err(_) => return Ok(Beside::Failed),
+            Err(_) => return Ok(NewestFile::Failed),
         };
         let (mut took, mut lost) = (false, None);
         while let Some(chunk) = stream.next().await {
             let (mut items, failed) = until_failure(chunk);
             if !took && matches!(items.first(), Some(LogItem::Gap(gap)) if gap.cause == LogGapCause::Rotated) {
                 if !lossy {
-                    return Ok(Beside::NotThere);
+                    return Ok(NewestFile::NotThere);
                 }
                 lost = Some(items.remove(0));
             }
             if let Some(gate) = &mut gate {
                 items = gate.take(items);
                 if gate.is_missing() {
-                    return Ok(Beside::NotThere);
+                    return Ok(NewestFile::NotThere);
                 }
             }
             if !items.is_empty() {
@@ -388,20 +388,20 @@ impl Upstream {
                 self.put(items).await?;
             }
             match failed {
-                Some(error) if took => return Ok(Beside::Broke(error)),
-                Some(_) => return Ok(Beside::Failed),
+                Some(error) if took => return Ok(NewestFile::Broke(error)),
+                Some(_) => return Ok(NewestFile::Failed),
                 None => {}
             }
         }
         if let Some(gate) = gate {
             if gate.would_miss() {
-                return Ok(Beside::NotThere);
+                return Ok(NewestFile::NotThere);
             }
             let items = gate.end();
             took |= !items.is_empty();
             self.put(items).await?;
         }
-        Ok(if took { Beside::Took } else { Beside::Nothing })
+        Ok(if took { NewestFile::Took } else { NewestFile::Nothing })
     }
 
     /// What a plain read may take although a follow, which has brought nothing yet, is open from the

@@ -1,13 +1,13 @@
 //! What of an output a caller is given, in events.
 
-use super::{EVENT_BYTES, LogEvent, LogQuery, LogStart, Stop, Streamer};
+use super::{EVENT_BYTES, LogEvent, LogQuery, LogStart, StreamStop, Streamer};
 use longshore_backend::LogItem;
 use longshore_domain::cursor::LogCursor;
 use longshore_domain::log::{CHECK_START, LogGap, LogGapCause, LogPiece, LogPosition, LogStream, check};
 
 impl Streamer {
     /// Sends items in order, in events of at most [`EVENT_BYTES`].
-    pub(super) async fn items(&mut self, items: Vec<LogItem>) -> Result<(), Stop> {
+    pub(super) async fn items(&mut self, items: Vec<LogItem>) -> Result<(), StreamStop> {
         let mut pieces = Vec::new();
         let mut bytes = 0;
         for item in items {
@@ -38,7 +38,7 @@ impl Streamer {
         self.pieces(pieces).await
     }
 
-    async fn pieces(&mut self, pieces: Vec<LogPiece>) -> Result<(), Stop> {
+    async fn pieces(&mut self, pieces: Vec<LogPiece>) -> Result<(), StreamStop> {
         let mut shown = Vec::with_capacity(pieces.len());
         for mut piece in pieces {
             if piece.offset == 0 && is_marked(&piece.data, &self.marker) != self.marked {
@@ -68,7 +68,7 @@ impl Streamer {
         self.shown(shown).await
     }
 
-    async fn shown(&mut self, pieces: Vec<LogPiece>) -> Result<(), Stop> {
+    async fn shown(&mut self, pieces: Vec<LogPiece>) -> Result<(), StreamStop> {
         if !pieces.is_empty() {
             let (attempt, marked) = (self.attempt, self.marked);
             let cursor = LogCursor::new(&self.run_uid, attempt, self.position).encode();
@@ -82,7 +82,7 @@ impl Streamer {
 }
 
 /// Whether a line begins with the marker. Its first piece may end within it; of something that is
-/// random, half is enough to tell.
+/// random, half is enough to distinguish it.
 pub(super) fn is_marked(data: &[u8], marker: &str) -> bool {
     let marker = marker.as_bytes();
     data.starts_with(marker) || data.len() > marker.len() / 2 && marker.starts_with(data)

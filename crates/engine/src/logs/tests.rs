@@ -34,7 +34,7 @@ async fn given(node: &Node, hub: &Hub, query: LogQuery) -> Given {
 
 async fn to_the_end(node: &Node, hub: &Hub, query: LogQuery) -> Given {
     let (events, mut stream) = mpsc::channel(EVENTS);
-    let start = Start { attempt: 1, position: None };
+    let start = StreamStart { attempt: 1, position: None };
     let observed = node.follow().borrow().clone();
     let mut streamer = Streamer::new(hub.clone(), &observed.facts, &start, query, node.follow(), events);
     let run = task::spawn("test", async move { streamer.run().await.map_err(|_| ()) });
@@ -56,10 +56,10 @@ async fn to_the_end(node: &Node, hub: &Hub, query: LogQuery) -> Given {
 /// A run that printed `lines` and ended after `seconds`, followed by nobody, some time ago.
 async fn unfollowed(lines: usize, seconds: i64) -> Arc<Node> {
     let node = Node::new();
-    node.tell_running();
+    node.report_running();
     node.print(lines, 0);
     node.exit();
-    node.tell_ended(seconds);
+    node.report_ended(seconds);
     sleep(Duration::from_secs(30)).await;
     node
 }
@@ -88,13 +88,13 @@ async fn counts_are_given_only_of_what_was_followed() {
         async move { given(&node, &hub, query(true, LogStart::Beginning)).await }
     });
     tokio::task::yield_now().await;
-    node.tell_running();
+    node.report_running();
     node.print(5, 0);
     sleep(Duration::from_secs(30)).await;
     let so_far = given(&node, &hub, query(false, LogStart::Beginning)).await;
     assert_eq!((so_far.lines, so_far.gaps, so_far.end), (5, vec![], Some(LogEndReason::CaughtUp)));
     node.exit();
-    node.tell_ended(30);
+    node.report_ended(30);
     assert_eq!(follower.await.unwrap().whole, Some((5, 10)));
     let after = given(&node, &hub, query(false, LogStart::Beginning)).await;
     assert_eq!((after.lines, after.gaps, after.whole), (5, vec![], Some((5, 10))));
@@ -127,7 +127,7 @@ async fn a_log_that_cannot_be_read_is_a_gap_and_never_empty() {
             for ended in [true, false] {
                 let node = if ended { unfollowed(5, 60).await } else { Node::new() };
                 if !ended {
-                    node.tell_running();
+                    node.report_running();
                     if follow {
                         // A live one is tried again and again.
                         continue;
@@ -145,19 +145,19 @@ async fn a_log_that_cannot_be_read_is_a_gap_and_never_empty() {
 async fn output_of_a_pod_that_is_gone_is_a_gap_or_what_was_kept_of_it() {
     let node = unfollowed(5, 60).await;
     node.refuse(BackendError::NotFound("Pod x".to_owned()));
-    node.tell_gone();
+    node.report_gone();
     let gone = given(&node, &hub(&node), query(false, LogStart::Beginning)).await;
     assert_eq!((gone.lines, gone.gaps), (0, vec![(0, LogGapCause::Deleted)]));
 
     let node = Node::new();
     let hub = hub(&node);
     hub.keep(&node.source(), node.follow());
-    node.tell_running();
+    node.report_running();
     node.print(5, 0);
     sleep(Duration::from_secs(1)).await;
     node.exit();
     node.refuse(BackendError::NotFound("Pod x".to_owned()));
-    node.tell_gone();
+    node.report_gone();
     sleep(Duration::from_secs(10)).await;
     for follow in [false, true] {
         let kept = given(&node, &hub, query(follow, LogStart::Beginning)).await;
@@ -169,16 +169,16 @@ async fn output_of_a_pod_that_is_gone_is_a_gap_or_what_was_kept_of_it() {
 async fn what_nobody_saw_run_has_a_gap_if_there_was_anything_to_see() {
     let node = Node::new();
     for (had_pod, gaps) in [(true, vec![(0, LogGapCause::Deleted)]), (false, vec![])] {
-        node.tell_cancelled_unseen(had_pod, true);
+        node.report_cancelled_unseen(had_pod, true);
         for follow in [false, true] {
             let given = given(&node, &hub(&node), query(follow, LogStart::Beginning)).await;
             assert_eq!((given.lines, given.gaps, given.whole), (0, gaps.clone(), None), "{had_pod}");
         }
-        // Whoever follows waits until it is known.
-        node.tell_cancelled_unseen(false, false);
+        // Anyone who follows waits until it is known.
+        node.report_cancelled_unseen(false, false);
         let (hub, counted) = (hub(&node), async {
             sleep(Duration::from_secs(60)).await;
-            node.tell_cancelled_unseen(had_pod, true);
+            node.report_cancelled_unseen(had_pod, true);
         });
         let (given, ()) = tokio::join!(given(&node, &hub, query(true, LogStart::Beginning)), counted);
         assert_eq!((given.lines, given.gaps), (0, gaps), "{had_pod}");
@@ -190,12 +190,12 @@ async fn a_caller_that_falls_behind_reads_on_by_itself_without_a_gap() {
     let node = Node::new();
     let hub = hub(&node);
     let (events, mut stream) = mpsc::channel(1);
-    let start = Start { attempt: 1, position: None };
+    let start = StreamStart { attempt: 1, position: None };
     let facts = node.follow().borrow().facts.clone();
     let asked = query(true, LogStart::Beginning);
     let mut streamer = Streamer::new(hub, &facts, &start, asked, node.follow(), events);
     let run = task::spawn("test", async move { streamer.run().await.map_err(|_| ()) });
-    node.tell_running();
+    node.report_running();
     // More than a ring holds, while nobody takes anything.
     node.print(60_000, 0);
     sleep(Duration::from_secs(5)).await;
@@ -217,7 +217,7 @@ async fn a_caller_that_falls_behind_reads_on_by_itself_without_a_gap() {
     node.print(10_000, 5_000);
     sleep(Duration::from_secs(1)).await;
     node.exit();
-    node.tell_ended(6);
+    node.report_ended(6);
     take(70_000).await;
     let whole = loop {
         match stream.recv().await.unwrap().unwrap() {

@@ -15,46 +15,46 @@ use longshore_domain::run::RunState;
 pub(super) const NONE: &str = "NONE";
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub(super) struct Outcome {
+pub(super) struct OutcomeLabels {
     pub(super) outcome: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub(super) struct State {
+pub(super) struct StateLabels {
     pub(super) state: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub(super) struct Stage {
+pub(super) struct StageLabels {
     pub(super) stage: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub(super) struct End {
+pub(super) struct EndLabels {
     pub(super) state: &'static str,
     pub(super) class: &'static str,
     pub(super) reason: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub(super) struct Found {
+pub(super) struct ResultLabels {
     pub(super) state: &'static str,
     pub(super) source: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub(super) struct Reader {
+pub(super) struct ReaderLabels {
     pub(super) reader: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub(super) struct Gap {
+pub(super) struct GapLabels {
     pub(super) reader: &'static str,
     pub(super) cause: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub(super) struct Acted {
+pub(super) struct ActionLabels {
     pub(super) action: &'static str,
     pub(super) outcome: &'static str,
 }
@@ -141,14 +141,14 @@ pub(super) const REASONS: [FailureReason; 24] = [
     FailureReason::Internal,
 ];
 
-/// Every result that is told of a run that is over.
-pub(super) const RESULTS: [Found; 6] = [
-    Found { state: "FOUND", source: "FILE" },
-    Found { state: "FOUND", source: "MARKED_LINE" },
-    Found { state: "FOUND", source: "SCAN" },
-    Found { state: "MISSING", source: NONE },
-    Found { state: "INVALID", source: NONE },
-    Found { state: "UNAVAILABLE", source: NONE },
+/// Every result that is reported of a run that is over.
+pub(super) const RESULTS: [ResultLabels; 6] = [
+    ResultLabels { state: "FOUND", source: "FILE" },
+    ResultLabels { state: "FOUND", source: "MARKED_LINE" },
+    ResultLabels { state: "FOUND", source: "SCAN" },
+    ResultLabels { state: "MISSING", source: NONE },
+    ResultLabels { state: "INVALID", source: NONE },
+    ResultLabels { state: "UNAVAILABLE", source: NONE },
 ];
 
 pub(super) fn class(class: FailureClass) -> &'static str {
@@ -262,13 +262,13 @@ impl Counted {
         Self { state: observed.run.state, stage: stage(observed) }
     }
 
-    /// Of a run that is let go of.
+    /// Of a run that is released.
     pub(crate) fn released(state: RunState) -> Self {
         Self { state, stage: None }
     }
 }
 
-/// `None` once it is let go of.
+/// `None` once it is released.
 fn stage(observed: &Observed) -> Option<&'static str> {
     let facts = &observed.facts;
     match (facts.released, facts.record.is_some(), observed.run.state == RunState::Finishing) {

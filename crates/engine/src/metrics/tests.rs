@@ -37,10 +37,10 @@ impl Exposed {
     fn are(&self, metric: &str, expected: &[&str]) {
         let text = self.text();
         let of = |line: &&str| line.strip_prefix(metric).is_some_and(|rest| rest.starts_with(['{', ' ']));
-        let told: Vec<_> = text.lines().filter(of).filter(|line| !line.ends_with(" 0")).collect();
-        let mut told: Vec<_> = told.into_iter().map(|line| &line[metric.len()..]).collect();
-        told.sort_unstable();
-        assert_eq!(told, expected, "{metric}: {text}");
+        let series: Vec<_> = text.lines().filter(of).filter(|line| !line.ends_with(" 0")).collect();
+        let mut series: Vec<_> = series.into_iter().map(|line| &line[metric.len()..]).collect();
+        series.sort_unstable();
+        assert_eq!(series, expected, "{metric}: {text}");
     }
 }
 
@@ -81,7 +81,7 @@ fn runs_and_holds_are_what_the_table_holds() {
     exposed.are("runs", &[r#"{state="FAILED"} 1"#, r#"{state="FINISHING"} 1"#, r#"{state="STARTING"} 1"#]);
     exposed.are("run_holds", &[r#"{stage="live"} 1"#, r#"{stage="recorded"} 1"#, r#"{stage="unrecorded"} 1"#]);
 
-    // Told again, let go of, deleted, and deleted again.
+    // Reported again, released, deleted, and deleted again.
     table.upsert(observed(recorded("b", 3)));
     table.upsert(observed(RunFacts { released: true, ..recorded("a", 0) }));
     table.remove(&named("c").name);
@@ -97,7 +97,7 @@ fn runs_and_holds_are_what_the_table_holds() {
 }
 
 #[test]
-fn an_end_is_told_with_its_cause_and_its_result() {
+fn an_end_is_reported_with_its_cause_and_its_result() {
     let exposed = Exposed::new();
     exposed.metrics.finished(&observed(recorded("a", 0)).run);
     exposed.metrics.finished(&observed(recorded("b", 3)).run);
@@ -120,7 +120,7 @@ fn an_end_is_told_with_its_cause_and_its_result() {
 }
 
 #[test]
-fn submits_are_told_by_whose_turn_it_is_to_act() {
+fn submits_are_counted_by_who_has_to_act() {
     let exposed = Exposed::new();
     let what = || "create Job a".to_owned();
     let message = String::new;
@@ -142,7 +142,7 @@ fn submits_are_told_by_whose_turn_it_is_to_act() {
         exposed.metrics.submit().end(end);
     }
     drop(exposed.metrics.submit());
-    let told = [
+    let series = [
         r#"{outcome="abandoned"} 1"#,
         r#"{outcome="created"} 1"#,
         r#"{outcome="failed"} 2"#,
@@ -151,7 +151,7 @@ fn submits_are_told_by_whose_turn_it_is_to_act() {
         r#"{outcome="replayed"} 1"#,
         r#"{outcome="validated"} 1"#,
     ];
-    exposed.are("submits_total", &told);
+    exposed.are("submits_total", &series);
 }
 
 #[test]
@@ -163,13 +163,13 @@ fn what_the_reconciler_does_is_counted() {
     exposed.metrics.acted(&Action::Delete, &Err(BackendError::Conflict("a".to_owned())));
     let denied = BackendError::Denied { what: "patch Job a".to_owned(), message: String::new() };
     exposed.metrics.acted(&release, &Err(denied));
-    let told = [
+    let series = [
         r#"{action="delete",outcome="gone"} 1"#,
         r#"{action="delete",outcome="transient"} 1"#,
         r#"{action="release",outcome="done"} 1"#,
         r#"{action="release",outcome="refused"} 1"#,
     ];
-    exposed.are("reconciler_actions_total", &told);
+    exposed.are("reconciler_actions_total", &series);
     exposed.metrics.busy(Duration::from_millis(250));
     exposed.metrics.busy(Duration::from_millis(500));
     exposed.are("reconciler_busy_seconds_total", &[" 0.75"]);

@@ -1,4 +1,4 @@
-//! What no real backend can be made to tell at will. The rest through gRPC.
+//! What no real backend can be made to emit at will. The rest through gRPC.
 
 use std::sync::Mutex;
 
@@ -14,7 +14,7 @@ use longshore_domain::run::{RunState, StopCause};
 use longshore_domain::testing::on_kubernetes;
 use longshore_domain::testing::{at, attempt, facts, stop, terminated};
 
-/// Tells what a test says, has nothing, and says whose log it is asked for.
+/// Reports what a test says, has nothing, and says whose log it is asked for.
 struct Scripted(Mutex<Option<mpsc::Receiver<FactsEvent>>>, mpsc::Sender<LogSource>);
 
 fn nothing<T>() -> Result<T, BackendError> {
@@ -71,12 +71,12 @@ impl Logs for Scripted {
 }
 
 fn started() -> (Handle, Arc<Table>, mpsc::Sender<FactsEvent>) {
-    let (handle, table, tell, _) = started_with_logs();
-    (handle, table, tell)
+    let (handle, table, emit, _) = started_with_logs();
+    (handle, table, emit)
 }
 
 fn started_with_logs() -> (Handle, Arc<Table>, mpsc::Sender<FactsEvent>, mpsc::Receiver<LogSource>) {
-    let (tell, events) = mpsc::channel(8);
+    let (emit, events) = mpsc::channel(8);
     let (asked, opened) = mpsc::channel(64);
     let scripted = Arc::new(Scripted(Mutex::new(Some(events)), asked));
     let (runs, logs): (Arc<dyn Runs>, Arc<dyn Logs>) = (Arc::<Scripted>::clone(&scripted), scripted);
@@ -87,7 +87,7 @@ fn started_with_logs() -> (Handle, Arc<Table>, mpsc::Sender<FactsEvent>, mpsc::R
     let table = Arc::new(Table::new(metrics.clone()));
     let hub = Hub::new(logs, metrics.clone());
     let (handle, _) = start(&backend, Arc::clone(&table), hub, &rules, Duration::from_secs(10), metrics);
-    (handle, table, tell, opened)
+    (handle, table, emit, opened)
 }
 
 fn run(id: &str, uid: &str) -> RunFacts {
@@ -99,7 +99,7 @@ fn upsert(facts: RunFacts) -> FactsEvent {
     FactsEvent::Upsert(Box::new(facts))
 }
 
-async fn told(table: &Table, facts: &RunFacts) {
+async fn reported(table: &Table, facts: &RunFacts) {
     while table.get(&facts.name).is_none_or(|known| known.facts.uid != facts.uid) {
         tokio::task::yield_now().await;
     }
@@ -107,35 +107,35 @@ async fn told(table: &Table, facts: &RunFacts) {
 
 #[tokio::test]
 async fn a_deleted_run_is_gone_at_once_and_comes_back_as_another_only() {
-    let (handle, table, tell) = started();
+    let (handle, table, emit) = started();
     let (old, other, new) = (run("a", "1"), run("b", "2"), run("a", "3"));
-    tell.send(upsert(old.clone())).await.unwrap();
-    told(&table, &old).await;
+    emit.send(upsert(old.clone())).await.unwrap();
+    reported(&table, &old).await;
     handle.deleted(old.name.clone(), old.uid.clone()).await;
-    assert!(table.get(&old.name).is_none(), "whoever was told that it is deleted does not see it");
-    // What was on its way is told late, by the watch and by a read.
-    tell.send(upsert(old.clone())).await.unwrap();
+    assert!(table.get(&old.name).is_none(), "a caller that was answered that it is deleted does not see it");
+    // What was on its way is reported late, by the watch and by a read.
+    emit.send(upsert(old.clone())).await.unwrap();
     handle.seen(old.clone()).await;
-    tell.send(upsert(other.clone())).await.unwrap();
-    told(&table, &other).await;
+    emit.send(upsert(other.clone())).await.unwrap();
+    reported(&table, &other).await;
     assert!(table.get(&old.name).is_none());
-    tell.send(upsert(new.clone())).await.unwrap();
-    told(&table, &new).await;
+    emit.send(upsert(new.clone())).await.unwrap();
+    reported(&table, &new).await;
     // Of the first, and too late to mean the second.
     handle.deleted(old.name.clone(), old.uid.clone()).await;
-    told(&table, &new).await;
+    reported(&table, &new).await;
 }
 
 #[tokio::test]
 async fn what_was_seen_to_start_stays_started() {
-    let (_handle, table, tell) = started();
+    let (_handle, table, emit) = started();
     let mut running = run("a", "1");
     running.attempts[0].phase = AttemptPhase::Running;
     running.attempts[0].main = MainFacts::Running { started_at: Some(at(10)) };
-    tell.send(upsert(running.clone())).await.unwrap();
-    told(&table, &running).await;
+    emit.send(upsert(running.clone())).await.unwrap();
+    reported(&table, &running).await;
     let emptied = run("a", "1");
-    tell.send(upsert(RunFacts { suspended: true, ..emptied })).await.unwrap();
+    emit.send(upsert(RunFacts { suspended: true, ..emptied })).await.unwrap();
     while !table.get(&running.name).is_some_and(|known| known.facts.suspended) {
         tokio::task::yield_now().await;
     }
@@ -144,12 +144,12 @@ async fn what_was_seen_to_start_stays_started() {
 }
 
 #[tokio::test]
-async fn a_record_that_can_not_be_written_is_told_and_nothing_is_terminal() {
-    let (_handle, table, tell) = started();
+async fn a_record_that_can_not_be_written_is_reported_and_nothing_is_terminal() {
+    let (_handle, table, emit) = started();
     let mut ended = run("a", "1");
     ended.attempts[0].phase = AttemptPhase::Failed;
     ended.attempts[0].main = MainFacts::Terminated(terminated(3));
-    tell.send(upsert(ended.clone())).await.unwrap();
+    emit.send(upsert(ended.clone())).await.unwrap();
     let trouble = |known: &Observed| known.run.message.contains("how it ended can't be recorded yet");
     while !table.get(&ended.name).is_some_and(|known| trouble(&known)) {
         tokio::task::yield_now().await;
@@ -161,7 +161,7 @@ async fn a_record_that_can_not_be_written_is_told_and_nothing_is_terminal() {
 
 #[tokio::test]
 async fn what_starts_although_it_is_to_be_stopped_is_followed_at_once() {
-    let (_handle, _table, tell, mut opened) = started_with_logs();
+    let (_handle, _table, emit, mut opened) = started_with_logs();
     let runs = |facts: RunFacts| {
         let main = MainFacts::Running { started_at: None };
         RunFacts { attempts: vec![AttemptFacts { main, phase: AttemptPhase::Running, ..attempt() }], ..facts }
@@ -170,12 +170,12 @@ async fn what_starts_although_it_is_to_be_stopped_is_followed_at_once() {
     // This one ran before: its Pod stays, with its log.
     let before = run("before", "1");
     for facts in [before.clone(), runs(before.clone()), stopped(runs(before))] {
-        tell.send(upsert(facts)).await.unwrap();
+        emit.send(upsert(facts)).await.unwrap();
     }
     // And this one was stopped before it ran.
     let after = run("after", "2");
     for facts in [after.clone(), stopped(after.clone()), stopped(runs(after))] {
-        tell.send(upsert(facts)).await.unwrap();
+        emit.send(upsert(facts)).await.unwrap();
     }
     assert_eq!(opened.recv().await.unwrap().run_uid, "2");
 }

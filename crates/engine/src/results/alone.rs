@@ -7,14 +7,14 @@ use longshore_domain::result::FoundResult;
 #[cfg(test)]
 mod tests;
 
-/// Watches an output pass, to tell whether an object stands alone at its end: on lines of its own,
+/// Watches an output pass, to find whether an object stands alone at its end: on lines of its own,
 /// with nothing after it, and nothing before it that leads to a value in something larger.
 #[derive(Debug)]
 pub(super) struct Alone {
     /// Bytes that have passed.
     passed: u64,
     line_begins: bool,
-    /// The last byte that is no white space.
+    /// The last byte that is not white space.
     last: Option<u8>,
     /// Where the last line began that begins with `{`, and where the last such byte ended.
     brace_at: Option<u64>,

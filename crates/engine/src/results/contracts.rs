@@ -32,7 +32,7 @@ impl Contracts {
         Self { by_profile, permits: Arc::new(Semaphore::new(CHECKING)), deadline }
     }
 
-    /// What this result of a run of `profile` is told as.
+    /// What this result of a run of `profile` is reported as.
     pub(super) async fn check(&self, profile: Option<&str>, outcome: ResultOutcome) -> Checked {
         let contract = profile.and_then(|profile| self.by_profile.get(profile));
         match (contract, &outcome) {

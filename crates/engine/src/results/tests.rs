@@ -49,14 +49,14 @@ fn gap() -> LogItem {
 }
 
 /// The output of these items, read to its end.
-fn output(items: &[LogItem]) -> Output {
-    let mut output = Output::new(&rule());
+fn output(items: &[LogItem]) -> ReadOutput {
+    let mut output = ReadOutput::new(&rule());
     items.iter().for_each(|item| output.take(item));
     output
 }
 
-/// The object, or what is told instead, and whether there is a warning of a gap.
-fn told(outcome: ResultOutcome) -> (String, bool) {
+/// The object, or what is reported instead, and whether there is a warning of a gap.
+fn summary(outcome: ResultOutcome) -> (String, bool) {
     match outcome {
         ResultOutcome::Found(found) => {
             let warned = found.warnings.iter().any(|warning| warning.contains("it was rotated away"));
@@ -69,7 +69,7 @@ fn told(outcome: ResultOutcome) -> (String, bool) {
 }
 
 #[test]
-fn after_a_gap_only_what_cannot_be_in_doubt_is_told() {
+fn after_a_gap_only_what_cannot_be_in_doubt_is_reported() {
     let lost = ("it was rotated away", false);
     let table: [(&[LogItem], (&str, bool)); 12] = [
         (&[line("noise")], ("Empty", false)),
@@ -88,7 +88,7 @@ fn after_a_gap_only_what_cannot_be_in_doubt_is_told() {
         (&[line(r#"MARK:{"a":1}"#), gap(), line(r#"MARK:{"a":2}"#)], (r#"{"a":2}"#, true)),
     ];
     for (items, (expected, warned)) in table {
-        assert_eq!(told(output(items).finish(b"")), (expected.to_owned(), warned), "{items:?}");
+        assert_eq!(summary(output(items).finish(b"")), (expected.to_owned(), warned), "{items:?}");
     }
 }
 
@@ -104,13 +104,13 @@ fn the_file_decides_whatever_became_of_the_output() {
         (&cut, "overdue"),
     ];
     for (file, expected) in table {
-        assert_eq!(told(conclude(&rule(), unreadable(), file)).0, expected);
+        assert_eq!(summary(conclude(&rule(), unreadable(), file)).0, expected);
     }
     let marked = || output(&[line(r#"MARK:{"a":1}"#)]);
-    assert_eq!(told(conclude(&rule(), Ok(marked()), &cut)).0, r#"{"a":1}"#);
-    assert_eq!(told(conclude(&rule(), Ok(marked()), br#"{"file":1}"#)).0, r#"{"file":1}"#);
+    assert_eq!(summary(conclude(&rule(), Ok(marked()), &cut)).0, r#"{"a":1}"#);
+    assert_eq!(summary(conclude(&rule(), Ok(marked()), br#"{"file":1}"#)).0, r#"{"file":1}"#);
     let holed = output(&[gap(), line("noise")]);
-    assert_eq!(told(conclude(&rule(), Ok(holed), br#"{"file":1}"#)), (r#"{"file":1}"#.to_owned(), false));
+    assert_eq!(summary(conclude(&rule(), Ok(holed), br#"{"file":1}"#)), (r#"{"file":1}"#.to_owned(), false));
 }
 
 /// What one read of a backend yields.
@@ -163,7 +163,7 @@ async fn an_output_is_read_again_until_it_is_read_whole() {
     ];
     let (run, source) = ended("");
     let outcome = read(&hub(scripts), &source, &rule(), run.subscribe(), Duration::from_secs(60)).await;
-    assert_eq!(told(outcome).0, r#"{"a":1}"#);
+    assert_eq!(summary(outcome).0, r#"{"a":1}"#);
 }
 
 #[tokio::test(start_paused = true)]
@@ -171,11 +171,11 @@ async fn an_output_that_is_gone_is_not_read_for_ever() {
     let (run, source) = ended("");
     let gone = || vec![Err(BackendError::NotFound("Pod x".to_owned()))];
     let outcome = read(&hub(gone()), &source, &rule(), run.subscribe(), Duration::from_secs(60)).await;
-    assert_eq!(told(outcome).0, "Pod x does not exist");
+    assert_eq!(summary(outcome).0, "Pod x does not exist");
     let refused = || BackendError::Unreadable { what: "read".to_owned(), message: "no log".to_owned() };
     let refusals = (0..9).map(|_| Ok(vec![Err(refused())])).collect();
     let outcome = read(&hub(refusals), &source, &rule(), run.subscribe(), Duration::from_secs(60)).await;
-    assert_eq!(told(outcome).0, "read: its node answers: no log", "the kubelet's words are not a missing result");
+    assert_eq!(summary(outcome).0, "read: its node answers: no log", "the kubelet's words are not a missing result");
 }
 
 #[tokio::test(start_paused = true)]
@@ -185,7 +185,7 @@ async fn an_overdue_output_leaves_the_file() {
     {
         let (run, source) = ended(file);
         let outcome = read(&hub(Vec::new()), &source, &rule(), run.subscribe(), Duration::from_secs(2)).await;
-        assert_eq!(told(outcome).0, expected);
+        assert_eq!(summary(outcome).0, expected);
     }
 }
 
@@ -213,7 +213,7 @@ async fn a_result_is_checked_against_its_own_profile_only() {
         (None, r#"{"a":1}"#, r#"{"a":1}"#),
     ] {
         let checked = contracts.check(profile, read(text)).await;
-        assert_eq!(told(checked.outcome).0, expected, "{profile:?} {text}");
+        assert_eq!(summary(checked.outcome).0, expected, "{profile:?} {text}");
         assert_eq!(checked.reported, None);
     }
 }
@@ -230,6 +230,6 @@ async fn a_check_that_takes_too_long_is_given_up() {
     let contracts = Contracts::new(&[("slow".to_owned(), profile)].into(), Duration::from_millis(1));
     let object = format!("{}1{}", r#"{"a":"#.repeat(14), "}".repeat(14));
     let checked = contracts.check(Some("slow"), output(&[line(&object)]).finish(b"")).await;
-    let (why, _) = told(checked.outcome);
+    let (why, _) = summary(checked.outcome);
     assert!(why.starts_with("it could not be checked against its profile within "), "{why}");
 }

@@ -99,7 +99,7 @@ async fn submitted(taken: Vec<Created>) -> (Result<Submitted, EngineError>, Vec<
     });
     let container = ContainerWorkload { image: "image:1".to_owned(), ..ContainerWorkload::default() };
     let spec = RunSpec { workload: Some(spec::Workload::Container(container)), ..RunSpec::default() };
-    let spec = UnreadSpec::new(Some(Workload::Image("image:1".to_owned())), |_| spec);
+    let spec = UnreadSpec::new(Some(SubmittedWorkload::Image("image:1".to_owned())), |_| spec);
     let (violations, validate_only) = (Violations::new(), false);
     let submit = Submit { namespace, run_id: None, request_id: None, spec, violations, validate_only };
     let answer = engine.submit(&Caller::default(), submit).await;

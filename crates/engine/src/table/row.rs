@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 
 use crate::metrics::Counted;
-use crate::observed::{Observed, Seen};
+use crate::observed::{Observed, StartSeen};
 use longshore_domain::facts::RunFacts;
 use longshore_domain::failure::FailureClass;
 use longshore_domain::name::RunName;
@@ -40,19 +40,19 @@ impl<'a> Traits<'a> {
 
 /// A run that is settled.
 #[derive(Debug)]
-pub(crate) struct Packed {
+pub(crate) struct PackedRun {
     name: RunName,
     state: RunState,
     create_time: Option<Timestamp>,
     labels: BTreeMap<String, String>,
     profile: Option<Box<str>>,
     failure_class: Option<FailureClass>,
-    seen: Box<[(u32, Seen)]>,
+    seen: Box<[(u32, StartSeen)]>,
     /// The facts as JSON: a fifth of what they take otherwise, with the run that is derived from them.
     facts: Box<[u8]>,
 }
 
-impl Packed {
+impl PackedRun {
     /// `None`: more may happen to the run, or is known of it than can be packed.
     pub(crate) fn of(observed: &Observed) -> Option<Self> {
         if !observed.is_settled() {
@@ -97,7 +97,7 @@ impl Packed {
 #[derive(Clone, Debug)]
 pub(crate) enum Held {
     Open(Arc<Observed>),
-    Packed(Arc<Packed>),
+    Packed(Arc<PackedRun>),
 }
 
 impl Held {
@@ -118,14 +118,14 @@ impl Held {
 
 /// One run.
 #[derive(Debug)]
-pub(super) enum Row {
+pub(super) enum TableRow {
     Open(watch::Sender<Arc<Observed>>),
-    Packed(Arc<Packed>),
+    Packed(Arc<PackedRun>),
 }
 
-impl Row {
+impl TableRow {
     pub(super) fn new(observed: Arc<Observed>) -> Self {
-        match Packed::of(&observed) {
+        match PackedRun::of(&observed) {
             Some(packed) => Self::Packed(Arc::new(packed)),
             None => Self::Open(watch::Sender::new(observed)),
         }
@@ -165,7 +165,7 @@ impl Row {
         if sender.receiver_count() > 0 {
             return sender.borrow().is_settled();
         }
-        let packed = Packed::of(&sender.borrow());
+        let packed = PackedRun::of(&sender.borrow());
         if let Some(packed) = packed {
             *self = Self::Packed(Arc::new(packed));
         }

@@ -39,7 +39,7 @@ fn observed(facts: RunFacts) -> Arc<Observed> {
 }
 
 fn is_packed(table: &Table, id: &str) -> bool {
-    matches!(table.read().runs.get(&named(id)), Some(Row::Packed(_)))
+    matches!(table.read().runs.get(&named(id)), Some(TableRow::Packed(_)))
 }
 
 #[test]
@@ -114,7 +114,7 @@ fn a_follower_sees_that_a_packed_run_is_gone() {
     let (_, mut changes) = table.subscribe(|_| true);
     table.remove(&named("a"));
     assert!(follow.has_changed().is_err());
-    assert!(matches!(changes.try_recv(), Ok(Change::Deleted(run)) if run.name == named("a")));
+    assert!(matches!(changes.try_recv(), Ok(TableChange::Deleted(run)) if run.name == named("a")));
     table.upsert(observed(settled("b", 0)));
     table.remove(&named("b"));
     assert!(table.get(&named("b")).is_none() && !table.has_to_pack());

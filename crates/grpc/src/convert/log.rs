@@ -22,14 +22,14 @@ use longshore_engine::{LogEndReason, LogEvent, LogQuery, LogStart, ReconnectReas
 pub(crate) struct LogEncoder {
     container: String,
     text: bool,
-    /// Where to go on, as far as it was told.
+    /// Where to go on, as far as it was reported.
     cursor: String,
     /// Characters that have begun, at most one for each stream of an attempt.
-    begun: Vec<Begun>,
+    begun: Vec<OpenEntries>,
 }
 
 #[derive(Debug)]
-struct Begun {
+struct OpenEntries {
     attempt: u32,
     stream: Option<LogStream>,
     time: Timestamp,
@@ -96,12 +96,12 @@ impl LogEncoder {
         let (now, later) = bytes.split_at(whole);
         if !later.is_empty() {
             let (stream, time) = (piece.stream, piece.time);
-            self.begun.push(Begun { attempt, stream, time, bytes: later.to_vec() });
+            self.begun.push(OpenEntries { attempt, stream, time, bytes: later.to_vec() });
         }
         String::from_utf8_lossy(now).into_owned()
     }
 
-    /// Tells of characters that will never be complete.
+    /// Reports characters that will never be complete.
     fn flush(&mut self, out: &mut VecDeque<v1::StreamLogsResponse>) {
         let entries: Vec<_> = std::mem::take(&mut self.begun)
             .into_iter()

@@ -11,7 +11,9 @@ use longshore_api::v1;
 use longshore_domain::run::RunState;
 use longshore_domain::selector::LabelSelector;
 use longshore_domain::violation::Violations;
-use longshore_engine::{AttemptSelector, List, LogQuery, LogStart, RunFilter, Submit, UnreadSpec, Watched, Workload};
+use longshore_engine::{
+    AttemptSelector, List, LogQuery, LogStart, RunFilter, Submit, SubmittedWorkload, UnreadSpec, Watched,
+};
 
 /// How long WaitRun waits if the caller does not say.
 const WAIT_DEFAULT: Duration = Duration::from_secs(30);
@@ -33,7 +35,7 @@ pub(crate) fn submit(request: v1::SubmitRunRequest) -> Result<Submit, Violations
     let namespace = at.name("parent", &request.parent, Parent::parse).and_then(|parent| match parent {
         Parent::Namespace(namespace) => Some(namespace),
         Parent::All => {
-            at.add("parent", "`namespaces/-` names no single namespace: a run is submitted to one");
+            at.add("parent", "`namespaces/-` is not a single namespace; a run is submitted to one");
             None
         }
     });
@@ -53,8 +55,8 @@ pub(crate) fn submit(request: v1::SubmitRunRequest) -> Result<Submit, Violations
     };
     let Some(namespace) = namespace else { return Err(found) };
     let workload = wire.workload.as_ref().map(|workload| match workload {
-        v1::run_spec::Workload::Container(container) => Workload::Image(container.image.clone()),
-        v1::run_spec::Workload::Runner(runner) => Workload::Profile(runner.profile.clone()),
+        v1::run_spec::Workload::Container(container) => SubmittedWorkload::Image(container.image.clone()),
+        v1::run_spec::Workload::Runner(runner) => SubmittedWorkload::Profile(runner.profile.clone()),
     });
     let spec = UnreadSpec::new(workload, |found| spec::from_wire(wire, "spec", found));
     Ok(Submit { namespace, run_id, request_id, spec, violations: found, validate_only: request.validate_only })
@@ -163,14 +165,14 @@ pub(crate) fn profiles(request: &v1::ListRunnerProfilesRequest) -> Result<Namesp
     let namespace = at.name("parent", &request.parent, Parent::parse).and_then(|parent| match parent {
         Parent::Namespace(namespace) => Some(namespace),
         Parent::All => {
-            at.add("parent", "`namespaces/-` names no single namespace: profiles are allowed by namespace");
+            at.add("parent", "`namespaces/-` is not a single namespace; profiles are allowed by namespace");
             None
         }
     });
     all(namespace, found)
 }
 
-/// The request, if nothing was found. A missing `required` was told as a violation.
+/// The request, if nothing was found. A missing `required` was reported as a violation.
 fn all<T>(required: Option<T>, found: Violations) -> Result<T, Violations> {
     match required {
         Some(value) if found.is_empty() => Ok(value),
@@ -256,7 +258,7 @@ fn attempts(at: &mut At<'_>, selector: Option<v1::stream_logs_request::AttemptSe
         Some(Wire::Attempt(number)) => match u32::try_from(number) {
             Ok(number) if number > 0 => AttemptSelector::Number(number),
             _ => {
-                at.add("attempt", format!("`{number}` is no attempt: the first is 1"));
+                at.add("attempt", format!("`{number}` is not a valid attempt; the first is 1"));
                 AttemptSelector::Latest
             }
         },

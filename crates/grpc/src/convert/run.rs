@@ -1,4 +1,4 @@
-//! Runs as they are told.
+//! Runs as they are reported.
 
 use prost::Message;
 
@@ -11,7 +11,7 @@ use longshore_domain::result::ResultInfo;
 use longshore_domain::run::{Attempt, Evidence, Run, RunState, StopCause, StopIntent, Timeline};
 use longshore_engine::{RunPage, Submitted};
 
-/// Largest result that is told inline, in bytes of compact JSON.
+/// Largest result that is reported inline, in bytes of compact JSON.
 const INLINE_RESULT_MAX: u64 = 256 * 1024;
 /// Largest page, in bytes of its runs: clients' own limit is 4 MiB for a message by default.
 const PAGE_MAX_BYTES: usize = 3 * 1024 * 1024;
@@ -207,8 +207,8 @@ fn result(info: &ResultInfo, view: View) -> v1::Result {
 
 /// Whether a result's text belongs into this view and was not at hand.
 pub(crate) fn lacks_text(result: &v1::Result, view: View) -> bool {
-    let told = u64::try_from(result.size_bytes).is_ok_and(|size| (1..=INLINE_RESULT_MAX).contains(&size));
-    view == View::Full && told && result.json.is_empty()
+    let is_inline = u64::try_from(result.size_bytes).is_ok_and(|size| (1..=INLINE_RESULT_MAX).contains(&size));
+    view == View::Full && is_inline && result.json.is_empty()
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What the server is and offers, as it is told.
+//! What the server is and offers, as it is reported.
 
 use std::collections::{BTreeSet, HashMap};
 

@@ -147,7 +147,7 @@ fn result_rule_from(rule: v1::ResultRule, path: &str, found: &mut Violations) ->
     ResultRule { mode, scan, dialect }
 }
 
-/// Writes a spec. Of `secret_env` only the names are told; BASIC leaves input and files out.
+/// Writes a spec. Of `secret_env` only the names are reported; BASIC leaves input and files out.
 pub(crate) fn to_wire(spec: &RunSpec, view: View) -> v1::RunSpec {
     let full = view == View::Full;
     v1::RunSpec {

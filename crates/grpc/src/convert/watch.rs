@@ -1,4 +1,4 @@
-//! What a watch of runs tells.
+//! What a watch of runs reports.
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;

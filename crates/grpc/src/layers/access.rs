@@ -21,9 +21,9 @@ use longshore_domain::access::{Identity, Proof, Verb};
 use longshore_engine::{Caller, Credentials, Engine};
 use longshore_runtime::certificate::Certificate;
 
-use super::answer::{AnswerBody, Kept};
+use super::answer::{AnswerBody, KeptBytes};
 use super::peer;
-use super::request::{RequestBody, Room};
+use super::request::{RequestBody, RequestRoom};
 
 /// What is answered to everybody.
 const OPEN: &str = "/grpc.health.v1.Health/";
@@ -42,22 +42,22 @@ pub(crate) struct AccessLayer {
 }
 
 impl<S> tower::Layer<S> for AccessLayer {
-    type Service = Access<S>;
+    type Service = AccessService<S>;
 
-    fn layer(&self, inner: S) -> Access<S> {
-        Access { inner, engine: self.engine.clone(), budget: Arc::clone(&self.budget) }
+    fn layer(&self, inner: S) -> AccessService<S> {
+        AccessService { inner, engine: self.engine.clone(), budget: Arc::clone(&self.budget) }
     }
 }
 
 /// See [`AccessLayer`].
 #[derive(Clone, Debug)]
-pub(crate) struct Access<S> {
+pub(crate) struct AccessService<S> {
     inner: S,
     engine: Option<Engine>,
     budget: Arc<Budget>,
 }
 
-impl<S> tower::Service<Request<Body>> for Access<S>
+impl<S> tower::Service<Request<Body>> for AccessService<S>
 where
     S: tower::Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send + 'static,
@@ -84,9 +84,9 @@ where
         let ready = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, ready);
         Box::pin(async move {
-            // Whoever it is, until that is known.
+            // Any client, until it is known.
             let mut who = Who {
-                caller: budget::Caller::Address(peer.as_ref().and_then(Peer::network)),
+                caller: budget::Consumer::Address(peer.as_ref().and_then(Peer::network)),
                 connection: peer.as_ref().map_or(0, Peer::number),
             };
             let open = peer.as_ref().map(Peer::call);
@@ -116,7 +116,7 @@ where
             };
             caller.verb = verb;
             if !caller.identity.user.is_empty() {
-                who.caller = budget::Caller::User(caller.identity.user.as_str().into());
+                who.caller = budget::Consumer::User(caller.identity.user.as_str().into());
                 // Theirs, and no longer that of their address.
                 holds.clear();
                 match budget.calls.take(&who, 1) {
@@ -133,7 +133,7 @@ where
                     }
                 }
             }
-            let room = Room::default();
+            let room = RequestRoom::default();
             let (ledger, reader) = (budget.requests.clone(), who.clone());
             let kept = Arc::clone(&room);
             let mut request = request.map(|body| Body::new(RequestBody::new(body, max, ledger, reader, kept)));
@@ -142,7 +142,7 @@ where
             let mut response = inner.call(request).await?;
             // What was read of the request is done with.
             drop(room);
-            if let Some(Kept(bytes)) = response.extensions_mut().remove() {
+            if let Some(KeptBytes(bytes)) = response.extensions_mut().remove() {
                 match budget.answers.take(&who, bytes) {
                     Ok(hold) => holds.push(hold),
                     Err(full) => return Ok(status::unread_answers(full.of()).into_http()),

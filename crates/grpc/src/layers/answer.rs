@@ -27,7 +27,7 @@ const UNREAD_MAX: Duration = Duration::from_secs(30);
 
 /// Bytes that a stream of answers keeps beside its messages, as an extension of its response.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Kept(pub(crate) usize);
+pub(crate) struct KeptBytes(pub(crate) usize);
 
 /// What a call holds until it ends, and that its connection has a call.
 pub(super) type Holds = (Vec<Hold>, Option<OpenCall>);

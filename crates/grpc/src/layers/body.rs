@@ -1,5 +1,5 @@
-//! The body of a response, watched: its trailers tell the call's real status, the caller's deadline
-//! bounds streams too, and no stream outlives a drain.
+//! The body of a response, watched: its trailers carry the call's real status, the caller's
+//! deadline bounds streams too, and no stream outlives a drain.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -17,7 +17,7 @@ use tracing::Span;
 
 use super::super::status;
 use super::code_in;
-use super::metrics::CallMetrics;
+use super::metrics::RpcCall;
 
 /// How long a stream has, once the server drains, to end in its own words; longer than
 /// `streams::DRAIN_GRACE`. What ends here knows none: health watches and reflection.
@@ -27,7 +27,7 @@ const DRAIN_GRACE: Duration = Duration::from_secs(3);
 pub(super) struct CallBody {
     inner: Body,
     /// `None` once the body has ended.
-    metrics: Option<CallMetrics>,
+    metrics: Option<RpcCall>,
     deadline: Option<Pin<Box<Sleep>>>,
     drain: CancellationToken,
     /// Made when the body first has to wait: most bodies never do.
@@ -38,7 +38,7 @@ pub(super) struct CallBody {
 impl CallBody {
     pub(super) fn new(
         inner: Body,
-        metrics: CallMetrics,
+        metrics: RpcCall,
         deadline: Option<Instant>,
         drain: CancellationToken,
         span: Span,
@@ -97,7 +97,7 @@ impl CallBody {
                 }
             }
             Poll::Ready(Some(Err(status))) => self.end(status.code()),
-            // A body without trailers is no answer of gRPC.
+            // A body without trailers is not an answer of gRPC.
             Poll::Ready(None) => self.end(Code::Unknown),
             Poll::Pending => {}
         }

@@ -14,7 +14,7 @@ pub(super) struct Malformed;
 /// The time that is left; `None` if the caller set none.
 ///
 /// # Errors
-/// A header that is not as the protocol says: whoever sent it wants a deadline, and must not wait
+/// A header that is not as the protocol says: the sender wants a deadline, and must not wait
 /// without one.
 pub(super) fn parse(headers: &HeaderMap) -> Result<Option<Duration>, Malformed> {
     let mut values = headers.get_all("grpc-timeout").iter();

@@ -92,29 +92,29 @@ impl RpcMetrics {
     }
 
     /// A call begins.
-    pub(super) fn begin(&self, method: &'static str) -> CallMetrics {
+    pub(super) fn begin(&self, method: &'static str) -> RpcCall {
         self.open.get_or_create(&MethodLabel { method }).inc();
-        CallMetrics { metrics: self.clone(), method, since: Instant::now(), code: None }
+        RpcCall { metrics: self.clone(), method, since: Instant::now(), code: None }
     }
 }
 
 /// One call; counted when dropped.
 #[derive(Debug)]
-pub(super) struct CallMetrics {
+pub(super) struct RpcCall {
     metrics: RpcMetrics,
     method: &'static str,
     since: Instant,
     code: Option<Code>,
 }
 
-impl CallMetrics {
+impl RpcCall {
     /// The status that the caller sees; the first one counts.
     pub(super) fn end(&mut self, code: Code) {
         self.code.get_or_insert(code);
     }
 }
 
-impl Drop for CallMetrics {
+impl Drop for RpcCall {
     fn drop(&mut self) {
         let method = self.method;
         // Dropped without a status: the caller went away first.

@@ -3,7 +3,7 @@
 //!
 //! A browser sends a form, or a script's POST in `text/plain`, to any address with the client
 //! certificate that it holds for it; only requests of other content types need the server's leave
-//! (fetch.spec.whatwg.org, CORS-safelisted request header). So this is no formality.
+//! (fetch.spec.whatwg.org, CORS-safelisted request header). So this is not a formality.
 
 use std::convert::Infallible;
 use std::task::{Context, Poll};
@@ -36,7 +36,7 @@ pub(crate) struct Protocol<S> {
     inner: S,
 }
 
-type Answer = Result<Response<Body>, Infallible>;
+type HttpAnswer = Result<Response<Body>, Infallible>;
 
 impl<S> tower::Service<Request<Body>> for Protocol<S>
 where
@@ -45,7 +45,7 @@ where
 {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Either<BoxFuture<'static, Answer>, Ready<Answer>>;
+    type Future = Either<BoxFuture<'static, HttpAnswer>, Ready<HttpAnswer>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(cx)

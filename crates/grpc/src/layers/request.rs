@@ -25,14 +25,14 @@ const MESSAGE_MAX: Duration = Duration::from_secs(30);
 const INFLATION: usize = 1032;
 
 /// Where the room of a request is kept until the call ends: what is read of it lives longer than its body.
-pub(super) type Room = Arc<Mutex<Option<Hold>>>;
+pub(super) type RequestRoom = Arc<Mutex<Option<Hold>>>;
 
 /// See the module.
 pub(super) struct RequestBody {
     inner: Body,
     ledger: Ledger,
     who: Who,
-    room: Room,
+    room: RequestRoom,
     /// Largest message of this method.
     max: usize,
     framing: Framing,
@@ -43,7 +43,7 @@ pub(super) struct RequestBody {
 }
 
 impl RequestBody {
-    pub(super) fn new(inner: Body, max: usize, ledger: Ledger, who: Who, room: Room) -> Self {
+    pub(super) fn new(inner: Body, max: usize, ledger: Ledger, who: Who, room: RequestRoom) -> Self {
         Self { inner, ledger, who, room, max, framing: Framing::default(), waiting: None, deadline: None }
     }
 
@@ -89,7 +89,7 @@ impl http_body::Body for RequestBody {
                     }
                     Err(full) => {
                         let of = full.of();
-                        Err(status::busy(&format!("requests of {of} take all the memory there is for them")))
+                        Err(status::busy(&format!("requests of {of} use all the memory reserved for them")))
                     }
                 }));
             }
@@ -113,7 +113,7 @@ impl http_body::Body for RequestBody {
                 Err(status) => return Poll::Ready(Some(Err(status))),
             };
             let Some(needed) = needed else { return Poll::Ready(Some(Ok(Frame::data(data)))) };
-            // The message before it was taken by whoever reads.
+            // The message before it was taken by the reader.
             this.keep(None);
             match this.ledger.take(&this.who, needed) {
                 Ok(hold) => {

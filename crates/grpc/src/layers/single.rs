@@ -20,18 +20,18 @@ const STREAMING: [&str; 2] = ["/grpc.reflection.v1.ServerReflection/", "/grpc.re
 pub(super) fn body_of(path: &str, body: Body) -> Body {
     match STREAMING.iter().any(|service| path.starts_with(service)) {
         true => body,
-        false => Body::new(SingleBody { inner: Some(body), message: Message::default() }),
+        false => Body::new(SingleBody { inner: Some(body), message: MessageProgress::default() }),
     }
 }
 
 /// How far the message was read.
 #[derive(Debug, Default)]
-struct Message {
+struct MessageProgress {
     framing: Framing,
     begun: bool,
 }
 
-impl Message {
+impl MessageProgress {
     /// Takes note of bytes; whether they belong to one message.
     fn read(&mut self, mut data: &[u8]) -> bool {
         while self.framing.next(&mut data).is_some() {
@@ -54,7 +54,7 @@ impl Message {
 struct SingleBody {
     /// `None` once it was refused.
     inner: Option<Body>,
-    message: Message,
+    message: MessageProgress,
 }
 
 impl http_body::Body for SingleBody {
@@ -129,7 +129,7 @@ mod tests {
             let mut cuts: Vec<_> = cuts.into_iter().map(|cut| cut.min(bytes.len())).collect();
             cuts.extend([0, bytes.len()]);
             cuts.sort_unstable();
-            let mut message = Message::default();
+            let mut message = MessageProgress::default();
             for window in cuts.windows(2) {
                 prop_assert!(message.read(&bytes[window[0]..window[1]]));
             }

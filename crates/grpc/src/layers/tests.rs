@@ -12,7 +12,7 @@ use tonic::service::Routes;
 use tonic_types::StatusExt;
 use tower::{Layer, Service};
 
-use super::access::Access;
+use super::access::AccessService;
 use super::*;
 use crate::budget::{Budget, ServeLimits};
 use crate::health::Health;
@@ -49,7 +49,7 @@ const INFO: &str = "longshore.v1.ServerService/GetServerInfo";
 const WATCH: &str = "grpc.health.v1.Health/Watch";
 
 struct Server {
-    service: Call<Access<Routes>>,
+    service: CallService<AccessService<Routes>>,
     registry: Registry,
     drain: CancellationToken,
 }
@@ -205,7 +205,7 @@ async fn a_panic_costs_one_call() {
 }
 
 #[tokio::test]
-async fn requests_that_reach_no_handler_are_told_why_in_our_words_too() {
+async fn requests_that_reach_no_handler_get_error_details_too() {
     let mut server = Server::new().await;
     let unknown = status_of(&server.call("longshore.v1.RunService/Nope", &[], "").await);
     assert_eq!((unknown.code(), reason(&unknown).as_str()), (Code::Unimplemented, "MALFORMED_REQUEST"));
@@ -238,8 +238,8 @@ async fn a_method_of_one_message_takes_one() {
     for body in [b"".as_slice(), b"\0\0\0\0\0\0\0\0\0\0", b"\0\0\0\0\0\0", b"\0\0\0\0\x02\x18\x01\0\xff\xff\xff\xff"] {
         for method in [INFO, WATCH] {
             let refused = status_of(&server.call_with(method, &[("do", "panic")], body.to_vec()).await);
-            let told = (refused.code(), reason(&refused));
-            assert_eq!(told, (Code::Unimplemented, "MALFORMED_REQUEST".to_owned()), "{method} {body:?}");
+            let answer = (refused.code(), reason(&refused));
+            assert_eq!(answer, (Code::Unimplemented, "MALFORMED_REQUEST".to_owned()), "{method} {body:?}");
         }
     }
 }
@@ -249,7 +249,7 @@ async fn a_deadline_that_says_no_time_is_refused_before_anything_is_done() {
     let mut server = Server::new().await;
     for timeout in ["", "soon", "10", "10s", "123456789S"] {
         let refused = status_of(&server.call(INFO, &[("do", "panic"), ("grpc-timeout", timeout)], "").await);
-        let told = (refused.code(), reason(&refused));
-        assert_eq!(told, (Code::InvalidArgument, "MALFORMED_REQUEST".to_owned()), "{timeout}");
+        let answer = (refused.code(), reason(&refused));
+        assert_eq!(answer, (Code::InvalidArgument, "MALFORMED_REQUEST".to_owned()), "{timeout}");
     }
 }

@@ -11,17 +11,17 @@ use longshore_api::v1::ErrorReason;
 use longshore_domain::text::cut;
 use longshore_domain::violation::Violations;
 
-/// The domain of every reason of ours.
+/// The domain of every reason of Longshore's.
 pub(super) const DOMAIN: &str = "longshore.dev";
 /// Longest message, in bytes.
 const MESSAGE_MAX: usize = 1024;
-/// Longest message of a refused request, whose violations tell the same in full.
+/// Longest message of a refused request, whose violations report the same in full.
 const SUMMARY_MAX: usize = 512;
 /// Longest value of metadata and longest description in a detail, in bytes.
 const TEXT_MAX: usize = 512;
 /// Longest message as it is escaped (`%E2%82%AC`), in bytes.
 const ESCAPED_MAX: usize = 1536;
-/// At most this many violations are told, and at most this many bytes of them; then a count.
+/// At most this many violations are reported, and at most this many bytes of them; then a count.
 const VIOLATIONS_MAX: usize = 20;
 const VIOLATIONS_MAX_BYTES: usize = 4096;
 /// What protobuf adds to a violation's two strings.
@@ -29,7 +29,7 @@ const VIOLATION_OVERHEAD: usize = 9;
 
 /// A status in the making.
 #[derive(Debug)]
-pub(super) struct Fault {
+pub(super) struct StatusBuilder {
     code: Code,
     reason: ErrorReason,
     message: String,
@@ -37,7 +37,7 @@ pub(super) struct Fault {
     details: ErrorDetails,
 }
 
-impl Fault {
+impl StatusBuilder {
     pub(super) fn new(code: Code, reason: ErrorReason, message: impl Into<String>) -> Self {
         let message = message.into();
         Self { code, reason, message, metadata: HashMap::new(), details: ErrorDetails::new() }
@@ -46,7 +46,7 @@ impl Fault {
     /// INVALID_ARGUMENT with every violation that there is room for, and how many more there are.
     pub(super) fn bad_request(reason: ErrorReason, violations: &Violations) -> Self {
         let mut fault = Self::new(Code::InvalidArgument, reason, "");
-        let (mut told, mut bytes) = (0, 0);
+        let (mut listed, mut bytes) = (0, 0);
         for violation in violations.as_slice().iter().take(VIOLATIONS_MAX) {
             let (field, description) = (cut(&violation.field, TEXT_MAX), cut(&violation.description, TEXT_MAX));
             let size = field.len() + description.len() + VIOLATION_OVERHEAD;
@@ -55,9 +55,9 @@ impl Fault {
                 break;
             }
             fault.details.add_bad_request_violation(field, description);
-            (told, bytes) = (told + 1, bytes + size);
+            (listed, bytes) = (listed + 1, bytes + size);
         }
-        let more = violations.as_slice().len() - told;
+        let more = violations.as_slice().len() - listed;
         let mut summary = cut(&violations.to_string(), SUMMARY_MAX);
         if more > 0 {
             fault.details.add_bad_request_violation("", format!("and {more} more"));

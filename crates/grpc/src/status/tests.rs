@@ -100,7 +100,7 @@ fn the_message_is_the_errors_own_except_where_it_names_our_account() {
 }
 
 #[test]
-fn a_mismatch_tells_both_digests_and_what_differs() {
+fn a_mismatch_reports_both_digests_and_what_differs() {
     let status = answer(EngineError::PayloadMismatch {
         name: name(),
         stored: "aa".to_owned(),
@@ -138,17 +138,20 @@ fn the_reason_is_special_only_if_all_violations_are() {
 }
 
 #[test]
-fn twenty_violations_are_told_and_the_rest_counted() {
+fn twenty_violations_are_reported_and_the_rest_counted() {
     let mut found = Violations::new();
     for i in 0..20 {
         found.add(format!("spec.env[{i}]"), "wrong");
     }
-    let told = |found: &Violations| invalid(found.clone()).get_details_bad_request().unwrap().field_violations;
-    assert_eq!(told(&found).len(), 20);
-    assert_eq!(told(&found)[19].field, "spec.env[19]");
+    let violations_of = |found: &Violations| invalid(found.clone()).get_details_bad_request().unwrap().field_violations;
+    assert_eq!(violations_of(&found).len(), 20);
+    assert_eq!(violations_of(&found)[19].field, "spec.env[19]");
     found.add("spec.env[20]", "wrong");
-    assert_eq!(told(&found).len(), 21);
-    assert_eq!((told(&found)[20].field.as_str(), told(&found)[20].description.as_str()), ("", "and 1 more"));
+    assert_eq!(violations_of(&found).len(), 21);
+    assert_eq!(
+        (violations_of(&found)[20].field.as_str(), violations_of(&found)[20].description.as_str()),
+        ("", "and 1 more")
+    );
     let status = invalid(found);
     assert_eq!(status.get_details_error_info().unwrap().metadata["violations"], "21");
     assert!(status.message().contains("and 1 more"), "{}", status.message());

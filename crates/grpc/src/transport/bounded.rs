@@ -17,24 +17,24 @@ use crate::peer::{FIRST_WORD, Peer, STRANGER_IDLE};
 
 /// Places for connections.
 #[derive(Debug)]
-pub(super) struct Room {
+pub(super) struct ConnectionSlots {
     places: Arc<Semaphore>,
     per_address: usize,
     addresses: Mutex<HashMap<IpAddr, usize>>,
 }
 
-impl Room {
+impl ConnectionSlots {
     /// For so many connections, and so many from one address.
     pub(super) fn new(places: usize, per_address: usize) -> Arc<Self> {
         Arc::new(Self { places: Arc::new(Semaphore::new(places)), per_address, addresses: Mutex::default() })
     }
 
     /// A place for a connection from this address, once there is one; `None` if the address has as many as it may.
-    pub(super) async fn enter(self: &Arc<Self>, address: Option<IpAddr>) -> Option<Place> {
+    pub(super) async fn enter(self: &Arc<Self>, address: Option<IpAddr>) -> Option<ConnectionSlot> {
         let entered = Entered::new(Arc::clone(self), address)?;
         // An error would mean that the semaphore is closed, which it never is.
         let permit = Arc::clone(&self.places).acquire_owned().await.ok()?;
-        Some(Place { _permit: permit, _entered: entered })
+        Some(ConnectionSlot { _permit: permit, _entered: entered })
     }
 
     fn addresses(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
@@ -42,9 +42,9 @@ impl Room {
     }
 }
 
-/// A place of a [`Room`]; free again when dropped.
+/// A place of a [`ConnectionSlots`]; free again when dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct ConnectionSlot {
     _permit: OwnedSemaphorePermit,
     _entered: Entered,
 }
@@ -52,12 +52,12 @@ pub(super) struct Place {
 /// One of the connections from an address.
 #[derive(Debug)]
 struct Entered {
-    room: Arc<Room>,
+    room: Arc<ConnectionSlots>,
     address: Option<IpAddr>,
 }
 
 impl Entered {
-    fn new(room: Arc<Room>, address: Option<IpAddr>) -> Option<Self> {
+    fn new(room: Arc<ConnectionSlots>, address: Option<IpAddr>) -> Option<Self> {
         if let Some(address) = address {
             let mut addresses = room.addresses();
             let open = addresses.entry(address).or_default();
@@ -85,16 +85,16 @@ impl Drop for Entered {
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Bounded {
+pub(super) struct BoundedConnection {
     connection: TcpStream,
     peer: Peer,
     /// When to look whether it is idle.
     look: Pin<Box<Sleep>>,
-    _place: Place,
+    _place: ConnectionSlot,
 }
 
-impl Bounded {
-    pub(super) fn new(connection: TcpStream, place: Place) -> Self {
+impl BoundedConnection {
+    pub(super) fn new(connection: TcpStream, place: ConnectionSlot) -> Self {
         let peer = Peer::new(connection.peer_addr().ok());
         Self { connection, peer, look: Box::pin(sleep(FIRST_WORD)), _place: place }
     }
@@ -125,7 +125,7 @@ impl Bounded {
     }
 }
 
-impl Connected for Bounded {
+impl Connected for BoundedConnection {
     type ConnectInfo = Peer;
 
     fn connect_info(&self) -> Peer {
@@ -133,7 +133,7 @@ impl Connected for Bounded {
     }
 }
 
-impl AsyncRead for Bounded {
+impl AsyncRead for BoundedConnection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         match Pin::new(&mut self.connection).poll_read(cx, buf) {
@@ -151,7 +151,7 @@ impl AsyncRead for Bounded {
     }
 }
 
-impl AsyncWrite for Bounded {
+impl AsyncWrite for BoundedConnection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.connection).poll_write(cx, data)
     }
@@ -187,15 +187,15 @@ mod tests {
     use super::*;
     use crate::peer::IDLE;
 
-    async fn connected(room: &Arc<Room>) -> (TcpStream, Bounded) {
+    async fn connected(room: &Arc<ConnectionSlots>) -> (TcpStream, BoundedConnection) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (accepted, address) = listener.accept().await.unwrap();
         let place = room.enter(Some(address.ip())).await.unwrap();
-        (client, Bounded::new(accepted, place))
+        (client, BoundedConnection::new(accepted, place))
     }
 
-    async fn is_closed_after(connection: &mut Bounded, limit: Duration) -> bool {
+    async fn is_closed_after(connection: &mut BoundedConnection, limit: Duration) -> bool {
         let begun = Instant::now();
         let closed = connection.read(&mut [0; 8]).await.unwrap_err();
         let took = begun.elapsed();
@@ -204,7 +204,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_says_nothing_loses_their_place() {
-        let room = Room::new(1, 1);
+        let room = ConnectionSlots::new(1, 1);
         let (_client, mut silent) = connected(&room).await;
         assert!(is_closed_after(&mut silent, FIRST_WORD).await);
         assert_eq!(room.places.available_permits(), 0);
@@ -215,7 +215,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_calls_nothing_loses_their_place_and_who_is_known_later() {
-        let room = Room::new(2, 2);
+        let room = ConnectionSlots::new(2, 2);
         let (_client, mut stranger) = connected(&room).await;
         stranger.peer.spoke();
         assert!(is_closed_after(&mut stranger, STRANGER_IDLE).await);
@@ -228,7 +228,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_has_a_call_open_may_be_silent() {
-        let room = Room::new(1, 1);
+        let room = ConnectionSlots::new(1, 1);
         let (mut client, mut server) = connected(&room).await;
         client.write_all(b"word").await.unwrap();
         assert_eq!(server.read(&mut [0; 8]).await.unwrap(), 4);
@@ -243,7 +243,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_address_does_not_get_all_places() {
-        let room = Room::new(3, 2);
+        let room = ConnectionSlots::new(3, 2);
         let first: IpAddr = [127, 0, 0, 1].into();
         let held = (room.enter(Some(first)).await.unwrap(), room.enter(Some(first)).await.unwrap());
         assert!(room.enter(Some(first)).await.is_none());

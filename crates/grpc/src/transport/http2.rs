@@ -28,14 +28,14 @@ const HEAD_MAX: usize = 16 * 1024;
 /// answer.
 const REST_MAX: u64 = 64 * 1024;
 
-/// An answer to whoever speaks HTTP/1: a status line's end, and a line of text.
+/// An answer to an HTTP/1 client: a status line's end, and a line of text.
 #[derive(Clone, Debug)]
-pub(super) struct Answer {
+pub(super) struct Http1Answer {
     status: &'static str,
     text: Arc<str>,
 }
 
-impl Answer {
+impl Http1Answer {
     /// This port speaks another version of HTTP.
     pub(super) fn other_version(text: Arc<str>) -> Self {
         Self { status: "505 HTTP Version Not Supported", text }
@@ -70,7 +70,7 @@ pub(super) struct Http2<C: Connected> {
     /// `None` once it was handed over to be answered by HTTP/1.
     connection: Option<C>,
     info: C::ConnectInfo,
-    answer: Answer,
+    answer: Http1Answer,
     /// How many bytes of the preface were read.
     read: usize,
     /// How many of them were passed on.
@@ -89,7 +89,7 @@ impl<C> Http2<C>
 where
     C: Connected + AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    pub(super) fn new(connection: C, answer: Answer) -> Self {
+    pub(super) fn new(connection: C, answer: Http1Answer) -> Self {
         let info = connection.connect_info();
         let deadline = Some(Box::pin(sleep(PREFACE_MAX)));
         Self { connection: Some(connection), info, answer, read: 0, passed: 0, deadline }
@@ -135,13 +135,13 @@ where
 
 /// Answers a request by HTTP/1 of which `head` was read, and a client that speaks TLS where none is spoken, which sees
 /// from any text that it is none. Whatever else it is, the connection is closed without a word.
-pub(super) async fn answer<C>(mut connection: C, head: Vec<u8>, answer: Answer)
+pub(super) async fn answer<C>(mut connection: C, head: Vec<u8>, answer: Http1Answer)
 where
     C: AsyncRead + AsyncWrite + Unpin,
 {
     let answered = timeout(ANSWER_MAX, async {
         let bytes = match head.first() {
-            Some(&TLS_HANDSHAKE) => Some(Answer::speaks_no_tls().bytes(true)),
+            Some(&TLS_HANDSHAKE) => Some(Http1Answer::speaks_no_tls().bytes(true)),
             _ => read_head(&mut connection, head).await?.map(|with_body| answer.bytes(with_body)),
         };
         if let Some(bytes) = bytes {
@@ -156,7 +156,7 @@ where
 }
 
 /// Reads the head of a request to its end or its limit. Whether the answer has a body (that to HEAD has none); `None`
-/// if it is no request by HTTP/1.
+/// if it is not a request by HTTP/1.
 async fn read_head(connection: &mut (impl AsyncRead + Unpin), mut head: Vec<u8>) -> io::Result<Option<bool>> {
     loop {
         if let Some(line) = head.split(|byte| *byte == b'\n').next().filter(|line| line.len() < head.len())

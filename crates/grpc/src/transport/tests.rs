@@ -153,7 +153,7 @@ async fn a_connection_that_says_nothing_does_not_hold_the_server() {
 }
 
 #[tokio::test]
-async fn whoever_speaks_http1_is_told_what_this_port_is() {
+async fn an_http1_client_learns_what_this_port_is() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let server = Fixture::start(BOUND).await;
     let mut client = TcpStream::connect(server.address).await.unwrap();

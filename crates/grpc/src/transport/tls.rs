@@ -10,8 +10,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tracing::field::display;
 
-use super::bounded::{Bounded, Room};
-use super::http2::{Answer, answer};
+use super::bounded::{BoundedConnection, ConnectionSlots};
+use super::http2::{Http1Answer, answer};
 use longshore_runtime::task;
 use longshore_runtime::tls::Tls;
 
@@ -23,9 +23,9 @@ const HANDSHAKES_AT_ONCE: usize = 1024;
 /// Connections whose handshake is done. One that fails costs nobody else anything.
 pub(super) fn incoming(
     listener: TcpListener,
-    room: Arc<Room>,
+    room: Arc<ConnectionSlots>,
     tls: Tls,
-) -> impl Stream<Item = std::io::Result<TlsStream<Bounded>>> {
+) -> impl Stream<Item = std::io::Result<TlsStream<BoundedConnection>>> {
     super::incoming(listener, room)
         .map(move |accepted| {
             let config = Arc::clone(&tls.borrow());
@@ -40,12 +40,12 @@ pub(super) fn incoming(
         .filter_map(async |shaken| shaken.ok().map(Ok))
 }
 
-async fn shake(connection: Bounded, acceptor: TlsAcceptor) -> std::io::Result<TlsStream<Bounded>> {
+async fn shake(connection: BoundedConnection, acceptor: TlsAcceptor) -> std::io::Result<TlsStream<BoundedConnection>> {
     let peer = connection.peer();
     let shaking = async {
         if connection.begins_with_a_letter().await? {
-            task::spawn("http1", answer(connection, Vec::new(), Answer::wants_tls()));
-            return Err(std::io::Error::other("a client that speaks no TLS"));
+            task::spawn("http1", answer(connection, Vec::new(), Http1Answer::wants_tls()));
+            return Err(std::io::Error::other("a client that does not speak TLS"));
         }
         acceptor.accept(connection).await
     };
@@ -59,12 +59,12 @@ async fn shake(connection: Bounded, acceptor: TlsAcceptor) -> std::io::Result<Tl
     shaken
 }
 
-/// Tells the log. Who shows a certificate that is not taken is nobody that is known.
+/// Logs it. Who shows a certificate that is not taken is nobody that is known.
 fn failed(error: &std::io::Error, peer: Option<SocketAddr>) {
     let peer = peer.map(display);
     match error.get_ref().and_then(|error| error.downcast_ref()) {
         Some(rustls::Error::InvalidCertificate(why)) => {
-            let reason = format!("a client certificate that is not taken: {why}");
+            let reason = format!("a client certificate was refused: {why}");
             tracing::info!(target: "longshore::audit", verb = "authenticate", allowed = false, reason, peer);
         }
         Some(rustls::Error::AlertReceived(alert)) => {

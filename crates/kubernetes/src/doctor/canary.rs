@@ -1,5 +1,5 @@
 //! Canaries: Pods that are made to see what becomes of them, and deleted whatever becomes of them.
-//! They are no runs, have no owner, and end by themselves if we can't end them.
+//! They are not runs, have no owner, and end by themselves if we can't end them.
 
 use std::time::Duration;
 
@@ -26,14 +26,14 @@ const LOOK: Duration = Duration::from_millis(500);
 const AT_A_TIME: usize = 4;
 
 /// Why one could not be waited for to the end.
-enum Lost {
+enum CanaryLost {
     /// It could not be made, or not be read.
     Call(CallError),
     /// It is gone.
     Gone,
     /// Too slow; its last state.
     TimedOut(Box<Pod>),
-    /// We were told to stop.
+    /// We were asked to stop.
     Stopped,
 }
 
@@ -65,12 +65,12 @@ async fn with_pod<T>(
     wanted: &Examination,
     pod: &Pod,
     watch: impl FnMut(&Pod) -> Option<T>,
-) -> (Result<T, Lost>, Option<Finding>) {
+) -> (Result<T, CanaryLost>, Option<Finding>) {
     let seen = match make(cluster, pod).await {
         Ok(()) => until(cluster, wanted, pod, watch).await,
         // Who knows whether it was made.
-        Err(error) if error.is_ambiguous() => Err(Lost::Call(error)),
-        Err(error) => return (Err(Lost::Call(error)), None),
+        Err(error) if error.is_ambiguous() => Err(CanaryLost::Call(error)),
+        Err(error) => return (Err(CanaryLost::Call(error)), None),
     };
     (seen, delete(cluster, pod).await)
 }
@@ -86,28 +86,28 @@ async fn until<T>(
     wanted: &Examination,
     pod: &Pod,
     mut watch: impl FnMut(&Pod) -> Option<T>,
-) -> Result<T, Lost> {
+) -> Result<T, CanaryLost> {
     let (namespace, name) = place(pod);
     let end = Instant::now() + PATIENCE;
     loop {
         let found = match cluster.call(cluster.pods(namespace).get(name)).await {
             Ok(found) => found,
-            Err(error) if error.is_not_found() => return Err(Lost::Gone),
+            Err(error) if error.is_not_found() => return Err(CanaryLost::Gone),
             Err(error) if error.is_ambiguous() && Instant::now() < end => {
                 // It may answer the next time.
                 sleep(LOOK).await;
                 continue;
             }
-            Err(error) => return Err(Lost::Call(error)),
+            Err(error) => return Err(CanaryLost::Call(error)),
         };
         if let Some(seen) = watch(&found) {
             return Ok(seen);
         }
         if Instant::now() >= end {
-            return Err(Lost::TimedOut(Box::new(found)));
+            return Err(CanaryLost::TimedOut(Box::new(found)));
         }
         tokio::select! {
-            () = wanted.stop.cancelled() => return Err(Lost::Stopped),
+            () = wanted.stop.cancelled() => return Err(CanaryLost::Stopped),
             () = sleep(LOOK) => {}
         }
     }
@@ -140,7 +140,7 @@ async fn delete(cluster: &Cluster, pod: &Pod) -> Option<Finding> {
 /// Deletes what an earlier doctor that was killed has left.
 async fn sweep(cluster: &Cluster, namespace: &str) {
     let params = ListParams::default().labels(&format!("{},{}", cluster.selector(), label::CANARY));
-    // It is no check: whatever is wrong with these calls shows in the canaries themselves.
+    // It is not a check: whatever is wrong with these calls shows in the canaries themselves.
     let Ok(pods) = cluster.call(cluster.pods(namespace).list(&params)).await else { return };
     let over = pods.items.iter().filter(|pod| matches!(phase(pod), "Succeeded" | "Failed"));
     join_all(over.map(|pod| delete(cluster, pod))).await;
@@ -179,7 +179,7 @@ fn interrupted(check: &'static str, subject: &str, message: &str) -> Finding {
     Finding::skipped(check, subject, message).fix("longshore doctor --canary, and let it end by itself")
 }
 
-impl Lost {
+impl CanaryLost {
     /// The finding of a check whose canary this happened to.
     fn finding(&self, check: &'static str, subject: &str, namespace: &str) -> Finding {
         match self {
@@ -203,7 +203,7 @@ impl Lost {
             }
             Self::Call(error) => {
                 Finding::failed(check, subject, format!("the canary cannot be made: {}", error.message()))
-                    .fix("a run's Pod would be refused alike: the message names the quota, LimitRange or policy")
+                    .fix("a run's Pod would be refused the same way: the message names the quota, LimitRange or policy")
             }
         }
     }

@@ -12,14 +12,14 @@ const WARN: SignedDuration = SignedDuration::from_secs(2);
 const FAIL: SignedDuration = SignedDuration::from_secs(30);
 
 const FIX: &str = "let NTP (chrony, systemd-timesyncd) keep the clocks of this machine and of the control plane; \
-                   `chronyc tracking` or `timedatectl` tells which one is wrong";
+                   `chronyc tracking` or `timedatectl` shows which one is wrong";
 const SUBJECT: &str = "this machine and the API server";
 
 /// Judges the header `Date` of an answer to a request that was sent and answered at these times of ours.
 pub(super) fn judge(date: Option<&str>, sent: Timestamp, received: Timestamp) -> Finding {
     let Some(date) = date.and_then(|date| jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(date).ok()) else {
-        return Finding::skipped(CLOCK, SUBJECT, "the API server does not tell its time")
-            .fix("something between here and there may take the header `Date` away; ask from within the cluster");
+        return Finding::skipped(CLOCK, SUBJECT, "the API server does not report its time")
+            .fix("a proxy may remove the header `Date`; run this from within the cluster");
     };
     let (ahead, least) = skew(date, sent, received);
     if least <= WARN {
@@ -54,7 +54,7 @@ mod tests {
             (at(0, 0), at(0, 5), Status::Ok),
             // Written at any time of that second.
             (at(0, 990), at(0, 999), Status::Ok),
-            // A slow answer tells nothing.
+            // A slow answer reports nothing.
             (at(-20, 0), at(20, 0), Status::Ok),
             (at(2, 900), at(2, 950), Status::Ok),
             (at(3, 100), at(3, 200), Status::Warning),

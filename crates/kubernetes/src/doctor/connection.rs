@@ -33,7 +33,7 @@ pub(super) struct Connected {
 }
 
 /// What was answered to `GET /version`.
-struct Answer {
+struct VersionAnswer {
     code: u16,
     /// The header `Date`.
     date: Option<String>,
@@ -47,24 +47,23 @@ pub(super) async fn connect(cluster: &Cluster) -> Result<Connected, Finding> {
     let clock = clock::judge(answer.date.as_deref(), answer.sent, answer.received);
     let who = match who_am_i(cluster).await {
         Ok(who) => who,
-        Err(error) if error.code() == Some(401) => return Err(Cause::Unauthorized.finding(cluster)),
+        Err(error) if error.code() == Some(401) => return Err(ConnectionFailure::Unauthorized.finding(cluster)),
         // Older servers, and those that let nobody ask: it is only for the message.
         Err(_) => None,
     };
     let finding = match answer.code {
-        401 => return Err(Cause::Unauthorized.finding(cluster)),
+        401 => return Err(ConnectionFailure::Unauthorized.finding(cluster)),
         200 => judge_version(&cluster.server, &answer.body, who.as_deref()),
-        403 => Finding::warning(API_SERVER, &cluster.server, "reachable, but it does not tell its version (403)").fix(
-            format!(
+        403 => Finding::warning(API_SERVER, &cluster.server, "reachable, but it does not report its version (403)")
+            .fix(format!(
                 "Longshore needs Kubernetes 1.{MINOR_MIN} or newer; bind system:public-info-viewer to see which it is"
-            ),
-        ),
-        code => return Err(Cause::Status(code).finding(cluster)),
+            )),
+        code => return Err(ConnectionFailure::Status(code).finding(cluster)),
     };
     Ok(Connected { finding, clock, who: who.unwrap_or_else(|| "the account of these credentials".to_owned()) })
 }
 
-async fn ask_version(cluster: &Cluster) -> Result<Answer, Cause> {
+async fn ask_version(cluster: &Cluster) -> Result<VersionAnswer, ConnectionFailure> {
     let asked = async {
         let request = http::Request::get("/version").body(Body::empty()).map_err(kube::Error::HttpError)?;
         let sent = Timestamp::now();
@@ -73,11 +72,11 @@ async fn ask_version(cluster: &Cluster) -> Result<Answer, Cause> {
         let code = response.status().as_u16();
         let date = response.headers().get(http::header::DATE).and_then(|date| date.to_str().ok()).map(str::to_owned);
         let body = Limited::new(response.into_body(), ANSWER_MAX).collect().await.map_err(kube::Error::Service)?;
-        Ok(Answer { code, date, body: body.to_bytes().to_vec(), sent, received })
+        Ok(VersionAnswer { code, date, body: body.to_bytes().to_vec(), sent, received })
     };
     match tokio::time::timeout(cluster.request_timeout, asked).await {
         Ok(answer) => answer.map_err(|error: kube::Error| cause_of(&error)),
-        Err(_) => Err(Cause::TimedOut(cluster.request_timeout)),
+        Err(_) => Err(ConnectionFailure::TimedOut(cluster.request_timeout)),
     }
 }
 
@@ -94,18 +93,18 @@ fn judge_version(server: &str, body: &[u8], who: Option<&str>) -> Finding {
             .fix("is the address in the kubeconfig right? a proxy or a login page may answer instead");
     };
     let who = who.map(|who| format!(", as {who}")).unwrap_or_default();
-    let told = format!("Kubernetes {}{who}", info.git_version);
+    let reported = format!("Kubernetes {}{who}", info.git_version);
     // Some vendors write `29+`.
     let number = |text: &str| text.trim_end_matches(|c: char| !c.is_ascii_digit()).parse::<u32>().ok();
     match (number(&info.major), number(&info.minor)) {
         (Some(1), Some(minor)) if minor < MINOR_MIN => Finding::warning(
             API_SERVER,
             server,
-            format!("{told}: older than 1.{MINOR_MIN}, the oldest that is supported"),
+            format!("{reported}: older than 1.{MINOR_MIN}, the oldest that is supported"),
         )
         .fix(format!("upgrade the cluster to Kubernetes 1.{MINOR_MIN} or newer")),
-        (Some(_), Some(_)) => Finding::ok(API_SERVER, server, told),
-        _ => Finding::warning(API_SERVER, server, format!("{told}: a version that cannot be read"))
+        (Some(_), Some(_)) => Finding::ok(API_SERVER, server, reported),
+        _ => Finding::warning(API_SERVER, server, format!("{reported}: a version that cannot be read"))
             .fix(format!("Longshore needs Kubernetes 1.{MINOR_MIN} or newer")),
     }
 }
@@ -120,7 +119,7 @@ pub(super) fn unusable(error: &BackendError) -> Finding {
 
 /// Why there is no usable answer.
 #[derive(Debug, PartialEq, Eq)]
-enum Cause {
+enum ConnectionFailure {
     Refused,
     Unresolved(String),
     Tls(String),
@@ -132,18 +131,19 @@ enum Cause {
     Other(String),
 }
 
-impl Cause {
+impl ConnectionFailure {
     fn finding(&self, cluster: &Cluster) -> Finding {
-        let (message, fix) = self.told();
+        let (message, fix) = self.describe();
         Finding::failed(API_SERVER, &cluster.server, message).fix(fix)
     }
 
-    fn told(&self) -> (String, &'static str) {
+    fn describe(&self) -> (String, &'static str) {
         match self {
             Self::Refused => (
                 "connection refused: nothing listens there".to_owned(),
                 "is this the right cluster (--kubeconfig, --context), and does its API server run? `kubectl get --raw \
-                 /readyz` with the same kubeconfig tells. localhost:8080 is what tools take when they find no kubeconfig",
+                 /readyz` with the same kubeconfig shows it. localhost:8080 is what tools take when they find no \
+                 kubeconfig",
             ),
             Self::Unresolved(why) => (
                 format!("its host name cannot be resolved: {why}"),
@@ -157,7 +157,7 @@ impl Cause {
             Self::TimedOut(bound) => (
                 format!("no answer within {} s", bound.as_secs()),
                 "a firewall, a VPN or a NetworkPolicy may swallow the packets: the daemon's Pod must be allowed out to \
-                 the API server. `kubectl get --raw /version` from the same place tells",
+                 the API server. `kubectl get --raw /version` from the same place shows it",
             ),
             Self::Unauthorized => (
                 "it refuses these credentials (401 Unauthorized)".to_owned(),
@@ -165,25 +165,26 @@ impl Cause {
                  kubeconfig; in the cluster, restart the Pod if its ServiceAccount was made anew",
             ),
             Self::Credentials(why) => (
-                format!("the credentials of the kubeconfig cannot be had: {why}"),
+                format!("the credentials of the kubeconfig cannot be obtained: {why}"),
                 "is the token file there, and is the credential plugin that the kubeconfig names installed here?",
             ),
             Self::Status(code) => (
                 format!("it answers {code} to GET /version"),
                 "is the address in the kubeconfig that of an API server, and is that healthy? `kubectl get --raw \
-                 '/readyz?verbose'` tells what is not",
+                 '/readyz?verbose'` shows what is not",
             ),
             Self::Other(why) => (
                 format!("no usable answer: {why}"),
-                "`kubectl get --raw /version` with the same kubeconfig from the same place tells whether it is us",
+                "`kubectl get --raw /version` with the same kubeconfig from the same place shows whether it is \
+                 Longshore",
             ),
         }
     }
 }
 
-fn cause_of(error: &kube::Error) -> Cause {
+fn cause_of(error: &kube::Error) -> ConnectionFailure {
     if let kube::Error::Auth(error) = error {
-        return Cause::Credentials(chain(error));
+        return ConnectionFailure::Credentials(chain(error));
     }
     if let Some(cause) = known_cause(error) {
         return cause;
@@ -193,16 +194,16 @@ fn cause_of(error: &kube::Error) -> Cause {
         kube::Error::Service(cause) => chain(&**cause),
         other => chain(other),
     };
-    if text.contains("dns error") { Cause::Unresolved(text) } else { Cause::Other(text) }
+    if text.contains("dns error") { ConnectionFailure::Unresolved(text) } else { ConnectionFailure::Other(text) }
 }
 
 /// The first error in the chain that says by its type what it is.
-fn known_cause(error: &(dyn StdError + 'static)) -> Option<Cause> {
+fn known_cause(error: &(dyn StdError + 'static)) -> Option<ConnectionFailure> {
     if let Some(tls) = error.downcast_ref::<rustls::Error>() {
-        return Some(Cause::Tls(tls.to_string()));
+        return Some(ConnectionFailure::Tls(tls.to_string()));
     }
     let next = match error.downcast_ref::<io::Error>() {
-        Some(error) if error.kind() == io::ErrorKind::ConnectionRefused => return Some(Cause::Refused),
+        Some(error) if error.kind() == io::ErrorKind::ConnectionRefused => return Some(ConnectionFailure::Refused),
         // What it wraps is not its source, but the same error again.
         Some(error) => error.get_ref().map(|inner| inner as &(dyn StdError + 'static)),
         None => None,
@@ -246,14 +247,14 @@ mod tests {
     fn causes_are_found_below_what_wraps_them() {
         let service = |error: io::Error| kube::Error::Service(Box::new(io::Error::other(Wrapped(error))));
         let refused = service(io::ErrorKind::ConnectionRefused.into());
-        assert_eq!(cause_of(&refused), Cause::Refused);
+        assert_eq!(cause_of(&refused), ConnectionFailure::Refused);
         let tls = rustls::Error::InvalidCertificate(rustls::CertificateError::Expired);
         // As hyper-rustls wraps it: twice.
         let tls = service(io::Error::other(io::Error::new(io::ErrorKind::InvalidData, tls)));
-        assert!(matches!(cause_of(&tls), Cause::Tls(why) if why.contains("xpired")));
+        assert!(matches!(cause_of(&tls), ConnectionFailure::Tls(why) if why.contains("xpired")));
         let dns = service(io::Error::other("dns error: no such host"));
-        assert!(matches!(cause_of(&dns), Cause::Unresolved(_)));
-        assert!(matches!(cause_of(&service(io::Error::other("x"))), Cause::Other(_)));
+        assert!(matches!(cause_of(&dns), ConnectionFailure::Unresolved(_)));
+        assert!(matches!(cause_of(&service(io::Error::other("x"))), ConnectionFailure::Other(_)));
     }
 
     #[derive(Debug, thiserror::Error)]

@@ -9,7 +9,7 @@ use kube::api::ListParams;
 
 use super::super::client::Cluster;
 use super::check::LIMIT_RANGE;
-use super::{Rule, unread};
+use super::{RoleRule, unread};
 use longshore_domain::profile::Limits;
 use longshore_domain::quantity::Quantity;
 use longshore_runtime::finding::Finding;
@@ -19,7 +19,7 @@ pub(super) async fn examine(cluster: &Cluster, namespace: &str, limits: &Limits)
     match cluster.call(api.list(&ListParams::default())).await {
         Ok(ranges) => judge(namespace, &ranges.items, limits),
         Err(error) => {
-            let rule = Rule::of_doctor("limitranges");
+            let rule = RoleRule::of_doctor("limitranges");
             rule.map(|rule| unread(LIMIT_RANGE, namespace, rule, &error)).into_iter().collect()
         }
     }

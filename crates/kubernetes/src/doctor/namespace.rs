@@ -7,7 +7,7 @@ use kube::Api;
 
 use super::super::client::Cluster;
 use super::check::{NAMESPACE, POD_SECURITY};
-use super::{Rule, unread};
+use super::{RoleRule, unread};
 use longshore_runtime::finding::Finding;
 
 const ENFORCE: &str = "pod-security.kubernetes.io/enforce";
@@ -20,7 +20,7 @@ pub(super) async fn examine(cluster: &Cluster, namespace: &str) -> Vec<Finding> 
         Ok(found) => found,
         Err(error) if error.code() == Some(404) => return vec![missing(namespace)],
         Err(error) => {
-            let rule = Rule::of_doctor("namespaces");
+            let rule = RoleRule::of_doctor("namespaces");
             return rule.map(|rule| unread(NAMESPACE, namespace, rule, &error)).into_iter().collect();
         }
     };
@@ -40,8 +40,8 @@ fn missing(namespace: &str) -> Finding {
 
 fn ending(namespace: &str, instance: &str) -> Finding {
     Finding::failed(NAMESPACE, namespace, "it is being deleted, and takes nothing new").fix(format!(
-        "if it does not end, Jobs may hold it whose record only the daemon can write. If that is gone for good, let go \
-         of them, with the same kubeconfig:\n\
+        "if it does not end, Jobs may hold it whose record only the daemon can write. If that is gone for good, \
+         release them, with the same kubeconfig:\n\
          longshore release --instance {instance} --kubernetes-namespace {namespace} --delete\n\
          then: kubectl create namespace {namespace}"
     ))
@@ -60,7 +60,7 @@ fn judge_labels(namespace: &str, labels: &BTreeMap<String, String>) -> Finding {
     Finding::warning(
         POD_SECURITY,
         namespace,
-        format!("{message}: whoever may create Pods here is less bounded than runs are"),
+        format!("{message}: anyone who may create Pods here is less restricted than runs are"),
     )
     .fix(format!("kubectl label --overwrite namespace {namespace} {ENFORCE}=restricted"))
 }

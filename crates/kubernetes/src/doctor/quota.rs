@@ -8,7 +8,7 @@ use kube::api::ListParams;
 
 use super::super::client::Cluster;
 use super::check::QUOTA;
-use super::{Rule, unread};
+use super::{RoleRule, unread};
 use longshore_domain::profile::Limits;
 use longshore_domain::quantity::Quantity;
 use longshore_runtime::finding::Finding;
@@ -21,7 +21,7 @@ pub(super) async fn examine(cluster: &Cluster, namespace: &str, limits: &Limits)
     match cluster.call(api.list(&ListParams::default())).await {
         Ok(quotas) => judge(namespace, &quotas.items, limits),
         Err(error) => {
-            let rule = Rule::of_doctor("resourcequotas");
+            let rule = RoleRule::of_doctor("resourcequotas");
             rule.map(|rule| unread(QUOTA, namespace, rule, &error)).into_iter().collect()
         }
     }
@@ -80,7 +80,7 @@ fn judge_one(subject: String, resource: &str, used: &str, hard: &str, need: &str
     // Amounts that can't be read are the API server's own, and say nothing of room.
     let amount = |text: &str| Quantity::parse(text).ok().map(|quantity| i128::from(quantity.millis()));
     let (used_amount, hard_amount, need_amount) = (amount(used)?, amount(hard)?, amount(need)?);
-    let told = format!("{used} of {hard} used");
+    let usage = format!("{used} of {hard} used");
     let fix = match resource {
         "count/jobs.batch" | "count/pods" | "count/secrets" | "secrets" => {
             "finished runs count too until their retention is over: delete some (`longshore rm`), keep them for less \
@@ -91,11 +91,14 @@ fn judge_one(subject: String, resource: &str, used: &str, hard: &str, need: &str
         }
     };
     if used_amount + need_amount > hard_amount {
-        let message = format!("{told}: no room for a run that takes {need}; it would stay PENDING and fail with QUOTA");
+        let message = format!(
+            "{usage}: not enough for a run that takes {need}; it would stay PENDING and fail with \
+                               QUOTA"
+        );
         return Some(Finding::failed(QUOTA, subject, message).fix(fix));
     }
     (used_amount * 100 > hard_amount * WARN_PERCENT)
-        .then(|| Finding::warning(QUOTA, subject, format!("{told}, which is more than {WARN_PERCENT} %")).fix(fix))
+        .then(|| Finding::warning(QUOTA, subject, format!("{usage}, which is more than {WARN_PERCENT} %")).fix(fix))
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ pub enum Need {
 
 /// One line of a Role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rule {
+pub struct RoleRule {
     /// API group; empty for the core.
     pub group: &'static str,
     /// Resource, with its subresource: `jobs/status`.
@@ -47,22 +47,22 @@ pub struct Rule {
 pub(super) const CANARY_VERB: &str = "delete";
 
 /// All rights, and no others: the table of docs/kubernetes.md, "Rights".
-pub const RIGHTS: &[Rule] = &[
-    Rule {
+pub const RIGHTS: &[RoleRule] = &[
+    RoleRule {
         group: "batch",
         resource: "jobs",
         verbs: &["create", "get", "list", "watch", "patch", "delete"],
         need: Need::Runs,
         purpose: "runs are Jobs",
     },
-    Rule {
+    RoleRule {
         group: "batch",
         resource: "jobs/status",
         verbs: &["get", "patch"],
         need: Need::Runs,
-        purpose: "a Job tells the run's outcome in a condition",
+        purpose: "a Job reports the run's outcome in a condition",
     },
-    Rule {
+    RoleRule {
         group: "",
         resource: "pods",
         verbs: &["get", "list", "watch", "patch", "create", "delete"],
@@ -70,56 +70,56 @@ pub const RIGHTS: &[Rule] = &[
         purpose: "states of runs are read off Pods, clocks and cancels are written on them, dry runs create them, and \
                   those that a Job left behind are deleted",
     },
-    Rule {
+    RoleRule {
         group: "",
         resource: "pods/log",
         verbs: &["get"],
         need: Need::Runs,
         purpose: "output and results are read from logs",
     },
-    Rule {
+    RoleRule {
         group: "",
         resource: "events",
         verbs: &["list", "watch"],
         need: Need::Runs,
-        purpose: "why a run does not start is told by Events",
+        purpose: "Events say why a run does not start",
     },
-    Rule {
+    RoleRule {
         group: "",
         resource: "secrets",
         verbs: &["create", "get", "delete"],
         need: Need::Runs,
         purpose: "input, files and large results are kept in Secrets, and those that a Job left behind are deleted",
     },
-    Rule {
+    RoleRule {
         group: "authentication.k8s.io",
         resource: "tokenreviews",
         verbs: &["create"],
         need: Need::TokenReview,
         purpose: "callers are authenticated by TokenReview",
     },
-    Rule {
+    RoleRule {
         group: "authorization.k8s.io",
         resource: "localsubjectaccessreviews",
         verbs: &["create"],
         need: Need::AccessReview,
         purpose: "callers are authorised by LocalSubjectAccessReview",
     },
-    Rule {
+    RoleRule {
         group: "",
         resource: "namespaces",
         verbs: &["get"],
         need: Need::Doctor,
         purpose: "the doctor reads the namespace's labels",
     },
-    Rule {
+    RoleRule {
         group: "",
         resource: "resourcequotas",
         verbs: &["list"],
         need: Need::Doctor,
         purpose: "the doctor reads quotas",
     },
-    Rule {
+    RoleRule {
         group: "",
         resource: "limitranges",
         verbs: &["list"],
@@ -128,7 +128,7 @@ pub const RIGHTS: &[Rule] = &[
     },
 ];
 
-impl Rule {
+impl RoleRule {
     /// The doctor's own rule for `resource`.
     pub(super) fn of_doctor(resource: &str) -> Option<&'static Self> {
         RIGHTS.iter().find(|rule| rule.need == Need::Doctor && rule.resource == resource)
@@ -152,21 +152,21 @@ impl Rule {
 
 /// One verb on one resource, somewhere: `jobs/status patch in longshore-runs`.
 #[derive(Clone, Copy, Debug)]
-struct Right<'a> {
-    rule: &'static Rule,
+struct NamespacedRight<'a> {
+    rule: &'static RoleRule,
     verb: &'static str,
     /// `None`: the whole cluster.
     namespace: Option<&'a str>,
 }
 
-impl fmt::Display for Right<'_> {
+impl fmt::Display for NamespacedRight<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} in {}", self.rule.resource, self.verb, self.namespace.unwrap_or("the cluster"))
     }
 }
 
 /// What the API server said to one.
-enum Verdict {
+enum RightVerdict {
     Allowed,
     /// Not allowed; what the authorizer said beside that.
     Missing(String),
@@ -199,7 +199,7 @@ async fn examine(
     let mut calls: Vec<BoxFuture<'_, _>> = Vec::new();
     for rule in RIGHTS.iter().filter(|rule| needed(rule.need)) {
         for &verb in rule.verbs {
-            let right = Right { rule, verb, namespace };
+            let right = NamespacedRight { rule, verb, namespace };
             calls.push(Box::pin(async move { (right, ask(cluster, right).await) }));
         }
     }
@@ -208,38 +208,38 @@ async fn examine(
 }
 
 /// The rule by which canaries are deleted again, if that may not be done.
-pub(super) async fn missing_for_canaries(cluster: &Cluster, namespace: &str) -> Option<&'static Rule> {
+pub(super) async fn missing_for_canaries(cluster: &Cluster, namespace: &str) -> Option<&'static RoleRule> {
     let rule = RIGHTS.iter().find(|rule| rule.resource == "pods")?;
-    let right = Right { rule, verb: CANARY_VERB, namespace: Some(namespace) };
-    matches!(ask(cluster, right).await, Verdict::Missing(_)).then_some(rule)
+    let right = NamespacedRight { rule, verb: CANARY_VERB, namespace: Some(namespace) };
+    matches!(ask(cluster, right).await, RightVerdict::Missing(_)).then_some(rule)
 }
 
-async fn ask(cluster: &Cluster, right: Right<'_>) -> Verdict {
-    let Right { rule, verb, namespace } = right;
+async fn ask(cluster: &Cluster, right: NamespacedRight<'_>) -> RightVerdict {
+    let NamespacedRight { rule, verb, namespace } = right;
     let attributes = resource_attributes(verb, rule.group, rule.resource, namespace);
     let spec = SelfSubjectAccessReviewSpec { resource_attributes: Some(attributes), ..Default::default() };
     let review = SelfSubjectAccessReview { spec, ..Default::default() };
     let api: Api<SelfSubjectAccessReview> = Api::all(cluster.client.clone());
     match cluster.call(api.create(&PostParams::default(), &review)).await {
-        Err(error) => Verdict::Unasked(error),
+        Err(error) => RightVerdict::Unasked(error),
         Ok(review) => match review.status {
-            Some(status) if status.allowed => Verdict::Allowed,
+            Some(status) if status.allowed => RightVerdict::Allowed,
             status => {
                 let status = status.unwrap_or_default();
-                Verdict::Missing(status.evaluation_error.or(status.reason).unwrap_or_default())
+                RightVerdict::Missing(status.evaluation_error.or(status.reason).unwrap_or_default())
             }
         },
     }
 }
 
 /// One finding for each that is missing; one for all if none is.
-fn judge(verdicts: &[(Right<'_>, Verdict)], place: &str, who: &str) -> Vec<Finding> {
+fn judge(verdicts: &[(NamespacedRight<'_>, RightVerdict)], place: &str, who: &str) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut unasked = None;
     for (right, verdict) in verdicts {
         match verdict {
-            Verdict::Allowed => {}
-            Verdict::Missing(said) => {
+            RightVerdict::Allowed => {}
+            RightVerdict::Missing(said) => {
                 let mut message = format!("not allowed for {who}; needed since {}", right.rule.purpose);
                 if !said.is_empty() {
                     message.push_str(&format!(" (the API server says: {said})"));
@@ -247,7 +247,9 @@ fn judge(verdicts: &[(Right<'_>, Verdict)], place: &str, who: &str) -> Vec<Findi
                 let fix = right.rule.how_to_grant(&[right.verb], right.namespace.unwrap_or_default());
                 findings.push(Finding::failed(CHECK, right.to_string(), message).fix(fix));
             }
-            Verdict::Unasked(error) => unasked = Some(unasked.map_or((error, 1), |(first, count)| (first, count + 1))),
+            RightVerdict::Unasked(error) => {
+                unasked = Some(unasked.map_or((error, 1), |(first, count)| (first, count + 1)))
+            }
         }
     }
     if let Some((error, count)) = unasked {
@@ -282,7 +284,7 @@ mod tests {
 
     #[test]
     fn the_page_has_the_same_table() {
-        let told = |rule: &Rule| {
+        let documented_row = |rule: &RoleRule| {
             let group = if rule.group.is_empty() { String::new() } else { format!(" ({})", rule.group) };
             let need = match rule.need {
                 Need::Runs => None,
@@ -297,7 +299,7 @@ mod tests {
             (resource, verbs[..note].to_owned(), need)
         };
         let documented: Vec<_> = documented().into_iter().map(plain).collect();
-        assert_eq!(documented, RIGHTS.iter().map(told).collect::<Vec<_>>());
+        assert_eq!(documented, RIGHTS.iter().map(documented_row).collect::<Vec<_>>());
     }
 
     #[test]

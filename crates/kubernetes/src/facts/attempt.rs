@@ -10,12 +10,12 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::super::names::{RUN_CONTAINER, annotation, path};
-use super::{Observed, cut, deletion_asked, event, words};
+use super::{ObservedObjects, cut, deletion_asked, event, words};
 use longshore_domain::facts::{
     AttemptFacts, AttemptPhase, Explanation, Intervention, JobEnd, MainFacts, Remembered, Terminated, WaitCause,
 };
 
-pub(super) fn facts(number: u32, observed: &Observed<'_>) -> AttemptFacts {
+pub(super) fn facts(number: u32, observed: &ObservedObjects<'_>) -> AttemptFacts {
     let job = observed.job;
     let job_end = job_end(job);
     let there_was_one = observed.last_pod.is_some() || observed.pod_was_seen || job_end.is_some();
@@ -23,7 +23,7 @@ pub(super) fn facts(number: u32, observed: &Observed<'_>) -> AttemptFacts {
         AttemptPhase::Gone if job_end.is_none() && makes_another(observed) => AttemptPhase::Absent,
         phase => phase,
     };
-    // Of a Pod that is gone, all but its phase is told as it was seen last.
+    // Of a Pod that is gone, all but its phase is reported as it was seen last.
     let pod = observed.pod.or(observed.last_pod);
     let status = pod.and_then(|pod| pod.status.as_ref());
     let emptied = matches!(phase, AttemptPhase::Succeeded | AttemptPhase::Failed)
@@ -123,7 +123,7 @@ fn phase(pod: Option<&Pod>, there_was_one: bool) -> AttemptPhase {
 
 /// Whether the Job was held back while its Pod had not started, so that it makes another one when
 /// it is let go: the Job controller counts no failure for it.
-fn makes_another(observed: &Observed<'_>) -> bool {
+fn makes_another(observed: &ObservedObjects<'_>) -> bool {
     let conditions = observed.job.status.as_ref().and_then(|status| status.conditions.as_ref());
     let was_held = conditions.into_iter().flatten().any(|condition| condition.type_ == "Suspended");
     was_held && observed.last_pod.is_none_or(|pod| !has_started(pod))
@@ -151,7 +151,7 @@ fn run_status(status: &PodStatus) -> Option<&ContainerStatus> {
 
 /// Whether what the kubelet gives as termination message is our result file. An admission webhook
 /// may have changed the policy; then it can be the end of the log.
-fn tells_result_file(pod: &Pod) -> bool {
+fn reports_result_file(pod: &Pod) -> bool {
     let containers = pod.spec.as_ref().map(|spec| spec.containers.as_slice()).unwrap_or_default();
     containers.iter().find(|container| container.name == RUN_CONTAINER).is_some_and(|run| {
         run.termination_message_policy.as_deref().is_none_or(|policy| policy == "File")
@@ -177,7 +177,7 @@ fn main(job: &Job, pod: Option<&Pod>) -> MainFacts {
     if let Some(end) = &state.terminated {
         let mut end = terminated(end);
         // Without a start the message is the runtime's, and says why there was none.
-        if end.started() && !tells_result_file(pod) {
+        if end.started() && !reports_result_file(pod) {
             end.message = Vec::new();
         }
         return MainFacts::Terminated(end);
@@ -213,7 +213,7 @@ fn unusual_wait(main: &MainFacts) -> Option<&Explanation> {
 }
 
 /// Why there is no Pod, no node for it, or no end to its init containers.
-fn waiting(phase: AttemptPhase, status: Option<&PodStatus>, observed: &Observed<'_>) -> Option<Explanation> {
+fn waiting(phase: AttemptPhase, status: Option<&PodStatus>, observed: &ObservedObjects<'_>) -> Option<Explanation> {
     let job = observed.job;
     if phase == AttemptPhase::Absent {
         return event::creation_failure(job, observed.events);

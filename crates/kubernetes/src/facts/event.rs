@@ -18,7 +18,7 @@ pub(super) const FAILED_CREATE: &str = "FailedCreate";
 /// What the Job controller's `SuccessfulCreate` says before the Pod's name.
 const CREATED_POD: &str = "Created pod: ";
 
-/// What every attempt's ordinary course brings: Job, Pod and timeline tell it too, so that each
+/// What every attempt's ordinary course brings: Job, Pod and timeline report it too, so that each
 /// such event would be a change of the run that says nothing new.
 const ORDINARY: [(About, &str); 4] =
     [(About::Job, "SuccessfulCreate"), (About::Pod, "Scheduled"), (About::Pod, "Created"), (About::Pod, "Started")];
@@ -47,8 +47,8 @@ pub struct EventFact {
     pub count: u32,
     /// Whether it warns of something.
     pub warning: bool,
-    /// Whether it says that container `run` was started. That is told elsewhere too, so it is no
-    /// evidence; but a kubelet may have thrown its own word of it away.
+    /// Whether it says that container `run` was started. That is reported elsewhere too, so it is
+    /// not evidence; but a kubelet may have thrown its own word of it away.
     pub started: bool,
 }
 
@@ -71,7 +71,7 @@ pub enum Said {
 }
 
 /// Reads an event about a Job or a Pod. `None`: it is about something else, does not say about which, or says what that
-/// object tells too.
+/// object reports too.
 #[must_use]
 pub fn said(event: &Event) -> Option<(Subject, Said)> {
     let about = match event.involved_object.kind.as_deref() {
@@ -133,13 +133,13 @@ pub(super) fn creation_failure(job: &Job, events: &[EventFact]) -> Option<Explan
 }
 
 /// What an Event warns of while a Pod that has its node is made ready: a sandbox or a volume that
-/// can't be made. Once anything else is told of the Pod that trouble has passed.
+/// can't be made. Once anything else is reported of the Pod that trouble has passed.
 ///
-/// Left out is what the Pod's own status tells: no node, an image that can't be pulled.
+/// Left out is what the Pod's own status reports: no node, an image that can't be pulled.
 pub(super) fn trouble(job: &Job, events: &[EventFact]) -> Option<Explanation> {
-    const TOLD_ELSEWHERE: [&str; 4] = ["FailedScheduling", "BackOff", "Failed", "InspectFailed"];
+    const REPORTED_ELSEWHERE: [&str; 4] = ["FailedScheduling", "BackOff", "Failed", "InspectFailed"];
     let of_pod = || events.iter().filter(|event| event.about == About::Pod);
-    let is_trouble = |event: &&EventFact| event.warning && !TOLD_ELSEWHERE.contains(&event.reason.as_str());
+    let is_trouble = |event: &&EventFact| event.warning && !REPORTED_ELSEWHERE.contains(&event.reason.as_str());
     let newest = of_pod().filter(is_trouble).max_by_key(|event| event.time)?;
     let passed = of_pod().any(|event| !event.warning && event.time > newest.time);
     (!passed).then(|| words::explanation(job, newest.reason.clone(), newest.message.clone(), newest.time))
@@ -153,12 +153,12 @@ fn failed_creates(events: &[EventFact]) -> impl Iterator<Item = &EventFact> {
 /// the same. At most [`EVIDENCE_MAX`] together.
 pub(super) fn evidence(events: &[EventFact], waiting: Option<&Explanation>) -> Vec<Evidence> {
     let is_news = |event: &&EventFact| !is_failed_create(event) && !event.started;
-    let mut evidence: Vec<Evidence> = events.iter().filter(is_news).map(told).collect();
+    let mut evidence: Vec<Evidence> = events.iter().filter(is_news).map(evidence_of).collect();
     evidence.extend(failed_creates_together(events));
     evidence.sort_by_key(|entry| entry.report_time);
     if let Some(waiting) = waiting {
-        let told = |entry: &Evidence| entry.reason == waiting.reason && entry.message == waiting.message;
-        if !evidence.iter().any(told) {
+        let is_known = |entry: &Evidence| entry.reason == waiting.reason && entry.message == waiting.message;
+        if !evidence.iter().any(is_known) {
             let Explanation { reason, message, time, .. } = waiting.clone();
             evidence.push(Evidence { report_time: time, reason, message, count: 1 });
         }
@@ -167,7 +167,7 @@ pub(super) fn evidence(events: &[EventFact], waiting: Option<&Explanation>) -> V
     evidence
 }
 
-fn told(event: &EventFact) -> Evidence {
+fn evidence_of(event: &EventFact) -> Evidence {
     let EventFact { about: _, reason, message, time, count, warning: _, started: _ } = event.clone();
     Evidence { report_time: time, reason, message, count }
 }
@@ -177,9 +177,9 @@ fn is_failed_create(event: &EventFact) -> bool {
 }
 
 /// Each `FailedCreate` names another Pod that never was, so Kubernetes counts none of them
-/// together; told once, in the newest words.
+/// together; reported once, in the newest words.
 fn failed_creates_together(events: &[EventFact]) -> Option<Evidence> {
     let newest = failed_creates(events).max_by_key(|event| event.time)?;
     let count = failed_creates(events).fold(0_u32, |sum, event| sum.saturating_add(event.count));
-    Some(Evidence { count, ..told(newest) })
+    Some(Evidence { count, ..evidence_of(newest) })
 }

@@ -19,15 +19,23 @@ use longshore_domain::record::RECORD_VERSION;
 use longshore_domain::run::{RunState, StopCause, StopIntent, Timeline};
 use longshore_domain::spec::{EffectiveSpec, EnvSource, EnvVar, Input, Workload};
 
-fn seen<'a>(job: &'a Job, pod: Option<&'a Pod>) -> Observed<'a> {
-    Observed { job, pod, last_pod: None, events: &[], input_confirmed: false, pod_was_seen: false, unseen_pod: None }
+fn seen<'a>(job: &'a Job, pod: Option<&'a Pod>) -> ObservedObjects<'a> {
+    ObservedObjects {
+        job,
+        pod,
+        last_pod: None,
+        events: &[],
+        input_confirmed: false,
+        pod_was_seen: false,
+        unseen_pod: None,
+    }
 }
 
-fn facts(observed: &Observed<'_>) -> RunFacts {
+fn facts(observed: &ObservedObjects<'_>) -> RunFacts {
     run_facts(&NamespaceName::default_namespace(), observed).unwrap()
 }
 
-fn attempt(observed: &Observed<'_>) -> AttemptFacts {
+fn attempt(observed: &ObservedObjects<'_>) -> AttemptFacts {
     facts(observed).attempts.remove(0)
 }
 
@@ -136,7 +144,7 @@ fn a_job_that_can_not_be_known_for_a_run_is_refused() {
 }
 
 #[test]
-fn damage_is_told_and_the_rest_is_read() {
+fn damage_is_reported_and_the_rest_is_read() {
     let running = on_node(pod(&job_of(&launch()), "Running", run(running())));
     let damaged = |change: &dyn Fn(&mut Job)| {
         let mut job = job_of(&launch());
@@ -151,10 +159,10 @@ fn damage_is_told_and_the_rest_is_read() {
         });
         let damage = facts.damage.clone().unwrap();
         assert!(damage.contains(&format!("Job longshore-runs/run-hello has no annotation `{key}`")), "{damage}");
-        // It is told for what it does, can be stopped, and is let go of in the end.
-        let told = longshore_domain::testing::derived(&facts, at(60));
-        assert_eq!((told.state, told.timeline.start_time), (RunState::Running, Some(at(3))));
-        assert!(told.message.contains(&damage) && told.message.contains("running for"), "{}", told.message);
+        // It is reported for what it does, can be stopped, and is released in the end.
+        let reported = longshore_domain::testing::derived(&facts, at(60));
+        assert_eq!((reported.state, reported.timeline.start_time), (RunState::Running, Some(at(3))));
+        assert!(reported.message.contains(&damage) && reported.message.contains("running for"), "{}", reported.message);
         assert_eq!(facts.submission.create_time.as_second(), at(0).as_second());
     }
     for key in [annotation::SPEC, annotation::DIGEST, annotation::CREATE_TIME] {
@@ -228,19 +236,19 @@ fn pod_phases() {
 fn no_pod_is_absent_until_one_was_seen_or_the_job_has_ended() {
     let job = job_of(&launch());
     assert_eq!(attempt(&seen(&job, None)).phase, AttemptPhase::Absent);
-    assert_eq!(attempt(&Observed { pod_was_seen: true, ..seen(&job, None) }).phase, AttemptPhase::Gone);
+    assert_eq!(attempt(&ObservedObjects { pod_was_seen: true, ..seen(&job, None) }).phase, AttemptPhase::Gone);
     let ended = with_conditions(job, &[("FailureTarget", "DeadlineExceeded", 4)]);
     assert_eq!(attempt(&seen(&ended, None)).phase, AttemptPhase::Gone);
 }
 
 #[test]
-fn pod_that_is_gone_is_told_as_it_was_seen_last() {
+fn pod_that_is_gone_is_reported_as_it_was_seen_last() {
     let job = job_of(&launch());
     let containers = |state| vec![container("istio-proxy", running()), container("run", state)];
     let mut last = on_node(pod(&job, "Running", containers(running())));
     last.metadata.deletion_timestamp = Some(Time(at(40)));
     last.metadata.deletion_grace_period_seconds = Some(30);
-    let gone = |last: &Pod| attempt(&Observed { last_pod: Some(last), pod_was_seen: true, ..seen(&job, None) });
+    let gone = |last: &Pod| attempt(&ObservedObjects { last_pod: Some(last), pod_was_seen: true, ..seen(&job, None) });
     let there = attempt(&seen(&job, Some(&last)));
     assert!(there.others_running);
     // Nothing runs in it any more; all else is kept.
@@ -252,10 +260,10 @@ fn pod_that_is_gone_is_told_as_it_was_seen_last() {
     assert_eq!(gone(&last).main.terminated().map(|end| end.exit_code), Some(143));
     // A present Pod hides it, and one of another Job does not count.
     let next = pod(&job, "Pending", Vec::new());
-    let observed = Observed { last_pod: Some(&last), ..seen(&job, Some(&next)) };
+    let observed = ObservedObjects { last_pod: Some(&last), ..seen(&job, Some(&next)) };
     assert_eq!(attempt(&observed), attempt(&seen(&job, Some(&next))));
     last.metadata.labels.as_mut().unwrap().remove(label::CONTROLLER_UID);
-    assert_eq!(attempt(&Observed { last_pod: Some(&last), ..seen(&job, None) }).phase, AttemptPhase::Absent);
+    assert_eq!(attempt(&ObservedObjects { last_pod: Some(&last), ..seen(&job, None) }).phase, AttemptPhase::Absent);
 }
 
 #[test]
@@ -325,7 +333,7 @@ fn pod_without_a_node_says_why() {
 }
 
 #[test]
-fn scheduled_pod_tells_node_and_times() {
+fn scheduled_pod_reports_node_and_times() {
     let job = job_of(&launch());
     let facts = attempt_of(&on_node(pod(&job, "Pending", run(waiting("ContainerCreating", "")))));
     assert_eq!(facts.uid.as_deref(), Some(POD_UID));
@@ -340,12 +348,12 @@ fn scheduled_pod_tells_node_and_times() {
 }
 
 #[test]
-fn image_that_cannot_be_pulled_is_told_and_kept_as_evidence() {
+fn image_that_cannot_be_pulled_is_reported_and_kept_as_evidence() {
     let job = job_of(&launch());
     let message = format!("Back-off pulling image \"{IMAGE}\"");
     let mut pod = on_node(pod(&job, "Pending", run(waiting("ImagePullBackOff", &message))));
-    let told = explanation(WaitCause::ImagePull, "ImagePullBackOff", &message, None);
-    assert_eq!(attempt_of(&pod).main, MainFacts::Waiting(Some(told.clone())));
+    let reported = explanation(WaitCause::ImagePull, "ImagePullBackOff", &message, None);
+    assert_eq!(attempt_of(&pod).main, MainFacts::Waiting(Some(reported.clone())));
     // The deadline ends the Pod; what it waited for stays in its status.
     let status = pod.status.as_mut().unwrap();
     status.phase = Some("Failed".to_owned());
@@ -419,19 +427,19 @@ fn container_that_never_started_has_no_start_time() {
 }
 
 #[test]
-fn disruption_is_told_only_if_it_holds() {
+fn disruption_is_reported_only_if_it_holds() {
     let job = job_of(&launch());
     let base = || on_node(pod(&job, "Running", run(running())));
     let evicted = with_condition(base(), "DisruptionTarget", "True", "EvictionByEvictionAPI", "Eviction API: evicting");
     let (reason, message) = ("EvictionByEvictionAPI".to_owned(), "Eviction API: evicting".to_owned());
-    let told = Intervention { cause: PlatformCause::Evicted, reason, message, time: Some(at(2)) };
-    assert_eq!(attempt_of(&evicted).disruption, Some(told));
+    let reported = Intervention { cause: PlatformCause::Evicted, reason, message, time: Some(at(2)) };
+    assert_eq!(attempt_of(&evicted).disruption, Some(reported));
     let spared = with_condition(base(), "DisruptionTarget", "False", "", "");
     assert_eq!(attempt_of(&spared).disruption, None);
 }
 
 #[test]
-fn deletion_is_told_from_when_it_was_asked_for() {
+fn deletion_is_reported_from_when_it_was_asked_for() {
     let mut job = job_of(&launch());
     let mut pod = on_node(pod(&job, "Running", run(running())));
     pod.metadata.deletion_timestamp = Some(Time(at(40)));
@@ -474,7 +482,7 @@ fn input_is_ready_when_its_secret_is_known_or_run_has_started() {
     let before = attempt(&seen(&job, Some(&stuck)));
     assert!(!before.input_ready);
     assert!(matches!(before.main, MainFacts::Waiting(Some(why)) if why.reason == "CreateContainerConfigError"));
-    assert!(attempt(&Observed { input_confirmed: true, ..seen(&job, Some(&stuck)) }).input_ready);
+    assert!(attempt(&ObservedObjects { input_confirmed: true, ..seen(&job, Some(&stuck)) }).input_ready);
     let started = on_node(pod(&job, "Running", run(running())));
     assert!(attempt(&seen(&job, Some(&started))).input_ready);
 }
@@ -497,8 +505,11 @@ fn events_of_old_and_new_recorders() {
     old.count = Some(4);
     let (subject, _) = said(&old).unwrap();
     assert_eq!(subject.uid, POD_UID);
-    let told = fact(&old);
-    assert_eq!((told.about, told.reason.as_str(), told.count, told.time), (About::Pod, "Failed", 4, Some(at(30))));
+    let reported = fact(&old);
+    assert_eq!(
+        (reported.about, reported.reason.as_str(), reported.count, reported.time),
+        (About::Pod, "Failed", 4, Some(at(30)))
+    );
 
     let once = Event { last_timestamp: None, first_timestamp: None, count: None, ..old.clone() };
     let once = Event { event_time: Some(MicroTime(at(31))), ..once };
@@ -538,14 +549,15 @@ fn of_pod(type_: &str, reason: &str, message: &str, seconds: i64) -> EventFact {
 }
 
 #[test]
-fn a_warning_explains_a_container_that_is_being_made_until_something_else_is_told() {
+fn a_warning_explains_a_container_that_is_being_made_until_something_else_is_reported() {
     let job = job_of(&launch());
     let creating = on_node(pod(&job, "Pending", run(waiting("ContainerCreating", ""))));
-    let waits = |pod: &Pod, events: &[EventFact]| attempt(&Observed { events, ..seen(&job, Some(pod)) }).waiting;
+    let waits = |pod: &Pod, events: &[EventFact]| attempt(&ObservedObjects { events, ..seen(&job, Some(pod)) }).waiting;
     let sandbox = of_pod("Warning", "FailedCreatePodSandBox", "container init was OOM-killed", 20);
-    let told = explanation(WaitCause::MemoryLimit, "FailedCreatePodSandBox", "container init was OOM-killed", Some(20));
+    let reported =
+        explanation(WaitCause::MemoryLimit, "FailedCreatePodSandBox", "container init was OOM-killed", Some(20));
     let pulling = |seconds| of_pod("Normal", "Pulling", "Pulling image", seconds);
-    assert_eq!(waits(&creating, &[pulling(10), sandbox.clone()]), Some(told));
+    assert_eq!(waits(&creating, &[pulling(10), sandbox.clone()]), Some(reported));
     assert_eq!(waits(&creating, &[sandbox.clone(), pulling(30)]), None, "that has passed");
     for elsewhere in ["FailedScheduling", "BackOff", "Failed"] {
         assert_eq!(waits(&creating, &[of_pod("Warning", elsewhere, "m", 20)]), None);
@@ -569,7 +581,7 @@ fn a_node_that_does_not_report_is_seen_by_what_the_control_plane_says_of_its_pod
 }
 
 #[test]
-fn what_a_node_threw_away_is_told_as_that() {
+fn what_a_node_threw_away_is_reported_as_that() {
     let job = job_of(&launch());
     assert!(attempt_of(&pod(&job, "Failed", Vec::new())).emptied);
     assert!(!attempt_of(&pod(&job, "Pending", Vec::new())).emptied);
@@ -587,9 +599,9 @@ fn an_event_says_that_run_had_started_where_its_pod_does_not_any_more() {
     assert_eq!(said(&started("spec.containers{istio-proxy}")), None);
     let events = [fact(&started("spec.containers{run}"))];
     let main = |pod: Option<&Pod>, pod_was_seen| {
-        let told = attempt(&Observed { events: &events, pod_was_seen, ..seen(&job, pod) });
-        assert!(told.evidence.is_empty(), "{:?}", told.evidence);
-        told.main
+        let reported = attempt(&ObservedObjects { events: &events, pod_was_seen, ..seen(&job, pod) });
+        assert!(reported.evidence.is_empty(), "{:?}", reported.evidence);
+        reported.main
     };
     let running = MainFacts::Running { started_at: Some(at(3)) };
     assert_eq!(main(Some(&pod(&job, "Failed", Vec::new())), true), running);
@@ -621,21 +633,22 @@ fn a_message_under_another_policy_is_no_result_file() {
 }
 
 #[test]
-fn a_job_tells_its_deadline_and_whether_it_makes_pods() {
+fn a_job_reports_its_deadline_and_whether_it_makes_pods() {
     let mut job = job_of(&launch());
-    let told = attempt(&seen(&job, None));
-    assert_eq!((told.job_deadline, told.closed), (None, false));
+    let reported = attempt(&seen(&job, None));
+    assert_eq!((reported.job_deadline, reported.closed), (None, false));
     let spec = job.spec.as_mut().unwrap();
     (spec.active_deadline_seconds, spec.parallelism) = (Some(5), Some(0));
-    let told = attempt(&seen(&job, None));
-    assert_eq!((told.job_deadline, told.closed), (Some(Duration::from_secs(5)), true));
+    let reported = attempt(&seen(&job, None));
+    assert_eq!((reported.job_deadline, reported.closed), (Some(Duration::from_secs(5)), true));
 }
 
 #[test]
 fn a_pod_that_was_taken_back_before_it_started_is_made_again() {
     let mut resumed = with_conditions(job_of(&launch()), &[("Suspended", "JobResumed", 5)]);
     resumed.status.as_mut().unwrap().conditions.as_mut().unwrap()[0].status = "False".to_owned();
-    let gone = |last: &Pod| attempt(&Observed { last_pod: Some(last), pod_was_seen: true, ..seen(&resumed, None) });
+    let gone =
+        |last: &Pod| attempt(&ObservedObjects { last_pod: Some(last), pod_was_seen: true, ..seen(&resumed, None) });
     let creating = on_node(pod(&resumed, "Pending", run(waiting("ContainerCreating", ""))));
     assert_eq!(gone(&creating).phase, AttemptPhase::Absent);
     let started = on_node(pod(&resumed, "Running", run(running())));
@@ -646,14 +659,14 @@ fn a_pod_that_was_taken_back_before_it_started_is_made_again() {
 fn newest_refusal_explains_a_pod_that_is_not_there() {
     let job = job_of(&launch());
     let events = [denied("run-hello-b", 20), denied("run-hello-c", 40), denied("run-hello-a", 10)];
-    let none = attempt(&Observed { events: &events, ..seen(&job, None) });
+    let none = attempt(&ObservedObjects { events: &events, ..seen(&job, None) });
     let newest = denied("run-hello-c", 40);
     assert_eq!(none.waiting, Some(explanation(WaitCause::Quota, "FailedCreate", &newest.message, Some(40))));
     assert_eq!(none.evidence.len(), 1, "{:?}", none.evidence);
     assert_eq!((none.evidence[0].count, none.evidence[0].message.as_str()), (3, newest.message.as_str()));
     // Once there is a Pod, the refusals are history.
     let pod = on_node(pod(&job, "Pending", run(waiting("ContainerCreating", ""))));
-    let there = attempt(&Observed { events: &events, ..seen(&job, Some(&pod)) });
+    let there = attempt(&ObservedObjects { events: &events, ..seen(&job, Some(&pod)) });
     assert_eq!(there.waiting, None);
     assert_eq!(there.evidence.len(), 1);
 }
@@ -664,7 +677,7 @@ fn evidence_is_in_order_and_bounded() {
     let message = "m".repeat(5000);
     let events: Vec<EventFact> =
         (0..50).rev().map(|i| fact(&event("Pod", POD_UID, &format!("R{i:02}"), &message, i))).collect();
-    let facts = attempt(&Observed { events: &events, ..seen(&job, None) });
+    let facts = attempt(&ObservedObjects { events: &events, ..seen(&job, None) });
     let reasons: Vec<&str> = facts.evidence.iter().map(|entry| entry.reason.as_str()).collect();
     assert_eq!(reasons.len(), 20);
     assert_eq!((reasons[0], reasons[19]), ("R30", "R49"));
@@ -672,11 +685,11 @@ fn evidence_is_in_order_and_bounded() {
 }
 
 #[test]
-fn last_wait_is_told_once_even_if_an_event_said_it_too() {
+fn last_wait_is_reported_once_even_if_an_event_said_it_too() {
     let job = job_of(&launch());
     let said = [fact(&event("Pod", POD_UID, "ErrImagePull", "no such image", 4))];
     let pod = on_node(pod(&job, "Pending", run(waiting("ErrImagePull", "no such image"))));
-    assert_eq!(attempt(&Observed { events: &said, ..seen(&job, Some(&pod)) }).evidence.len(), 1);
+    assert_eq!(attempt(&ObservedObjects { events: &said, ..seen(&job, Some(&pod)) }).evidence.len(), 1);
     assert_eq!(attempt(&seen(&job, Some(&pod))).evidence.len(), 1);
 }
 

@@ -11,25 +11,25 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::super::facts::{About, EventFact, Subject, controller_uid, run_of};
 use super::super::memory::{Memory, PodRef};
 use super::super::names::{annotation, label, result_secret_name};
-use super::{Kind, Left, Runs, strip};
+use super::{LeftJob, RunsByJob, WatchedKind, strip};
 use longshore_domain::name::{NamespaceName, RunName};
 
-/// Most events that are kept for objects that were not told yet. Watches know no order among them;
-/// most of what is here is about objects that are not ours.
+/// Most events that are kept for objects that were not reported yet. Watches know no order among
+/// them; most of what is here is about objects that are not ours.
 const STRAY_EVENTS_MAX: usize = 256;
 
-/// Finaliser of a Job whose dependents are let go of before it goes (`--cascade=orphan`).
+/// Finaliser of a Job whose dependents are released before it goes (`--cascade=orphan`).
 const ORPHANS: &str = "orphan";
 
 /// What a signal changed.
 #[derive(Debug)]
-pub(super) enum Change {
+pub(super) enum RunChange {
     None,
     /// The run of this Job.
     One(Arc<str>),
     /// The runs of these Jobs.
     Many(Vec<Arc<str>>),
-    /// These runs are gone, and had been told.
+    /// These runs are gone, and had been reported.
     Gone(Vec<RunName>),
 }
 
@@ -38,9 +38,9 @@ pub(super) enum Change {
 pub(super) enum KindState {
     /// Not begun.
     Idle,
-    /// Begun, but what is there was not told.
+    /// Begun, but what is there was not reported.
     Starting,
-    /// What was told is the present.
+    /// What was reported is the present.
     Current,
     /// The cluster can't be asked.
     Troubled,
@@ -48,18 +48,18 @@ pub(super) enum KindState {
 
 /// One run.
 #[derive(Debug)]
-pub(super) struct Run {
+pub(super) struct IndexedRun {
     pub(super) name: RunName,
     pub(super) uid: String,
     pub(super) job: Box<Job>,
     pub(super) pod: Option<Box<Pod>>,
-    /// Hash of the facts that were told last.
+    /// Hash of the facts that were reported last.
     pub(super) digest: Option<u64>,
-    pub(super) told: bool,
+    pub(super) emitted: bool,
     pub(super) queued: bool,
     pub(super) unreadable: bool,
     pub(super) input_asked: bool,
-    /// Whether it is certain that a Pod of which nothing was told is not there.
+    /// Whether it is certain that a Pod of which nothing was reported is not there.
     pub(super) absence_known: bool,
     pub(super) absence_asked: bool,
     /// Whether it left the watch, and it is not known yet why.
@@ -70,7 +70,7 @@ pub(super) struct Run {
     pod_list: u64,
 }
 
-impl Run {
+impl IndexedRun {
     /// Whether the Job has ended, and its Pod may be there without our knowing of it.
     pub(super) fn pod_may_lag(&self, memory: &Memory) -> bool {
         has_ended(&self.job) && self.pod.is_none() && !self.absence_known && !memory.pod_was_seen(&self.uid)
@@ -94,12 +94,12 @@ pub(super) struct StrayEvent {
 #[derive(Debug)]
 pub(super) struct NamespaceIndex {
     pub(super) name: NamespaceName,
-    pub(super) runs: Runs,
+    pub(super) runs: RunsByJob,
     /// Which Job a uid belongs to: its own, or its Pod's.
     owners: HashMap<String, Arc<str>>,
-    /// Pods of Jobs that were not told yet, by uid of the Job.
+    /// Pods of Jobs that were not reported yet, by uid of the Job.
     stray_pods: HashMap<String, Pod>,
-    /// Events of objects that were not told yet.
+    /// Events of objects that were not reported yet.
     stray_events: VecDeque<StrayEvent>,
     /// Number of the present list.
     job_list: u64,
@@ -111,7 +111,7 @@ impl NamespaceIndex {
     pub(super) fn new(name: NamespaceName) -> Self {
         Self {
             name,
-            runs: Runs::new(),
+            runs: RunsByJob::new(),
             owners: HashMap::new(),
             stray_pods: HashMap::new(),
             stray_events: VecDeque::new(),
@@ -121,28 +121,28 @@ impl NamespaceIndex {
         }
     }
 
-    fn state(&mut self, kind: Kind) -> &mut KindState {
+    fn state(&mut self, kind: WatchedKind) -> &mut KindState {
         let [jobs, pods, events] = &mut self.states;
         match kind {
-            Kind::Jobs => jobs,
-            Kind::Pods => pods,
-            Kind::Events => events,
+            WatchedKind::Jobs => jobs,
+            WatchedKind::Pods => pods,
+            WatchedKind::Events => events,
         }
     }
 
     /// Sets the state of a kind; whether it is another.
-    pub(super) fn set(&mut self, kind: Kind, state: KindState) -> bool {
+    pub(super) fn set(&mut self, kind: WatchedKind, state: KindState) -> bool {
         let old = std::mem::replace(self.state(kind), state);
         old != state
     }
 
     /// Kinds whose watch is to begin now.
-    pub(super) fn take_unwatched(&mut self) -> impl Iterator<Item = Kind> + use<> {
+    pub(super) fn take_unwatched(&mut self) -> impl Iterator<Item = WatchedKind> + use<> {
         let [jobs, pods, events] = self.states;
         let kind = match (jobs, pods, events) {
-            (KindState::Idle, ..) => Some(Kind::Jobs),
-            (KindState::Current, KindState::Idle, _) => Some(Kind::Pods),
-            (KindState::Current, KindState::Current, KindState::Idle) => Some(Kind::Events),
+            (KindState::Idle, ..) => Some(WatchedKind::Jobs),
+            (KindState::Current, KindState::Idle, _) => Some(WatchedKind::Pods),
+            (KindState::Current, KindState::Current, KindState::Idle) => Some(WatchedKind::Events),
             _ => None,
         };
         if let Some(kind) = kind {
@@ -159,19 +159,19 @@ impl NamespaceIndex {
             && matches!(events, KindState::Current | KindState::Troubled)
     }
 
-    pub(super) fn begin_jobs(&mut self) -> Change {
+    pub(super) fn begin_jobs(&mut self) -> RunChange {
         self.job_list += 1;
-        Change::None
+        RunChange::None
     }
 
-    pub(super) fn begin_pods(&mut self) -> Change {
+    pub(super) fn begin_pods(&mut self) -> RunChange {
         self.pod_list += 1;
         self.stray_pods.clear();
-        Change::None
+        RunChange::None
     }
 
-    pub(super) fn put_job(&mut self, job: Job, memory: &Memory) -> Change {
-        let Some((key, name, uid)) = self.identity(&job) else { return Change::None };
+    pub(super) fn put_job(&mut self, job: Job, memory: &Memory) -> RunChange {
+        let Some((key, name, uid)) = self.identity(&job) else { return RunChange::None };
         let job = strip::job(job);
         if has(&job, annotation::RECORD) {
             memory.drop_events(&uid);
@@ -182,21 +182,21 @@ impl NamespaceIndex {
             run.job_list = self.job_list;
             run.left = false;
             if run.job == job {
-                return Change::None;
+                return RunChange::None;
             }
             // The Pod may have come and gone since its absence was known.
             run.absence_known &= has_ended(&run.job) || !has_ended(&job);
             run.job = job;
-            return Change::One(key);
+            return RunChange::One(key);
         }
-        let told = self.remove(&key, memory).is_some_and(|old| old.told);
-        let run = Run {
+        let emitted = self.remove(&key, memory).is_some_and(|old| old.emitted);
+        let run = IndexedRun {
             name,
             uid: uid.clone(),
             job,
             pod: None,
             digest: None,
-            told,
+            emitted,
             queued: false,
             unreadable: false,
             input_asked: false,
@@ -213,12 +213,12 @@ impl NamespaceIndex {
         if let Some(pod) = self.stray_pods.remove(&uid) {
             self.put_pod(pod, memory);
         }
-        Change::One(key)
+        RunChange::One(key)
     }
 
     /// What has to be found out about a Job that left the watch: nothing announced that it goes, so
-    /// that it may only have lost its labels; or its dependents were let go of before it.
-    pub(super) fn left(&mut self, target: &Arc<str>, job: &Job) -> Option<Left> {
+    /// that it may only have lost its labels; or its dependents were released before it.
+    pub(super) fn left(&mut self, target: &Arc<str>, job: &Job) -> Option<LeftJob> {
         let name = job.metadata.name.as_deref()?;
         let (key, run) = self.runs.get_key_value(name)?;
         let known = &run.job.metadata;
@@ -230,7 +230,7 @@ impl NamespaceIndex {
         let ours = |label: &str| label == label::MANAGED_BY || label.starts_with(label::PREFIX);
         let labels = known.labels.iter().flatten().filter(|(label, _)| ours(label));
         let input = known.annotations.as_ref().and_then(|annotations| annotations.get(annotation::INPUT));
-        let left = Left {
+        let left = LeftJob {
             namespace: Arc::clone(target),
             job: Arc::clone(&key),
             uid: run.uid.clone(),
@@ -242,36 +242,36 @@ impl NamespaceIndex {
     }
 
     /// Forgets a run whose Job is known to be gone.
-    pub(super) fn forget(&mut self, key: &Arc<str>, memory: &Memory) -> Change {
-        let gone = self.remove(key, memory).filter(|run| run.told);
-        gone.map_or(Change::None, |run| Change::Gone(vec![run.name]))
+    pub(super) fn forget(&mut self, key: &Arc<str>, memory: &Memory) -> RunChange {
+        let gone = self.remove(key, memory).filter(|run| run.emitted);
+        gone.map_or(RunChange::None, |run| RunChange::Gone(vec![run.name]))
     }
 
-    pub(super) fn delete_job(&mut self, job: &Job, memory: &Memory) -> Change {
-        let Some((key, _, uid)) = self.identity(job) else { return Change::None };
+    pub(super) fn delete_job(&mut self, job: &Job, memory: &Memory) -> RunChange {
+        let Some((key, _, uid)) = self.identity(job) else { return RunChange::None };
         if self.runs.get(&key).is_none_or(|run| run.uid != uid) {
-            return Change::None;
+            return RunChange::None;
         }
         self.forget(&key, memory)
     }
 
     /// Ends a list of the Jobs: what it did not have is gone.
-    pub(super) fn sweep_jobs(&mut self, memory: &Memory) -> Change {
+    pub(super) fn sweep_jobs(&mut self, memory: &Memory) -> RunChange {
         let missing = self.runs.iter().filter(|(_, run)| run.job_list != self.job_list);
         let missing: Vec<_> = missing.map(|(key, _)| Arc::clone(key)).collect();
         let removed = missing.iter().filter_map(|key| self.remove(key, memory));
-        Change::Gone(removed.filter(|run| run.told).map(|run| run.name).collect())
+        RunChange::Gone(removed.filter(|run| run.emitted).map(|run| run.name).collect())
     }
 
-    pub(super) fn put_pod(&mut self, pod: Pod, memory: &Memory) -> Change {
-        let Some(job_uid) = controller_uid(&pod).map(str::to_owned) else { return Change::None };
+    pub(super) fn put_pod(&mut self, pod: Pod, memory: &Memory) -> RunChange {
+        let Some(job_uid) = controller_uid(&pod).map(str::to_owned) else { return RunChange::None };
         let Some(key) = self.owners.get(&job_uid).cloned() else {
             self.stray_pods.insert(job_uid, pod);
-            return Change::None;
+            return RunChange::None;
         };
-        let Some(run) = self.runs.get_mut(&key) else { return Change::None };
+        let Some(run) = self.runs.get_mut(&key) else { return RunChange::None };
         let (Some(name), Some(uid)) = (pod.metadata.name.clone(), pod.metadata.uid.clone()) else {
-            return Change::None;
+            return RunChange::None;
         };
         // A Job may make a second Pod after it lost the first: the newest is the one that counts.
         let last = memory.last_pod(&job_uid);
@@ -279,12 +279,12 @@ impl NamespaceIndex {
             && known.metadata.uid.as_ref() != Some(&uid)
             && known.metadata.creation_timestamp > pod.metadata.creation_timestamp
         {
-            return Change::None;
+            return RunChange::None;
         }
         run.pod_list = self.pod_list;
         let pod = strip::pod(pod);
         if run.pod.as_ref() == Some(&pod) {
-            return Change::None;
+            return RunChange::None;
         }
         run.pod = Some(pod);
         memory.set_pod(&job_uid, PodRef { name, uid: uid.clone() });
@@ -293,30 +293,30 @@ impl NamespaceIndex {
         }
         self.owners.insert(uid.clone(), Arc::clone(&key));
         self.adopt_events(&uid, &key, memory);
-        Change::One(key)
+        RunChange::One(key)
     }
 
-    /// `pod` is gone; it is in its last state, which may say more than what was told before.
-    pub(super) fn delete_pod(&mut self, pod: Pod, memory: &Memory) -> Change {
+    /// `pod` is gone; it is in its last state, which may say more than what was reported before.
+    pub(super) fn delete_pod(&mut self, pod: Pod, memory: &Memory) -> RunChange {
         let (Some(job_uid), Some(uid)) = (controller_uid(&pod), pod.metadata.uid.as_deref()) else {
-            return Change::None;
+            return RunChange::None;
         };
         if self.stray_pods.get(job_uid).is_some_and(|stray| stray.metadata.uid.as_deref() == Some(uid)) {
             self.stray_pods.remove(job_uid);
         }
-        let Some(key) = self.owners.get(job_uid).cloned() else { return Change::None };
+        let Some(key) = self.owners.get(job_uid).cloned() else { return RunChange::None };
         match self.runs.get_mut(&key) {
             Some(run) if run.pod_uid() == Some(uid) => {
                 run.pod = None;
                 memory.lose_pod(&run.uid, gone(strip::pod(pod)));
-                Change::One(key)
+                RunChange::One(key)
             }
-            _ => Change::None,
+            _ => RunChange::None,
         }
     }
 
     /// Ends a list of the Pods: what it did not have is gone.
-    pub(super) fn sweep_pods(&mut self, memory: &Memory) -> Change {
+    pub(super) fn sweep_pods(&mut self, memory: &Memory) -> RunChange {
         // The first list of the Pods is younger than that of the Jobs.
         let first = self.pod_list == 1;
         let mut changed = Vec::new();
@@ -330,34 +330,34 @@ impl NamespaceIndex {
                 changed.push(Arc::clone(key));
             }
         }
-        Change::Many(changed)
+        RunChange::Many(changed)
     }
 
-    pub(super) fn put_event(&mut self, event: StrayEvent, memory: &Memory) -> Change {
+    pub(super) fn put_event(&mut self, event: StrayEvent, memory: &Memory) -> RunChange {
         let owner = self.owners.get(&event.subject.uid).cloned().or_else(|| self.owner_of_unseen(&event, memory));
         let Some(key) = owner else {
             if self.stray_events.len() >= STRAY_EVENTS_MAX {
                 self.stray_events.pop_front();
             }
             self.stray_events.push_back(event);
-            return Change::None;
+            return RunChange::None;
         };
         self.keep_event(&key, &event.name, event.fact, memory)
     }
 
     /// The Job with this uid is said to have made this Pod. Where that was seen there is nothing new in it.
-    pub(super) fn name_pod(&mut self, job_uid: &str, pod: String, memory: &Memory) -> Change {
-        let Some(key) = self.owners.get(job_uid).cloned() else { return Change::None };
+    pub(super) fn name_pod(&mut self, job_uid: &str, pod: String, memory: &Memory) -> RunChange {
+        let Some(key) = self.owners.get(job_uid).cloned() else { return RunChange::None };
         if self.runs.get(&key).is_none_or(|run| run.pod.is_some() || has(&run.job, annotation::RECORD))
             || memory.pod_was_seen(job_uid)
         {
-            return Change::None;
+            return RunChange::None;
         }
         memory.name_pod(job_uid, pod);
         for event in std::mem::take(&mut self.stray_events) {
             self.put_event(event, memory);
         }
-        Change::One(key)
+        RunChange::One(key)
     }
 
     /// The Job of a Pod that was never seen, by the name that the Job's controller says that it gave it.
@@ -367,14 +367,14 @@ impl NamespaceIndex {
         (memory.unseen_pod(&run.uid)? == event.subject.name).then(|| Arc::clone(key))
     }
 
-    fn keep_event(&mut self, key: &Arc<str>, name: &str, event: EventFact, memory: &Memory) -> Change {
+    fn keep_event(&mut self, key: &Arc<str>, name: &str, event: EventFact, memory: &Memory) -> RunChange {
         // What was worth keeping of a run that has a record is in the record.
         match self.runs.get(key).filter(|run| !has(&run.job, annotation::RECORD)) {
             Some(run) => {
                 memory.add_event(&run.uid, name, event);
-                Change::One(Arc::clone(key))
+                RunChange::One(Arc::clone(key))
             }
-            None => Change::None,
+            None => RunChange::None,
         }
     }
 
@@ -387,7 +387,7 @@ impl NamespaceIndex {
         }
     }
 
-    fn remove(&mut self, key: &Arc<str>, memory: &Memory) -> Option<Run> {
+    fn remove(&mut self, key: &Arc<str>, memory: &Memory) -> Option<IndexedRun> {
         let run = self.runs.remove(key)?;
         for uid in &run.uids {
             self.owners.remove(uid);

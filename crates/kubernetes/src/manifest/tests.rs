@@ -275,7 +275,7 @@ fn home_is_where_the_program_can_write() {
 }
 
 #[test]
-fn marker_is_told_only_if_a_result_is_looked_for() {
+fn marker_is_passed_only_if_a_result_is_looked_for() {
     let has_marker = |launch: &Launch| {
         let job = job(launch, 1, &context()).unwrap();
         let env = pod_spec(&job).containers[0].env.clone().unwrap();

@@ -1,5 +1,5 @@
 //! What is done to a run's objects: the intent, the record and the release (docs/architecture.md,
-//! "Intent, record, hold"). Everything may be repeated; whoever acts has read what it acts on.
+//! "Intent, record, hold"). Everything may be repeated; the actor has read what it acts on.
 
 use std::time::Duration;
 
@@ -103,7 +103,7 @@ impl KubernetesRuns {
         Err(BackendError::Conflict(target.object()))
     }
 
-    /// Tells the outcome in the Job's conditions; then lets go of our hold and starts the retention
+    /// Reports the outcome in the Job's conditions; then releases our hold and starts the retention
     /// clock, in one patch. Where somebody else has taken the hold away only the clock is started.
     async fn release(
         &self,
@@ -116,7 +116,7 @@ impl KubernetesRuns {
         let namespace = self.cluster.target(&name.namespace)?;
         let job_name = name.run.job_name(1);
         let target = Target::new("release", "Job", namespace, &job_name);
-        let telling = Target::new("tell the outcome on", "Job", namespace, &job_name);
+        let reporting = Target::new("report the outcome on", "Job", namespace, &job_name);
         let mut refusal = BackendError::Conflict(target.object());
         for _ in 0..TRIES {
             let job = match self.anchor(name, uid).await {
@@ -133,15 +133,15 @@ impl KubernetesRuns {
                 self.sweep_orphans(name, namespace, &job).await?;
             }
             if !has_recorded(&job) {
-                match self.tell_condition(namespace, &job_name, uid, reason, message).await {
+                match self.report_condition(namespace, &job_name, uid, reason, message).await {
                     Ok(()) => {}
                     Err(error) if error.is_not_found() => return Ok(()),
-                    // Another Job has the name: the next look tells.
+                    // Another Job has the name: the next look shows it.
                     Err(error) if error.is_conflict() || error.is_invalid() => {
-                        refusal = error.to_backend(telling);
+                        refusal = error.to_backend(reporting);
                         continue;
                     }
-                    Err(error) => return Err(error.to_backend(telling)),
+                    Err(error) => return Err(error.to_backend(reporting)),
                 }
             }
             let patch = release_patch(&job, uid, hold, retention, Timestamp::now());
@@ -171,7 +171,7 @@ impl KubernetesRuns {
         }
     }
 
-    async fn tell_condition(
+    async fn report_condition(
         &self,
         namespace: &str,
         job_name: &str,

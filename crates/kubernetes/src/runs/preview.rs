@@ -30,7 +30,7 @@ impl KubernetesRuns {
         Ok(Preview { manifest: yaml, verdicts })
     }
 
-    /// The verdict on one object. What is wrong with the cluster or with us is no verdict.
+    /// The verdict on one object. What is wrong with the cluster or with us is not a verdict.
     async fn dry_run<K>(
         &self,
         namespace: &str,

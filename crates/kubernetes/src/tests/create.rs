@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-use super::fake::{FakeApi, Reply, Seen};
+use super::fake::{FakeApi, Reply, SeenRequest};
 use crate::support::{at, effective, job_of, launch, launch_of};
 use longshore_backend::{BackendError, Created, Launch};
 use longshore_domain::spec::{EnvSource, EnvVar, Input};
@@ -16,7 +16,7 @@ fn absent() -> Reply {
     Reply::status(404, "NotFound", "jobs.batch \"run-hello\" not found")
 }
 
-fn no_pods(request: &Seen) -> Option<Reply> {
+fn no_pods(request: &SeenRequest) -> Option<Reply> {
     request.is_list("pods").then(|| Reply::list(&[]))
 }
 
@@ -91,7 +91,7 @@ async fn a_name_that_is_taken_is_looked_at() {
 }
 
 #[tokio::test]
-async fn a_missing_namespace_is_told_with_its_remedy() {
+async fn a_missing_namespace_is_reported_with_its_fix() {
     let api = FakeApi::start(|_| {
         let Reply::Json(code, mut status) = Reply::status(404, "NotFound", "namespaces \"longshore-runs\" not found")
         else {

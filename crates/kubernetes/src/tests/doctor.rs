@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::fake::{FakeApi, NAMESPACE, Reply, Seen};
+use super::fake::{FakeApi, NAMESPACE, Reply, SeenRequest};
 use crate::doctor::{Examination, Extent, Need, RIGHTS, examine};
 use longshore_domain::profile::{KubernetesProfile, Limits, Profile};
 use longshore_runtime::finding::{Finding, Status};
@@ -41,7 +41,7 @@ fn now() -> String {
 }
 
 /// What a sound cluster says to everything that is only read.
-fn sound(request: &Seen) -> Reply {
+fn sound(request: &SeenRequest) -> Reply {
     let path = request.target.split('?').next().unwrap_or_default();
     match path.rsplit('/').next().unwrap_or_default() {
         "version" => Reply::Dated(now(), version()),
@@ -68,7 +68,7 @@ fn forbidden(resource: &str) -> Reply {
 }
 
 /// `jobs/status patch` of a review.
-fn right(request: &Seen) -> String {
+fn right(request: &SeenRequest) -> String {
     let attributes = request.json()["spec"]["resourceAttributes"].clone();
     let text = |key: &str| attributes[key].as_str().unwrap_or_default().to_owned();
     let subresource = attributes["subresource"].as_str().map(|name| format!("/{name}")).unwrap_or_default();
@@ -86,14 +86,14 @@ fn one<'a>(findings: &'a [Finding], check: &str) -> &'a Finding {
 }
 
 #[tokio::test]
-async fn a_sound_cluster_has_nothing_to_mend() {
+async fn a_sound_cluster_has_nothing_to_fix() {
     let api = FakeApi::start(sound);
     let findings = examined(&api, &wanted(Extent::Reads)).await;
-    let told: Vec<_> = findings.iter().map(|finding| (finding.check, finding.status)).collect();
+    let reported: Vec<_> = findings.iter().map(|finding| (finding.check, finding.status)).collect();
     let ok = ["api-server", "clock", "rights", "namespace", "pod-security", "quota", "limit-range"]
         .map(|check| (check, Status::Ok));
     let skipped = ["network-policy", "image"].map(|check| (check, Status::Skipped));
-    assert_eq!(told, [&ok[..], &skipped].concat(), "{findings:#?}");
+    assert_eq!(reported, [&ok[..], &skipped].concat(), "{findings:#?}");
     assert_eq!(one(&findings, "api-server").message, "Kubernetes v1.36.3, as system:serviceaccount:l:l");
     assert!(
         api.seen().iter().all(|seen| seen.method == "GET" || seen.target.contains("selfsubject")),
@@ -210,18 +210,18 @@ async fn what_the_doctor_may_not_read_is_skipped_with_the_right_that_is_short() 
 
 #[tokio::test]
 async fn a_namespace_that_cannot_take_runs() {
-    let told = async |answer: fn() -> Reply| {
+    let reported = async |answer: fn() -> Reply| {
         let api = FakeApi::start(move |request| match request.short().as_str() {
             "GET /api/v1/namespaces/longshore-runs" => answer(),
             _ => sound(request),
         });
         examined(&api, &wanted(Extent::Reads)).await
     };
-    let missing = told(|| Reply::status(404, "NotFound", "namespaces \"longshore-runs\" not found")).await;
+    let missing = reported(|| Reply::status(404, "NotFound", "namespaces \"longshore-runs\" not found")).await;
     assert_eq!(one(&missing, "namespace").status, Status::Failed);
     assert!(one(&missing, "namespace").fix.contains("kubectl create namespace longshore-runs"));
     assert_eq!(of(&missing, "quota").len(), 0, "there is nothing that could have room");
-    let ending = told(|| {
+    let ending = reported(|| {
         Reply::Json(200, json!({"metadata": {"name": NAMESPACE, "deletionTimestamp": "2026-01-01T00:00:00Z"}}))
     })
     .await;
@@ -229,25 +229,25 @@ async fn a_namespace_that_cannot_take_runs() {
     assert!(
         one(&ending, "namespace").fix.contains("release --instance longshore --kubernetes-namespace longshore-runs")
     );
-    let bare = told(|| Reply::Json(200, json!({"metadata": {"name": NAMESPACE}}))).await;
+    let bare = reported(|| Reply::Json(200, json!({"metadata": {"name": NAMESPACE}}))).await;
     assert_eq!(one(&bare, "pod-security").status, Status::Warning);
 }
 
 #[tokio::test]
-async fn an_api_server_that_cannot_be_used_is_told_by_its_cause() {
-    let told = async |reply: fn() -> Reply, path: &'static str| {
+async fn an_api_server_that_cannot_be_used_is_reported_by_its_cause() {
+    let reported = async |reply: fn() -> Reply, path: &'static str| {
         let api = FakeApi::start(move |request| if request.target.contains(path) { reply() } else { sound(request) });
         let findings = examined(&api, &wanted(Extent::Start)).await;
         one(&findings, "api-server").clone()
     };
     let unauthorized = || Reply::status(401, "Unauthorized", "Unauthorized");
     for path in ["version", "selfsubjectreviews"] {
-        let finding = told(unauthorized, path).await;
+        let finding = reported(unauthorized, path).await;
         assert_eq!(finding.status, Status::Failed);
         assert!(finding.message.contains("401"), "{finding:?}");
     }
-    assert!(told(|| Reply::status(503, "ServiceUnavailable", ""), "version").await.message.contains("503"));
-    assert!(told(|| Reply::Nothing, "version").await.message.contains("no usable answer"));
+    assert!(reported(|| Reply::status(503, "ServiceUnavailable", ""), "version").await.message.contains("503"));
+    assert!(reported(|| Reply::Nothing, "version").await.message.contains("no usable answer"));
     let silent = FakeApi::start(|_| Reply::status(404, "NotFound", ""));
     let (_dir, mut config) = silent.config();
     config.kubeconfig = Some("/nonexistent/kubeconfig".into());
@@ -281,7 +281,7 @@ async fn a_server_that_speaks_no_tls_is_no_riddle() {
 }
 
 #[tokio::test]
-async fn a_clock_that_is_off_is_told() {
+async fn a_clock_that_is_off_is_reported() {
     let api = FakeApi::start(|request| match request.target.contains("version") {
         true => Reply::Dated("Thu, 01 Jan 2026 00:00:00 GMT".to_owned(), version()),
         false => sound(request),
@@ -291,7 +291,7 @@ async fn a_clock_that_is_off_is_told() {
 }
 
 #[tokio::test]
-async fn a_quota_without_room_is_told() {
+async fn a_quota_without_room_is_reported() {
     let api = FakeApi::start(|request| match request.is_list("resourcequotas") {
         true => Reply::list(&[
             json!({"metadata": {"name": "q"}, "spec": {}, "status": {"hard": {"pods": "2"}, "used": {"pods": "2"}}}),
@@ -353,7 +353,7 @@ fn all_deleted(api: &FakeApi) -> usize {
 }
 
 #[tokio::test]
-async fn canaries_tell_and_are_deleted() {
+async fn canaries_report_and_are_deleted() {
     let api = with_pods(|role, network| match (role, network) {
         ("connect", "none") => json!({"terminated": {"exitCode": 1, "reason": "Error"}}),
         ("connect", _) => json!({"terminated": {"exitCode": 0, "reason": "Completed"}}),
@@ -406,7 +406,7 @@ async fn canaries_that_could_not_be_deleted_are_not_made() {
 }
 
 #[tokio::test]
-async fn whoever_interrupts_leaves_no_canary() {
+async fn an_interrupt_leaves_no_canary() {
     let stop = CancellationToken::new();
     let stopper = stop.clone();
     let api = with_pods(move |_, _| {
@@ -422,7 +422,7 @@ async fn whoever_interrupts_leaves_no_canary() {
 }
 
 #[tokio::test]
-async fn a_canary_that_stays_is_told() {
+async fn a_canary_that_stays_is_reported() {
     let api = FakeApi::start(|request| match (request.method.as_str(), request.short().contains(" pods/")) {
         ("DELETE", true) => forbidden("pods"),
         ("GET", true) => {

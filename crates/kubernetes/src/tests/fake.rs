@@ -21,7 +21,7 @@ pub(super) const BOUND: Duration = Duration::from_secs(60);
 
 /// A request as it came.
 #[derive(Clone, Debug)]
-pub(crate) struct Seen {
+pub(crate) struct SeenRequest {
     pub(super) method: String,
     /// Path and query.
     pub(super) target: String,
@@ -30,7 +30,7 @@ pub(crate) struct Seen {
     pub(super) at: Instant,
 }
 
-impl Seen {
+impl SeenRequest {
     /// Method and the last parts of the path: `POST jobs`, `PATCH jobs/run-hello/status`.
     pub(super) fn short(&self) -> String {
         let path = self.target.split('?').next().unwrap_or_default();
@@ -94,25 +94,25 @@ impl Reply {
 /// The running server.
 pub(crate) struct FakeApi {
     address: std::net::SocketAddr,
-    seen: Arc<Mutex<Vec<Seen>>>,
+    seen: Arc<Mutex<Vec<SeenRequest>>>,
 }
 
 impl FakeApi {
     /// Nothing lacks its labels, which is not worth a line in each script.
-    pub(crate) fn start(mut script: impl FnMut(&Seen) -> Reply + Send + 'static) -> Self {
+    pub(crate) fn start(mut script: impl FnMut(&SeenRequest) -> Reply + Send + 'static) -> Self {
         Self::serve(move |request| (!request.is_for_stripped()).then(|| script(request)))
     }
 
     /// The script is asked about everything.
-    pub(super) fn start_bare(mut script: impl FnMut(&Seen) -> Reply + Send + 'static) -> Self {
+    pub(super) fn start_bare(mut script: impl FnMut(&SeenRequest) -> Reply + Send + 'static) -> Self {
         Self::serve(move |request| Some(script(request)))
     }
 
     /// What the script has no answer for is an empty list, and not seen.
-    fn serve(script: impl FnMut(&Seen) -> Option<Reply> + Send + 'static) -> Self {
+    fn serve(script: impl FnMut(&SeenRequest) -> Option<Reply> + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let seen: Arc<Mutex<Vec<Seen>>> = Arc::default();
+        let seen: Arc<Mutex<Vec<SeenRequest>>> = Arc::default();
         let script = Arc::new(Mutex::new(script));
         let log = Arc::clone(&seen);
         thread::spawn(move || {
@@ -136,12 +136,12 @@ impl FakeApi {
         Self { address, seen }
     }
 
-    pub(super) fn seen(&self) -> Vec<Seen> {
+    pub(super) fn seen(&self) -> Vec<SeenRequest> {
         self.seen.lock().unwrap().clone()
     }
 
     pub(super) fn short(&self) -> Vec<String> {
-        self.seen().iter().map(Seen::short).collect()
+        self.seen().iter().map(SeenRequest::short).collect()
     }
 
     /// What names this server; the kubeconfig goes with the directory.
@@ -184,7 +184,7 @@ impl FakeApi {
     }
 }
 
-fn read(connection: &TcpStream) -> std::io::Result<Seen> {
+fn read(connection: &TcpStream) -> std::io::Result<SeenRequest> {
     let mut reader = BufReader::new(connection);
     let mut line = String::new();
     reader.read_line(&mut line)?;
@@ -203,7 +203,7 @@ fn read(connection: &TcpStream) -> std::io::Result<Seen> {
     if method.is_empty() {
         return Err(std::io::ErrorKind::UnexpectedEof.into());
     }
-    Ok(Seen { method, target, body, headers, at: Instant::now() })
+    Ok(SeenRequest { method, target, body, headers, at: Instant::now() })
 }
 
 fn answer(mut connection: TcpStream, reply: Reply) -> std::io::Result<()> {

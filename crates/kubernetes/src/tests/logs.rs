@@ -135,7 +135,7 @@ async fn after_the_end_of_a_file_the_next_one_is_no_gap() {
 }
 
 #[tokio::test]
-async fn a_cut_is_told_and_reading_goes_on_behind_the_last_byte() {
+async fn a_cut_is_reported_and_reading_goes_on_behind_the_last_byte() {
     let api = FakeApi::start(|request| {
         if request.target.contains("sinceTime") {
             Reply::Stream(LINES.to_vec())

@@ -37,7 +37,7 @@ fn expected<const N: usize>(rows: [(&str, f64); N]) -> BTreeMap<String, f64> {
 }
 
 #[tokio::test]
-async fn calls_are_told_by_verb_resource_and_code() {
+async fn calls_are_reported_by_verb_resource_and_code() {
     let mut refusal = Some(Reply::status(503, "ServiceUnavailable", "etcd is tired"));
     let mut created = false;
     let api = FakeApi::start(move |request| match request.short().as_str() {
@@ -67,7 +67,7 @@ async fn calls_are_told_by_verb_resource_and_code() {
 }
 
 #[tokio::test]
-async fn lists_watches_and_logs_are_told_apart() {
+async fn lists_watches_and_logs_are_distinguished() {
     let mut ends = 0;
     let api = FakeApi::start(move |request| {
         if request.target.contains("/log?") {
@@ -137,7 +137,7 @@ async fn lists_watches_and_logs_are_told_apart() {
 }
 
 #[tokio::test]
-async fn a_watch_that_is_refused_is_told() {
+async fn a_watch_that_is_refused_is_reported() {
     let api = FakeApi::start(|request| {
         let refused = request.is_list("jobs");
         if refused { Reply::status(403, "Forbidden", "jobs.batch is forbidden: User \"u\"") } else { Reply::list(&[]) }

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::fake::{FakeApi, NAMESPACE, Reply};
-use crate::index::{Answer, Left, Question};
+use crate::index::{IndexAnswer, IndexQuestion, LeftJob};
 use crate::names::label;
 use crate::support::{JOB_UID, job_of, launch, pod, run, terminated};
 use crate::watch::ask;
 
-fn left() -> Question {
+fn left() -> IndexQuestion {
     let labels = [(label::INSTANCE, "longshore"), (label::RUN, "hello")];
-    Question::Left(Box::new(Left {
+    IndexQuestion::Left(Box::new(LeftJob {
         namespace: Arc::from(NAMESPACE),
         job: Arc::from("run-hello"),
         uid: JOB_UID.to_owned(),
@@ -43,7 +43,7 @@ async fn what_a_job_left_behind_is_deleted_and_nothing_else() {
             _ => Reply::Json(200, json!({"kind": "Status", "status": "Success"})),
         });
         let answer = ask(api.cluster().await, left()).await;
-        assert!(matches!(answer, Answer::Left { there: false, .. }), "{answer:?}");
+        assert!(matches!(answer, IndexAnswer::Left { there: false, .. }), "{answer:?}");
         let deletes: Vec<_> = api.short().into_iter().filter(|request| request.starts_with("DELETE")).collect();
         let expected = ["DELETE pods/run-hello-x7k2p", "DELETE secrets/run-hello-input"];
         assert_eq!(deletes, if deleted { expected.to_vec() } else { vec![] }, "{owners}");
@@ -54,7 +54,7 @@ async fn what_a_job_left_behind_is_deleted_and_nothing_else() {
 async fn labels_that_somebody_took_away_are_given_back() {
     let api = FakeApi::start(|_| Reply::Json(200, serde_json::to_value(job_of(&launch())).unwrap()));
     let answer = ask(api.cluster().await, left()).await;
-    assert!(matches!(answer, Answer::Left { there: true, .. }), "{answer:?}");
+    assert!(matches!(answer, IndexAnswer::Left { there: true, .. }), "{answer:?}");
     assert_eq!(api.short(), ["GET jobs/run-hello", "PATCH jobs/run-hello"]);
     let patch = api.seen()[1].json();
     assert_eq!(patch["metadata"]["labels"][label::RUN], json!("hello"));
@@ -73,7 +73,7 @@ async fn a_job_of_that_name_that_is_another_is_left_alone() {
         _ => Reply::status(404, "NotFound", ""),
     });
     let answer = ask(api.cluster().await, left()).await;
-    assert!(matches!(answer, Answer::Left { there: false, .. }), "{answer:?}");
+    assert!(matches!(answer, IndexAnswer::Left { there: false, .. }), "{answer:?}");
     assert!(api.seen().iter().all(|request| request.method == "GET"), "{:?}", api.short());
 }
 
@@ -110,8 +110,8 @@ async fn labels_that_were_taken_away_while_nobody_watched_are_given_back() {
         "GET jobs" => Reply::list(std::slice::from_ref(&half)),
         _ => Reply::Json(200, stripped.clone()),
     });
-    let answer = ask(api.cluster().await, Question::Stripped { namespace: Arc::from(NAMESPACE) }).await;
-    assert!(matches!(answer, Answer::Stripped), "{answer:?}");
+    let answer = ask(api.cluster().await, IndexQuestion::Stripped { namespace: Arc::from(NAMESPACE) }).await;
+    assert!(matches!(answer, IndexAnswer::Stripped), "{answer:?}");
     assert_eq!(api.short(), ["GET jobs", "PATCH jobs/run-hello", "GET jobs", "PATCH jobs/run-hello"]);
     let labels = |at: usize| api.seen()[at].json()["metadata"]["labels"].clone();
     assert_eq!(labels(1)[label::RUN], json!("hello"));

@@ -96,11 +96,11 @@ async fn a_deadline_that_is_lower_already_is_left() {
     assert_eq!(patch.headers["content-type"], "application/json-patch+json");
     assert_eq!(patch.json()[0], json!({"op": "test", "path": "/metadata/uid", "value": POD_UID}));
     let error = act(&api, &lower(10)).await.unwrap_err();
-    assert!(matches!(error, BackendError::Rejected { .. }), "a refusal for another reason is told: {error}");
+    assert!(matches!(error, BackendError::Rejected { .. }), "a refusal for another reason is reported: {error}");
 }
 
 #[tokio::test]
-async fn a_release_tells_the_outcome_before_it_lets_go() {
+async fn a_release_reports_the_outcome_before_it_lets_go() {
     let api = FakeApi::start(|request| match request.method.as_str() {
         "PATCH" => Reply::Json(200, job()),
         _ => {
@@ -119,7 +119,7 @@ async fn a_release_tells_the_outcome_before_it_lets_go() {
     assert_eq!(api.short(), ["GET jobs/run-hello", "PATCH jobs/run-hello/status", "PATCH jobs/run-hello"]);
     assert_eq!(seen[1].headers["content-type"], "application/strategic-merge-patch+json");
     assert_eq!(seen[1].json()["status"]["conditions"][0]["reason"], json!("OOM_KILLED"));
-    assert_eq!(seen[1].json()["metadata"]["uid"], json!(JOB_UID), "only this very Job is told it");
+    assert_eq!(seen[1].json()["metadata"]["uid"], json!(JOB_UID), "only this very Job gets it");
     assert_eq!(seen[2].json()[2], json!({"op": "remove", "path": "/metadata/finalizers/1"}));
 }
 
@@ -137,7 +137,7 @@ async fn a_release_of_what_holds_no_more_does_nothing() {
 }
 
 #[tokio::test]
-async fn an_outcome_that_another_job_refuses_is_not_told_to_it() {
+async fn an_outcome_that_another_job_refuses_is_not_reported_on_it() {
     let mut refused = false;
     let api = FakeApi::start(move |request| {
         let mut job = job();

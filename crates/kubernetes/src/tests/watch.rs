@@ -7,8 +7,8 @@ use futures::stream::{BoxStream, StreamExt};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::fake::{BOUND, FakeApi, NAMESPACE, Reply, Seen};
-use crate::index::{Answer, Question};
+use super::fake::{BOUND, FakeApi, NAMESPACE, Reply, SeenRequest};
+use crate::index::{IndexAnswer, IndexQuestion};
 use crate::support::{JOB_UID, job_of, launch, pod, run, terminated};
 use crate::watch::ask;
 use longshore_domain::facts::FactsEvent;
@@ -20,7 +20,7 @@ fn job(version: &str) -> Value {
 }
 
 /// What a quiet cluster without runs says.
-fn quiet(request: &Seen) -> Reply {
+fn quiet(request: &SeenRequest) -> Reply {
     if request.target.contains("watch=true") { Reply::Silence(Vec::new()) } else { Reply::list(&[]) }
 }
 
@@ -29,7 +29,7 @@ async fn next(events: &mut BoxStream<'static, FactsEvent>) -> FactsEvent {
 }
 
 /// Polls the watch until the server saw enough.
-async fn until(api: &FakeApi, events: &mut BoxStream<'static, FactsEvent>, enough: impl Fn(&[Seen]) -> bool) {
+async fn until(api: &FakeApi, events: &mut BoxStream<'static, FactsEvent>, enough: impl Fn(&[SeenRequest]) -> bool) {
     let polled = async {
         while !enough(&api.seen()) {
             let _ = timeout(Duration::from_millis(20), events.next()).await;
@@ -44,7 +44,7 @@ async fn watches_that_end_at_once_are_not_begun_at_once_again() {
         FakeApi::start(|request| if request.is_watch("jobs") { Reply::Stream(Vec::new()) } else { quiet(request) });
     let mut events = api.backend().await.runs.watch();
     let begun =
-        |seen: &[Seen]| seen.iter().filter(|seen| seen.is_watch("jobs")).map(|seen| seen.at).collect::<Vec<_>>();
+        |seen: &[SeenRequest]| seen.iter().filter(|seen| seen.is_watch("jobs")).map(|seen| seen.at).collect::<Vec<_>>();
     until(&api, &mut events, |seen| begun(seen).len() >= 3).await;
     // Pauses are one and two seconds from start to start, less what the first request took to come.
     let gaps: Vec<_> = begun(&api.seen()).windows(2).map(|pair| pair[1].duration_since(pair[0])).collect();
@@ -53,7 +53,7 @@ async fn watches_that_end_at_once_are_not_begun_at_once_again() {
 }
 
 #[tokio::test]
-async fn a_version_that_is_too_old_makes_a_new_list_however_it_is_told() {
+async fn a_version_that_is_too_old_makes_a_new_list_however_it_is_reported() {
     let in_stream = json!({"type": "ERROR", "object": {"kind": "Status", "status": "Failure", "code": 410, "reason": "Expired", "message": "too old"}});
     let in_stream = format!("{in_stream}\n").into_bytes();
     let expired = [Reply::status(410, "Expired", "too old"), Reply::Stream(in_stream)];
@@ -117,7 +117,7 @@ async fn pages_are_read_to_the_last() {
 }
 
 #[tokio::test]
-async fn rights_that_are_short_for_events_hold_nothing_up_and_for_jobs_are_told() {
+async fn rights_that_are_short_for_events_hold_nothing_up_and_for_jobs_are_reported() {
     let forbidden = |kind: &str| {
         let message = format!("{kind} is forbidden: User \"u\" cannot list resource \"{kind}\" in API group \"\"");
         Reply::status(403, "Forbidden", &message)
@@ -128,7 +128,7 @@ async fn rights_that_are_short_for_events_hold_nothing_up_and_for_jobs_are_told(
     let api =
         FakeApi::start(move |request| if request.is_list("jobs") { forbidden("jobs.batch") } else { quiet(request) });
     let FactsEvent::Broken(why) = next(&mut api.backend().await.runs.watch()).await else { panic!() };
-    assert!(why.contains("Longshore's own rights are short"), "{why}");
+    assert!(why.contains("Longshore lacks a right"), "{why}");
 }
 
 #[tokio::test]
@@ -142,14 +142,14 @@ async fn a_refused_list_of_pods_says_not_that_there_is_none() {
         refusals.pop().unwrap_or_else(|| Reply::list(&[serde_json::to_value(there).unwrap()]))
     });
     let question =
-        Question::Pods { namespace: Arc::from(NAMESPACE), job: Arc::from("run-hello"), uid: JOB_UID.to_owned() };
+        IndexQuestion::Pods { namespace: Arc::from(NAMESPACE), job: Arc::from("run-hello"), uid: JOB_UID.to_owned() };
     let answer = timeout(BOUND, ask(api.cluster().await, question)).await.unwrap();
-    let Answer::Pods { pods, .. } = answer else { panic!("{answer:?}") };
+    let IndexAnswer::Pods { pods, .. } = answer else { panic!("{answer:?}") };
     assert_eq!((pods.len(), api.seen().len()), (1, 3), "{:?}", api.short());
 }
 
 #[tokio::test]
-async fn a_cluster_that_is_not_there_is_told_and_waited_for() {
+async fn a_cluster_that_is_not_there_is_reported_and_waited_for() {
     let api = FakeApi::start(|_| Reply::Nothing);
     let mut events = api.backend().await.runs.watch();
     let FactsEvent::Broken(why) = next(&mut events).await else { panic!() };

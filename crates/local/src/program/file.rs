@@ -9,7 +9,7 @@ const LINE_MAX: usize = 255;
 
 /// How a file is executed.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum FileKind {
     /// By the interpreter of its `#!` line, with that one argument (empty: none).
     Script {
         /// As it is written there.
@@ -33,15 +33,15 @@ pub(super) enum Kind {
 }
 
 /// Judges a file by its first bytes.
-pub(super) fn kind(head: &[u8]) -> Kind {
+pub(super) fn kind(head: &[u8]) -> FileKind {
     if let Some(rest) = head.strip_prefix(b"#!") {
         return script(rest);
     }
     if head.starts_with(b"\xef\xbb\xbf#!") {
-        return Kind::ByteOrderMark;
+        return FileKind::ByteOrderMark;
     }
     if head.starts_with(b"\x7fELF") {
-        return loader(head).map_or(Kind::Other, |loader| Kind::Elf { loader });
+        return loader(head).map_or(FileKind::Other, |loader| FileKind::Elf { loader });
     }
     // What is registered with the kernel (binfmt_misc) has some mark that is no text.
     let text = head.get(..LINE_MAX).unwrap_or(head);
@@ -51,20 +51,20 @@ pub(super) fn kind(head: &[u8]) -> Kind {
         // Cut within a character.
         Err(error) => error.error_len().is_none(),
     };
-    if is_text && !text.iter().any(is_control) { Kind::Text } else { Kind::Other }
+    if is_text && !text.iter().any(is_control) { FileKind::Text } else { FileKind::Other }
 }
 
-fn script(rest: &[u8]) -> Kind {
+fn script(rest: &[u8]) -> FileKind {
     let rest = rest.get(..LINE_MAX).unwrap_or(rest);
     let line = rest.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let line = String::from_utf8_lossy(line);
     let blank = [' ', '\t'];
     if let Some(line) = line.strip_suffix('\r') {
-        return Kind::CrLf(line.trim_matches(blank).to_owned());
+        return FileKind::CrLf(line.trim_matches(blank).to_owned());
     }
     let line = line.trim_matches(blank);
     let (interpreter, argument) = line.split_once(blank).unwrap_or((line, ""));
-    Kind::Script { interpreter: interpreter.to_owned(), argument: argument.trim_matches(blank).to_owned() }
+    FileKind::Script { interpreter: interpreter.to_owned(), argument: argument.trim_matches(blank).to_owned() }
 }
 
 /// The loader of a dynamically linked program.
@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn files_by_their_first_bytes() {
-        let script = |interpreter: &str, argument: &str| Kind::Script {
+        let script = |interpreter: &str, argument: &str| FileKind::Script {
             interpreter: interpreter.to_owned(),
             argument: argument.to_owned(),
         };
@@ -100,16 +100,16 @@ mod tests {
             (b"#! /usr/bin/env  python3 \nx", script("/usr/bin/env", "python3")),
             (b"#!/usr/bin/env -S python3 -u", script("/usr/bin/env", "-S python3 -u")),
             (b"#!\n", script("", "")),
-            (b"#!/bin/sh\r\necho", Kind::CrLf("/bin/sh".to_owned())),
-            (b"#!/usr/bin/env python3\r\n", Kind::CrLf("/usr/bin/env python3".to_owned())),
-            (b"echo hello\n", Kind::Text),
-            ("print('grüße')\n".as_bytes(), Kind::Text),
-            (b"", Kind::Text),
-            (b"\xef\xbb\xbf#!/bin/sh\n", Kind::ByteOrderMark),
-            (b"PK\x03\x04", Kind::Other),
-            (b"\x7fELF", Kind::Other),
-            (b"\x00asm", Kind::Other),
-            (b"\xfe\xed", Kind::Other),
+            (b"#!/bin/sh\r\necho", FileKind::CrLf("/bin/sh".to_owned())),
+            (b"#!/usr/bin/env python3\r\n", FileKind::CrLf("/usr/bin/env python3".to_owned())),
+            (b"echo hello\n", FileKind::Text),
+            ("print('grüße')\n".as_bytes(), FileKind::Text),
+            (b"", FileKind::Text),
+            (b"\xef\xbb\xbf#!/bin/sh\n", FileKind::ByteOrderMark),
+            (b"PK\x03\x04", FileKind::Other),
+            (b"\x7fELF", FileKind::Other),
+            (b"\x00asm", FileKind::Other),
+            (b"\xfe\xed", FileKind::Other),
         ] {
             assert_eq!(kind(head), expected, "{:?}", String::from_utf8_lossy(head));
         }
@@ -117,9 +117,9 @@ mod tests {
 
     #[test]
     fn a_long_first_line_is_cut_and_a_character_may_be_cut() {
-        let Kind::Script { interpreter, .. } = kind(&[b"#!/".as_slice(), &[b'x'; 1000]].concat()) else { panic!() };
+        let FileKind::Script { interpreter, .. } = kind(&[b"#!/".as_slice(), &[b'x'; 1000]].concat()) else { panic!() };
         assert_eq!(interpreter.len(), LINE_MAX);
-        assert_eq!(kind("ü".repeat(500).as_bytes()), Kind::Text);
+        assert_eq!(kind("ü".repeat(500).as_bytes()), FileKind::Text);
     }
 
     #[test]
@@ -127,9 +127,9 @@ mod tests {
         let own = std::fs::read(std::env::current_exe().unwrap()).unwrap();
         let head = &own[..own.len().min(64 * 1024)];
         match kind(head) {
-            Kind::Elf { loader } => assert!(crate::sys::look(std::path::Path::new(&loader)).is_there(), "{loader}"),
+            FileKind::Elf { loader } => assert!(crate::sys::look(std::path::Path::new(&loader)).is_there(), "{loader}"),
             // A static build has none.
-            other => assert_eq!(other, Kind::Other),
+            other => assert_eq!(other, FileKind::Other),
         }
     }
 

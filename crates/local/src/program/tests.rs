@@ -124,7 +124,7 @@ fn what_is_wrong_with_a_file_and_the_way_out() {
 }
 
 #[test]
-fn what_the_sandbox_does_not_see_is_told_with_what_to_mount() {
+fn what_the_sandbox_does_not_see_is_reported_with_what_to_mount() {
     let files = Files::new();
     let python = files.script("opt/python/bin/python3", "#!/bin/sh\n");
     std::fs::create_dir(files.at("opt/python/lib")).unwrap();

@@ -16,7 +16,7 @@ use tokio::net::unix::pipe::Receiver;
 use tokio::time::{Instant, sleep};
 
 use super::files::Dir;
-use super::output::Output;
+use super::output::ProgramOutput;
 use crate::sys::file::{bequeath, in_memory};
 use crate::sys::{Probe, Sys, Unknown, seccomp};
 use longshore_domain::rundir::{self, Execution, ProcessIdentity};
@@ -30,10 +30,10 @@ const SURELY: Duration = Duration::from_secs(1);
 const SETPRIV: &str = "setpriv";
 
 /// The program, or the sandbox around it.
-pub(super) struct Child {
+pub(super) struct ProgramProcess {
     process: tokio::process::Child,
     pid: Option<Pid>,
-    sandbox: Option<Sandbox>,
+    sandbox: Option<SandboxState>,
     /// Whether we sent it a signal.
     signalled: bool,
     sys: Sys,
@@ -71,7 +71,7 @@ pub(super) enum StartError {
 
 impl From<io::Error> for StartError {
     fn from(error: io::Error) -> Self {
-        // What is no error of the system is one of what was to be executed.
+        // What is not an error of the system is one of what was to be executed.
         match error.raw_os_error() {
             None if error.kind() == io::ErrorKind::InvalidInput => Self::Refused(error),
             _ => Self::Trouble(error),
@@ -94,7 +94,7 @@ impl StartError {
 
 /// Starts the program: in a process group of its own, with no environment but its own. All that can
 /// fail beside the start itself comes before it, so that a failure means that nothing was executed.
-pub(super) fn start(dir: &Dir, execution: &Execution) -> Result<(Child, Output), StartError> {
+pub(super) fn start(dir: &Dir, execution: &Execution) -> Result<(ProgramProcess, ProgramOutput), StartError> {
     let env = environment(dir, execution)?;
     let mut inherited = None;
     let mut command = match &execution.sandbox {
@@ -119,13 +119,13 @@ pub(super) fn start(dir: &Dir, execution: &Execution) -> Result<(Child, Output),
         }
     }
     let receiver = |pipe: io::PipeReader| Receiver::from_owned_fd(pipe.into());
-    let output = Output::new(log, execution.log_max_bytes, receiver(stdout)?, receiver(stderr)?);
+    let output = ProgramOutput::new(log, execution.log_max_bytes, receiver(stdout)?, receiver(stderr)?);
     dir.sys().call("clone")?;
     command.stdin(stdin).stdout(stdout_write).stderr(stderr_write).process_group(0).kill_on_drop(true);
     let process = command.spawn().map_err(StartError::of_spawn)?;
     let pid = process.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
-    let sandbox = inherited.map(|fds| Sandbox { status: fds.status_read, seen: Vec::new() });
-    Ok((Child { process, pid, sandbox, signalled: false, sys: dir.sys().clone() }, output))
+    let sandbox = inherited.map(|fds| SandboxState { status: fds.status_read, seen: Vec::new() });
+    Ok((ProgramProcess { process, pid, sandbox, signalled: false, sys: dir.sys().clone() }, output))
 }
 
 fn environment(dir: &Dir, execution: &Execution) -> io::Result<Vec<(OsString, OsString)>> {
@@ -216,7 +216,7 @@ fn sandboxed(
 }
 
 /// The options, each ended by a NUL. A value with a NUL in it would become options of its own, and
-/// open the sandbox to whoever sent it.
+/// open the sandbox to its sender.
 fn joined(options: &[OsString]) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     for option in options {
@@ -229,7 +229,7 @@ fn joined(options: &[OsString]) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-impl Child {
+impl ProgramProcess {
     /// Who it is; `None` if it is gone.
     pub(super) fn identity(&self) -> io::Result<Option<ProcessIdentity>> {
         let Some(pid) = self.pid else { return Ok(None) };
@@ -265,7 +265,7 @@ impl Child {
     pub(super) async fn wait(&mut self) -> io::Result<Ended> {
         let status = self.process.wait().await?;
         let executed = match &mut self.sandbox {
-            // One that was killed, or whose process 1 was, can't tell.
+            // One that was killed, or whose process 1 was, can't report it.
             Some(sandbox) => self.signalled || status.code().is_none_or(|code| code == 0) || sandbox.status().executed,
             None => true,
         };
@@ -316,8 +316,8 @@ fn signal_group(leader: Option<Pid>, signal: Signal) {
     }
 }
 
-/// What the sandbox tells of itself (`bwrap --json-status-fd`).
-struct Sandbox {
+/// What the sandbox reports of itself (`bwrap --json-status-fd`).
+struct SandboxState {
     status: File,
     seen: Vec<u8>,
 }
@@ -330,9 +330,9 @@ struct SandboxStatus {
     executed: bool,
 }
 
-impl Sandbox {
+impl SandboxState {
     fn status(&mut self) -> SandboxStatus {
-        // The pipe does not block: this reads what has been told so far.
+        // The pipe does not block: this reads what has been reported so far.
         let _ = io::Read::read_to_end(&mut self.status, &mut self.seen);
         parse_status(&self.seen)
     }
@@ -378,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sandbox_tells_its_process_1_and_whether_it_executed() {
+    fn a_sandbox_reports_its_process_1_and_whether_it_executed() {
         let begun = b"{ \"child-pid\": 41, \"net-namespace\": 4026532 }\n";
         assert_eq!(parse_status(begun), SandboxStatus { init: Pid::from_raw(41), executed: false });
         let ended = b"{ \"child-pid\": 41 }\n{ \"exit-code\": 0 }\n";

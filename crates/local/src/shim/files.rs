@@ -119,7 +119,7 @@ pub(super) struct ResultFile {
 
 impl ResultFile {
     /// Takes away what nobody will read of it, so that it does not fill the disk. What can't be done is
-    /// tried again by whoever calls this again. Answers how large it was, if that is known.
+    /// tried again at the next call. Answers how large it was, if that is known.
     pub(super) fn cut(&self) -> Option<u64> {
         let another = match *self.is_created().there()? {
             true => None,
@@ -134,8 +134,8 @@ impl ResultFile {
         Some(metadata.len())
     }
 
-    /// What the program wrote as its result: the first bytes of a regular file. Of what is no regular file, or may not
-    /// be read, nothing is.
+    /// What the program wrote as its result: the first bytes of a regular file. Of what is not a regular file, or may
+    /// not be read, nothing is.
     ///
     /// # Errors
     /// It can't be read now, and may be later.

@@ -1,5 +1,5 @@
-//! What a process has from whoever started it and no namespace separates: it is reset here, before the program is
-//! started, so that a run does not depend on how the server was.
+//! What a process has from the process that started it and no namespace separates: it is reset here, before the
+//! program is started, so that a run does not depend on how the server was.
 //!
 //! Nothing here gives a program more than the server has: what was limited for good stays so.
 
@@ -83,7 +83,7 @@ fn usual_priority() {
     }
 }
 
-/// Takes signals that whoever started the server made it ignore, as `nohup` does: one that is handled here is back
+/// Takes signals that the starter of the server made it ignore, as `nohup` does: one that is handled here is back
 /// at its default in the program, an ignored one would be ignored there, too. The standard library takes care of
 /// SIGPIPE and of the mask.
 pub(super) fn heed_ignored_signals() -> Vec<Signal> {

@@ -19,7 +19,7 @@ const CHUNK: usize = 64 * 1024;
 const ERROR_HEAD: usize = 512;
 
 /// Two pipes and the log.
-pub(super) struct Output {
+pub(super) struct ProgramOutput {
     stdout: Pipe<Receiver>,
     stderr: Pipe<Receiver>,
     log: Log,
@@ -27,7 +27,7 @@ pub(super) struct Output {
 }
 
 /// What there is to say of the log.
-pub(super) struct End {
+pub(super) struct LogEnd {
     /// Its size.
     pub(super) bytes: u64,
     /// Why something is missing.
@@ -36,7 +36,7 @@ pub(super) struct End {
     pub(super) error_head: String,
 }
 
-impl Output {
+impl ProgramOutput {
     /// `max`: how large the log may become, in bytes.
     pub(super) fn new(log: File, max: Option<u64>, stdout: Receiver, stderr: Receiver) -> Self {
         Self {
@@ -69,12 +69,12 @@ impl Output {
     }
 
     /// Writes what is left, and closes the log.
-    pub(super) fn finish(mut self) -> End {
+    pub(super) fn finish(mut self) -> LogEnd {
         self.stdout.lines.end(&mut self.log);
         self.stderr.lines.end(&mut self.log);
         self.log.flush();
         let error_head = String::from_utf8_lossy(&self.error_head).into_owned();
-        End { bytes: self.log.bytes, error: self.log.error, error_head }
+        LogEnd { bytes: self.log.bytes, error: self.log.error, error_head }
     }
 }
 

@@ -15,13 +15,13 @@ use rustix::io::Errno;
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
     calls: AtomicU64,
-    plan: Mutex<Plan>,
-    /// Rings when a call need not hang any longer.
+    plan: Mutex<FaultPlan>,
+    /// Notified when a call need not hang any longer.
     goes_on: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct Plan {
+struct FaultPlan {
     armed: Option<(RangeInclusive<u64>, Errno)>,
     refused: Option<(&'static str, Errno)>,
     fired: Option<&'static str>,
@@ -44,12 +44,12 @@ impl Faults {
     pub(crate) fn arm(&self, numbers: RangeInclusive<u64>, errno: Errno) {
         let mut plan = self.plan();
         self.calls.store(0, Ordering::SeqCst);
-        *plan = Plan { armed: Some((numbers, errno)), ..Plan::default() };
+        *plan = FaultPlan { armed: Some((numbers, errno)), ..FaultPlan::default() };
     }
 
     /// All calls of this name fail from now on.
     pub(crate) fn refuse(&self, name: &'static str, errno: Errno) {
-        *self.plan() = Plan { refused: Some((name, errno)), ..Plan::default() };
+        *self.plan() = FaultPlan { refused: Some((name, errno)), ..FaultPlan::default() };
     }
 
     /// None fails any more. Answers the name of the last that did.
@@ -95,13 +95,13 @@ impl Faults {
         }
         if matches!(plan.hang, Hang::Next(next) if next == name) {
             plan.hang = Hang::Hangs;
-            let hangs = |plan: &mut Plan| matches!(plan.hang, Hang::Hangs);
+            let hangs = |plan: &mut FaultPlan| matches!(plan.hang, Hang::Hangs);
             drop(self.goes_on.wait_while(plan, hangs).unwrap_or_else(PoisonError::into_inner));
         }
         Ok(())
     }
 
-    fn plan(&self) -> MutexGuard<'_, Plan> {
+    fn plan(&self) -> MutexGuard<'_, FaultPlan> {
         self.plan.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -83,7 +83,7 @@ impl Sys {
         };
         Probe::of(|| shown(path), open()).and_then(|(file, metadata)| match metadata.is_file() {
             true => Probe::There(file),
-            false => Probe::Unknown(Unknown::malformed(shown(path), "it is no regular file")),
+            false => Probe::Unknown(Unknown::malformed(shown(path), "it is not a regular file")),
         })
     }
 

@@ -1,5 +1,5 @@
-//! The kernel's session keyrings (`keyrings(7)`). No namespace separates them: a process has that of whoever
-//! started it until it joins another, with all keys that lie there.
+//! The kernel's session keyrings (`keyrings(7)`). No namespace separates them: a process has that of its
+//! parent until it joins another, with all keys that lie there.
 
 use std::io;
 

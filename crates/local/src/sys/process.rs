@@ -159,7 +159,7 @@ impl Sys {
         Probe::of(|| named(pid.as_raw_nonzero().get()), opened)
     }
 
-    /// What `/proc` says of whoever has this pid.
+    /// What `/proc` says of the process with this pid.
     pub fn stat(&self, pid: i32) -> Probe<Stat> {
         let opened = self.call("open").and_then(|()| File::open(format!("/proc/{pid}/stat")));
         let read = opened.and_then(|file| {

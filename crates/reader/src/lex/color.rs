@@ -1,5 +1,5 @@
-//! The sequences by which terminals are told colours: `ESC [ 1;32 m`, and `ESC [ K`, which grep and
-//! others print beside them.
+//! The sequences by which terminals are given colours: `ESC [ 1;32 m`, and `ESC [ K`, which grep
+//! and others print beside them.
 
 use super::Taken;
 

@@ -114,7 +114,7 @@ impl Call {
 pub(crate) const NAME_MAX_BYTES: usize = 32;
 
 /// The name that `bytes` begins with, its length, and where it is one. `None`: it has no meaning, or
-/// more bytes have to tell, which [`undecided`] knows.
+/// more bytes are needed, which [`undecided`] knows.
 pub(crate) fn name(bytes: &[u8]) -> Option<(Name, usize, In)> {
     if let Some((constant, len, valid)) = common(bytes) {
         return Some((Name::Constant(constant), len, valid));
@@ -163,14 +163,14 @@ fn common(bytes: &[u8]) -> Option<(Constant, usize, In)> {
     matches!(bytes.get(len), Some(b',' | b']' | b'}' | b')')).then_some((constant, len, valid))
 }
 
-/// Whether more bytes have to tell which name `bytes` begins with.
+/// Whether more bytes are needed to know which name `bytes` begins with.
 pub(crate) fn undecided(bytes: &[u8]) -> bool {
     let len = len(bytes);
     len == bytes.len() && len < NAME_MAX_BYTES
 }
 
-/// A value in angle brackets: the constant, and how many bytes it takes; no bytes if more have to
-/// tell. `None`: it is another, or none.
+/// A value in angle brackets: the constant, and how many bytes it takes; no bytes if more are
+/// needed. `None`: it is another, or none.
 pub(crate) fn angle_constant(bytes: &[u8]) -> Option<(Constant, usize)> {
     let known = [(b"<NA>".as_slice(), Constant::Missing), (b"<UTC>".as_slice(), Constant::Utc)];
     known.into_iter().find_map(|(text, constant)| match bytes.starts_with(text) {

@@ -5,7 +5,7 @@ use super::{In, Taken};
 /// A number on its way.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Number {
-    at: At,
+    at: NumberPart,
     /// In which dialects it is right so far.
     pub(crate) valid: In,
 }
@@ -25,7 +25,7 @@ pub(crate) enum NumberKind {
 
 /// Where in a number the reader stands: after what the name says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum At {
+enum NumberPart {
     Start,
     /// A first zero.
     Zero,
@@ -62,15 +62,15 @@ enum Digits {
 impl Number {
     /// One of which nothing is taken yet.
     pub(crate) fn new(live: In) -> Self {
-        Self { at: At::Start, valid: live }
+        Self { at: NumberPart::Start, valid: live }
     }
 
     /// What it is.
     pub(crate) fn kind(&self) -> NumberKind {
         match self.at {
-            At::Imaginary => NumberKind::Imaginary,
-            At::Radix(base) => NumberKind::Radix(base),
-            At::Point | At::Fraction | At::Exponent => NumberKind::Float,
+            NumberPart::Imaginary => NumberKind::Imaginary,
+            NumberPart::Radix(base) => NumberKind::Radix(base),
+            NumberPart::Point | NumberPart::Fraction | NumberPart::Exponent => NumberKind::Float,
             _ => NumberKind::Integer,
         }
     }
@@ -94,45 +94,57 @@ impl Number {
         }
     }
 
-    fn next(&mut self, byte: u8) -> Option<At> {
-        let mut python = |at: At| {
+    fn next(&mut self, byte: u8) -> Option<NumberPart> {
+        let mut python = |at: NumberPart| {
             self.valid.json = false;
             Some(at)
         };
         match (self.at, byte) {
-            (At::Whole, b'0'..=b'9') | (At::Start, b'1'..=b'9') => Some(At::Whole),
-            (At::Fraction | At::Point, b'0'..=b'9') => Some(At::Fraction),
-            (At::Start, b'0') => Some(At::Zero),
-            (At::Start, b'.') => python(At::BarePoint),
-            (At::BarePoint, b'0'..=b'9') => Some(At::Fraction),
-            (At::E | At::ESign | At::Exponent, b'0'..=b'9') => Some(At::Exponent),
-            (At::E, b'+' | b'-') => Some(At::ESign),
-            (At::Zero | At::Whole, b'.') => Some(At::Point),
-            (At::Zeros | At::Led, b'.') => python(At::Point),
-            (At::Zero | At::Whole | At::Fraction, b'e' | b'E') => Some(At::E),
-            (At::Zeros | At::Led | At::Point, b'e' | b'E') => python(At::E),
-            (At::Zero | At::Zeros | At::Under(Digits::Zeros), b'0') => python(At::Zeros),
-            (At::Zero | At::Zeros | At::Led | At::Under(Digits::Zeros | Digits::Led), b'0'..=b'9') => python(At::Led),
-            (At::Zero | At::Zeros, b'_') => python(At::Under(Digits::Zeros)),
-            (At::Led, b'_') => python(At::Under(Digits::Led)),
-            (At::Whole, b'_') => python(At::Under(Digits::Whole)),
-            (At::Fraction, b'_') => python(At::Under(Digits::Fraction)),
-            (At::Exponent, b'_') => python(At::Under(Digits::Exponent)),
-            (At::Under(Digits::Whole), b'0'..=b'9') => Some(At::Whole),
-            (At::Under(Digits::Fraction), b'0'..=b'9') => Some(At::Fraction),
-            (At::Under(Digits::Exponent), b'0'..=b'9') => Some(At::Exponent),
-            (At::Zero, b'x' | b'X') => python(At::Base(16)),
-            (At::Zero, b'o' | b'O') => python(At::Base(8)),
-            (At::Zero, b'b' | b'B') => python(At::Base(2)),
-            (At::Base(base) | At::Radix(base) | At::Under(Digits::Radix(base)), _)
+            (NumberPart::Whole, b'0'..=b'9') | (NumberPart::Start, b'1'..=b'9') => Some(NumberPart::Whole),
+            (NumberPart::Fraction | NumberPart::Point, b'0'..=b'9') => Some(NumberPart::Fraction),
+            (NumberPart::Start, b'0') => Some(NumberPart::Zero),
+            (NumberPart::Start, b'.') => python(NumberPart::BarePoint),
+            (NumberPart::BarePoint, b'0'..=b'9') => Some(NumberPart::Fraction),
+            (NumberPart::E | NumberPart::ESign | NumberPart::Exponent, b'0'..=b'9') => Some(NumberPart::Exponent),
+            (NumberPart::E, b'+' | b'-') => Some(NumberPart::ESign),
+            (NumberPart::Zero | NumberPart::Whole, b'.') => Some(NumberPart::Point),
+            (NumberPart::Zeros | NumberPart::Led, b'.') => python(NumberPart::Point),
+            (NumberPart::Zero | NumberPart::Whole | NumberPart::Fraction, b'e' | b'E') => Some(NumberPart::E),
+            (NumberPart::Zeros | NumberPart::Led | NumberPart::Point, b'e' | b'E') => python(NumberPart::E),
+            (NumberPart::Zero | NumberPart::Zeros | NumberPart::Under(Digits::Zeros), b'0') => {
+                python(NumberPart::Zeros)
+            }
+            (
+                NumberPart::Zero | NumberPart::Zeros | NumberPart::Led | NumberPart::Under(Digits::Zeros | Digits::Led),
+                b'0'..=b'9',
+            ) => python(NumberPart::Led),
+            (NumberPart::Zero | NumberPart::Zeros, b'_') => python(NumberPart::Under(Digits::Zeros)),
+            (NumberPart::Led, b'_') => python(NumberPart::Under(Digits::Led)),
+            (NumberPart::Whole, b'_') => python(NumberPart::Under(Digits::Whole)),
+            (NumberPart::Fraction, b'_') => python(NumberPart::Under(Digits::Fraction)),
+            (NumberPart::Exponent, b'_') => python(NumberPart::Under(Digits::Exponent)),
+            (NumberPart::Under(Digits::Whole), b'0'..=b'9') => Some(NumberPart::Whole),
+            (NumberPart::Under(Digits::Fraction), b'0'..=b'9') => Some(NumberPart::Fraction),
+            (NumberPart::Under(Digits::Exponent), b'0'..=b'9') => Some(NumberPart::Exponent),
+            (NumberPart::Zero, b'x' | b'X') => python(NumberPart::Base(16)),
+            (NumberPart::Zero, b'o' | b'O') => python(NumberPart::Base(8)),
+            (NumberPart::Zero, b'b' | b'B') => python(NumberPart::Base(2)),
+            (NumberPart::Base(base) | NumberPart::Radix(base) | NumberPart::Under(Digits::Radix(base)), _)
                 if char::from(byte).is_digit(base) =>
             {
-                Some(At::Radix(base))
+                Some(NumberPart::Radix(base))
             }
-            (At::Base(base) | At::Radix(base), b'_') => Some(At::Under(Digits::Radix(base))),
-            (At::Zero | At::Zeros | At::Led | At::Whole | At::Point | At::Fraction | At::Exponent, b'j' | b'J') => {
-                python(At::Imaginary)
-            }
+            (NumberPart::Base(base) | NumberPart::Radix(base), b'_') => Some(NumberPart::Under(Digits::Radix(base))),
+            (
+                NumberPart::Zero
+                | NumberPart::Zeros
+                | NumberPart::Led
+                | NumberPart::Whole
+                | NumberPart::Point
+                | NumberPart::Fraction
+                | NumberPart::Exponent,
+                b'j' | b'J',
+            ) => python(NumberPart::Imaginary),
             _ => None,
         }
     }
@@ -140,8 +152,14 @@ impl Number {
     /// Whether it may end before `byte`.
     fn may_end(&mut self, byte: u8) -> bool {
         match self.at {
-            At::Zero | At::Zeros | At::Whole | At::Fraction | At::Exponent | At::Radix(_) | At::Imaginary => {}
-            At::Point => self.valid.json = false,
+            NumberPart::Zero
+            | NumberPart::Zeros
+            | NumberPart::Whole
+            | NumberPart::Fraction
+            | NumberPart::Exponent
+            | NumberPart::Radix(_)
+            | NumberPart::Imaginary => {}
+            NumberPart::Point => self.valid.json = false,
             _ => return false,
         }
         self.valid.any() && !(byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.') || byte >= 0x80)

@@ -29,7 +29,7 @@ pub(crate) struct Prefix {
 
 impl Prefix {
     /// The prefix of a string that `bytes` begins with, which may be empty. `None`: there is no
-    /// string, as far as can be told from so many bytes.
+    /// string, as far as so many bytes show.
     pub(crate) fn of(bytes: &[u8]) -> Option<Self> {
         let letters = bytes.iter().take_while(|byte| byte.is_ascii_alphabetic()).take(3).count();
         if !matches!(bytes.get(letters), Some(b'"' | b'\'')) {
@@ -50,8 +50,8 @@ impl Prefix {
 
 impl Text {
     /// Opens the string that `bytes` begins with, after its prefix: how many bytes its opening quotes
-    /// take. `None`: more bytes have to tell. Three quotes are only one thing in Python, if `live`
-    /// has it.
+    /// take. `None`: more bytes are needed. Three quotes are only one thing in Python, if `live` has
+    /// it.
     pub(crate) fn open(bytes: &[u8], prefix: Prefix, live: In, end: bool) -> Option<(Self, usize)> {
         let quote = bytes.first().copied()?;
         let triple = match (bytes.get(1), bytes.get(2)) {
@@ -115,7 +115,7 @@ impl Text {
         }
     }
 
-    /// Whether the quote that `rest` begins with closes the string. `None`: more bytes have to tell.
+    /// Whether the quote that `rest` begins with closes the string. `None`: more bytes are needed.
     fn close(&self, rest: &[u8], end: bool) -> Option<bool> {
         let quotes = rest.iter().take(self.quotes()).take_while(|byte| **byte == self.quote).count();
         if quotes == self.quotes() {
@@ -137,7 +137,7 @@ impl Text {
         };
     }
 
-    /// Length of the escape that `rest` begins with. `None`: more bytes have to tell.
+    /// Length of the escape that `rest` begins with. `None`: more bytes are needed.
     fn escape(&mut self, rest: &[u8]) -> Option<usize> {
         let byte = *rest.get(1)?;
         self.valid.json &= matches!(byte, b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' | b'u');

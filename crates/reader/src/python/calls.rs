@@ -18,7 +18,7 @@
 use jiff::civil::{Date, Time};
 
 use super::super::lex::Call;
-use super::{Frame, Unreadable, Value, Writer, times};
+use super::{LiteralFrame, Unreadable, ValueClass, Writer, times};
 
 /// Most arguments of a call.
 pub(super) const MOST_ARGUMENTS: usize = 9;
@@ -30,7 +30,7 @@ pub(super) struct Argument {
     /// Where it stands in what is written.
     pub(super) start: usize,
     pub(super) end: usize,
-    pub(super) value: Value,
+    pub(super) value: ValueClass,
 }
 
 /// The keywords that are known.
@@ -44,76 +44,84 @@ const WRONG: &str = "a call with arguments that cannot be read";
 
 impl Writer {
     /// Writes what a call stands for in the place of its arguments.
-    pub(super) fn close_call(&mut self, call: Call, frame: &Frame) -> Result<Value, Unreadable> {
+    pub(super) fn close_call(&mut self, call: Call, frame: &LiteralFrame) -> Result<ValueClass, Unreadable> {
         let arguments = &frame.arguments;
         let wrong = Unreadable::At(frame.at, WRONG);
         let (json, value) = match (call, arguments.as_slice()) {
-            (Call::OrderedDict | Call::Mapping, []) => ("{}".to_owned(), Value::Object),
-            (Call::OrderedDict | Call::Mapping, [only]) if only.is(Value::Object) => return Ok(Value::Object),
-            (Call::DefaultDict, [_, object]) if object.is(Value::Object) => {
+            (Call::OrderedDict | Call::Mapping, []) => ("{}".to_owned(), ValueClass::Object),
+            (Call::OrderedDict | Call::Mapping, [only]) if only.is(ValueClass::Object) => {
+                return Ok(ValueClass::Object);
+            }
+            (Call::DefaultDict, [_, object]) if object.is(ValueClass::Object) => {
                 self.keep(frame, *object);
-                return Ok(Value::Object);
+                return Ok(ValueClass::Object);
             }
             (Call::Sequence | Call::FrozenSet, []) => {
-                ("[]".to_owned(), Value::Array { hashable: call == Call::FrozenSet })
+                ("[]".to_owned(), ValueClass::Array { hashable: call == Call::FrozenSet })
             }
-            (Call::FrozenSet, [Argument { name: None, value: Value::Array { .. }, .. }]) => {
-                return Ok(Value::Array { hashable: true });
+            (Call::FrozenSet, [Argument { name: None, value: ValueClass::Array { .. }, .. }]) => {
+                return Ok(ValueClass::Array { hashable: true });
             }
-            (Call::Sequence, [list @ Argument { name: None, value: Value::Array { .. }, .. }, rest @ ..])
+            (Call::Sequence, [list @ Argument { name: None, value: ValueClass::Array { .. }, .. }, rest @ ..])
                 if rest.iter().all(|argument| argument.name == Some("maxlen")) =>
             {
                 self.keep(frame, *list);
-                return Ok(Value::Array { hashable: false });
+                return Ok(ValueClass::Array { hashable: false });
             }
-            (Call::Named, [only]) if only.is(Value::Text) => return Ok(Value::Text),
+            (Call::Named, [only]) if only.is(ValueClass::Text) => return Ok(ValueClass::Text),
             (Call::Scalar, [Argument { name: None, value, .. }])
-                if matches!(value, Value::Text | Value::Integer | Value::Number | Value::Constant) =>
+                if matches!(
+                    value,
+                    ValueClass::Text | ValueClass::Integer | ValueClass::Number | ValueClass::Constant
+                ) =>
             {
                 return Ok(*value);
             }
-            (Call::LongDouble, [only]) if matches!(only.value, Value::Integer | Value::Number) => return Ok(only.value),
-            (Call::Decimal | Call::LongDouble, [only]) if only.is(Value::Text) => {
+            (Call::LongDouble, [only]) if matches!(only.value, ValueClass::Integer | ValueClass::Number) => {
+                return Ok(only.value);
+            }
+            (Call::Decimal | Call::LongDouble, [only]) if only.is(ValueClass::Text) => {
                 let json = self.decimal(*only).ok_or(wrong)?;
-                (json, Value::Number)
+                (json, ValueClass::Number)
             }
             (Call::Array, _) => return self.array(frame, arguments).ok_or(wrong),
             (Call::Timestamp, [only, rest @ ..])
-                if only.is(Value::Text) && rest.iter().all(|argument| matches!(argument.name, Some("tz" | "freq"))) =>
+                if only.is(ValueClass::Text)
+                    && rest.iter().all(|argument| matches!(argument.name, Some("tz" | "freq"))) =>
             {
                 let text = times::timestamp(self.content(*only)).ok_or(wrong)?;
-                (format!("\"{text}\""), Value::Text)
+                (format!("\"{text}\""), ValueClass::Text)
             }
-            (Call::PandasDelta, [only]) if only.is(Value::Text) => {
-                (times::pandas_delta(self.content(*only)).ok_or(wrong)?, Value::Number)
+            (Call::PandasDelta, [only]) if only.is(ValueClass::Text) => {
+                (times::pandas_delta(self.content(*only)).ok_or(wrong)?, ValueClass::Number)
             }
-            (Call::DateTime64, [only, ..]) if only.is(Value::Text) && self.content(*only) == "NaT" => {
-                ("null".to_owned(), Value::Constant)
+            (Call::DateTime64, [only, ..]) if only.is(ValueClass::Text) && self.content(*only) == "NaT" => {
+                ("null".to_owned(), ValueClass::Constant)
             }
-            (Call::DateTime64, [only]) if only.is(Value::Text) => return Ok(Value::Text),
-            (Call::TimeDelta64, [count, unit]) if unit.is(Value::Text) => {
-                let json = if count.is(Value::Text) && self.content(*count) == "NaT" {
+            (Call::DateTime64, [only]) if only.is(ValueClass::Text) => return Ok(ValueClass::Text),
+            (Call::TimeDelta64, [count, unit]) if unit.is(ValueClass::Text) => {
+                let json = if count.is(ValueClass::Text) && self.content(*count) == "NaT" {
                     "null".to_owned()
                 } else {
                     self.time_delta64(*count, *unit).ok_or(wrong)?
                 };
-                (json, Value::Number)
+                (json, ValueClass::Number)
             }
-            (Call::ZoneInfo, [only]) if only.value == Value::Text && matches!(only.name, None | Some("key")) => {
+            (Call::ZoneInfo, [only]) if only.value == ValueClass::Text && matches!(only.name, None | Some("key")) => {
                 if !times::is_utc(self.content(*only)) {
-                    return Ok(Value::Text);
+                    return Ok(ValueClass::Text);
                 }
-                ("\"UTC\"".to_owned(), Value::Text)
+                ("\"UTC\"".to_owned(), ValueClass::Text)
             }
-            (Call::TzUtc, []) => ("\"UTC\"".to_owned(), Value::Text),
-            (Call::TimeDelta, _) => (self.time_delta(arguments).ok_or(wrong)?, Value::Number),
-            (Call::TimeZone, [offset]) => (self.time_zone(*offset).ok_or(wrong)?, Value::Text),
+            (Call::TzUtc, []) => ("\"UTC\"".to_owned(), ValueClass::Text),
+            (Call::TimeDelta, _) => (self.time_delta(arguments).ok_or(wrong)?, ValueClass::Number),
+            (Call::TimeZone, [offset]) => (self.time_zone(*offset).ok_or(wrong)?, ValueClass::Text),
             (Call::Date | Call::Time | Call::DateTime, _) => {
                 let zone = arguments.iter().find(|argument| argument.name == Some("tzinfo"));
-                if zone.is_some_and(|zone| zone.value == Value::Text && !self.content(*zone).starts_with("UTC")) {
+                if zone.is_some_and(|zone| zone.value == ValueClass::Text && !self.content(*zone).starts_with("UTC")) {
                     return Err(Unreadable::At(frame.at, "a time in a time zone other than UTC or a fixed offset"));
                 }
-                (self.moment(call, arguments).ok_or(wrong)?, Value::Text)
+                (self.moment(call, arguments).ok_or(wrong)?, ValueClass::Text)
             }
             _ => return Err(wrong),
         };
@@ -123,7 +131,7 @@ impl Writer {
     }
 
     /// Leaves only this argument.
-    fn keep(&mut self, frame: &Frame, argument: Argument) {
+    fn keep(&mut self, frame: &LiteralFrame, argument: Argument) {
         self.out.truncate(argument.end);
         self.out.drain(frame.open..argument.start.max(frame.open));
     }
@@ -138,26 +146,28 @@ impl Writer {
     }
 
     /// What `array(…)` of NumPy stands for, its type and shape apart, or that of the module `array`.
-    fn array(&mut self, frame: &Frame, arguments: &[Argument]) -> Option<Value> {
+    fn array(&mut self, frame: &LiteralFrame, arguments: &[Argument]) -> Option<ValueClass> {
         let named = arguments.iter().position(|argument| argument.name.is_some()).unwrap_or(arguments.len());
         let (values, named) = arguments.split_at_checked(named)?;
         if !named.iter().all(|argument| matches!(argument.name, Some("dtype" | "shape"))) {
             return None;
         }
         let (kept, value) = match values {
-            [list] if matches!(list.value, Value::Array { .. }) => (list, Value::Array { hashable: false }),
+            [list] if matches!(list.value, ValueClass::Array { .. }) => (list, ValueClass::Array { hashable: false }),
             // The module's array has the type of its items first.
-            [code] if named.is_empty() && code.value == Value::Text && self.content(*code).len() == 1 => {
+            [code] if named.is_empty() && code.value == ValueClass::Text && self.content(*code).len() == 1 => {
                 self.out.truncate(frame.open);
                 self.out.extend_from_slice(b"[]");
-                return Some(Value::Array { hashable: false });
+                return Some(ValueClass::Array { hashable: false });
             }
             // One without dimensions.
-            [value] if value.value != Value::Object => (value, value.value),
-            [code, list] if code.value == Value::Text && matches!(list.value, Value::Array { .. }) => {
-                (list, Value::Array { hashable: false })
+            [value] if value.value != ValueClass::Object => (value, value.value),
+            [code, list] if code.value == ValueClass::Text && matches!(list.value, ValueClass::Array { .. }) => {
+                (list, ValueClass::Array { hashable: false })
             }
-            [code, text] if code.value == Value::Text && text.value == Value::Text => (text, Value::Text),
+            [code, text] if code.value == ValueClass::Text && text.value == ValueClass::Text => {
+                (text, ValueClass::Text)
+            }
             _ => return None,
         };
         self.keep(frame, *kept);
@@ -185,7 +195,7 @@ impl Writer {
     }
 
     fn integer(&self, argument: &Argument) -> Option<i64> {
-        (argument.value == Value::Integer).then(|| self.written(*argument).parse().ok())?
+        (argument.value == ValueClass::Integer).then(|| self.written(*argument).parse().ok())?
     }
 
     fn microseconds(&self, arguments: &[Argument]) -> Option<i64> {
@@ -215,7 +225,7 @@ impl Writer {
     }
 
     fn time_zone(&self, offset: Argument) -> Option<String> {
-        if offset.name.is_some() || offset.value != Value::Number {
+        if offset.name.is_some() || offset.value != ValueClass::Number {
             return None;
         }
         let seconds: i64 = self.written(offset).parse().ok()?;
@@ -239,7 +249,7 @@ impl Writer {
         for argument in arguments.get(numbers.len()..)? {
             match argument.name? {
                 "fold" if self.integer(argument).is_some_and(|fold| matches!(fold, 0 | 1)) => {}
-                "tzinfo" if argument.value == Value::Text && zone.is_empty() => {
+                "tzinfo" if argument.value == ValueClass::Text && zone.is_empty() => {
                     let offset = self.written(*argument).trim_matches('"').strip_prefix("UTC")?;
                     zone = if offset.is_empty() { "+00:00".to_owned() } else { offset.to_owned() };
                 }
@@ -266,7 +276,7 @@ impl Writer {
 }
 
 impl Argument {
-    fn is(&self, value: Value) -> bool {
+    fn is(&self, value: ValueClass) -> bool {
         self.name.is_none() && self.value == value
     }
 }

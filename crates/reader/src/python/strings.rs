@@ -80,7 +80,7 @@ fn escape(rest: &[u8], out: &mut Vec<u8>, changes: &mut Changes) -> Result<usize
         b'u' => return Ok(hex(rest, 4, out, changes)),
         b'U' => return Ok(hex(rest, 8, out, changes)),
         b'N' => return named(rest, out),
-        // What is no escape is a backslash.
+        // What is not an escape is a backslash.
         _ => {
             out.extend_from_slice(b"\\\\");
             return Ok(1);
@@ -110,7 +110,7 @@ fn code(rest: &[u8], from: usize, digits: usize, base: u32) -> u32 {
     str::from_utf8(digits).ok().and_then(|digits| u32::from_str_radix(digits, base).ok()).unwrap_or(u32::MAX)
 }
 
-/// What is no character is half of a surrogate pair.
+/// What is not a character is half of a surrogate pair.
 fn push_code(code: u32, out: &mut Vec<u8>, changes: &mut Changes) {
     match char::from_u32(code) {
         Some(char) => push_char(char, out),

@@ -15,7 +15,7 @@ const MOST_OPEN: usize = 64;
 
 /// How strongly the place of an object says that it is a result, the weakest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Evidence {
+pub(crate) enum PlaceEvidence {
     /// Empty braces in a line of text, such as a placeholder that nothing was filled in for.
     Empty,
     /// In quotes or in a call, which stands for something else.

@@ -1,16 +1,16 @@
 //! What becomes of a value that breaks: which of its objects stand, and where the search goes on.
 
-use super::super::syntax::{Failure, Frame, Span};
+use super::super::syntax::{Frame, Span, SyntaxFailure};
 use super::super::{SHOWN_BYTES, shown};
 use super::broken::{Enclosure, Retreat, Way};
-use super::found::Shown;
-use super::{Broken, Last, ResultError, ResultErrorKind, Scanner};
+use super::found::ShownText;
+use super::{Broken, LastFound, ResultError, ResultErrorKind, Scanner};
 
 impl Scanner {
     /// A word can't stand where it stands.
-    pub(super) fn failed(&mut self, failure: Failure) {
+    pub(super) fn failed(&mut self, failure: SyntaxFailure) {
         let outer = self.outer();
-        let Failure { at, token, dead, taken, .. } = failure;
+        let SyntaxFailure { at, token, dead, taken, .. } = failure;
         let good = if taken { self.pos } else { at };
         let frames = self.syntax.frames();
         let object = frames.iter().take(dead).any(|frame| frame.is_object());
@@ -19,12 +19,12 @@ impl Scanner {
         if let Some(error) = self.limit(outer.start, outer.at, good) {
             // It is never opened up: its text is gone, and with it what may have been the result.
             if frames.iter().any(|frame| frame.child.is_some()) {
-                self.last = Last::Unreadable(error);
+                self.last = LastFound::Unreadable(error);
                 self.right = None;
             }
-            broken
-                .into_iter()
-                .for_each(|broken| self.note(Broken { before: Shown::default(), found: Shown::default(), ..broken }));
+            broken.into_iter().for_each(|broken| {
+                self.note(Broken { before: ShownText::default(), found: ShownText::default(), ..broken })
+            });
             self.syntax.clear();
             self.sealed = None;
             self.go_back(good);
@@ -119,14 +119,14 @@ impl Scanner {
 
     /// The string of a list that the output ended in: no more than an end of line does the end of the
     /// output close it.
-    pub(super) fn unended_text(&mut self) -> Option<Failure> {
+    pub(super) fn unended_text(&mut self) -> Option<SyntaxFailure> {
         let frames = self.syntax.frames();
         if frames.iter().any(Frame::is_object) {
             return None;
         }
         let dead = frames.len();
         let token = self.syntax.drop_text()?;
-        Some(Failure { at: self.pos, token, expected: "the end of a string", dead, taken: false })
+        Some(SyntaxFailure { at: self.pos, token, expected: "the end of a string", dead, taken: false })
     }
 
     /// The output ended within a candidate. A list that does not end counts for nothing.
@@ -142,7 +142,7 @@ impl Scanner {
         if let Some(error) = limit {
             self.note_end(outer.at, None, || error.message.clone());
             if open.is_some() || child.is_some() {
-                self.last = Last::Unreadable(error);
+                self.last = LastFound::Unreadable(error);
             }
         } else if let Some(open) = open {
             let tail = self.bytes(self.pos.saturating_sub(SHOWN_BYTES as u64).max(open.start), self.pos);
@@ -153,7 +153,7 @@ impl Scanner {
             );
             self.note_end(open.at, None, || "an object that does not end".to_owned());
             let position = Some(open.at);
-            self.last = Last::Unreadable(ResultError { kind: ResultErrorKind::Truncated, message, position });
+            self.last = LastFound::Unreadable(ResultError { kind: ResultErrorKind::Truncated, message, position });
         } else {
             self.note_end(outer.at, None, || "a list that does not end".to_owned());
             self.beside = true;
@@ -163,12 +163,12 @@ impl Scanner {
         }
     }
 
-    /// How long the word is that can't stand there, as it is shown. `None`: more bytes have to tell.
-    pub(super) fn word_end(&self, failure: &Failure) -> Option<usize> {
+    /// How long the word is that can't stand there, as it is shown. `None`: more bytes are needed.
+    pub(super) fn word_end(&self, failure: &SyntaxFailure) -> Option<usize> {
         word_len(self.bytes(failure.at, failure.at + SHOWN_BYTES as u64))
     }
 
-    pub(super) fn broken_here(&self, failure: &Failure) -> Broken {
+    pub(super) fn broken_here(&self, failure: &SyntaxFailure) -> Broken {
         let outer = self.outer();
         let word = self.bytes(failure.at, failure.at + SHOWN_BYTES as u64);
         let word = word.get(..word_len(word).unwrap_or(word.len())).unwrap_or_default();
@@ -182,8 +182,8 @@ impl Scanner {
             open: true,
             from,
             expected: failure.expected,
-            before: Shown::new(before),
-            found: Shown::new(word),
+            before: ShownText::new(before),
+            found: ShownText::new(word),
         }
     }
 
@@ -213,7 +213,7 @@ fn last_child(frames: &[Frame]) -> Option<Span> {
 }
 
 /// Length of the word that `bytes`, up to [`SHOWN_BYTES`] of them, begin with, for people: it may be
-/// one of no language. `None`: more bytes have to tell.
+/// one of no language. `None`: more bytes are needed.
 fn word_len(bytes: &[u8]) -> Option<usize> {
     let ends = |byte: &u8| matches!(byte, b',' | b':' | b'{' | b'}' | b'[' | b']' | b'(' | b')' | 0..=b' ');
     let len = match bytes.first()? {

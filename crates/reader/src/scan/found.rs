@@ -1,11 +1,11 @@
 //! What a search finds.
 
 use super::super::{Candidate, ResultError, ResultErrorKind, ResultSource, SHOWN_BYTES, shown};
-use super::Evidence;
+use super::PlaceEvidence;
 
 /// The last thing that may be a result.
 #[derive(Debug, Default)]
-pub(crate) enum Last {
+pub(crate) enum LastFound {
     /// Nothing.
     #[default]
     None,
@@ -28,10 +28,10 @@ pub(crate) struct Object {
     pub(crate) whole: (u64, u64),
     /// Whether it is JSON.
     pub(crate) json: bool,
-    /// Whether as JSON it is known to be compact, but for duplicates and what is no UTF-8.
+    /// Whether as JSON it is known to be compact, but for duplicates and what is not UTF-8.
     pub(crate) compact: bool,
     /// What its place says.
-    pub(crate) evidence: Evidence,
+    pub(crate) evidence: PlaceEvidence,
     /// Whether what stands before it may come before a member's value.
     pub(super) inner: bool,
     /// Whether it may be a part of something else: that broke, or what stands around it says so.
@@ -62,19 +62,19 @@ pub(crate) struct Broken {
     pub(super) from: u64,
     pub(super) expected: &'static str,
     /// The last of what stands before it.
-    pub(super) before: Shown,
+    pub(super) before: ShownText,
     /// The word that can't stand there.
-    pub(super) found: Shown,
+    pub(super) found: ShownText,
 }
 
 /// A short text to show.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Shown {
+pub(super) struct ShownText {
     bytes: [u8; SHOWN_BYTES],
     len: usize,
 }
 
-impl Shown {
+impl ShownText {
     /// The first bytes of `text`.
     pub(super) fn new(text: &[u8]) -> Self {
         let mut bytes = [0; SHOWN_BYTES];
@@ -95,7 +95,7 @@ impl Shown {
 #[derive(Debug)]
 pub(crate) struct Scanned {
     /// The last thing that may be a result.
-    pub(crate) last: Last,
+    pub(crate) last: LastFound,
     /// The last object that is none, rather one with a key than one without.
     pub(crate) broken: Option<Broken>,
     /// The last complete value that is no object.
@@ -115,7 +115,7 @@ impl Scanned {
     }
 }
 
-impl Last {
+impl LastFound {
     /// Where the object begins among the searched bytes.
     pub(super) fn pos(&self) -> Option<u64> {
         match self {

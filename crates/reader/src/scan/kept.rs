@@ -1,8 +1,8 @@
 //! What becomes of a complete value: whether an object is the result so far, from its place.
 
-use super::super::syntax::{Closed, Failure, Span};
+use super::super::syntax::{Closed, Span, SyntaxFailure};
 use super::around::Left;
-use super::{BEHIND_BYTES, Broken, Evidence, Follows, Last, Object, Other, Right, Scanner};
+use super::{BEHIND_BYTES, Broken, Follows, LastFound, Object, Other, PlaceEvidence, Right, Scanner};
 
 impl Scanner {
     /// The candidate is a complete value.
@@ -14,12 +14,12 @@ impl Scanner {
         match (object, limit) {
             (Some(_), Some(error)) => {
                 self.note_end(whole.range.0, Some(whole.range.1), || error.message.clone());
-                self.last = Last::Unreadable(error);
+                self.last = LastFound::Unreadable(error);
                 self.right = None;
             }
             (Some(object), None) => self.keep(object, whole, false),
             (None, None) if self.bytes(whole.start, whole.start + 1) == b"{" => {
-                let failure = Failure {
+                let failure = SyntaxFailure {
                     at: whole.end - 1,
                     token: whole.end - 1,
                     expected: "`:` after the first item, without which it is a set",
@@ -52,36 +52,36 @@ impl Scanner {
         let left = Left::of(self.behind(whole.start));
         let line = whole.start - left.line;
         let evidence = if is_empty(self.bytes(object.start, object.end)) && (torn || !left.blank) {
-            Evidence::Empty
+            PlaceEvidence::Empty
         } else if left.quoted || self.brackets.opened_since(line, Some(b')')) {
-            Evidence::Within
+            PlaceEvidence::Within
         } else if torn || !left.blank {
-            Evidence::InLine
+            PlaceEvidence::InLine
         } else {
-            Evidence::Alone
+            PlaceEvidence::Alone
         };
         let before = match std::mem::take(&mut self.last) {
-            Last::Object(before) if evidence < before.evidence.min(Evidence::InLine) => {
-                self.last = Last::Object(before);
-                if evidence == Evidence::Within {
+            LastFound::Object(before) if evidence < before.evidence.min(PlaceEvidence::InLine) => {
+                self.last = LastFound::Object(before);
+                if evidence == PlaceEvidence::Within {
                     self.later = Some(object.range);
                 }
                 let verdict = match evidence {
-                    Evidence::Empty => "empty braces in a line of text",
+                    PlaceEvidence::Empty => "empty braces in a line of text",
                     _ => "an object in quotes or in a call, for which no earlier object is left out",
                 };
                 return self.note_end(object.range.0, Some(object.range.1), || verdict.to_owned());
             }
-            Last::Object(before) => Some(before),
-            Last::None | Last::Unreadable(_) => None,
+            LastFound::Object(before) => Some(before),
+            LastFound::None | LastFound::Unreadable(_) => None,
         };
         let earlier = before.as_ref().and_then(|before| match before.evidence {
-            Evidence::Alone => Some(before.range),
+            PlaceEvidence::Alone => Some(before.range),
             _ => before.earlier,
         });
         let mut raw = Vec::new();
         if let Some(mut before) = before {
-            if evidence == Evidence::Alone && is_empty(self.bytes(object.start, object.end)) {
+            if evidence == PlaceEvidence::Alone && is_empty(self.bytes(object.start, object.end)) {
                 self.beneath = Some(before);
             } else {
                 raw = std::mem::take(&mut before.raw);
@@ -89,7 +89,7 @@ impl Scanner {
         }
         raw.clear();
         raw.extend_from_slice(self.bytes(object.start, object.end));
-        self.last = Last::Object(Object {
+        self.last = LastFound::Object(Object {
             raw,
             pos: whole.start,
             range: object.range,
@@ -137,13 +137,13 @@ impl Scanner {
             return;
         }
         if same_line && let Some(beneath) = self.beneath.take() {
-            self.last = Last::Object(beneath);
+            self.last = LastFound::Object(beneath);
             return;
         }
-        let Last::Object(object) = &mut self.last else { return };
+        let LastFound::Object(object) = &mut self.last else { return };
         object.enclosed |= matches!(byte, b'}' | b']') || object.inner && matches!(byte, b',' | b')');
-        if same_line && object.evidence == Evidence::Alone {
-            object.evidence = if is_empty(&object.raw) { Evidence::Empty } else { Evidence::InLine };
+        if same_line && object.evidence == PlaceEvidence::Alone {
+            object.evidence = if is_empty(&object.raw) { PlaceEvidence::Empty } else { PlaceEvidence::InLine };
         }
     }
 

@@ -11,7 +11,7 @@ pub(crate) struct Frame {
     pub(crate) at: u64,
     pub(crate) kind: Kind,
     pub(super) state: State,
-    pub(super) shape: Shape,
+    pub(super) shape: BraceShape,
     /// The last object that closed directly in it.
     pub(crate) child: Option<Span>,
     /// What came last.
@@ -69,7 +69,7 @@ pub(super) enum State {
 
 /// What braces turned out to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shape {
+pub(super) enum BraceShape {
     Unknown,
     Dict,
     Set,
@@ -82,7 +82,7 @@ pub(super) enum Last {
     /// A number without imaginary part.
     Real,
     Object,
-    /// A list or set, which like an object is no key.
+    /// A list or set, which like an object is not a key.
     Array,
     Other,
 }
@@ -111,7 +111,7 @@ impl Frame {
             at,
             kind,
             state: State::First,
-            shape: Shape::Unknown,
+            shape: BraceShape::Unknown,
             child: None,
             last: Last::Nothing,
             comma: false,
@@ -122,13 +122,13 @@ impl Frame {
 
     /// Whether it has a key and a colon, so that an object was meant.
     pub(crate) fn has_members(&self) -> bool {
-        self.shape == Shape::Dict
+        self.shape == BraceShape::Dict
     }
 
     /// Whether it is one of an object, if it closes as it should.
     pub(crate) fn is_object(&self) -> bool {
         match self.kind {
-            Kind::Brace => self.shape != Shape::Set,
+            Kind::Brace => self.shape != BraceShape::Set,
             Kind::Call(call) => call.is_mapping(),
             Kind::List | Kind::Paren => false,
         }
@@ -137,7 +137,7 @@ impl Frame {
     /// The object that it is, now that it closed.
     pub(super) fn object(&self, whole: Span) -> Option<Span> {
         match self.kind {
-            Kind::Brace => (self.shape == Shape::Dict || self.state == State::First).then_some(whole),
+            Kind::Brace => (self.shape == BraceShape::Dict || self.state == State::First).then_some(whole),
             Kind::Call(call) => call.is_mapping().then_some(whole),
             Kind::Paren => self.child.filter(|_| !self.comma && self.last == Last::Object),
             Kind::List => None,
@@ -172,8 +172,9 @@ impl Frame {
 
     /// Where a string may follow.
     pub(super) fn text(&self) -> In {
-        let key =
-            matches!(self.state, State::First | State::Item) && self.kind == Kind::Brace && self.shape != Shape::Set;
+        let key = matches!(self.state, State::First | State::Item)
+            && self.kind == Kind::Brace
+            && self.shape != BraceShape::Set;
         match self.sign.is_some() || self.imaginary {
             true => In::NONE,
             false if key => In::BOTH,
@@ -257,7 +258,7 @@ impl Frame {
             _ if self.imaginary => In::NONE,
             (State::After, Kind::Brace | Kind::List) => In::BOTH,
             (State::After, _) => In::PYTHON,
-            (State::Key, _) if self.shape != Shape::Dict && self.hashable() => In::PYTHON,
+            (State::Key, _) if self.shape != BraceShape::Dict && self.hashable() => In::PYTHON,
             _ => In::NONE,
         }
     }
@@ -269,7 +270,7 @@ impl Frame {
 
     pub(super) fn take_comma(&mut self) {
         if self.state == State::Key {
-            self.shape = Shape::Set;
+            self.shape = BraceShape::Set;
         }
         self.comma = true;
         self.state = State::Item;
@@ -277,7 +278,7 @@ impl Frame {
 
     /// Where a colon may follow.
     pub(super) fn colon(&self) -> In {
-        let key = self.state == State::Key && self.shape != Shape::Set && !self.imaginary && self.hashable();
+        let key = self.state == State::Key && self.shape != BraceShape::Set && !self.imaginary && self.hashable();
         if key { In::BOTH } else { In::NONE }
     }
 
@@ -290,7 +291,7 @@ impl Frame {
         match self.state {
             State::First | State::After if !python_only => In::BOTH,
             State::First | State::After | State::Item => In::PYTHON,
-            State::Key if self.shape != Shape::Dict && self.hashable() => In::PYTHON,
+            State::Key if self.shape != BraceShape::Dict && self.hashable() => In::PYTHON,
             State::Key | State::Value => In::NONE,
         }
     }
@@ -329,8 +330,8 @@ impl Frame {
             _ if self.sign.is_some() => "a number",
             (State::First, Kind::Brace) => "a key or `}`",
             (State::Item, Kind::Brace) => "a key",
-            (State::Key, _) if self.shape == Shape::Set => "`,` or `}`",
-            (State::Key, _) if !self.hashable() => "a key that is no list, dict or set",
+            (State::Key, _) if self.shape == BraceShape::Set => "`,` or `}`",
+            (State::Key, _) if !self.hashable() => "a key that is not a list, dict or set",
             (State::Key, _) => "`:`",
             (State::After, Kind::Brace) => "`,` or `}`",
             (State::After, Kind::List) => "`,` or `]`",

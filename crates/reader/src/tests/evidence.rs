@@ -3,17 +3,18 @@
 use super::*;
 
 /// The object or the kind of error, and what is warned of.
-fn told_and_warned(output: &str) -> (Result<String, ResultErrorKind>, String) {
+fn summary_and_warnings(output: &str) -> (Result<String, ResultErrorKind>, String) {
     match read(output.as_bytes()) {
         ResultOutcome::Found(found) => (Ok(found.json.unwrap()), found.warnings.join("; ")),
-        other => (told(&other).map(str::to_owned), String::new()),
+        other => (summary(&other).map(str::to_owned), String::new()),
     }
 }
 
-/// Output, the object, and a part of each warning that is wanted, in their order; none wanted: none told.
+/// Output, the object, and a part of each warning that is wanted, in their order; none wanted: none
+/// reported.
 fn check(table: &[(&str, &str, &[&str])]) {
     for (output, object, warnings) in table {
-        let (found, warned) = told_and_warned(output);
+        let (found, warned) = summary_and_warnings(output);
         assert_eq!(found.as_deref(), Ok(*object), "{output}");
         assert_eq!(warned.is_empty(), warnings.is_empty(), "{output}: {warned}");
         for warning in *warnings {
@@ -54,7 +55,7 @@ fn an_object_in_a_call_or_in_quotes_replaces_no_other() {
         ("f({'a': 1})\ng(x, {'b': 2})\n", "{\"b\":2}", &[CALL]),
         ("f({'a': 1})\n{'b': 2}\n", "{\"b\":2}", &[]),
         ("TrainOutput(\n  step=5,\n  metrics={'b': 2}\n)\n", "{\"b\":2}", &[PART]),
-        // A call that is over, and what is no call.
+        // A call that is over, and what is not a call.
         ("f(1): {'b': 2}\n", "{\"b\":2}", &[]),
         ("done :( sorry\n{'b': 2}\n", "{\"b\":2}", &[]),
         ("({'b': 2})", "{\"b\":2}", &[]),
@@ -98,7 +99,7 @@ fn a_list_alone_on_its_lines_is_no_object() {
         ("[1, 2] done\n", ResultErrorKind::Empty),
         ("[1]\n{\"a\": x}\n", ResultErrorKind::Invalid),
     ] {
-        assert_eq!(told_and_warned(output).0, Err(kind), "{output}");
+        assert_eq!(summary_and_warnings(output).0, Err(kind), "{output}");
     }
 }
 
@@ -110,9 +111,9 @@ fn colours_may_stand_between_words() {
         ("\u{1b}[31m{'a'\u{1b}[K: \u{1b}[3mNone\u{1b}[0m, 'b': 'x' \u{1b}[0m 'y'}\n", "{\"a\":null,\"b\":\"xy\"}", &[]),
         ("\u{1b}[31m[{'a': x\u{1b}[0m\n{'b': 1}", "{\"b\":1}", &["left out"]),
     ]);
-    assert_eq!(told(&read(b"{\"a\": \x1b[2J 1}")), Err(ResultErrorKind::Invalid));
+    assert_eq!(summary(&read(b"{\"a\": \x1b[2J 1}")), Err(ResultErrorKind::Invalid));
     let file = "\u{1b}[1m{\"a\":\u{1b}[0m1}\u{1b}[0m\n";
-    assert_eq!(told(&read_with(rule(), b"", file.as_bytes())), Ok("{\"a\":1}"));
+    assert_eq!(summary(&read_with(rule(), b"", file.as_bytes())), Ok("{\"a\":1}"));
 }
 
 #[test]
@@ -139,8 +140,8 @@ fn utf_16_is_read_and_gzip_is_named() {
         |text: &str| -> Vec<u8> { format!("\u{feff}{text}").encode_utf16().flat_map(u16::to_le_bytes).collect() };
     let found = object(read(&utf16("los\r\n{\"a\": \"straße\"}\r\n")));
     assert_eq!((found.json.as_deref(), found.byte_range), (Some("{\"a\":\"straße\"}"), None));
-    assert_eq!(told(&read(&utf16(&format!("x\n{MARKER}{{\"a\": 1}}\r\n")))), Ok("{\"a\":1}"));
-    assert_eq!(told(&read_with(rule(), b"", &utf16("{\"a\": 1}\r\n"))), Ok("{\"a\":1}"));
+    assert_eq!(summary(&read(&utf16(&format!("x\n{MARKER}{{\"a\": 1}}\r\n")))), Ok("{\"a\":1}"));
+    assert_eq!(summary(&read_with(rule(), b"", &utf16("{\"a\": 1}\r\n"))), Ok("{\"a\":1}"));
     let broken = error(read_with(rule(), b"", &utf16("{\"a\": x}\r\n")));
     assert_eq!((broken.kind, broken.position), (ResultErrorKind::Invalid, None));
     assert!(broken.message.contains("found `x`") && broken.message.contains("UTF-16"), "{}", broken.message);
@@ -161,5 +162,5 @@ fn stderr_before_the_first_bytes_does_not_hide_utf_16() {
     reader.push(Some(LogStream::Stderr), b"oops\n");
     reader.push(Some(LogStream::Stdout), &text);
     reader.push(Some(LogStream::Stderr), b"oops\n");
-    assert_eq!(told(&reader.finish(b"")), Ok("{\"a\":1}"));
+    assert_eq!(summary(&reader.finish(b"")), Ok("{\"a\":1}"));
 }

@@ -5,11 +5,11 @@ fn candidates_are_explained() {
     let mut reader = ResultReader::explaining(rule());
     reader.push(None, b"{\"a\":1} [{\"b\":1}] {\"c\": x} {'d': 1} {y}");
     let (outcome, candidates) = reader.finish_explained(b"");
-    assert_eq!(told(&outcome), Ok("{\"d\":1}"));
-    let told: Vec<_> = candidates.iter().map(|c| (c.start, c.end, c.won)).collect();
+    assert_eq!(summary(&outcome), Ok("{\"d\":1}"));
+    let summary: Vec<_> = candidates.iter().map(|c| (c.start, c.end, c.won)).collect();
     let expected =
         [(0, Some(7), false), (8, Some(17), false), (18, None, false), (27, Some(35), true), (36, None, false)];
-    assert_eq!(told, expected, "{candidates:#?}");
+    assert_eq!(summary, expected, "{candidates:#?}");
 }
 
 #[test]
@@ -37,6 +37,6 @@ fn marked_parts_are_joined() {
     ];
     for (output, expected) in table {
         let rule = ReaderRule { marker: "M".to_owned(), max_bytes: 1000, ..rule() };
-        assert_eq!(told(&read_with(rule, output.as_bytes(), b"")), expected, "{output}");
+        assert_eq!(summary(&read_with(rule, output.as_bytes(), b"")), expected, "{output}");
     }
 }

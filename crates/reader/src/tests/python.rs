@@ -4,7 +4,7 @@ use ResultErrorKind::{Invalid, Truncated};
 fn check(table: &[(&str, Result<&str, ResultErrorKind>)]) {
     for (output, expected) in table {
         let outcome = read(output.as_bytes());
-        assert_eq!(told(&outcome), *expected, "{output}");
+        assert_eq!(summary(&outcome), *expected, "{output}");
         if let ResultOutcome::Found(found) = outcome {
             assert_eq!(found.dialect, ResultDialect::PythonLiteral, "{output}");
             serde_json::from_str::<Value>(&found.json.unwrap()).unwrap();
@@ -92,7 +92,7 @@ fn numbers_keep_their_digits() {
         ("{'a': -True}", Err(Invalid)),
     ]);
     let long = "f".repeat(5000);
-    assert_eq!(told(&read(format!("{{'a': 0x{long}}}").as_bytes())), Err(Invalid));
+    assert_eq!(summary(&read(format!("{{'a': 0x{long}}}").as_bytes())), Err(Invalid));
 }
 
 #[test]
@@ -259,6 +259,6 @@ fn a_dialect_can_be_asked_for() {
         (Dialects::Python, "{\"a\":null}", Err(Invalid)),
     ] {
         let rule = ReaderRule { dialects, ..rule() };
-        assert_eq!(told(&read_with(rule, output.as_bytes(), b"")), expected, "{output}");
+        assert_eq!(summary(&read_with(rule, output.as_bytes(), b"")), expected, "{output}");
     }
 }

@@ -49,9 +49,9 @@ fn wrong(case: &Case, outcome: &ResultOutcome) -> Option<String> {
             let fine = json.as_ref() == Some(&read) && (warned || !warn) || *or_warn && warned || documented.is_some();
             (!fine).then(|| format!("{read}, {:?}", found.warnings))
         }
-        ResultOutcome::None(told) => {
-            let fine = [error, or_error].into_iter().flatten().any(|kind| *kind == told.kind);
-            (!fine).then(|| format!("{told:?}"))
+        ResultOutcome::None(reported) => {
+            let fine = [error, or_error].into_iter().flatten().any(|kind| *kind == reported.kind);
+            (!fine).then(|| format!("{reported:?}"))
         }
         ResultOutcome::Unavailable(why) => Some(why.clone()),
     }

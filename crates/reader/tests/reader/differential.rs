@@ -27,7 +27,7 @@ fn judge(
     let mut chosen = 0;
     for case in cases.iter().filter(|case| choose(case)) {
         chosen += 1;
-        // A panic is told with its text, like any other failure.
+        // A panic is reported with its text, like any other failure.
         let checked = catch_unwind(AssertUnwindSafe(|| check(case, &mut random)));
         if let Err(why) = checked.unwrap_or_else(|panic| Err(panic_message(&*panic))) {
             let text = case.text.escape_ascii();
@@ -38,7 +38,7 @@ fn judge(
     let mut report = String::new();
     for (group, failures) in &failures {
         writeln!(report, "{group}: {} failed", failures.len()).unwrap();
-        // The shortest tell most.
+        // The shortest say most.
         let mut shortest: Vec<&String> = failures.iter().collect();
         shortest.sort_by_key(|failure| failure.len());
         for failure in shortest.iter().take(SHOWN) {
@@ -72,7 +72,7 @@ fn agrees(outcome: &ResultOutcome, dialect: Option<ResultDialect>, json: &str) -
 /// The object must come back from a file, from an output of its own, and out of noise.
 fn comes_back(case: &Case, random: &mut Random) -> Result<(), String> {
     let Expected::Object(dialect, json) = &case.expected else { unreachable!("chosen") };
-    // What stands in parentheses may be told as what is in them.
+    // What stands in parentheses may be reported as what is in them.
     let dialect = case.text.trim_ascii().starts_with(b"{").then_some(*dialect);
     let found =
         |way: &str, outcome: &ResultOutcome| agrees(outcome, dialect, json).map_err(|why| format!("{way}: {why}"));
@@ -133,7 +133,7 @@ fn what_cpython_refuses_is_refused() {
 }
 
 #[test]
-fn a_value_that_is_no_object_is_told_as_one() {
+fn a_value_that_is_no_object_is_reported_as_one() {
     judge(
         40,
         |case| matches!(case.expected, Expected::Value),
@@ -167,12 +167,12 @@ fn truncated(case: &Case, _: &mut Random) -> Result<(), String> {
 }
 
 #[test]
-fn json_that_was_cut_is_told_as_truncated() {
+fn json_that_was_cut_is_reported_as_truncated() {
     judge(40, |case| cut(case, "json.dumps, cut"), truncated);
 }
 
 #[test]
-fn a_python_literal_that_was_cut_is_told_as_truncated() {
+fn a_python_literal_that_was_cut_is_reported_as_truncated() {
     judge(40, |case| cut(case, "python.repr, cut") || cut(case, "python.pprint, cut"), truncated);
 }
 

@@ -148,7 +148,7 @@ fn of_a_million_small_python_dicts_the_last_one_wins() {
 }
 
 #[test]
-fn what_is_nested_too_deep_is_told_though_it_closes() {
+fn what_is_nested_too_deep_is_reported_though_it_closes() {
     let closed = |opening: &str, inner: &str, closing: &str| {
         let depth = SIZE / (opening.len() + closing.len());
         let shape = [&opening.repeat(depth), inner, &closing.repeat(depth)].concat();
@@ -158,7 +158,7 @@ fn what_is_nested_too_deep_is_told_though_it_closes() {
         }
     };
     assert_eq!(closed(r#"{"a":"#, "1", "}"), TooDeep);
-    // A list is no object however deep.
+    // A list is not an object however deep.
     assert!(matches!(closed(r#"[{"a":"#, "{}", "}]"), NotAnObject | TooDeep));
     assert!(matches!(closed("[", "", "]"), NotAnObject | TooDeep));
 }

@@ -1,4 +1,4 @@
-"""What CPython makes of a text, told by Longshore's rules for results.
+"""What CPython makes of a text, reported by Longshore's rules for results.
 
 JSON is read by `json.loads`, anything else by CPython's own parser and the rules of
 `ast.literal_eval`, walked here over the syntax tree so that the text of numbers, the order of sets

@@ -42,12 +42,12 @@ where
         if let Some(span) = event.parent().and_then(|id| context.span(id)).or_else(|| context.lookup_current()) {
             let extensions = span.extensions();
             let written = extensions.get::<FormattedFields<JsonFields>>().map_or("", |fields| fields.as_str());
-            let mut told: Map<String, Value> = serde_json::from_str(written).unwrap_or_default();
-            if let Some(taken) = told.remove("name") {
-                put(&mut told, "name_", taken);
+            let mut members: Map<String, Value> = serde_json::from_str(written).unwrap_or_default();
+            if let Some(taken) = members.remove("name") {
+                put(&mut members, "name_", taken);
             }
-            told.insert("name".to_owned(), span.name().into());
-            line.insert("span".to_owned(), told.into());
+            members.insert("name".to_owned(), span.name().into());
+            line.insert("span".to_owned(), members.into());
         }
         let text = serde_json::to_string(&line).map_err(|_| fmt::Error)?;
         writeln!(writer, "{}", escaped_json(text))
@@ -66,7 +66,7 @@ impl Fields {
     fn put(&mut self, field: &Field, value: impl Into<Value>) {
         let name = field.name();
         if name.starts_with("log.") {
-            // What the bridge from that crate tells about the source.
+            // What the bridge from that crate reports the source.
             return;
         }
         let name = name.strip_prefix("r#").unwrap_or(name);

@@ -10,9 +10,9 @@ use crate::printable::escaped;
 
 /// Formats the fields of events and spans.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Text;
+pub(super) struct TextFields;
 
-impl<'w> FormatFields<'w> for Text {
+impl<'w> FormatFields<'w> for TextFields {
     fn format_fields<R: RecordFields>(&self, writer: Writer<'w>, fields: R) -> fmt::Result {
         let mut line = Line { writer, is_empty: true, result: Ok(()) };
         fields.record(&mut line);

@@ -42,12 +42,12 @@ impl ColumnType {
 
 /// The first value of a kind, and how many there are.
 #[derive(Debug, Default)]
-struct Kind {
+struct ColumnKind {
     count: u64,
     first: Option<(Box<str>, u64)>,
 }
 
-impl Kind {
+impl ColumnKind {
     fn see(&mut self, field: &[u8], line: u64) {
         if self.count == 0 {
             self.first = Some((quote(field).into_boxed_str(), line));
@@ -60,28 +60,28 @@ impl Kind {
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     empty: u64,
-    missing: Kind,
-    integers: Kind,
-    inexact_integers: Kind,
-    reals: Kind,
-    grouped: Kind,
+    missing: ColumnKind,
+    integers: ColumnKind,
+    inexact_integers: ColumnKind,
+    reals: ColumnKind,
+    grouped: ColumnKind,
     grouped_reals: bool,
-    identifiers: Kind,
+    identifiers: ColumnKind,
     /// The number of digits, if all whole numbers and identifiers have the same.
     width: Option<usize>,
     widths_differ: bool,
-    long: Kind,
-    booleans: Kind,
-    dates: Kind,
-    times: Kind,
+    long: ColumnKind,
+    booleans: ColumnKind,
+    dates: ColumnKind,
+    times: ColumnKind,
     time_form: Option<TimeForm>,
-    time_forms_differ: Kind,
-    other_dates: Kind,
-    near: Kind,
-    text: Kind,
+    time_forms_differ: ColumnKind,
+    other_dates: ColumnKind,
+    near: ColumnKind,
+    text: ColumnKind,
     spellings: HashMap<u64, u8>,
     /// A number that is written like another one, but for zeros at its end.
-    twice: Kind,
+    twice: ColumnKind,
 }
 
 impl Tally {
@@ -178,7 +178,7 @@ impl Tally {
         if self.column_type(comma_groups) != ColumnType::Text {
             return None;
         }
-        let about = |kind: &Kind, why: String| {
+        let about = |kind: &ColumnKind, why: String| {
             let (value, line) = kind.first.as_ref()?;
             let place = Some((table.to_owned(), column.to_owned()));
             Some(Warning {
@@ -191,7 +191,7 @@ impl Tally {
         };
         let (values, numbers) = (self.values(), self.numbers());
         let numeric = numbers + self.identifiers.count + self.long.count;
-        let all = |kind: &Kind| {
+        let all = |kind: &ColumnKind| {
             if kind.count == values { "its".to_owned() } else { format!("{} of its {values}", kind.count) }
         };
         if values == 0 {
@@ -210,7 +210,8 @@ impl Tally {
         if numeric == values {
             return self.identifier_warning(about);
         }
-        // A leading zero tells identifiers, such as ZIP codes of several countries, from numbers.
+        // A leading zero distinguishes identifiers, such as ZIP codes of several countries, from
+        // numbers.
         if self.identifiers.count > 0 || (numbers + self.near.count) * 100 < values {
             return None;
         }
@@ -236,7 +237,7 @@ impl Tally {
         Some(warning)
     }
 
-    fn first_but_booleans(&self) -> Option<&Kind> {
+    fn first_but_booleans(&self) -> Option<&ColumnKind> {
         let kinds = [
             &self.text,
             &self.near,
@@ -256,7 +257,7 @@ impl Tally {
         &self,
         dates: u64,
         values: u64,
-        about: impl Fn(&Kind, String) -> Option<Warning>,
+        about: impl Fn(&ColumnKind, String) -> Option<Warning>,
     ) -> Option<Warning> {
         let order = "it is compared and sorted character by character";
         if self.other_dates.count > 0 {
@@ -276,8 +277,8 @@ impl Tally {
         Some(warning)
     }
 
-    /// All values are digits, yet the column is no number.
-    fn identifier_warning(&self, about: impl Fn(&Kind, String) -> Option<Warning>) -> Option<Warning> {
+    /// All values are digits, yet the column is not a number.
+    fn identifier_warning(&self, about: impl Fn(&ColumnKind, String) -> Option<Warning>) -> Option<Warning> {
         let consequence =
             "so it is text: it is compared and sorted character by character; CAST(… AS REAL) makes numbers";
         if self.long.count > 0 {

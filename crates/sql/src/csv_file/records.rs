@@ -2,7 +2,8 @@
 //!
 //! RFC 4180 with what files have beside it: any delimiter, LF, CRLF or CR, and blanks around a quoted field. Own code,
 //! since the `csv` crate skips blank lines, which are rows in a file of one column, takes a blank before a quote for
-//! the field's first character, and tells neither a stray quote from the end of a field nor where an open one began.
+//! the field's first character, and distinguishes neither a stray quote from the end of a field nor where an open one
+//! began.
 
 use std::io::{self, Read};
 

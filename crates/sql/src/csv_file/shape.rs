@@ -372,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn nearly_numbers_are_told_from_texts() {
+    fn nearly_numbers_are_distinguished_from_texts() {
         for text in [
             "$5",
             "€ 1.200",

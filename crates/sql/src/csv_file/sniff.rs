@@ -1,4 +1,4 @@
-//! What the beginning of a file tells of its dialect: delimiter, header, and formats that are not CSV.
+//! What the beginning of a file shows of its dialect: delimiter, header, and formats that are not CSV.
 
 use std::io::Read;
 

@@ -89,8 +89,8 @@ fn faults_are_named_with_their_line() {
         (wide.as_bytes(), "2001 columns; at most 2000 are possible"),
     ];
     for (text, expected) in cases {
-        let told = fault(text);
-        assert!(told.starts_with(expected), "{}: {told}", String::from_utf8_lossy(text));
+        let reported = fault(text);
+        assert!(reported.starts_with(expected), "{}: {reported}", String::from_utf8_lossy(text));
     }
 }
 

@@ -9,11 +9,11 @@ use std::ops::Range;
 
 use longshore_sqlite::{Insert, SqliteError, Value};
 
-use super::super::content::Text;
+use super::super::content::CsvText;
 use super::super::csv_file::{ColumnType, CsvError, CsvFile, CsvOptions, Shape, Tally};
-use super::super::error::{RunError, Violations};
-use super::super::hint::Table;
-use super::super::mentions::Mentions;
+use super::super::error::{RequestViolations, RunError};
+use super::super::hint::LoadedTable;
+use super::super::mentions::TableMentions;
 use super::super::rewrite::LoadedColumn;
 use super::super::source::TableSource;
 use super::super::warning::Warning;
@@ -56,13 +56,13 @@ impl Used {
 }
 
 /// Why a pass over a file ended before its end.
-enum Stop {
+enum LoadStop {
     Csv(CsvError),
     Sqlite(SqliteError),
     Late,
 }
 
-impl From<CsvError> for Stop {
+impl From<CsvError> for LoadStop {
     fn from(error: CsvError) -> Self {
         Self::Csv(error)
     }
@@ -77,17 +77,17 @@ impl Database {
     pub(crate) async fn load(
         &mut self,
         source: &TableSource,
-        mentions: &Mentions,
+        mentions: &TableMentions,
         options: CsvOptions,
     ) -> Result<Loaded, RunError> {
         let label = &source.label;
         let bad_csv = |error: CsvError| {
-            let mut violations = Violations::default();
+            let mut violations = RequestViolations::default();
             violations.add(label.clone(), error.to_string());
             RunError::Validation(violations)
         };
         self.deadline.check()?;
-        let text = Text::new(&source.content, options.is_unset()).map_err(bad_csv)?;
+        let text = CsvText::new(&source.content, options.is_unset()).map_err(bad_csv)?;
         let options = if text.is_json() { CsvOptions { delimiter: Some(b','), header: Some(true) } } else { options };
         let open =
             || text.open().map_err(CsvError::from).and_then(|input| CsvFile::open(input, options)).map_err(bad_csv);
@@ -96,7 +96,7 @@ impl Database {
         let all_columns = sample.columns.clone();
         let (comma_groups, guesses) = (sample.comma_groups, std::mem::take(&mut sample.guesses));
         let mut used = used_columns(&all_columns, mentions, &text);
-        // A fault in the first rows is met again, and told then.
+        // A fault in the first rows is met again, and reported then.
         let _ = pass_over(&mut sample, &mut used, GUESS_ROWS, None, || self.deadline.keep_on());
         drop(sample);
         let guess: Vec<ColumnType> = used.iter().map(|column| column.column_type(comma_groups)).collect();
@@ -131,7 +131,7 @@ impl Database {
             warnings.extend(warning);
         }
         let file_columns = all_columns.len();
-        self.loaded.push(Table { name: source.table.clone(), columns: all_columns });
+        self.loaded.push(LoadedTable { name: source.table.clone(), columns: all_columns });
         Ok(Loaded { rows, columns, file_columns, warnings })
     }
 
@@ -160,18 +160,19 @@ impl Database {
         used: &mut [Used],
         types: &[ColumnType],
         check: bool,
-    ) -> Result<Result<(u64, bool), Stop>, RunError> {
+    ) -> Result<Result<(u64, bool), LoadStop>, RunError> {
         self.run("BEGIN".to_owned()).await?;
         let deadline = self.deadline.clone();
         let mut handle = self.connection.lock_handle().await.map_err(internal)?;
         let columns = NonZeroUsize::new(used.len()).unwrap_or(NonZeroUsize::MIN);
         let done = match Insert::prepare(&mut handle, &quoted(table), columns) {
             Ok(mut insert) => {
-                let mut target = Target { insert: &mut insert, types, check, cells: Vec::new(), texts: String::new() };
+                let mut target =
+                    LoadTarget { insert: &mut insert, types, check, cells: Vec::new(), texts: String::new() };
                 let done = pass_over(file, used, u64::MAX, Some(&mut target), || deadline.keep_on());
-                done.and_then(|done| target.insert_waiting().map(|()| done).map_err(Stop::Sqlite))
+                done.and_then(|done| target.insert_waiting().map(|()| done).map_err(LoadStop::Sqlite))
             }
-            Err(error) => Err(Stop::Sqlite(error)),
+            Err(error) => Err(LoadStop::Sqlite(error)),
         };
         drop(handle);
         if done.is_ok() {
@@ -180,19 +181,19 @@ impl Database {
         Ok(done)
     }
 
-    fn stopped(&self, stop: Stop, bad_csv: impl FnOnce(CsvError) -> RunError) -> RunError {
+    fn stopped(&self, stop: LoadStop, bad_csv: impl FnOnce(CsvError) -> RunError) -> RunError {
         match stop {
-            Stop::Late => self.deadline.error(),
-            Stop::Csv(error) => bad_csv(error),
-            Stop::Sqlite(_) if self.deadline.stopped_work() => self.deadline.error(),
-            Stop::Sqlite(error) if error.code == super::OUT_OF_MEMORY => super::out_of_memory(),
-            Stop::Sqlite(error) => RunError::Internal(format!("SQLite: {error}")),
+            LoadStop::Late => self.deadline.error(),
+            LoadStop::Csv(error) => bad_csv(error),
+            LoadStop::Sqlite(_) if self.deadline.stopped_work() => self.deadline.error(),
+            LoadStop::Sqlite(error) if error.code == super::OUT_OF_MEMORY => super::out_of_memory(),
+            LoadStop::Sqlite(error) => RunError::Internal(format!("SQLite: {error}")),
         }
     }
 }
 
 /// Where rows go.
-struct Target<'a, 'h> {
+struct LoadTarget<'a, 'h> {
     insert: &'a mut Insert<'h>,
     types: &'a [ColumnType],
     check: bool,
@@ -201,7 +202,7 @@ struct Target<'a, 'h> {
     texts: String,
 }
 
-impl Target<'_, '_> {
+impl LoadTarget<'_, '_> {
     fn push(&mut self, cell: Cell<&str>) {
         self.cells.push(match cell {
             Cell::Null => Cell::Null,
@@ -249,15 +250,15 @@ fn pass_over<R: Read>(
     file: &mut CsvFile<R>,
     used: &mut [Used],
     most: u64,
-    mut target: Option<&mut Target<'_, '_>>,
+    mut target: Option<&mut LoadTarget<'_, '_>>,
     keep_on: impl Fn() -> bool,
-) -> Result<(u64, bool), Stop> {
+) -> Result<(u64, bool), LoadStop> {
     let mut rows = 0;
     let mut fits = true;
     while rows < most && file.advance()? {
         rows += 1;
         if rows % ROWS_PER_LOOK == 0 && !keep_on() {
-            return Err(Stop::Late);
+            return Err(LoadStop::Late);
         }
         let (records, line) = (&file.records, file.records.line());
         for (index, column) in used.iter_mut().enumerate() {
@@ -285,7 +286,7 @@ fn pass_over<R: Read>(
             target.push(Cell::Null);
         }
         if fits {
-            target.end_row(used.len().max(1)).map_err(Stop::Sqlite)?;
+            target.end_row(used.len().max(1)).map_err(LoadStop::Sqlite)?;
         } else {
             // The table is made again, with other types.
             target.cells.clear();
@@ -315,7 +316,7 @@ fn cell(shape: Shape, field: &[u8], column: ColumnType) -> Option<Cell<&str>> {
     })
 }
 
-fn used_columns(all: &[String], mentions: &Mentions, text: &Text) -> Vec<Used> {
+fn used_columns(all: &[String], mentions: &TableMentions, text: &CsvText) -> Vec<Used> {
     let used = all.iter().enumerate().filter(|(_, name)| mentions.column(name));
     used.map(|(place, name)| Used {
         place,

@@ -5,12 +5,12 @@ use tokio::time::Instant;
 
 use super::super::content::Content;
 use super::super::csv_file::CsvOptions;
-use super::super::mentions::Mentions;
+use super::super::mentions::TableMentions;
 use super::super::policy;
 use super::super::source::TableSource;
 use super::*;
 
-const LIMITS: Limits = Limits { rows: 100, bytes: 100_000 };
+const LIMITS: QueryLimits = QueryLimits { rows: 100, bytes: 100_000 };
 
 async fn database(seconds: u64, files: &[(&str, &'static str)]) -> Database {
     let known = files.iter().map(|(table, _)| (*table).to_owned()).collect();
@@ -21,12 +21,12 @@ async fn database(seconds: u64, files: &[(&str, &'static str)]) -> Database {
     database
 }
 
-async fn everything() -> Mentions {
+async fn everything() -> TableMentions {
     policy::one_query("SELECT * FROM sqlite_schema").await.unwrap().mentions
 }
 
 impl Database {
-    async fn ask(&mut self, sql: &str, limits: Limits) -> Result<Answer, RunError> {
+    async fn ask(&mut self, sql: &str, limits: QueryLimits) -> Result<Answer, RunError> {
         self.query(sql, None, Vec::new(), limits).await
     }
 }
@@ -71,15 +71,15 @@ async fn limits_cut_and_say_so() {
     let many = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c LIMIT 10) SELECT x, 'four' FROM c";
     let mut database = database(60, &[]).await;
     for (max, truncated) in [(9, true), (10, false), (11, false)] {
-        let answer = database.ask(many, Limits { rows: max, ..LIMITS }).await.unwrap();
+        let answer = database.ask(many, QueryLimits { rows: max, ..LIMITS }).await.unwrap();
         assert_eq!((answer.rows.len(), answer.truncated), (max.min(10), truncated), "{max}");
     }
-    let tight = Limits { bytes: ENVELOPE_BYTES + 60, ..LIMITS };
+    let tight = QueryLimits { bytes: ENVELOPE_BYTES + 60, ..LIMITS };
     let answer = database.ask(many, tight).await.unwrap();
     assert!(answer.truncated && (1..10).contains(&answer.rows.len()), "{} rows", answer.rows.len());
     let one_large = database.ask("SELECT zeroblob(1000000)", LIMITS).await.unwrap();
     assert!(one_large.truncated && one_large.rows.is_empty());
-    let no_room = Limits { bytes: ENVELOPE_BYTES + 3, ..LIMITS };
+    let no_room = QueryLimits { bytes: ENVELOPE_BYTES + 3, ..LIMITS };
     assert_eq!(database.ask(many, no_room).await.unwrap_err().kind(), "SQL_EXECUTION_ERROR");
 }
 
@@ -88,7 +88,7 @@ async fn the_byte_limit_holds_for_the_whole_object() {
     let mut database = database(60, &[]).await;
     let sql = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c LIMIT 2000) SELECT x, hex(randomblob(x % 50)), '\"\n' FROM c";
     for bytes in [1024, 5000, 20_000] {
-        let answer = database.ask(sql, Limits { rows: 1000, bytes }).await.unwrap();
+        let answer = database.ask(sql, QueryLimits { rows: 1000, bytes }).await.unwrap();
         assert!(answer.truncated);
         let object = super::super::result::SqlResult::new(Ok(answer), Duration::from_secs(60)).to_json();
         assert!(object.len() <= bytes && object.len() + 400 > bytes, "{} of {bytes}", object.len());

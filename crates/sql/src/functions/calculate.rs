@@ -15,12 +15,12 @@ pub(crate) const TRUTH: &str = "longshore_truth";
 
 /// A number as SQLite has it.
 #[derive(Clone, Copy)]
-enum Number {
+enum SqlNumber {
     Integer(i64),
     Real(f64),
 }
 
-impl Number {
+impl SqlNumber {
     fn of(value: Value<'_>) -> Option<Self> {
         match value {
             Value::Integer(number) => Some(Self::Integer(number)),
@@ -57,7 +57,7 @@ pub(super) fn calculate(arguments: &[Value<'_>]) -> Result<Output, String> {
     if matches!(left, Value::Null) || matches!(right, Value::Null) {
         return Ok(Output::Null);
     }
-    if let (Some(left), Some(right)) = (Number::of(*left), Number::of(*right)) {
+    if let (Some(left), Some(right)) = (SqlNumber::of(*left), SqlNumber::of(*right)) {
         return Ok(of_numbers(operator, left, right));
     }
     let dates = (Moment::of(*left), Moment::of(*right));
@@ -65,7 +65,7 @@ pub(super) fn calculate(arguments: &[Value<'_>]) -> Result<Output, String> {
         return Ok(right.days_until(left));
     }
     let way = match (dates, operator) {
-        ((Some(_), None), &("+" | "-")) if Number::of(*right).is_some() => {
+        ((Some(_), None), &("+" | "-")) if SqlNumber::of(*right).is_some() => {
             format!("; date(…, '{operator}{} days') counts from a date", shown(*right).trim_matches('\''))
         }
         ((Some(_), _) | (_, Some(_)), _) => "; julianday(…) makes a number of a date".to_owned(),
@@ -74,8 +74,8 @@ pub(super) fn calculate(arguments: &[Value<'_>]) -> Result<Output, String> {
     Err(format!("can't calculate {} {operator} {}: not both are numbers{way}", shown(*left), shown(*right)))
 }
 
-fn of_numbers(operator: &str, left: Number, right: Number) -> Output {
-    if let (Number::Integer(left), Number::Integer(right)) = (left, right) {
+fn of_numbers(operator: &str, left: SqlNumber, right: SqlNumber) -> Output {
+    if let (SqlNumber::Integer(left), SqlNumber::Integer(right)) = (left, right) {
         let exact = match operator {
             "+" => left.checked_add(right),
             "-" => left.checked_sub(right),

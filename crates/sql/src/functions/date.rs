@@ -67,7 +67,7 @@ fn offset(text: &str) -> Option<Offset> {
     Offset::from_seconds(sign * (hours.parse::<i32>().ok()? * 3600 + minutes * 60)).ok()
 }
 
-/// That `value` is no date for `function`.
+/// That `value` is not a date for `function`.
 pub(super) fn not_a_date(function: &str, value: Value<'_>) -> String {
     format!("{function}: {} is not an ISO date (YYYY-MM-DD, perhaps with HH:MM:SS)", shown(value))
 }

@@ -39,7 +39,7 @@ fn how_the_files_are_written_can_be_said() {
 }
 
 #[test]
-fn all_violations_are_told_at_once() {
+fn all_violations_are_reported_at_once() {
     let text = violations(
         r#"{"dataset_id": "x", "sql": " ", "max_rows": 1001, "timeout_seconds": 1.5, "max_output_bytes": "1"}"#,
     );
@@ -79,7 +79,7 @@ fn single_violations() {
         ),
         (
             r#"{"sql": "S", "files": [{"path": "a.csv"}, {"path": "b/A.csv"}]}"#,
-            "files[1]: table \"A\" is there twice, from \"a.csv\" and \"b/A.csv\"",
+            "files[1]: table \"A\" is given twice, from \"a.csv\" and \"b/A.csv\"",
         ),
         (r#"{"sql": "a\u0000b", "dataset": "a"}"#, "sql: holds a NUL character"),
         (
@@ -107,7 +107,7 @@ fn single_violations() {
 }
 
 #[test]
-fn what_is_not_json_is_told_apart_from_what_is_not_there() {
+fn what_is_not_json_is_distinguished_from_what_is_not_there() {
     let kind = |env: &RunnerEnv| read(env).unwrap_err().kind();
     let with = |json: &str| RunnerEnv { input_json: Some(json.into()), ..RunnerEnv::default() };
     assert_eq!(kind(&RunnerEnv::default()), "INVALID_INPUT");

@@ -24,9 +24,9 @@ pub(crate) struct LoadedColumn {
 
 /// A set of what something may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Kind(u8);
+pub(super) struct ValueKinds(u8);
 
-impl Kind {
+impl ValueKinds {
     const NONE: Self = Self(0);
     const NUMBER: Self = Self(1);
     const BOOLEAN: Self = Self(2);
@@ -55,7 +55,7 @@ impl Kind {
     }
 }
 
-impl BitOr for Kind {
+impl BitOr for ValueKinds {
     type Output = Self;
 
     fn bitor(self, other: Self) -> Self {
@@ -67,7 +67,7 @@ impl BitOr for Kind {
 #[derive(Debug)]
 pub(super) struct Names {
     columns: Vec<LoadedColumn>,
-    kinds: HashMap<String, Kind>,
+    kinds: HashMap<String, ValueKinds>,
 }
 
 impl Names {
@@ -75,10 +75,10 @@ impl Names {
         let mut names = Self { columns: Vec::new(), kinds: HashMap::new() };
         for column in &columns {
             let kind = match column.column {
-                ColumnType::Integer | ColumnType::Real => Kind::NUMBER,
-                ColumnType::Boolean => Kind::BOOLEAN,
-                ColumnType::Date => Kind::DATE,
-                ColumnType::Text => Kind::TEXT,
+                ColumnType::Integer | ColumnType::Real => ValueKinds::NUMBER,
+                ColumnType::Boolean => ValueKinds::BOOLEAN,
+                ColumnType::Date => ValueKinds::DATE,
+                ColumnType::Text => ValueKinds::TEXT,
             };
             names.alias(&column.name, kind);
         }
@@ -87,8 +87,8 @@ impl Names {
     }
 
     /// Has `name` stand for something of this kind too.
-    pub(super) fn alias(&mut self, name: &str, kind: Kind) {
-        let known = self.kinds.entry(name.to_ascii_lowercase()).or_insert(Kind::NONE);
+    pub(super) fn alias(&mut self, name: &str, kind: ValueKinds) {
+        let known = self.kinds.entry(name.to_ascii_lowercase()).or_insert(ValueKinds::NONE);
         *known = *known | kind;
     }
 
@@ -99,31 +99,31 @@ impl Names {
     }
 
     /// What `expr` may be.
-    pub(super) fn kind(&self, expr: &Expr) -> Kind {
+    pub(super) fn kind(&self, expr: &Expr) -> ValueKinds {
         self.kind_within(expr, DEPTH)
     }
 
-    fn kind_within(&self, expr: &Expr, depth: usize) -> Kind {
-        let Some(depth) = depth.checked_sub(1) else { return Kind::UNKNOWN };
+    fn kind_within(&self, expr: &Expr, depth: usize) -> ValueKinds {
+        let Some(depth) = depth.checked_sub(1) else { return ValueKinds::UNKNOWN };
         match expr {
             Expr::Identifier(_) | Expr::CompoundIdentifier(_) => {
                 let name = name_of(expr).unwrap_or_default().to_ascii_lowercase();
                 match self.kinds.get(&name) {
                     Some(kind) => *kind,
-                    None if matches!(name.as_str(), "rowid" | "oid" | "_rowid_") => Kind::NUMBER,
-                    None => Kind::UNKNOWN,
+                    None if matches!(name.as_str(), "rowid" | "oid" | "_rowid_") => ValueKinds::NUMBER,
+                    None => ValueKinds::UNKNOWN,
                 }
             }
             Expr::Value(value) => match &value.value {
-                Value::Number(..) | Value::Boolean(_) => Kind::NUMBER,
-                Value::Null => Kind::NONE,
-                Value::SingleQuotedString(_) => Kind::TEXT,
-                _ => Kind::UNKNOWN,
+                Value::Number(..) | Value::Boolean(_) => ValueKinds::NUMBER,
+                Value::Null => ValueKinds::NONE,
+                Value::SingleQuotedString(_) => ValueKinds::TEXT,
+                _ => ValueKinds::UNKNOWN,
             },
             Expr::Nested(inner) => self.kind_within(inner, depth),
             Expr::Collate { expr, .. } => self.kind_within(expr, depth),
-            Expr::BinaryOp { op: BinaryOperator::StringConcat, .. } => Kind::TEXT,
-            Expr::BinaryOp { op: BinaryOperator::Arrow | BinaryOperator::LongArrow, .. } => Kind::UNKNOWN,
+            Expr::BinaryOp { op: BinaryOperator::StringConcat, .. } => ValueKinds::TEXT,
+            Expr::BinaryOp { op: BinaryOperator::Arrow | BinaryOperator::LongArrow, .. } => ValueKinds::UNKNOWN,
             Expr::UnaryOp { op: UnaryOperator::Plus, expr } => self.kind_within(expr, depth),
             Expr::BinaryOp { .. }
             | Expr::UnaryOp { .. }
@@ -142,51 +142,51 @@ impl Names {
             | Expr::Extract { .. }
             | Expr::Ceil { .. }
             | Expr::Floor { .. }
-            | Expr::Position { .. } => Kind::NUMBER,
+            | Expr::Position { .. } => ValueKinds::NUMBER,
             Expr::Case { conditions, else_result, .. } => {
                 let results = conditions.iter().map(|when| &when.result).chain(else_result.as_deref());
-                results.fold(Kind::NONE, |kind, result| kind | self.kind_within(result, depth))
+                results.fold(ValueKinds::NONE, |kind, result| kind | self.kind_within(result, depth))
             }
             Expr::Cast { data_type, .. } => kind_of_type(&data_type.to_string()),
             Expr::Function(function) => self.kind_of_call(function, depth),
-            _ => Kind::UNKNOWN,
+            _ => ValueKinds::UNKNOWN,
         }
     }
 
-    fn kind_of_call(&self, function: &Function, depth: usize) -> Kind {
+    fn kind_of_call(&self, function: &Function, depth: usize) -> ValueKinds {
         match function.name.to_string().to_ascii_lowercase().as_str() {
             "count" | "sum" | "avg" | "total" | "abs" | "round" | "length" | "instr" | "julianday" | "unixepoch"
             | "row_number" | "rank" | "dense_rank" | "ntile" | "percent_rank" | "cume_dist" | "sign" | "random"
             | "ceil" | "ceiling" | "floor" | "sqrt" | "pow" | "power" | "ln" | "log" | "log10" | "log2" | "exp"
             | "mod" | "median" | "percentile" | "stddev" | "stddev_samp" | "stddev_pop" | "variance" | "var_samp"
             | "var_pop" | "date_part" | "year" | "month" | "day" | "regexp_like" | "regexp_matches"
-            | "octet_length" | "unicode" | "json_array_length" => Kind::NUMBER,
-            super::CALCULATE | super::TRUTH => Kind::NUMBER,
-            "date" | "datetime" | "date_trunc" => Kind::DATE,
-            super::CAST => Kind::DATE | Kind::NUMBER,
+            | "octet_length" | "unicode" | "json_array_length" => ValueKinds::NUMBER,
+            super::CALCULATE | super::TRUTH => ValueKinds::NUMBER,
+            "date" | "datetime" | "date_trunc" => ValueKinds::DATE,
+            super::CAST => ValueKinds::DATE | ValueKinds::NUMBER,
             "strftime" | "time" | "lower" | "upper" | "trim" | "ltrim" | "rtrim" | "substr" | "substring"
             | "replace" | "printf" | "format" | "group_concat" | "string_agg" | "concat" | "hex" | "regexp_replace"
-            | "regexp_extract" => Kind::TEXT,
+            | "regexp_extract" => ValueKinds::TEXT,
             "min" | "max" | "coalesce" | "ifnull" | "nullif" | "iif" | "lag" | "lead" | "first_value"
             | "last_value" | "nth_value" => self.kind_of_arguments(function, depth),
-            _ => Kind::UNKNOWN,
+            _ => ValueKinds::UNKNOWN,
         }
     }
 
-    fn kind_of_arguments(&self, function: &Function, depth: usize) -> Kind {
-        let FunctionArguments::List(list) = &function.args else { return Kind::UNKNOWN };
-        list.args.iter().fold(Kind::NONE, |kind, argument| match argument {
+    fn kind_of_arguments(&self, function: &Function, depth: usize) -> ValueKinds {
+        let FunctionArguments::List(list) = &function.args else { return ValueKinds::UNKNOWN };
+        list.args.iter().fold(ValueKinds::NONE, |kind, argument| match argument {
             FunctionArg::Unnamed(FunctionArgExpr::Expr(argument)) => kind | self.kind_within(argument, depth),
-            _ => kind | Kind::UNKNOWN,
+            _ => kind | ValueKinds::UNKNOWN,
         })
     }
 }
 
 /// By SQLite's rules of affinity.
-fn kind_of_type(name: &str) -> Kind {
+fn kind_of_type(name: &str) -> ValueKinds {
     let name = name.to_ascii_uppercase();
     let has = |part: &str| name.contains(part);
-    if has("CHAR") || has("CLOB") || has("TEXT") || has("STRING") { Kind::TEXT } else { Kind::NUMBER }
+    if has("CHAR") || has("CLOB") || has("TEXT") || has("STRING") { ValueKinds::TEXT } else { ValueKinds::NUMBER }
 }
 
 fn name_of(expr: &Expr) -> Option<&str> {

@@ -10,14 +10,14 @@ struct World {
 }
 
 /// What a statement that may use all tables mentions.
-fn everything() -> Mentions {
+fn everything() -> TableMentions {
     mentions("SELECT * FROM sqlite_schema")
 }
 
-fn mentions(sql: &str) -> Mentions {
+fn mentions(sql: &str) -> TableMentions {
     let tokens =
         sqlparser::tokenizer::Tokenizer::new(&sqlparser::dialect::SQLiteDialect {}, sql).tokenize_with_location();
-    Mentions::of(&tokens.unwrap())
+    TableMentions::of(&tokens.unwrap())
 }
 
 impl World {
@@ -82,7 +82,7 @@ fn paths_inside_are_found() {
 }
 
 #[test]
-fn paths_outside_are_refused_and_tell_nothing() {
+fn paths_outside_are_refused_and_reveal_nothing() {
     let world = World::new();
     for path in [
         "/etc/passwd".to_owned(),
@@ -118,7 +118,7 @@ fn unusable_files_are_named() {
 }
 
 #[test]
-fn every_bad_file_is_told() {
+fn every_bad_file_is_reported() {
     let world = World::new();
     let file = |path: &str| FileRef { table: "t".into(), path: path.into() };
     let choice = DataChoice::Files(vec![file("missing.csv"), file("a.csv"), file("/etc/passwd")]);
@@ -140,7 +140,7 @@ fn built_in_data_is_never_taken_for_the_operators() {
     assert!(matches!(world.dataset("demo/shop").unwrap()[0].content, Content::BuiltIn(_)));
     assert_eq!(
         world.dataset("support").unwrap_err(),
-        "dataset: there is no data set \"support\"; did you mean \"demo/support\"? \
+        "dataset: data set \"support\" not found; did you mean \"demo/support\"? \
          (available: bad, demo/shop, demo/support, empty, sales, shop)"
     );
     let unset =
@@ -167,7 +167,8 @@ fn bad_data_sets_are_explained() {
     let world = World::new();
     assert_eq!(
         world.dataset("sale").unwrap_err(),
-        "dataset: there is no data set \"sale\"; did you mean \"sales\"? (available: bad, demo/shop, demo/support, empty, sales, shop)"
+        "dataset: data set \"sale\" not found; did you mean \"sales\"? (available: bad, demo/shop, demo/support, \
+         empty, sales, shop)"
     );
     assert!(world.dataset("empty").unwrap_err().contains("must have 1 to 64 files (*.csv, *.tsv,"));
     let text = world.dataset("bad").unwrap_err();

@@ -9,7 +9,7 @@ use kube::api::DeleteParams;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use super::release::{AUDIENCE, Release, tell};
+use super::release::{AUDIENCE, Release, output_of};
 use crate::cluster;
 use crate::support::wait::until;
 
@@ -25,8 +25,8 @@ async fn shell(release: &Release, script: &str) {
     let mut command = Command::new("bash");
     command.args(["-euo", "pipefail", "-c", script]).current_dir(release.dir.path());
     command.env("KUBECONFIG", cluster::kubeconfig());
-    let told = tell(command).await;
-    assert_eq!(told.code, Some(0), "{script}\n{}{}", told.stdout, told.stderr);
+    let printed = output_of(command).await;
+    assert_eq!(printed.code, Some(0), "{script}\n{}{}", printed.stdout, printed.stderr);
 }
 
 /// What the chart makes of each set of values that it is checked with, as the API server judges it.
@@ -99,8 +99,8 @@ async fn the_manifests_come_and_go_by_their_readme() {
     let token = release.token("me", AUDIENCE).await;
     let image = cluster::busybox();
     for (script, flags) in [("exit 0", &["run"][..]), ("sleep 1000", &["run", "--detach"])] {
-        let told = release.cli(&token, &[flags, &["--image", &image, "--", "/bin/sh", "-c", script]].concat()).await;
-        assert_eq!(told.code, Some(0), "{told:?}");
+        let printed = release.cli(&token, &[flags, &["--image", &image, "--", "/bin/sh", "-c", script]].concat()).await;
+        assert_eq!(printed.code, Some(0), "{printed:?}");
     }
 
     shell(&release, &block("Uninstall")).await;

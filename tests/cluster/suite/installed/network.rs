@@ -38,7 +38,7 @@ async fn listener(release: &Release) -> (String, String) {
     (address, service.spec.and_then(|spec| spec.cluster_ip).expect("an address"))
 }
 
-/// A script that tells which of these addresses it reaches, as an object. It waits first: a policy
+/// A script that prints which of these addresses it reaches, as an object. It waits first: a policy
 /// controller knows a Pod's address only after it has started.
 fn probe(targets: &[(&str, String, u16)]) -> String {
     let mut script = "reach() { nc -w 3 \"$2\" \"$3\" </dev/null >/dev/null 2>&1 && echo \"\\\"$1\\\": true,\" || echo \"\\\"$1\\\": false,\"; }\nsleep 5\n{ echo '{'\n".to_owned();
@@ -50,7 +50,7 @@ fn probe(targets: &[(&str, String, u16)]) -> String {
 
 async fn reached(release: &Release, token: &str, mode: &str, script: &str) -> Value {
     let image = cluster::busybox();
-    let told = release
+    let printed = release
         .cli(
             token,
             &[
@@ -69,8 +69,8 @@ async fn reached(release: &Release, token: &str, mode: &str, script: &str) -> Va
             ],
         )
         .await;
-    assert_eq!(told.code, Some(0), "{told:?}");
-    serde_json::from_str(&told.stdout).unwrap_or_else(|error| panic!("{error}: {told:?}"))
+    assert_eq!(printed.code, Some(0), "{printed:?}");
+    serde_json::from_str(&printed.stdout).unwrap_or_else(|error| panic!("{error}: {printed:?}"))
 }
 
 /// The same script in a Pod of a namespace that no policy is about.
@@ -130,12 +130,12 @@ async fn runs_reach_what_their_mode_says() {
         }
         answering.abort();
 
-        // The doctor's canaries tell the same, and that the image can be pulled.
+        // The doctor's canaries report the same, and that the image can be pulled.
         let flags = ["--canary", "--canary-image", &cluster::longshore_image()];
-        let (told, findings) = doctor(&cluster::kubeconfig(), &configuration(release), &flags).await;
+        let (printed, findings) = doctor(&cluster::kubeconfig(), &configuration(release), &flags).await;
         for check in ["network-policy", "image"] {
             let found: Vec<_> = findings.iter().filter(|finding| finding["check"] == check).collect();
-            assert!(!found.is_empty() && found.iter().all(|f| f["status"] == "ok"), "{check}: {found:?} {told:?}");
+            assert!(!found.is_empty() && found.iter().all(|f| f["status"] == "ok"), "{check}: {found:?} {printed:?}");
         }
     })
     .await;

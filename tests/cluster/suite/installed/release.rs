@@ -35,7 +35,7 @@ pub(crate) struct Release {
 
 /// What a command printed, and its exit code.
 #[derive(Debug)]
-pub(crate) struct Told {
+pub(crate) struct Printed {
     pub(crate) code: Option<i32>,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
@@ -169,12 +169,12 @@ impl Release {
     }
 
     /// Any command of Helm about this release's namespace.
-    pub(crate) async fn helm(&self, arguments: &[&str]) -> Told {
+    pub(crate) async fn helm(&self, arguments: &[&str]) -> Printed {
         let mut command = Command::new("helm");
         command.args(arguments).args(["--namespace", &self.namespace]).env("KUBECONFIG", cluster::kubeconfig());
-        let told = tell(command).await;
-        assert_eq!(told.code, Some(0), "helm {arguments:?}: {}{}", told.stdout, told.stderr);
-        told
+        let printed = output_of(command).await;
+        assert_eq!(printed.code, Some(0), "helm {arguments:?}: {}{}", printed.stdout, printed.stderr);
+        printed
     }
 
     /// A service account of the release's namespace.
@@ -209,13 +209,13 @@ impl Release {
     /// A new static token of `user`, and the entry that a file of tokens has of it.
     pub(crate) async fn static_token(&self, user: &str) -> (String, String) {
         let file = self.path(&format!("{user}.toml"));
-        let told = tell(longshore(["token", "create", user, "--file", file.to_str().unwrap()])).await;
-        assert_eq!(told.code, Some(0), "{told:?}");
-        (told.stdout.trim().to_owned(), std::fs::read_to_string(file).expect("the entry"))
+        let printed = output_of(longshore(["token", "create", user, "--file", file.to_str().unwrap()])).await;
+        assert_eq!(printed.code, Some(0), "{printed:?}");
+        (printed.stdout.trim().to_owned(), std::fs::read_to_string(file).expect("the entry"))
     }
 
     /// `longshore` as a client of this release.
-    pub(crate) async fn cli(&self, token: &str, arguments: &[&str]) -> Told {
+    pub(crate) async fn cli(&self, token: &str, arguments: &[&str]) -> Printed {
         let service = self.api::<Service>(&self.namespace).get(NAME).await.expect("the Service").spec.expect("a spec");
         let (address, port) = (service.cluster_ip.expect("an address"), service.ports.unwrap_or_default()[0].port);
         let mut command = longshore(arguments);
@@ -226,7 +226,7 @@ impl Release {
         if !token.is_empty() {
             command.env("LONGSHORE_TOKEN", token);
         }
-        tell(command).await
+        output_of(command).await
     }
 
     /// The daemon's Pod.
@@ -265,12 +265,12 @@ impl Release {
 }
 
 /// Runs a command to its end.
-pub(crate) async fn tell(mut command: Command) -> Told {
+pub(crate) async fn output_of(mut command: Command) -> Printed {
     let what = format!("{:?}", command.as_std());
     command.kill_on_drop(true);
     let output = within(&what, command.output()).await.unwrap_or_else(|error| panic!("{what}: {error}"));
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    Told { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+    Printed { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
 }
 
 fn merge(into: &mut Value, from: &Value) {

@@ -1,4 +1,5 @@
-//! The rights of the daemon: exactly those that it uses, and each told by name if it is missing.
+//! The rights of the daemon: exactly those that it uses, and each reported by name if it is
+//! missing.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -11,7 +12,7 @@ use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, PropagationPolicy};
 use serde_json::{Value, json};
 
-use super::release::{AUDIENCE, NAME, Release, Told, installed, tell};
+use super::release::{AUDIENCE, NAME, Printed, Release, installed, output_of};
 use crate::case::Case;
 use crate::cluster;
 use crate::support::daemon::{Daemon, longshore};
@@ -58,13 +59,13 @@ pub(super) fn configuration(release: &Release) -> PathBuf {
 }
 
 /// What `longshore doctor` finds.
-pub(super) async fn doctor(kubeconfig: &Path, config: &Path, flags: &[&str]) -> (Told, Vec<Value>) {
+pub(super) async fn doctor(kubeconfig: &Path, config: &Path, flags: &[&str]) -> (Printed, Vec<Value>) {
     let mut command = longshore(["doctor", "--output", "json", "--kubeconfig"]);
     command.arg(kubeconfig).arg("--config").arg(config).args(flags);
-    let told = tell(command).await;
-    let report: Value = serde_json::from_str(&told.stdout).unwrap_or_else(|error| panic!("{error}: {told:?}"));
+    let printed = output_of(command).await;
+    let report: Value = serde_json::from_str(&printed.stdout).unwrap_or_else(|error| panic!("{error}: {printed:?}"));
     let findings = report["findings"].as_array().expect("findings").clone();
-    (told, findings)
+    (printed, findings)
 }
 
 fn missing(findings: &[Value]) -> Vec<String> {
@@ -76,8 +77,8 @@ fn missing(findings: &[Value]) -> Vec<String> {
 async fn each_right_that_is_missing_is_named() {
     installed("rights", json!({}), async |release| {
         let (kubeconfig, config) = as_the_daemon(release).await;
-        let (told, findings) = doctor(&kubeconfig, &config, &[]).await;
-        assert_eq!((told.code, missing(&findings)), (Some(0), Vec::new()), "{told:?}");
+        let (printed, findings) = doctor(&kubeconfig, &config, &[]).await;
+        assert_eq!((printed.code, missing(&findings)), (Some(0), Vec::new()), "{printed:?}");
         release.account("robot").await;
         release.let_call("robot", "default").await;
         let robot = release.token("robot", AUDIENCE).await;
@@ -87,7 +88,7 @@ async fn each_right_that_is_missing_is_named() {
         let jobs = release.api::<Job>(&namespace);
         let roles = release.api::<Role>(&namespace);
         let whole = roles.get(NAME).await.expect("the Role").rules.expect("rules");
-        // What only the doctor reads is told by its own checks.
+        // What only the doctor reads is reported by its own checks.
         let needed = |rule: &PolicyRule| {
             let names = rule.resources.clone().unwrap_or_default();
             !names.iter().any(|name| matches!(name.as_str(), "namespaces" | "resourcequotas" | "limitranges"))
@@ -102,9 +103,9 @@ async fn each_right_that_is_missing_is_named() {
                 set(release, &namespace, &rules).await;
                 let resource = rule.resources.clone().unwrap_or_default().join("");
                 let named = until(&format!("{verb} {resource} to be missing"), async || {
-                    let (told, findings) = doctor(&kubeconfig, &config, &[]).await;
+                    let (printed, findings) = doctor(&kubeconfig, &config, &[]).await;
                     let missing = missing(&findings);
-                    (!missing.is_empty()).then_some((told.code, missing))
+                    (!missing.is_empty()).then_some((printed.code, missing))
                 })
                 .await;
                 let [only] = named.1.as_slice() else { panic!("{verb} {resource}: {named:?}") };
@@ -114,7 +115,7 @@ async fn each_right_that_is_missing_is_named() {
                 the_error_names(&kubeconfig, &config, &robot, &jobs, (&resource, verb)).await;
             }
         }
-        // What only the doctor reads: it tells what it could not look at, and why.
+        // What only the doctor reads: it shows what it could not look at, and why.
         for rule in whole.iter().filter(|rule| !needed(rule)) {
             let rest: Vec<PolicyRule> = whole.iter().filter(|other| *other != rule).cloned().collect();
             set(release, &namespace, &rest).await;
@@ -143,8 +144,8 @@ async fn each_right_that_is_missing_is_named() {
         // Without all rights some of their Jobs are held still.
         let mut command = longshore(["release", "--delete", "--instance", PROBE, "--kubeconfig"]);
         command.arg(cluster::kubeconfig()).arg("--config").arg(&config);
-        let told = tell(command).await;
-        assert_eq!(told.code, Some(0), "{told:?}");
+        let printed = output_of(command).await;
+        assert_eq!(printed.code, Some(0), "{printed:?}");
     })
     .await;
 }
@@ -165,7 +166,7 @@ async fn share_a_secret(release: &Release) {
 
 /// Calls for which a daemon needs every right that it has: a dry run; an input, a Secret and a result
 /// beyond the record; a replay; a stop; an end; what is left of a Job that was deleted without it.
-async fn exercise(id: &str, jobs: &Api<Job>, cli: impl AsyncFn(&[&str]) -> Told) {
+async fn exercise(id: &str, jobs: &Api<Job>, cli: impl AsyncFn(&[&str]) -> Printed) {
     let image = cluster::busybox();
     let shell = |flags: &[&'static str], script: &'static str| {
         let flags = flags.iter().map(|flag| (*flag).to_owned());
@@ -203,7 +204,7 @@ const OF_CALLS: [(&str, &str); 5] =
     [("jobs", "create"), ("pods", "create"), ("secrets", "create"), ("secrets", "get"), ("jobs", "delete")];
 
 /// A daemon with the rights of the installed one, and runs of its own, names in its log the one that is
-/// missing as it is missed; and the caller is told that it is not theirs.
+/// missing as it is missed; and the caller learns that it is not theirs.
 async fn the_error_names(kubeconfig: &Path, config: &Path, token: &str, jobs: &Api<Job>, right: (&str, &str)) {
     let mut args: Vec<OsString> = Vec::new();
     args.extend(["--backend", "kubernetes", "--listen", "127.0.0.1:0", "--admin-listen", "off"].map(Into::into));
@@ -217,9 +218,9 @@ async fn the_error_names(kubeconfig: &Path, config: &Path, token: &str, jobs: &A
     let cli = async |arguments: &[&str]| {
         let mut command = longshore(arguments);
         command.env("LONGSHORE_SERVER", &address).env("LONGSHORE_TOKEN", token);
-        let told = tell(command).await;
-        said.lock().unwrap().push_str(&told.stderr);
-        told
+        let printed = output_of(command).await;
+        said.lock().unwrap().push_str(&printed.stderr);
+        printed
     };
     let id = format!("{}-{verb}", resource.replace('/', "-"));
     let using = async {
@@ -228,8 +229,8 @@ async fn the_error_names(kubeconfig: &Path, config: &Path, token: &str, jobs: &A
     };
     let what = format!("the log to say `{words}`");
     let named = until(&what, async || {
-        let told = !OF_CALLS.contains(&right) || said.lock().unwrap().contains("Longshore's own rights are short");
-        (told && daemon.output().contains(&words)).then_some(())
+        let printed = !OF_CALLS.contains(&right) || said.lock().unwrap().contains("Longshore lacks a right");
+        (printed && daemon.output().contains(&words)).then_some(())
     });
     tokio::select! {
         () = using => {}
@@ -274,9 +275,9 @@ async fn the_daemon_uses_what_it_may_and_nothing_else() {
         share_a_secret(release).await;
         let jobs = release.api::<Job>(&release.runs("default"));
         exercise("whole", &jobs, async |arguments| {
-            let told = release.cli(&robot, arguments).await;
-            assert!(told.code == Some(0) || arguments[0] == "wait", "{arguments:?}: {told:?}");
-            told
+            let printed = release.cli(&robot, arguments).await;
+            assert!(printed.code == Some(0) || arguments[0] == "wait", "{arguments:?}: {printed:?}");
+            printed
         })
         .await;
         let (kubeconfig, config) = as_the_daemon(release).await;

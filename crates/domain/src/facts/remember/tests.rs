@@ -85,7 +85,7 @@ fn the_first_cause_stays() {
 }
 
 #[test]
-fn the_order_of_versions_tells_what_ended_a_program() {
+fn the_order_of_versions_shows_what_ended_a_program() {
     let ordered = |attempt: AttemptFacts| AttemptFacts { deadline: Some(Duration::from_secs(1)), ..attempt };
     let deleted = |attempt: AttemptFacts| AttemptFacts { deleted_at: Some(at(15)), ..attempt };
     let cancelled = |attempt: AttemptFacts| RunFacts { stop: Some(stop(StopCause::Cancel, 15)), ..with(attempt) };

@@ -5,7 +5,7 @@ use super::super::{PIECE_MAX_BYTES, TimestampedSplitter};
 use super::*;
 
 /// A log line: nanoseconds after a start, and content.
-type Line = (i64, Vec<u8>);
+type TimedLine = (i64, Vec<u8>);
 
 const START: i64 = 1_795_251_120;
 
@@ -14,7 +14,7 @@ fn at(nanos: i64) -> Timestamp {
 }
 
 /// What the API server returns of `lines`; the last one without `\n` if `unterminated`.
-fn rendered(lines: &[Line], since: Option<Timestamp>, unterminated: bool) -> Vec<u8> {
+fn rendered(lines: &[TimedLine], since: Option<Timestamp>, unterminated: bool) -> Vec<u8> {
     let mut out = Vec::new();
     for (nanos, content) in lines.iter().filter(|(nanos, _)| since.is_none_or(|since| at(*nanos) >= since)) {
         out.extend_from_slice(format!("{:.9} ", at(*nanos)).as_bytes());
@@ -45,7 +45,7 @@ fn read_on(position: LogPosition, pieces: Vec<LogPiece>) -> (Option<LogGap>, Vec
     let (mut resume, mut out, mut gap) = (Resume::new(position), Vec::new(), None);
     for piece in pieces {
         if let Resumed::Lost(lost) = resume.push(piece, &mut out) {
-            assert_eq!(gap.replace(lost), None, "a gap is told once");
+            assert_eq!(gap.replace(lost), None, "a gap is reported once");
         }
     }
     let end = resume.finish(&mut out);
@@ -64,7 +64,7 @@ fn within(piece: &LogPiece, before: Option<&LogPiece>, len: usize) -> LogPositio
     }
 }
 
-fn lines() -> impl Strategy<Value = Vec<Line>> {
+fn lines() -> impl Strategy<Value = Vec<TimedLine>> {
     let content = prop_oneof![
         4 => "[ab]{0,3}".prop_map(String::into_bytes),
         1 => prop::collection::vec(any::<u8>().prop_filter("within a line", |b| *b != b'\n'), 0..30),
@@ -130,9 +130,9 @@ proptest! {
 
 #[test]
 fn a_file_that_was_read_out_goes_on_in_the_next_without_a_gap() {
-    let lines: Vec<Line> = vec![(0, b"one".to_vec()), (1, b"two".to_vec())];
+    let lines: Vec<TimedLine> = vec![(0, b"one".to_vec()), (1, b"two".to_vec())];
     let position = cut(&rendered(&lines, None, false), 100)[1].end();
-    let read_on = |later: &[Line]| {
+    let read_on = |later: &[TimedLine]| {
         let (mut resume, mut out, mut lost) = (Resume::at_file_end(position), Vec::new(), false);
         for piece in cut(&rendered(later, None, false), 100) {
             lost |= matches!(resume.push(piece, &mut out), Resumed::Lost(_));
@@ -152,7 +152,7 @@ fn a_file_that_was_read_out_goes_on_in_the_next_without_a_gap() {
 
 #[test]
 fn every_place_in_a_small_log_is_found() {
-    let lines: Vec<Line> = [(5, "a"), (3, ""), (5, "a"), (5, "b"), (4, "a"), (5, "a")]
+    let lines: Vec<TimedLine> = [(5, "a"), (3, ""), (5, "a"), (5, "b"), (4, "a"), (5, "a")]
         .map(|(nanos, text)| (nanos, text.as_bytes().to_vec()))
         .to_vec();
     let first = cut(&rendered(&lines, None, false), 1_000);
@@ -170,7 +170,7 @@ fn every_place_in_a_small_log_is_found() {
 }
 
 #[test]
-fn a_last_line_that_grew_is_told_from_where_it_had_ended() {
+fn a_last_line_that_grew_is_reported_from_where_it_had_ended() {
     let short = vec![(1, b"one".to_vec()), (2, b"tw".to_vec())];
     let grown = vec![(1, b"one".to_vec()), (2, b"two".to_vec()), (3, b"three".to_vec())];
     let position = cut(&rendered(&short, None, true), 100).last().unwrap().end();
@@ -210,7 +210,7 @@ fn a_following_read_does_not_search_for_ever() {
     assert_eq!((gap.from_time, gap.to_time), (Some(at(0)), Some(at(1_000_000_000))));
     assert_eq!(joined(&out), b"a\nb\n");
 
-    let much: Vec<Line> = (1..40).map(|nanos| (nanos, vec![b'x'; PIECE_MAX_BYTES - 1])).collect();
+    let much: Vec<TimedLine> = (1..40).map(|nanos| (nanos, vec![b'x'; PIECE_MAX_BYTES - 1])).collect();
     let (mut resume, mut out) = (Resume::new(position), Vec::new());
     let pieces = cut(&rendered(&much, None, false), 1_000);
     let lost = pieces.iter().cloned().position(|piece| matches!(resume.push(piece, &mut out), Resumed::Lost(_)));

@@ -47,15 +47,15 @@ fn chunks(input: &[u8], sizes: &[usize]) -> Vec<Bytes> {
 }
 
 /// (time, ordinal, offset, data, ends_line), the check being right.
-fn told(pieces: &[LogPiece]) -> Vec<(Timestamp, u32, u64, String, bool)> {
+fn described(pieces: &[LogPiece]) -> Vec<(Timestamp, u32, u64, String, bool)> {
     let mut state = CHECK_START;
-    let told = pieces.iter().map(|piece| {
+    let described = pieces.iter().map(|piece| {
         state = check(if piece.offset == 0 { CHECK_START } else { state }, &piece.data);
         assert_eq!(piece.check, state, "check of {piece:?}");
         let text = String::from_utf8_lossy(&piece.data).into_owned();
         (piece.time, piece.ordinal, piece.offset, text, piece.ends_line)
     });
-    told.collect()
+    described.collect()
 }
 
 #[test]
@@ -68,8 +68,8 @@ fn lines_are_cut_and_counted_within_their_time() {
         (time(later), 0, 0, "\n".to_owned(), true),
         (time(T), 2, 0, "three\n".to_owned(), true),
     ];
-    assert_eq!(told(&timestamped(input.as_bytes(), &[], true)), expected);
-    assert_eq!(told(&timestamped(input.as_bytes(), &[1], true)), expected);
+    assert_eq!(described(&timestamped(input.as_bytes(), &[], true)), expected);
+    assert_eq!(described(&timestamped(input.as_bytes(), &[1], true)), expected);
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn a_long_line_comes_in_pieces() {
             shape,
             [(0, PIECE_MAX_BYTES, 0, false), (piece, PIECE_MAX_BYTES, 0, false), (2 * piece, 6, 0, true)]
         );
-        told(&pieces);
+        described(&pieces);
     }
 }
 
@@ -102,7 +102,7 @@ fn a_last_line_without_end_is_delivered_only_if_the_read_was_complete() {
     let input = format!("{T} one\n{T} tw");
     assert_eq!(timestamped(input.as_bytes(), &[], false).len(), 1);
     let pieces = timestamped(input.as_bytes(), &[3], true);
-    assert_eq!(told(&pieces)[1], (time(T), 1, 0, "tw".to_owned(), true));
+    assert_eq!(described(&pieces)[1], (time(T), 1, 0, "tw".to_owned(), true));
     assert!(pieces[1].partial());
 }
 
@@ -171,7 +171,7 @@ fn the_kubelets_own_words_are_no_output() {
 }
 
 #[test]
-fn words_are_told_once_they_are_whole() {
+fn words_are_reported_once_they_are_whole() {
     let (mut splitter, mut out) = (TimestampedSplitter::default(), Vec::new());
     splitter.push(Bytes::from_static(b"unable to retrieve container logs for container"), &mut out);
     assert_eq!(splitter.refusal(), None);
@@ -251,9 +251,9 @@ fn malformed_cri_lines_keep_their_bytes() {
     let input = format!("{T} stdout F one\n{}", lines.concat());
     for cuts in [&[][..], &[1]] {
         let (pieces, _) = cri(input.as_bytes(), cuts);
-        let told = told(&pieces);
+        let described = described(&pieces);
         for (index, line) in lines.iter().enumerate() {
-            assert_eq!(told[index + 1], (time(T), index as u32 + 1, 0, (*line).to_owned(), true));
+            assert_eq!(described[index + 1], (time(T), index as u32 + 1, 0, (*line).to_owned(), true));
             assert_eq!(pieces[index + 1].stream, None);
         }
     }
@@ -302,7 +302,7 @@ proptest! {
         }
         let (pieces, dropped) = cri(&file, &sizes);
         prop_assert_eq!(dropped, 0);
-        told(&pieces);
+        described(&pieces);
         for stderr in [false, true] {
             let mine = pieces.iter().filter(|piece| piece.stream == Some(stream(stderr)));
             let read: Vec<u8> = mine.flat_map(|piece| piece.data.iter().copied()).collect();
@@ -325,7 +325,7 @@ proptest! {
         let (whole, refusal) = answered(input.as_bytes(), &[], true);
         prop_assert_eq!((whole.clone(), refusal), answered(input.as_bytes(), &sizes, true));
         prop_assert!(whole.iter().all(|piece| !piece.data.is_empty() && piece.data.len() <= PIECE_MAX_BYTES));
-        told(&whole);
+        described(&whole);
         prop_assert_eq!(cri(input.as_bytes(), &[]), cri(input.as_bytes(), &sizes));
     }
 }

@@ -101,7 +101,7 @@ fn exit_before_a_cancel_is_the_programs_own() {
 }
 
 #[test]
-fn deadline_kills_and_nothing_else_are_told_as_the_deadlines() {
+fn deadline_kills_and_nothing_else_are_reported_as_the_deadlines() {
     let said = |deadline: u64, end: Terminated| AttemptFacts {
         ended_by: intervened(PlatformCause::Deadline, "Word", ""),
         deadline: Some(Duration::from_secs(deadline)),
@@ -151,8 +151,8 @@ fn pod_that_is_gone_waits_for_the_word_of_its_job() {
     let gone = AttemptFacts { phase: AttemptPhase::Gone, ..attempt() };
     assert_eq!(conclude(&with(gone.clone()), at(100)), None);
     assert_eq!(derived(&with(gone.clone()), at(100)).state, RunState::Finishing);
-    let told = AttemptFacts { job_end: job_end(false), ..gone.clone() };
-    assert_eq!(end_of(&with(told)), (RunState::Failed, Some(FailureReason::Lost)));
+    let known = AttemptFacts { job_end: job_end(false), ..gone.clone() };
+    assert_eq!(end_of(&with(known)), (RunState::Failed, Some(FailureReason::Lost)));
     let stopped = RunFacts { stop: Some(stop(StopCause::Cancel, 15)), ..with(gone) };
     assert_eq!(end_of(&stopped), (RunState::Cancelled, None));
 }
@@ -190,7 +190,7 @@ fn failed_pod_whose_program_never_started() {
         (init, FailureReason::ConfigError, FailureClass::User, "init container mesh exited with code 1"),
         (image, FailureReason::ImagePull, FailureClass::Infra, "init container mesh"),
         (unknown, FailureReason::Lost, FailureClass::Infra, "SomethingNew: words of the kubelet"),
-        (attempt(), FailureReason::Lost, FailureClass::Infra, "without a word"),
+        (attempt(), FailureReason::Lost, FailureClass::Infra, "without reporting"),
     ] {
         let failure = conclude(&with(failed(attempt)), at(100)).unwrap().failure.unwrap();
         assert_eq!((failure.reason, failure.failure_class), (reason, class), "{failure:?}");

@@ -43,7 +43,7 @@ fn item(items: Vec<LogItem>) -> impl Iterator<Item = Result<LogItem, BackendErro
 }
 
 impl Node {
-    /// One whose program is not started, as the watch tells.
+    /// One whose program is not started, as the watch reports.
     pub(crate) fn new() -> Arc<Self> {
         let first = observed(MainFacts::Waiting(None), AttemptPhase::Pending).seen_after(None, Some(1), Instant::now());
         let log = Log {
@@ -116,38 +116,38 @@ impl Node {
         self.log.lock().unwrap().opened.clone()
     }
 
-    /// The container ends; nobody is told yet.
+    /// The container ends; nobody is notified yet.
     pub(crate) fn exit(&self) {
         self.log.lock().unwrap().runs = false;
     }
 
-    /// The watch tells this of the container, in stretch `stretch` of it.
-    pub(crate) fn tell(&self, main: MainFacts, phase: AttemptPhase, stretch: u64) {
-        self.tell_all(|attempt| AttemptFacts { main, phase, ..attempt }, stretch);
+    /// The watch reports this of the container, in stretch `stretch` of it.
+    pub(crate) fn report(&self, main: MainFacts, phase: AttemptPhase, stretch: u64) {
+        self.report_all(|attempt| AttemptFacts { main, phase, ..attempt }, stretch);
     }
 
-    pub(crate) fn tell_all(&self, change: impl FnOnce(AttemptFacts) -> AttemptFacts, stretch: u64) {
+    pub(crate) fn report_all(&self, change: impl FnOnce(AttemptFacts) -> AttemptFacts, stretch: u64) {
         let before = Arc::clone(&self.run.borrow());
         let attempt = change(before.facts.attempts[0].clone());
         let next = of(attempt).seen_after(Some(&before), Some(stretch), Instant::now());
         self.run.send_replace(Arc::new(next));
     }
 
-    pub(crate) fn tell_running(&self) {
-        self.tell(MainFacts::Running { started_at: Some(testing::at(10)) }, AttemptPhase::Running, 1);
+    pub(crate) fn report_running(&self) {
+        self.report(MainFacts::Running { started_at: Some(testing::at(10)) }, AttemptPhase::Running, 1);
     }
 
     /// The Pod is gone, and its Job has failed.
-    pub(crate) fn tell_gone(&self) {
+    pub(crate) fn report_gone(&self) {
         let (cause, reason, message) = (JobEndCause::PodFailed, String::new(), String::new());
         let job_end =
             Some(JobEnd { complete: false, final_: true, cause, reason, message, time: Some(testing::at(30)) });
-        self.tell_all(|attempt| AttemptFacts { phase: AttemptPhase::Gone, job_end, ..attempt }, 1);
+        self.report_all(|attempt| AttemptFacts { phase: AttemptPhase::Gone, job_end, ..attempt }, 1);
     }
 
     /// The run was cancelled, and its Pod, if there was one, went before anybody saw it.
     /// `final_`: its Job has counted it.
-    pub(crate) fn tell_cancelled_unseen(&self, had_pod: bool, final_: bool) {
+    pub(crate) fn report_cancelled_unseen(&self, had_pod: bool, final_: bool) {
         let (cause, reason, message) = (JobEndCause::Deadline, String::new(), String::new());
         let job_end = Some(JobEnd { complete: false, final_, cause, reason, message, time: Some(testing::at(30)) });
         let gone = AttemptFacts { uid: None, pod: None, phase: AttemptPhase::Gone, ..testing::attempt() };
@@ -157,9 +157,9 @@ impl Node {
     }
 
     /// Ended after this many seconds.
-    pub(crate) fn tell_ended(&self, seconds: i64) {
+    pub(crate) fn report_ended(&self, seconds: i64) {
         let end = Terminated { finished_at: Some(testing::at(10 + seconds)), ..testing::terminated(0) };
-        self.tell(MainFacts::Terminated(end), AttemptPhase::Succeeded, 1);
+        self.report(MainFacts::Terminated(end), AttemptPhase::Succeeded, 1);
     }
 
     fn files(&self) -> usize {

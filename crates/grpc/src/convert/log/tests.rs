@@ -76,12 +76,12 @@ fn characters_cut_between_pieces_are_put_together() {
     let third = pieces(vec![piece(LogStream::Stdout, &[euro[2], b'b', b'\n'])], "c4");
     let events = encode(&mut encoder, vec![first, other, second, third]);
     assert_eq!(text(&events), "ae\n€b\n");
-    // The second piece had nothing to tell yet.
+    // The second piece had nothing to report yet.
     assert_eq!(events.len(), 3);
 }
 
 #[test]
-fn characters_that_never_end_are_told_before_what_follows() {
+fn characters_that_never_end_are_reported_before_what_follows() {
     let mut encoder = encoder(v1::LogFormat::Text);
     let cut = pieces(vec![piece(LogStream::Stdout, &[b'x', 0xe2, 0x82])], "c1");
     let ended = LogEvent::AttemptEnded { attempt: 1, exit_code: Some(0), whole: Some((1, 3, "ab".to_owned())) };

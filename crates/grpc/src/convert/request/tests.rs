@@ -72,7 +72,7 @@ fn names_are_judged_at_their_field() {
 }
 
 #[test]
-fn a_list_is_told_all_that_is_wrong() {
+fn everything_wrong_with_a_list_is_reported() {
     let request = v1::ListRunsRequest {
         parent: "namespaces".to_owned(),
         filter: Some(v1::RunFilter {
@@ -99,7 +99,7 @@ fn a_list_is_told_all_that_is_wrong() {
 }
 
 #[test]
-fn a_list_is_basic_unless_told_otherwise() {
+fn a_list_is_basic_unless_asked_otherwise() {
     let request = v1::ListRunsRequest {
         parent: "namespaces/-".to_owned(),
         filter: Some(v1::RunFilter { states: vec![4, 8], profile: "sql".to_owned(), ..v1::RunFilter::default() }),

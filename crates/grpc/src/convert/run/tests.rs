@@ -82,7 +82,7 @@ fn run(id: &str, json: &str) -> Run {
 }
 
 #[test]
-fn a_full_run_tells_everything() {
+fn a_full_run_reports_everything() {
     let run = run("a", "{}");
     let wire = to_wire(&run, View::Full);
     assert_eq!(wire.name, "namespaces/default/runs/a");
@@ -123,7 +123,7 @@ fn large_results_are_not_inline() {
 }
 
 #[test]
-fn a_result_that_is_missing_tells_why() {
+fn a_result_that_is_missing_says_why() {
     let error = ResultError { kind: ResultErrorKind::Empty, message: "nothing".to_owned(), position: None };
     let info = ResultInfo { state: ResultState::Missing, found: None, error: Some(error) };
     let wire = result(&info, View::Full);

@@ -136,7 +136,7 @@ fn secrets_never_go_out_and_basic_leaves_the_bulk_out() {
 }
 
 #[test]
-fn all_that_is_wrong_is_told_at_once_with_its_path() {
+fn all_that_is_wrong_is_reported_at_once_with_its_path() {
     let negative = Some(prost_types::Duration { seconds: -1, nanos: 0 });
     let wire = v1::RunSpec {
         run_timeout: negative,

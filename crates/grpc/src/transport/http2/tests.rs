@@ -36,7 +36,7 @@ impl AsyncWrite for Pipe {
 
 fn connection() -> (DuplexStream, Http2<Pipe>) {
     let (client, server) = tokio::io::duplex(256);
-    (client, Http2::new(Pipe(server), Answer::other_version("what this is\n".into())))
+    (client, Http2::new(Pipe(server), Http1Answer::other_version("what this is\n".into())))
 }
 
 #[tokio::test]
@@ -60,9 +60,9 @@ async fn http2_passes_as_it_came() {
             server.shutdown().await.unwrap();
         });
         assert_eq!(got, sent, "{cut}");
-        let mut told = Vec::new();
-        client.read_to_end(&mut told).await.unwrap();
-        assert_eq!(told, b"settings");
+        let mut answers = Vec::new();
+        client.read_to_end(&mut answers).await.unwrap();
+        assert_eq!(answers, b"settings");
     }
 }
 
@@ -114,7 +114,7 @@ async fn http1_gets_one_answer() {
 }
 
 #[tokio::test]
-async fn whoever_speaks_tls_sees_that_this_is_none() {
+async fn a_tls_client_learns_that_this_port_is_plaintext() {
     let answer = answered(&[b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"]).await;
     assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("does not speak TLS"), "{answer}");
 }

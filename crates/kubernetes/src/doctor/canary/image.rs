@@ -43,13 +43,13 @@ pub(super) async fn examine(
     let pod = canary.pod(cluster, namespace, &wanted.limits);
     let (pull, left) = with_pod(cluster, wanted, &pod, judge).await;
     let finding = match pull {
-        Ok(pull) => tell(&subject, &profile.name, program, &pull),
+        Ok(pull) => finding_of(&subject, &profile.name, program, &pull),
         Err(lost) => lost.finding(IMAGE, &subject, namespace),
     };
     std::iter::once(finding).chain(left).collect()
 }
 
-/// What the Pod tells of its image; `None`: nothing yet.
+/// What the Pod reports of its image; `None`: nothing yet.
 fn judge(pod: &Pod) -> Option<Pull> {
     let node = pod.spec.as_ref().and_then(|spec| spec.node_name.clone()).unwrap_or_default();
     let state = container(pod).and_then(|container| container.state.as_ref());
@@ -82,17 +82,18 @@ fn judge(pod: &Pod) -> Option<Pull> {
     })
 }
 
-fn tell(subject: &str, profile: &str, program: &KubernetesProfile, pull: &Pull) -> Finding {
+fn finding_of(subject: &str, profile: &str, program: &KubernetesProfile, pull: &Pull) -> Finding {
     let image = &program.image;
     match pull {
         Pull::Done { node } => Finding::ok(IMAGE, subject, format!("{image} is on node {node}")),
         Pull::Ended { why } => {
-            Finding::failed(IMAGE, subject, format!("the canary ended before {image} was asked for: {why}"))
-                .fix("the node refused it for the reason that is told; a run would fail alike")
+            Finding::failed(IMAGE, subject, format!("the canary ended before {image} was pulled: {why}"))
+                .fix("the node refused it for the reason given; a run would fail the same way")
         }
         Pull::Refused { reason, message } => {
-            let told = if message.is_empty() { reason.clone() } else { format!("{reason}: {message}") };
-            Finding::failed(IMAGE, subject, format!("{image} cannot be had: {told}")).fix(fix(profile, program, reason))
+            let detail = if message.is_empty() { reason.clone() } else { format!("{reason}: {message}") };
+            Finding::failed(IMAGE, subject, format!("{image} cannot be pulled: {detail}"))
+                .fix(fix(profile, program, reason))
         }
     }
 }
@@ -152,8 +153,8 @@ mod tests {
             assert_eq!(state(json!({"waiting": {"reason": not_yet}})), None, "{not_yet}");
         }
         for refused in ["ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName"] {
-            let told = state(json!({"waiting": {"reason": refused, "message": "why"}}));
-            assert_eq!(told, Some(Pull::Refused { reason: refused.to_owned(), message: "why".to_owned() }));
+            let detail = state(json!({"waiting": {"reason": refused, "message": "why"}}));
+            assert_eq!(detail, Some(Pull::Refused { reason: refused.to_owned(), message: "why".to_owned() }));
         }
         assert_eq!(seen(json!({"phase": "Pending"})), None);
         let ended = seen(json!({"phase": "Failed", "reason": "OutOfcpu", "message": "Node didn't have enough"}));
@@ -168,9 +169,9 @@ mod tests {
         let makefile = include_str!("../../../../../Makefile");
         let file = makefile.lines().find_map(|line| line.strip_prefix("IMAGE_FILE ?= ")).unwrap();
         for reason in ["ErrImageNeverPull", "ErrImagePull"] {
-            let told = fix("p", &program, reason);
-            assert!(told.contains(&format!("`kind load image-archive {file}`")), "{told}");
-            assert!(told.contains("`kind load docker-image i:1`"), "{told}");
+            let detail = fix("p", &program, reason);
+            assert!(detail.contains(&format!("`kind load image-archive {file}`")), "{detail}");
+            assert!(detail.contains("`kind load docker-image i:1`"), "{detail}");
         }
         assert!(fix("p", &program, "ErrImagePull").contains("name a pull Secret"));
         program.image_pull_secrets = vec!["pull".to_owned()];

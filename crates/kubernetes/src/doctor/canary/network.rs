@@ -6,14 +6,14 @@ use std::net::{IpAddr, SocketAddr};
 use k8s_openapi::api::core::v1::Pod;
 
 use super::pod::{Canary, container};
-use super::{Cluster, Examination, Finding, Lost, Progress, interrupted, phase, until, with_pod};
+use super::{CanaryLost, Cluster, Examination, Finding, Progress, interrupted, phase, until, with_pod};
 use crate::doctor::check::NETWORK_POLICY;
 use longshore_domain::profile::KubernetesProfile;
 use longshore_domain::spec::NetworkMode;
 
 /// This program in the image.
 const PROGRAM: &str = "/usr/local/bin/longshore";
-/// Where the listener listens: a user's port, since it is no root.
+/// Where the listener listens: a user's port, since it is not root.
 const PORT: u16 = 7429;
 /// Exit code of a caller that did not get through (`runner canary connect`).
 const BLOCKED: i32 = 1;
@@ -69,8 +69,8 @@ pub(super) async fn examine(
             };
             (called, super::delete(cluster, &listener).await)
         }
-        Err(error) if error.is_ambiguous() => (Err(Lost::Call(error)), super::delete(cluster, &listener).await),
-        Err(error) => (Err(Lost::Call(error)), None),
+        Err(error) if error.is_ambiguous() => (Err(CanaryLost::Call(error)), super::delete(cluster, &listener).await),
+        Err(error) => (Err(CanaryLost::Call(error)), None),
     };
     let finding = address.unwrap_or_else(|lost| lost.finding(NETWORK_POLICY, namespace, namespace));
     findings.insert(0, finding);
@@ -118,7 +118,7 @@ async fn call_both(
         (Ok(Came::To(none)), Ok(Came::To(within))) => judge(namespace, none, within, wanted.network_policies_installed),
         (Err(lost), _) | (_, Err(lost)) => lost.finding(NETWORK_POLICY, namespace, namespace),
         (Ok(Came::Short(why)), _) | (_, Ok(Came::Short(why))) => {
-            Finding::failed(NETWORK_POLICY, namespace, format!("a caller ended before it could tell: {why}"))
+            Finding::failed(NETWORK_POLICY, namespace, format!("a caller ended before it could report: {why}"))
                 .fix(format!("does {} have this version of longshore at {PROGRAM}?", program.image))
         }
     }

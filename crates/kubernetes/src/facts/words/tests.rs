@@ -10,7 +10,7 @@ use longshore_domain::verdict::known_cause;
 
 const JOB: &str = "run-hello";
 
-/// Reasons why a Pod has not started, with messages that tell them apart.
+/// Reasons why a Pod has not started, with messages that distinguish them.
 const WAITS: &[(&str, &[&str])] = &[
     ("PodInitializing", &[""]),
     ("ContainerCreating", &[""]),
@@ -203,8 +203,8 @@ fn what_events_say_of_pulls_and_evictions() {
     }
     assert_eq!(eviction(&said(&["Pulling"])), None);
     let eviction = eviction(&said(&["Pulling", "Evicted"])).unwrap();
-    let told = (eviction.cause, eviction.reason.as_str(), eviction.message.as_str(), eviction.time);
-    assert_eq!(told, (PlatformCause::Evicted, "Evicted", "words", Some(testing::at(4))));
+    let reported = (eviction.cause, eviction.reason.as_str(), eviction.message.as_str(), eviction.time);
+    assert_eq!(reported, (PlatformCause::Evicted, "Evicted", "words", Some(testing::at(4))));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Digests of what was submitted: they tell a replay from another request under the same id.
+//! Digests of what was submitted: they distinguish a replay from another request under the same id.
 //!
 //! The encoding is our own, since protobuf's is not canonical. Every value goes in behind its
 //! length, every field behind its name, and only if it is set, so that fields that are added
@@ -21,7 +21,7 @@ pub struct PayloadDigest {
     /// SHA-256 over all, in hex.
     pub sha256: String,
     /// The first 8 bytes of each set top-level field's SHA-256, in hex, by the field's proto name:
-    /// they tell which fields differ.
+    /// they show which fields differ.
     pub fields: BTreeMap<String, String>,
 }
 
@@ -255,4 +255,4 @@ fn encode_result(ResultRule { mode, scan, dialect }: &ResultRule) -> Encoder {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

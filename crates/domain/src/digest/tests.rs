@@ -5,7 +5,7 @@ use crate::resolve::tests::{container, env, map, mount, runner, secret_env};
 use crate::spec::NetworkMode;
 
 /// A spec in which every field is set.
-fn full() -> RunSpec {
+pub(crate) fn full() -> RunSpec {
     let Some(Workload::Container(app)) = container().workload else { panic!() };
     let app = ContainerWorkload {
         command: vec!["sh".to_owned(), "-c".to_owned()],
@@ -57,7 +57,7 @@ fn full() -> RunSpec {
 }
 
 /// Digests live as long as runs do: if one of these changes, every replay across the update would
-/// be told to be another payload. Change the tag `v1` with them, and read both.
+/// be taken for another payload. Change the tag `v1` with them, and read both.
 #[test]
 fn the_encoding_does_not_change_by_accident() {
     let hash = |spec: &RunSpec| PayloadDigest::of(spec).sha256;

@@ -61,8 +61,8 @@ pub(super) fn check_overrides(spec: &RunSpec, profile: &Profile, out: &mut Viola
     }
 }
 
-/// Paths of what is set, as fine as [`OVERRIDABLE`] tells them apart: what is unset is not serialised. Fields that are
-/// not supported yet are refused by name elsewhere.
+/// Paths of what is set, as fine as [`OVERRIDABLE`] distinguishes them: what is unset is not serialised. Fields that
+/// are not supported yet are refused by name elsewhere.
 fn set_paths(spec: &RunSpec) -> impl Iterator<Item = &'static str> {
     // A spec that can't be serialised is refused for that elsewhere.
     let set = serde_json::to_value(spec).unwrap_or_default();
@@ -73,4 +73,32 @@ fn set_paths(spec: &RunSpec) -> impl Iterator<Item = &'static str> {
 /// Whether parts of this field are listed too.
 fn is_message(path: &str) -> bool {
     OVERRIDABLE.iter().any(|other| other.strip_prefix(path).is_some_and(|rest| rest.starts_with('.')))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::tests::full;
+    use crate::spec::OneDialect;
+
+    /// Fields that no profile decides on: which one it is, and what is refused by name since nothing supports it yet.
+    const BESIDE: [&str; 5] = ["workload", "queue_timeout", "queue_name", "max_retries", "infra_retries"];
+
+    #[test]
+    fn what_a_profile_says_nothing_of_can_not_be_set() {
+        let mut full = full();
+        full.result.dialect = Some(OneDialect::Json);
+        let set = serde_json::to_value(&full).unwrap();
+        let known: Vec<_> = OVERRIDABLE.into_iter().chain(ALWAYS).chain(BESIDE).collect();
+        for (field, value) in set.as_object().unwrap() {
+            assert!(known.contains(&field.as_str()), "{field}");
+            if is_message(field) {
+                for part in value.as_object().unwrap().keys() {
+                    assert!(known.contains(&format!("{field}.{part}").as_str()), "{field}.{part}");
+                }
+            }
+        }
+        let leaves = OVERRIDABLE.into_iter().filter(|path| !is_message(path));
+        assert_eq!(set_paths(&full).collect::<Vec<_>>(), leaves.collect::<Vec<_>>());
+    }
 }

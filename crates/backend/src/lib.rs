@@ -185,12 +185,12 @@ pub struct Preview {
     /// What would be created, as YAML, without values.
     pub manifest: String,
     /// What the backend says to it.
-    pub verdicts: Vec<Verdict>,
+    pub verdicts: Vec<DryRunVerdict>,
 }
 
 /// What a backend says to a dry run of one object.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verdict {
+pub struct DryRunVerdict {
     /// `Job`, `Pod` or `Process`.
     pub kind: &'static str,
     /// Whether it would be accepted.

@@ -10,7 +10,7 @@ use super::credentials::{CredentialArgs, ShownCredentials};
 use super::error::CliError;
 use super::{flags, names, unreached, values};
 use longshore_api::v1 as pb;
-use longshore_client::{Backoff, Unreached};
+use longshore_client::{RetryBackoff, Unreached};
 
 const DEFAULT_SERVER: &str = "http://127.0.0.1:7420";
 const DEFAULT_NAMESPACE: &str = "default";
@@ -36,10 +36,10 @@ pub(super) struct ConnectArgs {
 
 impl ConnectArgs {
     /// A client for that server. It connects with the first call.
-    pub(super) fn client(&self) -> Result<Client, CliError> {
-        let client = Client::new(&self.server, &self.credentials)?;
+    pub(super) fn client(&self) -> Result<Connection, CliError> {
+        let client = Connection::new(&self.server, &self.credentials)?;
         let timeout = self.connect_timeout.unwrap_or_default();
-        Ok(Client { inner: client.inner.connecting_for(timeout), ..client })
+        Ok(Connection { inner: client.inner.connecting_for(timeout), ..client })
     }
 
     /// The resource name of the run that was typed.
@@ -54,13 +54,13 @@ impl ConnectArgs {
 
 /// The server, seen from here.
 #[derive(Clone, Debug)]
-pub(super) struct Client {
+pub(super) struct Connection {
     inner: longshore_client::Client,
     /// What calls show of who makes them.
     shown: ShownCredentials,
 }
 
-impl Client {
+impl Connection {
     /// A client for the server at `address`: a URL, or `host:port`.
     pub(super) fn new(address: &str, credentials: &CredentialArgs) -> Result<Self, CliError> {
         let inner = longshore_client::Client::new(address, &credentials.read()?);
@@ -131,12 +131,12 @@ impl Client {
     }
 
     /// Whether to call again after `status`, and when. The error if not.
-    pub(super) fn again(&self, status: Status, backoff: &mut Backoff) -> Result<Duration, CliError> {
+    pub(super) fn again(&self, status: Status, backoff: &mut RetryBackoff) -> Result<Duration, CliError> {
         self.answer(self.inner.again(status, backoff))
     }
 
     /// What to report, once, of calls that have failed for so long that somebody wonders.
-    pub(super) fn outage(&self, backoff: &Backoff) -> Option<String> {
+    pub(super) fn outage(&self, backoff: &RetryBackoff) -> Option<String> {
         let patience = self.inner.outage(backoff)?.as_secs();
         let address = self.inner.address();
         Some(format!("{address} does not answer; it is tried again for {patience} s. Runs go on"))

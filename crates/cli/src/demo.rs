@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::connect::Client;
+use super::connect::Connection;
 use super::console::{Console, Paint};
 use super::credentials::CredentialArgs;
 use super::error::CliError;
@@ -49,7 +49,7 @@ pub(super) async fn demo(args: DemoArgs, daemon: &dyn Daemon, console: &Console)
     let options = DemoOptions { state_dir: directory.path().to_owned(), listen: args.listen };
     let server = daemon.start_demo(options).await?;
     let address = server.address();
-    let shown = DemoSession { client: Client::new(&address, &CredentialArgs::default())?, console };
+    let shown = DemoSession { client: Connection::new(&address, &CredentialArgs::default())?, console };
     let outcome = shown.show(&mut interrupts, &address, args.keep).await;
     stop(server, directory, console).await;
     outcome
@@ -67,7 +67,7 @@ async fn stop(server: Box<dyn DemoServer>, directory: tempfile::TempDir, console
 }
 
 struct DemoSession<'a> {
-    client: Client,
+    client: Connection,
     console: &'a Console,
 }
 

@@ -4,7 +4,7 @@
 
 use std::io::BufRead;
 
-use super::connect::Client;
+use super::connect::Connection;
 use super::console::Console;
 use super::error::CliError;
 use super::names;
@@ -21,7 +21,7 @@ const LISTED: usize = 10;
 /// Calls with the run `name`; where there is no such run, with the only one whose id begins or ends so, which is
 /// reported. Returns its name too.
 pub(super) async fn with_run<T>(
-    client: &Client,
+    client: &Connection,
     name: &str,
     console: &Console,
     mut call: impl AsyncFnMut(&str) -> Result<T, CliError>,
@@ -38,7 +38,7 @@ pub(super) async fn with_run<T>(
 /// The name of the only run whose id begins or ends as that of `name`, of which the server says that it is `missing`.
 /// Reports which it is.
 pub(super) async fn instead(
-    client: &Client,
+    client: &Connection,
     name: &str,
     missing: CliError,
     console: &Console,
@@ -51,7 +51,7 @@ pub(super) async fn instead(
 /// As [`with_run`], for a call that stops or deletes: who did not type the whole id is asked first, and refused where
 /// nobody can be asked. `verb` is what is to be done.
 pub(super) async fn with_confirmed_run<T>(
-    client: &Client,
+    client: &Connection,
     name: &str,
     verb: &str,
     console: &Console,
@@ -115,7 +115,7 @@ async fn exactly<T>(
 }
 
 /// The only run whose id begins or ends so; `missing` if there is none.
-async fn only_match(client: &Client, name: &str, missing: CliError) -> Result<pb::Run, CliError> {
+async fn only_match(client: &Connection, name: &str, missing: CliError) -> Result<pb::Run, CliError> {
     let (namespace, part) = names::split(name);
     let request = pb::ListRunsRequest {
         parent: names::parent(namespace),

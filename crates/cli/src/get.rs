@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 
-use super::connect::{Client, ConnectArgs};
+use super::connect::{ConnectArgs, Connection};
 use super::console::{Console, Paint};
 use super::error::CliError;
 use super::json::{Layout, to_json};
@@ -57,7 +57,7 @@ pub(super) async fn get(args: GetArgs, console: &Console) -> Result<u8, CliError
 }
 
 /// Reads a result that is too large to be reported with its run.
-async fn complete(client: &Client, run: &mut pb::Run) -> Result<(), CliError> {
+async fn complete(client: &Connection, run: &mut pb::Run) -> Result<(), CliError> {
     let json = result::read(client, run).await?;
     if let (Some(json), Some(result)) = (json, run.result.as_mut()) {
         result.json = json;

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use tokio::time::{Instant, sleep};
 
 use self::rows::Columns;
-use super::connect::{Client, ConnectArgs};
+use super::connect::{ConnectArgs, Connection};
 use super::console::Console;
 use super::error::CliError;
 use super::json::{Layout, to_json};
@@ -18,7 +18,7 @@ use super::table::{CELL_MAX, TableFrame, render, render_with, widths};
 use super::values;
 use longshore_api::v1 as pb;
 use longshore_api::v1::watch_runs_response::Event;
-use longshore_client::{Backoff, FOLLOW_PATIENCE};
+use longshore_client::{FOLLOW_PATIENCE, RetryBackoff};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -81,7 +81,7 @@ pub(super) async fn ls(args: LsArgs, console: &Console) -> Result<u8, CliError> 
     if args.watch { watch(&client, &args, console).await } else { list(&client, &args, console).await }
 }
 
-async fn list(client: &Client, args: &LsArgs, console: &Console) -> Result<u8, CliError> {
+async fn list(client: &Connection, args: &LsArgs, console: &Console) -> Result<u8, CliError> {
     let (runs, is_all) = pages(client, args).await?;
     let text = if args.output.is_json() && runs.is_empty() {
         // The canonical form leaves an empty list out, which programs that iterate trip over.
@@ -102,7 +102,7 @@ async fn list(client: &Client, args: &LsArgs, console: &Console) -> Result<u8, C
 }
 
 /// Pages up to the limit, and whether that was all.
-async fn pages(client: &Client, args: &LsArgs) -> Result<(Vec<pb::Run>, bool), CliError> {
+async fn pages(client: &Connection, args: &LsArgs) -> Result<(Vec<pb::Run>, bool), CliError> {
     let limit = if args.limit == 0 { usize::MAX } else { args.limit as usize };
     let mut runs = Vec::new();
     let mut page_token = String::new();
@@ -130,9 +130,9 @@ async fn pages(client: &Client, args: &LsArgs) -> Result<(Vec<pb::Run>, bool), C
     }
 }
 
-async fn watch(client: &Client, args: &LsArgs, console: &Console) -> Result<u8, CliError> {
+async fn watch(client: &Connection, args: &LsArgs, console: &Console) -> Result<u8, CliError> {
     let mut view = WatchView::new(args.columns(), args.output.is_json());
-    let mut backoff = Backoff::new(FOLLOW_PATIENCE);
+    let mut backoff = RetryBackoff::new(FOLLOW_PATIENCE);
     loop {
         view.reopened();
         let request = pb::WatchRunsRequest {
@@ -176,7 +176,7 @@ async fn watch(client: &Client, args: &LsArgs, console: &Console) -> Result<u8, 
 }
 
 /// What became of runs that left a watch while it was cut.
-async fn look_up(client: &Client, names: Vec<String>) -> Vec<pb::RunRemoved> {
+async fn look_up(client: &Connection, names: Vec<String>) -> Vec<pb::RunRemoved> {
     let mut removed = Vec::with_capacity(names.len());
     for (index, name) in names.into_iter().enumerate() {
         let (cause, run) = match index {

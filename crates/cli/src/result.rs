@@ -16,7 +16,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tokio::time::sleep;
 
-use super::connect::Client;
+use super::connect::Connection;
 use super::console::Console;
 use super::error::CliError;
 use super::json::raw;
@@ -24,10 +24,10 @@ use super::output::OutputFormat;
 use super::table::{self, Cells, TableFrame};
 use super::text::{clean, enum_name, size};
 use longshore_api::v1 as pb;
-use longshore_client::{Backoff, CALL_PATIENCE};
+use longshore_client::{CALL_PATIENCE, RetryBackoff};
 
 /// The result object of a terminal run as compact JSON; `None` if there is none.
-pub(super) async fn read(client: &Client, run: &pb::Run) -> Result<Option<String>, CliError> {
+pub(super) async fn read(client: &Connection, run: &pb::Run) -> Result<Option<String>, CliError> {
     match &run.result {
         Some(result) if result.state() == pb::ResultState::Found => {
             if result.json.is_empty() {
@@ -70,9 +70,9 @@ impl Download {
 }
 
 /// A large result, piece by piece.
-async fn download(client: &Client, name: &str) -> Result<String, CliError> {
+async fn download(client: &Connection, name: &str) -> Result<String, CliError> {
     let mut download = Download::default();
-    let mut backoff = Backoff::new(CALL_PATIENCE);
+    let mut backoff = RetryBackoff::new(CALL_PATIENCE);
     loop {
         let read_offset = i64::try_from(download.data.len()).unwrap_or(i64::MAX);
         let request = pb::ReadResultRequest { name: name.to_owned(), read_offset };

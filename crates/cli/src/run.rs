@@ -10,7 +10,7 @@ use std::future::Future;
 pub(super) use self::args::RunArgs;
 pub(super) use self::follow::{Followed, Following, follow, wait_until_over};
 
-use super::connect::Client;
+use super::connect::Connection;
 use super::console::{Console, Paint};
 use super::error::CliError;
 use super::interrupt::{Interrupt, Interrupts};
@@ -79,7 +79,7 @@ const DRAWS_MAX: u32 = 5;
 
 /// Submits. An id that was generated here and is taken is another run's: it is drawn again.
 async fn submit_drawn(
-    client: &Client,
+    client: &Connection,
     args: &RunArgs,
     mut request: pb::SubmitRunRequest,
 ) -> Result<pb::SubmitRunResponse, CliError> {
@@ -142,7 +142,7 @@ async fn detach(run: &pb::Run, output: Option<OutputFormat>, console: &Console) 
 }
 
 async fn dry_run(
-    client: &Client,
+    client: &Connection,
     args: &RunArgs,
     request: pb::SubmitRunRequest,
     console: &Console,
@@ -163,7 +163,7 @@ async fn dry_run(
 }
 
 /// Reports how the run ended, and prints what was asked for. The last line names the run.
-async fn report_end(client: &Client, run: &pb::Run, args: &RunArgs, console: &Console) -> Result<u8, CliError> {
+async fn report_end(client: &Connection, run: &pb::Run, args: &RunArgs, console: &Console) -> Result<u8, CliError> {
     let code = exit::code_of(run);
     let printed = print_end(client, run, args, console).await;
     let code = match &printed {
@@ -177,7 +177,7 @@ async fn report_end(client: &Client, run: &pb::Run, args: &RunArgs, console: &Co
 }
 
 /// Whether what was asked for is there.
-async fn print_end(client: &Client, run: &pb::Run, args: &RunArgs, console: &Console) -> Result<bool, CliError> {
+async fn print_end(client: &Connection, run: &pb::Run, args: &RunArgs, console: &Console) -> Result<bool, CliError> {
     if let Some(result) = &run.result {
         for warning in result.warnings.iter().filter(|_| !args.quiet) {
             console.note(&format!("result: {}", clean(warning)));

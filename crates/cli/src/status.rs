@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
-use super::connect::Client;
+use super::connect::Connection;
 use super::console::{Console, Paint, fit};
 use super::names;
 use super::text::{class_name, clean, human, is_terminal, reason_name, span, state_name};
 use longshore_api::v1 as pb;
 use longshore_api::v1::watch_runs_response::Event;
-use longshore_client::{Backoff, is_transient};
+use longshore_client::{RetryBackoff, is_transient};
 
 /// The state of one run as it was last seen.
 #[derive(Debug)]
@@ -92,7 +92,7 @@ impl<'a> Board<'a> {
     }
 
     /// Keeps the board up to date for as long as it is polled. It never decides anything, so its errors don't matter.
-    pub(super) async fn follow(&self, client: &Client, run: &pb::Run) {
+    pub(super) async fn follow(&self, client: &Connection, run: &pb::Run) {
         if self.quiet {
             return std::future::pending().await;
         }
@@ -111,7 +111,7 @@ impl<'a> Board<'a> {
         }
     }
 
-    async fn watch(&self, client: &Client, run: &pb::Run) {
+    async fn watch(&self, client: &Connection, run: &pb::Run) {
         let (namespace, _) = names::split(&run.name);
         let request = pb::WatchRunsRequest {
             parent: names::parent(namespace),
@@ -119,7 +119,7 @@ impl<'a> Board<'a> {
             view: pb::RunView::Basic.into(),
             ..Default::default()
         };
-        let mut backoff = Backoff::new(Duration::MAX);
+        let mut backoff = RetryBackoff::new(Duration::MAX);
         loop {
             match client.watch_runs(request.clone()).await {
                 Ok(mut stream) => {

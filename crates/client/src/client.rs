@@ -14,7 +14,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::address::ServerAddress;
 use super::credentials::{Bearer, Credentials, Token};
-use super::retry::{Backoff, CALL_PATIENCE, FOLLOW_PATIENCE, is_transient, retry_delay};
+use super::retry::{CALL_PATIENCE, FOLLOW_PATIENCE, RetryBackoff, is_transient, retry_delay};
 use super::unreached::Unreached;
 use longshore_api::v1;
 use longshore_api::v1::run_service_client::RunServiceClient;
@@ -196,7 +196,7 @@ impl Client {
     /// NOT_FOUND, and what the server refuses; a server that cannot be reached for [`FOLLOW_PATIENCE`].
     pub async fn wait(&self, name: &str) -> Result<v1::Run, Status> {
         use v1::RunState::{Cancelled, Failed, Succeeded};
-        let mut backoff = Backoff::new(FOLLOW_PATIENCE);
+        let mut backoff = RetryBackoff::new(FOLLOW_PATIENCE);
         loop {
             match self.wait_once(name, None).await {
                 Ok(run) if matches!(run.state(), Succeeded | Failed | Cancelled) => return Ok(run),
@@ -296,7 +296,7 @@ impl Client {
     ///
     /// # Errors
     /// The status, where that would not help or patience is over.
-    pub fn again(&self, status: Status, backoff: &mut Backoff) -> Result<Duration, Status> {
+    pub fn again(&self, status: Status, backoff: &mut RetryBackoff) -> Result<Duration, Status> {
         let unreached = Unreached::of(&status);
         let was_there = self.was_reached() || unreached.is_none();
         let may_come = unreached.is_none_or(|unreached| !unreached.is_final(self.shows_certificate));
@@ -314,7 +314,7 @@ impl Client {
     /// For how long the server is tried, of calls that have failed for so long that somebody wonders; once, until it
     /// answers again.
     #[must_use]
-    pub fn outage(&self, backoff: &Backoff) -> Option<Duration> {
+    pub fn outage(&self, backoff: &RetryBackoff) -> Option<Duration> {
         let patience = backoff.lasts(Instant::now())?;
         (!self.outage_reported.swap(true, Ordering::Relaxed)).then_some(patience)
     }
@@ -326,7 +326,7 @@ impl Client {
         F: Fn(Self, Request<M>) -> Fut,
         Fut: Future<Output = Result<Response<T>, Status>>,
     {
-        let mut backoff = Backoff::new(CALL_PATIENCE);
+        let mut backoff = RetryBackoff::new(CALL_PATIENCE);
         loop {
             let mut request = Request::new(message.clone());
             request.set_timeout(CALL_LIMIT);

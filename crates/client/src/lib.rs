@@ -31,5 +31,5 @@ mod unreached;
 pub use address::ServerAddress;
 pub use client::{Client, ConnectError, TlsSetting};
 pub use credentials::{Credentials, Token};
-pub use retry::{Backoff, CALL_PATIENCE, FOLLOW_PATIENCE, is_transient, retry_delay};
+pub use retry::{CALL_PATIENCE, FOLLOW_PATIENCE, RetryBackoff, is_transient, retry_delay};
 pub use unreached::Unreached;

@@ -39,15 +39,16 @@ pub fn retry_delay(status: &Status) -> Option<Duration> {
     status.get_details_retry_info().and_then(|retry| retry.retry_delay)
 }
 
-/// Delays between tries that fail: doubling, bounded, and over when patience is.
+/// Delays between tries that fail: doubling, bounded, and over when patience is. Each is random between its half and its
+/// whole, so that clients that lost their server together don't all come back at the same moment.
 #[derive(Clone, Debug)]
-pub struct Backoff {
+pub struct RetryBackoff {
     patience: Duration,
     failing_since: Option<Instant>,
     next: Duration,
 }
 
-impl Backoff {
+impl RetryBackoff {
     /// Failures are borne for so long.
     #[must_use]
     pub fn new(patience: Duration) -> Self {
@@ -69,7 +70,8 @@ impl Backoff {
     /// How long to wait after a failure at `now`, at least as long as the server `asked`; `None` when patience is over.
     pub fn after_failure(&mut self, now: Instant, asked: Option<Duration>) -> Option<Duration> {
         let since = *self.failing_since.get_or_insert(now);
-        let delay = self.next.max(asked.unwrap_or_default().min(LONGEST_ASKED_DELAY));
+        let delay = self.next.mul_f64(0.5 + fastrand::f64() / 2.0);
+        let delay = delay.max(asked.unwrap_or_default().min(LONGEST_ASKED_DELAY));
         self.next = (self.next * 2).min(LONGEST_DELAY);
         (now + delay).checked_duration_since(since).filter(|spent| *spent <= self.patience).map(|_| delay)
     }
@@ -113,7 +115,7 @@ mod tests {
     #[test]
     fn what_lasts_is_an_outage() {
         let start = Instant::now();
-        let mut backoff = Backoff::new(FOLLOW_PATIENCE);
+        let mut backoff = RetryBackoff::new(FOLLOW_PATIENCE);
         let at = |seconds| start + Duration::from_secs(seconds);
         assert_eq!(backoff.lasts(at(60)), None, "nothing failed");
         backoff.after_failure(start, None);
@@ -124,12 +126,13 @@ mod tests {
 
     #[test]
     fn delays_double_until_patience_is_over() {
-        let mut backoff = Backoff::new(Duration::from_secs(1));
+        let mut backoff = RetryBackoff::new(Duration::from_secs(1));
         let start = Instant::now();
         let ms = |n| Duration::from_millis(n);
-        assert_eq!(backoff.after_failure(start, None), Some(ms(100)));
-        assert_eq!(backoff.after_failure(start + ms(100), None), Some(ms(200)));
-        assert_eq!(backoff.after_failure(start + ms(300), None), Some(ms(400)));
+        for (at, longest) in [(0, 100), (100, 200), (300, 400)] {
+            let delay = backoff.after_failure(start + ms(at), None).unwrap();
+            assert!(ms(longest / 2) <= delay && delay <= ms(longest), "{at}: {delay:?}");
+        }
         assert_eq!(backoff.after_failure(start + ms(700), None), None);
         backoff.reset();
         assert_eq!(backoff.after_failure(start + ms(5000), Some(ms(500))), Some(ms(500)));

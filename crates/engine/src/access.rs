@@ -68,7 +68,7 @@ pub enum AuthorizationConfig {
 
 /// What a call brings along.
 #[derive(Clone, Debug, Default)]
-pub struct Credentials<'a> {
+pub struct PresentedCredentials<'a> {
     /// A bearer token.
     pub token: Option<&'a str>,
     /// Who the client certificate is of, which the transport has checked.
@@ -145,7 +145,7 @@ impl AccessControl {
     async fn identify(
         &self,
         authentication: &AuthenticationConfig,
-        credentials: &Credentials<'_>,
+        credentials: &PresentedCredentials<'_>,
     ) -> Result<Option<Identity>, BackendError> {
         let Some(token) = credentials.token else { return Ok(credentials.certificate.clone()) };
         let digest = TokenDigest::of(token);

@@ -35,7 +35,8 @@ mod table;
 
 use access::AccessControl;
 pub use access::{
-    AccessConfig, AccessMetrics, AuthenticationConfig, AuthenticationError, AuthorizationConfig, Caller, Credentials,
+    AccessConfig, AccessMetrics, AuthenticationConfig, AuthenticationError, AuthorizationConfig, Caller,
+    PresentedCredentials,
 };
 use feed::Hub;
 pub use metrics::EngineMetrics;

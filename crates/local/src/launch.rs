@@ -14,7 +14,7 @@ use super::sandbox::{Mount, Sandbox, SandboxView};
 use super::sight::OWN;
 use super::sight::Sight;
 use crate::sys::{Sys, Unknown, look, seccomp};
-use longshore_backend::{BackendError, Launch, Preview, Verdict};
+use longshore_backend::{BackendError, DryRunVerdict, Launch, Preview};
 use longshore_domain::profile::{InputDelivery, LocalProfile, Program, Volume};
 use longshore_domain::quantity::{Quantity, QuantityError};
 use longshore_domain::rundir::{self, Execution, SPEC_VERSION, StoredRun};
@@ -298,7 +298,7 @@ impl Launcher {
         Ok(Preview { manifest, verdicts: vec![verdict] })
     }
 
-    fn verdict(&self, launch: &Launch, execution: &Execution) -> Verdict {
+    fn verdict(&self, launch: &Launch, execution: &Execution) -> DryRunVerdict {
         let (accepted, message) = match (&execution.fault, &launch.program) {
             (Some(fault), _) => (false, format!("the program would not be started: {}", fault.message)),
             (None, Program::Process(program)) => {
@@ -307,7 +307,7 @@ impl Launcher {
             }
             (None, Program::Container(_)) => (false, "an image cannot be executed".to_owned()),
         };
-        Verdict { kind: "Process", accepted, message }
+        DryRunVerdict { kind: "Process", accepted, message }
     }
 }
 

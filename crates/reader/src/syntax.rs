@@ -32,7 +32,7 @@ pub(super) struct Syntax {
     /// Where it became too deep.
     too_deep_at: Option<u64>,
     /// The string or number that is on its way, and where it began.
-    token: Option<(Token, u64)>,
+    token: Option<(SyntaxToken, u64)>,
     /// Just after the opening quote of the last string, or of the first of those that are side by side.
     last_text: Option<u64>,
     /// Whether there was a string in single quotes.
@@ -42,7 +42,7 @@ pub(super) struct Syntax {
 }
 
 #[derive(Debug)]
-enum Token {
+enum SyntaxToken {
     Text(Text, u64),
     Number(Number),
 }
@@ -126,7 +126,7 @@ impl Syntax {
 
     /// Lets go of the string that is on its way, if there is one: where it began.
     pub(super) fn drop_text(&mut self) -> Option<u64> {
-        let (_, start) = self.token.take_if(|(token, _)| matches!(token, Token::Text(..)))?;
+        let (_, start) = self.token.take_if(|(token, _)| matches!(token, SyntaxToken::Text(..)))?;
         Some(start)
     }
 
@@ -262,7 +262,7 @@ impl Syntax {
             return self.judge(pos, len, In::NONE, |_, _| ());
         }
         self.single_quotes |= quoted.first() == Some(&b'\'');
-        self.token = Some((Token::Text(text, pos + len as u64), pos));
+        self.token = Some((SyntaxToken::Text(text, pos + len as u64), pos));
         Step::On(len)
     }
 
@@ -278,7 +278,7 @@ impl Syntax {
             Err(0) => self.open_text(rest, pos, end),
             Err(plain) => {
                 // What is plain needs no second look.
-                self.token = Some((Token::Text(text, pos + 1), pos));
+                self.token = Some((SyntaxToken::Text(text, pos + 1), pos));
                 Step::On(1 + plain)
             }
         }
@@ -301,7 +301,7 @@ impl Syntax {
         if !live.any() {
             return self.judge(pos, 1, In::NONE, |_, _| ());
         }
-        self.token = Some((Token::Number(Number::new(live)), pos));
+        self.token = Some((SyntaxToken::Number(Number::new(live)), pos));
         Step::On(0)
     }
 
@@ -310,14 +310,14 @@ impl Syntax {
         let Some((token, start)) = &mut self.token else { return Step::On(0) };
         let start = *start;
         let taken = match token {
-            Token::Text(text, _) => text.take(rest, end),
-            Token::Number(number) => number.take(rest, end),
+            SyntaxToken::Text(text, _) => text.take(rest, end),
+            SyntaxToken::Number(number) => number.take(rest, end),
         };
         match taken {
             Taken::More(len) => Step::More(len),
             Taken::Broken(len) => {
                 let expected = match (&self.token, rest.get(len)) {
-                    (Some((Token::Number(_), _)), _) => "a number",
+                    (Some((SyntaxToken::Number(_), _)), _) => "a number",
                     (_, Some(b'\\')) => "an escape that is known",
                     (_, Some(b'\n' | b'\r')) => "the end of the string before the end of the line",
                     (_, Some(0..0x20)) => "no control character in a string",
@@ -330,8 +330,8 @@ impl Syntax {
                 Step::Event(len, Event::Failed(failure))
             }
             Taken::End(len) => match self.token.take() {
-                Some((Token::Text(text, content), _)) => self.end_text(text, content, start, (pos, len)),
-                Some((Token::Number(number), _)) => self.end_number(number, start, (pos, len)),
+                Some((SyntaxToken::Text(text, content), _)) => self.end_text(text, content, start, (pos, len)),
+                Some((SyntaxToken::Number(number), _)) => self.end_number(number, start, (pos, len)),
                 None => Step::On(len),
             },
         }

@@ -7,14 +7,14 @@ use tokio::time::{Instant, sleep};
 use tonic::{Status, Streaming};
 
 use super::resume::{LogResume, ResumeStep};
-use crate::connect::Client;
+use crate::connect::Connection;
 use crate::console::{Console, Paint};
 use crate::error::CliError;
 use crate::json::{Layout, to_json};
 use crate::text::{clean, time};
 use longshore_api::v1 as pb;
 use longshore_api::v1::stream_logs_response::Event;
-use longshore_client::{Backoff, FOLLOW_PATIENCE};
+use longshore_client::{FOLLOW_PATIENCE, RetryBackoff};
 
 /// What is shown of a run's output, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,12 +66,12 @@ enum StreamEnd {
 
 /// Prints what `request` asks for, until all of it is there. A stream that is cut is opened again where it broke off.
 pub(crate) async fn pump(
-    client: &Client,
+    client: &Connection,
     request: pb::StreamLogsRequest,
     printer: &mut Printer<'_>,
 ) -> Result<(), CliError> {
     let mut resume = LogResume::new(request);
-    let mut backoff = Backoff::new(FOLLOW_PATIENCE);
+    let mut backoff = RetryBackoff::new(FOLLOW_PATIENCE);
     while let Some(request) = resume.request() {
         let closed = match client.stream_logs(request).await {
             Ok(stream) => read(stream, &mut resume, &mut backoff, printer).await?,
@@ -93,7 +93,7 @@ pub(crate) async fn pump(
 async fn read(
     mut stream: Streaming<pb::StreamLogsResponse>,
     resume: &mut LogResume,
-    backoff: &mut Backoff,
+    backoff: &mut RetryBackoff,
     printer: &mut Printer<'_>,
 ) -> Result<StreamEnd, CliError> {
     loop {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::connect::Client;
+use crate::connect::Connection;
 use crate::console::Console;
 use crate::error::CliError;
 use crate::interrupt::{Interrupt, Interrupts};
@@ -18,7 +18,7 @@ use crate::names;
 use crate::status::Board;
 use crate::text::{clean, is_terminal};
 use longshore_api::v1 as pb;
-use longshore_client::{Backoff, FOLLOW_PATIENCE};
+use longshore_client::{FOLLOW_PATIENCE, RetryBackoff};
 
 /// How long a cancel may take to be answered once somebody wants to leave: who presses Ctrl-C twice at once means it to
 /// be sent all the same.
@@ -50,7 +50,7 @@ pub(crate) enum Followed {
 
 /// Follows `run` until it is over, or until a second interrupt; the first one cancels it.
 pub(crate) async fn follow(
-    client: &Client,
+    client: &Connection,
     run: &pb::Run,
     how: &Following,
     interrupts: &mut Interrupts,
@@ -73,7 +73,7 @@ pub(crate) async fn follow(
 
 /// Waits until the run is terminal and its output complete.
 async fn to_the_end(
-    client: &Client,
+    client: &Connection,
     run: &pb::Run,
     show: Option<Show>,
     board: &Board<'_>,
@@ -140,8 +140,8 @@ fn report_log_end(result: Result<(), CliError>, console: &Console) -> Result<(),
 }
 
 /// Waits until the run is terminal, across restarts of the server.
-pub(crate) async fn wait_until_over(client: &Client, name: &str, board: &Board<'_>) -> Result<pb::Run, CliError> {
-    let mut backoff = Backoff::new(FOLLOW_PATIENCE);
+pub(crate) async fn wait_until_over(client: &Connection, name: &str, board: &Board<'_>) -> Result<pb::Run, CliError> {
+    let mut backoff = RetryBackoff::new(FOLLOW_PATIENCE);
     loop {
         let asked = Instant::now();
         match client.wait_once(name, None).await {
@@ -177,7 +177,7 @@ enum StopProgress {
 
 /// The first signal cancels the run. Returns at the second, with its exit code.
 async fn obey(
-    client: &Client,
+    client: &Connection,
     run: &pb::Run,
     how: &Following,
     stop: &Cell<StopProgress>,

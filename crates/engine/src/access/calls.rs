@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{AuthenticationError, Caller, Credentials};
+use super::{AuthenticationError, Caller, PresentedCredentials};
 use crate::{Engine, EngineError};
 use longshore_domain::access::{Decision, Identity, Question, Verb, WorkloadRight};
 use longshore_domain::name::{NamespaceName, Parent, RunId, RunName};
@@ -49,7 +49,7 @@ impl Engine {
     ///
     /// # Errors
     /// Credentials that are missing or not known; a backend that can't be asked about them now.
-    pub async fn authenticate(&self, credentials: &Credentials<'_>) -> Result<Caller, AuthenticationError> {
+    pub async fn authenticate(&self, credentials: &PresentedCredentials<'_>) -> Result<Caller, AuthenticationError> {
         let access = &self.inner.access;
         let Some(authentication) = &access.authentication else { return Ok(Caller::default()) };
         match access.identify(authentication, credentials).await {

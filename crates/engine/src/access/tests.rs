@@ -50,8 +50,8 @@ fn access(cluster: &Arc<Cluster>) -> (AccessControl, AuthenticationConfig) {
     (AccessControl::new(config, Some(reviews), AccessMetrics::default()), authentication)
 }
 
-fn with_token(token: &str) -> Credentials<'_> {
-    Credentials { token: Some(token), ..Credentials::default() }
+fn with_token(token: &str) -> PresentedCredentials<'_> {
+    PresentedCredentials { token: Some(token), ..PresentedCredentials::default() }
 }
 
 fn certificate() -> Identity {
@@ -62,15 +62,15 @@ fn certificate() -> Identity {
 async fn a_token_decides_before_a_certificate() {
     let cluster = Arc::new(Cluster::default());
     let (access, authentication) = access(&cluster);
-    let user = async |credentials: Credentials<'_>| {
+    let user = async |credentials: PresentedCredentials<'_>| {
         access.identify(&authentication, &credentials).await.unwrap().map(|identity| identity.user)
     };
     assert_eq!(user(with_token("static")).await.as_deref(), Some("ci"));
     assert_eq!(cluster.asked.load(Ordering::SeqCst), 0, "the cluster is not asked about what is known");
     assert_eq!(user(with_token("cluster")).await.as_deref(), Some("robot"));
     assert_eq!(user(with_token("nobody's")).await, None);
-    assert_eq!(user(Credentials::default()).await, None);
-    let both = |token| Credentials { token, certificate: Some(certificate()), flaw: None };
+    assert_eq!(user(PresentedCredentials::default()).await, None);
+    let both = |token| PresentedCredentials { token, certificate: Some(certificate()), flaw: None };
     assert_eq!(user(both(None)).await.as_deref(), Some("alice"));
     assert_eq!(user(both(Some("static"))).await.as_deref(), Some("ci"));
     assert_eq!(user(both(Some("nobody's"))).await, None, "a certificate does not make a wrong token good");

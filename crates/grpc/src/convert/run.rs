@@ -4,7 +4,7 @@ use prost::Message;
 
 use super::{View, int32, spec, wire_time};
 use longshore_api::v1;
-use longshore_backend::Verdict;
+use longshore_backend::DryRunVerdict;
 use longshore_domain::failure::{Failure, FailureClass, FailureReason};
 use longshore_domain::name::RunName;
 use longshore_domain::result::ResultInfo;
@@ -48,7 +48,7 @@ fn effective_to_wire(run: &Run, view: View) -> Option<v1::RunSpec> {
 
 /// Writes the answer to SubmitRun.
 pub(crate) fn submitted(submitted: &Submitted) -> v1::SubmitRunResponse {
-    let verdict = |verdict: &Verdict| v1::DryRunVerdict {
+    let verdict = |verdict: &DryRunVerdict| v1::DryRunVerdict {
         kind: verdict.kind.to_owned(),
         accepted: verdict.accepted,
         message: verdict.message.clone(),

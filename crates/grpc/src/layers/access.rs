@@ -18,7 +18,7 @@ use crate::sizes::message_max;
 use crate::status;
 use longshore_api::v1;
 use longshore_domain::access::{Identity, Proof, Verb};
-use longshore_engine::{Caller, Credentials, Engine};
+use longshore_engine::{Caller, Engine, PresentedCredentials};
 use longshore_runtime::certificate::Certificate;
 
 use super::answer::{AnswerBody, KeptBytes};
@@ -102,7 +102,7 @@ where
                         Some(Ok(identity)) => (Some(identity), None),
                         Some(Err(flaw)) => (None, Some(flaw)),
                     };
-                    let credentials = Credentials { token: bearer(request.headers()), certificate, flaw };
+                    let credentials = PresentedCredentials { token: bearer(request.headers()), certificate, flaw };
                     match engine.authenticate(&credentials).await {
                         Ok(caller) => {
                             if let Some(peer) = &peer {

@@ -12,7 +12,7 @@ use super::super::error::Target;
 use super::super::manifest;
 use super::KubernetesRuns;
 use super::create::unwritable;
-use longshore_backend::{BackendError, Launch, Preview, Verdict};
+use longshore_backend::{BackendError, DryRunVerdict, Launch, Preview};
 
 impl KubernetesRuns {
     pub(super) async fn preview_run(&self, launch: &Launch) -> Result<Preview, BackendError> {
@@ -37,7 +37,7 @@ impl KubernetesRuns {
         kind: &'static str,
         api: Api<K>,
         mut object: K,
-    ) -> Result<Verdict, BackendError>
+    ) -> Result<DryRunVerdict, BackendError>
     where
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Serialize + DeserializeOwned + Clone + Debug,
     {
@@ -51,12 +51,12 @@ impl KubernetesRuns {
             answer = self.cluster.call(api.create(&params, &object)).await;
         }
         let Err(error) = answer else {
-            return Ok(Verdict { kind, accepted: true, message: "accepted by a dry run".to_owned() });
+            return Ok(DryRunVerdict { kind, accepted: true, message: "accepted by a dry run".to_owned() });
         };
         match error.to_backend(Target::new("create", kind, namespace, &name)) {
             BackendError::Rejected { message, .. }
             | BackendError::Exhausted { message, .. }
-            | BackendError::AdmissionDenied { message, .. } => Ok(Verdict { kind, accepted: false, message }),
+            | BackendError::AdmissionDenied { message, .. } => Ok(DryRunVerdict { kind, accepted: false, message }),
             other => Err(other),
         }
     }

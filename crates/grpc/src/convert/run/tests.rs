@@ -144,7 +144,7 @@ fn reasons_keep_their_names_on_the_wire() {
 fn a_preview_has_no_identity_and_no_state() {
     let preview = Preview {
         manifest: "kind: Job".to_owned(),
-        verdicts: vec![Verdict { kind: "Pod", accepted: false, message: "no".to_owned() }],
+        verdicts: vec![DryRunVerdict { kind: "Pod", accepted: false, message: "no".to_owned() }],
     };
     let answer = submitted(&Submitted { run: Arc::new(run("a", "{}")), replayed: false, preview: Some(preview) });
     let wire = answer.run.unwrap();

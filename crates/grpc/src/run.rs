@@ -12,7 +12,8 @@ use super::convert::log::LogEncoder;
 use super::convert::watch::WatchEncoder;
 use super::convert::{View, request, run};
 use super::layers::{KeptBytes, caller, note};
-use super::{status, streams};
+use super::status::{self, Answer};
+use super::streams;
 use longshore_api::v1;
 use longshore_api::v1::run_service_server::RunService;
 use longshore_domain::result::FoundResult;
@@ -29,7 +30,6 @@ pub(super) struct RunApi {
     pub(super) drain: CancellationToken,
 }
 
-type RunAnswer<T> = Result<Response<T>, Status>;
 type Messages<T> = BoxStream<'static, Result<T, Status>>;
 
 #[tonic::async_trait]
@@ -38,7 +38,7 @@ impl RunService for RunApi {
     type StreamLogsStream = Messages<v1::StreamLogsResponse>;
     type ReadResultStream = Messages<v1::ReadResultResponse>;
 
-    async fn submit_run(&self, request: Request<v1::SubmitRunRequest>) -> RunAnswer<v1::SubmitRunResponse> {
+    async fn submit_run(&self, request: Request<v1::SubmitRunRequest>) -> Answer<v1::SubmitRunResponse> {
         let caller = caller(&request);
         let submit = request::submit(request.into_inner()).map_err(status::invalid)?;
         let submitted = self.engine.submit(&caller, submit).await.map_err(status::answer)?;
@@ -48,7 +48,7 @@ impl RunService for RunApi {
         Ok(Response::new(answer))
     }
 
-    async fn get_run(&self, request: Request<v1::GetRunRequest>) -> RunAnswer<v1::GetRunResponse> {
+    async fn get_run(&self, request: Request<v1::GetRunRequest>) -> Answer<v1::GetRunResponse> {
         let caller = caller(&request);
         let (name, view) = request::get(request.get_ref()).map_err(status::invalid)?;
         note(&name);
@@ -56,14 +56,14 @@ impl RunService for RunApi {
         Ok(Response::new(v1::GetRunResponse { run: Some(self.one(&run, view).await) }))
     }
 
-    async fn list_runs(&self, request: Request<v1::ListRunsRequest>) -> RunAnswer<v1::ListRunsResponse> {
+    async fn list_runs(&self, request: Request<v1::ListRunsRequest>) -> Answer<v1::ListRunsResponse> {
         let caller = caller(&request);
         let (list, view) = request::list(request.into_inner()).map_err(status::invalid)?;
         let page = self.engine.list(&caller, list.clone()).await.map_err(status::answer)?;
         Ok(Response::new(run::page(&page, view, |run| self.engine.page_token_after(&list, run))))
     }
 
-    async fn watch_runs(&self, request: Request<v1::WatchRunsRequest>) -> RunAnswer<Self::WatchRunsStream> {
+    async fn watch_runs(&self, request: Request<v1::WatchRunsRequest>) -> Answer<Self::WatchRunsStream> {
         let caller = caller(&request);
         let (watched, filter, view) = request::watch(request.into_inner()).map_err(status::invalid)?;
         if let Watched::Run(name) = &watched {
@@ -73,7 +73,7 @@ impl RunService for RunApi {
         Ok(Response::new(streams::messages(events.map(Ok).boxed(), WatchEncoder::new(view), self.drain.clone())))
     }
 
-    async fn wait_run(&self, request: Request<v1::WaitRunRequest>) -> RunAnswer<v1::WaitRunResponse> {
+    async fn wait_run(&self, request: Request<v1::WaitRunRequest>) -> Answer<v1::WaitRunResponse> {
         let caller = caller(&request);
         let (name, timeout, view) = request::wait(request.get_ref()).map_err(status::invalid)?;
         note(&name);
@@ -86,7 +86,7 @@ impl RunService for RunApi {
         Ok(Response::new(v1::WaitRunResponse { run: Some(self.one(&run, view).await) }))
     }
 
-    async fn stream_logs(&self, request: Request<v1::StreamLogsRequest>) -> RunAnswer<Self::StreamLogsStream> {
+    async fn stream_logs(&self, request: Request<v1::StreamLogsRequest>) -> Answer<Self::StreamLogsStream> {
         let caller = caller(&request);
         let (query, format) = request::stream_logs(request.into_inner()).map_err(status::invalid)?;
         note(&query.name);
@@ -95,7 +95,7 @@ impl RunService for RunApi {
         Ok(Response::new(streams::messages(events, encoder, self.drain.clone())))
     }
 
-    async fn read_result(&self, request: Request<v1::ReadResultRequest>) -> RunAnswer<Self::ReadResultStream> {
+    async fn read_result(&self, request: Request<v1::ReadResultRequest>) -> Answer<Self::ReadResultStream> {
         let caller = caller(&request);
         let (name, offset) = request::read_result(request.get_ref()).map_err(status::invalid)?;
         note(&name);
@@ -107,7 +107,7 @@ impl RunService for RunApi {
         Ok(answer)
     }
 
-    async fn cancel_run(&self, request: Request<v1::CancelRunRequest>) -> RunAnswer<v1::CancelRunResponse> {
+    async fn cancel_run(&self, request: Request<v1::CancelRunRequest>) -> Answer<v1::CancelRunResponse> {
         let caller = caller(&request);
         let request = request.into_inner();
         let name = request::cancel(&request).map_err(status::invalid)?;
@@ -116,7 +116,7 @@ impl RunService for RunApi {
         Ok(Response::new(v1::CancelRunResponse { run: Some(self.one(&run, View::Full).await) }))
     }
 
-    async fn delete_run(&self, request: Request<v1::DeleteRunRequest>) -> RunAnswer<v1::DeleteRunResponse> {
+    async fn delete_run(&self, request: Request<v1::DeleteRunRequest>) -> Answer<v1::DeleteRunResponse> {
         let caller = caller(&request);
         let request = request.into_inner();
         let name = request::delete(&request).map_err(status::invalid)?;

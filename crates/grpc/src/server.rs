@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response};
 
 use super::convert::server::ServerFacts;
 use super::convert::{request, server};
 use super::layers::caller;
-use super::status;
+use super::status::{self, Answer};
 use longshore_api::v1;
 use longshore_api::v1::server_service_server::ServerService;
 use longshore_engine::Engine;
@@ -19,14 +19,9 @@ pub(super) struct ServerApi {
     pub(super) facts: Arc<ServerFacts>,
 }
 
-type ServerAnswer<T> = Result<Response<T>, Status>;
-
 #[tonic::async_trait]
 impl ServerService for ServerApi {
-    async fn get_server_info(
-        &self,
-        request: Request<v1::GetServerInfoRequest>,
-    ) -> ServerAnswer<v1::GetServerInfoResponse> {
+    async fn get_server_info(&self, request: Request<v1::GetServerInfoRequest>) -> Answer<v1::GetServerInfoResponse> {
         let namespaces = self.engine.namespaces(&caller(&request)).await.map_err(status::answer)?;
         Ok(Response::new(server::info(&self.facts, self.engine.rules(), &namespaces)))
     }
@@ -34,7 +29,7 @@ impl ServerService for ServerApi {
     async fn list_runner_profiles(
         &self,
         request: Request<v1::ListRunnerProfilesRequest>,
-    ) -> ServerAnswer<v1::ListRunnerProfilesResponse> {
+    ) -> Answer<v1::ListRunnerProfilesResponse> {
         let namespace = request::profiles(request.get_ref()).map_err(status::invalid)?;
         let profiles = self.engine.profiles(&caller(&request), &namespace).await.map_err(status::answer)?;
         Ok(Response::new(server::profiles(profiles)))

@@ -4,6 +4,7 @@ CLUSTER := tests/cluster/cluster.sh
 # A static binary, for images: its own target directory, since other flags rebuild everything.
 HOST    := $(shell rustc -vV | sed -n 's/^host: //p')
 STATIC  := target-static/$(HOST)/release/longshore
+BUILD_STATIC := RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --target $(HOST) --target-dir target-static
 IMAGE_FILE ?= target-static/longshore-image.tar
 
 .PHONY: help setup build release demo test check test-cluster fuzz attack sbom bench-reader bench-sql idle timeline static image test-image api-image chart manifests cluster-up cluster-down cluster-shell clean
@@ -57,13 +58,13 @@ timeline: cluster-up ## Prints the timeline of a run on the test cluster, beside
 	  $(CLUSTER) exec cargo test --locked --offline --test cluster -- --ignored --nocapture timeline
 
 static: setup ## Builds the static binary
-	RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --release --target $(HOST) --target-dir target-static
+	$(BUILD_STATIC) --release
 
 image: static ## Writes the image as an OCI archive, without a container engine: IMAGE=NAME:TAG IMAGE_FILE=FILE
 	@scripts/image.sh archive $(STATIC) $(IMAGE_FILE)
 
 test-image: setup ## The same as the suite on the real cluster runs it: not optimised, and built in a third of the time
-	RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --profile image-test --target $(HOST) --target-dir target-static
+	$(BUILD_STATIC) --profile image-test
 	@scripts/image.sh archive target-static/$(HOST)/image-test/longshore target-static/test-image.tar
 
 api-image: ## Makes tests/api/landed.binpb anew: the API that `make check` holds against changes (npm)

@@ -220,9 +220,8 @@ fn waiting(phase: AttemptPhase, status: Option<&PodStatus>, observed: &ObservedO
     }
     let status = status?;
     let unscheduled = condition(status, "PodScheduled", "False").map(|condition| {
-        let reason = condition.reason.clone().unwrap_or_default();
-        let message = cut(condition.message.as_deref().unwrap_or_default());
-        words::explanation(job, reason, message, time(condition.last_transition_time.as_ref()))
+        let (reason, message, time) = stated(condition);
+        words::explanation(job, reason, message, time)
     });
     let initialising = || status.init_container_statuses.iter().flatten().find_map(|init| init_trouble(job, init));
     let warned = || (phase == AttemptPhase::Pending).then(|| event::trouble(job, observed.events)).flatten();
@@ -255,14 +254,16 @@ fn condition<'a>(status: &'a PodStatus, type_: &str, value: &str) -> Option<&'a 
     conditions.into_iter().find(|condition| condition.type_ == type_ && condition.status == value)
 }
 
-fn disruption(condition: &PodCondition) -> Intervention {
+/// Its reason, message and time.
+fn stated(condition: &PodCondition) -> (String, String, Option<Timestamp>) {
     let reason = condition.reason.clone().unwrap_or_default();
-    Intervention {
-        cause: words::disruption(&reason),
-        reason,
-        message: cut(condition.message.as_deref().unwrap_or_default()),
-        time: time(condition.last_transition_time.as_ref()),
-    }
+    let message = cut(condition.message.as_deref().unwrap_or_default());
+    (reason, message, time(condition.last_transition_time.as_ref()))
+}
+
+fn disruption(condition: &PodCondition) -> Intervention {
+    let (reason, message, time) = stated(condition);
+    Intervention { cause: words::disruption(&reason), reason, message, time }
 }
 
 fn ended_by(status: &PodStatus) -> Option<Intervention> {

@@ -78,6 +78,12 @@ impl RunFacts {
         self.attempts.last()
     }
 
+    /// The attempt with this number, if there is one.
+    #[must_use]
+    pub fn attempt(&self, number: u32) -> Option<&AttemptFacts> {
+        self.attempts.iter().find(|attempt| attempt.number == number)
+    }
+
     /// Takes over the stop of another look at the same run, unless one is known: the first decides.
     pub fn take_stop(&mut self, other: &Self) {
         if self.stop.is_none() {

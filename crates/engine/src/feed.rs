@@ -203,7 +203,7 @@ impl AttemptStage {
 }
 
 fn stage_of(observed: &Observed, number: u32) -> AttemptStage {
-    let attempt = observed.facts.attempts.iter().find(|a| a.number == number);
+    let attempt = observed.facts.attempt(number);
     if observed.facts.is_let_go() && attempt.is_some_and(|attempt| attempt.main.started()) {
         return AttemptStage::Ended;
     }

@@ -211,7 +211,7 @@ impl Streamer {
             let exit_code = self.attempt_facts().and_then(|a| a.main.terminated().map(|t| t.exit_code));
             self.send(LogEvent::AttemptEnded { attempt: self.attempt, exit_code, whole: whole.0 }).await?;
             let next = self.attempt + 1;
-            let has_next = self.follow.borrow().facts.attempts.iter().any(|a| a.number == next);
+            let has_next = self.follow.borrow().facts.attempt(next).is_some();
             if self.query.attempts != AttemptSelector::All || !has_next {
                 return self.finish().await;
             }
@@ -515,7 +515,7 @@ impl Streamer {
     }
 
     fn attempt_facts(&self) -> Option<AttemptFacts> {
-        self.follow.borrow().facts.attempts.iter().find(|a| a.number == self.attempt).cloned()
+        self.follow.borrow().facts.attempt(self.attempt).cloned()
     }
 }
 

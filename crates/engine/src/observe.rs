@@ -178,7 +178,7 @@ struct RunWatcher {
     scope: NamespaceScope,
     filter: RunFilter,
     /// Names that were reported and not taken back.
-    shown: std::collections::BTreeSet<RunName>,
+    shown: BTreeSet<RunName>,
     changes: broadcast::Receiver<TableChange>,
     drain: CancellationToken,
     /// When the caller has to call again.

@@ -105,7 +105,7 @@ impl ReadRequest {
 
 /// Whose output attempt `number` of this run is; `None` before it has a Pod.
 pub(super) fn source_of(facts: &RunFacts, number: u32) -> Option<LogSource> {
-    let attempt = facts.attempts.iter().find(|a| a.number == number)?;
+    let attempt = facts.attempt(number)?;
     Some(LogSource {
         run: facts.name.clone(),
         run_uid: facts.uid.clone(),
@@ -348,7 +348,7 @@ async fn read_beside(
 /// Returns once the program has ended and `deadline` has passed since that was seen.
 async fn overdue(mut follow: watch::Receiver<Arc<Observed>>, attempt: u32, deadline: Duration) {
     let ended = |observed: &Arc<Observed>| {
-        let attempt = observed.facts.attempts.iter().find(|a| a.number == attempt);
+        let attempt = observed.facts.attempt(attempt);
         // Not by its Pod's phase, nor by the state: a program may go on for its grace in both.
         attempt.is_some_and(|a| a.main.terminated().is_some())
             || conclude_run(&observed.facts, Timestamp::now()).is_some()
@@ -362,6 +362,6 @@ async fn overdue(mut follow: watch::Receiver<Arc<Observed>>, attempt: u32, deadl
 
 fn result_file(follow: &watch::Receiver<Arc<Observed>>, attempt: u32) -> Vec<u8> {
     let observed = follow.borrow();
-    let attempt = observed.facts.attempts.iter().find(|a| a.number == attempt);
+    let attempt = observed.facts.attempt(attempt);
     attempt.and_then(|a| a.main.terminated()).map(|t| t.message.clone()).unwrap_or_default()
 }

@@ -230,7 +230,7 @@ impl Upstream {
     /// Whether somebody deletes the attempt's Pod.
     fn is_being_deleted(&self) -> bool {
         let observed = self.follow.borrow();
-        observed.facts.attempts.iter().any(|a| a.number == self.source.attempt && a.deleted_at.is_some())
+        observed.facts.attempt(self.source.attempt).is_some_and(|attempt| attempt.deleted_at.is_some())
     }
 
     fn is_over(&self) -> bool {
@@ -497,7 +497,7 @@ impl Sink {
 /// How a read from no position begins, were it now.
 pub(crate) fn beginning(observed: &Observed, attempt: u32, rotates: bool) -> Beginning {
     let since = observed.seen_start(attempt).map(|start| start.elapsed());
-    let facts = observed.facts.attempts.iter().find(|a| a.number == attempt);
+    let facts = observed.facts.attempt(attempt);
     let ran = match facts.and_then(|attempt| attempt.main.terminated()) {
         // Both by the clock of its machine.
         Some(end) => end

@@ -157,9 +157,7 @@ impl Service {
 }
 
 async fn until_terminal(mut run: watch::Receiver<pb::Run>) -> pb::Run {
-    let terminal =
-        |run: &pb::Run| matches!(run.state(), pb::RunState::Succeeded | pb::RunState::Failed | pb::RunState::Cancelled);
-    run.wait_for(terminal).await.unwrap().clone()
+    run.wait_for(|run| run.state().is_terminal()).await.unwrap().clone()
 }
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;

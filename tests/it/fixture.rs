@@ -7,7 +7,7 @@ use longshore::domain::rundir::{EXIT, LOG};
 use longshore::proto::v1::{RunSpec, WatchRunsRequest, watch_runs_response::Event};
 use tempfile::TempDir;
 
-use crate::support::client::{Client, DEFAULT, is_terminal};
+use crate::support::client::{Client, DEFAULT};
 use crate::support::daemon::Daemon;
 use crate::support::spec::{REPORTER, env, runner};
 use crate::support::wait::{until, within};
@@ -144,7 +144,7 @@ impl Local {
         within("every run to end", async {
             while !synced || !live.is_empty() {
                 match events.message().await.expect("WatchRuns").and_then(|answer| answer.event) {
-                    Some(Event::Run(run)) if is_terminal(&run) => drop(live.remove(&run.name)),
+                    Some(Event::Run(run)) if run.state().is_terminal() => drop(live.remove(&run.name)),
                     Some(Event::Run(run)) if live.insert(run.name.clone()) => {
                         client.cancel(&run.name, "the test is over").await;
                     }

@@ -101,7 +101,7 @@ impl Client {
                     WaitRunRequest { name: name.to_owned(), timeout: seconds(30), ..WaitRunRequest::default() };
                 let run =
                     self.runs.clone().wait_run(request).await.expect("WaitRun").into_inner().run.expect("the run");
-                if is_terminal(&run) {
+                if run.state().is_terminal() {
                     return run;
                 }
             }
@@ -144,7 +144,7 @@ impl Client {
                                 return run;
                             }
                             last = format!("{run:?}");
-                            let goes_on = !is_terminal(&run) || run.expire_time.is_none();
+                            let goes_on = !run.state().is_terminal() || run.expire_time.is_none();
                             assert!(goes_on, "{name} ended before it was {what}: {last}");
                         }
                         Some(Event::Removed(_)) => panic!("{name} was removed before it was {what}: {last}"),
@@ -206,9 +206,4 @@ pub(crate) fn submit_request(spec: RunSpec) -> SubmitRunRequest {
 /// Follows from the start to the end of the run.
 pub(crate) fn follow(name: &str) -> StreamLogsRequest {
     StreamLogsRequest { name: name.to_owned(), follow: true, ..StreamLogsRequest::default() }
-}
-
-/// Whether outcome and result are final.
-pub(crate) fn is_terminal(run: &Run) -> bool {
-    matches!(run.state(), RunState::Succeeded | RunState::Failed | RunState::Cancelled)
 }

@@ -27,6 +27,14 @@ pub mod v1 {
         }
     }
 
+    impl RunState {
+        /// Whether outcome and result are final.
+        #[must_use]
+        pub fn is_terminal(self) -> bool {
+            matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled)
+        }
+    }
+
     // `Debug` of the messages with fields that carry `debug_redact`.
     include!(concat!(env!("OUT_DIR"), "/redacted.rs"));
 }

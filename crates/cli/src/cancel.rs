@@ -7,7 +7,7 @@ use super::json::{Layout, to_json};
 use super::output::OutputArgs;
 use super::run::wait_until_over;
 use super::status::{Board, outcome_line};
-use super::text::{clean, is_terminal, state_name};
+use super::text::{clean, state_name};
 use super::{find, names};
 
 const EXAMPLES: &str = "\
@@ -49,8 +49,8 @@ pub(super) async fn cancel(args: CancelArgs, console: &Console) -> Result<u8, Cl
         let cancel = async |name: &str| client.cancel(name, &args.reason).await;
         match find::with_confirmed_run(&client, name, "cancel", console, cancel).await {
             Err(error) => failures.add(error, console),
-            Ok((name, run)) if args.wait && !is_terminal(run.state) => stopping.push(name),
-            Ok((_, run)) if is_terminal(run.state) => over.push(run),
+            Ok((name, run)) if args.wait && !run.state().is_terminal() => stopping.push(name),
+            Ok((_, run)) if run.state().is_terminal() => over.push(run),
             Ok((name, run)) => {
                 console.note(&format!("run {}: {}", clean(names::typed(&name)), state_name(run.state)));
                 asked.push(run);

@@ -9,7 +9,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use super::connect::Connection;
 use super::console::{Console, Paint, fit};
 use super::names;
-use super::text::{class_name, clean, human, is_terminal, reason_name, span, state_name};
+use super::text::{class_name, clean, human, reason_name, span, state_name};
 use longshore_api::v1 as pb;
 use longshore_api::v1::watch_runs_response::Event;
 use longshore_client::{RetryBackoff, is_transient};
@@ -40,7 +40,7 @@ impl<'a> Board<'a> {
     /// Takes note of `run` as it is now.
     pub(super) fn update(&self, run: &pb::Run) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if is_terminal(seen.run.state) && !is_terminal(run.state) {
+        if seen.run.state().is_terminal() && !run.state().is_terminal() {
             // An older answer that came late: terminal never goes back.
             return;
         }
@@ -56,7 +56,7 @@ impl<'a> Board<'a> {
         };
         let is_news = seen.printed.insert((run.state, run.waiting_reason.clone()));
         drop(seen);
-        if self.quiet || is_terminal(run.state) {
+        if self.quiet || run.state().is_terminal() {
             return;
         }
         if self.console.has_status_line() {
@@ -74,7 +74,7 @@ impl<'a> Board<'a> {
     /// Draws the status line anew, so that its time goes on.
     fn draw(&self) {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if is_terminal(seen.run.state) {
+        if seen.run.state().is_terminal() {
             return;
         }
         let line = status_line(&seen.run, seen.since.elapsed());
@@ -83,7 +83,7 @@ impl<'a> Board<'a> {
 
     /// Whether the run was seen to be over.
     pub(super) fn is_over(&self) -> bool {
-        is_terminal(self.seen.lock().unwrap_or_else(PoisonError::into_inner).run.state)
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).run.state().is_terminal()
     }
 
     /// Takes the status line away.

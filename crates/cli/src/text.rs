@@ -135,11 +135,6 @@ pub(super) fn enum_name<E>(name: Result<&'static str, E>, prefix: &str, number: 
     }
 }
 
-/// Whether outcome and result are final.
-pub(super) fn is_terminal(state: i32) -> bool {
-    matches!(RunState::try_from(state), Ok(RunState::Succeeded | RunState::Failed | RunState::Cancelled))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -11,7 +11,7 @@ use super::json::{Layout, to_json};
 use super::output::OutputArgs;
 use super::run::wait_until_over;
 use super::status::{Board, outcome_line};
-use super::text::{clean, is_terminal};
+use super::text::clean;
 use super::{exit, find, names, values};
 use longshore_api::v1 as pb;
 
@@ -59,7 +59,7 @@ pub(super) async fn wait(args: WaitArgs, console: &Console) -> Result<u8, CliErr
             return Ok(exit::CLOCK);
         };
         board.update(&run);
-        let over = if is_terminal(run.state) {
+        let over = if run.state().is_terminal() {
             Some(run)
         } else {
             let waiting = async {

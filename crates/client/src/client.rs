@@ -195,11 +195,10 @@ impl Client {
     /// # Errors
     /// NOT_FOUND, and what the server refuses; a server that cannot be reached for [`FOLLOW_PATIENCE`].
     pub async fn wait(&self, name: &str) -> Result<v1::Run, Status> {
-        use v1::RunState::{Cancelled, Failed, Succeeded};
         let mut backoff = RetryBackoff::new(FOLLOW_PATIENCE);
         loop {
             match self.wait_once(name, None).await {
-                Ok(run) if matches!(run.state(), Succeeded | Failed | Cancelled) => return Ok(run),
+                Ok(run) if run.state().is_terminal() => return Ok(run),
                 Ok(_) => backoff.reset(),
                 Err(status) => sleep(self.again(status, &mut backoff)?).await,
             }

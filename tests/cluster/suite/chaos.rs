@@ -22,7 +22,7 @@ use tokio::sync::watch;
 use tonic::{Code, Status};
 
 use crate::case::{on_cluster, script};
-use crate::support::client::{Client, follow, is_terminal, submit_request};
+use crate::support::client::{Client, follow, submit_request};
 use crate::support::logs::{Closing, Log, resumed};
 use crate::support::spec::seconds;
 use crate::support::wait::BOUND;
@@ -175,7 +175,7 @@ async fn live(plan: Plan, address: watch::Receiver<SocketAddr>) -> Story {
     let end = loop {
         let answer = insist(async || client().runs.clone().wait_run(request.clone()).await).await;
         let run = answer.into_inner().run.expect("the run");
-        if is_terminal(&run) {
+        if run.state().is_terminal() {
             break run;
         }
     };

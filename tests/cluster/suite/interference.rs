@@ -12,7 +12,6 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::case::{Case, on_cluster, script};
-use crate::support::client::is_terminal;
 use crate::support::spec::seconds;
 use crate::support::wait::until;
 
@@ -91,7 +90,7 @@ async fn an_end_that_can_not_be_recorded_is_not_reported() {
         })
         .await;
         let waiting = client.get(&run.name).await;
-        assert!(!is_terminal(&waiting), "there is no record yet: {waiting:?}");
+        assert!(!waiting.state().is_terminal(), "there is no record yet: {waiting:?}");
         case.daemon.kill().await;
         remove::<ValidatingAdmissionPolicyBinding>(case).await;
         remove::<ValidatingAdmissionPolicy>(case).await;

@@ -8,7 +8,7 @@ use longshore::proto::v1::{
 };
 
 use crate::case::{Case, on_cluster, script};
-use crate::support::client::{Client, follow, is_terminal};
+use crate::support::client::{Client, follow};
 use crate::support::logs::{Closing, Log};
 use crate::support::spec::result_rule;
 use crate::support::wait::until;
@@ -98,7 +98,7 @@ async fn what_the_kubelet_says_of_an_evicted_pod_is_no_output() {
         let pod = pod_of(case, &client, &name).await;
         case.api::<Pod>().evict(&pod, &EvictParams::default()).await.expect("an eviction");
         loop {
-            let over = is_terminal(&client.get(&name).await);
+            let over = client.get(&name).await.state().is_terminal();
             let log = client.read_logs(plain(&name)).await;
             match log.text().as_str() {
                 "real output\n" => {}

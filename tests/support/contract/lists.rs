@@ -57,7 +57,7 @@ pub(crate) async fn a_list_and_a_watch_report_runs(subject: &Subject) {
                 assert_eq!((&gone.name, gone.cause()), (&second.name, RunRemovalCause::Deleted));
                 break assert_eq!(gone.run.map(|run| run.state()), Some(RunState::Cancelled), "as last known");
             }
-            Some(Event::Run(run)) => assert!(crate::support::client::is_terminal(&run), "{run:?}"),
+            Some(Event::Run(run)) => assert!(run.state().is_terminal(), "{run:?}"),
             _ => {}
         }
     }
@@ -151,7 +151,7 @@ pub(crate) async fn a_wait_answers_with_the_live_run(subject: &Subject) {
     let name = client.submit(subject.script(UNTIL_TERM)).await.name;
     let request = WaitRunRequest { name: name.clone(), timeout: seconds(1), ..WaitRunRequest::default() };
     let run = client.runs.clone().wait_run(request).await.expect("WaitRun").into_inner().run.expect("the run");
-    assert!(!crate::support::client::is_terminal(&run), "{run:?}");
+    assert!(!run.state().is_terminal(), "{run:?}");
     client.cancel(&name, "").await;
     client.wait_terminal(&name).await;
 }

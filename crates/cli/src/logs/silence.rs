@@ -2,7 +2,7 @@
 
 use crate::names;
 use crate::status::{outcome_details, why};
-use crate::text::{clean, is_terminal, state_name};
+use crate::text::{clean, state_name};
 use longshore_api::v1 as pb;
 
 /// What was asked for, as far as it may have kept lines from being printed.
@@ -21,7 +21,7 @@ pub(super) fn explain(run: &pb::Run, asked: &LogSelection) -> String {
     let name = clean(names::typed(&run.name));
     let state = state_name(run.state);
     let has_started = run.timeline.is_some_and(|timeline| timeline.start_time.is_some());
-    if !has_started && is_terminal(run.state) {
+    if !has_started && run.state().is_terminal() {
         return format!("run {name} never started: {state}{}", outcome_details(run));
     }
     let follow = if asked.follow { "" } else { "; -f waits for its output" };
@@ -33,7 +33,7 @@ pub(super) fn explain(run: &pb::Run, asked: &LogSelection) -> String {
     if !asked.only.is_empty() {
         return format!("run {name} has no output that {} lets through", asked.only.join(" and "));
     }
-    if !is_terminal(run.state) {
+    if !run.state().is_terminal() {
         return format!("run {name} has printed nothing so far ({state}){follow}");
     }
     let marked = run.result.as_ref().is_some_and(|result| result.source() == pb::ResultSource::MarkedLine);

@@ -16,7 +16,7 @@ use crate::interrupt::{Interrupt, Interrupts};
 use crate::logs::{Printer, Show, pump};
 use crate::names;
 use crate::status::Board;
-use crate::text::{clean, is_terminal};
+use crate::text::clean;
 use longshore_api::v1 as pb;
 use longshore_client::{FOLLOW_PATIENCE, RetryBackoff};
 
@@ -147,7 +147,7 @@ pub(crate) async fn wait_until_over(client: &Connection, name: &str, board: &Boa
         match client.wait_once(name, None).await {
             Ok(run) => {
                 board.update(&run);
-                if is_terminal(run.state) {
+                if run.state().is_terminal() {
                     return Ok(run);
                 }
                 backoff.reset();

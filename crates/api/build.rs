@@ -4,6 +4,8 @@
 use std::error::Error;
 use std::fmt::Write as _;
 
+// As prost names what it generates.
+use heck::{ToSnakeCase as _, ToUpperCamelCase as _};
 use protox::prost_reflect::{DescriptorPool, FieldDescriptor, Kind, MessageDescriptor, OneofDescriptor};
 
 const PROTO: &str = "../../proto";
@@ -52,7 +54,7 @@ fn required_verb(pool: &DescriptorPool) -> Result<String, Box<dyn Error>> {
             let verbs = verbs.as_enum().ok_or("required_verb is not an enum")?;
             let verb = number.and_then(|number| verbs.get_value(number));
             let verb = verb.ok_or_else(|| format!("{} lacks the option required_verb", method.full_name()))?;
-            let verb = camel(verb.name().strip_prefix("VERB_").unwrap_or_default());
+            let verb = verb.name().strip_prefix("VERB_").unwrap_or_default().to_upper_camel_case();
             writeln!(arms, "\"/{}/{}\" => Some(v1::Verb::{verb}),", service.full_name(), method.name())?;
         }
     }
@@ -97,10 +99,10 @@ fn debug_of_message(message: &MessageDescriptor) -> Result<String, Box<dyn Error
 }
 
 fn debug_of_oneof(text: &mut String, oneof: &OneofDescriptor) -> Result<(), Box<dyn Error>> {
-    let (module, name) = (snake(oneof.parent_message().name()), camel(oneof.name()));
+    let (module, name) = (oneof.parent_message().name().to_snake_case(), oneof.name().to_upper_camel_case());
     writeln!(text, "impl ::core::fmt::Debug for {module}::{name} {{\n{FMT}match self {{")?;
     for field in oneof.fields() {
-        let variant = camel(field.name());
+        let variant = field.name().to_upper_camel_case();
         let (bound, shown) = if is_redacted(&field) { ("_", "&Redacted") } else { ("value", "value") };
         writeln!(text, "Self::{variant}({bound}) => f.debug_tuple(\"{variant}\").field({shown}).finish(),")?;
     }
@@ -109,22 +111,3 @@ fn debug_of_oneof(text: &mut String, oneof: &OneofDescriptor) -> Result<(), Box<
 }
 
 const FMT: &str = "fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {\n";
-
-/// `secret_key_ref` and `SECRET_KEY_REF` as `SecretKeyRef`.
-fn camel(name: &str) -> String {
-    let word = |word: &str| word.chars().take(1).flat_map(char::to_uppercase).collect::<String>();
-    let rest = |word: &str| word.chars().skip(1).flat_map(char::to_lowercase).collect::<String>();
-    name.split('_').map(|part| word(part) + &rest(part)).collect()
-}
-
-/// `RunSpec` as `run_spec`.
-fn snake(name: &str) -> String {
-    let mut snake = String::new();
-    for letter in name.chars() {
-        if letter.is_uppercase() && !snake.is_empty() {
-            snake.push('_');
-        }
-        snake.extend(letter.to_lowercase());
-    }
-    snake
-}

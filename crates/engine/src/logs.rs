@@ -14,9 +14,7 @@ use super::feed::{CHUNK_ITEMS, Chunk, Feed, FeedEnd, FeedRead, Gate, Hub, Output
 use super::metrics::LogReader;
 use super::observed::Observed;
 use super::results::source_of;
-use super::{
-    AttemptSelector, Caller, Engine, EngineError, LogEndReason, LogEvent, LogQuery, LogStart, ReconnectReason,
-};
+use super::{Caller, Engine, EngineError, ReconnectReason};
 use longshore_backend::{BackendError, LogItem, LogOptions, LogSource};
 use longshore_domain::cursor::LogCursor;
 use longshore_domain::facts::{AttemptFacts, RunFacts};
@@ -34,11 +32,15 @@ const HEARTBEAT: Duration = Duration::from_secs(10);
 /// How long who has read to the end waits for the feed to be there too.
 const COME_UP: Duration = Duration::from_secs(2);
 
+mod event;
+mod query;
 mod show;
 mod tail;
 #[cfg(test)]
 mod tests;
 
+pub use event::{LogEndReason, LogEvent};
+pub use query::{AttemptSelector, LogQuery, LogStart};
 use show::is_asked_for;
 use tail::{LastLines, Tail};
 

@@ -13,7 +13,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::{EngineError, Submitted};
+use super::error::EngineError;
+use super::run::Submitted;
 use longshore_backend::{BackendError, LogItem};
 use longshore_domain::log::LogGapCause;
 use longshore_domain::plan::Action;

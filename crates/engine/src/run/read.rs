@@ -11,16 +11,93 @@ use tokio::sync::broadcast;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::access::{NamespaceScope, stale};
-use super::observed::Observed;
-use super::table::{Held, OrderKey, TableChange, Traits};
-use super::{
-    Caller, Engine, EngineError, List, ReconnectReason, RemovalCause, RunFilter, RunPage, WatchEvent, Watched,
-};
+use crate::access::{NamespaceScope, stale};
+use crate::observed::Observed;
+use crate::table::{Held, OrderKey, TableChange, Traits};
+use crate::{Caller, Engine, EngineError, ReconnectReason};
+use longshore_domain::failure::FailureClass;
 use longshore_domain::name::{Parent, RunName};
 use longshore_domain::page::{self, PageKey};
 use longshore_domain::run::{Run, RunState};
+use longshore_domain::selector::LabelSelector;
 use longshore_domain::violation::Violation;
+
+/// Which runs are meant; all that is set must hold.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RunFilter {
+    /// States; empty: any.
+    pub states: Vec<RunState>,
+    /// Labels.
+    pub labels: LabelSelector,
+    /// Created at or after.
+    pub from_create_time: Option<Timestamp>,
+    /// Created before.
+    pub to_create_time: Option<Timestamp>,
+    /// Profile.
+    pub profile: Option<String>,
+    /// Class of the failure.
+    pub failure_class: Option<FailureClass>,
+}
+
+/// See [`Engine::list`].
+#[derive(Clone, Debug)]
+pub struct List {
+    /// Where.
+    pub parent: Parent,
+    /// Which.
+    pub filter: RunFilter,
+    /// At most this many; 0: 50; capped at 500.
+    pub page_size: usize,
+    /// From the page before; empty: the first.
+    pub page_token: String,
+}
+
+/// See [`Engine::list`].
+#[derive(Clone, Debug)]
+pub struct RunPage {
+    /// Newest first.
+    pub runs: Vec<Arc<Run>>,
+    /// For the next page.
+    pub next_page_token: Option<String>,
+}
+
+/// Which runs [`Engine::watch`] is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Watched {
+    /// All that are there and will be.
+    In(Parent),
+    /// This one, and whatever run has its name after it.
+    Run(RunName),
+}
+
+/// What a watch reports.
+#[derive(Clone, Debug)]
+pub enum WatchEvent {
+    /// There, new or changed.
+    Run(Arc<Run>),
+    /// A run that was sent before and does not belong to this watch any more.
+    Removed {
+        /// The run as last known; as it is now, if it only ceased to match.
+        run: Arc<Run>,
+        /// Why.
+        cause: RemovalCause,
+    },
+    /// All that was there has been reported.
+    Synced,
+    /// Nothing new.
+    Heartbeat,
+    /// Call again.
+    Reconnect(ReconnectReason),
+}
+
+/// Why a run left a watch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RemovalCause {
+    /// It is gone with its record.
+    Deleted,
+    /// It is there but no longer matches.
+    Unmatched,
+}
 
 /// Runs of a page where the caller names no number.
 const PAGE_DEFAULT: usize = 50;
@@ -124,7 +201,7 @@ impl Engine {
     }
 
     /// The run with this name: as known, else as the backend says.
-    pub(super) async fn observed(&self, name: &RunName) -> Result<Arc<Observed>, EngineError> {
+    pub(crate) async fn observed(&self, name: &RunName) -> Result<Arc<Observed>, EngineError> {
         self.known(&name.namespace).map_err(|_| EngineError::RunNotFound(name.clone()))?;
         if let Some(known) = self.inner.table.get(name) {
             return Ok(known);

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{Caller, Engine, EngineError, Submit, Submitted, SubmittedWorkload, UnreadSpec};
-use longshore_backend::{BackendError, Created, Launch};
+use crate::{Caller, Engine, EngineError};
+use longshore_backend::{BackendError, Created, Launch, Preview};
 use longshore_domain::access;
 use longshore_domain::digest::PayloadDigest;
 use longshore_domain::facts::{Mentions, RunFacts, Submission};
@@ -17,6 +17,71 @@ use longshore_domain::syntax::{check_image_reference, is_dns_label};
 use longshore_domain::verdict::Verdict;
 use longshore_domain::violation::Violations;
 use longshore_runtime::task;
+
+/// See [`Engine::submit`].
+#[derive(Debug)]
+pub struct Submit {
+    /// Where.
+    pub namespace: NamespaceName,
+    /// Id that the caller chose.
+    pub run_id: Option<RunId>,
+    /// Key that the id is derived from.
+    pub request_id: Option<String>,
+    /// What is to be executed.
+    pub spec: UnreadSpec,
+    /// What was found wrong while the rest of the request was read; reported together with what is wrong with the
+    /// spec.
+    pub violations: Violations,
+    /// Only check.
+    pub validate_only: bool,
+}
+
+/// A spec that is read only once its caller is known to have the right to submit it.
+pub struct UnreadSpec {
+    workload: Option<SubmittedWorkload>,
+    read: Box<dyn FnOnce(&mut Violations) -> RunSpec + Send>,
+}
+
+impl UnreadSpec {
+    /// `workload` is what rights are asked about; `read` makes the spec, and adds what is wrong with it.
+    pub fn new(
+        workload: Option<SubmittedWorkload>,
+        read: impl FnOnce(&mut Violations) -> RunSpec + Send + 'static,
+    ) -> Self {
+        Self { workload, read: Box::new(read) }
+    }
+
+    /// The spec; what is wrong with it is added to `violations`.
+    pub fn read(self, violations: &mut Violations) -> RunSpec {
+        (self.read)(violations)
+    }
+}
+
+impl std::fmt::Debug for UnreadSpec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("UnreadSpec").field("workload", &self.workload).finish_non_exhaustive()
+    }
+}
+
+/// What a submit asks to be executed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SubmittedWorkload {
+    /// An image of the caller's own choice.
+    Image(String),
+    /// A profile.
+    Profile(String),
+}
+
+/// See [`Engine::submit`].
+#[derive(Clone, Debug)]
+pub struct Submitted {
+    /// The run.
+    pub run: Arc<Run>,
+    /// Whether it was there already.
+    pub replayed: bool,
+    /// With `validate_only`: what would be made.
+    pub preview: Option<Preview>,
+}
 
 /// How often an id is generated before it is given up.
 const DRAWS_MAX: u32 = 5;
@@ -31,7 +96,7 @@ struct CheckedSpec {
 }
 
 /// Requests that are checked at once: as many as there are processors.
-pub(super) fn checks_at_once() -> usize {
+pub(crate) fn checks_at_once() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 

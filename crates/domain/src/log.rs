@@ -57,6 +57,17 @@ impl LogPiece {
     }
 }
 
+/// What an output that was read whole comes to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OutputSummary {
+    /// How often `\n` stands in it.
+    pub lines: u64,
+    /// Its size.
+    pub bytes: u64,
+    /// SHA-256 of its bytes, in hex.
+    pub sha256: String,
+}
+
 /// A place in an attempt's output, between two bytes. All of it is kept by the runtime itself, so
 /// it means the same after a reconnect, on another replica and after a restart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -19,7 +19,7 @@ use longshore_backend::{BackendError, LogItem, LogOptions, LogSource};
 use longshore_domain::cursor::LogCursor;
 use longshore_domain::facts::{AttemptFacts, RunFacts};
 use longshore_domain::failure::{Failure, FailureReason};
-use longshore_domain::log::{Beginning, LogGap, LogGapCause, LogPosition, LostTail};
+use longshore_domain::log::{Beginning, LogGap, LogGapCause, LogPosition, LostTail, OutputSummary};
 use longshore_domain::violation::{Violation, Violations};
 use longshore_runtime::task;
 
@@ -521,8 +521,8 @@ impl Streamer {
     }
 }
 
-/// Lines, bytes and hash of an output that was read whole.
-struct Whole(Option<(u64, u64, String)>);
+/// The end of an output, with its summary if it was read whole.
+struct Whole(Option<OutputSummary>);
 
 impl From<FeedEnd> for Whole {
     fn from(end: FeedEnd) -> Self {

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use longshore_backend::LogItem;
-use longshore_domain::log::{Beginning, LogPosition};
+use longshore_domain::log::{Beginning, LogPosition, OutputSummary};
 
 /// Bytes that a ring keeps for its subscribers.
 const RING_BYTES: usize = 2 * 1024 * 1024;
@@ -38,18 +38,17 @@ impl OutputTally {
         beginning.is_whole(self.lines, self.bytes)
     }
 
-    /// (lines, bytes, SHA-256 in hex).
-    pub(crate) fn end(self) -> (u64, u64, String) {
-        (self.lines, self.bytes, data_encoding::HEXLOWER.encode(&self.hash.finalize()))
+    pub(crate) fn end(self) -> OutputSummary {
+        let sha256 = data_encoding::HEXLOWER.encode(&self.hash.finalize());
+        OutputSummary { lines: self.lines, bytes: self.bytes, sha256 }
     }
 }
 
 /// How an output ended.
 #[derive(Clone, Debug)]
 pub(crate) enum FeedEnd {
-    /// All that there was has been reported; lines, bytes and hash if that is known to be the whole
-    /// output.
-    Complete(Option<(u64, u64, String)>),
+    /// All that there was has been reported; its summary if that is known to be the whole output.
+    Complete(Option<OutputSummary>),
     /// The rest can't be had; the sentence says why. A gap was reported before.
     Lost(String),
 }

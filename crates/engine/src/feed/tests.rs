@@ -47,7 +47,7 @@ async fn to_the_end(feed: &Feed) -> FeedOutput {
             FeedRead::Wait => changes.changed().await.unwrap(),
             FeedRead::Behind => panic!("the ring is large enough"),
             FeedRead::End(FeedEnd::Complete(whole)) => {
-                let end = Ok(whole.map(|(lines, bytes, _)| (lines, bytes)));
+                let end = Ok(whole.map(|whole| (whole.lines, whole.bytes)));
                 return FeedOutput { lines, gaps, end };
             }
             FeedRead::End(FeedEnd::Lost(why)) => return FeedOutput { lines, gaps, end: Err(why) },

@@ -1,7 +1,7 @@
 //! What a log stream reports.
 
 use crate::reconnect::ReconnectReason;
-use longshore_domain::log::{LogGap, LogPiece, LogTruncationCause};
+use longshore_domain::log::{LogGap, LogPiece, LogTruncationCause, OutputSummary};
 
 /// What a log stream reports. Ends in exactly one `End` or `Reconnect`.
 #[derive(Clone, Debug)]
@@ -28,8 +28,8 @@ pub enum LogEvent {
         attempt: u32,
         /// Exit code.
         exit_code: Option<i32>,
-        /// If it was read whole: lines, bytes, SHA-256 in hex.
-        whole: Option<(u64, u64, String)>,
+        /// If it was read whole.
+        whole: Option<OutputSummary>,
     },
     /// Bytes that can't be had any more.
     Gap {

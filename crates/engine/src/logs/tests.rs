@@ -43,7 +43,7 @@ async fn to_the_end(node: &Node, hub: &Hub, query: LogQuery) -> Given {
         match event.unwrap() {
             LogEvent::Pieces { pieces, .. } => given.lines += pieces.len(),
             LogEvent::Gap { gap, .. } => given.gaps.push((given.lines, gap.cause)),
-            LogEvent::AttemptEnded { whole, .. } => given.whole = whole.map(|(lines, bytes, _)| (lines, bytes)),
+            LogEvent::AttemptEnded { whole, .. } => given.whole = whole.map(|whole| (whole.lines, whole.bytes)),
             LogEvent::Truncated { .. } => given.truncated = true,
             LogEvent::AttemptStarted { .. } | LogEvent::Heartbeat { .. } => {}
             LogEvent::Reconnect { .. } | LogEvent::End { .. } => unreachable!("its caller sends these"),
@@ -226,7 +226,7 @@ async fn a_caller_that_falls_behind_reads_on_by_itself_without_a_gap() {
             _ => {}
         }
     };
-    assert_eq!(whole.map(|(lines, ..)| lines), Some(70_000), "as the feed knows");
+    assert_eq!(whole.map(|whole| whole.lines), Some(70_000), "as the feed knows");
     drop(stream);
     let _ = run.await;
 }

@@ -10,7 +10,7 @@ use super::{int32, int64, wire_time};
 use crate::streams::Encode;
 use longshore_api::v1;
 use longshore_api::v1::stream_logs_response::Event;
-use longshore_domain::log::{LogGap, LogGapCause, LogPiece, LogStream, LogTruncationCause};
+use longshore_domain::log::{LogGap, LogGapCause, LogPiece, LogStream, LogTruncationCause, OutputSummary};
 use longshore_engine::{LogEndReason, LogEvent, LogQuery, LogStart, ReconnectReason};
 
 /// Writes the events of one log stream.
@@ -185,10 +185,10 @@ fn response(event: Event) -> v1::StreamLogsResponse {
     v1::StreamLogsResponse { event: Some(event) }
 }
 
-fn attempt_ended(attempt: u32, exit_code: Option<i32>, whole: Option<(u64, u64, String)>) -> Event {
+fn attempt_ended(attempt: u32, exit_code: Option<i32>, whole: Option<OutputSummary>) -> Event {
     let (lines, bytes, sha256) = match whole {
         None => (None, None, String::new()),
-        Some((lines, bytes, sha256)) => (Some(int64(lines)), Some(int64(bytes)), sha256),
+        Some(OutputSummary { lines, bytes, sha256 }) => (Some(int64(lines)), Some(int64(bytes)), sha256),
     };
     Event::AttemptEnded(v1::LogAttemptEnded { attempt: int32(attempt), exit_code, lines, bytes, sha256 })
 }

@@ -84,7 +84,8 @@ fn characters_cut_between_pieces_are_put_together() {
 fn characters_that_never_end_are_reported_before_what_follows() {
     let mut encoder = encoder(v1::LogFormat::Text);
     let cut = pieces(vec![piece(LogStream::Stdout, &[b'x', 0xe2, 0x82])], "c1");
-    let ended = LogEvent::AttemptEnded { attempt: 1, exit_code: Some(0), whole: Some((1, 3, "ab".to_owned())) };
+    let whole = OutputSummary { lines: 1, bytes: 3, sha256: "ab".to_owned() };
+    let ended = LogEvent::AttemptEnded { attempt: 1, exit_code: Some(0), whole: Some(whole) };
     let events = encode(&mut encoder, vec![cut, ended]);
     assert_eq!(text(&events), "x\u{fffd}");
     let Some(Event::AttemptEnded(ended)) = events.last() else { panic!("{events:?}") };

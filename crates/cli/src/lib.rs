@@ -226,8 +226,8 @@ pub fn main(daemon: &dyn Daemon) -> ExitCode {
 
 /// What `arguments`, the program's name first, ask for.
 fn parse(arguments: &[OsString]) -> Result<Invocation, clap::Error> {
-    if let Some(internal) = internal::parse(arguments) {
-        return internal.map(Invocation::Internal);
+    if let Some(internal) = internal::parse(arguments)? {
+        return Ok(Invocation::Internal(internal));
     }
     let mut command = usage::command();
     let matches = command.try_get_matches_from_mut(arguments)?;

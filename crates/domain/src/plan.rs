@@ -10,7 +10,7 @@ use super::failure::{Failure, FailureReason};
 use super::record::{Record, fits_inline};
 use super::result::ResultInfo;
 use super::run::{StopCause, StopIntent, shown_duration};
-use super::verdict::{Outcome, Verdict, budget_deadline, look_again, permanent_failure, start_deadline};
+use super::verdict::{Outcome, StartOutlook, Verdict, budget_deadline, look_again, start_deadline, start_outlook};
 
 /// One thing to do to a run's objects. Doing it twice is doing it once.
 #[derive(Clone, Debug, PartialEq)]
@@ -262,10 +262,10 @@ fn watch_clocks(facts: &RunFacts, attempt: &AttemptFacts, now: Timestamp) -> Pla
     if now >= start_due {
         return stop_for(StopCause::StartDeadline, start_deadline(facts, attempt), now);
     }
-    match permanent_failure(attempt, now) {
-        Some(Ok(failure)) => stop_for(StopCause::StartFailure, failure, now),
-        Some(Err(due)) => Plan::wake(due.min(start_due)),
-        None => Plan::wake(start_due),
+    match start_outlook(attempt, now) {
+        StartOutlook::Open => Plan::wake(start_due),
+        StartOutlook::GivenUpAt(due) => Plan::wake(due.min(start_due)),
+        StartOutlook::GivenUp(failure) => stop_for(StopCause::StartFailure, failure, now),
     }
 }
 

@@ -23,7 +23,7 @@ pub(crate) use deadline::{budget_deadline, signal};
 pub(crate) use due::look_again;
 pub use outcome::{Outcome, conclude};
 pub use waiting::known_cause;
-pub(crate) use waiting::{explain, permanent_failure, start_deadline};
+pub(crate) use waiting::{StartOutlook, explain, start_deadline, start_outlook};
 
 /// What one look at a run finds.
 #[derive(Clone, Debug, PartialEq)]

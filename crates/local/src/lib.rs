@@ -415,8 +415,7 @@ impl Local {
             self.unexamined(name, before.as_deref(), &unknown)
         };
         let (local, wanted) = (Arc::clone(self), name.clone());
-        let read = self.within_bound(|local| &local.slow, name, "reading a run", move || local.contents(&wanted));
-        read.await.unwrap_or_else(late)
+        self.within_bound(|local| &local.slow, name, "reading a run", move || local.contents(&wanted), late).await
     }
 
     /// The runs of a namespace, within a bound.
@@ -427,35 +426,31 @@ impl Local {
             Err(BackendError::Unavailable { what, message })
         };
         let (local, wanted) = (Arc::clone(self), namespace.clone());
-        let read = self.within_bound(
-            |local| &local.listing,
-            namespace,
-            "reading a namespace",
-            move || local.store.runs(&wanted),
-        );
-        read.await.unwrap_or_else(late)
+        let read = move || local.store.runs(&wanted);
+        self.within_bound(|local| &local.listing, namespace, "reading a namespace", read, late).await
     }
 
-    /// What `read` finds of `key`. `None`: that takes longer than it may; until it has ended `key` is among the `late`,
-    /// and is not read again.
+    /// What `read` finds of `key`, or `otherwise` if that takes longer than it may; until it has ended `key` is among
+    /// the `late`, and is not read again.
     async fn within_bound<K, T>(
         self: &Arc<Self>,
         late: fn(&Self) -> &Mutex<HashSet<K>>,
         key: &K,
         what: &str,
         read: impl FnOnce() -> Result<T, BackendError> + Send + 'static,
-    ) -> Option<Result<T, BackendError>>
+        otherwise: impl FnOnce() -> Result<T, BackendError>,
+    ) -> Result<T, BackendError>
     where
         K: Clone + Eq + Hash + Send + 'static,
         T: Send + 'static,
     {
         // One that waits is enough.
         if lock(late(self)).contains(key) {
-            return None;
+            return otherwise();
         }
         let mut reading = runtime::task::blocking(read);
         if let Ok(read) = tokio::time::timeout(READ_WITHIN, &mut reading).await {
-            return Some(read.unwrap_or_else(|error| Err(joining(what, error))));
+            return read.unwrap_or_else(|error| Err(joining(what, error)));
         }
         lock(late(self)).insert(key.clone());
         let (local, key) = (Arc::clone(self), key.clone());
@@ -463,7 +458,7 @@ impl Local {
             let _ = reading.await;
             lock(late(&local)).remove(&key);
         });
-        None
+        otherwise()
     }
 
     /// Has changes of logs reported, if they are not.

@@ -114,6 +114,14 @@ pub(super) struct Trial {
     pub(super) bounds_processes: bool,
 }
 
+/// What trying out a sandbox came to.
+enum TryOut {
+    /// A program ran in it.
+    Works(Trial),
+    /// None does; why.
+    Fails(String),
+}
+
 /// Something that is hidden.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Masked {
@@ -218,14 +226,16 @@ impl Sandbox {
         let executable = enter.to_owned();
         let mut sandbox = Self { bwrap, setpriv, executable, system, masked, able, trial: Trial::default() };
         let first = match sandbox.try_out().await? {
-            Ok(trial) => return Ok(Self { trial, ..sandbox }),
-            Err(first) => first,
+            TryOut::Works(trial) => return Ok(Self { trial, ..sandbox }),
+            TryOut::Fails(first) => first,
         };
         // Then the least, and what is possible beyond it.
         sandbox.able = Able::default();
         match sandbox.try_out().await? {
-            Ok(trial) => sandbox.trial = trial,
-            Err(_) => return Err(NoSandbox::Absent(format!("`{}` does not work here: {first}", sandbox.bwrap))),
+            TryOut::Works(trial) => sandbox.trial = trial,
+            TryOut::Fails(_) => {
+                return Err(NoSandbox::Absent(format!("`{}` does not work here: {first}", sandbox.bwrap)));
+            }
         }
         let more: [fn(&mut Able); 3] =
             [|able| able.sizes = true, |able| able.filter = true, |able| able.no_more_users = true];
@@ -233,15 +243,15 @@ impl Sandbox {
             let before = sandbox.able;
             able_to(&mut sandbox.able);
             match sandbox.try_out().await? {
-                Ok(trial) => sandbox.trial = trial,
-                Err(_) => sandbox.able = before,
+                TryOut::Works(trial) => sandbox.trial = trial,
+                TryOut::Fails(_) => sandbox.able = before,
             }
         }
         Ok(sandbox)
     }
 
-    /// What a program in it finds; or why it does not work, if it does not.
-    async fn try_out(&self) -> Result<Result<Trial, String>, Unknown> {
+    /// Starts a program in it.
+    async fn try_out(&self) -> Result<TryOut, Unknown> {
         let view = SandboxView {
             user: 65_532,
             group: 65_532,
@@ -269,10 +279,14 @@ impl Sandbox {
         command.arg("--").args(self.dropped(view.user, view.group)).args(["sh", "-c", TRIAL]);
         command.stdin(Stdio::null()).kill_on_drop(true);
         match tokio::time::timeout(PROBE, command.output()).await {
-            Err(_) => Ok(Err(format!("no answer within {} s", PROBE.as_secs()))),
+            Err(_) => Ok(TryOut::Fails(format!("no answer within {} s", PROBE.as_secs()))),
             Ok(Err(error)) => failed(error, &format!("`{}`", self.bwrap)),
-            Ok(Ok(output)) if output.status.success() => Ok(Ok(self.judge(&String::from_utf8_lossy(&output.stdout)))),
-            Ok(Ok(output)) => Ok(Err(String::from_utf8_lossy(&output.stderr).trim().chars().take(300).collect())),
+            Ok(Ok(output)) if output.status.success() => {
+                Ok(TryOut::Works(self.judge(&String::from_utf8_lossy(&output.stdout))))
+            }
+            Ok(Ok(output)) => {
+                Ok(TryOut::Fails(String::from_utf8_lossy(&output.stderr).trim().chars().take(300).collect()))
+            }
         }
     }
 
@@ -511,9 +525,9 @@ fn real(path: &str) -> PathBuf {
 }
 
 /// A try that failed by itself: without a word on the sandbox if this process is short of something.
-fn failed<T>(error: io::Error, what: &str) -> Result<Result<T, String>, Unknown> {
+fn failed(error: io::Error, what: &str) -> Result<TryOut, Unknown> {
     let unknown = Unknown::of(what, &error);
-    if unknown.kind == Cause::Shortage { Err(unknown) } else { Ok(Err(error.to_string())) }
+    if unknown.kind == Cause::Shortage { Err(unknown) } else { Ok(TryOut::Fails(error.to_string())) }
 }
 
 fn push(list: &mut Vec<String>, options: &[&str]) {

@@ -185,7 +185,7 @@ impl ResultReader {
                 }
             }
         }
-        let (read, candidates) = if let Some(read) = marks.finish(&rule) {
+        let (read, candidates) = if let Some(read) = marks.finish(&rule).transpose() {
             let at = read.as_ref().err().and_then(|error| error.position).unwrap_or_default();
             let candidate = only_candidate(&read, ResultSource::MarkedLine, (at, at));
             (read, vec![candidate])

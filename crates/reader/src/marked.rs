@@ -232,22 +232,20 @@ impl Marks {
     }
 
     /// Ends the output. `None`: there is no marked line. Of several, the last complete one decides.
-    pub(super) fn finish(mut self, rule: &ReaderRule) -> Option<Result<FoundResult, ResultError>> {
+    pub(super) fn finish(mut self, rule: &ReaderRule) -> Result<Option<FoundResult>, ResultError> {
         if !self.line.is_empty() {
             self.end_line();
         }
         self.end_without_sum();
-        let Some(mark) = self.last else { return self.incomplete.map(Err) };
-        let mut read = read_mark(&mark, rule);
-        if let Ok(found) = &mut read {
-            if self.count > 1 {
-                found.warnings.push(format!("{} results are marked; the last one was read", self.count));
-            }
-            found
-                .warnings
-                .extend(self.incomplete.map(|error| format!("a later marked result is left out: {}", error.message)));
+        let Some(mark) = self.last else { return self.incomplete.map_or(Ok(None), Err) };
+        let mut found = read_mark(&mark, rule)?;
+        if self.count > 1 {
+            found.warnings.push(format!("{} results are marked; the last one was read", self.count));
         }
-        Some(read)
+        found
+            .warnings
+            .extend(self.incomplete.map(|error| format!("a later marked result is left out: {}", error.message)));
+        Ok(Some(found))
     }
 }
 

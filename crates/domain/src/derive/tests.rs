@@ -15,7 +15,7 @@ use super::super::result::{
 use super::super::run::{StopCause, StopIntent};
 use super::super::spec::Workload;
 use super::super::testing::{at, attempt, derived, explained, facts, intervened, settled, stop, terminated};
-use super::super::verdict::{conclude, judge, known_cause, look_again, permanent_failure, start_deadline};
+use super::super::verdict::{StartOutlook, conclude, judge, known_cause, look_again, start_deadline, start_outlook};
 use super::*;
 
 /// What is reported at 100, recorded by then if it is over.
@@ -387,12 +387,16 @@ fn images_that_can_never_be_pulled_are_given_up_after_a_while() {
         AttemptFacts { phase: AttemptPhase::Pending, main: MainFacts::Waiting(why), ..attempt() }
     };
     let refused = waits(WaitCause::ImagePull, true);
-    assert_eq!(permanent_failure(&refused, at(5)), Some(Err(at(16))));
-    assert_eq!(permanent_failure(&refused, at(16)).unwrap().unwrap().reason, Reason::ImagePull);
+    let given_up = |attempt: &AttemptFacts, now| match start_outlook(attempt, now) {
+        StartOutlook::GivenUp(failure) => failure.reason,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(start_outlook(&refused, at(5)), StartOutlook::GivenUpAt(at(16)));
+    assert_eq!(given_up(&refused, at(16)), Reason::ImagePull);
     for cause in [WaitCause::ImageName, WaitCause::ImageAbsent, WaitCause::NoCommand] {
         let named = waits(cause, false);
-        assert_eq!(permanent_failure(&named, at(3)), Some(Err(at(4))), "{cause:?}");
-        assert_eq!(permanent_failure(&named, at(4)).unwrap().unwrap().reason, Reason::ImageInvalid);
+        assert_eq!(start_outlook(&named, at(3)), StartOutlook::GivenUpAt(at(4)), "{cause:?}");
+        assert_eq!(given_up(&named, at(4)), Reason::ImageInvalid);
     }
     for (cause, refusal) in [
         (WaitCause::ImagePull, false),
@@ -400,13 +404,13 @@ fn images_that_can_never_be_pulled_are_given_up_after_a_while() {
         (WaitCause::Container, true),
         (WaitCause::Ordinary, true),
     ] {
-        assert_eq!(permanent_failure(&waits(cause, refusal), at(600)), None, "{cause:?}");
+        assert_eq!(start_outlook(&waits(cause, refusal), at(600)), StartOutlook::Open, "{cause:?}");
     }
     // Words with a time of their own count from it.
     let mut late = refused;
     let MainFacts::Waiting(Some(why)) = &mut late.main else { panic!("it waits") };
     why.time = Some(at(40));
-    assert_eq!(permanent_failure(&late, at(41)), Some(Err(at(55))));
+    assert_eq!(start_outlook(&late, at(41)), StartOutlook::GivenUpAt(at(55)));
 }
 
 /// A run whose runner reported this, ended like this.

@@ -191,6 +191,17 @@ const PULL_PATIENCE: SignedDuration = SignedDuration::from_secs(15);
 /// How long a Pod may stand by what its spec or its image says before the run is given up.
 const SPEC_PATIENCE: SignedDuration = SignedDuration::from_secs(3);
 
+/// What is to be made of the cause why a Pod has not started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum StartOutlook {
+    /// None is known that waiting could not remove.
+    Open,
+    /// The cause is given until then to go away.
+    GivenUpAt(Timestamp),
+    /// It has lasted too long.
+    GivenUp(Failure),
+}
+
 /// A cause that waiting does not remove, once it has lasted: a name that is none, an image that has
 /// no command, must not be pulled and is not there, or that its registry does not have or does not
 /// give.
@@ -201,7 +212,16 @@ const SPEC_PATIENCE: SignedDuration = SignedDuration::from_secs(3);
 /// A container's waiting reason has no time of its own; then it counts from the Pod's getting its
 /// node, and a first refusal that comes later than that (a slow init container, a long queue of
 /// pulls) ends the run at once.
-pub(crate) fn permanent_failure(attempt: &AttemptFacts, now: Timestamp) -> Option<Result<Failure, Timestamp>> {
+pub(crate) fn start_outlook(attempt: &AttemptFacts, now: Timestamp) -> StartOutlook {
+    match permanent_failure(attempt) {
+        None => StartOutlook::Open,
+        Some((due, _)) if now < due => StartOutlook::GivenUpAt(due),
+        Some((_, failure)) => StartOutlook::GivenUp(failure),
+    }
+}
+
+/// The failure, and from when on it is one.
+fn permanent_failure(attempt: &AttemptFacts) -> Option<(Timestamp, Failure)> {
     if attempt.phase != AttemptPhase::Pending || attempt.main.started() {
         return None;
     }
@@ -213,8 +233,7 @@ pub(crate) fn permanent_failure(attempt: &AttemptFacts, now: Timestamp) -> Optio
         _ => return None,
     };
     let since = explanation.time.or(attempt.schedule_time).or(attempt.create_time)?;
-    let due = since.checked_add(patience).ok()?;
-    Some(if now >= due { Ok(failure) } else { Err(due) })
+    Some((since.checked_add(patience).ok()?, failure))
 }
 
 /// The failure of a run whose start clock passed: the cause that is known, else the clock itself.

@@ -98,9 +98,8 @@ where
                 None => Caller::default(),
                 Some(engine) => {
                     let (certificate, flaw) = match certificate(&request) {
-                        None => (None, None),
-                        Some(Ok(identity)) => (Some(identity), None),
-                        Some(Err(flaw)) => (None, Some(flaw)),
+                        Ok(identity) => (identity, None),
+                        Err(flaw) => (None, Some(flaw)),
                     };
                     let credentials = PresentedCredentials { token: bearer(request.headers()), certificate, flaw };
                     match engine.authenticate(&credentials).await {
@@ -188,9 +187,9 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 /// Who the client certificate is of, as Kubernetes reads it: its common name is the user, its
 /// organizations are the groups (kubernetes.io/docs/reference/access-authn-authz/authentication). Else
 /// why it is of nobody; `None`: there is none.
-fn certificate<B>(request: &Request<B>) -> Option<Result<Identity, &'static str>> {
-    let certificates = request.extensions().get::<TlsConnectInfo<Peer>>()?.peer_certs()?;
-    Some(identity(certificates.first()?))
+fn certificate<B>(request: &Request<B>) -> Result<Option<Identity>, &'static str> {
+    let certificates = request.extensions().get::<TlsConnectInfo<Peer>>().and_then(TlsConnectInfo::peer_certs);
+    certificates.as_ref().and_then(|certificates| certificates.first()).map(identity).transpose()
 }
 
 fn identity(certificate: &CertificateDer<'_>) -> Result<Identity, &'static str> {

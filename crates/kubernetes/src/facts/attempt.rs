@@ -30,8 +30,8 @@ pub(super) fn facts(number: u32, observed: &ObservedObjects<'_>) -> AttemptFacts
         && status.is_some_and(|status| run_status(status).is_none());
     let main = match (main(job, pod), event::run_started(observed.events)) {
         // The Pod says nothing of it any more, so that the Event is all there is.
-        (MainFacts::Waiting(_), Some(started_at)) if emptied || phase == AttemptPhase::Gone => {
-            MainFacts::Running { started_at }
+        (MainFacts::Waiting(_), Some(started)) if emptied || phase == AttemptPhase::Gone => {
+            MainFacts::Running { started_at: started.time }
         }
         (main, _) => main,
     };

@@ -105,9 +105,9 @@ fn is_about_run(event: &Event) -> bool {
     event.involved_object.field_path.as_deref() == Some(field.as_str())
 }
 
-/// When container `run` was started, by an Event.
-pub(super) fn run_started(events: &[EventFact]) -> Option<Option<Timestamp>> {
-    events.iter().find(|event| event.started).map(|event| event.time)
+/// The Event that container `run` was started.
+pub(super) fn run_started(events: &[EventFact]) -> Option<&EventFact> {
+    events.iter().find(|event| event.started)
 }
 
 /// Old recorders write first and last timestamps, new ones `eventTime` and a series.

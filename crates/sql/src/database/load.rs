@@ -57,9 +57,16 @@ impl Used {
 
 /// Why a pass over a file ended before its end.
 enum LoadStop {
+    Run(RunError),
     Csv(CsvError),
     Sqlite(SqliteError),
     Late,
+}
+
+impl From<RunError> for LoadStop {
+    fn from(error: RunError) -> Self {
+        Self::Run(error)
+    }
 }
 
 impl From<CsvError> for LoadStop {
@@ -105,14 +112,15 @@ impl Database {
         }
 
         self.create(&source.table, &used, &guess, &all_columns).await?;
-        let first = self.fill(&source.table, &mut open()?, &mut used, &guess, true).await?;
-        let (rows, fits) = first.map_err(|stop| self.stopped(stop, bad_csv))?;
+        let first = self.fill(&source.table, &mut open()?, &mut used, &guess, true).await;
+        let first = first.map_err(|stop| self.stopped(stop, bad_csv))?;
         let types: Vec<ColumnType> = used.iter().map(|column| column.column_type(comma_groups)).collect();
-        if !fits || types != guess {
+        if !first.all_fit || types != guess {
             self.run(format!("DROP TABLE {}", quoted(&source.table))).await?;
             self.create(&source.table, &used, &types, &all_columns).await?;
-            let second = self.fill(&source.table, &mut open()?, &mut used, &types, false).await?;
-            if second.map_err(|stop| self.stopped(stop, bad_csv))? != (rows, true) {
+            let second = self.fill(&source.table, &mut open()?, &mut used, &types, false).await;
+            let second = second.map_err(|stop| self.stopped(stop, bad_csv))?;
+            if second != (Pass { all_fit: true, ..first }) {
                 return Err(RunError::Internal(format!("{} changed while it was read", source.label)));
             }
         }
@@ -132,7 +140,7 @@ impl Database {
         }
         let file_columns = all_columns.len();
         self.loaded.push(LoadedTable { name: source.table.clone(), columns: all_columns });
-        Ok(Loaded { rows, columns, file_columns, warnings })
+        Ok(Loaded { rows: first.rows, columns, file_columns, warnings })
     }
 
     /// Makes the table. One that no column of is used has one all the same, since it has rows.
@@ -152,7 +160,7 @@ impl Database {
     }
 
     /// Inserts all rows, by the types given. With `check` every value is also taken into account for the column's true
-    /// type; then it is inserted only as long as all fit. Returns the number of rows, and whether all fitted.
+    /// type; then it is inserted only as long as all fit.
     async fn fill<R: Read>(
         &mut self,
         table: &str,
@@ -160,7 +168,7 @@ impl Database {
         used: &mut [Used],
         types: &[ColumnType],
         check: bool,
-    ) -> Result<Result<(u64, bool), LoadStop>, RunError> {
+    ) -> Result<Pass, LoadStop> {
         self.run("BEGIN".to_owned()).await?;
         let deadline = self.deadline.clone();
         let mut handle = self.connection.lock_handle().await.map_err(internal)?;
@@ -175,14 +183,14 @@ impl Database {
             Err(error) => Err(LoadStop::Sqlite(error)),
         };
         drop(handle);
-        if done.is_ok() {
-            self.run("COMMIT".to_owned()).await?;
-        }
+        let done = done?;
+        self.run("COMMIT".to_owned()).await?;
         Ok(done)
     }
 
     fn stopped(&self, stop: LoadStop, bad_csv: impl FnOnce(CsvError) -> RunError) -> RunError {
         match stop {
+            LoadStop::Run(error) => error,
             LoadStop::Late => self.deadline.error(),
             LoadStop::Csv(error) => bad_csv(error),
             LoadStop::Sqlite(_) if self.deadline.stopped_work() => self.deadline.error(),
@@ -245,6 +253,14 @@ enum Cell<T> {
     Text(T),
 }
 
+/// What a pass over a file came to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Pass {
+    rows: u64,
+    /// Whether every value had the type of its column.
+    all_fit: bool,
+}
+
 /// Goes over at most `most` rows. Without a target values are only taken into account.
 fn pass_over<R: Read>(
     file: &mut CsvFile<R>,
@@ -252,9 +268,9 @@ fn pass_over<R: Read>(
     most: u64,
     mut target: Option<&mut LoadTarget<'_, '_>>,
     keep_on: impl Fn() -> bool,
-) -> Result<(u64, bool), LoadStop> {
+) -> Result<Pass, LoadStop> {
     let mut rows = 0;
-    let mut fits = true;
+    let mut all_fit = true;
     while rows < most && file.advance()? {
         rows += 1;
         if rows % ROWS_PER_LOOK == 0 && !keep_on() {
@@ -278,14 +294,14 @@ fn pass_over<R: Read>(
                     return Err(CsvError::NotUtf8 { line, field: column.place + 1 }.into());
                 }
                 // With true types this happens only if the file changes meanwhile.
-                None => fits = false,
+                None => all_fit = false,
             }
         }
         let Some(target) = target.as_mut() else { continue };
         if used.is_empty() {
             target.push(Cell::Null);
         }
-        if fits {
+        if all_fit {
             target.end_row(used.len().max(1)).map_err(LoadStop::Sqlite)?;
         } else {
             // The table is made again, with other types.
@@ -293,7 +309,7 @@ fn pass_over<R: Read>(
             target.texts.clear();
         }
     }
-    Ok((rows, fits))
+    Ok(Pass { rows, all_fit })
 }
 
 /// The value of a field in a column of this type, if it has one.

@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
 use crate::config::{Config, ServeArgs, ServingSection};
-use crate::domain::rules::Rules;
+use crate::domain::run::rules::Rules;
 use crate::engine::{Engine, EngineConfig, Readiness};
 use crate::grpc::{self, GrpcServer, Health, ServeLimits, Served, ServerFacts};
 use crate::runtime::admin::{self, Ready};

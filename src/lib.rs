@@ -30,7 +30,8 @@ pub use longshore_grpc as grpc;
 pub mod runner {
     //! What runs inside a run.
     pub use longshore_kubernetes::canary;
-    pub use longshore_local::{enter, shim};
+    pub use longshore_local::shim;
+    pub use longshore_local::shim::enter;
     #[cfg(feature = "fuzzing")]
     pub use longshore_sql::check_sql;
     pub use longshore_sql::{RunnerEnv, SQL_INPUT_SCHEMA, SQL_RESULT_SCHEMA, run_sql};

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use longshore::domain::cursor::LogCursor;
+use longshore::domain::log::cursor::LogCursor;
 use longshore_fuzz::{opened, sealed};
 
 const UID: &str = "0190c0de-0000-7000-8000-000000000000";

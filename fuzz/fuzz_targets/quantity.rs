@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use longshore::domain::quantity::Quantity;
+use longshore::domain::notation::quantity::Quantity;
 
 fuzz_target!(|data: &[u8]| {
     let Ok(quantity) = Quantity::parse(&String::from_utf8_lossy(data)) else { return };

@@ -5,7 +5,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use longshore::domain::result::reader::{Dialects, ReaderRule};
-use longshore::domain::spec::ResultScan;
+use longshore::domain::run::spec::ResultScan;
 use longshore_fuzz::noise::Random;
 use longshore_fuzz::reading::{read, rule};
 

@@ -4,10 +4,10 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use longshore::domain::digest::PayloadDigest;
-use longshore::domain::resolve::resolve;
-use longshore::domain::spec::RunSpec;
-use longshore::domain::stored;
+use longshore::domain::run::digest::PayloadDigest;
+use longshore::domain::run::resolve::resolve;
+use longshore::domain::run::spec::RunSpec;
+use longshore::domain::run::stored;
 use longshore_fuzz::rules;
 
 fuzz_target!(|data: &[u8]| {

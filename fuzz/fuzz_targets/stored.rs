@@ -3,9 +3,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use longshore::domain::record::Record;
-use longshore::domain::rundir::{Exit, ProcessIdentity, StoredRun};
-use longshore::domain::stored;
+use longshore::domain::run::record::Record;
+use longshore::domain::run::rundir::{Exit, ProcessIdentity, StoredRun};
+use longshore::domain::run::stored;
 
 fuzz_target!(|data: &[u8]| {
     if let Ok(run) = serde_json::from_slice::<StoredRun>(data) {

@@ -4,8 +4,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use longshore::domain::digest::PayloadDigest;
-use longshore::domain::resolve::resolve;
+use longshore::domain::run::digest::PayloadDigest;
+use longshore::domain::run::resolve::resolve;
 use longshore::grpc::read_submit;
 use longshore_fuzz::rules;
 

@@ -9,10 +9,10 @@ pub mod reading;
 use std::collections::BTreeMap;
 
 use data_encoding::BASE64URL_NOPAD;
-use longshore::domain::profile::{Capabilities, KubernetesProfile, Limits, LocalProfile, Profile, Volume};
-use longshore::domain::rules::Rules;
+use longshore::domain::run::profile::{Capabilities, KubernetesProfile, Limits, LocalProfile, Profile, Volume};
+use longshore::domain::run::rules::Rules;
 use longshore::domain::result::ResultOutcome;
-use longshore::domain::spec::NetworkMode;
+use longshore::domain::run::spec::NetworkMode;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 

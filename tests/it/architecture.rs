@@ -23,7 +23,16 @@ const MAY_NAME: [(&str, &[&str]); 14] = [
 ];
 
 /// What the command line may name of the domain: the reader of results with a word of its rule, and ids of runs.
-const CLI_NAMES: [&str; 3] = ["result", "spec::ResultScan", "name::RunId"];
+const CLI_NAMES: [&str; 3] = ["result", "run::spec::ResultScan", "name::RunId"];
+
+/// The rooms of each crate, by noun: one may name those to its left.
+const ROOMS: [(&str, &[&str]); 5] = [
+    ("domain", &["notation", "name", "page", "selector", "access", "log", "result", "run"]),
+    ("kubernetes", &["api", "run", "log", "doctor", "release"]),
+    ("local", &["sys", "sandbox", "run", "log", "shim", "doctor"]),
+    ("grpc", &["wire", "status", "server", "run", "info"]),
+    ("cli", &["terminal", "exit", "client", "run", "server"]),
+];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -60,6 +69,37 @@ fn arrows_point_one_way() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     let gone: Vec<_> = MAY_NAME.iter().map(|(name, _)| *name).filter(|name| !seen.contains(*name)).collect();
     assert!(gone.is_empty(), "rows of MAY_NAME without a crate: {gone:?}");
+}
+
+#[test]
+fn a_room_names_those_to_its_left() {
+    let mut wrong = Vec::new();
+    for (name, rooms) in ROOMS {
+        let dir = root().join("crates").join(name).join("src");
+        let mut files = Vec::new();
+        sources(&dir, &mut files);
+        for (at, room) in rooms.iter().enumerate() {
+            let own: Vec<_> = files
+                .iter()
+                .filter(|file| **file == dir.join(room).with_extension("rs") || file.starts_with(dir.join(room)))
+                .filter(|file| !file.components().any(|part| part.as_os_str().to_string_lossy().starts_with("tests")))
+                .collect();
+            assert!(!own.is_empty(), "crate `{name}` has no room `{room}`");
+            for file in own {
+                let text = std::fs::read_to_string(file).unwrap();
+                let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+                let groups = code.match_indices("crate::{").filter_map(|(at, head)| code.get(at + head.len()..));
+                let items = groups.filter_map(|rest| rest.split('}').next()).flat_map(|group| group.split(','));
+                let grouped: Vec<_> = items.filter_map(|item| item.trim().split("::").next()).collect();
+                for right in rooms.get(at + 1..).unwrap() {
+                    if code.contains(&format!("crate::{right}::")) || grouped.contains(right) {
+                        wrong.push(format!("{}: `{room}` may not name `{right}`", file.display()));
+                    }
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]

@@ -13,15 +13,15 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use jiff::Timestamp;
 use longshore::backend::{Backend, BackendError, Created, Launch, LogItem, LogOptions, LogSource};
-use longshore::domain::digest::PayloadDigest;
-use longshore::domain::facts::{AttemptPhase, EndCause, FactsEvent, MainFacts, RunFacts, Submission, Terminated};
 use longshore::domain::log::{LogPiece, LogPosition, LogStream};
 use longshore::domain::name::{NamespaceName, RunId, RunName};
-use longshore::domain::plan::Action;
-use longshore::domain::profile::{InputDelivery, Program};
-use longshore::domain::record::{RECORD_VERSION, Record};
+use longshore::domain::run::digest::PayloadDigest;
+use longshore::domain::run::facts::{AttemptPhase, EndCause, FactsEvent, MainFacts, RunFacts, Submission, Terminated};
+use longshore::domain::run::plan::Action;
+use longshore::domain::run::profile::{InputDelivery, Program};
+use longshore::domain::run::record::{RECORD_VERSION, Record};
+use longshore::domain::run::spec::{EffectiveSpec, EnvSource, EnvVar, File, Input, Resources, Workload};
 use longshore::domain::run::{RunState, StopCause, StopIntent, Timeline};
-use longshore::domain::spec::{EffectiveSpec, EnvSource, EnvVar, File, Input, Resources, Workload};
 use longshore::domain::testing;
 
 /// How long anything may take before a test gives up.

@@ -37,7 +37,7 @@ fn memory_table(rows: &[longshore::grpc::BudgetRow]) -> (String, usize) {
 #[test]
 fn what_the_daemon_can_take_is_in_the_page_and_below_the_charts_limit() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let result_max = longshore::domain::profile::Limits::default().max_result_bytes;
+    let result_max = longshore::domain::run::profile::Limits::default().max_result_bytes;
     let (table, sum) = memory_table(&longshore::grpc::worst_case(2, 10_000, result_max));
     let page = std::fs::read_to_string(root.join("docs/security.md")).unwrap();
     assert!(page.contains(&table), "docs/security.md must have this table:\n{table}");

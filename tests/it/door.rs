@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use longshore::domain::rundir::{CHILD, ProcessIdentity, SHIM};
+use longshore::domain::run::rundir::{CHILD, ProcessIdentity, SHIM};
 use longshore::proto::v1::{CancelRunRequest, GetRunRequest, ResultMode, ResultScan, RunSpec, SubmitRunRequest};
 use rustix::process::Signal;
 
@@ -68,7 +68,7 @@ async fn no_error_names_a_file_of_the_servers_machine() {
     let local = Local::start().await;
     let client = local.client().await;
     let name = client.run(script("echo out")).await.name;
-    let log = local.run_dir(&name).join(longshore::domain::rundir::LOG);
+    let log = local.run_dir(&name).join(longshore::domain::run::rundir::LOG);
     // Neither a log nor nothing: reading it fails.
     std::fs::remove_file(&log).unwrap();
     std::fs::create_dir(&log).unwrap();

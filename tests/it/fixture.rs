@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use longshore::domain::rundir::{EXIT, LOG};
+use longshore::domain::run::rundir::{EXIT, LOG};
 use longshore::proto::v1::{RunSpec, WatchRunsRequest, watch_runs_response::Event};
 use tempfile::TempDir;
 

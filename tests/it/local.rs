@@ -11,12 +11,12 @@ use futures::StreamExt;
 use futures::future::join_all;
 use longshore::backend::local::{self, DEFAULT_PATH, LocalConfig, LocalMetrics, Room};
 use longshore::backend::{Backend, BackendError, Created, Launch, LogItem, LogOptions, LogSource};
-use longshore::domain::facts::{AttemptPhase, FactsEvent, MainFacts, RunFacts};
 use longshore::domain::name::NamespaceName;
-use longshore::domain::plan::Action;
-use longshore::domain::profile::{InputDelivery, LocalProfile, Program};
-use longshore::domain::rundir::{self, ProcessIdentity};
-use longshore::domain::spec::Input;
+use longshore::domain::run::facts::{AttemptPhase, FactsEvent, MainFacts, RunFacts};
+use longshore::domain::run::plan::Action;
+use longshore::domain::run::profile::{InputDelivery, LocalProfile, Program};
+use longshore::domain::run::rundir::{self, ProcessIdentity};
+use longshore::domain::run::spec::Input;
 
 use crate::contract::{Subject, is_over, is_running, stop};
 

@@ -53,8 +53,8 @@ async fn a_lost_tail_is_one_gap() {
     early.until("1\n").await;
     let so_far = client.read_logs(StreamLogsRequest { follow: false, ..follow(&name) }).await;
     // Who kept the log is killed, so its end may be missing.
-    let path = local.run_dir(&name).join(longshore::domain::rundir::SHIM);
-    let shim: longshore::domain::rundir::ProcessIdentity =
+    let path = local.run_dir(&name).join(longshore::domain::run::rundir::SHIM);
+    let shim: longshore::domain::run::rundir::ProcessIdentity =
         serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
     let pid = rustix::process::Pid::from_raw(shim.pid).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();

@@ -1,6 +1,6 @@
 //! A daemon that is killed loses nothing.
 
-use longshore::domain::rundir;
+use longshore::domain::run::rundir;
 use longshore::proto::v1::{
     FailureClass, FailureReason, ListRunsRequest, ReadResultRequest, ResultMode, ResultScan, ResultState, RunSpec,
     RunState,

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use longshore::domain::result::reader::{Dialects, FILE_MAX_BYTES, ReaderRule, ResultReader};
 use longshore::domain::result::{ResultDialect as Dialect, ResultOutcome};
-use longshore::domain::spec::ResultScan;
+use longshore::domain::run::spec::ResultScan;
 use longshore::proto::v1::{FailureReason, ResultDialect, ResultSource, ResultState, RunSpec, RunState};
 use serde_json::{Value, json};
 use tempfile::TempDir;

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use keyutils::{Keyring, Permission, SpecialKeyring, keytypes};
 use longshore::backend::Launch;
 use longshore::backend::local::LocalConfig;
-use longshore::domain::facts::Submission;
 use longshore::domain::name::NamespaceName;
-use longshore::domain::profile::{LocalProfile, Program};
-use longshore::domain::spec::{EffectiveSpec, EnvSource, EnvVar};
+use longshore::domain::run::facts::Submission;
+use longshore::domain::run::profile::{LocalProfile, Program};
+use longshore::domain::run::spec::{EffectiveSpec, EnvSource, EnvVar};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 

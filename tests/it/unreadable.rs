@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use longshore::domain::rundir::{self, ProcessIdentity};
+use longshore::domain::run::rundir::{self, ProcessIdentity};
 use longshore::proto::v1::{
     FailureReason, ListRunsRequest, LogEndReason, LogGapCause, Run, RunSpec, RunState, StreamLogsRequest,
 };

@@ -8,13 +8,13 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 
 use longshore_domain::access::{Decision, Identity, Question};
-use longshore_domain::digest::PayloadDigest;
-use longshore_domain::facts::{FactsEvent, RunFacts, Submission};
 use longshore_domain::log::{LogGap, LogPiece, LogPosition};
 use longshore_domain::name::{NamespaceName, RunName};
-use longshore_domain::plan::Action;
-use longshore_domain::profile::{Capabilities, InputDelivery, Program};
-use longshore_domain::spec::{File, Input};
+use longshore_domain::run::digest::PayloadDigest;
+use longshore_domain::run::facts::{FactsEvent, RunFacts, Submission};
+use longshore_domain::run::plan::Action;
+use longshore_domain::run::profile::{Capabilities, InputDelivery, Program};
+use longshore_domain::run::spec::{File, Input};
 
 /// A backend, by its roles.
 #[derive(Clone)]

@@ -2,9 +2,9 @@
 
 use clap_complete::Shell;
 
-use super::console::Console;
-use super::error::CliError;
 use super::usage;
+use crate::terminal::console::Console;
+use crate::terminal::error::CliError;
 
 const EXAMPLES: &str = "\
 Examples:

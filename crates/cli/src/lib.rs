@@ -3,40 +3,14 @@
 //! May name proto, config and runtime; `result` the domain's reader of results too, and `run` and `names` its ids. What only the composition root can do (serve, demo, doctor, release, the runners) comes
 //! in as a [`Daemon`]. The program's output goes to stdout, what Longshore says to stderr.
 
-mod cancel;
+mod client;
 mod completion;
-mod connect;
-mod console;
-mod credentials;
-mod demo;
-mod doctor;
-mod error;
 mod exit;
-mod find;
-mod flags;
-mod get;
-mod info;
 mod internal;
-mod interrupt;
-mod json;
-mod logs;
-mod ls;
-mod names;
-mod output;
-mod profiles;
-mod proto;
-mod result;
-mod rm;
 mod run;
-mod status;
-mod table;
-mod text;
-mod token;
-mod unreached;
+mod server;
+mod terminal;
 mod usage;
-mod values;
-mod version;
-mod wait;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -47,10 +21,10 @@ use async_trait::async_trait;
 use clap::{FromArgMatches, Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
 
-use self::console::Console;
-use self::error::CliError;
 pub use self::internal::CanaryArgs;
 use self::internal::{Internal, Runner};
+use self::terminal::console::Console;
+use self::terminal::error::CliError;
 use longshore_config::{DoctorArgs, ReleaseArgs, SAMPLE, ServeArgs};
 use longshore_runtime::finding::{Finding, Progress};
 
@@ -141,44 +115,44 @@ enum Command {
     Serve(ServeArgs),
     /// Submit a run, follow it, and exit as its program did
     #[command(visible_aliases = ["submit"])]
-    Run(Box<run::RunArgs>),
+    Run(Box<run::submit::RunArgs>),
     /// Print a run's output
-    Logs(logs::LogsArgs),
+    Logs(run::logs::LogsArgs),
     /// List runs
     #[command(visible_aliases = ["ps", "list"])]
-    Ls(ls::LsArgs),
+    Ls(run::ls::LsArgs),
     /// Describe a run
     #[command(visible_aliases = ["describe", "status"])]
-    Get(get::GetArgs),
+    Get(run::get::GetArgs),
     /// Wait until runs are over, and exit as `run` would
-    Wait(wait::WaitArgs),
+    Wait(run::wait::WaitArgs),
     /// Stop runs
     #[command(visible_aliases = ["stop"])]
-    Cancel(cancel::CancelArgs),
+    Cancel(run::cancel::CancelArgs),
     /// Print a run's result, or that of any text, read as the server does
-    Result(result::ResultArgs),
+    Result(run::result::ResultArgs),
     /// Delete finished runs with their logs and records
     #[command(visible_aliases = ["delete"])]
-    Rm(rm::RmArgs),
+    Rm(run::rm::RmArgs),
     /// List the runner profiles that may be used
-    Profiles(profiles::ProfilesArgs),
+    Profiles(run::profiles::ProfilesArgs),
     /// Show the version, backend, isolation and limits of the server
-    Info(info::InfoArgs),
+    Info(server::info::InfoArgs),
     /// Try Longshore out: start a server, run something, see another run fail, and why
-    Demo(demo::DemoArgs),
+    Demo(server::demo::DemoArgs),
     /// Check for what would keep runs from working, with a fix for each finding
-    Doctor(doctor::DoctorVerb),
+    Doctor(server::doctor::DoctorVerb),
     /// Release the Jobs of an installation without its daemon, before it is uninstalled
     Release(ReleaseArgs),
     /// Make static tokens for a server
-    #[command(subcommand, after_help = token::EXAMPLES)]
-    Token(token::TokenCommand),
+    #[command(subcommand, after_help = server::token::EXAMPLES)]
+    Token(server::token::TokenCommand),
     /// Write the API's proto files
-    Proto(proto::ProtoArgs),
+    Proto(server::proto::ProtoArgs),
     /// Print a completion script for a shell
     Completion(completion::CompletionArgs),
     /// Print the version of this command
-    Version(version::VersionArgs),
+    Version(server::version::VersionArgs),
 }
 
 impl Command {
@@ -251,22 +225,22 @@ async fn dispatch(command: Command, daemon: &dyn Daemon, console: &Console) -> R
         }
         Command::Serve(args) => return Ok(daemon.serve(args).await?),
         Command::Release(args) => return Ok(daemon.release(args).await?),
-        Command::Doctor(verb) => Box::pin(doctor::doctor(verb, daemon, console)).await?,
-        Command::Token(command) => token::token(&command, console).await?,
-        Command::Run(args) => Box::pin(run::run(*args, console)).await?,
-        Command::Logs(args) => logs::logs(args, console).await?,
-        Command::Ls(args) => ls::ls(args, console).await?,
-        Command::Get(args) => get::get(args, console).await?,
-        Command::Wait(args) => Box::pin(wait::wait(args, console)).await?,
-        Command::Cancel(args) => cancel::cancel(args, console).await?,
-        Command::Result(args) => result::result(&args, console).await?,
-        Command::Rm(args) => rm::rm(args, console).await?,
-        Command::Profiles(args) => profiles::profiles(args, console).await?,
-        Command::Info(args) => info::info(args, console).await?,
-        Command::Demo(args) => Box::pin(demo::demo(args, daemon, console)).await?,
-        Command::Proto(args) => proto::proto(&args, console).await?,
+        Command::Doctor(verb) => Box::pin(server::doctor::doctor(verb, daemon, console)).await?,
+        Command::Token(command) => server::token::token(&command, console).await?,
+        Command::Run(args) => Box::pin(run::submit::run(*args, console)).await?,
+        Command::Logs(args) => run::logs::logs(args, console).await?,
+        Command::Ls(args) => run::ls::ls(args, console).await?,
+        Command::Get(args) => run::get::get(args, console).await?,
+        Command::Wait(args) => Box::pin(run::wait::wait(args, console)).await?,
+        Command::Cancel(args) => run::cancel::cancel(args, console).await?,
+        Command::Result(args) => run::result::result(&args, console).await?,
+        Command::Rm(args) => run::rm::rm(args, console).await?,
+        Command::Profiles(args) => run::profiles::profiles(args, console).await?,
+        Command::Info(args) => server::info::info(args, console).await?,
+        Command::Demo(args) => Box::pin(server::demo::demo(args, daemon, console)).await?,
+        Command::Proto(args) => server::proto::proto(&args, console).await?,
         Command::Completion(args) => completion::completion(&args, console).await?,
-        Command::Version(args) => version::version(&args, console).await?,
+        Command::Version(args) => server::version::version(&args, console).await?,
     };
     Ok(ExitCode::from(code))
 }

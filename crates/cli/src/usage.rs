@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, Command, CommandFactory};
 
-use super::{Cli, exit};
+use crate::{Cli, exit};
 
 /// Verbs that stop or delete something. A tip names them only for a typo of themselves.
 const DESTRUCTIVE: [&str; 3] = ["cancel", "rm", "release"];

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use longshore_domain::profile::{InputDelivery, LocalProfile, Profile};
-use longshore_domain::schema::JsonSchema;
-use longshore_domain::spec::{ResultMode, ResultRule, ResultScan, RunSpec};
+use longshore_domain::result::schema::JsonSchema;
+use longshore_domain::run::profile::{InputDelivery, LocalProfile, Profile};
+use longshore_domain::run::spec::{ResultMode, ResultRule, ResultScan, RunSpec};
 use longshore_sql::{SQL_INPUT_SCHEMA, SQL_RESULT_SCHEMA};
 
 /// The built-in profiles, by name.

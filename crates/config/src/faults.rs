@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::args::socket_address;
-use longshore_domain::quantity::Quantity;
-use longshore_domain::violation::{Violation, Violations};
+use longshore_domain::notation::quantity::Quantity;
+use longshore_domain::notation::violation::{Violation, Violations};
 
 /// Collects what is wrong, so that all of it is reported at once.
 #[derive(Debug, Default)]

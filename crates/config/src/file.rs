@@ -14,10 +14,10 @@ use super::{
     BackendChoice, Config, KubernetesSection, LocalSection, ServeArgs, ServingSection, builtin, socket_address,
 };
 use longshore_domain::name::NamespaceName;
-use longshore_domain::profile::{Capabilities, Limits, Profile, Volume};
-use longshore_domain::quantity::Quantity;
-use longshore_domain::rules::Rules;
-use longshore_domain::validate::{check_limits, check_profile};
+use longshore_domain::notation::quantity::Quantity;
+use longshore_domain::run::profile::{Capabilities, Limits, Profile, Volume};
+use longshore_domain::run::rules::Rules;
+use longshore_domain::run::validate::{check_limits, check_profile};
 use longshore_runtime::telemetry::LogFormat;
 
 /// The file as typed.
@@ -144,7 +144,7 @@ impl ConfigFile {
         let drain_timeout = duration("drain_timeout", &self.drain_timeout, 20);
         let result_deadline = duration("result_deadline", &self.result_deadline, 10);
         let instance = args.installation.instance.clone().or(self.instance).unwrap_or_else(|| "longshore".to_owned());
-        if !longshore_domain::syntax::is_label_value(&instance) || instance.is_empty() {
+        if !longshore_domain::notation::syntax::is_label_value(&instance) || instance.is_empty() {
             let rule = "1 to 63 letters, digits, `-`, `_` and `.`";
             faults.add("instance", format!("`{instance}` is not a valid label value: {rule}"));
         }
@@ -276,7 +276,7 @@ fn namespaces(
         match NamespaceName::parse(&name) {
             Ok(parsed) => {
                 let target = section.kubernetes_namespace.unwrap_or_else(|| format!("longshore-{name}"));
-                if !longshore_domain::syntax::is_dns_label(&target) {
+                if !longshore_domain::notation::syntax::is_dns_label(&target) {
                     faults.add(
                         &format!("namespaces.{name}.kubernetes_namespace"),
                         format!("`{target}` is not a DNS label"),

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use longshore_domain::name::NamespaceName;
-use longshore_domain::profile::{Limits, Profile, Volume};
+use longshore_domain::run::profile::{Limits, Profile, Volume};
 use longshore_runtime::telemetry::LogFormat;
 
 mod access;

@@ -7,9 +7,9 @@ use serde::Deserialize;
 
 use super::builtin;
 use super::faults::ConfigFaults;
-use longshore_domain::profile::{InputDelivery, KubernetesProfile, LocalProfile, Profile};
-use longshore_domain::schema::JsonSchema;
-use longshore_domain::spec::{
+use longshore_domain::result::schema::JsonSchema;
+use longshore_domain::run::profile::{InputDelivery, KubernetesProfile, LocalProfile, Profile};
+use longshore_domain::run::spec::{
     EnvSource, EnvVar, NetworkMode, OneDialect, Placement, Resources, ResultMode, ResultScan, RunSpec, Security,
     VolumeMount,
 };
@@ -100,7 +100,7 @@ impl ProfileSection {
         faults: &mut ConfigFaults,
     ) -> Profile {
         let key = format!("profiles.{name}");
-        if !longshore_domain::syntax::is_dns_label(name) {
+        if !longshore_domain::notation::syntax::is_dns_label(name) {
             faults.add(&key, "is not a DNS label: lower-case letters, digits and `-`");
         }
         let is_new = base.is_none();
@@ -148,7 +148,9 @@ fn input(key: &str, text: &str, faults: &mut ConfigFaults) -> Option<InputDelive
         "file" => Some(InputDelivery::File),
         "stdin" => Some(InputDelivery::Stdin),
         _ => match text.strip_prefix("env:") {
-            Some(name) if longshore_domain::syntax::is_env_name(name) => Some(InputDelivery::Env(name.to_owned())),
+            Some(name) if longshore_domain::notation::syntax::is_env_name(name) => {
+                Some(InputDelivery::Env(name.to_owned()))
+            }
             _ => {
                 faults.add(key, format!("`{text}` is not one of `file`, `stdin`, `env:NAME`"));
                 None

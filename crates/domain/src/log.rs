@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use jiff::Timestamp;
 
+pub mod cursor;
 mod resume;
 mod split;
 mod whole;

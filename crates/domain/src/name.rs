@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::violation::Violation;
+use crate::notation::violation::Violation;
 
 /// Longest run id: with the Job's prefix and a Pod's suffix it stays within a DNS label of 63.
 pub const RUN_ID_MAX: usize = 48;
@@ -22,7 +22,7 @@ pub struct NamespaceName(String);
 impl NamespaceName {
     /// Checks `text` against the rule of a DNS label (RFC 1123), at most 63 characters.
     pub fn parse(text: &str) -> Result<Self, NameError> {
-        if super::syntax::is_dns_label(text) {
+        if crate::notation::syntax::is_dns_label(text) {
             Ok(Self(text.to_owned()))
         } else {
             Err(NameError::Namespace(shown(text)))

@@ -8,7 +8,7 @@ use data_encoding::BASE64URL_NOPAD;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-use super::name::RunName;
+use crate::name::RunName;
 
 const VERSION: u8 = 1;
 const QUERY_BYTES: usize = 8;

@@ -3,6 +3,7 @@
 mod contract;
 mod foreign;
 mod report;
+pub mod schema;
 
 pub use contract::{Checked, RunnerContract};
 pub use longshore_reader as reader;

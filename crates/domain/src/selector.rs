@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::name::shown;
-use super::syntax::{is_label_key, is_label_value};
+use crate::name::shown;
+use crate::notation::syntax::{is_label_key, is_label_value};
 
 /// Longest selector, in bytes.
 pub const SELECTOR_MAX: usize = 8192;

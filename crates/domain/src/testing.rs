@@ -8,23 +8,23 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::derive::derive;
-use crate::digest::PayloadDigest;
-use crate::facts::{
+use crate::name::RunName;
+use crate::result::ResultInfo;
+use crate::run::derive::derive;
+use crate::run::digest::PayloadDigest;
+use crate::run::facts::{
     AttemptFacts, AttemptPhase, EndCause, Explanation, Intervention, MainFacts, Mentions, PlatformCause, Remembered,
     RunFacts, Submission, Terminated, WaitCause,
 };
-use crate::name::RunName;
-use crate::plan::{Plan, plan};
-use crate::profile::{Capabilities, KubernetesProfile, Limits, LocalProfile, Profile, Volume};
-use crate::result::ResultInfo;
-use crate::rules::Rules;
-use crate::run::{Run, StopCause, StopIntent};
-use crate::spec::{
+use crate::run::plan::{Plan, plan};
+use crate::run::profile::{Capabilities, KubernetesProfile, Limits, LocalProfile, Profile, Volume};
+use crate::run::rules::Rules;
+use crate::run::spec::{
     ContainerWorkload, EffectiveResultRule, EffectiveSecurity, EffectiveSpec, NetworkMode, Placement, Resources,
     ResultMode, ResultScan, Workload,
 };
-use crate::verdict::{Outcome, Verdict, judge};
+use crate::run::verdict::{Outcome, Verdict, judge};
+use crate::run::{Run, StopCause, StopIntent};
 
 /// `seconds` after the run of [`facts`] was submitted.
 pub fn at(seconds: i64) -> Timestamp {
@@ -178,7 +178,7 @@ pub fn on_kubernetes() -> Rules {
     };
     let open = Profile {
         name: "open".to_owned(),
-        overridable: crate::validate::OVERRIDABLE.map(str::to_owned).to_vec(),
+        overridable: crate::run::validate::OVERRIDABLE.map(str::to_owned).to_vec(),
         ..sql.clone()
     };
     let bare = Profile {

@@ -16,8 +16,8 @@ use crate::run::submit::checks_at_once;
 use crate::table::Table;
 use longshore_backend::Backend;
 use longshore_domain::name::NamespaceName;
-use longshore_domain::profile::Profile;
-use longshore_domain::rules::Rules;
+use longshore_domain::run::profile::Profile;
+use longshore_domain::run::rules::Rules;
 
 /// Stored results that are read at once, each of `max_result_bytes` at most.
 pub const RESULTS_AT_ONCE: usize = 16;

@@ -3,8 +3,8 @@
 use longshore_backend::BackendError;
 use longshore_domain::access::Verb;
 use longshore_domain::name::{NamespaceName, RunName};
+use longshore_domain::notation::violation::Violations;
 use longshore_domain::run::RunState;
-use longshore_domain::violation::Violations;
 
 /// Why a use case failed.
 #[derive(Debug, thiserror::Error)]

@@ -10,8 +10,8 @@ use tokio_util::sync::CancellationToken;
 use super::metrics::{EngineMetrics, LogReader};
 use super::observed::Observed;
 use longshore_backend::{LogSource, Logs};
-use longshore_domain::facts::{AttemptFacts, AttemptPhase, MainFacts};
 use longshore_domain::log::LogPosition;
+use longshore_domain::run::facts::{AttemptFacts, AttemptPhase, MainFacts};
 use longshore_runtime::task;
 
 mod gate;

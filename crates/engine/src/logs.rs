@@ -16,11 +16,11 @@ use super::observed::Observed;
 use super::results::source_of;
 use super::{Caller, Engine, EngineError, ReconnectReason};
 use longshore_backend::{BackendError, LogItem, LogOptions, LogSource};
-use longshore_domain::cursor::LogCursor;
-use longshore_domain::facts::{AttemptFacts, RunFacts};
-use longshore_domain::failure::{Failure, FailureReason};
+use longshore_domain::log::cursor::LogCursor;
 use longshore_domain::log::{Beginning, LogGap, LogGapCause, LogPosition, LostTail, OutputSummary};
-use longshore_domain::violation::{Violation, Violations};
+use longshore_domain::notation::violation::{Violation, Violations};
+use longshore_domain::run::facts::{AttemptFacts, RunFacts};
+use longshore_domain::run::failure::{Failure, FailureReason};
 use longshore_runtime::task;
 
 /// Bytes of output in one event.

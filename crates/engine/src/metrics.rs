@@ -17,7 +17,7 @@ use super::error::EngineError;
 use super::run::Submitted;
 use longshore_backend::{BackendError, LogItem};
 use longshore_domain::log::LogGapCause;
-use longshore_domain::plan::Action;
+use longshore_domain::run::plan::Action;
 use longshore_domain::run::{Run, RunState};
 
 mod labels;

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use longshore_domain::derive::derive;
-use longshore_domain::facts::RunFacts;
-use longshore_domain::plan::{Plan, plan};
 use longshore_domain::run::Run;
-use longshore_domain::verdict::{Verdict, judge};
+use longshore_domain::run::derive::derive;
+use longshore_domain::run::facts::RunFacts;
+use longshore_domain::run::plan::{Plan, plan};
+use longshore_domain::run::verdict::{Verdict, judge};
 
 /// A run as observed, and as reported.
 #[derive(Debug)]

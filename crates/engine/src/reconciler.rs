@@ -23,12 +23,12 @@ use super::observed::Observed;
 use super::results::{ReadRequest, Reading, ResultRead, source_of};
 use super::table::Table;
 use longshore_backend::{Backend, BackendError, Runs};
-use longshore_domain::facts::{FactsEvent, MainFacts, RunFacts, remember};
 use longshore_domain::name::RunName;
-use longshore_domain::plan::Action;
 use longshore_domain::result::{Checked, ResultError, ResultErrorKind, ResultOutcome};
-use longshore_domain::rules::Rules;
-use longshore_domain::spec::ResultMode;
+use longshore_domain::run::facts::{FactsEvent, MainFacts, RunFacts, remember};
+use longshore_domain::run::plan::Action;
+use longshore_domain::run::rules::Rules;
+use longshore_domain::run::spec::ResultMode;
 use longshore_runtime::backoff::Backoff;
 use longshore_runtime::task;
 

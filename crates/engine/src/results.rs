@@ -12,13 +12,13 @@ use super::metrics::LogReader;
 use super::observed::Observed;
 use super::{Caller, Engine, EngineError};
 use longshore_backend::{LogItem, LogSource};
-use longshore_domain::facts::RunFacts;
 use longshore_domain::log::LogPosition;
 use longshore_domain::name::RunName;
 use longshore_domain::result::reader::{FILE_MAX_BYTES, MAX_DEPTH, ReaderRule, ResultReader};
 use longshore_domain::result::{Checked, FoundResult, ResultErrorKind, ResultOutcome, ResultSource, ResultState};
-use longshore_domain::rules::Rules;
-use longshore_domain::verdict::conclude as conclude_run;
+use longshore_domain::run::facts::RunFacts;
+use longshore_domain::run::rules::Rules;
+use longshore_domain::run::verdict::conclude as conclude_run;
 use longshore_runtime::task;
 
 /// Bytes taken from the ring at once.

@@ -2,11 +2,11 @@
 //! behind it.
 //!
 //! ```text
-//! listener ─► transport ─► layers (protocol, deadline, metrics, drain, access) ─► run, server
-//!                                                                          │ ▲
-//!                                                            convert::request │ convert::*, status
-//!                                                                          ▼ │
-//!                                                                        engine
+//! listener ─► server::transport ─► server::layers (protocol, deadline, metrics, drain, access) ─► run, info
+//!                                                                                              │ ▲
+//!                                                                                      request │ │ response, status
+//!                                                                                              ▼ │
+//!                                                                                             engine
 //! ```
 
 use std::sync::Arc;
@@ -22,24 +22,18 @@ use longshore_api::v1::server_service_server::ServerServiceServer;
 use longshore_engine::Engine;
 use longshore_runtime::tls::Tls;
 
-mod budget;
-mod convert;
-mod health;
-mod layers;
-mod peer;
+mod info;
 mod run;
 mod server;
-mod sizes;
 mod status;
-mod streams;
-mod transport;
+pub(crate) mod wire;
 
-pub use budget::{BudgetRow, ServeLimits, worst_case};
-pub use convert::server::ServerFacts;
-pub use health::{Health, LIVENESS};
-pub use layers::RpcMetrics;
-pub use sizes::{MESSAGE_MAX, REQUEST_MAX, message_max};
-pub use transport::{ServeError, Served, serve_health};
+pub use info::response::ServerFacts;
+pub use server::budget::{BudgetRow, ServeLimits, worst_case};
+pub use server::health::{Health, LIVENESS};
+pub use server::layers::RpcMetrics;
+pub use server::sizes::{MESSAGE_MAX, REQUEST_MAX, message_max};
+pub use server::transport::{ServeError, Served, serve_health};
 
 /// The gRPC server: everything but the listener.
 #[derive(Clone, Debug)]
@@ -78,9 +72,9 @@ impl GrpcServer {
         let Self { engine, facts, health, metrics, tls, limits, admin_port } = self;
         let about = about(&facts.version, admin_port).into();
         let surroundings =
-            transport::Surroundings { health, metrics, access: Some(engine.clone()), tls, limits, about };
-        let runs = run::RunApi { engine: engine.clone(), drain: drain.clone() };
-        let server = server::ServerApi { engine, facts: Arc::new(facts) };
+            server::transport::Surroundings { health, metrics, access: Some(engine.clone()), tls, limits, about };
+        let runs = run::service::RunApi { engine: engine.clone(), drain: drain.clone() };
+        let server = info::service::ServerApi { engine, facts: Arc::new(facts) };
         let routes = Routes::new(
             RunServiceServer::new(runs)
                 .accept_compressed(CompressionEncoding::Gzip)
@@ -95,7 +89,7 @@ impl GrpcServer {
                 .max_decoding_message_size(MESSAGE_MAX)
                 .max_encoding_message_size(MESSAGE_MAX),
         );
-        transport::serve(routes, surroundings, listener, drain, patience).await
+        server::transport::serve(routes, surroundings, listener, drain, patience).await
     }
 }
 
@@ -105,9 +99,9 @@ impl GrpcServer {
 #[must_use]
 pub fn read_submit(
     message: &[u8],
-) -> Option<(longshore_domain::spec::RunSpec, longshore_domain::violation::Violations)> {
+) -> Option<(longshore_domain::run::spec::RunSpec, longshore_domain::notation::violation::Violations)> {
     let request = <longshore_api::v1::SubmitRunRequest as prost::Message>::decode(message).ok()?;
-    let mut submit = convert::request::submit(request).ok()?;
+    let mut submit = run::request::submit(request).ok()?;
     let spec = submit.spec.read(&mut submit.violations);
     Some((spec, submit.violations))
 }

@@ -9,7 +9,7 @@ use longshore_api::codec::TooManyElements;
 use longshore_api::v1::ErrorReason;
 use longshore_backend::BackendError;
 use longshore_domain::name::RunName;
-use longshore_domain::violation::{Violation, ViolationKind, Violations};
+use longshore_domain::notation::violation::{Violation, ViolationKind, Violations};
 use longshore_engine::{AuthenticationError, EngineError};
 
 mod fault;

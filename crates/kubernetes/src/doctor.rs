@@ -8,9 +8,9 @@ use futures::stream::{self, StreamExt};
 use tokio_util::sync::CancellationToken;
 
 use super::KubernetesConfig;
-use super::client::Cluster;
-use super::error::CallError;
-use longshore_domain::profile::{Limits, Profile};
+use crate::api::client::Cluster;
+use crate::api::error::CallError;
+use longshore_domain::run::profile::{Limits, Profile};
 use longshore_runtime::finding::{Finding, Progress, Status};
 
 mod canary;

@@ -11,41 +11,27 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::client::Cluster;
-use self::logs::KubernetesLogs;
-use self::memory::Memory;
-use self::review::KubernetesReviews;
-use self::runs::KubernetesRuns;
+use self::api::client::Cluster;
+use self::api::review::KubernetesReviews;
+use self::log::KubernetesLogs;
+use self::run::memory::Memory;
+use self::run::runs::KubernetesRuns;
 use longshore_backend::{Backend, BackendError, NamespaceMap};
-use longshore_domain::profile::{Capabilities, Volume};
-use longshore_domain::spec::NetworkMode;
+use longshore_domain::run::profile::{Capabilities, Volume};
+use longshore_domain::run::spec::NetworkMode;
 
+pub mod api;
 pub mod canary;
-mod client;
 pub mod doctor;
-mod error;
-pub mod facts;
-mod index;
-mod labels;
-mod list_watch;
-mod logs;
-pub mod manifest;
-mod memory;
-mod metrics;
-pub mod names;
-mod orphans;
-mod owned;
-mod pace;
+pub(crate) mod log;
 mod release;
-mod review;
-mod runs;
+pub mod run;
 #[cfg(test)]
-pub(crate) mod support;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
-mod watch;
 
-pub use self::metrics::KubernetesMetrics;
+pub use self::api::metrics::KubernetesMetrics;
 pub use self::release::{ReleaseOutcome, release, scale_down};
 
 /// How long one call to the API server may take, unless configured.

@@ -10,10 +10,10 @@ use kube::Api;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 
 use super::KubernetesConfig;
-use super::client::{Cluster, JOBS_PAGE};
-use super::error::Target;
-use super::names::label;
-use super::runs::{hold_of, release_patch};
+use crate::api::client::{Cluster, JOBS_PAGE};
+use crate::api::error::Target;
+use crate::api::names::label;
+use crate::run::runs::{hold_of, release_patch};
 use longshore_backend::BackendError;
 
 /// How long what is released stays once it has ended, so that it can still be looked at.

@@ -7,16 +7,16 @@ use std::time::Duration;
 use rustix::fs::{Access, access};
 
 use super::LocalConfig;
-use super::directory::{Found, Store, trusted};
-use super::inotify::{Inotify, WatchMask};
-use super::launch::{Launcher, tmp_bytes};
-use super::program::{Fault, Look};
-use super::sandbox::{Sandbox, SandboxView};
+use crate::run::directory::{Found, Store, trusted};
+use crate::run::inotify::{Inotify, WatchMask};
+use crate::run::launch::{Launcher, tmp_bytes};
+use crate::sandbox::bwrap::{Sandbox, SandboxView};
+use crate::sandbox::program::{Fault, Look};
 use crate::sys::file::seems_directory;
 use crate::sys::{Probe, Sys, Unknown, look};
 use longshore_backend::BackendError;
 use longshore_domain::name::{NamespaceName, RunName};
-use longshore_domain::profile::{Limits, Profile, Volume};
+use longshore_domain::run::profile::{Limits, Profile, Volume};
 use longshore_runtime::finding::Finding;
 
 const STATE: &str = "state-directory";
@@ -278,7 +278,7 @@ mod tests {
 
     use super::*;
     use crate::DEFAULT_LOG_MAX_BYTES;
-    use longshore_domain::profile::LocalProfile;
+    use longshore_domain::run::profile::LocalProfile;
     use longshore_runtime::finding::Status;
 
     #[test]

@@ -11,15 +11,15 @@ use futures::future::join_all;
 use rustix::io::Errno;
 use tempfile::TempDir;
 
-use super::facts::tests::submission;
 use super::*;
+use crate::run::facts::tests::submission;
 use crate::sys::fault::Faults;
-use longshore_domain::derive::record;
-use longshore_domain::facts::{AttemptPhase, MainFacts, remember};
-use longshore_domain::profile::{InputDelivery, LocalProfile, Program};
+use longshore_domain::run::derive::record;
+use longshore_domain::run::facts::{AttemptPhase, MainFacts, remember};
+use longshore_domain::run::profile::{InputDelivery, LocalProfile, Program};
+use longshore_domain::run::verdict::conclude;
 use longshore_domain::run::{RunState, StopCause, StopIntent};
 use longshore_domain::testing::{derived, planned};
-use longshore_domain::verdict::conclude;
 
 /// What fails calls.
 const ERRNOS: [Errno; 5] = [Errno::MFILE, Errno::IO, Errno::ACCESS, Errno::NOMEM, Errno::NOSPC];

@@ -17,44 +17,33 @@ use tokio::sync::Notify;
 
 use crate::sys::{Cause, Probe, Sys, Unknown, keyring};
 use longshore_backend::{Backend, BackendError, Created, Launch, LogItem, LogOptions, LogSource, Logs, Preview, Runs};
-use longshore_domain::facts::{FactsEvent, RunFacts};
 use longshore_domain::name::{NamespaceName, RunName};
-use longshore_domain::plan::Action;
-use longshore_domain::profile::{Capabilities, Volume};
-use longshore_domain::rundir::{self, Admitted, Exit, ExitReason, ProcessIdentity, Released};
-use longshore_domain::spec::NetworkMode;
+use longshore_domain::run::facts::{FactsEvent, RunFacts};
+use longshore_domain::run::plan::Action;
+use longshore_domain::run::profile::{Capabilities, Volume};
+use longshore_domain::run::rundir::{self, Admitted, Exit, ExitReason, ProcessIdentity, Released};
+use longshore_domain::run::spec::NetworkMode;
 use longshore_runtime as runtime;
 
-mod directory;
 pub mod doctor;
-pub mod enter;
-mod facts;
 #[cfg(test)]
 mod faults;
-mod find;
-mod inotify;
-mod launch;
-mod logs;
+pub(crate) mod log;
 mod metrics;
-mod program;
-mod queue;
-mod retention;
+mod run;
 mod sandbox;
 pub mod shim;
-mod sight;
-mod summary;
 pub mod sys;
-mod watch;
 
-use self::inotify::LogNotifier;
-use directory::{Found, Made, Store};
-use facts::{Contents, Stand};
-use launch::Launcher;
+use self::run::inotify::LogNotifier;
 pub use metrics::LocalMetrics;
-use queue::Queue;
-pub use retention::Room;
-use retention::{RetentionClock, add};
-use sandbox::{NoSandbox, Sandbox};
+use run::directory::{Found, Made, Store};
+use run::facts::{Contents, Stand};
+use run::launch::Launcher;
+use run::queue::Queue;
+pub use run::retention::Room;
+use run::retention::{RetentionClock, add};
+use sandbox::bwrap::{NoSandbox, Sandbox};
 
 /// `$PATH` of runs, unless it is configured.
 pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -508,7 +497,7 @@ impl Local {
             return Ok(existing);
         }
         let run = self.launcher.stored(launch, &self.store.dir(&launch.name))?;
-        let input = launch.input.as_ref().map(longshore_domain::spec::Input::as_bytes);
+        let input = launch.input.as_ref().map(longshore_domain::run::spec::Input::as_bytes);
         // Before anybody can see it: then it never seems to wait although there is a place.
         let is_new = self.queue.join(&launch.name, launch.submission.create_time);
         let made = self.store.create(&run, input, &launch.files);
@@ -600,7 +589,7 @@ impl Local {
         value: &T,
     ) -> Result<(), BackendError> {
         match unread.is_some_and(|unread| unread.kind == Cause::Malformed) {
-            true => self.store.replace(name, file, &directory::to_json(value)?),
+            true => self.store.replace(name, file, &run::directory::to_json(value)?),
             false => self.store.publish(name, file, value),
         }
     }
@@ -783,7 +772,7 @@ impl Runs for LocalRoles {
     }
 
     fn watch(&self) -> BoxStream<'static, FactsEvent> {
-        watch::watch(Arc::clone(&self.0))
+        run::watch::watch(Arc::clone(&self.0))
     }
 }
 
@@ -798,7 +787,7 @@ impl Logs for LocalRoles {
         source: &LogSource,
         options: &LogOptions,
     ) -> Result<BoxStream<'static, Result<LogItem, BackendError>>, BackendError> {
-        logs::open(Arc::clone(&self.0), source.clone(), *options).await
+        log::open(Arc::clone(&self.0), source.clone(), *options).await
     }
 }
 

@@ -16,9 +16,10 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::sys::Sys;
 use longshore_domain::name::shown;
-use longshore_domain::rundir::{self, Execution, Exit, ExitReason, Started, StoredRun};
+use longshore_domain::run::rundir::{self, Execution, Exit, ExitReason, Started, StoredRun};
 
 mod child;
+pub mod enter;
 mod files;
 mod inherited;
 mod output;

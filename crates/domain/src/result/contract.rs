@@ -2,10 +2,10 @@
 
 use serde_json::Value;
 
-use super::super::schema::JsonSchema;
 use super::foreign::deep;
 use super::report::{self, Reported};
 use super::{ResultError, ResultErrorKind, ResultOutcome};
+use crate::result::schema::JsonSchema;
 
 /// What a profile says of its results.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -2,7 +2,7 @@
 
 use super::{EVENT_BYTES, LogEvent, LogQuery, LogStart, StreamStop, Streamer};
 use longshore_backend::LogItem;
-use longshore_domain::cursor::LogCursor;
+use longshore_domain::log::cursor::LogCursor;
 use longshore_domain::log::{CHECK_START, LogGap, LogGapCause, LogPiece, LogPosition, LogStream, check};
 
 impl Streamer {

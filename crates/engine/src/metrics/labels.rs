@@ -6,10 +6,10 @@ use prometheus_client::encoding::EncodeLabelSet;
 use crate::observed::Observed;
 use crate::{EngineError, Submitted};
 use longshore_backend::BackendError;
-use longshore_domain::failure::{FailureClass, FailureReason};
 use longshore_domain::log::LogGapCause;
 use longshore_domain::result::{ResultSource, ResultState};
 use longshore_domain::run::RunState;
+use longshore_domain::run::failure::{FailureClass, FailureReason};
 
 /// What a label says where there is nothing to say.
 pub(super) const NONE: &str = "NONE";

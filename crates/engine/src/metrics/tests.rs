@@ -4,14 +4,14 @@ use super::*;
 use crate::observed::Observed;
 use crate::table::Table;
 use longshore_backend::LogItem;
-use longshore_domain::derive;
-use longshore_domain::facts::{AttemptPhase, MainFacts, RunFacts};
-use longshore_domain::failure::{Failure, FailureReason};
 use longshore_domain::log::{LogGap, LogGapCause, LogPiece};
 use longshore_domain::name::{NamespaceName, RunName};
+use longshore_domain::notation::violation::Violations;
 use longshore_domain::result::{ResultError, ResultErrorKind, ResultOutcome};
+use longshore_domain::run::derive;
+use longshore_domain::run::facts::{AttemptPhase, MainFacts, RunFacts};
+use longshore_domain::run::failure::{Failure, FailureReason};
 use longshore_domain::testing::{at, facts, settled, terminated};
-use longshore_domain::violation::Violations;
 
 /// Metrics, and what is exposed of them.
 struct Exposed {

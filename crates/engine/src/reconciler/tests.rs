@@ -9,7 +9,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::*;
 use longshore_backend::{Created, Launch, LogItem, LogOptions, LogSource, Logs, Preview};
-use longshore_domain::facts::{AttemptFacts, AttemptPhase};
+use longshore_domain::run::facts::{AttemptFacts, AttemptPhase};
 use longshore_domain::run::{RunState, StopCause};
 use longshore_domain::testing::on_kubernetes;
 use longshore_domain::testing::{at, attempt, facts, stop, terminated};

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
-use longshore_domain::profile::Profile;
 use longshore_domain::result::{Checked, ResultOutcome, RunnerContract};
+use longshore_domain::run::profile::Profile;
 use longshore_runtime::task;
 
 /// How many objects are checked at once: each is held parsed meanwhile.

@@ -7,12 +7,12 @@ use jiff::Timestamp;
 use super::*;
 use crate::EngineMetrics;
 use longshore_backend::{BackendError, LogOptions, Logs};
-use longshore_domain::facts::{AttemptFacts, AttemptPhase, MainFacts, Terminated};
 use longshore_domain::log::{LogGap, LogGapCause, LogPiece};
-use longshore_domain::profile::Profile;
 use longshore_domain::result::reader::Dialects;
-use longshore_domain::schema::JsonSchema;
-use longshore_domain::spec::ResultScan;
+use longshore_domain::result::schema::JsonSchema;
+use longshore_domain::run::facts::{AttemptFacts, AttemptPhase, MainFacts, Terminated};
+use longshore_domain::run::profile::Profile;
+use longshore_domain::run::spec::ResultScan;
 use longshore_domain::testing;
 
 const MARKER: &str = "MARK:";

@@ -7,12 +7,12 @@ use jiff::Timestamp;
 use super::etag::check_etag;
 use crate::{Caller, Engine, EngineError};
 use longshore_backend::BackendError;
-use longshore_domain::facts::{RunFacts, Terminated};
 use longshore_domain::name::RunName;
-use longshore_domain::plan::Action;
+use longshore_domain::notation::violation::Violation;
+use longshore_domain::run::facts::{RunFacts, Terminated};
+use longshore_domain::run::plan::Action;
+use longshore_domain::run::verdict::conclude;
 use longshore_domain::run::{Run, StopCause, StopIntent};
-use longshore_domain::verdict::conclude;
-use longshore_domain::violation::Violation;
 
 /// Longest reason of a cancel, in bytes.
 const REASON_MAX: usize = 1024;

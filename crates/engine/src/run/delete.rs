@@ -7,10 +7,10 @@ use jiff::Timestamp;
 use super::etag::check_etag;
 use crate::{Caller, Engine, EngineError};
 use longshore_backend::BackendError;
-use longshore_domain::facts::RunFacts;
 use longshore_domain::name::RunName;
-use longshore_domain::plan::Action;
 use longshore_domain::run::Run;
+use longshore_domain::run::facts::RunFacts;
+use longshore_domain::run::plan::Action;
 
 impl Engine {
     /// Deletes a finished run, its record and its idempotency key; also one of which nothing lives and

@@ -15,12 +15,12 @@ use crate::access::{NamespaceScope, stale};
 use crate::observed::Observed;
 use crate::table::{Held, OrderKey, TableChange, Traits};
 use crate::{Caller, Engine, EngineError, ReconnectReason};
-use longshore_domain::failure::FailureClass;
 use longshore_domain::name::{Parent, RunName};
+use longshore_domain::notation::violation::Violation;
 use longshore_domain::page::{self, PageKey};
+use longshore_domain::run::failure::FailureClass;
 use longshore_domain::run::{Run, RunState};
 use longshore_domain::selector::LabelSelector;
-use longshore_domain::violation::Violation;
 
 /// Which runs are meant; all that is set must hold.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -7,15 +7,15 @@ use jiff::Timestamp;
 use crate::{Caller, Engine, EngineError};
 use longshore_backend::{BackendError, Created, Launch, Preview};
 use longshore_domain::access;
-use longshore_domain::digest::PayloadDigest;
-use longshore_domain::facts::{Mentions, RunFacts, Submission};
 use longshore_domain::name::{NamespaceName, RunId, RunName};
-use longshore_domain::resolve::{Resolved, resolve};
+use longshore_domain::notation::syntax::{check_image_reference, is_dns_label};
+use longshore_domain::notation::violation::Violations;
 use longshore_domain::run::Run;
-use longshore_domain::spec::RunSpec;
-use longshore_domain::syntax::{check_image_reference, is_dns_label};
-use longshore_domain::verdict::Verdict;
-use longshore_domain::violation::Violations;
+use longshore_domain::run::digest::PayloadDigest;
+use longshore_domain::run::facts::{Mentions, RunFacts, Submission};
+use longshore_domain::run::resolve::{Resolved, resolve};
+use longshore_domain::run::spec::RunSpec;
+use longshore_domain::run::verdict::Verdict;
 use longshore_runtime::task;
 
 /// See [`Engine::submit`].
@@ -379,7 +379,7 @@ fn would_be(launch: &Launch) -> Run {
         result: None,
         reported: None,
     };
-    longshore_domain::derive::derive(&facts, &Verdict::Open, launch.submission.create_time)
+    longshore_domain::run::derive::derive(&facts, &Verdict::Open, launch.submission.create_time)
 }
 
 #[cfg(test)]

@@ -9,9 +9,9 @@ use tokio::sync::watch;
 
 use crate::metrics::Counted;
 use crate::observed::{Observed, StartSeen};
-use longshore_domain::facts::RunFacts;
-use longshore_domain::failure::FailureClass;
 use longshore_domain::name::RunName;
+use longshore_domain::run::facts::RunFacts;
+use longshore_domain::run::failure::FailureClass;
 use longshore_domain::run::{Run, RunState};
 
 /// What runs are chosen by.

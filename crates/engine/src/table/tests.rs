@@ -1,6 +1,6 @@
 use super::*;
-use longshore_domain::derive;
-use longshore_domain::facts::{AttemptPhase, MainFacts, PlatformCause, RunFacts};
+use longshore_domain::run::derive;
+use longshore_domain::run::facts::{AttemptPhase, MainFacts, PlatformCause, RunFacts};
 use longshore_domain::run::{Evidence, RunState, StopCause};
 use longshore_domain::testing::{at, facts, intervened, stop, terminated};
 
@@ -57,7 +57,7 @@ fn what_is_settled_is_packed_and_comes_back_as_it_was() {
 
 #[test]
 fn what_may_change_or_can_not_be_packed_stays_open() {
-    let unknown = longshore_domain::facts::Unexamined { why: "EIO".to_owned(), nothing_lives: true };
+    let unknown = longshore_domain::run::facts::Unexamined { why: "EIO".to_owned(), nothing_lives: true };
     for facts in [
         live("a"),
         RunFacts { released: false, ..settled("a", 0) },

@@ -8,11 +8,11 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, ListParams, PostParams};
 use tokio::time::{Instant, sleep};
 
-use super::super::client::Cluster;
-use super::super::error::CallError;
-use super::super::names::label;
 use super::check::{CANARY, IMAGE, NETWORK_POLICY};
 use super::{Examination, Finding, Progress, RIGHTS, all, rights};
+use crate::api::client::Cluster;
+use crate::api::error::CallError;
+use crate::api::names::label;
 
 mod image;
 mod network;

@@ -12,10 +12,10 @@ use kube::Api;
 use kube::api::PostParams;
 use kube::client::Body;
 
-use super::super::client::Cluster;
-use super::super::error::{CallError, chain};
 use super::check::API_SERVER;
 use super::clock;
+use crate::api::client::Cluster;
+use crate::api::error::{CallError, chain};
 use longshore_backend::BackendError;
 use longshore_runtime::finding::Finding;
 

@@ -7,11 +7,11 @@ use k8s_openapi::apimachinery::pkg::api::resource;
 use kube::Api;
 use kube::api::ListParams;
 
-use super::super::client::Cluster;
 use super::check::LIMIT_RANGE;
 use super::{RoleRule, unread};
-use longshore_domain::profile::Limits;
-use longshore_domain::quantity::Quantity;
+use crate::api::client::Cluster;
+use longshore_domain::notation::quantity::Quantity;
+use longshore_domain::run::profile::Limits;
 use longshore_runtime::finding::Finding;
 
 pub(super) async fn examine(cluster: &Cluster, namespace: &str, limits: &Limits) -> Vec<Finding> {

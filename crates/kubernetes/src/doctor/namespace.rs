@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::Api;
 
-use super::super::client::Cluster;
 use super::check::{NAMESPACE, POD_SECURITY};
 use super::{RoleRule, unread};
+use crate::api::client::Cluster;
 use longshore_runtime::finding::Finding;
 
 const ENFORCE: &str = "pod-security.kubernetes.io/enforce";

@@ -6,11 +6,11 @@ use k8s_openapi::api::core::v1::ResourceQuota;
 use kube::Api;
 use kube::api::ListParams;
 
-use super::super::client::Cluster;
 use super::check::QUOTA;
 use super::{RoleRule, unread};
-use longshore_domain::profile::Limits;
-use longshore_domain::quantity::Quantity;
+use crate::api::client::Cluster;
+use longshore_domain::notation::quantity::Quantity;
+use longshore_domain::run::profile::Limits;
 use longshore_runtime::finding::Finding;
 
 /// Above this much of a quota, in percent, it is time to look.

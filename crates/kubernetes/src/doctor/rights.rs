@@ -8,11 +8,11 @@ use k8s_openapi::api::authorization::v1::{SelfSubjectAccessReview, SelfSubjectAc
 use kube::Api;
 use kube::api::PostParams;
 
-use super::super::client::Cluster;
-use super::super::error::CallError;
-use super::super::review::resource_attributes;
 use super::check::RIGHTS as CHECK;
 use super::{CALLS, Examination, all};
+use crate::api::client::Cluster;
+use crate::api::error::CallError;
+use crate::api::review::resource_attributes;
 use longshore_runtime::finding::Finding;
 
 /// What a right is needed for.

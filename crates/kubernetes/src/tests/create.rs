@@ -4,9 +4,9 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 
 use super::fake::{FakeApi, Reply, SeenRequest};
-use crate::support::{at, effective, job_of, launch, launch_of};
+use crate::testing::{at, effective, job_of, launch, launch_of};
 use longshore_backend::{BackendError, Created, Launch};
-use longshore_domain::spec::{EnvSource, EnvVar, Input};
+use longshore_domain::run::spec::{EnvSource, EnvVar, Input};
 
 fn stored(launch: &Launch) -> Value {
     serde_json::to_value(job_of(launch)).unwrap()

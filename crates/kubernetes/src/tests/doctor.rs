@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::fake::{FakeApi, NAMESPACE, Reply, SeenRequest};
 use crate::doctor::{Examination, Extent, Need, RIGHTS, examine};
-use longshore_domain::profile::{KubernetesProfile, Limits, Profile};
+use longshore_domain::run::profile::{KubernetesProfile, Limits, Profile};
 use longshore_runtime::finding::{Finding, Status};
 
 fn wanted(extent: Extent) -> Examination {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::client::Cluster;
+use crate::api::client::Cluster;
 use crate::{KubernetesConfig, KubernetesMetrics, connect};
 use longshore_backend::{Backend, NamespaceMap};
 use longshore_domain::name::NamespaceName;

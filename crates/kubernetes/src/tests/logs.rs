@@ -6,8 +6,8 @@ use futures::stream::StreamExt;
 use tokio::time::timeout;
 
 use super::fake::{BOUND, FakeApi, Reply};
-use crate::logs::KubernetesLogs;
-use crate::support::{JOB_UID, POD_UID, launch};
+use crate::log::KubernetesLogs;
+use crate::testing::{JOB_UID, POD_UID, launch};
 use longshore_backend::{BackendError, LogItem, LogOptions, LogSource, Logs};
 use longshore_domain::log::LogPosition;
 

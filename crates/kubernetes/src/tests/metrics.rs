@@ -10,9 +10,9 @@ use tokio::time::timeout;
 
 use super::fake::{BOUND, FakeApi, NAMESPACE, Reply};
 use crate::KubernetesMetrics;
-use crate::support::{JOB_UID, POD_UID, job_of, launch};
+use crate::testing::{JOB_UID, POD_UID, job_of, launch};
 use longshore_backend::{Backend, LogOptions, LogSource};
-use longshore_domain::facts::FactsEvent;
+use longshore_domain::run::facts::FactsEvent;
 
 /// A backend whose calls are counted in the registry.
 async fn counted(api: &FakeApi) -> (Backend, Registry) {

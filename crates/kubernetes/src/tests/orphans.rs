@@ -6,10 +6,10 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::fake::{FakeApi, NAMESPACE, Reply};
-use crate::index::{IndexAnswer, IndexQuestion, LeftJob};
-use crate::names::label;
-use crate::support::{JOB_UID, job_of, launch, pod, run, terminated};
-use crate::watch::ask;
+use crate::api::names::label;
+use crate::run::index::{IndexAnswer, IndexQuestion, LeftJob};
+use crate::run::watch::ask;
+use crate::testing::{JOB_UID, job_of, launch, pod, run, terminated};
 
 fn left() -> IndexQuestion {
     let labels = [(label::INSTANCE, "longshore"), (label::RUN, "hello")];

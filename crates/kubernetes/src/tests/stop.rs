@@ -6,10 +6,10 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::fake::{FakeApi, Reply};
-use crate::names::annotation;
-use crate::support::{JOB_UID, POD_UID, job_of, launch, on_node, pod, run, running, terminated, waiting};
+use crate::api::names::annotation;
+use crate::testing::{JOB_UID, POD_UID, job_of, launch, on_node, pod, run, running, terminated, waiting};
 use longshore_backend::BackendError;
-use longshore_domain::plan::Action;
+use longshore_domain::run::plan::Action;
 use longshore_domain::run::{StopCause, StopIntent};
 
 fn job() -> Value {

@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use super::fake::{BOUND, FakeApi, NAMESPACE, Reply, SeenRequest};
-use crate::index::{IndexAnswer, IndexQuestion};
-use crate::support::{JOB_UID, job_of, launch, pod, run, terminated};
-use crate::watch::ask;
-use longshore_domain::facts::FactsEvent;
+use crate::run::index::{IndexAnswer, IndexQuestion};
+use crate::run::watch::ask;
+use crate::testing::{JOB_UID, job_of, launch, pod, run, terminated};
+use longshore_domain::run::facts::FactsEvent;
 
 fn job(version: &str) -> Value {
     let mut job = serde_json::to_value(job_of(&launch())).unwrap();

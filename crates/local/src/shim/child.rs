@@ -19,7 +19,7 @@ use super::files::Dir;
 use super::output::ProgramOutput;
 use crate::sys::file::{bequeath, in_memory};
 use crate::sys::{Probe, Sys, Unknown, seccomp};
-use longshore_domain::rundir::{self, Execution, ProcessIdentity};
+use longshore_domain::run::rundir::{self, Execution, ProcessIdentity};
 
 /// How long what the program left behind is waited for after SIGKILL.
 const REAP: Duration = Duration::from_secs(2);

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use super::ShimError;
 use crate::sys::{Cause, Probe, Sys, Unknown};
-use longshore_domain::rundir::{self, ProcessIdentity};
+use longshore_domain::run::rundir::{self, ProcessIdentity};
 
 /// The directory of the run.
 #[derive(Clone, Debug)]

@@ -9,7 +9,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::complain;
 use crate::sys::{Sys, keyring};
-use longshore_domain::rundir;
+use longshore_domain::run::rundir;
 
 /// Limits that are lowered, soft and hard: core files; locked memory, messages in queues (as the kernel has them by
 /// default); and no priority beyond the usual one.

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal};
 
 use super::{Probe, Sys, Unknown};
-use longshore_domain::rundir::ProcessIdentity;
+use longshore_domain::run::rundir::ProcessIdentity;
 
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 

@@ -12,10 +12,10 @@ use tokio::time::{Duration, Instant};
 use crate::observed::Observed;
 use crate::results::source_of;
 use longshore_backend::{BackendError, LogItem, LogOptions, LogSource, Logs};
-use longshore_domain::derive::record;
-use longshore_domain::facts::{AttemptFacts, AttemptPhase, JobEnd, JobEndCause, MainFacts, RunFacts, Terminated};
 use longshore_domain::log::{LogPiece, Resume, Resumed, check};
 use longshore_domain::run::StopCause;
+use longshore_domain::run::derive::record;
+use longshore_domain::run::facts::{AttemptFacts, AttemptPhase, JobEnd, JobEndCause, MainFacts, RunFacts, Terminated};
 use longshore_domain::testing;
 
 /// A program's log, and the run as it is observed.

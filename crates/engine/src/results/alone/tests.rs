@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use longshore_domain::result::ResultOutcome;
 use longshore_domain::result::reader::{Dialects, MAX_DEPTH, ReaderRule, ResultReader};
-use longshore_domain::spec::ResultScan;
+use longshore_domain::run::spec::ResultScan;
 
 /// What is found in `text`, and whether it stands alone.
 fn found_alone(text: &[u8]) -> Option<bool> {

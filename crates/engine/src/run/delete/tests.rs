@@ -12,13 +12,13 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::{AccessConfig, AccessMetrics, EngineConfig, EngineMetrics, Submit, UnreadSpec};
 use longshore_backend::{Backend, Created, Launch, LogItem, LogOptions, LogSource, Logs, Preview, Runs};
-use longshore_domain::derive::record;
-use longshore_domain::digest::PayloadDigest;
-use longshore_domain::facts::{AttemptPhase, FactsEvent, MainFacts};
 use longshore_domain::name::NamespaceName;
-use longshore_domain::spec::{self, ContainerWorkload, RunSpec};
+use longshore_domain::notation::violation::Violations;
+use longshore_domain::run::derive::record;
+use longshore_domain::run::digest::PayloadDigest;
+use longshore_domain::run::facts::{AttemptPhase, FactsEvent, MainFacts};
+use longshore_domain::run::spec::{self, ContainerWorkload, RunSpec};
 use longshore_domain::testing::{at, facts, on_kubernetes, settled, terminated};
-use longshore_domain::violation::Violations;
 
 /// Has this run, and one of its id is there already.
 struct One(Mutex<Option<RunFacts>>);

@@ -11,12 +11,12 @@ use crate::access::AccessMetrics;
 use crate::metrics::EngineMetrics;
 use crate::{AccessConfig, EngineConfig};
 use longshore_backend::{Backend, BackendError, LogItem, LogOptions, LogSource, Logs, Preview, Runs};
-use longshore_domain::facts::FactsEvent;
-use longshore_domain::plan::Action;
-use longshore_domain::spec::{self, ContainerWorkload};
+use longshore_domain::notation::violation::Violations;
+use longshore_domain::run::facts::FactsEvent;
+use longshore_domain::run::plan::Action;
+use longshore_domain::run::spec::{self, ContainerWorkload};
 use longshore_domain::testing::facts;
 use longshore_domain::testing::on_kubernetes;
-use longshore_domain::violation::Violations;
 
 /// Has something else under the first names that are asked for.
 struct Crowded {

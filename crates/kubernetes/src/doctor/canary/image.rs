@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::Pod;
 use super::pod::{Canary, container};
 use super::{Cluster, Examination, Finding, Progress, interrupted, phase, why_waiting, with_pod};
 use crate::doctor::check::IMAGE;
-use longshore_domain::profile::{KubernetesProfile, Profile};
+use longshore_domain::run::profile::{KubernetesProfile, Profile};
 
 /// What became of an image.
 #[derive(Debug, PartialEq, Eq)]

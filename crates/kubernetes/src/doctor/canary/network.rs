@@ -8,8 +8,8 @@ use k8s_openapi::api::core::v1::Pod;
 use super::pod::{Canary, container};
 use super::{CanaryLost, Cluster, Examination, Finding, Progress, interrupted, phase, until, with_pod};
 use crate::doctor::check::NETWORK_POLICY;
-use longshore_domain::profile::KubernetesProfile;
-use longshore_domain::spec::NetworkMode;
+use longshore_domain::run::profile::KubernetesProfile;
+use longshore_domain::run::spec::NetworkMode;
 
 /// This program in the image.
 const PROGRAM: &str = "/usr/local/bin/longshore";

@@ -9,10 +9,10 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use crate::client::Cluster;
-use crate::names::{RUN_CONTAINER, label};
-use longshore_domain::profile::{KubernetesProfile, Limits};
-use longshore_domain::spec::NetworkMode;
+use crate::api::client::Cluster;
+use crate::api::names::{RUN_CONTAINER, label};
+use longshore_domain::run::profile::{KubernetesProfile, Limits};
+use longshore_domain::run::spec::NetworkMode;
 
 /// After this the kubelet ends one that we could not delete, in seconds. A listener has to outlive
 /// two patiences: its callers may have to pull the image on another node.

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::pod::Canary;
-use crate::manifest::pod_security::broken_rules;
-use crate::names::label;
+use crate::api::names::label;
+use crate::run::manifest::pod_security::broken_rules;
 use crate::tests::fake::{FakeApi, Reply};
-use longshore_domain::profile::{KubernetesProfile, Limits};
-use longshore_domain::spec::NetworkMode;
+use longshore_domain::run::profile::{KubernetesProfile, Limits};
+use longshore_domain::run::spec::NetworkMode;
 
 #[tokio::test]
 async fn a_canary_is_as_bounded_as_a_run_and_is_none() {

@@ -1,0 +1,180 @@
+//! `derive(&RunFacts, &Verdict, now) -> Run`: what is reported of a run is a pure function of what is
+//! observed.
+//!
+//! How it ended, and the words that are reported while it has not, are found below, in
+//! [`super::verdict`].
+
+use jiff::Timestamp;
+
+use super::facts::{AttemptFacts, RunFacts, Terminated};
+use super::record::Record;
+use super::spec::ResultMode;
+use super::verdict::{Outcome, Verdict, explain, signal};
+use crate::result::ResultInfo;
+use crate::run::view::{Attempt, Run, RunState, Timeline};
+
+/// What is reported of the run that these facts are of, and of which `verdict` was found in the same look. `now` is
+/// used for the time spent waiting.
+///
+/// A run is terminal only once its record stands: what is concluded without one can still be
+/// concluded otherwise, after a crash or by another server, and the first record decides.
+#[must_use]
+pub fn derive(facts: &RunFacts, verdict: &Verdict, now: Timestamp) -> Run {
+    if let Some(record) = &facts.record {
+        return from_record(facts, record);
+    }
+    let mut run = from_observation(facts, verdict, now);
+    // What an operator has to know first.
+    for note in [&facts.trouble, &facts.damage].into_iter().flatten() {
+        run.message = format!("{note}; {}", run.message);
+    }
+    if let Some(unknown) = &facts.unknown {
+        run.message = format!("last known state, since this can't be read: {}; {}", unknown.why, run.message);
+    }
+    run
+}
+
+/// The record of a run that is settled.
+#[must_use]
+pub fn record(facts: &RunFacts, outcome: &Outcome, result: Option<ResultInfo>, now: Timestamp) -> Record {
+    Record {
+        version: super::record::RECORD_VERSION,
+        state: outcome.state,
+        failure: outcome.failure.clone(),
+        stop: facts.stop.clone(),
+        message: outcome.message.clone(),
+        timeline: timeline(facts, Some(outcome), Some(now)),
+        attempts: attempts(facts, Some(outcome)),
+        result,
+        record_time: now,
+    }
+}
+
+fn from_record(facts: &RunFacts, record: &Record) -> Run {
+    let last = record.attempts.last();
+    Run {
+        state: record.state,
+        waiting_reason: None,
+        message: record.message.clone(),
+        timeline: record.timeline.clone(),
+        attempts: record.attempts.clone(),
+        failure: record.failure.clone(),
+        result: record.result.clone(),
+        exit_code: last.and_then(|a| a.exit_code),
+        stop: record.stop.clone(),
+        expire_time: facts.expire_time,
+        ..skeleton(facts)
+    }
+}
+
+fn from_observation(facts: &RunFacts, verdict: &Verdict, now: Timestamp) -> Run {
+    let (outcome, message) = match verdict {
+        Verdict::Recorded | Verdict::Open => return live(facts, now),
+        Verdict::Ended(outcome) => (outcome, "the program has ended; its result is being read"),
+        Verdict::Settled(outcome, _) if outcome.ran => {
+            (outcome, "the program has ended; its outcome is being recorded")
+        }
+        Verdict::Settled(outcome, _) => (outcome, "nothing of it is running; its outcome is being recorded"),
+    };
+    let result = (facts.submission.effective.result.mode != ResultMode::None).then(ResultInfo::pending);
+    Run {
+        state: RunState::Finishing,
+        message: message.to_owned(),
+        timeline: timeline(facts, Some(outcome), None),
+        attempts: attempts(facts, None),
+        result,
+        exit_code: outcome.exit_code,
+        stop: facts.stop.clone(),
+        ..skeleton(facts)
+    }
+}
+
+fn live(facts: &RunFacts, now: Timestamp) -> Run {
+    let base = skeleton(facts);
+    let attempt = facts.last_attempt();
+    let (state, word, message) = match attempt {
+        None => (RunState::Pending, None, "not created yet".to_owned()),
+        Some(attempt) => explain(facts, attempt, now),
+    };
+    let result = (facts.submission.effective.result.mode != ResultMode::None).then(ResultInfo::pending);
+    let ended = attempt.filter(|a| a.main.started()).and_then(|a| a.main.terminated());
+    Run {
+        state,
+        waiting_reason: word,
+        message,
+        timeline: timeline(facts, None, None),
+        attempts: attempts(facts, None),
+        result,
+        exit_code: ended.and_then(Terminated::code),
+        stop: facts.stop.clone(),
+        ..base
+    }
+}
+
+/// What does not depend on where the run stands.
+fn skeleton(facts: &RunFacts) -> Run {
+    let submission = &facts.submission;
+    Run {
+        name: facts.name.clone(),
+        uid: facts.uid.clone(),
+        spec: submission.spec.clone(),
+        effective: submission.effective.clone(),
+        state: RunState::Pending,
+        waiting_reason: None,
+        message: String::new(),
+        timeline: Timeline::default(),
+        attempts: Vec::new(),
+        failure: None,
+        result: None,
+        exit_code: None,
+        stop: None,
+        submitter: submission.submitter.clone(),
+        payload_digest: submission.digest.sha256.clone(),
+        expire_time: None,
+        delete_time: facts.deleted_at,
+    }
+}
+
+fn timeline(facts: &RunFacts, outcome: Option<&Outcome>, end_time: Option<Timestamp>) -> Timeline {
+    let attempt = facts.last_attempt();
+    let started = attempt.and_then(AttemptFacts::started_at);
+    let finished = attempt.and_then(|a| a.main.terminated()).filter(|_| attempt.is_some_and(|a| a.main.started()));
+    Timeline {
+        create_time: Some(facts.submission.create_time),
+        admit_time: facts.admitted_at,
+        schedule_time: attempt.and_then(|a| a.schedule_time),
+        start_time: started,
+        finish_time: outcome.and_then(|o| o.finish_time).or_else(|| finished.and_then(|t| t.finished_at)),
+        end_time,
+    }
+}
+
+fn attempts(facts: &RunFacts, outcome: Option<&Outcome>) -> Vec<Attempt> {
+    let last = facts.attempts.len();
+    let one = |(index, attempt): (usize, &AttemptFacts)| {
+        let end = attempt.main.terminated().filter(|_| attempt.main.started());
+        Attempt {
+            number: attempt.number,
+            uid: attempt.uid.clone(),
+            job: attempt.job.clone(),
+            pod: attempt.pod.clone(),
+            node: attempt.node.clone(),
+            create_time: attempt.create_time,
+            start_time: attempt.started_at(),
+            finish_time: end.and_then(|t| t.finished_at),
+            exit_code: match end {
+                Some(end) => end.code(),
+                // A Job that is complete has an exit code though its Pod is gone.
+                None => outcome.filter(|_| index + 1 == last).and_then(|o| o.exit_code),
+            },
+            signal: end.and_then(signal),
+            failure: outcome.filter(|_| index + 1 == last).and_then(|o| o.failure.clone()),
+            unseen: attempt.unseen && !attempt.main.started(),
+            evidence: attempt.evidence.clone(),
+        }
+    };
+    facts.attempts.iter().enumerate().map(one).collect()
+}
+
+#[cfg(test)]
+mod tests;

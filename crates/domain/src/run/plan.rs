@@ -1,0 +1,310 @@
+//! What to do about a run: idempotent actions, and when to look again.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::derive::record;
+use super::facts::{AttemptFacts, AttemptPhase, MainFacts, RunFacts, Terminated, Unexamined};
+use super::failure::{Failure, FailureReason};
+use super::record::{Record, fits_inline};
+use super::verdict::{Outcome, StartOutlook, Verdict, budget_deadline, look_again, start_deadline, start_outlook};
+use crate::result::ResultInfo;
+use crate::run::view::{StopCause, StopIntent, shown_duration};
+
+/// One thing to do to a run's objects. Doing it twice is doing it once.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Write the stop intent, unless one is written: the first writer wins.
+    WriteStop(StopIntent),
+    /// See that nothing of an attempt starts any more whose `run` was not seen to have started: one
+    /// patch of its Job (`parallelism: 0` and `activeDeadlineSeconds: 1`), and the Pod's deadline
+    /// where there is a Pod. What has started meanwhile is ended as by [`Action::EndStarted`].
+    EndUnstarted {
+        /// Attempt, from 1.
+        attempt: u32,
+    },
+    /// End an attempt whose `run` started (Pod `activeDeadlineSeconds: 1`): SIGTERM, grace, KILL;
+    /// exit code and log stay.
+    EndStarted {
+        /// Attempt, from 1.
+        attempt: u32,
+    },
+    /// Lower the deadline of a running attempt to this, counted from `node_time`.
+    LowerDeadline {
+        /// Attempt, from 1.
+        attempt: u32,
+        /// Whole seconds, at least 1.
+        deadline: Duration,
+    },
+    /// Keep a result that is too large for the record beside it.
+    StoreResult {
+        /// Compact JSON.
+        json: String,
+    },
+    /// Write the record, unless one is written.
+    WriteRecord(Box<Record>),
+    /// Report the outcome in the Job's conditions, release our hold and start the retention clock.
+    Release {
+        /// The record's outcome, for the condition.
+        reason: String,
+        /// One sentence.
+        message: String,
+        /// How long the run is kept from now.
+        retention: Duration,
+    },
+    /// Delete the run and everything it is made of.
+    Delete,
+}
+
+impl Action {
+    /// For logs and metrics: without what it holds, which may be a result.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::WriteStop(_) => "write_stop",
+            Self::EndUnstarted { .. } => "end_unstarted",
+            Self::EndStarted { .. } => "end_started",
+            Self::LowerDeadline { .. } => "lower_deadline",
+            Self::StoreResult { .. } => "store_result",
+            Self::WriteRecord(_) => "write_record",
+            Self::Release { .. } => "release",
+            Self::Delete => "delete",
+        }
+    }
+}
+
+/// What to do now, and when to look again although nothing has changed.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    /// In this order.
+    pub actions: Vec<Action>,
+    /// `None`: only when something changes.
+    pub wake_at: Option<Timestamp>,
+}
+
+impl Plan {
+    fn of(action: Action) -> Self {
+        Self { actions: vec![action], wake_at: None }
+    }
+
+    fn wake(at: Timestamp) -> Self {
+        Self { actions: Vec::new(), wake_at: Some(at) }
+    }
+}
+
+/// What to do about the run that these facts are of, and of which `verdict` was found in the same look.
+#[must_use]
+pub fn plan(facts: &RunFacts, verdict: &Verdict, now: Timestamp) -> Plan {
+    if let Some(unknown) = &facts.unknown {
+        return while_unknown(facts, unknown);
+    }
+    if let Some(record) = &facts.record {
+        return after_record(facts, record, now);
+    }
+    if let Verdict::Settled(outcome, result) = verdict {
+        return write_record(facts, outcome, result.as_deref().cloned(), now);
+    }
+    let Some(attempt) = facts.last_attempt() else {
+        return Plan::default();
+    };
+    let mut plan = match (attempt.main.terminated(), &facts.stop) {
+        // What is missing is its cause or its result.
+        (Some(end), _) => settle_cause(facts, attempt, end, verdict, now),
+        (None, Some(_)) => enforce_stop(attempt),
+        (None, None) => watch_clocks(facts, attempt, now),
+    };
+    if let Some(bound) = look_again(facts, now) {
+        plan.wake_at = Some(plan.wake_at.unwrap_or(bound).min(bound));
+    }
+    plan
+}
+
+/// Only a stop that is known is enforced as long as something that decides is not.
+fn while_unknown(facts: &RunFacts, unknown: &Unexamined) -> Plan {
+    let live = facts.last_attempt().filter(|attempt| attempt.main.terminated().is_none() && !unknown.nothing_lives);
+    match live.filter(|_| facts.stop.is_some() && facts.record.is_none()) {
+        Some(attempt) => enforce_stop(attempt),
+        None => Plan::default(),
+    }
+}
+
+fn write_record(facts: &RunFacts, outcome: &Outcome, mut result: Option<ResultInfo>, now: Timestamp) -> Plan {
+    let mut actions = Vec::new();
+    if let Some(found) = result.as_mut().and_then(|info| info.found.as_mut())
+        && found.json.as_ref().is_some_and(|json| !fits_inline(json))
+    {
+        actions.extend(found.json.take().map(|json| Action::StoreResult { json }));
+    }
+    actions.push(Action::WriteRecord(Box::new(record(facts, outcome, result, now))));
+    Plan { actions, wake_at: None }
+}
+
+/// The Pod's end carries the cause of a doubtful exit; other containers must not keep it from that.
+fn settle_cause(facts: &RunFacts, attempt: &AttemptFacts, end: &Terminated, verdict: &Verdict, now: Timestamp) -> Plan {
+    let keeps_on = attempt.others_running && !attempt.phase.is_over() && attempt.deleted_at.is_none();
+    if !keeps_on || verdict.result_is_due() {
+        return Plan::default();
+    }
+    match end.finished_at {
+        Some(finished) if facts.stop.is_none() => end_others(facts, attempt, finished, now),
+        _ => Plan::of(Action::EndStarted { attempt: attempt.number }),
+    }
+}
+
+/// Ends what outlives `run`, a grace after `since`.
+fn end_others(facts: &RunFacts, attempt: &AttemptFacts, since: Timestamp, now: Timestamp) -> Plan {
+    let grace = SignedDuration::try_from(facts.submission.effective.termination_grace).unwrap_or(SignedDuration::MAX);
+    match since.checked_add(grace) {
+        Ok(due) if now < due => Plan::wake(due),
+        _ => Plan::of(Action::EndStarted { attempt: attempt.number }),
+    }
+}
+
+/// The record is durable: end what outlives `run`, see that nothing runs again, and let go once the
+/// Job has ended, or never will.
+fn after_record(facts: &RunFacts, record: &Record, now: Timestamp) -> Plan {
+    let Some(attempt) = facts.last_attempt() else {
+        return release(facts, record);
+    };
+    let ended = attempt.job_end.as_ref().is_some_and(|end| end.final_);
+    if !ended && facts.deleted_at.is_none() {
+        if attempt.others_running && attempt.main.terminated().is_some() {
+            return end_others(facts, attempt, record.record_time, now);
+        }
+        // Its queue may let it go on, or its Pod was not seen, or starts late.
+        let plan = match attempt.main.terminated() {
+            None => enforce_stop(attempt),
+            Some(_) if attempt.deleted_at.is_some() || attempt.phase == AttemptPhase::Gone => close(attempt),
+            Some(_) => Plan::default(),
+        };
+        if !plan.actions.is_empty() {
+            return plan;
+        }
+    }
+    match facts.expire_time.filter(|_| facts.released) {
+        // A TTL takes the rest. It never acts on a Job that did not finish.
+        Some(_) if ended || facts.deleted_at.is_some() => Plan::default(),
+        Some(expire_time) if now < expire_time => Plan::wake(expire_time),
+        Some(_) => Plan::of(Action::Delete),
+        None if ended || facts.deleted_at.is_some() || (facts.suspended && !is_live(attempt)) => release(facts, record),
+        None => Plan::default(),
+    }
+}
+
+fn release(facts: &RunFacts, record: &Record) -> Plan {
+    let reason = record.failure.as_ref().map_or_else(|| record.state.as_str(), |f| f.reason.as_str());
+    Plan::of(Action::Release {
+        reason: reason.to_owned(),
+        message: record.message.clone(),
+        retention: facts.submission.effective.retention,
+    })
+}
+
+/// Whether its Pod is there and not over.
+fn is_live(attempt: &AttemptFacts) -> bool {
+    attempt.phase != AttemptPhase::Absent && !attempt.phase.is_over()
+}
+
+/// What is done once the intent is written: the stop table (docs/architecture.md, "Stops").
+fn enforce_stop(attempt: &AttemptFacts) -> Plan {
+    if !attempt.main.started() || attempt.phase == AttemptPhase::Gone {
+        return close(attempt);
+    }
+    if attempt.deleted_at.is_some() || attempt.phase.is_over() {
+        return Plan::default();
+    }
+    Plan::of(Action::EndStarted { attempt: attempt.number })
+}
+
+/// Sees that the Job makes no Pod, and that one that is there starts nothing.
+fn close(attempt: &AttemptFacts) -> Plan {
+    let is_going = attempt.deleted_at.is_some();
+    let nothing_starts = attempt.closed && (!is_live(attempt) || is_going);
+    // A Pod that is over ends its Job, unless it was taken from it.
+    let ends_by_itself = matches!(attempt.phase, AttemptPhase::Succeeded | AttemptPhase::Failed) && !is_going;
+    let has_ended = attempt.job_end.as_ref().is_some_and(|end| end.final_);
+    if nothing_starts || ends_by_itself || has_ended {
+        return Plan::default();
+    }
+    Plan::of(Action::EndUnstarted { attempt: attempt.number })
+}
+
+fn watch_clocks(facts: &RunFacts, attempt: &AttemptFacts, now: Timestamp) -> Plan {
+    if let Some(time) = facts.deleted_at {
+        return Plan::of(Action::WriteStop(StopIntent {
+            cause: StopCause::External,
+            reason: "its Job was deleted".to_owned(),
+            actor: "external".to_owned(),
+            request_time: time,
+            failure: None,
+            failure_class: None,
+        }));
+    }
+    if facts.suspended && !attempt.main.started() {
+        return watch_queue(facts, now);
+    }
+    // Nor does a clock run while the Job of a Pod that is gone has yet to say why.
+    if facts.suspended || attempt.phase == AttemptPhase::Gone {
+        return Plan::default();
+    }
+    if attempt.main.started() {
+        let live = is_live(attempt) && attempt.deleted_at.is_none();
+        return lower_deadline(facts, attempt).filter(|_| live).map_or_else(Plan::default, Plan::of);
+    }
+    // Nothing starts in a Pod that is over; what its Job says of it is waited for.
+    if attempt.phase.is_over() {
+        return Plan::default();
+    }
+    let timeout = SignedDuration::try_from(facts.submission.effective.start_timeout).unwrap_or(SignedDuration::MAX);
+    let since = facts.admitted_at.unwrap_or(facts.submission.create_time);
+    let start_due = since.checked_add(timeout).unwrap_or(Timestamp::MAX);
+    if now >= start_due {
+        return stop_for(StopCause::StartDeadline, start_deadline(facts, attempt), now);
+    }
+    match start_outlook(attempt, now) {
+        StartOutlook::Open => Plan::wake(start_due),
+        StartOutlook::GivenUpAt(due) => Plan::wake(due.min(start_due)),
+        StartOutlook::GivenUp(failure) => stop_for(StopCause::StartFailure, failure, now),
+    }
+}
+
+/// In a queue no clock runs but the one that is set for it.
+fn watch_queue(facts: &RunFacts, now: Timestamp) -> Plan {
+    let Some(queue_timeout) = facts.submission.spec.queue_timeout else { return Plan::default() };
+    let timeout = SignedDuration::try_from(queue_timeout).unwrap_or(SignedDuration::MAX);
+    let due = facts.submission.create_time.checked_add(timeout).unwrap_or(Timestamp::MAX);
+    if now < due {
+        return Plan::wake(due);
+    }
+    let message = format!("the run waited in its queue for its queue_timeout of {}", shown_duration(queue_timeout));
+    stop_for(StopCause::QueueDeadline, Failure::new(FailureReason::QueueDeadline, message), now)
+}
+
+fn stop_for(cause: StopCause, failure: Failure, now: Timestamp) -> Plan {
+    Plan::of(Action::WriteStop(StopIntent {
+        cause,
+        reason: failure.message,
+        actor: "longshore".to_owned(),
+        request_time: now,
+        failure: Some(failure.reason),
+        failure_class: Some(failure.failure_class).filter(|class| *class != failure.reason.class()),
+    }))
+}
+
+/// The Pod's deadline, lowered to what is left of the run budget once `run` has started, so that
+/// the kubelet ends it even if the daemon is down.
+fn lower_deadline(facts: &RunFacts, attempt: &AttemptFacts) -> Option<Action> {
+    let MainFacts::Running { .. } = attempt.main else {
+        return None;
+    };
+    let (present, node_time, started) = (attempt.deadline?, attempt.node_time?, attempt.started_at()?);
+    let wanted = budget_deadline(facts, node_time, started);
+    (wanted < present && !wanted.is_zero())
+        .then_some(Action::LowerDeadline { attempt: attempt.number, deadline: wanted })
+}
+
+#[cfg(test)]
+mod histories;
+#[cfg(test)]
+mod tests;

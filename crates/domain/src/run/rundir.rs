@@ -1,0 +1,298 @@
+//! What a run's directory holds on the local backend: names of files, and their shapes.
+//!
+//! The daemon (backend `local`) and the shim share nothing else. A file is there whole or not at
+//! all: each is written under another name and then renamed or linked.
+
+use std::ffi::{OsStr, OsString};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::facts::Submission;
+use crate::name::RunName;
+
+/// The environment variable of a shim that names the limit of open files that the program starts with. It does not
+/// reach the program.
+pub const OPEN_FILES: &str = "LONGSHORE_OPEN_FILES";
+
+/// [`StoredRun`].
+pub const SPEC: &str = "spec";
+/// The input's bytes, if there is one.
+pub const INPUT: &str = "input";
+/// Directory of the files, if there are any.
+pub const FILES: &str = "files";
+/// What the program writes as its result.
+pub const RESULT: &str = "result";
+/// Working directory of a program without a sandbox.
+pub const WORK: &str = "work";
+/// The output, in the CRI log format.
+pub const LOG: &str = "log";
+/// Held (`flock`) by the shim as long as it lives.
+pub const LOCK: &str = "shim.lock";
+/// What the shim itself had to complain about.
+pub const SHIM_ERRORS: &str = "shim.err";
+/// [`ProcessIdentity`] of the shim.
+pub const SHIM: &str = "shim.json";
+/// [`Started`]; written before the program is started, so that it never starts twice.
+pub const STARTED: &str = "started";
+/// [`Child`].
+pub const CHILD: &str = "child.json";
+/// There once the program is to be ended.
+pub const END: &str = "end";
+/// [`Exit`].
+pub const EXIT: &str = "exit.json";
+/// [`Admitted`]; there if the run had to wait.
+pub const ADMITTED: &str = "admitted";
+/// [`crate::run::view::StopIntent`].
+pub const STOP: &str = "stop";
+/// [`super::record::Record`].
+pub const RECORD: &str = "record";
+/// The result, if it is too large for the record.
+pub const STORED_RESULT: &str = "result.json";
+/// [`Released`].
+pub const RELEASED: &str = "released";
+
+/// What of the other files is needed of a run of which nothing changes any more, in one. It may be missing:
+/// then they are read, and it is made from them.
+pub const SUMMARY: &str = "summary";
+
+/// Version of [`StoredRun`] that is written.
+pub const SPEC_VERSION: u32 = 1;
+
+/// Largest result file that is read, in bytes; the same as a termination message of Kubernetes.
+pub const RESULT_MAX_BYTES: usize = 4096;
+
+/// Size of a result file, in bytes, beyond which it is cut back to what is read of it.
+pub const RESULT_FILE_MAX_BYTES: u64 = 1 << 20;
+
+/// A run as it was created. Never changed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StoredRun {
+    /// Version of this shape.
+    pub version: u32,
+    /// Identity over time.
+    pub uid: String,
+    /// Its name.
+    pub name: RunName,
+    /// What was submitted.
+    pub submission: Submission,
+    /// What the shim does.
+    pub execution: Execution,
+}
+
+/// What of a [`StoredRun`] is needed by those that do not execute it. Read from the same file.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct KeptRun {
+    /// See [`StoredRun::version`].
+    pub version: u32,
+    /// See [`StoredRun::uid`].
+    pub uid: String,
+    /// See [`StoredRun::name`].
+    pub name: RunName,
+    /// See [`StoredRun::submission`].
+    pub submission: Submission,
+}
+
+impl StoredRun {
+    /// Identity of the only attempt.
+    #[must_use]
+    pub fn attempt_uid(&self) -> String {
+        format!("{}-1", self.uid)
+    }
+}
+
+/// What the shim does: all that depends on the machine is decided when the run is created.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Execution {
+    /// The sandbox program and its options, apart from the environment and `--`. `None`: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sandbox: Option<Vec<String>>,
+    /// Whether the sandbox filters the program's system calls.
+    #[serde(default)]
+    pub filter: bool,
+    /// Program and arguments.
+    pub argv: Vec<String>,
+    /// The whole environment.
+    pub env: Vec<(String, String)>,
+    /// Name of a variable that gets the input as its value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input_env: Option<String>,
+    /// Whether the input is given on standard input.
+    #[serde(default)]
+    pub input_stdin: bool,
+    /// What was found wrong with the program as the run was created.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<StartFault>,
+    /// How large the log may become, in bytes. What comes after is not kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_max_bytes: Option<u64>,
+    /// How many processes and threads the program and what it starts may have. Where the server is root these are all
+    /// of the program's user, those of other runs too. Only in a sandbox.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_processes: Option<u64>,
+    /// From the program's start.
+    pub run_timeout: Duration,
+    /// Between SIGTERM and SIGKILL.
+    pub termination_grace: Duration,
+    /// User and group of the program, where the server is root and the program is not: its streams
+    /// are made theirs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<(u32, u32)>,
+}
+
+impl Execution {
+    /// Whether [`ENTER`] comes before the program. It does not in runs that an older version created.
+    #[must_use]
+    pub fn is_entered(&self) -> bool {
+        self.sandbox.is_some() && self.argv.iter().any(|word| word == ENTER)
+    }
+}
+
+/// This executable as sandboxes have it: `longshore enter` gives the program its environment and its limits. Nothing can
+/// be mounted over it.
+pub const ENTER: &str = "/run/longshore/longshore-enter";
+
+/// Variable with the number of the file from which `longshore enter` reads the environment of the program.
+pub const ENVIRONMENT: &str = "LONGSHORE_ENVIRONMENT";
+
+/// Variable with the number of processes and threads that `longshore enter` lets the program and what it starts have.
+pub const MAX_PROCESSES: &str = "LONGSHORE_MAX_PROCESSES";
+
+/// Variable that has `longshore enter` try out first, with a limit of [`TRIED_PROCESSES`], how many threads it can have:
+/// it prints `threads N`.
+pub const TRY_PROCESSES: &str = "LONGSHORE_TRY_PROCESSES";
+
+/// See [`TRY_PROCESSES`].
+pub const TRIED_PROCESSES: u64 = 8;
+
+/// Options of the sandbox beside [`Execution::sandbox`]: where it reports, where it reads the programs of the filter of
+/// system calls, and the whole environment of what it executes.
+pub fn sandbox_options<'a>(
+    status_fd: &str,
+    filter_fds: &[String],
+    env: impl IntoIterator<Item = (&'a OsStr, &'a OsStr)>,
+) -> Vec<OsString> {
+    let mut list: Vec<OsString> = ["--json-status-fd", status_fd].map(OsString::from).to_vec();
+    for fd in filter_fds {
+        list.extend(["--add-seccomp-fd", fd].map(OsString::from));
+    }
+    list.push("--clearenv".into());
+    for (name, value) in env {
+        list.extend([OsStr::new("--setenv"), name, value].map(OsStr::to_owned));
+    }
+    list
+}
+
+/// Why a program can't be started, in words that say what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StartFault {
+    /// What is wrong and the way out, in a sentence without its full stop.
+    pub message: String,
+    /// Whether it is not even tried. Else this explains a start that failed.
+    pub certain: bool,
+}
+
+/// Identity of a process of this machine, over pid reuse and reboots.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessIdentity {
+    /// Process id.
+    pub pid: i32,
+    /// Start time, in clock ticks since boot (field 22 of `/proc/<pid>/stat`).
+    pub start_time: u64,
+    /// `/proc/sys/kernel/random/boot_id`.
+    pub boot_id: String,
+    /// When it began, for people.
+    pub time: Timestamp,
+}
+
+/// What the shim has started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Child {
+    /// The program, or its sandbox.
+    #[serde(flatten)]
+    pub process: ProcessIdentity,
+    /// Whether the program itself is executed: until then the run only starts, and may fail to.
+    pub executed: bool,
+}
+
+/// That the program was, or was about to be, started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Started {
+    /// When.
+    pub time: Timestamp,
+}
+
+/// That the run has waited for its turn, and may be started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Admitted {
+    /// Since when.
+    pub time: Timestamp,
+}
+
+/// How the run's process ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exit {
+    /// In one word.
+    pub reason: ExitReason,
+    /// Exit code, 128 + signal if a signal ended it. Meaningless for [`ExitReason::NotStarted`].
+    pub exit_code: i32,
+    /// Signal that ended it, where it is known apart from the exit code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<i32>,
+    /// When it started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub finished_at: Timestamp,
+    /// What was written to the result file; for [`ExitReason::StartError`] what went wrong.
+    #[serde(default, with = "crate::notation::base64", skip_serializing_if = "Vec::is_empty")]
+    pub message: Vec<u8>,
+    /// Size of the log in bytes. A shorter log has lost its end.
+    #[serde(default)]
+    pub log_bytes: u64,
+    /// Why output is missing from the log, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_error: Option<String>,
+}
+
+impl Exit {
+    /// The end of a run whose program was never started.
+    #[must_use]
+    pub fn not_started(finished_at: Timestamp) -> Self {
+        Self {
+            reason: ExitReason::NotStarted,
+            exit_code: 0,
+            signal: None,
+            started_at: None,
+            finished_at,
+            message: Vec::new(),
+            log_bytes: 0,
+            log_error: None,
+        }
+    }
+}
+
+/// How a program ended, in Kubernetes' words where it has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ExitReason {
+    /// Exit code 0.
+    Completed,
+    /// Any other end.
+    Error,
+    /// It was ended, or had ended meanwhile, because its time was up.
+    DeadlineExceeded,
+    /// It could not be started.
+    StartError,
+    /// It was to end before it was started.
+    NotStarted,
+}
+
+/// That nothing more is to be done for the run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Released {
+    /// When the directory may go, by the wall clock as it was then. It does not go before.
+    pub expire_time: Timestamp,
+    /// The same by the clock of retention, which has to have come there, too.
+    pub kept_until: Timestamp,
+}

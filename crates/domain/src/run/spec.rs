@@ -1,0 +1,450 @@
+//! What a caller asks for ([`RunSpec`]), and what is applied ([`EffectiveSpec`]).
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+pub use longshore_reader::{OneDialect, ResultScan};
+use serde::{Deserialize, Serialize};
+
+/// What a caller asked for, as received. Everything that is unset stays unset: defaults are
+/// applied by [`super::resolve`].
+///
+/// Serialised without input, files and secrets: those live in the run's own objects only.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RunSpec {
+    /// What is executed. `None` is a violation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workload: Option<Workload>,
+    /// Environment, in the order given.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub env: Vec<EnvVar>,
+    /// Environment whose values are never shown.
+    #[serde(skip)]
+    pub secret_env: BTreeMap<String, Secret>,
+    /// Input of the program.
+    #[serde(skip)]
+    pub input: Option<Input>,
+    /// Files for the program.
+    #[serde(skip)]
+    pub files: Vec<File>,
+    /// Compute resources.
+    #[serde(skip_serializing_if = "Resources::is_empty")]
+    pub resources: Resources,
+    /// User, groups and isolation.
+    #[serde(skip_serializing_if = "Security::is_empty")]
+    pub security: Security,
+    /// From submit until unsuspended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue_timeout: Option<Duration>,
+    /// From then (or from creation) until `run` started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start_timeout: Option<Duration>,
+    /// From `run`'s start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run_timeout: Option<Duration>,
+    /// Between SIGTERM and SIGKILL.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub termination_grace: Option<Duration>,
+    /// Tries after failures of the program's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_retries: Option<i32>,
+    /// Tries after failures of the infrastructure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub infra_retries: Option<i32>,
+    /// How long the run is kept once terminal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retention: Option<Duration>,
+    /// Mounts of configured volumes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<VolumeMount>,
+    /// What the program may reach.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network_mode: Option<NetworkMode>,
+    /// Where it may be scheduled.
+    #[serde(skip_serializing_if = "Placement::is_empty")]
+    pub placement: Placement,
+    /// Queue.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue_name: Option<String>,
+    /// The caller's labels.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// The caller's annotations.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+    /// What is expected as a result.
+    #[serde(skip_serializing_if = "ResultRule::is_empty")]
+    pub result: ResultRule,
+    /// Size of `/tmp`, a quantity.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tmp_size: Option<String>,
+}
+
+impl RunSpec {
+    /// Name of the runner profile, if it is one that runs.
+    #[must_use]
+    pub fn profile(&self) -> Option<&str> {
+        match &self.workload {
+            Some(Workload::Runner { profile }) => Some(profile),
+            _ => None,
+        }
+    }
+}
+
+/// What is executed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Workload {
+    /// A program in an image that the caller names.
+    Container(ContainerWorkload),
+    /// A runner that the operator configured.
+    Runner {
+        /// Name of the profile.
+        profile: String,
+    },
+}
+
+/// A program in an image.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ContainerWorkload {
+    /// Image reference.
+    pub image: String,
+    /// Entrypoint; empty: the image's.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub command: Vec<String>,
+    /// Arguments; empty: the image's, if `command` is empty too.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub args: Vec<String>,
+    /// Absolute; `None`: the image's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub working_dir: Option<String>,
+}
+
+/// One environment variable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EnvVar {
+    /// C identifier.
+    pub name: String,
+    /// Where its value comes from.
+    #[serde(flatten)]
+    pub source: EnvSource,
+}
+
+/// Where a variable's value comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EnvSource {
+    /// The value itself.
+    Value(String),
+    /// A key of a Kubernetes Secret.
+    SecretKeyRef {
+        /// Name of the Secret.
+        name: String,
+        /// Key in it.
+        key: String,
+    },
+}
+
+/// A value that is never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// Input of the program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// A JSON document, delivered byte for byte.
+    Json(String),
+    /// Any bytes.
+    Raw(Vec<u8>),
+}
+
+impl Input {
+    /// The bytes to deliver.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Json(text) => text.as_bytes(),
+            Self::Raw(bytes) => bytes,
+        }
+    }
+}
+
+/// A file below `$LONGSHORE_FILES`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct File {
+    /// Relative path.
+    pub path: String,
+    /// Permission bits; `None`: 0444.
+    pub mode: Option<u32>,
+    /// Its bytes.
+    pub content: Vec<u8>,
+}
+
+/// Permission bits of a [`File`] that names none.
+pub const DEFAULT_FILE_MODE: u32 = 0o444;
+
+/// Compute resources by resource name, in quantity notation.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Resources {
+    /// What is reserved.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub requests: BTreeMap<String, String>,
+    /// What may be used.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub limits: BTreeMap<String, String>,
+}
+
+impl Resources {
+    /// Whether nothing is set.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.requests.is_empty() && self.limits.is_empty()
+    }
+}
+
+/// User, groups and isolation.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Security {
+    /// Numeric user.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run_as_user: Option<i64>,
+    /// Numeric group.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run_as_group: Option<i64>,
+    /// Group of mounted volumes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fs_group: Option<i64>,
+    /// Whether the root file system is read-only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub read_only_root_filesystem: Option<bool>,
+    /// Name of a RuntimeClass.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runtime_class_name: Option<String>,
+}
+
+impl Security {
+    /// Whether nothing is set.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What the program may reach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NetworkMode {
+    /// Nothing.
+    None,
+    /// DNS and public addresses.
+    Egress,
+    /// EGRESS plus Pods and Services.
+    Cluster,
+}
+
+impl NetworkMode {
+    /// The value of the Pod's label.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Egress => "egress",
+            Self::Cluster => "cluster",
+        }
+    }
+}
+
+/// Where a Pod may be scheduled.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Placement {
+    /// Node labels that must match.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub node_selector: BTreeMap<String, String>,
+    /// Taints that are tolerated.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tolerations: Vec<Toleration>,
+    /// Name of a PriorityClass.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub priority_class_name: Option<String>,
+}
+
+impl Placement {
+    /// Whether nothing is set.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// A toleration; empty strings are unset.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Toleration {
+    /// Taint key.
+    pub key: String,
+    /// `Equal` or `Exists`.
+    pub match_operator: String,
+    /// Taint value.
+    pub value: String,
+    /// `NoSchedule`, `PreferNoSchedule`, `NoExecute`.
+    pub effect: String,
+}
+
+/// Mounts a configured volume.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct VolumeMount {
+    /// Name in the server's configuration.
+    pub volume: String,
+    /// Absolute path.
+    pub mount_path: String,
+    /// `None`: as configured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub read_only: Option<bool>,
+}
+
+/// What is expected as a result.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ResultRule {
+    /// Whether one is looked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<ResultMode>,
+    /// Whether the output is searched.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scan: Option<ResultScan>,
+    /// The one dialect that is read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dialect: Option<OneDialect>,
+}
+
+impl ResultRule {
+    /// Whether nothing is set.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Whether a result is looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ResultMode {
+    /// Not looked for.
+    None,
+    /// Looked for; never changes the outcome.
+    Optional,
+    /// A run that exits 0 without a usable object fails.
+    Required,
+}
+
+/// What is applied: nothing is unset that has a meaning. In the shape of [`RunSpec`] and with its serde names, so that
+/// each is read as the other.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EffectiveSpec {
+    /// What is executed.
+    pub workload: Workload,
+    /// Environment, each name once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub env: Vec<EnvVar>,
+    /// Requests and limits, always with cpu, memory and ephemeral-storage; empty on a backend that
+    /// enforces none.
+    #[serde(default, skip_serializing_if = "Resources::is_empty")]
+    pub resources: Resources,
+    /// User, groups and isolation.
+    pub security: EffectiveSecurity,
+    /// From creation until `run` started; whole seconds, at least 1.
+    pub start_timeout: Duration,
+    /// From `run`'s start; whole seconds, at least 1.
+    pub run_timeout: Duration,
+    /// Between SIGTERM and SIGKILL; whole seconds.
+    pub termination_grace: Duration,
+    /// How long the run is kept once terminal; whole seconds.
+    pub retention: Duration,
+    /// Mounts of configured volumes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<VolumeMount>,
+    /// What the program may reach.
+    pub network_mode: NetworkMode,
+    /// Where it may be scheduled.
+    #[serde(default, skip_serializing_if = "Placement::is_empty")]
+    pub placement: Placement,
+    /// The caller's labels over the profile's.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// The caller's annotations over the profile's.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+    /// What is expected as a result.
+    pub result: EffectiveResultRule,
+    /// Size of `/tmp`, a quantity; `None`, which is written as zero: there is none.
+    #[serde(with = "none_as_zero")]
+    pub tmp_size: Option<String>,
+}
+
+impl EffectiveSpec {
+    /// The same as a spec that asks for it.
+    ///
+    /// # Errors
+    /// Never, while both have one shape.
+    pub fn to_spec(&self) -> Result<RunSpec, serde_json::Error> {
+        serde_json::from_value(serde_json::to_value(self)?)
+    }
+}
+
+/// [`Security`] as applied.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EffectiveSecurity {
+    /// Numeric user, 1 to 2147483647.
+    pub run_as_user: i64,
+    /// Numeric group, 1 to 2147483647.
+    pub run_as_group: i64,
+    /// Group of mounted volumes, 1 to 2147483647.
+    pub fs_group: i64,
+    /// Whether the root file system is read-only.
+    pub read_only_root_filesystem: bool,
+    /// Name of a RuntimeClass; `None`: the cluster's default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runtime_class_name: Option<String>,
+}
+
+/// [`ResultRule`] as applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EffectiveResultRule {
+    /// Whether one is looked for.
+    pub mode: ResultMode,
+    /// Whether the output is searched.
+    pub scan: ResultScan,
+    /// The one dialect that is read; `None`: both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dialect: Option<OneDialect>,
+}
+
+/// A quantity of which there is none, written as zero.
+mod none_as_zero {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use crate::notation::quantity::Quantity;
+
+    #[expect(clippy::ref_option, reason = "serde calls it so")]
+    pub(crate) fn serialize<S: Serializer>(size: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(size.as_deref().unwrap_or("0"))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+        let size = String::deserialize(deserializer)?;
+        Ok(Some(size).filter(|size| !Quantity::parse(size).is_ok_and(Quantity::is_zero)))
+    }
+}

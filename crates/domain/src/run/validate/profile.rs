@@ -1,0 +1,100 @@
+//! A profile as it stands in the configuration.
+
+use crate::name::shown;
+use crate::notation::syntax::{is_absolute_path, is_dns_label};
+use crate::notation::violation::Violations;
+use crate::run::profile::{InputDelivery, KubernetesProfile, LocalProfile, Profile};
+
+use super::environment::{check_arguments, check_name};
+use super::metadata::check_annotation_key;
+use super::overrides::{ALWAYS, OVERRIDABLE};
+use super::placement::is_taken;
+use super::workload::{check_command, check_image, check_working_dir};
+use super::{listed, nearest_first};
+
+/// Where Longshore's own runners find a small input.
+const RUNNER_INPUT: &str = "LONGSHORE_INPUT_JSON";
+
+pub(super) fn check_profile(profile: &Profile, at: &str, out: &mut Violations) {
+    if !is_dns_label(&profile.name) {
+        out.add(at, format!("`{}` is not a valid profile name: a DNS label is expected", shown(&profile.name)));
+    }
+    match &profile.input {
+        // The one name of ours that is the profile's to use: our own runners read it.
+        InputDelivery::Env(name) if name == RUNNER_INPUT => {}
+        InputDelivery::Env(name) => {
+            check_name(name, &format!("{at}.input"), out);
+        }
+        InputDelivery::File | InputDelivery::Stdin => {}
+    }
+    check_programs(profile, at, out);
+    check_defaults(profile, &format!("{at}.defaults"), out);
+    for (i, path) in profile.overridable.iter().enumerate() {
+        if !OVERRIDABLE.contains(&path.as_str()) && !ALWAYS.contains(&path.as_str()) {
+            let known = listed(nearest_first(path, OVERRIDABLE));
+            let description =
+                format!("`{}` is not a field that can be overridden; expected one of {known}", shown(path));
+            out.add(format!("{at}.overridable[{i}]"), description);
+        }
+    }
+    for (i, key) in profile.pod_annotations.iter().enumerate() {
+        check_annotation_key(key, &format!("{at}.pod_annotations[{i}]"), out);
+    }
+}
+
+fn check_programs(profile: &Profile, at: &str, out: &mut Violations) {
+    let max = usize::MAX;
+    if let Some(KubernetesProfile { image, command, args, working_dir, .. }) = &profile.kubernetes {
+        let at = format!("{at}.kubernetes");
+        check_image(image, &format!("{at}.image"), out);
+        check_command(command, &format!("{at}.command"), max, out);
+        check_arguments(args, &format!("{at}.args"), max, out);
+        check_working_dir(working_dir.as_deref(), &format!("{at}.working_dir"), out);
+    }
+    if let Some(LocalProfile { command, mounts }) = &profile.local {
+        let field = format!("{at}.local.command");
+        if command.is_empty() {
+            out.add(&field, "must be set: the program and its arguments");
+        }
+        check_command(command, &field, max, out);
+        for (i, path) in mounts.iter().enumerate() {
+            check_mount(path, &format!("{at}.local.mounts[{i}]"), out);
+        }
+    }
+}
+
+/// What the sandbox shows of this machine: not what it makes itself, nor more than a directory of one's own.
+fn check_mount(path: &str, field: &str, out: &mut Violations) {
+    if !is_absolute_path(path) {
+        let rule = "an absolute path without empty, `.` or `..` parts and control characters";
+        out.add(field, format!("`{}` is not a path that can be mounted: {rule}", shown(path)));
+    } else if is_taken(path) {
+        let path = shown(path);
+        out.add(field, format!("`{path}` is the sandbox's own or shown already; name a directory of your own"));
+    }
+}
+
+/// What a profile can't set: it would be the caller's own, or is not built yet.
+fn check_defaults(profile: &Profile, at: &str, out: &mut Violations) {
+    let defaults = &profile.defaults;
+    for (name, set) in [
+        ("workload", defaults.workload.is_some()),
+        ("input", defaults.input.is_some()),
+        ("files", !defaults.files.is_empty()),
+    ] {
+        if set {
+            out.add(format!("{at}.{name}"), "cannot be set in a profile");
+        }
+    }
+    for (name, set) in [
+        ("secret_env", !defaults.secret_env.is_empty()),
+        ("queue_timeout", defaults.queue_timeout.is_some()),
+        ("queue_name", defaults.queue_name.is_some()),
+        ("max_retries", defaults.max_retries.is_some_and(|tries| tries != 0)),
+        ("infra_retries", defaults.infra_retries.is_some_and(|tries| tries != 0)),
+    ] {
+        if set {
+            out.not_supported_yet(format!("{at}.{name}"), "is not supported yet");
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! ServerService.
+
+pub(crate) mod response;
+pub(crate) mod service;

@@ -1,0 +1,281 @@
+//! Requests as the engine takes them, or everything that is wrong with them.
+
+use std::time::Duration;
+
+use crate::run::spec;
+use crate::wire::{At, View, quoted, set};
+use longshore_domain::log::LogStream;
+use longshore_domain::name::{NamespaceName, Parent, RunId, RunName};
+use longshore_domain::run::failure::FailureClass;
+
+use longshore_api::v1;
+use longshore_domain::notation::violation::Violations;
+use longshore_domain::run::RunState;
+use longshore_domain::selector::LabelSelector;
+use longshore_engine::{
+    AttemptSelector, List, LogQuery, LogStart, RunFilter, Submit, SubmittedWorkload, UnreadSpec, Watched,
+};
+
+/// How long WaitRun waits if the caller does not say.
+const WAIT_DEFAULT: Duration = Duration::from_secs(30);
+/// How long it waits at most: balancers cut calls that are silent for a minute.
+const WAIT_MAX: Duration = Duration::from_secs(50);
+/// Most states that a filter may name; there are fewer than that.
+const STATES_MAX: usize = 64;
+/// Longest reason of CancelRun, in bytes.
+const CANCEL_REASON_MAX: usize = 1024;
+/// The container whose output is meant if none is named.
+const MAIN_CONTAINER: &str = "run";
+
+/// Reads SubmitRun, all but its spec: the engine does that once it knows that the caller may submit it. Violations that
+/// the engine can add its own to travel inside; only a request that names no namespace or has no spec can't get that
+/// far.
+pub(crate) fn submit(request: v1::SubmitRunRequest) -> Result<Submit, Violations> {
+    let mut found = Violations::new();
+    let mut at = At::new("", &mut found);
+    let namespace = at.name("parent", &request.parent, Parent::parse).and_then(|parent| match parent {
+        Parent::Namespace(namespace) => Some(namespace),
+        Parent::All => {
+            at.add("parent", "`namespaces/-` is not a single namespace; a run is submitted to one");
+            None
+        }
+    });
+    if !request.run_id.is_empty() && !request.request_id.is_empty() {
+        at.add("run_id", "cannot be set together with request_id");
+        at.add("request_id", "cannot be set together with run_id");
+    }
+    let run_id = set(request.run_id).and_then(|id| at.name("run_id", &id, RunId::parse_chosen));
+    let request_id = set(request.request_id).filter(|id| {
+        // The id is derived by the engine; here only whether one can be.
+        let any = NamespaceName::default_namespace();
+        at.name("request_id", id, |id| RunId::from_request_id(&any, id)).is_some()
+    });
+    let Some(wire) = request.spec else {
+        at.add("spec", "is required");
+        return Err(found);
+    };
+    let Some(namespace) = namespace else { return Err(found) };
+    let workload = wire.workload.as_ref().map(|workload| match workload {
+        v1::run_spec::Workload::Container(container) => SubmittedWorkload::Image(container.image.clone()),
+        v1::run_spec::Workload::Runner(runner) => SubmittedWorkload::Profile(runner.profile.clone()),
+    });
+    let spec = UnreadSpec::new(workload, |found| spec::from_wire(wire, "spec", found));
+    Ok(Submit { namespace, run_id, request_id, spec, violations: found, validate_only: request.validate_only })
+}
+
+/// Reads GetRun.
+pub(crate) fn get(request: &v1::GetRunRequest) -> Result<(RunName, View), Violations> {
+    let mut found = Violations::new();
+    let mut at = At::new("", &mut found);
+    let name = at.name("name", &request.name, RunName::parse);
+    let view = view(&mut at, request.view, View::Full);
+    all(name, found).map(|name| (name, view))
+}
+
+/// Reads ListRuns.
+pub(crate) fn list(request: v1::ListRunsRequest) -> Result<(List, View), Violations> {
+    let mut found = Violations::new();
+    let mut at = At::new("", &mut found);
+    let parent = at.name("parent", &request.parent, Parent::parse);
+    let view = view(&mut at, request.view, View::Basic);
+    let page_size = at.not_negative("page_size", i64::from(request.page_size)).unwrap_or_default();
+    let filter = filter(request.filter, &mut found);
+    let page_token = request.page_token;
+    all(parent, found).map(|parent| (List { parent, filter, page_size, page_token }, view))
+}
+
+/// Reads WatchRuns.
+pub(crate) fn watch(request: v1::WatchRunsRequest) -> Result<(Watched, RunFilter, View), Violations> {
+    let mut found = Violations::new();
+    let mut at = At::new("", &mut found);
+    let parent = at.name("parent", &request.parent, Parent::parse);
+    let name = set(request.name).and_then(|name| at.name("name", &name, RunName::parse));
+    if let (Some(Parent::Namespace(parent)), Some(name)) = (&parent, &name)
+        && name.namespace != *parent
+    {
+        at.add("name", format!("is not in the parent, `namespaces/{parent}`"));
+    }
+    let view = view(&mut at, request.view, View::Basic);
+    let filter = filter(request.filter, &mut found);
+    all(parent, found).map(|parent| (name.map_or(Watched::In(parent), Watched::Run), filter, view))
+}
+
+/// Reads WaitRun.
+pub(crate) fn wait(request: &v1::WaitRunRequest) -> Result<(RunName, Duration, View), Violations> {
+    let mut found = Violations::new();
+    let mut at = At::new("", &mut found);
+    let name = at.name("name", &request.name, RunName::parse);
+    let timeout = at.duration("timeout", request.timeout).unwrap_or(WAIT_DEFAULT).min(WAIT_MAX);
+    let view = view(&mut at, request.view, View::Full);
+    all(name, found).map(|name| (name, timeout, view))
+}
+
+/// Reads StreamLogs.
+pub(crate) fn stream_logs(request: v1::StreamLogsRequest) -> Result<(LogQuery, v1::LogFormat), Violations> {
+    let mut found = Violations::new();
+    let mut at = At::new("", &mut found);
+    let name = at.name("name", &request.name, RunName::parse);
+    let attempts = attempts(&mut at, request.attempt_selector);
+    let start = log_start(&mut at, request.start);
+    let stream = at.enumeration("stream", request.stream).and_then(|stream| match stream {
+        v1::LogStream::Unspecified => None,
+        v1::LogStream::Stdout => Some(LogStream::Stdout),
+        v1::LogStream::Stderr => Some(LogStream::Stderr),
+    });
+    let format = at.enumeration("format", request.format).unwrap_or(v1::LogFormat::Bytes);
+    let limit_bytes = at.not_negative("limit_bytes", request.limit_bytes).filter(|limit| *limit != 0);
+    let container = set(request.container).unwrap_or_else(|| MAIN_CONTAINER.to_owned());
+    let follow = request.follow;
+    let skip_result_lines = request.skip_result_lines;
+    all(name, found).map(|name| {
+        (LogQuery { name, attempts, container, stream, follow, start, limit_bytes, skip_result_lines }, format)
+    })
+}
+
+/// Reads ReadResult.
+pub(crate) fn read_result(request: &v1::ReadResultRequest) -> Result<(RunName, u64), Violations> {
+    let mut found = Violations::new();
+    let mut at = At::new("", &mut found);
+    let name = at.name("name", &request.name, RunName::parse);
+    let offset = at.not_negative("read_offset", request.read_offset).unwrap_or_default();
+    all(name, found).map(|name| (name, offset))
+}
+
+/// Reads CancelRun; the reason stays in the request.
+pub(crate) fn cancel(request: &v1::CancelRunRequest) -> Result<RunName, Violations> {
+    let mut found = Violations::new();
+    let mut at = At::new("", &mut found);
+    let name = at.name("name", &request.name, RunName::parse);
+    if request.reason.len() > CANCEL_REASON_MAX {
+        at.add("reason", format!("has {} bytes; at most {CANCEL_REASON_MAX} are allowed", request.reason.len()));
+    }
+    all(name, found)
+}
+
+/// Reads DeleteRun.
+pub(crate) fn delete(request: &v1::DeleteRunRequest) -> Result<RunName, Violations> {
+    let mut found = Violations::new();
+    let name = At::new("", &mut found).name("name", &request.name, RunName::parse);
+    all(name, found)
+}
+
+/// Reads ListRunnerProfiles.
+pub(crate) fn profiles(request: &v1::ListRunnerProfilesRequest) -> Result<NamespaceName, Violations> {
+    let mut found = Violations::new();
+    let mut at = At::new("", &mut found);
+    let namespace = at.name("parent", &request.parent, Parent::parse).and_then(|parent| match parent {
+        Parent::Namespace(namespace) => Some(namespace),
+        Parent::All => {
+            at.add("parent", "`namespaces/-` is not a single namespace; profiles are allowed by namespace");
+            None
+        }
+    });
+    all(namespace, found)
+}
+
+/// The request, if nothing was found. A missing `required` was reported as a violation.
+fn all<T>(required: Option<T>, found: Violations) -> Result<T, Violations> {
+    match required {
+        Some(value) if found.is_empty() => Ok(value),
+        _ => Err(found),
+    }
+}
+
+fn view(at: &mut At<'_>, value: i32, unset: View) -> View {
+    match at.enumeration("view", value) {
+        None | Some(v1::RunView::Unspecified) => unset,
+        Some(v1::RunView::Basic) => View::Basic,
+        Some(v1::RunView::Full) => View::Full,
+    }
+}
+
+fn filter(filter: Option<v1::RunFilter>, found: &mut Violations) -> RunFilter {
+    let Some(filter) = filter else { return RunFilter::default() };
+    let mut at = At::new("filter", found);
+    let states = states(&mut at, &filter.states);
+    let labels = LabelSelector::parse(&filter.label_selector).unwrap_or_else(|wrong| {
+        at.add("label_selector", format!("{}: {wrong}", quoted(&filter.label_selector)));
+        LabelSelector::default()
+    });
+    RunFilter {
+        states,
+        labels,
+        from_create_time: at.timestamp("from_create_time", filter.from_create_time),
+        to_create_time: at.timestamp("to_create_time", filter.to_create_time),
+        profile: set(filter.profile),
+        failure_class: at.enumeration("failure_class", filter.failure_class).and_then(|class| match class {
+            v1::FailureClass::Unspecified => None,
+            v1::FailureClass::User => Some(FailureClass::User),
+            v1::FailureClass::Infra => Some(FailureClass::Infra),
+            v1::FailureClass::Platform => Some(FailureClass::Platform),
+            v1::FailureClass::Policy => Some(FailureClass::Policy),
+        }),
+    }
+}
+
+/// Each state once, however often it was named: they are compared with every run.
+fn states(at: &mut At<'_>, named: &[i32]) -> Vec<RunState> {
+    if named.len() > STATES_MAX {
+        at.add("states", format!("has {} states; at most {STATES_MAX} are read", named.len()));
+        return Vec::new();
+    }
+    let mut states = Vec::new();
+    for (i, value) in named.iter().enumerate() {
+        if let Some(state) = state(at, i, *value)
+            && !states.contains(&state)
+        {
+            states.push(state);
+        }
+    }
+    states
+}
+
+fn state(at: &mut At<'_>, index: usize, value: i32) -> Option<RunState> {
+    let field = format!("states[{index}]");
+    if value == 0 {
+        // In a list nothing can be left unset: taken as "any" it would widen the query.
+        at.add(&field, "must not be RUN_STATE_UNSPECIFIED");
+        return None;
+    }
+    at.enumeration(&field, value).and_then(|state| match state {
+        v1::RunState::Unspecified => None,
+        v1::RunState::Queued => Some(RunState::Queued),
+        v1::RunState::Pending => Some(RunState::Pending),
+        v1::RunState::Starting => Some(RunState::Starting),
+        v1::RunState::Running => Some(RunState::Running),
+        v1::RunState::Finishing => Some(RunState::Finishing),
+        v1::RunState::Cancelling => Some(RunState::Cancelling),
+        v1::RunState::Succeeded => Some(RunState::Succeeded),
+        v1::RunState::Failed => Some(RunState::Failed),
+        v1::RunState::Cancelled => Some(RunState::Cancelled),
+    })
+}
+
+fn attempts(at: &mut At<'_>, selector: Option<v1::stream_logs_request::AttemptSelector>) -> AttemptSelector {
+    use v1::stream_logs_request::AttemptSelector as Wire;
+    match selector {
+        None | Some(Wire::AllAttempts(false)) => AttemptSelector::Latest,
+        Some(Wire::AllAttempts(true)) => AttemptSelector::All,
+        Some(Wire::Attempt(number)) => match u32::try_from(number) {
+            Ok(number) if number > 0 => AttemptSelector::Number(number),
+            _ => {
+                at.add("attempt", format!("`{number}` is not a valid attempt; the first is 1"));
+                AttemptSelector::Latest
+            }
+        },
+    }
+}
+
+fn log_start(at: &mut At<'_>, start: Option<v1::stream_logs_request::Start>) -> LogStart {
+    use v1::stream_logs_request::Start as Wire;
+    let start = match start {
+        None => None,
+        Some(Wire::Cursor(cursor)) => set(cursor).map(LogStart::Cursor),
+        Some(Wire::TailLines(lines)) => at.not_negative("tail_lines", lines).map(LogStart::Tail),
+        Some(Wire::SinceTime(time)) => at.timestamp("since_time", Some(time)).map(LogStart::Since),
+    };
+    start.unwrap_or(LogStart::Beginning)
+}
+
+#[cfg(test)]
+mod tests;

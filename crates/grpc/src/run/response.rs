@@ -1,0 +1,216 @@
+//! Runs as they are reported.
+
+use prost::Message;
+
+use crate::run::spec;
+use crate::wire::{View, int32, wire_time};
+use longshore_api::v1;
+use longshore_backend::DryRunVerdict;
+use longshore_domain::name::RunName;
+use longshore_domain::result::ResultInfo;
+use longshore_domain::run::failure::{Failure, FailureClass, FailureReason};
+use longshore_domain::run::{Attempt, Evidence, Run, RunState, StopCause, StopIntent, Timeline};
+use longshore_engine::{RunPage, Submitted};
+
+/// Largest result that is reported inline, in bytes of compact JSON.
+const INLINE_RESULT_MAX: u64 = 256 * 1024;
+/// Largest page, in bytes of its runs: clients' own limit is 4 MiB for a message by default.
+const PAGE_MAX_BYTES: usize = 3 * 1024 * 1024;
+
+/// Writes a run.
+pub(crate) fn to_wire(run: &Run, view: View) -> v1::Run {
+    v1::Run {
+        name: run.name.to_string(),
+        uid: run.uid.clone(),
+        spec: Some(spec::to_wire(&run.spec, view)),
+        effective_spec: (view == View::Full).then(|| effective_to_wire(run, view)).flatten(),
+        state: state(run.state).into(),
+        waiting_reason: run.waiting_reason.clone().unwrap_or_default(),
+        message: run.message.clone(),
+        timeline: Some(timeline(&run.timeline)),
+        attempts: run.attempts.iter().map(|one| attempt(&run.name, one, view)).collect(),
+        failure: run.failure.as_ref().map(failure),
+        result: run.result.as_ref().map(|info| result(info, view)),
+        exit_code: run.exit_code,
+        stop: run.stop.as_ref().map(stop),
+        submitter: run.submitter.clone(),
+        payload_digest: run.payload_digest.clone(),
+        expire_time: run.expire_time.map(wire_time),
+        delete_time: run.delete_time.map(wire_time),
+        etag: run.etag(),
+    }
+}
+
+fn effective_to_wire(run: &Run, view: View) -> Option<v1::RunSpec> {
+    let as_spec = run.effective.to_spec();
+    let as_spec = as_spec.inspect_err(|error| tracing::error!(run = %run.name, %error, "an effective spec is no spec"));
+    as_spec.ok().map(|effective| spec::to_wire(&effective, view))
+}
+
+/// Writes the answer to SubmitRun.
+pub(crate) fn submitted(submitted: &Submitted) -> v1::SubmitRunResponse {
+    let verdict = |verdict: &DryRunVerdict| v1::DryRunVerdict {
+        kind: verdict.kind.to_owned(),
+        accepted: verdict.accepted,
+        message: verdict.message.clone(),
+    };
+    let mut run = to_wire(&submitted.run, View::Full);
+    if submitted.preview.is_some() {
+        // Nothing was made: the run has no identity and stands nowhere.
+        run.uid.clear();
+        run.state = v1::RunState::Unspecified.into();
+        run.etag.clear();
+    }
+    v1::SubmitRunResponse {
+        run: Some(run),
+        replayed: submitted.replayed,
+        manifest: submitted.preview.as_ref().map(|preview| preview.manifest.clone()).unwrap_or_default(),
+        verdicts: submitted.preview.iter().flat_map(|preview| preview.verdicts.iter().map(verdict)).collect(),
+    }
+}
+
+/// Writes a page, cut where it would be too large to send; `token_after` gives the token that goes
+/// on just after a run.
+pub(crate) fn page(page: &RunPage, view: View, token_after: impl Fn(&Run) -> String) -> v1::ListRunsResponse {
+    let mut runs = Vec::with_capacity(page.runs.len());
+    let mut bytes = 0;
+    for (i, run) in page.runs.iter().enumerate() {
+        let wire = to_wire(run, view);
+        bytes += wire.encoded_len();
+        // A first run is sent whatever its size, else the list would stand still.
+        if let Some(last) = i.checked_sub(1).filter(|_| bytes > PAGE_MAX_BYTES).and_then(|last| page.runs.get(last)) {
+            return v1::ListRunsResponse { runs, next_page_token: token_after(last) };
+        }
+        runs.push(wire);
+    }
+    v1::ListRunsResponse { runs, next_page_token: page.next_page_token.clone().unwrap_or_default() }
+}
+
+fn timeline(timeline: &Timeline) -> v1::Timeline {
+    v1::Timeline {
+        create_time: timeline.create_time.map(wire_time),
+        admit_time: timeline.admit_time.map(wire_time),
+        schedule_time: timeline.schedule_time.map(wire_time),
+        start_time: timeline.start_time.map(wire_time),
+        finish_time: timeline.finish_time.map(wire_time),
+        end_time: timeline.end_time.map(wire_time),
+    }
+}
+
+fn attempt(run: &RunName, attempt: &Attempt, view: View) -> v1::Attempt {
+    v1::Attempt {
+        name: run.attempt(attempt.number),
+        number: int32(attempt.number),
+        uid: attempt.uid.clone().unwrap_or_default(),
+        job: attempt.job.clone(),
+        pod: attempt.pod.clone().unwrap_or_default(),
+        node: attempt.node.clone().unwrap_or_default(),
+        create_time: attempt.create_time.map(wire_time),
+        start_time: attempt.start_time.map(wire_time),
+        finish_time: attempt.finish_time.map(wire_time),
+        exit_code: attempt.exit_code,
+        signal: attempt.signal,
+        failure: attempt.failure.as_ref().map(failure),
+        evidence: attempt.evidence.iter().filter(|_| view == View::Full).map(evidence).collect(),
+    }
+}
+
+fn evidence(evidence: &Evidence) -> v1::Evidence {
+    v1::Evidence {
+        report_time: evidence.report_time.map(wire_time),
+        reason: evidence.reason.clone(),
+        message: evidence.message.clone(),
+        count: int32(evidence.count),
+    }
+}
+
+fn stop(stop: &StopIntent) -> v1::Stop {
+    let cause = match stop.cause {
+        StopCause::Cancel => v1::StopCause::Cancel,
+        StopCause::External => v1::StopCause::External,
+        StopCause::QueueDeadline => v1::StopCause::QueueDeadline,
+        StopCause::StartDeadline => v1::StopCause::StartDeadline,
+        StopCause::RunDeadline => v1::StopCause::RunDeadline,
+        StopCause::StartFailure => v1::StopCause::StartFailure,
+    };
+    v1::Stop {
+        cause: cause.into(),
+        reason: stop.reason.clone(),
+        actor: stop.actor.clone(),
+        request_time: Some(wire_time(stop.request_time)),
+    }
+}
+
+fn failure(failure: &Failure) -> v1::Failure {
+    let failure_class = match failure.failure_class {
+        FailureClass::User => v1::FailureClass::User,
+        FailureClass::Infra => v1::FailureClass::Infra,
+        FailureClass::Platform => v1::FailureClass::Platform,
+        FailureClass::Policy => v1::FailureClass::Policy,
+    };
+    v1::Failure {
+        failure_class: failure_class.into(),
+        reason: failure_reason(failure.reason).into(),
+        message: failure.message.clone(),
+        exit_code: failure.exit_code,
+        signal: failure.signal,
+        retryable: failure.retryable(),
+    }
+}
+
+fn failure_reason(reason: FailureReason) -> v1::FailureReason {
+    match reason {
+        FailureReason::NonzeroExit => v1::FailureReason::NonzeroExit,
+        FailureReason::Signalled => v1::FailureReason::Signalled,
+        FailureReason::OomKilled => v1::FailureReason::OomKilled,
+        FailureReason::RunDeadline => v1::FailureReason::RunDeadline,
+        FailureReason::StartDeadline => v1::FailureReason::StartDeadline,
+        FailureReason::QueueDeadline => v1::FailureReason::QueueDeadline,
+        FailureReason::ImagePull => v1::FailureReason::ImagePull,
+        FailureReason::ImageInvalid => v1::FailureReason::ImageInvalid,
+        FailureReason::ConfigError => v1::FailureReason::ConfigError,
+        FailureReason::Unschedulable => v1::FailureReason::Unschedulable,
+        FailureReason::Quota => v1::FailureReason::Quota,
+        FailureReason::AdmissionDenied => v1::FailureReason::AdmissionDenied,
+        FailureReason::Evicted => v1::FailureReason::Evicted,
+        FailureReason::Preempted => v1::FailureReason::Preempted,
+        FailureReason::NodeLost => v1::FailureReason::NodeLost,
+        FailureReason::NodeShutdown => v1::FailureReason::NodeShutdown,
+        FailureReason::EphemeralStorage => v1::FailureReason::EphemeralStorage,
+        FailureReason::ResultMissing => v1::FailureReason::ResultMissing,
+        FailureReason::ResultInvalid => v1::FailureReason::ResultInvalid,
+        FailureReason::ResultUnavailable => v1::FailureReason::ResultUnavailable,
+        FailureReason::RunnerReported => v1::FailureReason::RunnerReported,
+        FailureReason::Deleted => v1::FailureReason::Deleted,
+        FailureReason::Lost => v1::FailureReason::Lost,
+        FailureReason::Internal => v1::FailureReason::Internal,
+    }
+}
+
+fn state(state: RunState) -> v1::RunState {
+    match state {
+        RunState::Queued => v1::RunState::Queued,
+        RunState::Pending => v1::RunState::Pending,
+        RunState::Starting => v1::RunState::Starting,
+        RunState::Running => v1::RunState::Running,
+        RunState::Finishing => v1::RunState::Finishing,
+        RunState::Cancelling => v1::RunState::Cancelling,
+        RunState::Succeeded => v1::RunState::Succeeded,
+        RunState::Failed => v1::RunState::Failed,
+        RunState::Cancelled => v1::RunState::Cancelled,
+    }
+}
+
+fn result(info: &ResultInfo, view: View) -> v1::Result {
+    let inline = info.found.as_ref().filter(|found| view == View::Full && found.size_bytes <= INLINE_RESULT_MAX);
+    longshore_api::result::result(info, inline.and_then(|found| found.json.clone()))
+}
+
+/// Whether a result's text belongs into this view and was not at hand.
+pub(crate) fn lacks_text(result: &v1::Result, view: View) -> bool {
+    let is_inline = u64::try_from(result.size_bytes).is_ok_and(|size| (1..=INLINE_RESULT_MAX).contains(&size));
+    view == View::Full && is_inline && result.json.is_empty()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,10 @@
+//! Runs as Jobs: what is written, what is read back, and what is done to them.
+
+pub mod facts;
+pub(crate) mod index;
+pub(crate) mod labels;
+pub mod manifest;
+pub(crate) mod memory;
+pub(crate) mod orphans;
+pub(crate) mod runs;
+pub(crate) mod watch;

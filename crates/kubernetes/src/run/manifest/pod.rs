@@ -1,0 +1,246 @@
+//! The Pod of a run: one container that passes Pod Security `restricted`.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{
+    Capabilities, ConfigMapVolumeSource, Container, EmptyDirVolumeSource, EnvVar, LocalObjectReference,
+    PersistentVolumeClaimVolumeSource, PodSecurityContext, PodSpec, ResourceRequirements, SeccompProfile,
+    SecurityContext, Toleration, Volume, VolumeMount,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+
+use super::variable::from_secret;
+use super::{ManifestContext, ManifestError, input};
+use crate::api::names::{RUN_CONTAINER, path, variable};
+use longshore_backend::Launch;
+use longshore_domain::run::profile::{self, Program};
+use longshore_domain::run::spec::{self, EffectiveSpec, EnvSource, ResultMode};
+use longshore_domain::run::verdict::WHOLE_SECOND;
+
+/// Largest `activeDeadlineSeconds` that the API server accepts.
+const DEADLINE_MAX_SECONDS: u64 = i32::MAX.unsigned_abs() as u64;
+
+pub(super) fn spec(launch: &Launch, attempt: u32, ctx: &ManifestContext) -> Result<PodSpec, ManifestError> {
+    let effective = &launch.submission.effective;
+    let Program::Container(program) = &launch.program else {
+        return Err(ManifestError::NotAContainer { run: launch.name.to_string() });
+    };
+    let mounted = mounted(launch, ctx)?;
+    let secrets = program.image_pull_secrets.iter().map(|name| LocalObjectReference { name: name.clone() });
+    Ok(PodSpec {
+        active_deadline_seconds: Some(deadline_seconds(effective)),
+        automount_service_account_token: Some(false),
+        enable_service_links: Some(false),
+        image_pull_secrets: some_list(secrets.collect()),
+        node_selector: some_map(effective.placement.node_selector.clone()),
+        priority_class_name: effective.placement.priority_class_name.clone(),
+        restart_policy: Some("Never".to_owned()),
+        runtime_class_name: effective.security.runtime_class_name.clone(),
+        security_context: Some(pod_security_context(effective)),
+        termination_grace_period_seconds: Some(seconds(effective.termination_grace)),
+        tolerations: some_list(effective.placement.tolerations.iter().map(toleration).collect()),
+        volumes: some_list(mounted.volumes),
+        containers: vec![Container {
+            name: RUN_CONTAINER.to_owned(),
+            image: Some(program.image.clone()),
+            image_pull_policy: program.image_pull_policy.clone(),
+            command: some_list(program.command.iter().map(|text| literal(text)).collect()),
+            args: some_list(program.args.iter().map(|text| literal(text)).collect()),
+            working_dir: program.working_dir.clone(),
+            env: some_list(env(launch, attempt)?),
+            resources: Some(resources(effective)),
+            security_context: Some(security_context(effective)),
+            termination_message_path: Some(path::RESULT.to_owned()),
+            termination_message_policy: Some("File".to_owned()),
+            volume_mounts: some_list(mounted.mounts),
+            ..Container::default()
+        }],
+        ..PodSpec::default()
+    })
+}
+
+/// Start and run budget together, and a second for times that are whole seconds: the backstop if
+/// the daemon is down when `run` starts; it lowers the deadline then.
+fn deadline_seconds(effective: &EffectiveSpec) -> i64 {
+    let budget = effective.start_timeout.saturating_add(effective.run_timeout).saturating_add(WHOLE_SECOND).as_secs();
+    i64::try_from(budget.clamp(1, DEADLINE_MAX_SECONDS)).unwrap_or(i64::MAX)
+}
+
+fn seconds(duration: std::time::Duration) -> i64 {
+    i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
+}
+
+fn pod_security_context(effective: &EffectiveSpec) -> PodSecurityContext {
+    PodSecurityContext {
+        run_as_non_root: Some(true),
+        run_as_user: Some(effective.security.run_as_user),
+        run_as_group: Some(effective.security.run_as_group),
+        fs_group: Some(effective.security.fs_group),
+        // The default changes the owner of every file of a claim at each start.
+        fs_group_change_policy: Some("OnRootMismatch".to_owned()),
+        seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".to_owned(), localhost_profile: None }),
+        ..PodSecurityContext::default()
+    }
+}
+
+fn security_context(effective: &EffectiveSpec) -> SecurityContext {
+    SecurityContext {
+        allow_privilege_escalation: Some(false),
+        capabilities: Some(Capabilities { add: None, drop: Some(vec!["ALL".to_owned()]) }),
+        read_only_root_filesystem: Some(effective.security.read_only_root_filesystem),
+        ..SecurityContext::default()
+    }
+}
+
+fn resources(effective: &EffectiveSpec) -> ResourceRequirements {
+    let quantities = |given: &BTreeMap<String, String>| {
+        some_map(given.iter().map(|(name, quantity)| (name.clone(), Quantity(quantity.clone()))).collect())
+    };
+    ResourceRequirements {
+        requests: quantities(&effective.resources.requests),
+        limits: quantities(&effective.resources.limits),
+        claims: None,
+    }
+}
+
+fn toleration(given: &spec::Toleration) -> Toleration {
+    let set = |text: &String| (!text.is_empty()).then(|| text.clone());
+    Toleration {
+        key: set(&given.key),
+        operator: set(&given.match_operator),
+        value: set(&given.value),
+        effect: set(&given.effect),
+        toleration_seconds: None,
+    }
+}
+
+/// The user's variables, then ours: of two with one name the last wins.
+fn env(launch: &Launch, attempt: u32) -> Result<Vec<EnvVar>, ManifestError> {
+    let plain =
+        |name: &str, value: &str| EnvVar { name: name.to_owned(), value: Some(literal(value)), ..EnvVar::default() };
+    let submission = &launch.submission;
+    let given = submission.effective.env.iter().map(|given| match &given.source {
+        EnvSource::Value(value) => plain(&given.name, value),
+        EnvSource::SecretKeyRef { name, key } => from_secret(&given.name, name, key),
+    });
+    let mut env: Vec<EnvVar> = given.collect();
+    // The image's home directory can't be written to under a read-only root.
+    let effective = &submission.effective;
+    let is_home = |name: &String| name == variable::HOME;
+    let has_home =
+        effective.env.iter().any(|given| is_home(&given.name)) || submission.spec.secret_env.keys().any(is_home);
+    if effective.security.read_only_root_filesystem && effective.tmp_size.is_some() && !has_home {
+        env.push(plain(variable::HOME, path::TMP));
+    }
+    env.push(plain(variable::RUN, launch.name.run.as_str()));
+    env.push(plain(variable::ATTEMPT, &attempt.to_string()));
+    env.push(plain(variable::RESULT, path::RESULT));
+    if submission.effective.result.mode != ResultMode::None {
+        env.push(plain(variable::RESULT_MARKER, &submission.result_marker));
+    }
+    env.extend(input::env(launch)?);
+    if !launch.files.is_empty() {
+        env.push(plain(variable::FILES, path::FILES));
+    }
+    Ok(env)
+}
+
+/// `text` written so that the kubelet hands it over as it is: it replaces `$(NAME)` by a variable's
+/// value and `$$` by `$` in command, arguments and plain values.
+pub(super) fn literal(text: &str) -> String {
+    text.replace('$', "$$")
+}
+
+#[derive(Default)]
+struct Mounted {
+    volumes: Vec<Volume>,
+    mounts: Vec<VolumeMount>,
+}
+
+/// What is mounted. Any volume costs about 300 ms at start, so there is none that is not needed.
+fn mounted(launch: &Launch, ctx: &ManifestContext) -> Result<Mounted, ManifestError> {
+    let effective = &launch.submission.effective;
+    let mut mounted = Mounted::default();
+    if let Some((volume, mount)) = input::volume(launch) {
+        mounted.volumes.push(volume);
+        mounted.mounts.push(mount);
+    }
+    let taken = |mount: &spec::VolumeMount| mount.mount_path.trim_end_matches('/') == path::TMP;
+    if let Some(size) = &effective.tmp_size
+        && !effective.volumes.iter().any(taken)
+    {
+        mounted.volumes.push(Volume {
+            name: "tmp".to_owned(),
+            empty_dir: Some(EmptyDirVolumeSource { medium: None, size_limit: Some(Quantity(size.clone())) }),
+            ..Volume::default()
+        });
+        mounted.mounts.push(VolumeMount {
+            name: "tmp".to_owned(),
+            mount_path: path::TMP.to_owned(),
+            ..VolumeMount::default()
+        });
+    }
+    add_configured(&mut mounted, effective, ctx)?;
+    Ok(mounted)
+}
+
+/// Configured volumes, each once however often it is mounted. Their names in the Pod are numbers:
+/// the configured ones need not be DNS labels, nor differ from ours.
+fn add_configured(
+    mounted: &mut Mounted,
+    effective: &EffectiveSpec,
+    ctx: &ManifestContext,
+) -> Result<(), ManifestError> {
+    let mut known: BTreeMap<&str, String> = BTreeMap::new();
+    for mount in &effective.volumes {
+        let configured = ctx
+            .volumes
+            .get(&mount.volume)
+            .ok_or_else(|| ManifestError::UnknownVolume { volume: mount.volume.clone() })?;
+        let name = match known.get(mount.volume.as_str()) {
+            Some(name) => name.clone(),
+            None => {
+                let name = format!("volume-{}", known.len());
+                mounted.volumes.push(configured_volume(&name, &mount.volume, configured)?);
+                known.insert(&mount.volume, name.clone());
+                name
+            }
+        };
+        let read_only = configured.read_only || mount.read_only.unwrap_or(false);
+        mounted.mounts.push(VolumeMount {
+            name,
+            mount_path: mount.mount_path.clone(),
+            read_only: read_only.then_some(true),
+            ..VolumeMount::default()
+        });
+    }
+    Ok(())
+}
+
+fn configured_volume(name: &str, configured_as: &str, volume: &profile::Volume) -> Result<Volume, ManifestError> {
+    let name = name.to_owned();
+    match (&volume.persistent_volume_claim, &volume.config_map) {
+        (Some(claim), _) => Ok(Volume {
+            name,
+            persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource {
+                claim_name: claim.clone(),
+                read_only: None,
+            }),
+            ..Volume::default()
+        }),
+        (None, Some(config_map)) => Ok(Volume {
+            name,
+            config_map: Some(ConfigMapVolumeSource { name: config_map.clone(), ..ConfigMapVolumeSource::default() }),
+            ..Volume::default()
+        }),
+        (None, None) => Err(ManifestError::NotMountable { volume: configured_as.to_owned() }),
+    }
+}
+
+fn some_list<T>(list: Vec<T>) -> Option<Vec<T>> {
+    (!list.is_empty()).then_some(list)
+}
+
+fn some_map<V>(map: BTreeMap<String, V>) -> Option<BTreeMap<String, V>> {
+    (!map.is_empty()).then_some(map)
+}

@@ -8,6 +8,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, Command, CommandFactory};
 
 use crate::{Cli, exit};
+use longshore_text::{alike, edits};
 
 /// Verbs that stop or delete something. A tip names them only for a typo of themselves.
 const DESTRUCTIVE: [&str; 3] = ["cancel", "rm", "release"];
@@ -85,32 +86,20 @@ fn variable_of(error: &clap::Error, command: &Command, mut typed: impl Iterator<
 
 /// Verbs of `command` that may have been meant by `typed`, the nearest last, as clap prints them.
 fn tips(typed: &str, command: &Command) -> Vec<String> {
-    // The cost grows with the length, and no verb is longer.
-    if typed.is_empty() || typed.chars().count() > 24 {
-        return Vec::new();
+    let verbs = command.get_subcommands().filter(|verb| !verb.is_hide_set());
+    let (destructive, harmless): (Vec<_>, Vec<_>) = verbs.partition(|verb| DESTRUCTIVE.contains(&verb.get_name()));
+    let mut tips = alike(typed, harmless.into_iter().flat_map(names));
+    if tips.is_empty() {
+        // Short words are near to everything, and nobody releases an installation by a tip.
+        let near = |name: &&str| name.len() >= 6 && *name != "release" && edits(typed, name) == 1;
+        tips = destructive.into_iter().flat_map(names).filter(near).collect();
     }
-    let typed = typed.to_ascii_lowercase();
-    let allowed = (typed.chars().count() / 3).max(1);
-    let (mut harmless, mut destructive) = (Vec::new(), Vec::new());
-    for verb in command.get_subcommands().filter(|verb| !verb.is_hide_set()) {
-        let is_destructive = DESTRUCTIVE.contains(&verb.get_name());
-        for name in std::iter::once(verb.get_name()).chain(verb.get_visible_aliases()) {
-            let distance = strsim::damerau_levenshtein(&typed, name);
-            let is_start = typed.len() > 1 && name.starts_with(&typed);
-            if is_destructive {
-                // Short words are near to everything, and nobody releases an installation by a tip.
-                if name.len() >= 6 && distance == 1 && name != "release" {
-                    destructive.push((distance, name.to_owned()));
-                }
-            } else if distance <= allowed || is_start {
-                harmless.push((distance, name.to_owned()));
-            }
-        }
-    }
-    let mut tips = if harmless.is_empty() { destructive } else { harmless };
-    tips.sort();
     tips.truncate(TIPS_MAX);
-    tips.into_iter().rev().map(|(_, name)| name).collect()
+    tips.into_iter().rev().map(str::to_owned).collect()
+}
+
+fn names(verb: &Command) -> impl Iterator<Item = &str> {
+    std::iter::once(verb.get_name()).chain(verb.get_visible_aliases())
 }
 
 #[cfg(test)]

@@ -10,11 +10,10 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue, Deserializer};
 
 use super::file::ConfigFile;
+use longshore_text::nearest;
 
 /// Most faults of this kind that are looked for: each needs another reading.
 const FAULTS_MAX: usize = 100;
-/// How alike two keys have to be (Jaro-Winkler) for one to be proposed for the other.
-const LIKENESS: f64 = 0.7;
 
 /// Something wrong with the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,7 +91,7 @@ impl<'i> Typed<'i> {
         let key = shown(&path);
         let message = match unknown(error.message()) {
             None => plain(error.message()),
-            Some((wrong, known)) => match nearest(wrong, &known) {
+            Some((wrong, known)) => match nearest(wrong, known.iter().copied()) {
                 Some(near) => {
                     self.meant.push(match key.rsplit_once('.') {
                         Some((table, _)) => format!("{table}.{near}"),
@@ -262,11 +261,6 @@ fn plain(message: &str) -> String {
 fn unknown(message: &str) -> Option<(&str, Vec<&str>)> {
     let (wrong, known) = message.strip_prefix("unknown field `")?.split_once('`')?;
     Some((wrong, known.split('`').skip(1).step_by(2).collect()))
-}
-
-fn nearest<'a>(wrong: &str, known: &[&'a str]) -> Option<&'a str> {
-    let close = known.iter().map(|key| (strsim::jaro_winkler(wrong, key), *key));
-    close.filter(|(likeness, _)| *likeness > LIKENESS).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, key)| key)
 }
 
 #[cfg(test)]

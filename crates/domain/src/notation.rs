@@ -4,5 +4,4 @@
 pub(crate) mod base64;
 pub mod quantity;
 pub mod syntax;
-pub mod text;
 pub mod violation;

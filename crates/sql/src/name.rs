@@ -51,21 +51,9 @@ fn has_prefix(name: &str, prefix: &str) -> bool {
     name.get(..prefix.len()).is_some_and(|head| head.eq_ignore_ascii_case(prefix))
 }
 
-/// The member of `known` that is most like `name`, if any is much like it.
-pub(super) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    const MUCH: f64 = 0.8;
-    // Similarity takes time proportional to the product of the lengths.
-    if name.len() > 200 {
-        return None;
-    }
-    let name = name.to_ascii_lowercase();
-    let scored = known.into_iter().map(|other| (strsim::jaro_winkler(&name, &other.to_ascii_lowercase()), other));
-    scored.filter(|(score, _)| *score >= MUCH).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, other)| other)
-}
-
-/// `nearest` as the rest of a sentence: `; did you mean …?`, or nothing.
+/// The member of `known` that may have been meant, as the rest of a sentence: `; did you mean …?`, or nothing.
 pub(super) fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
-    nearest(name, known).map_or_else(String::new, |near| format!("; did you mean {near:?}?"))
+    longshore_text::nearest(name, known).map_or_else(String::new, |near| format!("; did you mean {near:?}?"))
 }
 
 #[cfg(test)]
@@ -114,17 +102,5 @@ mod tests {
         for bad in ["", ".", "..", "a/b", "/etc", "-x", "a.b", "a\0b", "é"] {
             assert!(!is_dataset_name(bad), "{bad}");
         }
-    }
-
-    #[test]
-    fn the_nearest_name_is_found() {
-        let known = ["dataset", "files", "sql", "max_rows", "timeout_seconds"];
-        for (typed, meant) in
-            [("dataset_id", "dataset"), ("timeout", "timeout_seconds"), ("maxRows", "max_rows"), ("file", "files")]
-        {
-            assert_eq!(nearest(typed, known), Some(meant));
-        }
-        assert_eq!(nearest("zzz", known), None);
-        assert_eq!(nearest(&"s".repeat(100_000), known), None);
     }
 }

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::foreign::deep;
-use crate::notation::text::escaped;
+use longshore_text::escaped;
 
 /// Longest `error.type` that is reported, in bytes.
 const TYPE_MAX_BYTES: usize = 128;

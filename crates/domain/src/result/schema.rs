@@ -8,7 +8,7 @@ use jsonschema::paths::Location;
 use jsonschema::{PatternOptions, ValidationError, Validator};
 use serde_json::Value;
 
-use crate::notation::text::escaped;
+use longshore_text::escaped;
 
 /// Longest sentence of the validator that is reported, in bytes.
 const SENTENCE_MAX_BYTES: usize = 512;

@@ -4,7 +4,6 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::failure::Failure;
-use crate::notation::text;
 use crate::result::{ResultInfo, ResultOutcome};
 use crate::run::view::{Attempt, RunState, StopIntent, Timeline};
 
@@ -87,7 +86,7 @@ impl Record {
 
     /// Cuts every text that somebody else wrote.
     fn cut_texts(&mut self, max: usize) {
-        let cut = |text: &mut String| *text = text::cut(text, max);
+        let cut = |text: &mut String| *text = longshore_text::cut(text, max);
         let failures = self.attempts.iter_mut().filter_map(|attempt| attempt.failure.as_mut());
         for failure in failures.chain(self.failure.as_mut()) {
             cut(&mut failure.message);

@@ -90,14 +90,5 @@ fn listed<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     out
 }
 
-/// `names`, those first that are written most like `wanted`.
-fn nearest_first<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
-    // What is compared is bounded: the cost grows with the product of the lengths.
-    let wanted: String = wanted.chars().take(64).collect();
-    let mut names: Vec<&str> = names.into_iter().collect();
-    names.sort_by_key(|name| strsim::damerau_levenshtein(&wanted, name));
-    names
-}
-
 #[cfg(test)]
 mod tests;

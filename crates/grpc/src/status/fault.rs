@@ -8,8 +8,8 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use longshore_api::v1::ErrorReason;
-use longshore_domain::notation::text::cut;
 use longshore_domain::notation::violation::Violations;
+use longshore_text::cut;
 
 /// The domain of every reason of Longshore's.
 pub(super) const DOMAIN: &str = "longshore.dev";

@@ -241,7 +241,7 @@ fn shown(message: &str, code: u16) -> String {
     if message.is_empty() {
         return format!("the API server answered {code} without a reason");
     }
-    longshore_domain::notation::text::cut(message, MESSAGE_MAX_BYTES)
+    longshore_text::cut(message, MESSAGE_MAX_BYTES)
 }
 
 /// An error with its causes, each once: kube's texts repeat some of them.

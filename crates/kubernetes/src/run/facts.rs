@@ -262,5 +262,5 @@ fn deletion_asked(metadata: &ObjectMeta) -> Option<Timestamp> {
 
 /// `text`, cut at [`TEXT_MAX_BYTES`].
 fn cut(text: &str) -> String {
-    longshore_domain::notation::text::cut(text, TEXT_MAX_BYTES)
+    longshore_text::cut(text, TEXT_MAX_BYTES)
 }

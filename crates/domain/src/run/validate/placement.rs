@@ -9,8 +9,9 @@ use crate::run::profile::Volume;
 use crate::run::rules::Rules;
 use crate::run::spec::{Placement, Toleration, VolumeMount};
 
+use super::listed;
 use super::metadata::{VALUE_RULE, check_node_label};
-use super::{listed, nearest_first};
+use longshore_text::nearest_first;
 
 /// Directories that the container itself or Longshore fills.
 /// What Kubernetes reserves for its own PriorityClasses begins so.

@@ -6,11 +6,12 @@ use crate::notation::violation::Violations;
 use crate::run::profile::{InputDelivery, KubernetesProfile, LocalProfile, Profile};
 
 use super::environment::{check_arguments, check_name};
+use super::listed;
 use super::metadata::check_annotation_key;
 use super::overrides::{ALWAYS, OVERRIDABLE};
 use super::placement::is_taken;
 use super::workload::{check_command, check_image, check_working_dir};
-use super::{listed, nearest_first};
+use longshore_text::nearest_first;
 
 /// Where Longshore's own runners find a small input.
 const RUNNER_INPUT: &str = "LONGSHORE_INPUT_JSON";

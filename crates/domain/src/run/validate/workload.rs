@@ -8,7 +8,8 @@ use crate::run::rules::Rules;
 use crate::run::spec::{ContainerWorkload, RunSpec, Workload};
 
 use super::environment::check_arguments;
-use super::{listed, nearest_first, on_kubernetes};
+use super::{listed, on_kubernetes};
+use longshore_text::nearest_first;
 
 /// Path of the profile's name.
 pub(super) const PROFILE_FIELD: &str = "spec.runner.profile";

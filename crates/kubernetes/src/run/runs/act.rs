@@ -287,7 +287,7 @@ fn condition_patch(uid: &str, reason: &str, message: &str, now: Timestamp) -> Va
         "type": RECORDED_CONDITION,
         "status": "True",
         "reason": condition_reason(reason),
-        "message": longshore_domain::notation::text::cut(message, CONDITION_MESSAGE_MAX),
+        "message": longshore_text::cut(message, CONDITION_MESSAGE_MAX),
         "lastProbeTime": now,
         "lastTransitionTime": now,
     }]}})

@@ -14,7 +14,8 @@ pub fn cut(text: &str, max: usize) -> String {
 
 /// Text of somebody else: control characters escaped, cut to `max` bytes between characters, and never within an
 /// escape.
-pub(crate) fn escaped(text: &str, max: usize) -> String {
+#[must_use]
+pub fn escaped(text: &str, max: usize) -> String {
     let mut out = String::new();
     let mut cut = 0;
     for char in text.chars() {

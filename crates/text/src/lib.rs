@@ -1,0 +1,8 @@
+//! What messages are made of, whoever writes them: [texts in bounds](cut), and [names that may have been
+//! meant](alike). Names nothing of ours.
+
+mod bound;
+mod likeness;
+
+pub use bound::{cut, escaped};
+pub use likeness::{alike, edits, nearest, nearest_first};

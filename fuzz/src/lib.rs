@@ -43,6 +43,7 @@ pub fn rules(backend: &'static str) -> Rules {
         network_modes: vec![NetworkMode::None, NetworkMode::Egress, NetworkMode::Cluster],
         volumes: true,
         queue: !cluster,
+        retries: true,
         isolation: "pod",
         notes: Vec::new(),
     };
@@ -59,6 +60,10 @@ pub fn rules(backend: &'static str) -> Rules {
         "placement",
         "result",
         "tmp_size",
+        "max_retries",
+        "infra_retries",
+        "retry_on",
+        "total_timeout",
     ];
     let profile = Profile {
         name: "p".to_owned(),

@@ -518,7 +518,8 @@ pub(crate) async fn a_run_is_recorded_released_and_deleted(subject: &Subject) {
     subject.act(&facts, Action::WriteRecord(Box::new(record("first")))).await;
     subject.act(&facts, Action::WriteRecord(Box::new(record("second")))).await;
     let retention = Duration::from_secs(3600);
-    let release = Action::Release { reason: "Succeeded".to_owned(), message: "fine".to_owned(), retention };
+    let release =
+        Action::Release { reason: "Succeeded".to_owned(), message: "fine".to_owned(), retention, attempts: 1 };
     subject.act(&facts, release.clone()).await;
     subject.act(&facts, release).await;
     let released = watch.until(&launch.name, "released", |facts| facts.released).await;

@@ -233,7 +233,9 @@ async fn an_expired_run_is_swept() {
     let facts = subject.run_script("old", "exit 0").await;
     let mut watch = subject.watch();
     let retention = Duration::ZERO;
-    subject.act(&facts, Action::Release { reason: String::new(), message: String::new(), retention }).await;
+    subject
+        .act(&facts, Action::Release { reason: String::new(), message: String::new(), retention, attempts: 1 })
+        .await;
     while watch.next().await != FactsEvent::Gone(facts.name.clone()) {}
     assert!(!root.join("default/old").exists());
 }

@@ -51,7 +51,7 @@ fn code_of_failed(run: &Run) -> u8 {
         // SIGKILL, whether or not the runtime passed it on.
         R::OomKilled => own_code(run).unwrap_or(128 + 9),
         R::EphemeralStorage => own_code(run).unwrap_or(INFRA),
-        R::RunDeadline | R::StartDeadline | R::QueueDeadline => CLOCK,
+        R::RunDeadline | R::StartDeadline | R::QueueDeadline | R::TotalDeadline => CLOCK,
         R::ImagePull | R::ImageInvalid | R::ConfigError => START,
         R::ResultMissing | R::ResultInvalid => RESULT,
         R::RunnerReported => own_code(run).unwrap_or(RESULT),

@@ -9,6 +9,7 @@ pub mod profile;
 pub mod record;
 pub mod resolve;
 pub(crate) mod resolved;
+pub mod retry;
 pub mod rules;
 pub mod rundir;
 pub mod spec;

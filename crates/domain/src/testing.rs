@@ -21,7 +21,7 @@ use crate::run::profile::{Capabilities, KubernetesProfile, Limits, LocalProfile,
 use crate::run::rules::Rules;
 use crate::run::spec::{
     ContainerWorkload, EffectiveResultRule, EffectiveSecurity, EffectiveSpec, NetworkMode, Placement, Resources,
-    ResultMode, ResultScan, Workload,
+    ResultMode, ResultScan, RetryOn, Workload,
 };
 use crate::run::verdict::{Outcome, Verdict, judge};
 use crate::run::{Run, StopCause, StopIntent};
@@ -57,6 +57,10 @@ pub fn effective() -> EffectiveSpec {
         annotations: BTreeMap::new(),
         result: EffectiveResultRule { mode: ResultMode::None, scan: ResultScan::Off, dialect: None },
         tmp_size: None,
+        max_retries: 0,
+        infra_retries: 0,
+        retry_on: RetryOn::default(),
+        total_timeout: None,
     }
 }
 
@@ -82,6 +86,7 @@ pub fn facts() -> RunFacts {
         damage: None,
         trouble: None,
         unknown: None,
+        settled: Vec::new(),
         deleted_at: None,
         expire_time: None,
         attempts: vec![attempt()],
@@ -107,6 +112,7 @@ pub fn attempt() -> AttemptFacts {
         node_time: Some(at(2)),
         deadline: Some(Duration::from_secs(3901)),
         deleted_at: None,
+        job_deleted_at: None,
         ended_by: None,
         remark: None,
         disruption: None,
@@ -209,6 +215,7 @@ pub fn on_kubernetes() -> Rules {
             network_modes: vec![NetworkMode::None, NetworkMode::Egress, NetworkMode::Cluster],
             volumes: true,
             queue: false,
+            retries: true,
             isolation: "pod",
             notes: vec![],
         },

@@ -141,7 +141,18 @@ macro_rules! wire_enums {
     };
 }
 
-wire_enums!(FailureClass, LogFormat, LogStream, NetworkMode, ResultDialect, ResultMode, ResultScan, RunState, RunView);
+wire_enums!(
+    FailureClass,
+    FailureReason,
+    LogFormat,
+    LogStream,
+    NetworkMode,
+    ResultDialect,
+    ResultMode,
+    ResultScan,
+    RunState,
+    RunView
+);
 
 /// An optional string: empty is unset.
 pub(crate) fn set(text: String) -> Option<String> {

@@ -101,6 +101,7 @@ fn capabilities(config: &KubernetesConfig) -> Capabilities {
         network_modes,
         volumes: true,
         queue: false,
+        retries: false,
         isolation: "pod",
         notes,
     }

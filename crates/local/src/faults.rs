@@ -199,7 +199,12 @@ async fn a_look_whose_call_fails_changes_nothing() {
     let outcome = conclude(&facts, Timestamp::now()).unwrap();
     for action in [
         Action::WriteRecord(Box::new(record(&facts, &outcome, None, Timestamp::now()))),
-        Action::Release { reason: String::new(), message: String::new(), retention: Duration::from_secs(600) },
+        Action::Release {
+            reason: String::new(),
+            message: String::new(),
+            retention: Duration::from_secs(600),
+            attempts: 1,
+        },
     ] {
         machine.runs().act(&facts.name, &facts.uid, &action).await.unwrap();
     }
@@ -458,7 +463,7 @@ async fn act_through(
                 let outcome = conclude(&facts, Timestamp::now()).unwrap_or_else(|| panic!("{}: {facts:?}", at(now)));
                 Action::WriteRecord(Box::new(record(&facts, &outcome, None, Timestamp::now())))
             }
-            4 => Action::Release { reason: String::new(), message: String::new(), retention },
+            4 => Action::Release { reason: String::new(), message: String::new(), retention, attempts: 1 },
             _ => Action::Delete,
         };
         if now == step {
@@ -554,7 +559,7 @@ async fn finish(runs: &LocalRoles, name: &RunName) {
             }
             _ => {
                 let retention = Duration::from_secs(600);
-                Action::Release { reason: String::new(), message: String::new(), retention }
+                Action::Release { reason: String::new(), message: String::new(), retention, attempts: 1 }
             }
         };
         runs.act(name, &facts.uid, &action).await.unwrap();

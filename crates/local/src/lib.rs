@@ -230,6 +230,7 @@ fn capabilities(
         network_modes: if sandboxed { vec![NetworkMode::None] } else { Vec::new() },
         volumes: sandboxed,
         queue: true,
+        retries: false,
         isolation: if sandboxed { "bwrap" } else { "process" },
         notes,
     }
@@ -568,6 +569,10 @@ impl Local {
             Action::EndUnstarted { .. } | Action::EndStarted { .. } => self.end(name, uid, &contents),
             // The shim keeps the clock from the start itself.
             Action::LowerDeadline { .. } => Ok(()),
+            Action::WriteAttempt(_) | Action::BeginAttempt { .. } => Err(BackendError::Rejected {
+                what: format!("a further attempt of {name}"),
+                message: "retries are not supported yet".to_owned(),
+            }),
             Action::StoreResult { json } => self.store.replace(name, rundir::STORED_RESULT, json.as_bytes()),
             Action::WriteRecord(record) => self.store.publish(name, rundir::RECORD, &record),
             Action::Release { retention, .. } => {

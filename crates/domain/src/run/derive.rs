@@ -8,10 +8,14 @@ use jiff::Timestamp;
 
 use super::facts::{AttemptFacts, RunFacts, Terminated};
 use super::record::Record;
+use super::retry::AttemptRecord;
 use super::spec::ResultMode;
 use super::verdict::{Outcome, Verdict, explain, signal};
 use crate::result::ResultInfo;
-use crate::run::view::{Attempt, Run, RunState, Timeline};
+use crate::run::view::{Attempt, Run, RunState, Timeline, shown_duration};
+
+/// The word for a run that waits for its next attempt.
+const RETRY_BACKOFF: &str = "RETRY_BACKOFF";
 
 /// What is reported of the run that these facts are of, and of which `verdict` was found in the same look. `now` is
 /// used for the time spent waiting.
@@ -91,10 +95,15 @@ fn from_observation(facts: &RunFacts, verdict: &Verdict, now: Timestamp) -> Run 
 
 fn live(facts: &RunFacts, now: Timestamp) -> Run {
     let base = skeleton(facts);
-    let attempt = facts.last_attempt();
-    let (state, word, message) = match attempt {
-        None => (RunState::Pending, None, "not created yet".to_owned()),
-        Some(attempt) => explain(facts, attempt, now),
+    let attempt = facts.present();
+    let (state, word, message) = match (attempt, facts.settled.last()) {
+        (None, None) => (RunState::Pending, None, "not created yet".to_owned()),
+        (None, Some(settled)) => between_attempts(facts, settled, now),
+        (Some(attempt), None) => explain(facts, attempt, now),
+        (Some(attempt), Some(_)) => {
+            let (state, word, message) = explain(facts, attempt, now);
+            (state, word, format!("attempt {}: {message}", attempt.number))
+        }
     };
     let result = (facts.submission.effective.result.mode != ResultMode::None).then(ResultInfo::pending);
     let ended = attempt.filter(|a| a.main.started()).and_then(|a| a.main.terminated());
@@ -107,8 +116,25 @@ fn live(facts: &RunFacts, now: Timestamp) -> Run {
         result,
         exit_code: ended.and_then(Terminated::code),
         stop: facts.stop.clone(),
+        retry_time: facts.settled.last().filter(|_| attempt.is_none()).map(|settled| settled.not_before),
         ..base
     }
+}
+
+/// While the next attempt is announced and not begun.
+fn between_attempts(facts: &RunFacts, settled: &AttemptRecord, now: Timestamp) -> (RunState, Option<String>, String) {
+    let number = settled.attempt.number;
+    let why = settled.attempt.failure.as_ref().map_or("no cause is known", |failure| failure.message.as_str());
+    if facts.stop.is_some() || facts.deleted_at.is_some() {
+        return (RunState::Cancelling, None, format!("stopping after attempt {number}: {why}"));
+    }
+    let left = settled.not_before.duration_since(now);
+    let when = match std::time::Duration::try_from(left) {
+        Ok(left) if left.as_secs() > 0 => format!("begins in {}", shown_duration(left)),
+        _ => "begins now".to_owned(),
+    };
+    let message = format!("attempt {number} failed: {why}; attempt {} {when}", number.saturating_add(1));
+    (RunState::Pending, Some(RETRY_BACKOFF.to_owned()), message)
 }
 
 /// What does not depend on where the run stands.
@@ -132,11 +158,13 @@ fn skeleton(facts: &RunFacts) -> Run {
         payload_digest: submission.digest.sha256.clone(),
         expire_time: None,
         delete_time: facts.deleted_at,
+        retry_time: None,
     }
 }
 
 fn timeline(facts: &RunFacts, outcome: Option<&Outcome>, end_time: Option<Timestamp>) -> Timeline {
-    let attempt = facts.last_attempt();
+    // Of a run that ended between two attempts the last one's times are all there are.
+    let attempt = facts.present().or_else(|| end_time.and_then(|_| facts.last_attempt()));
     let started = attempt.and_then(AttemptFacts::started_at);
     let finished = attempt.and_then(|a| a.main.terminated()).filter(|_| attempt.is_some_and(|a| a.main.started()));
     Timeline {
@@ -149,31 +177,36 @@ fn timeline(facts: &RunFacts, outcome: Option<&Outcome>, end_time: Option<Timest
     }
 }
 
+/// Those that are settled as they were recorded, and the present one.
 fn attempts(facts: &RunFacts, outcome: Option<&Outcome>) -> Vec<Attempt> {
-    let last = facts.attempts.len();
-    let one = |(index, attempt): (usize, &AttemptFacts)| {
-        let end = attempt.main.terminated().filter(|_| attempt.main.started());
-        Attempt {
-            number: attempt.number,
-            uid: attempt.uid.clone(),
-            job: attempt.job.clone(),
-            pod: attempt.pod.clone(),
-            node: attempt.node.clone(),
-            create_time: attempt.create_time,
-            start_time: attempt.started_at(),
-            finish_time: end.and_then(|t| t.finished_at),
-            exit_code: match end {
-                Some(end) => end.code(),
-                // A Job that is complete has an exit code though its Pod is gone.
-                None => outcome.filter(|_| index + 1 == last).and_then(|o| o.exit_code),
-            },
-            signal: end.and_then(signal),
-            failure: outcome.filter(|_| index + 1 == last).and_then(|o| o.failure.clone()),
-            unseen: attempt.unseen && !attempt.main.started(),
-            evidence: attempt.evidence.clone(),
-        }
-    };
-    facts.attempts.iter().enumerate().map(one).collect()
+    let settled = facts.settled.iter().map(|settled| settled.attempt.clone());
+    let present = facts.present_number();
+    let others = facts.attempts.iter().filter(|attempt| attempt.number >= present);
+    settled.chain(others.map(|attempt| shown(attempt, outcome.filter(|_| attempt.number == present)))).collect()
+}
+
+/// An attempt as it is shown; with `outcome`, as it ended.
+pub(super) fn shown(attempt: &AttemptFacts, outcome: Option<&Outcome>) -> Attempt {
+    let end = attempt.main.terminated().filter(|_| attempt.main.started());
+    Attempt {
+        number: attempt.number,
+        uid: attempt.uid.clone(),
+        job: attempt.job.clone(),
+        pod: attempt.pod.clone(),
+        node: attempt.node.clone(),
+        create_time: attempt.create_time,
+        start_time: attempt.started_at(),
+        finish_time: end.and_then(|t| t.finished_at),
+        exit_code: match end {
+            Some(end) => end.code(),
+            // A Job that is complete has an exit code though its Pod is gone.
+            None => outcome.and_then(|o| o.exit_code),
+        },
+        signal: end.and_then(signal),
+        failure: outcome.and_then(|o| o.failure.clone()),
+        unseen: attempt.unseen && !attempt.main.started(),
+        evidence: attempt.evidence.clone(),
+    }
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::spec::{
     ContainerWorkload, EnvSource, EnvVar, File, Input, OneDialect, Placement, Resources, ResultMode, ResultRule,
-    ResultScan, RunSpec, Secret, Security, Toleration, VolumeMount, Workload,
+    ResultScan, RetryOn, RunSpec, Secret, Security, Toleration, VolumeMount, Workload,
 };
 
 /// Digests of a submitted [`super::spec::RunSpec`] as received.
@@ -128,6 +128,8 @@ fn top_level(spec: &RunSpec) -> Vec<(&'static str, Vec<u8>)> {
         annotations,
         result,
         tmp_size,
+        retry_on,
+        total_timeout,
     } = spec;
     let new = Encoder::default;
     let duration = |value: &Option<Duration>| value.map(|value| new().duration(value));
@@ -162,6 +164,8 @@ fn top_level(spec: &RunSpec) -> Vec<(&'static str, Vec<u8>)> {
         ("annotations", map(annotations)),
         ("result", filled(result, ResultRule::is_empty).map(encode_result)),
         ("tmp_size", text(tmp_size)),
+        ("retry_on", filled(retry_on, RetryOn::is_empty).map(encode_retry_on)),
+        ("total_timeout", duration(total_timeout)),
     ]
     .into_iter()
     .filter_map(|(name, encoded)| encoded.map(|encoded| (name, encoded.0)))
@@ -232,6 +236,14 @@ fn encode_placement(Placement { node_selector, tolerations, priority_class_name 
 
 fn encode_toleration(out: Encoder, Toleration { key, match_operator, value, effect }: &Toleration) -> Encoder {
     out.text(key).text(match_operator).text(value).text(effect)
+}
+
+fn encode_retry_on(RetryOn { reasons, exit_codes }: &RetryOn) -> Encoder {
+    Encoder::default()
+        .field("reasons", filled(reasons, Vec::is_empty), |out, reasons| {
+            out.each(reasons, |out, it| out.text(it.as_str()))
+        })
+        .field("exit_codes", filled(exit_codes, Vec::is_empty), |out, codes| out.each(codes, |out, it| out.number(*it)))
 }
 
 fn encode_result(ResultRule { mode, scan, dialect }: &ResultRule) -> Encoder {

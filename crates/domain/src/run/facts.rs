@@ -11,9 +11,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::record::Record;
+use super::retry::AttemptRecord;
 use super::spec::{
     ContainerWorkload, EffectiveResultRule, EffectiveSecurity, EffectiveSpec, NetworkMode, Placement, Resources,
-    ResultMode, ResultScan, RunSpec, Workload,
+    ResultMode, ResultScan, RetryOn, RunSpec, Workload,
 };
 use crate::name::RunName;
 use crate::result::{Reported, ResultOutcome};
@@ -56,6 +57,10 @@ pub struct RunFacts {
     /// state: nothing is concluded, and nothing recorded.
     #[serde(skip)]
     pub unknown: Option<Unexamined>,
+    /// How earlier attempts ended after each of which another was announced, oldest first: those with the numbers 1 to
+    /// as many as there are. Backends leave it empty once the record is written, which has them.
+    #[serde(default)]
+    pub settled: Vec<AttemptRecord>,
     /// When somebody asked to delete the anchor.
     pub deleted_at: Option<Timestamp>,
     /// When the record may go, if a retention clock runs.
@@ -76,6 +81,26 @@ impl RunFacts {
     #[must_use]
     pub fn last_attempt(&self) -> Option<&AttemptFacts> {
         self.attempts.last()
+    }
+
+    /// The attempt that the run stands with: the one after those that are settled, or the last of a run that is
+    /// recorded. `None`: it is announced and not begun.
+    #[must_use]
+    pub fn present(&self) -> Option<&AttemptFacts> {
+        if self.record.is_some() { self.last_attempt() } else { self.attempt(self.present_number()) }
+    }
+
+    /// The number of the attempt that the run stands with, begun or not.
+    #[must_use]
+    pub fn present_number(&self) -> u32 {
+        u32::try_from(self.settled.len()).unwrap_or(u32::MAX).saturating_add(1)
+    }
+
+    /// From when on the present attempt may start: the end of its queue, or of the pause before it, or the submit.
+    #[must_use]
+    pub fn began_at(&self) -> Timestamp {
+        let announced = self.settled.last().map_or(self.submission.create_time, |settled| settled.not_before);
+        self.admitted_at.unwrap_or(announced)
     }
 
     /// The attempt with this number, if there is one.
@@ -155,6 +180,10 @@ impl Submission {
             annotations: BTreeMap::new(),
             result: EffectiveResultRule { mode: ResultMode::None, scan: ResultScan::Off, dialect: None },
             tmp_size: None,
+            max_retries: 0,
+            infra_retries: 0,
+            retry_on: RetryOn::default(),
+            total_timeout: None,
         };
         Self {
             spec: Arc::default(),
@@ -198,6 +227,9 @@ pub struct AttemptFacts {
     pub deadline: Option<Duration>,
     /// When somebody asked to delete the Pod.
     pub deleted_at: Option<Timestamp>,
+    /// When somebody asked to delete its Job, where that is not the anchor.
+    #[serde(default)]
+    pub job_deleted_at: Option<Timestamp>,
     /// What the platform gives as the cause of its end.
     pub ended_by: Option<Intervention>,
     /// What the platform says of it without giving a cause.

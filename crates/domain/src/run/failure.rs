@@ -1,5 +1,6 @@
 //! Why a run did not succeed.
 
+use serde::de::IntoDeserializer;
 use serde::{Deserialize, Serialize};
 
 /// Why a run did not succeed.
@@ -117,6 +118,8 @@ pub enum FailureReason {
     Deleted,
     /// The run vanished without a trace of how it ended.
     Lost,
+    /// `total_timeout` passed.
+    TotalDeadline,
     /// A fault of Longshore.
     Internal,
 }
@@ -147,10 +150,17 @@ impl FailureReason {
             Self::RunDeadline
             | Self::StartDeadline
             | Self::QueueDeadline
+            | Self::TotalDeadline
             | Self::Unschedulable
             | Self::Quota
             | Self::AdmissionDenied => FailureClass::Policy,
         }
+    }
+
+    /// The reason of this name, as by [`Self::as_str`].
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::deserialize(IntoDeserializer::<serde::de::value::Error>::into_deserializer(name)).ok()
     }
 
     /// The name on the wire without its prefix: `OOM_KILLED`.
@@ -180,6 +190,7 @@ impl FailureReason {
             Self::RunnerReported => "RUNNER_REPORTED",
             Self::Deleted => "DELETED",
             Self::Lost => "LOST",
+            Self::TotalDeadline => "TOTAL_DEADLINE",
             Self::Internal => "INTERNAL",
         }
     }

@@ -1,13 +1,15 @@
 //! What to do about a run: idempotent actions, and when to look again.
 
+use std::mem::Discriminant;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::derive::record;
+use super::derive::{record, shown};
 use super::facts::{AttemptFacts, AttemptPhase, MainFacts, RunFacts, Terminated, Unexamined};
 use super::failure::{Failure, FailureReason};
 use super::record::{Record, fits_inline};
+use super::retry::{self, AttemptRecord};
 use super::verdict::{Outcome, StartOutlook, Verdict, budget_deadline, look_again, start_deadline, start_outlook};
 use crate::result::ResultInfo;
 use crate::run::view::{StopCause, StopIntent, shown_duration};
@@ -37,6 +39,13 @@ pub enum Action {
         /// Whole seconds, at least 1.
         deadline: Duration,
     },
+    /// Write how an attempt ended after which another follows, unless that is written or the run is to stop or recorded.
+    WriteAttempt(Box<AttemptRecord>),
+    /// Begin an attempt that was announced by the record of the one before, unless it was begun.
+    BeginAttempt {
+        /// Attempt, from 2.
+        attempt: u32,
+    },
     /// Keep a result that is too large for the record beside it.
     StoreResult {
         /// Compact JSON.
@@ -52,6 +61,8 @@ pub enum Action {
         message: String,
         /// How long the run is kept from now.
         retention: Duration,
+        /// How many attempts there were.
+        attempts: u32,
     },
     /// Delete the run and everything it is made of.
     Delete,
@@ -66,6 +77,8 @@ impl Action {
             Self::EndUnstarted { .. } => "end_unstarted",
             Self::EndStarted { .. } => "end_started",
             Self::LowerDeadline { .. } => "lower_deadline",
+            Self::WriteAttempt(_) => "write_attempt",
+            Self::BeginAttempt { .. } => "begin_attempt",
             Self::StoreResult { .. } => "store_result",
             Self::WriteRecord(_) => "write_record",
             Self::Release { .. } => "release",
@@ -73,6 +86,30 @@ impl Action {
         }
     }
 }
+
+impl Action {
+    /// What tells one action from another that is done again: its kind, and the attempt that it is about.
+    #[must_use]
+    pub fn key(&self) -> ActionKey {
+        let attempt = match self {
+            Self::EndUnstarted { attempt }
+            | Self::EndStarted { attempt }
+            | Self::LowerDeadline { attempt, .. }
+            | Self::BeginAttempt { attempt } => *attempt,
+            Self::WriteAttempt(record) => record.attempt.number,
+            Self::WriteStop(_)
+            | Self::StoreResult { .. }
+            | Self::WriteRecord(_)
+            | Self::Release { .. }
+            | Self::Delete => 0,
+        };
+        ActionKey(std::mem::discriminant(self), attempt)
+    }
+}
+
+/// See [`Action::key`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ActionKey(Discriminant<Action>, u32);
 
 /// What to do now, and when to look again although nothing has changed.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -103,10 +140,15 @@ pub fn plan(facts: &RunFacts, verdict: &Verdict, now: Timestamp) -> Plan {
         return after_record(facts, record, now);
     }
     if let Verdict::Settled(outcome, result) = verdict {
+        if let Some(attempt) = facts.present()
+            && let Some(record) = retry::next(facts, outcome, shown(attempt, Some(outcome)), now)
+        {
+            return Plan::of(Action::WriteAttempt(Box::new(record)));
+        }
         return write_record(facts, outcome, result.as_deref().cloned(), now);
     }
-    let Some(attempt) = facts.last_attempt() else {
-        return Plan::default();
+    let Some(attempt) = facts.present() else {
+        return facts.settled.last().map_or_else(Plan::default, |settled| between_attempts(facts, settled, now));
     };
     let mut plan = match (attempt.main.terminated(), &facts.stop) {
         // What is missing is its cause or its result.
@@ -122,7 +164,7 @@ pub fn plan(facts: &RunFacts, verdict: &Verdict, now: Timestamp) -> Plan {
 
 /// Only a stop that is known is enforced as long as something that decides is not.
 fn while_unknown(facts: &RunFacts, unknown: &Unexamined) -> Plan {
-    let live = facts.last_attempt().filter(|attempt| attempt.main.terminated().is_none() && !unknown.nothing_lives);
+    let live = facts.present().filter(|attempt| attempt.main.terminated().is_none() && !unknown.nothing_lives);
     match live.filter(|_| facts.stop.is_some() && facts.record.is_none()) {
         Some(attempt) => enforce_stop(attempt),
         None => Plan::default(),
@@ -164,32 +206,81 @@ fn end_others(facts: &RunFacts, attempt: &AttemptFacts, since: Timestamp, now: T
 /// The record is durable: end what outlives `run`, see that nothing runs again, and let go once the
 /// Job has ended, or never will.
 fn after_record(facts: &RunFacts, record: &Record, now: Timestamp) -> Plan {
-    let Some(attempt) = facts.last_attempt() else {
-        return release(facts, record);
-    };
-    let ended = attempt.job_end.as_ref().is_some_and(|end| end.final_);
+    let ended = facts.attempts.iter().all(has_ended);
     if !ended && facts.deleted_at.is_none() {
-        if attempt.others_running && attempt.main.terminated().is_some() {
-            return end_others(facts, attempt, record.record_time, now);
-        }
-        // Its queue may let it go on, or its Pod was not seen, or starts late.
-        let plan = match attempt.main.terminated() {
-            None => enforce_stop(attempt),
-            Some(_) if attempt.deleted_at.is_some() || attempt.phase == AttemptPhase::Gone => close(attempt),
-            Some(_) => Plan::default(),
-        };
-        if !plan.actions.is_empty() {
-            return plan;
+        for attempt in &facts.attempts {
+            if let Some(plan) = end_rest(facts, attempt, record.record_time, now) {
+                return plan;
+            }
         }
     }
+    let is_live = facts.attempts.iter().any(is_live);
     match facts.expire_time.filter(|_| facts.released) {
         // A TTL takes the rest. It never acts on a Job that did not finish.
         Some(_) if ended || facts.deleted_at.is_some() => Plan::default(),
         Some(expire_time) if now < expire_time => Plan::wake(expire_time),
         Some(_) => Plan::of(Action::Delete),
-        None if ended || facts.deleted_at.is_some() || (facts.suspended && !is_live(attempt)) => release(facts, record),
+        None if ended || facts.deleted_at.is_some() || (facts.suspended && !is_live) => release(facts, record),
         None => Plan::default(),
     }
+}
+
+/// Whether its Job makes nothing run any more.
+fn has_ended(attempt: &AttemptFacts) -> bool {
+    attempt.job_end.as_ref().is_some_and(|end| end.final_)
+}
+
+/// What is to be done about an attempt whose end was written at `since`, so that its Job ends; `None`: nothing.
+fn end_rest(facts: &RunFacts, attempt: &AttemptFacts, since: Timestamp, now: Timestamp) -> Option<Plan> {
+    if has_ended(attempt) {
+        return None;
+    }
+    if attempt.others_running && attempt.main.terminated().is_some() {
+        return Some(end_others(facts, attempt, since, now));
+    }
+    // Its queue may let it go on, or its Pod was not seen, or starts late.
+    let plan = match attempt.main.terminated() {
+        None => enforce_stop(attempt),
+        Some(_) if attempt.deleted_at.is_some() || attempt.phase == AttemptPhase::Gone => close(attempt),
+        Some(_) => Plan::default(),
+    };
+    Some(plan).filter(|plan| !plan.actions.is_empty())
+}
+
+/// One attempt is settled, and the next is announced: it begins once nothing of the other is left and its pause is over.
+fn between_attempts(facts: &RunFacts, settled: &AttemptRecord, now: Timestamp) -> Plan {
+    if let Some(time) = facts.deleted_at {
+        return Plan::of(Action::WriteStop(deleted_outside(time)));
+    }
+    if let Some(plan) = total_clock(facts, now) {
+        return plan;
+    }
+    let last = facts.attempt(settled.attempt.number);
+    if let Some(attempt) = last.filter(|attempt| !has_ended(attempt)) {
+        // Without a further change its Job says that it ended.
+        let plan = end_rest(facts, attempt, settled.record_time, now).unwrap_or_default();
+        return until_total_clock(facts, plan);
+    }
+    if now < settled.not_before {
+        return until_total_clock(facts, Plan::wake(settled.not_before));
+    }
+    Plan::of(Action::BeginAttempt { attempt: facts.present_number() })
+}
+
+/// What is done once `total_timeout` has passed.
+fn total_clock(facts: &RunFacts, now: Timestamp) -> Option<Plan> {
+    let timeout = facts.submission.effective.total_timeout?;
+    retry::total_due(facts).filter(|due| now >= *due)?;
+    let message = format!("the run did not end within its total_timeout of {}", shown_duration(timeout));
+    Some(stop_for(StopCause::TotalDeadline, Failure::new(FailureReason::TotalDeadline, message), now))
+}
+
+/// The plan, and a look when `total_timeout` passes.
+fn until_total_clock(facts: &RunFacts, mut plan: Plan) -> Plan {
+    if let Some(due) = retry::total_due(facts) {
+        plan.wake_at = Some(plan.wake_at.unwrap_or(due).min(due));
+    }
+    plan
 }
 
 fn release(facts: &RunFacts, record: &Record) -> Plan {
@@ -198,6 +289,7 @@ fn release(facts: &RunFacts, record: &Record) -> Plan {
         reason: reason.to_owned(),
         message: record.message.clone(),
         retention: facts.submission.effective.retention,
+        attempts: record.attempts.iter().map(|attempt| attempt.number).max().unwrap_or(1),
     })
 }
 
@@ -230,17 +322,25 @@ fn close(attempt: &AttemptFacts) -> Plan {
     Plan::of(Action::EndUnstarted { attempt: attempt.number })
 }
 
-fn watch_clocks(facts: &RunFacts, attempt: &AttemptFacts, now: Timestamp) -> Plan {
-    if let Some(time) = facts.deleted_at {
-        return Plan::of(Action::WriteStop(StopIntent {
-            cause: StopCause::External,
-            reason: "its Job was deleted".to_owned(),
-            actor: "external".to_owned(),
-            request_time: time,
-            failure: None,
-            failure_class: None,
-        }));
+fn deleted_outside(time: Timestamp) -> StopIntent {
+    StopIntent {
+        cause: StopCause::External,
+        reason: "its Job was deleted".to_owned(),
+        actor: "external".to_owned(),
+        request_time: time,
+        failure: None,
+        failure_class: None,
     }
+}
+
+fn watch_clocks(facts: &RunFacts, attempt: &AttemptFacts, now: Timestamp) -> Plan {
+    if let Some(time) = facts.deleted_at.or(attempt.job_deleted_at) {
+        return Plan::of(Action::WriteStop(deleted_outside(time)));
+    }
+    total_clock(facts, now).unwrap_or_else(|| until_total_clock(facts, watch_attempt(facts, attempt, now)))
+}
+
+fn watch_attempt(facts: &RunFacts, attempt: &AttemptFacts, now: Timestamp) -> Plan {
     if facts.suspended && !attempt.main.started() {
         return watch_queue(facts, now);
     }
@@ -257,8 +357,7 @@ fn watch_clocks(facts: &RunFacts, attempt: &AttemptFacts, now: Timestamp) -> Pla
         return Plan::default();
     }
     let timeout = SignedDuration::try_from(facts.submission.effective.start_timeout).unwrap_or(SignedDuration::MAX);
-    let since = facts.admitted_at.unwrap_or(facts.submission.create_time);
-    let start_due = since.checked_add(timeout).unwrap_or(Timestamp::MAX);
+    let start_due = facts.began_at().checked_add(timeout).unwrap_or(Timestamp::MAX);
     if now >= start_due {
         return stop_for(StopCause::StartDeadline, start_deadline(facts, attempt), now);
     }

@@ -7,6 +7,8 @@ use std::time::Duration;
 pub use longshore_reader::{OneDialect, ResultScan};
 use serde::{Deserialize, Serialize};
 
+use super::failure::FailureReason;
+
 /// What a caller asked for, as received. Everything that is unset stays unset: defaults are
 /// applied by [`super::resolve`].
 ///
@@ -47,10 +49,10 @@ pub struct RunSpec {
     /// Between SIGTERM and SIGKILL.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub termination_grace: Option<Duration>,
-    /// Tries after failures of the program's own.
+    /// Further attempts after failures of the program's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_retries: Option<i32>,
-    /// Tries after failures of the infrastructure.
+    /// Further attempts after failures of the infrastructure.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub infra_retries: Option<i32>,
     /// How long the run is kept once terminal.
@@ -80,6 +82,12 @@ pub struct RunSpec {
     /// Size of `/tmp`, a quantity.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tmp_size: Option<String>,
+    /// Which failures of the program `max_retries` is for.
+    #[serde(skip_serializing_if = "RetryOn::is_empty")]
+    pub retry_on: RetryOn,
+    /// From submit until the run ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub total_timeout: Option<Duration>,
 }
 
 impl RunSpec {
@@ -338,6 +346,51 @@ impl ResultRule {
     }
 }
 
+/// Which failures of a program are tried again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RetryOn {
+    /// Reasons; empty: [`RetryOn::DEFAULT_REASONS`].
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<FailureReason>,
+    /// With a reason that comes with an exit code of the program's own: only these, 1 to 255. Empty: any.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub exit_codes: Vec<i32>,
+}
+
+impl RetryOn {
+    /// Reasons that may be listed: what a program or its result did, and limits that another attempt may keep.
+    pub const REASONS: [FailureReason; 9] = [
+        FailureReason::NonzeroExit,
+        FailureReason::Signalled,
+        FailureReason::OomKilled,
+        FailureReason::RunDeadline,
+        FailureReason::EphemeralStorage,
+        FailureReason::RunnerReported,
+        FailureReason::ResultMissing,
+        FailureReason::ResultInvalid,
+        FailureReason::ResultUnavailable,
+    ];
+    /// What an empty list of reasons stands for.
+    pub const DEFAULT_REASONS: [FailureReason; 2] = [FailureReason::NonzeroExit, FailureReason::Signalled];
+
+    /// Whether nothing is set.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether a failure of this reason and exit code is tried again.
+    #[must_use]
+    pub fn covers(&self, reason: FailureReason, exit_code: Option<i32>) -> bool {
+        let reasons = if self.reasons.is_empty() { &Self::DEFAULT_REASONS[..] } else { &self.reasons };
+        let has_code =
+            matches!(reason, FailureReason::NonzeroExit | FailureReason::Signalled | FailureReason::RunnerReported);
+        let is_listed = || exit_code.is_some_and(|code| self.exit_codes.contains(&code));
+        reasons.contains(&reason) && (!has_code || self.exit_codes.is_empty() || is_listed())
+    }
+}
+
 /// Whether a result is looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -392,6 +445,18 @@ pub struct EffectiveSpec {
     /// Size of `/tmp`, a quantity; `None`, which is written as zero: there is none.
     #[serde(with = "none_as_zero")]
     pub tmp_size: Option<String>,
+    /// Further attempts after failures of the program's own, at most 20.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub max_retries: u32,
+    /// Further attempts after failures of the infrastructure, at most 20.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub infra_retries: u32,
+    /// Which failures of the program `max_retries` is for.
+    #[serde(default, skip_serializing_if = "RetryOn::is_empty")]
+    pub retry_on: RetryOn,
+    /// From submit until the run ends; whole seconds, at least 1. `None`: as long as it takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total_timeout: Option<Duration>,
 }
 
 impl EffectiveSpec {
@@ -430,6 +495,11 @@ pub struct EffectiveResultRule {
     /// The one dialect that is read; `None`: both.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dialect: Option<OneDialect>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// A quantity of which there is none, written as zero.

@@ -67,6 +67,7 @@ fn check_values(spec: &RunSpec, at: &str, setter: Setter, rules: &Rules, out: &m
     amounts::check_resources(&spec.resources, at, out);
     amounts::check_security(&spec.security, at, limits, out);
     amounts::check_clocks(spec, at, limits, out);
+    amounts::check_retries(spec, at, out);
     amounts::check_tmp_size(spec.tmp_size.as_deref(), &format!("{at}.tmp_size"), out);
     placement::check_volumes(&spec.volumes, at, rules, out);
     placement::check_placement(&spec.placement, at, out);

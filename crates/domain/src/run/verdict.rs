@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::facts::RunFacts;
 use super::failure::{Failure, FailureReason};
 use super::spec::ResultMode;
-use crate::result::{Reported, ResultInfo, ResultOutcome, ResultState};
+use crate::result::{Reported, ResultError, ResultErrorKind, ResultInfo, ResultOutcome, ResultState};
 use crate::run::view::RunState;
 
 mod deadline;
@@ -63,7 +63,7 @@ fn settle(facts: &RunFacts, mut outcome: Outcome) -> Verdict {
     }
     let mut info = match &facts.result {
         Some(result) => result.to_info(),
-        None if !outcome.ran => ResultOutcome::never_ran().to_info(),
+        None if !outcome.ran => never_ran(facts).to_info(),
         None => return Verdict::Ended(Box::new(outcome)),
     };
     if let Some(reported) = &facts.reported {
@@ -78,6 +78,17 @@ fn settle(facts: &RunFacts, mut outcome: Outcome) -> Verdict {
         outcome.failure = Some(failure.with_exit(outcome.exit_code, outcome.signal));
     }
     Verdict::Settled(Box::new(outcome), Some(Box::new(info)))
+}
+
+fn never_ran(facts: &RunFacts) -> ResultOutcome {
+    match facts.present_number() {
+        1 => ResultOutcome::never_ran(),
+        number => ResultOutcome::None(ResultError {
+            kind: ResultErrorKind::Empty,
+            message: format!("attempt {number} never ran"),
+            position: None,
+        }),
+    }
 }
 
 /// What the runner reported explains an exit code of its own; the code decides, and whatever else

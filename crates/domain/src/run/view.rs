@@ -50,6 +50,9 @@ pub struct Run {
     pub expire_time: Option<Timestamp>,
     /// When its deletion was asked for: it goes as soon as nothing holds it any more.
     pub delete_time: Option<Timestamp>,
+    /// While the run waits for its next attempt: when that begins, at the earliest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_time: Option<Timestamp>,
 }
 
 impl Run {
@@ -223,6 +226,8 @@ pub enum StopCause {
     RunDeadline,
     /// It can't be started, whatever time is given.
     StartFailure,
+    /// The clock over all attempts.
+    TotalDeadline,
 }
 
 impl StopCause {

@@ -114,7 +114,7 @@ pub(super) const STATES: [RunState; 9] = [
     RunState::Cancelled,
 ];
 
-pub(super) const REASONS: [FailureReason; 24] = [
+pub(super) const REASONS: [FailureReason; 25] = [
     FailureReason::NonzeroExit,
     FailureReason::Signalled,
     FailureReason::OomKilled,
@@ -138,6 +138,7 @@ pub(super) const REASONS: [FailureReason; 24] = [
     FailureReason::RunnerReported,
     FailureReason::Deleted,
     FailureReason::Lost,
+    FailureReason::TotalDeadline,
     FailureReason::Internal,
 ];
 
@@ -224,11 +225,13 @@ pub(super) fn submit(ended: &Result<Submitted, EngineError>) -> &'static str {
     }
 }
 
-pub(super) const ACTIONS: [&str; 8] = [
+pub(super) const ACTIONS: [&str; 10] = [
     "write_stop",
     "end_unstarted",
     "end_started",
     "lower_deadline",
+    "write_attempt",
+    "begin_attempt",
     "store_result",
     "write_record",
     "release",

@@ -157,7 +157,8 @@ fn submits_are_counted_by_who_has_to_act() {
 #[test]
 fn what_the_reconciler_does_is_counted() {
     let exposed = Exposed::new();
-    let release = Action::Release { reason: String::new(), message: String::new(), retention: Duration::ZERO };
+    let (reason, message) = (String::new(), String::new());
+    let release = Action::Release { reason, message, retention: Duration::ZERO, attempts: 1 };
     exposed.metrics.acted(&release, &Ok(()));
     exposed.metrics.acted(&Action::Delete, &Err(BackendError::NotFound("a".to_owned())));
     exposed.metrics.acted(&Action::Delete, &Err(BackendError::Conflict("a".to_owned())));

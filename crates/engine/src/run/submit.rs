@@ -373,6 +373,7 @@ fn would_be(launch: &Launch) -> Run {
         damage: None,
         trouble: None,
         unknown: None,
+        settled: Vec::new(),
         deleted_at: None,
         expire_time: None,
         attempts: Vec::new(),

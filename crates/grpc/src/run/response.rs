@@ -37,6 +37,7 @@ pub(crate) fn to_wire(run: &Run, view: View) -> v1::Run {
         payload_digest: run.payload_digest.clone(),
         expire_time: run.expire_time.map(wire_time),
         delete_time: run.delete_time.map(wire_time),
+        retry_time: run.retry_time.map(wire_time),
         etag: run.etag(),
     }
 }
@@ -132,6 +133,7 @@ fn stop(stop: &StopIntent) -> v1::Stop {
         StopCause::StartDeadline => v1::StopCause::StartDeadline,
         StopCause::RunDeadline => v1::StopCause::RunDeadline,
         StopCause::StartFailure => v1::StopCause::StartFailure,
+        StopCause::TotalDeadline => v1::StopCause::TotalDeadline,
     };
     v1::Stop {
         cause: cause.into(),
@@ -158,7 +160,7 @@ fn failure(failure: &Failure) -> v1::Failure {
     }
 }
 
-fn failure_reason(reason: FailureReason) -> v1::FailureReason {
+pub(crate) fn failure_reason(reason: FailureReason) -> v1::FailureReason {
     match reason {
         FailureReason::NonzeroExit => v1::FailureReason::NonzeroExit,
         FailureReason::Signalled => v1::FailureReason::Signalled,
@@ -183,6 +185,7 @@ fn failure_reason(reason: FailureReason) -> v1::FailureReason {
         FailureReason::RunnerReported => v1::FailureReason::RunnerReported,
         FailureReason::Deleted => v1::FailureReason::Deleted,
         FailureReason::Lost => v1::FailureReason::Lost,
+        FailureReason::TotalDeadline => v1::FailureReason::TotalDeadline,
         FailureReason::Internal => v1::FailureReason::Internal,
     }
 }

@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use crate::run::response::failure_reason;
 use crate::wire::{At, View, set, wire_duration};
 use longshore_api::v1;
 use longshore_domain::notation::violation::Violations;
+use longshore_domain::run::failure::FailureReason;
 use longshore_domain::run::spec::{
     ContainerWorkload, EnvSource, EnvVar, File, Input, NetworkMode, OneDialect, Placement, Resources, ResultMode,
-    ResultRule, ResultScan, RunSpec, Secret, Security, Toleration, VolumeMount, Workload,
+    ResultRule, ResultScan, RetryOn, RunSpec, Secret, Security, Toleration, VolumeMount, Workload,
 };
 
 /// Reads the spec at `path`. Only what the wire itself can get wrong is judged here.
@@ -36,6 +38,8 @@ pub(crate) fn from_wire(spec: v1::RunSpec, path: &str, found: &mut Violations) -
         annotations: spec.annotations.into_iter().collect(),
         result: spec.result.map(|rule| result_rule_from(rule, path, found)).unwrap_or_default(),
         tmp_size: spec.tmp_size.and_then(set),
+        total_timeout: At::new(path, found).duration("total_timeout", spec.total_timeout),
+        retry_on: spec.retry_on.map(|rule| retry_on_from(rule, path, found)).unwrap_or_default(),
     }
 }
 
@@ -147,6 +151,24 @@ fn result_rule_from(rule: v1::ResultRule, path: &str, found: &mut Violations) ->
     ResultRule { mode, scan, dialect }
 }
 
+fn retry_on_from(rule: v1::RetryOn, path: &str, found: &mut Violations) -> RetryOn {
+    let path = format!("{path}.retry_on");
+    let mut at = At::new(&path, found);
+    let reasons = rule.reasons.iter().enumerate().filter_map(|(i, reason)| {
+        let field = format!("reasons[{i}]");
+        let known: Option<v1::FailureReason> = at.enumeration(&field, *reason);
+        if *reason == 0 {
+            at.add(&field, "must be set");
+        }
+        known.and_then(failure_reason_from)
+    });
+    RetryOn { reasons: reasons.collect(), exit_codes: rule.exit_codes }
+}
+
+fn failure_reason_from(reason: v1::FailureReason) -> Option<FailureReason> {
+    reason.as_str_name().strip_prefix("FAILURE_REASON_").and_then(FailureReason::from_name)
+}
+
 /// Writes a spec. Of `secret_env` only the names are reported; BASIC leaves input and files out.
 pub(crate) fn to_wire(spec: &RunSpec, view: View) -> v1::RunSpec {
     let full = view == View::Full;
@@ -176,6 +198,8 @@ pub(crate) fn to_wire(spec: &RunSpec, view: View) -> v1::RunSpec {
         annotations: map_to(&spec.annotations),
         result: (!spec.result.is_empty()).then(|| result_rule_to(spec.result)),
         tmp_size: spec.tmp_size.clone(),
+        retry_on: (!spec.retry_on.is_empty()).then(|| retry_on_to(&spec.retry_on)),
+        total_timeout: spec.total_timeout.map(wire_duration),
     }
 }
 
@@ -254,6 +278,13 @@ fn network_mode_to(mode: NetworkMode) -> v1::NetworkMode {
         NetworkMode::None => v1::NetworkMode::None,
         NetworkMode::Egress => v1::NetworkMode::Egress,
         NetworkMode::Cluster => v1::NetworkMode::Cluster,
+    }
+}
+
+fn retry_on_to(rule: &RetryOn) -> v1::RetryOn {
+    v1::RetryOn {
+        reasons: rule.reasons.iter().map(|reason| failure_reason(*reason).into()).collect(),
+        exit_codes: rule.exit_codes.clone(),
     }
 }
 

@@ -138,6 +138,7 @@ pub fn run_facts(namespace: &NamespaceName, observed: &ObservedObjects<'_>) -> R
         damage: job.damage(),
         trouble: None,
         unknown: None,
+        settled: Vec::new(),
         deleted_at: deletion_asked(metadata),
         expire_time,
         attempts: vec![facts],

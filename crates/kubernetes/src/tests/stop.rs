@@ -113,6 +113,7 @@ async fn a_release_reports_the_outcome_before_it_lets_go() {
         reason: "OOM_KILLED".to_owned(),
         message: "over the limit".to_owned(),
         retention: Duration::from_secs(60),
+        attempts: 1,
     };
     act(&api, &release).await.unwrap();
     let seen = api.seen();
@@ -131,7 +132,8 @@ async fn a_release_of_what_holds_no_more_does_nothing() {
         job["metadata"]["annotations"][annotation::EXPIRE] = json!("2026-11-22T08:00:00Z");
         Reply::Json(200, job)
     });
-    let release = Action::Release { reason: "X".to_owned(), message: String::new(), retention: Duration::ZERO };
+    let release =
+        Action::Release { reason: "X".to_owned(), message: String::new(), retention: Duration::ZERO, attempts: 1 };
     act(&api, &release).await.unwrap();
     assert_eq!(api.short(), ["GET jobs/run-hello"]);
 }
@@ -151,7 +153,8 @@ async fn an_outcome_that_another_job_refuses_is_not_reported_on_it() {
         }
         Reply::Json(200, job)
     });
-    let release = Action::Release { reason: "X".to_owned(), message: String::new(), retention: Duration::ZERO };
+    let release =
+        Action::Release { reason: "X".to_owned(), message: String::new(), retention: Duration::ZERO, attempts: 1 };
     act(&api, &release).await.unwrap();
     assert_eq!(api.short(), ["GET jobs/run-hello", "PATCH jobs/run-hello/status", "GET jobs/run-hello"]);
 }
@@ -216,8 +219,12 @@ async fn retention_runs_although_somebody_took_our_hold_away() {
         job["metadata"]["finalizers"] = json!([]);
         Reply::Json(200, job)
     });
-    let release =
-        Action::Release { reason: "X".to_owned(), message: String::new(), retention: Duration::from_secs(60) };
+    let release = Action::Release {
+        reason: "X".to_owned(),
+        message: String::new(),
+        retention: Duration::from_secs(60),
+        attempts: 1,
+    };
     act(&api, &release).await.unwrap();
     assert_eq!(api.short(), ["GET jobs/run-hello", "PATCH jobs/run-hello/status", "PATCH jobs/run-hello"]);
     let patch = api.seen()[2].json();

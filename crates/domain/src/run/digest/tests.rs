@@ -1,6 +1,7 @@
 //! What counts for a digest, and that it stays what it is.
 
 use super::*;
+use crate::run::failure::FailureReason;
 use crate::run::resolve::tests::{container, env, map, mount, runner, secret_env};
 use crate::run::spec::NetworkMode;
 
@@ -53,6 +54,8 @@ pub(crate) fn full() -> RunSpec {
         annotations: map(&[("note", "x")]),
         result: ResultRule { mode: Some(ResultMode::Required), scan: Some(ResultScan::Off), dialect: None },
         tmp_size: Some("0".to_owned()),
+        retry_on: RetryOn { reasons: vec![FailureReason::OomKilled], exit_codes: vec![75] },
+        total_timeout: Some(Duration::from_secs(90)),
     }
 }
 
@@ -64,7 +67,7 @@ fn the_encoding_does_not_change_by_accident() {
     assert_eq!(hash(&RunSpec::default()), "8dd092396c9a343c5f3e217edf75877b031c900bbf1ff05efa3c616a26226601");
     assert_eq!(hash(&container()), "996be56ba3a968e94816cc04313bc967ffce5bb7494a32f317aa4e92c54ce667");
     assert_eq!(hash(&runner("sql")), "4a29e5c9ceb349a4a31067d14a4c889e737edff96c4e2e80765df2e95f9ae995");
-    assert_eq!(hash(&full()), "69d45c44ae35dbdef484fd20a5fe804059739fac79136f56d7ca172309b154db");
+    assert_eq!(hash(&full()), "3c22321eb7985508bbd0693923c3089c461c6df163c2503f8a210da2ff17c45b");
     assert_eq!(PayloadDigest::of(&container()).fields, map(&[("container", "572cb890ccf12f9d")]));
 }
 
@@ -113,9 +116,12 @@ fn every_field_counts_and_differs_by_its_name() {
         (|s| s.result.scan = None, &["result"]),
         (|s| s.result.dialect = Some(OneDialect::Json), &["result"]),
         (|s| s.tmp_size = Some("1".into()), &["tmp_size"]),
+        (|s| s.retry_on.reasons[0] = FailureReason::Signalled, &["retry_on"]),
+        (|s| s.retry_on.exit_codes.clear(), &["retry_on"]),
+        (|s| s.total_timeout = None, &["total_timeout"]),
     ];
     let base = PayloadDigest::of(&full());
-    assert_eq!(base.fields.len(), 22, "every field is set in the base");
+    assert_eq!(base.fields.len(), 24, "every field is set in the base");
     for (i, (change, names)) in rows.iter().enumerate() {
         let mut spec = full();
         change(&mut spec);

@@ -49,14 +49,24 @@ pub fn remember(known: Option<&RunFacts>, mut seen: RunFacts, now: Timestamp) ->
         }
         seen.take_stop(known);
         seen.record = known.record.clone().or(seen.record);
+        // A look may be older than what is known, and the record takes them away.
+        if seen.settled.len() < known.settled.len() {
+            seen.settled.clone_from(&known.settled);
+        }
         seen.deleted_at = known.deleted_at.or(seen.deleted_at);
         seen.expire_time = seen.expire_time.or(known.expire_time);
         let attempts = std::mem::take(&mut seen.attempts);
         seen.attempts = merge_attempts(&known.attempts, attempts);
     }
     let (suspended, deleted) = (seen.suspended, seen.deleted_at.is_some());
+    let present = seen.present_number();
     for attempt in &mut seen.attempts {
-        if suspended && attempt.disruption.is_none() && attempt.deleted_at.is_some() && runs(attempt) {
+        if suspended
+            && attempt.number >= present
+            && attempt.disruption.is_none()
+            && attempt.deleted_at.is_some()
+            && runs(attempt)
+        {
             attempt.disruption = Some(Intervention {
                 cause: PlatformCause::Suspended,
                 reason: SUSPENDED.to_owned(),
@@ -157,6 +167,7 @@ fn merge(known: &AttemptFacts, seen: AttemptFacts) -> AttemptFacts {
             (one, other) => one.or(other),
         },
         deleted_at: known.deleted_at.or(seen.deleted_at),
+        job_deleted_at: known.job_deleted_at.or(seen.job_deleted_at),
         remark: seen.remark.filter(|_| known.ended_by.is_none()),
         ended_by: known.ended_by.clone().or(seen.ended_by),
         disruption: known.disruption.clone().or(seen.disruption),

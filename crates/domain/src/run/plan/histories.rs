@@ -2,22 +2,25 @@
 //! or show an emptied status, stops and suspensions in between, and daemons that are started again.
 //! Whatever they are, what was reported stays true.
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
 
 use super::super::derive::derive;
 use super::super::facts::{AttemptPhase, EndCause, JobEnd, JobEndCause, MainFacts, PlatformCause, WaitCause, remember};
 use super::super::verdict::judge;
 use super::*;
-use crate::run::view::Run;
+use crate::run::failure::FailureClass;
+use crate::run::view::{Attempt, Run};
 use crate::testing::{at, attempt, explained, facts, intervened, stop, terminated};
 
 /// One thing that happens.
 #[derive(Clone, Debug)]
 enum HistoryStep {
-    /// The Pod changes to this.
-    Pod(Box<AttemptFacts>),
-    /// The Job ends like this.
-    JobEnds(JobEnd),
+    /// The Pod of the newest attempt, or of one that many before it, changes to this.
+    Pod(usize, Box<AttemptFacts>),
+    /// The Job of such an attempt ends like this.
+    JobEnds(usize, JobEnd),
     /// A queue takes the Job back, or lets it go.
     Suspend(bool),
     /// Somebody deletes the Job.
@@ -34,7 +37,7 @@ enum HistoryStep {
     Restart,
 }
 
-/// The Job as it is, apart from its Pod.
+/// The anchor as it is, and the Jobs of all attempts, apart from their Pods.
 #[derive(Clone, Debug)]
 struct Job {
     stop: Option<StopIntent>,
@@ -43,28 +46,47 @@ struct Job {
     suspended: bool,
     deleted_at: Option<Timestamp>,
     expire_time: Option<Timestamp>,
+    settled: Vec<AttemptRecord>,
+    attempts: Vec<AttemptJob>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct AttemptJob {
     end: Option<JobEnd>,
     closed: bool,
 }
 
+/// How often a run may be tried again.
+#[derive(Clone, Copy, Debug)]
+struct Budgets {
+    program: u32,
+    infra: u32,
+    total: Option<u64>,
+}
+
 struct World {
+    budgets: Budgets,
     now: i64,
-    pods: Vec<AttemptFacts>,
+    /// By attempt.
+    pods: Vec<Vec<AttemptFacts>>,
     jobs: Vec<Job>,
     known: Option<RunFacts>,
     /// Whether this daemon has written a record that it has not seen yet: until then it reports
     /// nothing newer.
     wrote: bool,
+    /// The same of attempts: how many are settled by what it wrote.
+    wrote_settled: usize,
     /// What was reported as terminal.
     terminal: Option<Run>,
-    /// When the program was reported to have started, in this daemon's life.
-    started: Option<Timestamp>,
+    /// When the program of which attempt was reported to have started, in this daemon's life.
+    started: (u32, Option<Timestamp>),
+    /// Attempts that were reported as settled.
+    settled: Vec<Attempt>,
     deleted: bool,
 }
 
 impl World {
-    fn new() -> Self {
-        let absent = AttemptFacts { phase: AttemptPhase::Absent, uid: None, pod: None, ..attempt() };
+    fn new(budgets: Budgets) -> Self {
         let job = Job {
             stop: None,
             record: None,
@@ -72,17 +94,20 @@ impl World {
             suspended: false,
             deleted_at: None,
             expire_time: None,
-            end: None,
-            closed: false,
+            settled: Vec::new(),
+            attempts: vec![AttemptJob::default()],
         };
         Self {
+            budgets,
             now: 1,
-            pods: vec![absent],
+            pods: vec![vec![absent(1)]],
             jobs: vec![job],
             known: None,
             wrote: false,
+            wrote_settled: 0,
             terminal: None,
-            started: None,
+            started: (1, None),
+            settled: Vec::new(),
             deleted: false,
         }
     }
@@ -100,10 +125,17 @@ impl World {
     fn step(&mut self, step: HistoryStep) {
         let now = at(self.now);
         match step {
-            HistoryStep::Pod(pod) => self.pods.push(*pod),
-            HistoryStep::JobEnds(end) => self.change(|job| {
-                if job.end.as_ref().is_none_or(|end| !end.final_) {
-                    job.end = Some(end);
+            HistoryStep::Pod(before, pod) => {
+                let index = self.pods.len() - 1 - before.min(self.pods.len() - 1);
+                let number = u32::try_from(index + 1).unwrap();
+                let pod = *pod;
+                let uid = pod.uid.as_ref().map(|uid| format!("{uid}-{number}"));
+                self.pods[index].push(AttemptFacts { uid, ..numbered(number, pod) });
+            }
+            HistoryStep::JobEnds(before, end) => self.change(|job| {
+                let index = job.attempts.len() - 1 - before.min(job.attempts.len() - 1);
+                if job.attempts[index].end.as_ref().is_none_or(|end| !end.final_) {
+                    job.attempts[index].end = Some(end);
                 }
             }),
             HistoryStep::Suspend(suspended) => self.change(|job| job.suspended = suspended),
@@ -119,7 +151,8 @@ impl World {
             HistoryStep::Restart => {
                 self.known = None;
                 self.wrote = false;
-                self.started = None;
+                self.wrote_settled = 0;
+                self.started = (1, None);
             }
         }
     }
@@ -128,9 +161,19 @@ impl World {
     fn seen(&self, pod: usize, job: usize) -> RunFacts {
         let fresh = self.known.is_none();
         let back = |len: usize, versions: usize| len - 1 - if fresh { 0 } else { versions.min(len - 1) };
-        let pod = self.pods[back(self.pods.len(), pod)].clone();
         let job = self.jobs[back(self.jobs.len(), job)].clone();
+        let attempts = self.pods.iter().zip(job.attempts).map(|(pods, of)| AttemptFacts {
+            job_end: of.end,
+            closed: of.closed,
+            ..pods[back(pods.len(), pod)].clone()
+        });
+        let attempts = attempts.collect();
+        let mut facts = facts();
+        let effective = Arc::make_mut(&mut facts.submission.effective);
+        (effective.max_retries, effective.infra_retries) = (self.budgets.program, self.budgets.infra);
+        effective.total_timeout = self.budgets.total.map(Duration::from_secs);
         RunFacts {
+            settled: if job.record.is_some() { Vec::new() } else { job.settled },
             stop: job.stop,
             record: job.record,
             released: !job.held && job.expire_time.is_some(),
@@ -138,8 +181,8 @@ impl World {
             admitted_at: None,
             deleted_at: job.deleted_at,
             expire_time: job.expire_time,
-            attempts: vec![AttemptFacts { job_end: job.end, closed: job.closed, ..pod }],
-            ..facts()
+            attempts,
+            ..facts
         }
     }
 
@@ -149,7 +192,8 @@ impl World {
         }
         let now = at(self.now);
         let seen = remember(self.known.as_ref(), self.seen(pod, job), now);
-        if self.wrote && seen.record.is_none() {
+        let is_stale = self.wrote || seen.settled.len() < self.wrote_settled;
+        if is_stale && seen.record.is_none() {
             return;
         }
         let verdict = judge(&seen, now);
@@ -174,9 +218,17 @@ impl World {
         } else if run.state.is_terminal() {
             self.terminal = Some(run.clone());
         }
-        let started = run.attempts[0].start_time;
-        assert!(self.started.is_none() || self.started == started, "started is never unseen: {seen:?}");
-        self.started = started;
+        let last = run.attempts.last().unwrap();
+        let (number, started) = self.started;
+        assert!(number != last.number || started.is_none() || started == last.start_time, "never unseen: {seen:?}");
+        assert!(number <= last.number || self.known.is_none(), "attempts are not taken back: {seen:?}");
+        self.started = (last.number, last.start_time);
+        let numbers: Vec<_> = run.attempts.iter().map(|attempt| attempt.number).collect();
+        assert_eq!(numbers, (1..=last.number).collect::<Vec<_>>(), "{seen:?}");
+        let settled = run.attempts.iter().zip(&self.settled);
+        settled.for_each(|(reported, settled)| assert_eq!(reported, settled, "a settled attempt stays as it is"));
+        let is_settled = seen.settled.len().max(self.settled.len());
+        self.settled = run.attempts.iter().take(is_settled).cloned().collect();
         if let (Some(first), Some(reported)) = (&self.job().stop, &run.stop) {
             assert_eq!(first, reported, "the first stop's cause stays");
         }
@@ -184,11 +236,29 @@ impl World {
 
     fn check_action(&self, seen: &RunFacts, action: &Action) {
         let last = seen.last_attempt().unwrap();
+        let job = self.job();
         match action {
+            Action::WriteAttempt(record) => {
+                assert!(seen.stop.is_none() && seen.record.is_none() && seen.deleted_at.is_none());
+                assert_eq!(record.attempt.number, last.number);
+                let failure = record.attempt.failure.as_ref().unwrap();
+                assert!(record.attempt.exit_code != Some(0) || failure.failure_class != FailureClass::User, "{seen:?}");
+                assert!(seen.settled.len() < (self.budgets.program + self.budgets.infra) as usize, "{seen:?}");
+            }
+            Action::BeginAttempt { attempt } => {
+                assert!(seen.stop.is_none() && seen.record.is_none() && seen.deleted_at.is_none());
+                let before = &job.attempts[*attempt as usize - 2];
+                assert!(before.end.as_ref().is_some_and(|end| end.final_), "one attempt lives at a time: {seen:?}");
+                assert!(seen.settled.last().unwrap().not_before <= at(self.now));
+                assert!(self.budgets.total.is_none_or(|total| self.now < i64::try_from(total).unwrap()));
+            }
             Action::WriteStop(_) => assert!(seen.stop.is_none() && seen.record.is_none()),
             Action::WriteRecord(_) | Action::StoreResult { .. } => assert!(seen.record.is_none()),
-            Action::EndUnstarted { .. } | Action::EndStarted { .. } => assert!(
-                seen.stop.is_some() || seen.record.is_some() || last.main.terminated().is_some(),
+            Action::EndUnstarted { attempt } | Action::EndStarted { attempt } => assert!(
+                *attempt as usize <= seen.settled.len()
+                    || seen.stop.is_some()
+                    || seen.record.is_some()
+                    || last.main.terminated().is_some(),
                 "nothing is ended before the intent is written: {seen:?}"
             ),
             Action::LowerDeadline { .. } => assert!(seen.record.is_none() && last.main.terminated().is_none()),
@@ -203,7 +273,29 @@ impl World {
             Action::WriteStop(intent) => self.change(|job| {
                 job.stop.get_or_insert(intent);
             }),
+            Action::WriteAttempt(record) => {
+                let job = self.job();
+                let is_next = job.settled.len() + 1 == record.attempt.number as usize;
+                if is_next && job.stop.is_none() && job.record.is_none() && job.deleted_at.is_none() {
+                    self.wrote_settled = record.attempt.number as usize;
+                    self.change(|job| job.settled.push(*record));
+                }
+            }
+            Action::BeginAttempt { attempt } => {
+                let job = self.job();
+                let is_next = job.attempts.len() + 1 == attempt as usize && job.settled.len() + 1 == attempt as usize;
+                if is_next && job.stop.is_none() && job.record.is_none() && job.deleted_at.is_none() {
+                    self.change(|job| job.attempts.push(AttemptJob::default()));
+                    self.pods.push(vec![absent(attempt)]);
+                }
+            }
             Action::WriteRecord(record) => {
+                // A record of an attempt that another server has taken for settled is of a run that was stopped.
+                let job = self.job();
+                let is_passed = job.settled.len() >= record.attempts.len();
+                if is_passed && (job.stop.is_none() || job.attempts.len() > job.settled.len()) {
+                    return;
+                }
                 self.wrote = true;
                 self.change(|job| {
                     job.record.get_or_insert(*record);
@@ -214,11 +306,29 @@ impl World {
                 let expire = now.checked_add(SignedDuration::try_from(retention).unwrap()).unwrap();
                 job.expire_time.get_or_insert(expire);
             }),
-            Action::EndUnstarted { .. } => self.change(|job| job.closed = true),
+            Action::EndUnstarted { attempt } => {
+                self.change(|job| job.attempts[attempt as usize - 1].closed = true);
+            }
             Action::Delete => self.deleted = true,
             Action::EndStarted { .. } | Action::LowerDeadline { .. } | Action::StoreResult { .. } => {}
         }
     }
+}
+
+fn absent(number: u32) -> AttemptFacts {
+    numbered(number, AttemptFacts { phase: AttemptPhase::Absent, uid: None, pod: None, ..attempt() })
+}
+
+fn numbered(number: u32, attempt: AttemptFacts) -> AttemptFacts {
+    AttemptFacts { number, job: format!("run{number}-a"), ..attempt }
+}
+
+fn budgets() -> impl Strategy<Value = Budgets> {
+    (0_u32..4, 0_u32..3, prop::option::weighted(0.3, 1_u64..2000)).prop_map(|(program, infra, total)| Budgets {
+        program,
+        infra,
+        total,
+    })
 }
 
 fn job_end() -> impl Strategy<Value = JobEnd> {
@@ -306,10 +416,14 @@ fn pod() -> impl Strategy<Value = AttemptFacts> {
     )
 }
 
+fn before() -> impl Strategy<Value = usize> {
+    prop_oneof![5 => Just(0), 1 => 0_usize..3]
+}
+
 fn step() -> impl Strategy<Value = HistoryStep> {
     prop_oneof![
-        6 => pod().prop_map(|pod| HistoryStep::Pod(Box::new(pod))),
-        1 => job_end().prop_map(HistoryStep::JobEnds),
+        6 => (before(), pod()).prop_map(|(before, pod)| HistoryStep::Pod(before, Box::new(pod))),
+        2 => (before(), job_end()).prop_map(|(before, end)| HistoryStep::JobEnds(before, end)),
         1 => any::<bool>().prop_map(HistoryStep::Suspend),
         1 => Just(HistoryStep::DeleteJob),
         1 => Just(HistoryStep::StripHold),
@@ -325,8 +439,8 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases / 2, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_was_reported_stays_true(steps in prop::collection::vec(step(), 1..60)) {
-        let mut world = World::new();
+    fn what_was_reported_stays_true(budgets in budgets(), steps in prop::collection::vec(step(), 1..60)) {
+        let mut world = World::new(budgets);
         for step in steps {
             world.step(step);
         }
@@ -335,17 +449,26 @@ proptest! {
     /// However it came to it: once nothing of a run is left, or its Pod is over for good, it is
     /// recorded and released.
     #[test]
-    fn every_history_comes_to_its_end(steps in prop::collection::vec(step(), 0..40), end in job_end(), last in pod()) {
-        let mut world = World::new();
+    fn every_history_comes_to_its_end(
+        budgets in budgets(),
+        steps in prop::collection::vec(step(), 0..40),
+        end in job_end(),
+        last in pod(),
+    ) {
+        let mut world = World::new(budgets);
         for step in steps {
             world.step(step);
         }
         let gone = AttemptFacts { phase: AttemptPhase::Gone, ..last };
-        world.step(HistoryStep::Pod(Box::new(gone)));
-        world.step(HistoryStep::JobEnds(JobEnd { final_: true, ..end }));
-        for _ in 0..6 {
-            world.step(HistoryStep::Look { pod: 0, job: 0, acts: true });
-            world.step(HistoryStep::Pass(30));
+        for _ in 0..=budgets.program + budgets.infra {
+            world.step(HistoryStep::Pod(0, Box::new(gone.clone())));
+            for before in 0..world.pods.len() {
+                world.step(HistoryStep::JobEnds(before, JobEnd { final_: true, ..end.clone() }));
+            }
+            for _ in 0..6 {
+                world.step(HistoryStep::Look { pod: 0, job: 0, acts: true });
+                world.step(HistoryStep::Pass(70));
+            }
         }
         prop_assert!(world.deleted || world.job().record.is_some(), "{:?}", world.known);
         prop_assert!(world.deleted || !world.job().held, "{:?}", world.known);

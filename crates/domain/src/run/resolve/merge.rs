@@ -75,6 +75,10 @@ pub(super) fn merge(
             dialect: spec.result.dialect.or(defaults.result.dialect),
         },
         tmp_size: tmp_size(spec, defaults, rules),
+        max_retries: tries(spec.max_retries, defaults.max_retries),
+        infra_retries: tries(spec.infra_retries, defaults.infra_retries),
+        retry_on: if spec.retry_on.is_empty() { &defaults.retry_on } else { &spec.retry_on }.clone(),
+        total_timeout: spec.total_timeout.or(defaults.total_timeout).map(whole_seconds).map(Duration::from_secs),
     }
 }
 
@@ -152,6 +156,10 @@ fn enforced_mode(wanted: NetworkMode, capabilities: &Capabilities) -> NetworkMod
     let modes = &capabilities.network_modes;
     let at_least = modes.iter().filter(|mode| openness(mode) >= openness(&wanted)).min_by_key(|mode| openness(mode));
     at_least.or_else(|| modes.iter().max_by_key(|mode| openness(mode))).copied().unwrap_or(wanted)
+}
+
+fn tries(own: Option<i32>, profiles: Option<i32>) -> u32 {
+    own.or(profiles).and_then(|tries| u32::try_from(tries).ok()).unwrap_or_default()
 }
 
 /// Zero stands for none, however it is written.

@@ -10,7 +10,7 @@ use crate::run::spec::{
     ContainerWorkload, EnvSource, EnvVar, NetworkMode, OneDialect, Placement, Resources, ResultMode, ResultRule,
     ResultScan, Security, Toleration, VolumeMount, Workload,
 };
-use crate::run::spec::{EffectiveResultRule, EffectiveSecurity, EffectiveSpec};
+use crate::run::spec::{EffectiveResultRule, EffectiveSecurity, EffectiveSpec, RetryOn};
 pub(crate) use crate::testing::on_kubernetes;
 
 pub(crate) fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -46,6 +46,7 @@ pub(crate) fn on_local() -> Rules {
         network_modes: vec![NetworkMode::Cluster],
         volumes: false,
         queue: true,
+        retries: true,
         isolation: "process",
         notes: vec![],
     };
@@ -104,6 +105,10 @@ fn a_container_gets_the_defaults() {
         annotations: BTreeMap::new(),
         result: EffectiveResultRule { mode: ResultMode::None, scan: ResultScan::Off, dialect: None },
         tmp_size: Some("64Mi".to_owned()),
+        max_retries: 0,
+        infra_retries: 0,
+        retry_on: RetryOn::default(),
+        total_timeout: None,
     };
     assert_eq!(resolved.effective, expected);
     let program = KubernetesProfile { image: "registry.example/app:v1".to_owned(), ..KubernetesProfile::default() };

@@ -6,6 +6,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::run::failure::FailureReason;
 use crate::run::resolve::resolve;
 use crate::run::resolve::tests::{container, env, map, mount, on_kubernetes, runner, secret_env};
 use crate::run::spec::*;
@@ -158,6 +159,11 @@ fn any_spec() -> impl Strategy<Value = RunSpec> {
             run_timeout: clocks.2,
             termination_grace: clocks.3,
             retention: clocks.4,
+            total_timeout: clocks.0,
+            retry_on: RetryOn {
+                reasons: tries.map(|_| FailureReason::OomKilled).into_iter().collect(),
+                exit_codes: tries.into_iter().collect(),
+            },
             max_retries: tries,
             infra_retries: tries,
             volumes: volumes.iter().map(|(volume, path, read_only)| mount(volume, path, *read_only)).collect(),
@@ -195,6 +201,10 @@ fn any_effective() -> impl Strategy<Value = EffectiveSpec> {
                 runtime_class_name: spec.security.runtime_class_name,
                 ..base.security
             },
+            max_retries: spec.max_retries.map_or(0, i32::unsigned_abs),
+            infra_retries: spec.infra_retries.map_or(0, i32::unsigned_abs),
+            total_timeout: spec.total_timeout,
+            retry_on: spec.retry_on,
             start_timeout: clock(spec.start_timeout),
             run_timeout: clock(spec.run_timeout),
             volumes: spec.volumes,

@@ -7,8 +7,11 @@ use crate::name::shown;
 use crate::notation::quantity::Quantity;
 use crate::notation::syntax::{is_dns_subdomain, is_extended_resource};
 use crate::notation::violation::Violations;
+use crate::run::failure::FailureClass;
 use crate::run::profile::Limits;
-use crate::run::spec::{Resources, RunSpec, Security};
+use crate::run::spec::{Resources, RetryOn, RunSpec, Security};
+
+use super::listed;
 
 /// Resources that every node has.
 pub(crate) const CORE_RESOURCES: [&str; 3] = ["cpu", "memory", "ephemeral-storage"];
@@ -102,9 +105,58 @@ fn check_id(id: i64, field: &str, limits: &Limits, out: &mut Violations) {
 /// The longest that a run may be asked to wait in a queue.
 const QUEUE_TIMEOUT_MAX: Duration = Duration::from_secs(30 * 86_400);
 
+/// The longest that a run may be given for all its attempts.
+const TOTAL_TIMEOUT_MAX: Duration = Duration::from_secs(30 * 86_400);
+/// How often a run may be tried again, for each of the two causes.
+const RETRIES_MAX: i32 = 20;
+/// How many exit codes may be listed.
+const EXIT_CODES_MAX: usize = 32;
+
+pub(super) fn check_retries(spec: &RunSpec, at: &str, out: &mut Violations) {
+    for (name, tries) in [("max_retries", spec.max_retries), ("infra_retries", spec.infra_retries)] {
+        match tries {
+            Some(tries) if tries < 0 => {
+                out.add(format!("{at}.{name}"), format!("{tries} is below 0; leave it unset for none"));
+            }
+            Some(tries) if tries > RETRIES_MAX => {
+                out.add(format!("{at}.{name}"), format!("{tries} is above {RETRIES_MAX}, the most that are made"));
+            }
+            _ => {}
+        }
+    }
+    let RetryOn { reasons, exit_codes } = &spec.retry_on;
+    for (i, reason) in reasons.iter().enumerate() {
+        let field = || format!("{at}.retry_on.reasons[{i}]");
+        if !RetryOn::REASONS.contains(reason) {
+            let known = listed(RetryOn::REASONS.iter().map(|reason| reason.as_str()));
+            let instead = if reason.class() == FailureClass::Infra { "; `infra_retries` is for it" } else { "" };
+            out.add(
+                field(),
+                format!("{} cannot be retried by `max_retries`; expected one of {known}{instead}", reason.as_str()),
+            );
+        } else if reasons.iter().take(i).any(|earlier| earlier == reason) {
+            out.add(field(), format!("{} is listed twice", reason.as_str()));
+        }
+    }
+    if exit_codes.len() > EXIT_CODES_MAX {
+        let field = format!("{at}.retry_on.exit_codes");
+        out.add(field, format!("{} exit codes are listed; at most {EXIT_CODES_MAX} are taken", exit_codes.len()));
+    } else {
+        for (i, code) in exit_codes.iter().enumerate() {
+            if !(1..=255).contains(code) {
+                out.add(
+                    format!("{at}.retry_on.exit_codes[{i}]"),
+                    format!("{code} is not an exit code of a failure, which are 1 to 255"),
+                );
+            }
+        }
+    }
+}
+
 pub(super) fn check_clocks(spec: &RunSpec, at: &str, limits: &Limits, out: &mut Violations) {
     for (name, value, least, most) in [
         ("queue_timeout", spec.queue_timeout, 1, QUEUE_TIMEOUT_MAX),
+        ("total_timeout", spec.total_timeout, 1, TOTAL_TIMEOUT_MAX),
         ("start_timeout", spec.start_timeout, 1, limits.max_start_timeout),
         ("run_timeout", spec.run_timeout, 1, limits.max_run_timeout),
         ("termination_grace", spec.termination_grace, 0, limits.max_termination_grace),

@@ -8,7 +8,7 @@ use super::listed;
 
 /// Paths that a profile may list in `overridable`: each field, and each part of a message. A
 /// message's name stands for all its parts.
-pub const OVERRIDABLE: [&str; 25] = [
+pub const OVERRIDABLE: [&str; 29] = [
     "env",
     "resources",
     "resources.requests",
@@ -34,6 +34,10 @@ pub const OVERRIDABLE: [&str; 25] = [
     "result.scan",
     "result.dialect",
     "tmp_size",
+    "max_retries",
+    "infra_retries",
+    "retry_on",
+    "total_timeout",
 ];
 
 /// What may be set with every profile.
@@ -82,7 +86,7 @@ mod tests {
     use crate::run::spec::OneDialect;
 
     /// Fields that no profile decides on: which one it is, and what is refused by name since nothing supports it yet.
-    const BESIDE: [&str; 5] = ["workload", "queue_timeout", "queue_name", "max_retries", "infra_retries"];
+    const BESIDE: [&str; 3] = ["workload", "queue_timeout", "queue_name"];
 
     #[test]
     fn what_a_profile_says_nothing_of_can_not_be_set() {

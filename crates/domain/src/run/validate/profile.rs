@@ -91,8 +91,6 @@ fn check_defaults(profile: &Profile, at: &str, out: &mut Violations) {
         ("secret_env", !defaults.secret_env.is_empty()),
         ("queue_timeout", defaults.queue_timeout.is_some()),
         ("queue_name", defaults.queue_name.is_some()),
-        ("max_retries", defaults.max_retries.is_some_and(|tries| tries != 0)),
-        ("infra_retries", defaults.infra_retries.is_some_and(|tries| tries != 0)),
     ] {
         if set {
             out.not_supported_yet(format!("{at}.{name}"), "is not supported yet");

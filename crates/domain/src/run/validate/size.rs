@@ -123,6 +123,8 @@ fn least_stored(spec: &RunSpec) -> usize {
         annotations,
         result: _,
         tmp_size,
+        retry_on: _,
+        total_timeout: _,
     } = spec;
     let map = |map: &BTreeMap<String, String>| -> usize { map.iter().map(|(k, v)| k.len() + v.len() + ELEMENT).sum() };
     let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);

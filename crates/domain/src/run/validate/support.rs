@@ -19,15 +19,11 @@ pub(super) fn check_support(spec: &RunSpec, rules: &Rules, out: &mut Violations)
 
 fn check_not_yet(spec: &RunSpec, capabilities: &Capabilities, out: &mut Violations) {
     for (name, tries) in [("max_retries", spec.max_retries), ("infra_retries", spec.infra_retries)] {
-        match tries {
-            Some(tries) if tries < 0 => {
-                out.add(format!("spec.{name}"), format!("{tries} is below 0; leave it unset for none"));
-            }
-            Some(1..) => out.not_supported_yet(
+        if tries.is_some_and(|tries| tries > 0) && !capabilities.retries {
+            out.not_supported_yet(
                 format!("spec.{name}"),
                 "retries are not supported yet; leave it unset or 0, and submit again under another id instead",
-            ),
-            _ => {}
+            );
         }
     }
     let way_out = "leave it unset";

@@ -769,13 +769,12 @@ fn sizes_of_tmp_and_of_the_whole() {
 
 #[test]
 fn what_is_not_built_yet() {
+    use crate::run::failure::FailureReason::{Evicted, NonzeroExit, OomKilled, Unschedulable};
     refuse(
         &container(),
         &on_kubernetes(),
         NotSupportedYet,
         &[
-            (|s| s.max_retries = Some(1), "spec.max_retries", "not supported yet"),
-            (|s| s.infra_retries = Some(3), "spec.infra_retries", "not supported yet"),
             (|s| s.queue_name = Some("q".into()), "spec.queue_name", "not supported yet"),
             (|s| s.queue_timeout = Some(Duration::from_secs(1)), "spec.queue_timeout", "not supported yet"),
             (|s| drop(s.secret_env.insert("A".into(), Secret("x".into()))), "spec.secret_env", "not supported yet"),
@@ -788,10 +787,29 @@ fn what_is_not_built_yet() {
         &[
             (|s| s.max_retries = Some(-1), "spec.max_retries", "-1 is below 0"),
             (|s| s.infra_retries = Some(i32::MIN), "spec.infra_retries", "is below 0"),
+            (|s| s.max_retries = Some(21), "spec.max_retries", "21 is above 20"),
+            (
+                |s| s.retry_on.reasons = vec![NonzeroExit, Evicted],
+                "spec.retry_on.reasons[1]",
+                "`infra_retries` is for it",
+            ),
+            (
+                |s| s.retry_on.reasons = vec![Unschedulable],
+                "spec.retry_on.reasons[0]",
+                "UNSCHEDULABLE cannot be retried",
+            ),
+            (|s| s.retry_on.reasons = vec![OomKilled, OomKilled], "spec.retry_on.reasons[1]", "listed twice"),
+            (
+                |s| s.retry_on.exit_codes = vec![1, 0],
+                "spec.retry_on.exit_codes[1]",
+                "0 is not an exit code of a failure",
+            ),
+            (|s| s.retry_on.exit_codes = (1..34).collect(), "spec.retry_on.exit_codes", "at most 32"),
+            (|s| s.total_timeout = Some(Duration::ZERO), "spec.total_timeout", "at least 1 s"),
+            (|s| s.total_timeout = Some(Duration::from_secs(31 * 86_400)), "spec.total_timeout", "at most 30d"),
         ],
     );
     accept(&container(), &on_kubernetes(), &[|s| s.max_retries = Some(0), |s| s.infra_retries = Some(0)]);
-    accept(&runner("sql"), &on_kubernetes(), &[|s| s.max_retries = Some(0)]);
     let mut rules = on_kubernetes();
     rules.capabilities.network_modes.clear();
     refuse(
@@ -931,7 +949,7 @@ fn profiles_as_configured() {
             "profiles.sql.defaults.workload",
             "cannot be set in a profile",
         ),
-        (|p| p.defaults.max_retries = Some(2), "profiles.sql.defaults.max_retries", "not supported yet"),
+        (|p| p.defaults.max_retries = Some(21), "profiles.sql.defaults.max_retries", "21 is above 20"),
         (
             |p| p.defaults.labels = map(&[("longshore.dev/x", "")]),
             "profiles.sql.defaults.labels[\"longshore.dev/x\"]",

@@ -39,7 +39,7 @@ pub(super) fn is_over(facts: &RunFacts, attempt: &AttemptFacts, now: Timestamp) 
 
 /// When to look again at an attempt of which something is waited for only so long.
 pub(crate) fn look_again(facts: &RunFacts, now: Timestamp) -> Option<Timestamp> {
-    let attempt = facts.last_attempt()?;
+    let attempt = facts.present()?;
     match until(facts, attempt) {
         Wait::For(limit) => bound(attempt, limit).filter(|bound| now < *bound),
         Wait::No | Wait::Event => None,

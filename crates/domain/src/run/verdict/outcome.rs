@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::super::facts::{AttemptFacts, AttemptPhase, EndCause, Mentions, RunFacts, Terminated};
 use super::super::failure::{Failure, FailureReason};
+use super::super::retry;
 use super::deadline::{is_at_deadline, signal};
 use super::{due, platform, responsible, waiting};
 use crate::run::view::{RunState, StopCause, StopIntent};
@@ -38,7 +39,9 @@ pub fn conclude(facts: &RunFacts, now: Timestamp) -> Option<Outcome> {
     if facts.unknown.is_some() {
         return None;
     }
-    let attempt = facts.last_attempt()?;
+    let Some(attempt) = facts.present() else {
+        return facts.stop.as_ref().filter(|_| !facts.settled.is_empty()).map(|stop| between_attempts(facts, stop));
+    };
     if let Some(end) = attempt.main.terminated()
         && is_plain_exit(facts, attempt, end)
     {
@@ -52,7 +55,8 @@ pub fn conclude(facts: &RunFacts, now: Timestamp) -> Option<Outcome> {
 
 /// Whether this exit can only be the program's own doing.
 fn is_plain_exit(facts: &RunFacts, attempt: &AttemptFacts, end: &Terminated) -> bool {
-    (0..=127).contains(&end.exit_code)
+    let is_believed = end.exit_code == 0 || ((1..=127).contains(&end.exit_code) && !retry::is_left(facts));
+    is_believed
         && attempt.main.started()
         && signal(end).is_none()
         && end.cause != EndCause::OutOfMemory
@@ -203,26 +207,51 @@ fn failed(attempt: &AttemptFacts, failure: Failure, end: Option<&Terminated>) ->
     }
 }
 
-/// The outcome of a run that we stopped.
-fn stopped(facts: &RunFacts, attempt: &AttemptFacts, stop: &StopIntent, end: Option<&Terminated>) -> Outcome {
-    if !stop.cause.is_cancel() {
-        let reason = stop.failure.unwrap_or(match stop.cause {
-            StopCause::RunDeadline => FailureReason::RunDeadline,
-            StopCause::QueueDeadline => FailureReason::QueueDeadline,
-            _ => FailureReason::StartDeadline,
-        });
-        let overran = stop.cause == StopCause::RunDeadline;
-        let message = if overran { platform::overran(facts) } else { stop.reason.clone() };
-        let failure = Failure::new(reason, message).of_class(stop.failure_class.unwrap_or_else(|| reason.class()));
-        let failure = responsible::assign(failure, facts.stop_mentions, &facts.submission);
-        return failed(attempt, failure, end);
-    }
+/// The outcome of a run that was stopped after one attempt and before the next.
+fn between_attempts(facts: &RunFacts, stop: &StopIntent) -> Outcome {
+    let number = facts.present_number();
+    let (state, failure, message) = if stop.cause.is_cancel() {
+        (RunState::Cancelled, None, format!("{}; attempt {number} had not begun", cancelled(stop)))
+    } else {
+        let failure = clock_failure(facts, stop);
+        let message = format!("{}; attempt {number} had not begun", failure.message);
+        (RunState::Failed, Some(Failure { message: message.clone(), ..failure }), message)
+    };
+    Outcome { state, failure, message, exit_code: None, signal: None, finish_time: None, ran: false }
+}
+
+/// The failure that a stop by a clock is.
+fn clock_failure(facts: &RunFacts, stop: &StopIntent) -> Failure {
+    let reason = stop.failure.unwrap_or(match stop.cause {
+        StopCause::RunDeadline => FailureReason::RunDeadline,
+        StopCause::QueueDeadline => FailureReason::QueueDeadline,
+        StopCause::TotalDeadline => FailureReason::TotalDeadline,
+        StopCause::StartDeadline | StopCause::StartFailure | StopCause::Cancel | StopCause::External => {
+            FailureReason::StartDeadline
+        }
+    });
+    let overran = stop.cause == StopCause::RunDeadline;
+    let message = if overran { platform::overran(facts) } else { stop.reason.clone() };
+    let failure = Failure::new(reason, message).of_class(stop.failure_class.unwrap_or_else(|| reason.class()));
+    responsible::assign(failure, facts.stop_mentions, &facts.submission)
+}
+
+/// Who cancelled, and why.
+fn cancelled(stop: &StopIntent) -> String {
     let by = match (stop.cause, stop.actor.as_str()) {
         (StopCause::External, _) => " by somebody outside Longshore",
         (_, "") => "",
         (_, actor) => &format!(" by {actor}"),
     };
     let why = if stop.reason.is_empty() { String::new() } else { format!(": {}", stop.reason) };
+    format!("cancelled{by}{why}")
+}
+
+/// The outcome of a run that we stopped.
+fn stopped(facts: &RunFacts, attempt: &AttemptFacts, stop: &StopIntent, end: Option<&Terminated>) -> Outcome {
+    if !stop.cause.is_cancel() {
+        return failed(attempt, clock_failure(facts, stop), end);
+    }
     let unseen = if attempt.unseen && !attempt.main.started() {
         "; its Pod was created and deleted unobserved, so it is not known whether the program ran"
     } else {
@@ -231,7 +260,7 @@ fn stopped(facts: &RunFacts, attempt: &AttemptFacts, stop: &StopIntent, end: Opt
     Outcome {
         state: RunState::Cancelled,
         failure: None,
-        message: format!("cancelled{by}{why}{unseen}"),
+        message: format!("{}{unseen}", cancelled(stop)),
         exit_code: end.and_then(Terminated::code),
         signal: end.and_then(signal),
         finish_time: end.and_then(|e| e.finished_at),

@@ -36,7 +36,7 @@ pub(crate) fn explain(facts: &RunFacts, attempt: &AttemptFacts, now: Timestamp) 
             (RunState::Finishing, word, "the program has ended; the cause is being settled".to_owned())
         }
         MainFacts::Running { .. } => (RunState::Running, None, running(attempt, now)),
-        _ => not_started(attempt, facts.admitted_at.unwrap_or(facts.submission.create_time), now),
+        _ => not_started(attempt, facts.began_at(), now),
     }
 }
 

@@ -78,6 +78,7 @@ fn run(id: &str, json: &str) -> Run {
         payload_digest: "cd".to_owned(),
         expire_time: time(100),
         delete_time: time(101),
+        retry_time: time(102),
     }
 }
 
@@ -102,6 +103,7 @@ fn a_full_run_reports_everything() {
     assert_eq!(wire.stop.unwrap().cause(), v1::StopCause::Cancel);
     assert_eq!(wire.expire_time.unwrap().seconds, 100);
     assert_eq!(wire.delete_time.unwrap().seconds, 101);
+    assert_eq!(wire.retry_time.unwrap().seconds, 102);
 }
 
 #[test]
@@ -133,7 +135,7 @@ fn a_result_that_is_missing_says_why() {
 
 #[test]
 fn reasons_keep_their_names_on_the_wire() {
-    for reason in (1..=24).map(|number| v1::FailureReason::try_from(number).unwrap()) {
+    for reason in (1..=25).map(|number| v1::FailureReason::try_from(number).unwrap()) {
         let text = reason.as_str_name().strip_prefix("FAILURE_REASON_").unwrap();
         let domain: FailureReason = serde_json::from_value(text.into()).unwrap();
         assert_eq!(failure_reason(domain), reason);

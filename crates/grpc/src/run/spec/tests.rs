@@ -64,6 +64,8 @@ fn everything() -> RunSpec {
             dialect: Some(OneDialect::PythonLiteral),
         },
         tmp_size: Some("0".to_owned()),
+        retry_on: RetryOn { reasons: vec![FailureReason::OomKilled, FailureReason::Signalled], exit_codes: vec![75] },
+        total_timeout: Some(Duration::from_secs(6)),
     }
 }
 

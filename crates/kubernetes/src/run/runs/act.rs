@@ -43,8 +43,12 @@ impl KubernetesRuns {
                 let seconds = i64::try_from(deadline.as_secs()).unwrap_or(i64::MAX).max(1);
                 self.limit_pod(name, uid, *attempt, seconds).await
             }
+            Action::WriteAttempt(_) | Action::BeginAttempt { .. } => Err(BackendError::Rejected {
+                what: format!("a further attempt of {name}"),
+                message: "retries are not supported yet".to_owned(),
+            }),
             Action::StoreResult { json } => self.store_result(name, uid, json).await,
-            Action::Release { reason, message, retention } => {
+            Action::Release { reason, message, retention, .. } => {
                 self.release(name, uid, reason, message, *retention).await
             }
             Action::Delete => self.delete(name, uid).await,

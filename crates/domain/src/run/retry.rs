@@ -1,0 +1,167 @@
+//! Whether another attempt follows one that failed, and when. Pure: a second server comes to the same.
+//!
+//! The program is executed at most once by each attempt. Another is announced by a record of its own, the first that is
+//! written, and begun only after that: a crash in between leaves either a run that is between two attempts, or one whose
+//! attempt has its name.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::facts::RunFacts;
+use super::failure::{FailureClass, FailureReason};
+use super::verdict::Outcome;
+use crate::notation::text;
+use crate::run::view::{Attempt, RunState};
+
+/// The version that is written.
+const VERSION: u32 = 1;
+/// How much of what the cluster said is kept with an attempt after which another follows.
+const EVIDENCE_MAX: usize = 4;
+/// Longest texts that are kept with it, in bytes.
+const TEXT_MAX: usize = 512;
+/// The longest pause before an attempt.
+const PAUSE_MAX: Duration = Duration::from_secs(300);
+/// The shortest.
+const PAUSE_MIN: Duration = Duration::from_secs(1);
+
+/// How an attempt ended after which another follows. Written once, never changed, and taken away by the run's own record,
+/// which has all attempts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AttemptRecord {
+    /// Version of this shape.
+    pub version: u32,
+    /// The attempt, with its failure.
+    pub attempt: Attempt,
+    /// What the next one is charged to.
+    pub budget: RetryBudget,
+    /// The next attempt does not begin before.
+    pub not_before: Timestamp,
+    /// When this was written.
+    pub record_time: Timestamp,
+}
+
+/// What a further attempt is charged to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum RetryBudget {
+    /// `max_retries`.
+    Program,
+    /// `infra_retries`.
+    Infra,
+}
+
+impl AttemptRecord {
+    /// As one line of JSON of a few KiB at most.
+    ///
+    /// # Errors
+    /// If it can't be serialised.
+    pub fn to_json(&self) -> Result<String, serde_json::Error> {
+        serde_json::to_string(self)
+    }
+
+    /// Reads one.
+    ///
+    /// # Errors
+    /// If it is not one of a version that is known.
+    pub fn from_json(text: &str) -> Result<Self, serde_json::Error> {
+        let record: Self = serde_json::from_str(text)?;
+        if record.version == VERSION {
+            Ok(record)
+        } else {
+            Err(serde::de::Error::custom(format!(
+                "the record of an attempt has version {}; this server reads version {VERSION}",
+                record.version
+            )))
+        }
+    }
+}
+
+/// What is to be written if another attempt follows the present one, which ended with `outcome` and is shown as
+/// `attempt`.
+///
+/// Nothing follows a stop, whatever asked for it, a deletion, a success, or an end after which the next attempt would
+/// begin past `total_timeout`.
+#[must_use]
+pub fn next(facts: &RunFacts, outcome: &Outcome, attempt: Attempt, now: Timestamp) -> Option<AttemptRecord> {
+    let is_ending = facts.stop.is_some()
+        || facts.deleted_at.is_some()
+        || facts.record.is_some()
+        || facts.damage.is_some()
+        || facts.present().is_some_and(|attempt| attempt.job_deleted_at.is_some());
+    if is_ending || outcome.state != RunState::Failed {
+        return None;
+    }
+    let budget = budget(facts, outcome)?;
+    let pause = SignedDuration::try_from(pause(&facts.uid, facts.present_number())).unwrap_or(SignedDuration::MAX);
+    let not_before = now.checked_add(pause).ok()?;
+    (total_due(facts).is_none_or(|due| not_before < due)).then(|| AttemptRecord {
+        version: VERSION,
+        attempt: shortened(attempt),
+        budget,
+        not_before,
+        record_time: now,
+    })
+}
+
+/// When `total_timeout` passes, if one is set.
+#[must_use]
+pub fn total_due(facts: &RunFacts) -> Option<Timestamp> {
+    let timeout = SignedDuration::try_from(facts.submission.effective.total_timeout?).unwrap_or(SignedDuration::MAX);
+    Some(facts.submission.create_time.checked_add(timeout).unwrap_or(Timestamp::MAX))
+}
+
+/// Whether another attempt may follow the present one, by what is left of the budgets: which of them a failure is charged
+/// to may depend on more than the exit.
+#[must_use]
+pub fn is_left(facts: &RunFacts) -> bool {
+    let effective = &facts.submission.effective;
+    let spent = |budget| facts.settled.iter().filter(|settled| settled.budget == budget).count();
+    let is_left = |budget, most| u32::try_from(spent(budget)).unwrap_or(u32::MAX) < most;
+    facts.stop.is_none()
+        && (is_left(RetryBudget::Program, effective.max_retries)
+            || is_left(RetryBudget::Infra, effective.infra_retries))
+}
+
+/// What another attempt would be charged to, if something is left of it. A failure is charged to one only.
+fn budget(facts: &RunFacts, outcome: &Outcome) -> Option<RetryBudget> {
+    let effective = &facts.submission.effective;
+    let failure = outcome.failure.as_ref()?;
+    // The program exited with 0: what was lost is its output, and trying that again is asked for by name.
+    let is_infra = failure.failure_class == FailureClass::Infra && failure.reason != FailureReason::ResultUnavailable;
+    let (budget, most) = if is_infra {
+        (RetryBudget::Infra, effective.infra_retries)
+    } else if effective.retry_on.covers(failure.reason, failure.exit_code) {
+        (RetryBudget::Program, effective.max_retries)
+    } else {
+        return None;
+    };
+    let spent = facts.settled.iter().filter(|settled| settled.budget == budget).count();
+    (u32::try_from(spent).unwrap_or(u32::MAX) < most).then_some(budget)
+}
+
+/// The pause after the attempt of this number: doubled with each, from a second on, and shortened by up to a half, so
+/// that runs that failed together do not come back together.
+fn pause(uid: &str, number: u32) -> Duration {
+    let doublings = number.saturating_sub(1).min(16);
+    let whole = PAUSE_MAX.min(PAUSE_MIN.saturating_mul(1 << doublings));
+    let digest = Sha256::digest(format!("{uid}/{number}"));
+    let share = f64::from(digest.first().copied().unwrap_or_default()) / 255.0;
+    whole.mul_f64(0.5 + share / 2.0).max(PAUSE_MIN)
+}
+
+fn shortened(mut attempt: Attempt) -> Attempt {
+    // The last words are about the end.
+    let surplus = attempt.evidence.len().saturating_sub(EVIDENCE_MAX);
+    attempt.evidence.drain(..surplus);
+    let messages = attempt.evidence.iter_mut().map(|evidence| &mut evidence.message);
+    for message in messages.chain(attempt.failure.as_mut().map(|failure| &mut failure.message)) {
+        *message = text::cut(message, TEXT_MAX);
+    }
+    attempt
+}
+
+#[cfg(test)]
+mod tests;

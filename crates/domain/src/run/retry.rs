@@ -13,7 +13,6 @@ use sha2::{Digest, Sha256};
 use super::facts::RunFacts;
 use super::failure::{FailureClass, FailureReason};
 use super::verdict::Outcome;
-use crate::notation::text;
 use crate::run::view::{Attempt, RunState};
 
 /// The version that is written.
@@ -158,7 +157,7 @@ fn shortened(mut attempt: Attempt) -> Attempt {
     attempt.evidence.drain(..surplus);
     let messages = attempt.evidence.iter_mut().map(|evidence| &mut evidence.message);
     for message in messages.chain(attempt.failure.as_mut().map(|failure| &mut failure.message)) {
-        *message = text::cut(message, TEXT_MAX);
+        *message = longshore_text::cut(message, TEXT_MAX);
     }
     attempt
 }

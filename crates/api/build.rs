@@ -1,5 +1,5 @@
-//! Compiles the proto files without `protoc`, keeps their descriptors for reflection, and writes what their options
-//! say as code: which verb a method requires, and which fields are not shown.
+//! Compiles the proto files without `protoc`, keeps their descriptors for reflection, and writes what they say
+//! as code: which enums there are, which verb a method requires, and which fields are not shown.
 
 use std::error::Error;
 use std::fmt::Write as _;
@@ -24,6 +24,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     std::fs::write(out.join("descriptors.bin"), compiler.encode_file_descriptor_set())?;
     let pool = compiler.descriptor_pool();
     std::fs::write(out.join("required_verb.rs"), required_verb(&pool)?)?;
+    std::fs::write(out.join("enums.rs"), wire_enums(&pool)?)?;
     let redacted: Vec<_> = pool.all_messages().filter(has_redacted).collect();
     std::fs::write(out.join("redacted.rs"), redacted.iter().map(debug_of_message).collect::<Result<String, _>>()?)?;
     // The codec knows a message by its name.
@@ -60,6 +61,21 @@ fn required_verb(pool: &DescriptorPool) -> Result<String, Box<dyn Error>> {
     }
     arms.push_str("_ => None,\n}\n");
     Ok(arms)
+}
+
+/// That each enum of the API is one.
+fn wire_enums(pool: &DescriptorPool) -> Result<String, std::fmt::Error> {
+    let mut text = String::new();
+    for one in pool.all_enums().filter(|one| one.package_name() == PACKAGE && one.parent_message().is_none()) {
+        let (name, unset) = (one.name().to_upper_camel_case(), one.default_value());
+        let prefix = unset.name().strip_suffix("UNSPECIFIED").unwrap_or_default();
+        writeln!(
+            text,
+            "impl WireEnum for v1::{name} {{\nconst PREFIX: &'static str = \"{prefix}\";\n\
+             fn name(self) -> &'static str {{\nself.as_str_name()\n}}\n}}"
+        )?;
+    }
+    Ok(text)
 }
 
 fn has_redacted(message: &MessageDescriptor) -> bool {

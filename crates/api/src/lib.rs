@@ -4,7 +4,9 @@
 use tonic::Code;
 
 pub mod codec;
+pub mod enums;
 pub mod result;
+pub mod time;
 
 /// Messages, clients and servers of package `longshore.v1`.
 #[allow(

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use longshore_api::v1;
+use longshore_api::enums::WireEnum;
+pub(crate) use longshore_api::time::wire_time;
 use longshore_domain::name::{NameError, shown};
 use longshore_domain::notation::violation::Violations;
 
@@ -101,8 +102,7 @@ impl<'a> At<'a> {
     /// A time within the years 1 to 9999.
     pub(crate) fn timestamp(&mut self, field: &str, value: Option<prost_types::Timestamp>) -> Option<Timestamp> {
         let value = value?;
-        let well_formed = (0..1_000_000_000).contains(&value.nanos);
-        let time = well_formed.then(|| Timestamp::new(value.seconds, value.nanos).ok()).flatten();
+        let time = longshore_api::time::time(&value);
         if time.is_none() {
             self.add(field, format!("{} s and {} ns since 1970 is not a valid Timestamp", value.seconds, value.nanos));
         }
@@ -119,54 +119,9 @@ impl<'a> At<'a> {
     }
 }
 
-/// An enum of the wire, for messages about it.
-pub(crate) trait WireEnum: TryFrom<i32> + Copy {
-    /// The value's name as in the proto.
-    fn name(self) -> &'static str;
-
-    /// All values but the unset one.
-    fn set_values() -> impl Iterator<Item = Self> {
-        // No enum of ours is that large; the numbers are dense.
-        (1..64).map_while(|number| Self::try_from(number).ok())
-    }
-}
-
-macro_rules! wire_enums {
-    ($($name:ident),+ $(,)?) => {
-        $(impl WireEnum for v1::$name {
-            fn name(self) -> &'static str {
-                self.as_str_name()
-            }
-        })+
-    };
-}
-
-wire_enums!(
-    FailureClass,
-    FailureReason,
-    LogFormat,
-    LogStream,
-    NetworkMode,
-    ResultDialect,
-    ResultMode,
-    ResultScan,
-    RunState,
-    RunView
-);
-
 /// An optional string: empty is unset.
 pub(crate) fn set(text: String) -> Option<String> {
     (!text.is_empty()).then_some(text)
-}
-
-/// A time on the wire, whose `nanos` count forward even before 1970.
-pub(crate) fn wire_time(time: Timestamp) -> prost_types::Timestamp {
-    let (mut seconds, mut nanos) = (time.as_second(), time.subsec_nanosecond());
-    if nanos < 0 {
-        seconds -= 1;
-        nanos += 1_000_000_000;
-    }
-    prost_types::Timestamp { seconds, nanos }
 }
 
 /// A duration on the wire.
@@ -193,6 +148,7 @@ pub(crate) fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use longshore_api::v1;
 
     fn duration(seconds: i64, nanos: i32) -> Result<Option<Duration>, String> {
         let mut found = Violations::new();
@@ -213,19 +169,11 @@ mod tests {
     }
 
     #[test]
-    fn timestamps_round_trip_and_are_bounded() {
-        for (seconds, nanos) in [(0, 0), (1_700_000_000, 123_456_789), (-1, 999_999_999), (-62_000_000_000, 5)] {
-            let wire = prost_types::Timestamp { seconds, nanos };
-            let mut found = Violations::new();
-            let time = At::new("", &mut found).timestamp("since", Some(wire)).unwrap();
-            assert_eq!(wire_time(time), wire);
-        }
-        for (seconds, nanos) in [(i64::MAX, 0), (i64::MIN, 0), (0, -1), (0, 1_000_000_000)] {
-            let mut found = Violations::new();
-            let wire = prost_types::Timestamp { seconds, nanos };
-            assert_eq!(At::new("", &mut found).timestamp("since", Some(wire)), None);
-            assert_eq!(found.as_slice()[0].field, "since");
-        }
+    fn times_that_are_none_are_named() {
+        let mut found = Violations::new();
+        let wire = prost_types::Timestamp { seconds: 0, nanos: 1_000_000_000 };
+        assert_eq!(At::new("", &mut found).timestamp("since", Some(wire)), None);
+        assert_eq!(found.as_slice()[0].field, "since");
     }
 
     #[test]
@@ -240,10 +188,5 @@ mod tests {
             "spec.network_mode: `9` is not a known value; expected one of NETWORK_MODE_NONE, NETWORK_MODE_EGRESS, \
              NETWORK_MODE_CLUSTER"
         );
-    }
-
-    #[test]
-    fn set_values_end_with_the_last() {
-        assert_eq!(v1::RunState::set_values().last(), Some(v1::RunState::Cancelled));
     }
 }

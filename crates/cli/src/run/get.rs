@@ -11,9 +11,8 @@ use crate::terminal::error::CliError;
 use crate::terminal::json::{Layout, to_json};
 use crate::terminal::output::OutputArgs;
 use crate::terminal::table::{self, TableFrame};
-use crate::terminal::text::{
-    age, class_name, clean, clip, duration, enum_name, reason_name, state_name, time, time_span,
-};
+use crate::terminal::text::{age, class_name, clean, clip, duration, reason_name, state_name, time, time_span};
+use longshore_api::enums::short_name;
 use longshore_api::v1 as pb;
 use longshore_api::v1::run_spec::Workload;
 
@@ -180,7 +179,7 @@ fn describe_attempt(attempt: &pb::Attempt, shown_above: Option<&pb::Failure>, no
 }
 
 fn stop_line(stop: &pb::Stop) -> String {
-    let cause = enum_name(stop.cause.try_into().map(|e: pb::StopCause| e.as_str_name()), "STOP_CAUSE_", stop.cause);
+    let cause = short_name::<pb::StopCause>(stop.cause);
     let mut line = cause;
     if !stop.reason.is_empty() {
         let _ = write!(line, ": {}", stop.reason);

@@ -139,7 +139,7 @@ impl LogsArgs {
         };
         let start = match (self.tail, self.since) {
             (Some(lines), _) => Some(Start::TailLines(lines.into())),
-            (None, Some(time)) => Some(Start::SinceTime(values::wire_time(time))),
+            (None, Some(time)) => Some(Start::SinceTime(longshore_api::time::wire_time(time))),
             (None, None) => None,
         };
         let stream = match self.stream {

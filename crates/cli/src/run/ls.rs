@@ -324,7 +324,7 @@ impl LsArgs {
         pb::RunFilter {
             states: self.state.iter().map(|state| i32::from(state.wire())).collect(),
             label_selector: self.selector.clone(),
-            from_create_time: self.since.map(values::wire_time),
+            from_create_time: self.since.map(longshore_api::time::wire_time),
             profile: self.profile.clone(),
             ..Default::default()
         }

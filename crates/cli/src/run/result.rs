@@ -22,7 +22,8 @@ use crate::terminal::error::CliError;
 use crate::terminal::json::raw;
 use crate::terminal::output::OutputFormat;
 use crate::terminal::table::{self, Cells, TableFrame};
-use crate::terminal::text::{clean, enum_name, size};
+use crate::terminal::text::{clean, size};
+use longshore_api::enums::short_name;
 use longshore_api::v1 as pb;
 use longshore_client::{CALL_PATIENCE, RetryBackoff};
 
@@ -175,8 +176,7 @@ pub(crate) async fn print(json: &str, output: Option<OutputFormat>, console: &Co
 
 /// What there is to say of a result, in a line: `result: FOUND, 512 B, FILE, JSON`.
 pub(crate) fn summary(result: &pb::Result) -> String {
-    let state =
-        enum_name(result.state.try_into().map(|e: pb::ResultState| e.as_str_name()), "RESULT_STATE_", result.state);
+    let state = short_name::<pb::ResultState>(result.state);
     let mut line = format!("result: {state}");
     if result.state() == pb::ResultState::Found {
         let source = result.source;
@@ -184,13 +184,13 @@ pub(crate) fn summary(result: &pb::Result) -> String {
         line.push_str(&format!(
             ", {}, {}, {}",
             size(result.size_bytes),
-            enum_name(source.try_into().map(|e: pb::ResultSource| e.as_str_name()), "RESULT_SOURCE_", source),
-            enum_name(dialect.try_into().map(|e: pb::ResultDialect| e.as_str_name()), "RESULT_DIALECT_", dialect),
+            short_name::<pb::ResultSource>(source),
+            short_name::<pb::ResultDialect>(dialect),
         ));
     }
     if let Some(error) = &result.error {
         let kind = error.kind;
-        let name = enum_name(kind.try_into().map(|e: pb::ResultErrorKind| e.as_str_name()), "RESULT_ERROR_KIND_", kind);
+        let name = short_name::<pb::ResultErrorKind>(kind);
         // The kind is often no more than the state.
         let name = if name == state { String::new() } else { format!(", {name}") };
         line.push_str(&format!("{name}: {}", clean(&error.message)));

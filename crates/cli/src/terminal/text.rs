@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
+use longshore_api::enums::short_name;
 use longshore_api::v1::{FailureClass, FailureReason, RunState};
 use longshore_runtime::printable::is_bidi_control;
 
@@ -75,8 +76,7 @@ pub(crate) fn age(span: Duration) -> String {
 
 /// A time of the wire, if it is one.
 pub(crate) fn time(wire: Option<prost_types::Timestamp>) -> Option<Timestamp> {
-    let wire = wire?;
-    Timestamp::new(wire.seconds, wire.nanos).ok()
+    longshore_api::time::time(&wire?)
 }
 
 /// From one time to another; nothing if either is missing, zero if clocks disagree.
@@ -91,9 +91,7 @@ pub(crate) fn time_span(from: Timestamp, to: Timestamp) -> Duration {
 
 /// A wire duration for people.
 pub(crate) fn duration(wire: &prost_types::Duration) -> String {
-    let seconds = u64::try_from(wire.seconds).unwrap_or_default();
-    let nanos = u32::try_from(wire.nanos).unwrap_or_default().min(999_999_999);
-    human(Duration::new(seconds, nanos))
+    human(Duration::try_from(*wire).unwrap_or_default())
 }
 
 /// A number of bytes for people: `512 B`, `1.5 KiB`, `3.0 MiB`.
@@ -114,25 +112,17 @@ pub(crate) fn size(bytes: i64) -> String {
 
 /// `RUNNING`.
 pub(crate) fn state_name(state: i32) -> String {
-    enum_name(RunState::try_from(state).map(|state| state.as_str_name()), "RUN_STATE_", state)
+    short_name::<RunState>(state)
 }
 
 /// `USER`.
 pub(crate) fn class_name(class: i32) -> String {
-    enum_name(FailureClass::try_from(class).map(|class| class.as_str_name()), "FAILURE_CLASS_", class)
+    short_name::<FailureClass>(class)
 }
 
 /// `OOM_KILLED`.
 pub(crate) fn reason_name(reason: i32) -> String {
-    enum_name(FailureReason::try_from(reason).map(|reason| reason.as_str_name()), "FAILURE_REASON_", reason)
-}
-
-/// The name without its prefix; a value from the future is shown by its number.
-pub(crate) fn enum_name<E>(name: Result<&'static str, E>, prefix: &str, number: i32) -> String {
-    match name {
-        Ok(name) => name.strip_prefix(prefix).unwrap_or(name).to_owned(),
-        Err(_) => format!("UNKNOWN_{number}"),
-    }
+    short_name::<FailureReason>(reason)
 }
 
 #[cfg(test)]
@@ -186,13 +176,6 @@ mod tests {
         assert_eq!(span(wire(10, 0), wire(5, 0)), Some(Duration::ZERO));
         assert_eq!(span(wire(5, 0), wire(6, 500_000_000)), Some(Duration::from_millis(1500)));
         assert_eq!(duration(&prost_types::Duration { seconds: -3, nanos: -7 }), "0 s");
-    }
-
-    #[test]
-    fn names_of_enums() {
-        assert_eq!(state_name(RunState::Cancelling.into()), "CANCELLING");
-        assert_eq!(state_name(77), "UNKNOWN_77");
-        assert_eq!(reason_name(FailureReason::OomKilled.into()), "OOM_KILLED");
     }
 
     #[test]

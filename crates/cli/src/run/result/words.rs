@@ -2,6 +2,7 @@
 
 use crate::terminal::console::{Console, Paint};
 use crate::terminal::text::clean;
+use longshore_api::enums::WireEnum;
 use longshore_api::v1 as pb;
 use longshore_domain::result::{ResultErrorKind, ResultSource};
 
@@ -14,12 +15,10 @@ pub(super) fn report_warnings(warnings: &[String], console: &Console) {
 
 /// `SCAN`.
 pub(super) fn source_name(source: ResultSource) -> &'static str {
-    let name = pb::ResultSource::from(source).as_str_name();
-    name.strip_prefix("RESULT_SOURCE_").unwrap_or(name)
+    pb::ResultSource::from(source).short_name()
 }
 
 /// `TRUNCATED`.
 pub(super) fn kind_name(kind: ResultErrorKind) -> &'static str {
-    let name = pb::ResultErrorKind::from(kind).as_str_name();
-    name.strip_prefix("RESULT_ERROR_KIND_").unwrap_or(name)
+    pb::ResultErrorKind::from(kind).short_name()
 }

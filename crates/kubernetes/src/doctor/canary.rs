@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep};
 use super::check::{CANARY, IMAGE, NETWORK_POLICY};
 use super::{Examination, Finding, Progress, RIGHTS, all, rights};
 use crate::api::client::Cluster;
+use crate::api::conditions::of_pod;
 use crate::api::error::CallError;
 use crate::api::names::label;
 
@@ -156,16 +157,12 @@ fn phase(pod: &Pod) -> &str {
 
 /// Why it has not come far, in Kubernetes' own words.
 fn why_waiting(pod: &Pod) -> String {
-    let status = pod.status.as_ref();
     let waiting = pod::container(pod).and_then(|container| container.state.as_ref()?.waiting.as_ref());
     if let Some(waiting) = waiting {
         let reason = waiting.reason.as_deref().unwrap_or("waiting");
         return waiting.message.as_ref().map_or_else(|| reason.to_owned(), |message| format!("{reason}: {message}"));
     }
-    let conditions = status.and_then(|status| status.conditions.as_ref()).into_iter().flatten();
-    let unscheduled =
-        conditions.into_iter().find(|condition| condition.type_ == "PodScheduled" && condition.status == "False");
-    match unscheduled {
+    match pod.status.as_ref().and_then(|status| of_pod(status, "PodScheduled", "False")) {
         Some(condition) => {
             let reason = condition.reason.as_deref().unwrap_or("Unschedulable");
             format!("{reason}: {}", condition.message.as_deref().unwrap_or("no node takes it"))

@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::api::client::Cluster;
 use crate::api::error::Target;
 use crate::api::names::{annotation, label};
+use crate::api::owned::{has_all, installation_labels};
 use longshore_backend::BackendError;
 
 /// Gives a Job its labels again. Whether it is there.
@@ -64,11 +65,10 @@ pub(crate) async fn restore(cluster: &Cluster, namespace: &str) -> Result<(), Ba
 fn taken(job: &Job, instance: &str) -> Option<BTreeMap<String, String>> {
     let ours = |key: &str| key == label::MANAGED_BY || key.starts_with(label::PREFIX);
     let template = job.spec.as_ref()?.template.metadata.as_ref()?.labels.as_ref()?;
-    let is = |key: &str, value: &str| template.get(key).is_some_and(|found| found == value);
     let name = format!("{}{}", label::JOB_PREFIX, template.get(label::RUN)?);
     let is_run = job.metadata.name.as_ref() == Some(&name)
         && job.metadata.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(annotation::DIGEST));
-    if !is_run || !is(label::INSTANCE, instance) || !is(label::MANAGED_BY, label::MANAGED_BY_VALUE) {
+    if !is_run || !has_all(Some(template), &installation_labels(instance)) {
         return None;
     }
     let has = |key: &str| job.metadata.labels.as_ref().and_then(|labels| labels.get(key));

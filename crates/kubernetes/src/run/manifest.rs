@@ -20,6 +20,7 @@ use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::api::names::{HOLD_FINALIZER, annotation, input_secret_name, label};
+use crate::api::owned::run_labels;
 use longshore_backend::Launch;
 use longshore_domain::run::profile::Volume;
 use longshore_domain::run::stored;
@@ -165,19 +166,10 @@ fn fail_on_disruption() -> PodFailurePolicy {
 fn labels(launch: &Launch, attempt: u32, ctx: &ManifestContext) -> BTreeMap<String, String> {
     let effective = &launch.submission.effective;
     let mut labels = effective.labels.clone();
-    labels.extend(installation_labels(launch, ctx));
+    labels.extend(run_labels(&ctx.instance, &launch.name.run));
     labels.insert(label::ATTEMPT.to_owned(), attempt.to_string());
     labels.insert(label::NETWORK.to_owned(), effective.network_mode.as_str().to_owned());
     labels
-}
-
-/// The labels by which this installation finds what belongs to the run.
-fn installation_labels(launch: &Launch, ctx: &ManifestContext) -> [(String, String); 3] {
-    [
-        (label::MANAGED_BY.to_owned(), label::MANAGED_BY_VALUE.to_owned()),
-        (label::INSTANCE.to_owned(), ctx.instance.clone()),
-        (label::RUN.to_owned(), launch.name.run.as_str().to_owned()),
-    ]
 }
 
 /// The user's annotations under ours.

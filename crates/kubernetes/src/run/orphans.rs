@@ -7,8 +7,7 @@ use kube::api::{DeleteParams, Preconditions};
 
 use crate::api::client::Cluster;
 use crate::api::error::Target;
-use crate::api::names::label;
-use crate::api::owned::{is_owned_by, pods_of};
+use crate::api::owned::{has_all, installation_labels, is_owned_by, pods_of};
 use longshore_backend::BackendError;
 
 /// Deletes the Pods and Secrets that were made for the Job with this uid and have no owner any more.
@@ -49,10 +48,7 @@ pub(crate) async fn sweep(
 }
 
 fn is_orphan(cluster: &Cluster, metadata: &ObjectMeta, job_uid: &str) -> bool {
-    let labels = metadata.labels.as_ref();
-    let is = |key: &str, value: &str| labels.and_then(|labels| labels.get(key)).is_some_and(|found| found == value);
-    is(label::MANAGED_BY, label::MANAGED_BY_VALUE)
-        && is(label::INSTANCE, &cluster.instance)
+    has_all(metadata.labels.as_ref(), &installation_labels(&cluster.instance))
         && !is_owned_by(metadata, job_uid)
         && metadata.owner_references.as_ref().is_none_or(Vec::is_empty)
 }

@@ -15,8 +15,8 @@ use super::memory::{JobMemory, Memory};
 use super::watch::watch;
 use crate::api::client::Cluster;
 use crate::api::error::{Target, chain};
-use crate::api::names::{annotation, label, result_secret_name};
-use crate::api::owned::{is_owned_by, pods_of};
+use crate::api::names::{annotation, result_secret_name};
+use crate::api::owned::{is_owned_by, pods_of, run_labels};
 use longshore_backend::{BackendError, Created, Launch, Preview, Runs};
 use longshore_domain::name::{NamespaceName, RunId, RunName};
 use longshore_domain::run::facts::{FactsEvent, RunFacts};
@@ -122,11 +122,7 @@ impl KubernetesRuns {
     /// another's: what else was written at its creation says whose it is.
     fn is_ours(&self, job: &Job, run: &RunId) -> bool {
         let label = |key: &str| job.metadata.labels.as_ref()?.get(key);
-        let expected = [
-            (label::MANAGED_BY, label::MANAGED_BY_VALUE),
-            (label::INSTANCE, self.cluster.instance.as_str()),
-            (label::RUN, run.as_str()),
-        ];
+        let expected = run_labels(&self.cluster.instance, run);
         let is_marked =
             job.metadata.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(annotation::DIGEST));
         let has_all = expected.iter().all(|(key, _)| label(key).is_some());

@@ -11,6 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::api::client::Cluster;
 use crate::api::names::{RUN_CONTAINER, label};
+use crate::api::owned::installation_labels;
 use longshore_domain::run::profile::{KubernetesProfile, Limits};
 use longshore_domain::run::spec::NetworkMode;
 
@@ -33,11 +34,8 @@ pub(super) struct Canary<'a> {
 impl Canary<'_> {
     /// Its Pod, under a name that nothing has.
     pub(super) fn pod(&self, cluster: &Cluster, namespace: &str, limits: &Limits) -> Pod {
-        let mut labels = BTreeMap::from([
-            (label::MANAGED_BY.to_owned(), label::MANAGED_BY_VALUE.to_owned()),
-            (label::INSTANCE.to_owned(), cluster.instance.clone()),
-            (label::CANARY.to_owned(), self.role.to_owned()),
-        ]);
+        let mut labels = installation_labels(&cluster.instance);
+        labels.insert(label::CANARY.to_owned(), self.role.to_owned());
         if let Some(network) = self.network {
             labels.insert(label::NETWORK.to_owned(), network.as_str().to_owned());
         }

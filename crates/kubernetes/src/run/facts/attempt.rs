@@ -10,6 +10,8 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{ObservedObjects, cut, deletion_asked, event, words};
+use crate::api::conditions::job::{COMPLETE, FAILED, FAILURE_TARGET, SUCCESS_CRITERIA_MET, SUSPENDED};
+use crate::api::conditions::{self, holds, of_pod};
 use crate::api::names::{RUN_CONTAINER, annotation, path};
 use longshore_domain::run::facts::{
     AttemptFacts, AttemptPhase, Explanation, Intervention, JobEnd, MainFacts, Remembered, Terminated, WaitCause,
@@ -54,7 +56,7 @@ pub(super) fn facts(number: u32, observed: &ObservedObjects<'_>) -> AttemptFacts
         },
         node: pod.and_then(|pod| pod.spec.as_ref()?.node_name.clone()).filter(|node| !node.is_empty()),
         schedule_time: status
-            .and_then(|status| condition(status, "PodScheduled", "True"))
+            .and_then(|status| of_pod(status, "PodScheduled", "True"))
             .and_then(|scheduled| time(scheduled.last_transition_time.as_ref())),
         node_time: status.and_then(|status| time(status.start_time.as_ref())),
         job_deleted_at: None,
@@ -62,7 +64,7 @@ pub(super) fn facts(number: u32, observed: &ObservedObjects<'_>) -> AttemptFacts
         deleted_at: pod.and_then(|pod| deletion_asked(&pod.metadata)),
         remark: status.filter(|_| ended_by.is_none()).and_then(|status| text(status.message.as_deref())),
         ended_by,
-        disruption: status.and_then(|status| condition(status, "DisruptionTarget", "True")).map(disruption),
+        disruption: status.and_then(|status| of_pod(status, "DisruptionTarget", "True")).map(disruption),
         eviction: words::eviction(&evidence),
         silent_since: status.filter(|_| matches!(main, MainFacts::Running { .. })).and_then(silent_since),
         emptied,
@@ -88,11 +90,6 @@ fn has_input(job: &Job) -> bool {
 
 /// The Job's end, by its strongest condition: a terminal one before one that only announces it.
 fn job_end(job: &Job) -> Option<JobEnd> {
-    let status = job.status.as_ref()?;
-    let holds = |type_: &str| {
-        let conditions = status.conditions.iter().flatten();
-        conditions.into_iter().find(|condition| condition.type_ == type_ && condition.status == "True")
-    };
     let end = |complete: bool, final_: bool, condition: &JobCondition| {
         let reason = condition.reason.clone().unwrap_or_default();
         let message = cut(condition.message.as_deref().unwrap_or_default());
@@ -100,13 +97,14 @@ fn job_end(job: &Job) -> Option<JobEnd> {
         JobEnd { complete, final_, cause, reason, message, time: time(condition.last_transition_time.as_ref()) }
     };
     let completed = |condition: &JobCondition| JobEnd {
-        time: time(status.completion_time.as_ref()).or_else(|| time(condition.last_transition_time.as_ref())),
+        time: time(job.status.as_ref().and_then(|status| status.completion_time.as_ref()))
+            .or_else(|| time(condition.last_transition_time.as_ref())),
         ..end(true, true, condition)
     };
-    None.or_else(|| holds("Complete").map(completed))
-        .or_else(|| holds("Failed").map(|condition| end(false, true, condition)))
-        .or_else(|| holds("FailureTarget").map(|condition| end(false, false, condition)))
-        .or_else(|| holds("SuccessCriteriaMet").map(|condition| end(true, false, condition)))
+    None.or_else(|| holds(job, COMPLETE).map(completed))
+        .or_else(|| holds(job, FAILED).map(|condition| end(false, true, condition)))
+        .or_else(|| holds(job, FAILURE_TARGET).map(|condition| end(false, false, condition)))
+        .or_else(|| holds(job, SUCCESS_CRITERIA_MET).map(|condition| end(true, false, condition)))
 }
 
 fn phase(pod: Option<&Pod>, there_was_one: bool) -> AttemptPhase {
@@ -125,9 +123,7 @@ fn phase(pod: Option<&Pod>, there_was_one: bool) -> AttemptPhase {
 /// Whether the Job was held back while its Pod had not started, so that it makes another one when
 /// it is let go: the Job controller counts no failure for it.
 fn makes_another(observed: &ObservedObjects<'_>) -> bool {
-    let conditions = observed.job.status.as_ref().and_then(|status| status.conditions.as_ref());
-    let was_held = conditions.into_iter().flatten().any(|condition| condition.type_ == "Suspended");
-    was_held && observed.last_pod.is_none_or(|pod| !has_started(pod))
+    conditions::stated(observed.job, SUSPENDED).is_some() && observed.last_pod.is_none_or(|pod| !has_started(pod))
 }
 
 fn deadline(pod: &Pod) -> Option<Duration> {
@@ -141,8 +137,8 @@ fn seconds(seconds: Option<i64>) -> Option<Duration> {
 /// Since when the control plane says that the Pod is not ready although its containers are: it
 /// says so of every Pod of a node whose kubelet does not report.
 fn silent_since(status: &PodStatus) -> Option<Timestamp> {
-    condition(status, "ContainersReady", "True")?;
-    time(condition(status, "Ready", "False")?.last_transition_time.as_ref())
+    of_pod(status, "ContainersReady", "True")?;
+    time(of_pod(status, "Ready", "False")?.last_transition_time.as_ref())
 }
 
 fn run_status(status: &PodStatus) -> Option<&ContainerStatus> {
@@ -220,7 +216,7 @@ fn waiting(phase: AttemptPhase, status: Option<&PodStatus>, observed: &ObservedO
         return event::creation_failure(job, observed.events);
     }
     let status = status?;
-    let unscheduled = condition(status, "PodScheduled", "False").map(|condition| {
+    let unscheduled = of_pod(status, "PodScheduled", "False").map(|condition| {
         let (reason, message, time) = stated(condition);
         words::explanation(job, reason, message, time)
     });
@@ -248,11 +244,6 @@ fn init_trouble(job: &Job, container: &ContainerStatus) -> Option<Explanation> {
 fn others_running(status: &PodStatus) -> bool {
     let others = status.container_statuses.iter().flatten().filter(|container| container.name != RUN_CONTAINER);
     others.into_iter().any(|other| other.state.as_ref().is_none_or(|state| state.terminated.is_none()))
-}
-
-fn condition<'a>(status: &'a PodStatus, type_: &str, value: &str) -> Option<&'a PodCondition> {
-    let conditions = status.conditions.iter().flatten();
-    conditions.into_iter().find(|condition| condition.type_ == type_ && condition.status == value)
 }
 
 /// Its reason, message and time.

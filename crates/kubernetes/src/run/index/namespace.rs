@@ -11,6 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::super::facts::{About, EventFact, Subject, controller_uid, run_of};
 use super::super::memory::{Memory, PodRef};
 use super::{LeftJob, RunsByJob, WatchedKind, strip};
+use crate::api::conditions::has_ended;
 use crate::api::names::{annotation, label, result_secret_name};
 use longshore_domain::name::{NamespaceName, RunName};
 
@@ -419,10 +420,4 @@ fn gone(mut pod: Box<Pod>) -> Arc<Pod> {
 
 fn has(job: &Job, key: &str) -> bool {
     job.metadata.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(key))
-}
-
-fn has_ended(job: &Job) -> bool {
-    const ENDS: [&str; 4] = ["Complete", "Failed", "FailureTarget", "SuccessCriteriaMet"];
-    let conditions = job.status.as_ref().and_then(|status| status.conditions.as_ref());
-    conditions.into_iter().flatten().any(|condition| condition.status == "True" && ENDS.contains(&&*condition.type_))
 }

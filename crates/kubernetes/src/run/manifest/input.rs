@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{EnvVar, KeyToPath, Secret, SecretVolumeSource, Volume, VolumeMount};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use super::{ManifestContext, ManifestError, installation_labels, variable};
+use super::{ManifestContext, ManifestError, variable};
 use crate::api::names::{self, input_secret_name, path, secret};
+use crate::api::owned::{owner, run_labels};
 use longshore_backend::Launch;
 use longshore_domain::run::profile::InputDelivery;
 use longshore_domain::run::spec::DEFAULT_FILE_MODE;
@@ -32,19 +33,12 @@ pub fn input_secret(launch: &Launch, job_uid: &str, ctx: &ManifestContext) -> Op
     if let Some(input) = &launch.input {
         data.insert(secret::INPUT_KEY.to_owned(), ByteString(input.as_bytes().to_vec()));
     }
-    let owner = OwnerReference {
-        api_version: "batch/v1".to_owned(),
-        kind: "Job".to_owned(),
-        name: launch.name.run.job_name(1),
-        uid: job_uid.to_owned(),
-        ..OwnerReference::default()
-    };
     Some(Secret {
         metadata: ObjectMeta {
             name: Some(input_secret_name(&launch.name.run, launch.digest())),
             namespace: Some(ctx.kubernetes_namespace.clone()),
-            labels: Some(BTreeMap::from(installation_labels(launch, ctx))),
-            owner_references: Some(vec![owner]),
+            labels: Some(run_labels(&ctx.instance, &launch.name.run)),
+            owner_references: Some(vec![owner(&launch.name.run, job_uid)]),
             ..ObjectMeta::default()
         },
         data: Some(data),

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::super::orphans;
 use super::KubernetesRuns;
+use crate::api::conditions;
 use crate::api::error::{CallError, Target};
 use crate::api::names::{HOLD_FINALIZER, RECORDED_CONDITION, annotation, result_secret_name};
 use longshore_backend::BackendError;
@@ -136,7 +137,7 @@ impl KubernetesRuns {
             if job.metadata.deletion_timestamp.is_some() {
                 self.sweep_orphans(name, namespace, &job).await?;
             }
-            if !has_recorded(&job) {
+            if conditions::stated(&job, RECORDED_CONDITION).is_none() {
                 match self.report_condition(namespace, &job_name, uid, reason, message).await {
                     Ok(()) => {}
                     Err(error) if error.is_not_found() => return Ok(()),
@@ -253,11 +254,6 @@ fn has_clock(job: &Job) -> bool {
 
 fn hold_path(hold: usize) -> String {
     format!("/metadata/finalizers/{hold}")
-}
-
-fn has_recorded(job: &Job) -> bool {
-    let conditions = job.status.as_ref().and_then(|status| status.conditions.as_ref());
-    conditions.into_iter().flatten().any(|condition| condition.type_ == RECORDED_CONDITION)
 }
 
 /// Takes our hold away, from the very Job that was read, if it has one.

@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Secret;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::PostParams;
 
 use super::super::manifest;
 use super::{KubernetesRuns, RESULT_KEY};
 use crate::api::error::Target;
 use crate::api::names::{label, result_secret_name};
-use crate::api::owned::is_owned_by;
+use crate::api::owned::{is_owned_by, owner, run_labels};
 use longshore_backend::{BackendError, Launch};
 use longshore_domain::name::RunName;
 use longshore_domain::run::spec::EnvSource;
@@ -62,17 +62,12 @@ impl KubernetesRuns {
 
     pub(super) async fn store_result(&self, name: &RunName, uid: &str, json: &str) -> Result<(), BackendError> {
         let namespace = self.cluster.target(&name.namespace)?;
-        let labels = [
-            (label::MANAGED_BY, label::MANAGED_BY_VALUE),
-            (label::INSTANCE, &self.cluster.instance),
-            (label::RUN, name.run.as_str()),
-        ];
         let secret = Secret {
             metadata: ObjectMeta {
                 name: Some(result_secret_name(&name.run)),
                 namespace: Some(namespace.to_owned()),
-                labels: Some(labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()),
-                owner_references: Some(vec![owner(name, uid)]),
+                labels: Some(run_labels(&self.cluster.instance, &name.run)),
+                owner_references: Some(vec![owner(&name.run, uid)]),
                 ..ObjectMeta::default()
             },
             type_: Some("Opaque".to_owned()),
@@ -123,15 +118,5 @@ fn invalid_variable(launch: &Launch, variable: &str, why: String) -> BackendErro
             field: "spec.runner.profile".to_owned(),
             message: format!("its variable `{variable}` has no value: {why}"),
         },
-    }
-}
-
-fn owner(name: &RunName, uid: &str) -> OwnerReference {
-    OwnerReference {
-        api_version: "batch/v1".to_owned(),
-        kind: "Job".to_owned(),
-        name: name.run.job_name(1),
-        uid: uid.to_owned(),
-        ..OwnerReference::default()
     }
 }

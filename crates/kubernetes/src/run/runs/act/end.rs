@@ -8,6 +8,7 @@ use super::super::super::facts::has_started;
 use super::super::super::memory::PodRef;
 use super::super::KubernetesRuns;
 use super::gone;
+use crate::api::conditions::is_over;
 use crate::api::error::Target;
 use crate::api::owned::pods_of;
 use longshore_backend::BackendError;
@@ -111,12 +112,6 @@ impl KubernetesRuns {
             .filter_map(|pod| Some(PodRef { name: pod.metadata.name?, uid: pod.metadata.uid? }))
             .collect())
     }
-}
-
-fn is_over(job: &Job) -> bool {
-    let conditions = job.status.as_ref().and_then(|status| status.conditions.as_ref());
-    let mut conditions = conditions.into_iter().flatten();
-    conditions.any(|condition| condition.status == "True" && matches!(&*condition.type_, "Complete" | "Failed"))
 }
 
 /// Whether the Job makes no Pod any more, and its deadline passes as soon as it counts.

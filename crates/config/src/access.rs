@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
+use strum::VariantArray;
 
 use super::faults::ConfigFaults;
 use longshore_domain::access::{Pattern, Policy, Rule, TokenReviews, Verb};
@@ -181,10 +182,10 @@ impl RuleFile {
         if self.verbs.is_empty() {
             faults.add(&format!("{key}.verbs"), format!("needs at least one of {}, or `*` for all", verbs_in_words()));
         }
-        let verbs = self.verbs.iter().enumerate().flat_map(|(at, text)| match (text.as_str(), Verb::parse(text)) {
-            ("*", _) => Verb::ALL.to_vec(),
-            (_, Some(verb)) => vec![verb],
-            (_, None) => {
+        let verbs = self.verbs.iter().enumerate().flat_map(|(at, text)| match (text.as_str(), text.parse()) {
+            ("*", _) => Verb::VARIANTS.to_vec(),
+            (_, Ok(verb)) => vec![verb],
+            (_, Err(_)) => {
                 faults.add(&format!("{key}.verbs[{at}]"), format!("`{text}` is not one of {}, `*`", verbs_in_words()));
                 Vec::new()
             }
@@ -211,7 +212,7 @@ impl RuleFile {
 }
 
 fn verbs_in_words() -> String {
-    Verb::ALL.map(|verb| format!("`{verb}`")).join(", ")
+    Verb::VARIANTS.iter().map(|verb| format!("`{verb}`")).collect::<Vec<_>>().join(", ")
 }
 
 fn ttl(key: &str, text: Option<&str>, faults: &mut ConfigFaults) -> Duration {

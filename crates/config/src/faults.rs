@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use strum::VariantArray;
+
 use super::args::socket_address;
 use longshore_domain::notation::quantity::Quantity;
 use longshore_domain::notation::violation::{Violation, Violations};
@@ -59,6 +61,12 @@ impl ConfigFaults {
             self.add(key, format!("`{text}` is not one of {}", names.join(", ")));
         }
         found
+    }
+
+    /// The same for an enum of which each value is written by its name.
+    pub(super) fn variant<T: VariantArray + Copy + Into<&'static str>>(&mut self, key: &str, text: &str) -> Option<T> {
+        let choices: Vec<(&str, T)> = T::VARIANTS.iter().map(|value| ((*value).into(), *value)).collect();
+        self.choice(key, text, &choices)
     }
 
     /// Kubernetes quantities, by name.

@@ -4,15 +4,13 @@ use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
 use serde::Deserialize;
+use strum::VariantArray;
 
 use super::builtin;
 use super::faults::ConfigFaults;
 use longshore_domain::result::schema::JsonSchema;
 use longshore_domain::run::profile::{InputDelivery, KubernetesProfile, LocalProfile, Profile};
-use longshore_domain::run::spec::{
-    EnvSource, EnvVar, NetworkMode, OneDialect, Placement, Resources, ResultMode, ResultScan, RunSpec, Security,
-    VolumeMount,
-};
+use longshore_domain::run::spec::{EnvSource, EnvVar, Placement, Resources, RunSpec, Security, VolumeMount};
 
 /// One `[profiles.NAME]`; what is unset keeps what the built-in profile of that name has.
 #[derive(Debug, Default, Deserialize)]
@@ -258,34 +256,28 @@ impl DefaultsPart {
             };
             spec.volumes = self.volumes.into_iter().map(mount).collect();
         }
-        let modes = [("none", NetworkMode::None), ("egress", NetworkMode::Egress), ("cluster", NetworkMode::Cluster)];
-        choose(&mut spec.network_mode, self.network_mode, &format!("{key}.network_mode"), &modes, faults);
+        choose(&mut spec.network_mode, self.network_mode, &format!("{key}.network_mode"), faults);
         if !self.node_selector.is_empty() || self.priority_class_name.is_some() {
             let (node_selector, priority_class_name) = (self.node_selector, self.priority_class_name);
             spec.placement = Placement { node_selector, priority_class_name, tolerations: Vec::new() };
         }
         spec.labels.extend(self.labels);
         spec.annotations.extend(self.annotations);
-        let modes =
-            [("none", ResultMode::None), ("optional", ResultMode::Optional), ("required", ResultMode::Required)];
-        choose(&mut spec.result.mode, self.result, &format!("{key}.result"), &modes, faults);
-        let scans = [("off", ResultScan::Off), ("last_object", ResultScan::LastObject)];
-        choose(&mut spec.result.scan, self.scan, &format!("{key}.scan"), &scans, faults);
-        let dialects = [("json", OneDialect::Json), ("python_literal", OneDialect::PythonLiteral)];
-        choose(&mut spec.result.dialect, self.dialect, &format!("{key}.dialect"), &dialects, faults);
+        choose(&mut spec.result.mode, self.result, &format!("{key}.result"), faults);
+        choose(&mut spec.result.scan, self.scan, &format!("{key}.scan"), faults);
+        choose(&mut spec.result.dialect, self.dialect, &format!("{key}.dialect"), faults);
         spec.tmp_size = self.tmp_size.or(spec.tmp_size);
         spec
     }
 }
 
-fn choose<T: Copy>(
+fn choose<T: VariantArray + Copy + Into<&'static str>>(
     target: &mut Option<T>,
     text: Option<String>,
     key: &str,
-    choices: &[(&str, T)],
     faults: &mut ConfigFaults,
 ) {
     if let Some(text) = text {
-        *target = faults.choice(key, &text, choices).or(*target);
+        *target = faults.variant(key, &text).or(*target);
     }
 }

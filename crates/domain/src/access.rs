@@ -2,8 +2,9 @@
 //! Knows no wire, no file and no cluster.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::time::Duration;
+
+use strum::{Display, EnumString, IntoStaticStr, VariantArray};
 
 use super::name::NamespaceName;
 
@@ -29,7 +30,8 @@ pub struct Identity {
 }
 
 /// What proved an identity.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Proof {
     /// Nothing: there is no authentication.
     #[default]
@@ -46,17 +48,15 @@ impl Proof {
     /// For logs and metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::TokenFile => "token_file",
-            Self::TokenReview => "token_review",
-            Self::ClientCertificate => "client_certificate",
-        }
+        self.into()
     }
 }
 
 /// What a caller wants to do in a namespace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Display, EnumString, IntoStaticStr, VariantArray,
+)]
+#[strum(serialize_all = "snake_case")]
 pub enum Verb {
     /// Submit runs.
     Submit,
@@ -71,31 +71,10 @@ pub enum Verb {
 }
 
 impl Verb {
-    /// All of them.
-    pub const ALL: [Self; 5] = [Self::Submit, Self::Get, Self::Logs, Self::Cancel, Self::Delete];
-
     /// As it is written in a policy and in logs.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Submit => "submit",
-            Self::Get => "get",
-            Self::Logs => "logs",
-            Self::Cancel => "cancel",
-            Self::Delete => "delete",
-        }
-    }
-
-    /// The verb that is written so.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|verb| verb.as_str() == text)
-    }
-}
-
-impl fmt::Display for Verb {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+        self.into()
     }
 }
 

@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use strum::{IntoStaticStr, VariantArray};
 
 pub mod cursor;
 mod resume;
@@ -158,7 +159,8 @@ fn a_lost_tail_is_reported_once() {
 }
 
 /// Why bytes of an output can't be had any more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum LogGapCause {
     /// The place where reading had stopped is not in the log any more: rotated away.
     Rotated,

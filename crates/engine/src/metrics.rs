@@ -12,11 +12,13 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
+use strum::{VariantArray, VariantNames};
 
 use super::error::EngineError;
 use super::run::Submitted;
 use longshore_backend::{BackendError, LogItem};
 use longshore_domain::log::LogGapCause;
+use longshore_domain::run::failure::FailureReason;
 use longshore_domain::run::plan::Action;
 use longshore_domain::run::{Run, RunState};
 
@@ -131,13 +133,13 @@ impl EngineMetrics {
     /// A run became terminal.
     pub(super) fn finished(&self, run: &Run) {
         let (class, reason) = match &run.failure {
-            Some(failure) => (labels::class(failure.failure_class), failure.reason.as_str()),
+            Some(failure) => (failure.failure_class.as_str(), failure.reason.as_str()),
             None => (NONE, NONE),
         };
         self.inner.finished.get_or_create(&EndLabels { state: run.state.as_str(), class, reason }).inc();
         if let Some(result) = &run.result {
-            let source = result.found.as_ref().map_or(NONE, |found| labels::result_source(found.source));
-            self.inner.results.get_or_create(&ResultLabels { state: labels::result_state(result.state), source }).inc();
+            let source = result.found.as_ref().map_or(NONE, |found| found.source.into());
+            self.inner.results.get_or_create(&ResultLabels { state: result.state.into(), source }).inc();
         }
     }
 
@@ -184,7 +186,7 @@ impl EngineMetrics {
 
     /// `reader` found output to be lost.
     pub(super) fn gap(&self, reader: LogReader, cause: LogGapCause) {
-        self.inner.gaps.get_or_create(&GapLabels { reader: reader.as_str(), cause: labels::gap_cause(cause) }).inc();
+        self.inner.gaps.get_or_create(&GapLabels { reader: reader.as_str(), cause: cause.into() }).inc();
     }
 
     /// A caller was given this much output.
@@ -273,7 +275,7 @@ impl EngineMetricsInner {
         for outcome in labels::SUBMITS {
             drop(self.submits.get_or_create(&OutcomeLabels { outcome }));
         }
-        for state in labels::STATES {
+        for &state in RunState::VARIANTS {
             let label = StateLabels { state: state.as_str() };
             drop(self.runs.get_or_create(&label));
             if !state.is_terminal() {
@@ -286,21 +288,21 @@ impl EngineMetricsInner {
         for state in [RunState::Succeeded, RunState::Cancelled] {
             drop(self.finished.get_or_create(&EndLabels { state: state.as_str(), class: NONE, reason: NONE }));
         }
-        for reason in labels::REASONS {
-            let (state, class) = (RunState::Failed.as_str(), labels::class(reason.class()));
+        for reason in FailureReason::VARIANTS {
+            let (state, class) = (RunState::Failed.as_str(), reason.class().as_str());
             drop(self.finished.get_or_create(&EndLabels { state, class, reason: reason.as_str() }));
         }
-        for result in labels::RESULTS {
+        for result in labels::results() {
             drop(self.results.get_or_create(&result));
         }
-        for action in labels::ACTIONS {
+        for action in Action::VARIANTS {
             for outcome in labels::ACTED {
                 drop(self.actions.get_or_create(&ActionLabels { action, outcome }));
             }
         }
-        for reader in LogReader::ALL.map(LogReader::as_str) {
+        for reader in LogReader::VARIANTS.iter().map(|reader| reader.as_str()) {
             drop(self.read_bytes.get_or_create(&ReaderLabels { reader }));
-            for cause in labels::GAP_CAUSES.map(labels::gap_cause) {
+            for cause in LogGapCause::VARIANTS.iter().map(Into::into) {
                 drop(self.gaps.get_or_create(&GapLabels { reader, cause }));
             }
         }

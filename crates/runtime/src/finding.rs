@@ -1,10 +1,12 @@
 //! What a self-check found, by any checker, for any reporter.
 
 use serde::Serialize;
+use strum::IntoStaticStr;
 
 /// How a check went, best first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, IntoStaticStr)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum Status {
     /// As it should be.
     Ok,
@@ -20,12 +22,7 @@ impl Status {
     /// The word that is printed.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Skipped => "skipped",
-            Self::Warning => "warning",
-            Self::Failed => "failed",
-        }
+        self.into()
     }
 }
 

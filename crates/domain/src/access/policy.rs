@@ -102,6 +102,8 @@ impl Rule {
 
 #[cfg(test)]
 mod tests {
+    use strum::VariantArray;
+
     use super::*;
 
     fn patterns(texts: &[&str]) -> Vec<Pattern> {
@@ -119,7 +121,7 @@ mod tests {
         let team = Rule {
             groups: patterns(&["team-a"]),
             namespaces: patterns(&["*"]),
-            verbs: Verb::ALL.to_vec(),
+            verbs: Verb::VARIANTS.to_vec(),
             ..Rule::default()
         };
         Policy { rules: vec![ci, team] }
@@ -170,7 +172,7 @@ mod tests {
 
     #[test]
     fn nobody_may_do_nothing() {
-        for verb in Verb::ALL {
+        for &verb in Verb::VARIANTS {
             assert!(!decide("", &[], verb, "default", None));
         }
         assert!(

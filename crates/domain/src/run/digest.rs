@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::spec::{
-    ContainerWorkload, EnvSource, EnvVar, File, Input, OneDialect, Placement, Resources, ResultMode, ResultRule,
-    ResultScan, RetryOn, RunSpec, Secret, Security, Toleration, VolumeMount, Workload,
+    ContainerWorkload, EnvSource, EnvVar, File, Input, Placement, Resources, ResultRule, RetryOn, RunSpec, Secret,
+    Security, Toleration, VolumeMount, Workload,
 };
 
 /// Digests of a submitted [`super::spec::RunSpec`] as received.
@@ -247,23 +247,10 @@ fn encode_retry_on(RetryOn { reasons, exit_codes }: &RetryOn) -> Encoder {
 }
 
 fn encode_result(ResultRule { mode, scan, dialect }: &ResultRule) -> Encoder {
-    let mode = mode.map(|mode| match mode {
-        ResultMode::None => "none",
-        ResultMode::Optional => "optional",
-        ResultMode::Required => "required",
-    });
-    let scan = scan.map(|scan| match scan {
-        ResultScan::Off => "off",
-        ResultScan::LastObject => "last_object",
-    });
-    let dialect = dialect.map(|dialect| match dialect {
-        OneDialect::Json => "json",
-        OneDialect::PythonLiteral => "python_literal",
-    });
     Encoder::default()
-        .field("mode", mode, |out, mode| out.text(mode))
-        .field("scan", scan, |out, scan| out.text(scan))
-        .field("dialect", dialect, |out, dialect| out.text(dialect))
+        .field("mode", *mode, |out, mode| out.text(mode.into()))
+        .field("scan", *scan, |out, scan| out.text(scan.into()))
+        .field("dialect", *dialect, |out, dialect| out.text(dialect.into()))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Why a run did not succeed.
 
-use serde::de::IntoDeserializer;
 use serde::{Deserialize, Serialize};
+use strum::{EnumString, IntoStaticStr, VariantArray};
 
 /// Why a run did not succeed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,8 +55,9 @@ impl Failure {
 }
 
 /// Who has to act on a failure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, IntoStaticStr)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum FailureClass {
     /// The caller's program or request.
     User,
@@ -69,8 +70,9 @@ pub enum FailureClass {
 }
 
 /// What happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, EnumString, IntoStaticStr, VariantArray)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum FailureReason {
     /// The program exited with a non-zero code.
     NonzeroExit,
@@ -124,6 +126,14 @@ pub enum FailureReason {
     Internal,
 }
 
+impl FailureClass {
+    /// The name on the wire without its prefix: `USER`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
+}
+
 impl FailureReason {
     /// The class that goes with the reason.
     #[must_use]
@@ -160,38 +170,12 @@ impl FailureReason {
     /// The reason of this name, as by [`Self::as_str`].
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::deserialize(IntoDeserializer::<serde::de::value::Error>::into_deserializer(name)).ok()
+        name.parse().ok()
     }
 
     /// The name on the wire without its prefix: `OOM_KILLED`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::NonzeroExit => "NONZERO_EXIT",
-            Self::Signalled => "SIGNALLED",
-            Self::OomKilled => "OOM_KILLED",
-            Self::RunDeadline => "RUN_DEADLINE",
-            Self::StartDeadline => "START_DEADLINE",
-            Self::QueueDeadline => "QUEUE_DEADLINE",
-            Self::ImagePull => "IMAGE_PULL",
-            Self::ImageInvalid => "IMAGE_INVALID",
-            Self::ConfigError => "CONFIG_ERROR",
-            Self::Unschedulable => "UNSCHEDULABLE",
-            Self::Quota => "QUOTA",
-            Self::AdmissionDenied => "ADMISSION_DENIED",
-            Self::Evicted => "EVICTED",
-            Self::Preempted => "PREEMPTED",
-            Self::NodeLost => "NODE_LOST",
-            Self::NodeShutdown => "NODE_SHUTDOWN",
-            Self::EphemeralStorage => "EPHEMERAL_STORAGE",
-            Self::ResultMissing => "RESULT_MISSING",
-            Self::ResultInvalid => "RESULT_INVALID",
-            Self::ResultUnavailable => "RESULT_UNAVAILABLE",
-            Self::RunnerReported => "RUNNER_REPORTED",
-            Self::Deleted => "DELETED",
-            Self::Lost => "LOST",
-            Self::TotalDeadline => "TOTAL_DEADLINE",
-            Self::Internal => "INTERNAL",
-        }
+        self.into()
     }
 }

@@ -4,6 +4,7 @@ use std::mem::Discriminant;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use strum::{IntoStaticStr, VariantNames};
 
 use super::derive::{record, shown};
 use super::facts::{AttemptFacts, AttemptPhase, MainFacts, RunFacts, Terminated, Unexamined};
@@ -15,7 +16,8 @@ use crate::result::ResultInfo;
 use crate::run::view::{StopCause, StopIntent, shown_duration};
 
 /// One thing to do to a run's objects. Doing it twice is doing it once.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, IntoStaticStr, VariantNames)]
+#[strum(serialize_all = "snake_case")]
 pub enum Action {
     /// Write the stop intent, unless one is written: the first writer wins.
     WriteStop(StopIntent),
@@ -72,18 +74,7 @@ impl Action {
     /// For logs and metrics: without what it holds, which may be a result.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
-        match self {
-            Self::WriteStop(_) => "write_stop",
-            Self::EndUnstarted { .. } => "end_unstarted",
-            Self::EndStarted { .. } => "end_started",
-            Self::LowerDeadline { .. } => "lower_deadline",
-            Self::WriteAttempt(_) => "write_attempt",
-            Self::BeginAttempt { .. } => "begin_attempt",
-            Self::StoreResult { .. } => "store_result",
-            Self::WriteRecord(_) => "write_record",
-            Self::Release { .. } => "release",
-            Self::Delete => "delete",
-        }
+        self.into()
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 pub use longshore_reader::{OneDialect, ResultScan};
 use serde::{Deserialize, Serialize};
+use strum::{IntoStaticStr, VariantArray};
 
 use super::failure::FailureReason;
 
@@ -250,8 +251,9 @@ impl Security {
 }
 
 /// What the program may reach.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, IntoStaticStr, VariantArray)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum NetworkMode {
     /// Nothing.
     None,
@@ -265,11 +267,7 @@ impl NetworkMode {
     /// The value of the Pod's label.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Egress => "egress",
-            Self::Cluster => "cluster",
-        }
+        self.into()
     }
 }
 
@@ -392,8 +390,9 @@ impl RetryOn {
 }
 
 /// Whether a result is looked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, IntoStaticStr, VariantArray)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum ResultMode {
     /// Not looked for.
     None,

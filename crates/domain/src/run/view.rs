@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use strum::{IntoStaticStr, VariantArray};
 
 use super::failure::Failure;
 use super::spec::{EffectiveSpec, RunSpec};
@@ -68,8 +69,11 @@ impl Run {
 }
 
 /// Where a run stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, IntoStaticStr, VariantArray,
+)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum RunState {
     /// Held back by a queue.
     Queued,
@@ -101,17 +105,7 @@ impl RunState {
     /// The name on the wire without its prefix: `RUNNING`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Queued => "QUEUED",
-            Self::Pending => "PENDING",
-            Self::Starting => "STARTING",
-            Self::Running => "RUNNING",
-            Self::Finishing => "FINISHING",
-            Self::Cancelling => "CANCELLING",
-            Self::Succeeded => "SUCCEEDED",
-            Self::Failed => "FAILED",
-            Self::Cancelled => "CANCELLED",
-        }
+        self.into()
     }
 }
 

@@ -4,6 +4,7 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
+use strum::VariantArray;
 
 use longshore_domain::access::{Proof, Verb};
 
@@ -44,7 +45,7 @@ impl AccessMetrics {
             let proof = Proof::None.as_str();
             let _ = metrics.authentications.get_or_create(&AuthenticationLabels { proof, outcome });
         }
-        for verb in Verb::ALL.map(Verb::as_str) {
+        for verb in Verb::VARIANTS.iter().map(|verb| verb.as_str()) {
             for allowed in [TRUE, FALSE] {
                 let _ = metrics.authorizations.get_or_create(&AuthorizationLabels { verb, allowed });
             }

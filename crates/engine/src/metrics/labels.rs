@@ -2,14 +2,13 @@
 //! series than stand here.
 
 use prometheus_client::encoding::EncodeLabelSet;
+use strum::{IntoStaticStr, VariantArray};
 
 use crate::observed::Observed;
 use crate::{EngineError, Submitted};
 use longshore_backend::BackendError;
-use longshore_domain::log::LogGapCause;
 use longshore_domain::result::{ResultSource, ResultState};
 use longshore_domain::run::RunState;
-use longshore_domain::run::failure::{FailureClass, FailureReason};
 
 /// What a label says where there is nothing to say.
 pub(super) const NONE: &str = "NONE";
@@ -60,7 +59,8 @@ pub(super) struct ActionLabels {
 }
 
 /// Who reads output from the backend.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub(crate) enum LogReader {
     /// The one read of an attempt that all its followers share.
     Feed,
@@ -71,112 +71,20 @@ pub(crate) enum LogReader {
 }
 
 impl LogReader {
-    pub(super) const ALL: [Self; 3] = [Self::Feed, Self::Caller, Self::Result];
-
     pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Self::Feed => "feed",
-            Self::Caller => "caller",
-            Self::Result => "result",
-        }
+        self.into()
     }
 }
-
-pub(super) const GAP_CAUSES: [LogGapCause; 6] = [
-    LogGapCause::Rotated,
-    LogGapCause::Changed,
-    LogGapCause::Deleted,
-    LogGapCause::Unreadable,
-    LogGapCause::NotWritten,
-    LogGapCause::NotFollowed,
-];
-
-pub(super) fn gap_cause(cause: LogGapCause) -> &'static str {
-    match cause {
-        LogGapCause::Rotated => "rotated",
-        LogGapCause::Changed => "changed",
-        LogGapCause::Deleted => "deleted",
-        LogGapCause::Unreadable => "unreadable",
-        LogGapCause::NotWritten => "not_written",
-        LogGapCause::NotFollowed => "not_followed",
-    }
-}
-
-pub(super) const STATES: [RunState; 9] = [
-    RunState::Queued,
-    RunState::Pending,
-    RunState::Starting,
-    RunState::Running,
-    RunState::Finishing,
-    RunState::Cancelling,
-    RunState::Succeeded,
-    RunState::Failed,
-    RunState::Cancelled,
-];
-
-pub(super) const REASONS: [FailureReason; 25] = [
-    FailureReason::NonzeroExit,
-    FailureReason::Signalled,
-    FailureReason::OomKilled,
-    FailureReason::RunDeadline,
-    FailureReason::StartDeadline,
-    FailureReason::QueueDeadline,
-    FailureReason::ImagePull,
-    FailureReason::ImageInvalid,
-    FailureReason::ConfigError,
-    FailureReason::Unschedulable,
-    FailureReason::Quota,
-    FailureReason::AdmissionDenied,
-    FailureReason::Evicted,
-    FailureReason::Preempted,
-    FailureReason::NodeLost,
-    FailureReason::NodeShutdown,
-    FailureReason::EphemeralStorage,
-    FailureReason::ResultMissing,
-    FailureReason::ResultInvalid,
-    FailureReason::ResultUnavailable,
-    FailureReason::RunnerReported,
-    FailureReason::Deleted,
-    FailureReason::Lost,
-    FailureReason::TotalDeadline,
-    FailureReason::Internal,
-];
 
 /// Every result that is reported of a run that is over.
-pub(super) const RESULTS: [ResultLabels; 6] = [
-    ResultLabels { state: "FOUND", source: "FILE" },
-    ResultLabels { state: "FOUND", source: "MARKED_LINE" },
-    ResultLabels { state: "FOUND", source: "SCAN" },
-    ResultLabels { state: "MISSING", source: NONE },
-    ResultLabels { state: "INVALID", source: NONE },
-    ResultLabels { state: "UNAVAILABLE", source: NONE },
-];
-
-pub(super) fn class(class: FailureClass) -> &'static str {
-    match class {
-        FailureClass::User => "USER",
-        FailureClass::Infra => "INFRA",
-        FailureClass::Platform => "PLATFORM",
-        FailureClass::Policy => "POLICY",
-    }
-}
-
-pub(super) fn result_state(state: ResultState) -> &'static str {
-    match state {
-        ResultState::Pending => "PENDING",
-        ResultState::Found => "FOUND",
-        ResultState::Missing => "MISSING",
-        ResultState::Invalid => "INVALID",
-        ResultState::Unavailable => "UNAVAILABLE",
-    }
-}
-
-pub(super) fn result_source(source: ResultSource) -> &'static str {
-    match source {
-        ResultSource::File => "FILE",
-        ResultSource::MarkedLine => "MARKED_LINE",
-        ResultSource::Scan => "SCAN",
-    }
+pub(super) fn results() -> impl Iterator<Item = ResultLabels> {
+    let found = ResultSource::VARIANTS
+        .iter()
+        .map(|source| ResultLabels { state: ResultState::Found.into(), source: source.into() });
+    let none = |state: &&ResultState| !matches!(state, ResultState::Pending | ResultState::Found);
+    found.chain(
+        ResultState::VARIANTS.iter().filter(none).map(|state| ResultLabels { state: state.into(), source: NONE }),
+    )
 }
 
 /// What may come of a submit; the last: its caller left before.
@@ -224,19 +132,6 @@ pub(super) fn submit(ended: &Result<Submitted, EngineError>) -> &'static str {
         ) => "invalid",
     }
 }
-
-pub(super) const ACTIONS: [&str; 10] = [
-    "write_stop",
-    "end_unstarted",
-    "end_started",
-    "lower_deadline",
-    "write_attempt",
-    "begin_attempt",
-    "store_result",
-    "write_record",
-    "release",
-    "delete",
-];
 
 /// What may come of an action.
 pub(super) const ACTED: [&str; 4] = ["done", "gone", "transient", "refused"];

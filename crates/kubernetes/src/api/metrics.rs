@@ -15,6 +15,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
+use strum::{IntoStaticStr, VariantArray};
 
 use super::error::CallError;
 
@@ -49,7 +50,8 @@ struct Restarted {
 }
 
 /// Why a watch had to be begun anew.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub(crate) enum WatchEnd {
     /// The API server ended it, as it does every five minutes; or the connection was closed, which
     /// kube mostly does not distinguish.
@@ -70,19 +72,6 @@ impl WatchEnd {
     /// Of a list or watch that did not begin.
     pub(crate) fn of(error: &CallError) -> Self {
         if error.is_expired() { Self::Expired } else { Self::Refused }
-    }
-
-    const ALL: [Self; 6] = [Self::Ended, Self::Cut, Self::Silent, Self::Expired, Self::Unreadable, Self::Refused];
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Ended => "ended",
-            Self::Cut => "cut",
-            Self::Silent => "silent",
-            Self::Expired => "expired",
-            Self::Unreadable => "unreadable",
-            Self::Refused => "refused",
-        }
     }
 }
 
@@ -149,7 +138,7 @@ impl KubernetesMetrics {
 
     /// For the watch of one kind in one Kubernetes namespace. Its silence counts from now on.
     pub(crate) fn watch(&self, resource: &'static str, namespace: &str) -> WatchMetrics {
-        for cause in WatchEnd::ALL.map(WatchEnd::as_str) {
+        for cause in WatchEnd::VARIANTS.iter().map(Into::into) {
             drop(self.watch_restarts.get_or_create(&Restarted { resource, cause }));
         }
         let watched = WatchLabels { resource, kubernetes_namespace: Arc::from(namespace) };
@@ -192,7 +181,7 @@ impl WatchMetrics {
 
     /// It has to be begun anew.
     pub(crate) fn restarted(&self, why: WatchEnd) {
-        self.restarts.get_or_create(&Restarted { resource: self.resource, cause: why.as_str() }).inc();
+        self.restarts.get_or_create(&Restarted { resource: self.resource, cause: why.into() }).inc();
     }
 }
 

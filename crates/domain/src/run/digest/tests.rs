@@ -3,7 +3,7 @@
 use super::*;
 use crate::run::failure::FailureReason;
 use crate::run::resolve::tests::{container, env, map, mount, runner, secret_env};
-use crate::run::spec::NetworkMode;
+use crate::run::spec::{NetworkMode, OneDialect, ResultMode, ResultScan};
 
 /// A spec in which every field is set.
 pub(crate) fn full() -> RunSpec {

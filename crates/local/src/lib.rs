@@ -159,7 +159,7 @@ async fn open_local(
         Ok((store, clock))
     })
     .await?;
-    let (notifier, listing) = Default::default();
+    let (notifier, listing, deciding) = Default::default();
     let local = Arc::new(Local {
         store,
         launcher,
@@ -168,6 +168,7 @@ async fn open_local(
         seen,
         slow,
         listing,
+        deciding,
         ending,
         shims,
         lost,
@@ -230,7 +231,7 @@ fn capabilities(
         network_modes: if sandboxed { vec![NetworkMode::None] } else { Vec::new() },
         volumes: sandboxed,
         queue: true,
-        retries: false,
+        retries: true,
         isolation: if sandboxed { "bwrap" } else { "process" },
         notes,
     }
@@ -279,6 +280,9 @@ struct Local {
     slow: Mutex<HashSet<RunName>>,
     /// Namespaces whose directories are being listed for longer than they may take.
     listing: Mutex<HashSet<NamespaceName>>,
+    /// Held, for each run that may be tried again, while it is acted on: a stop, the record and a further attempt exclude
+    /// each other.
+    deciding: Mutex<HashMap<RunName, Arc<Mutex<()>>>>,
     /// Runs that this process is ending with their shims. They are not lost.
     ending: Mutex<HashSet<RunName>>,
     /// The shims that this process started and that have not ended.
@@ -561,25 +565,44 @@ impl Local {
 
     fn act(&self, name: &RunName, uid: &str, action: Action) -> Result<(), BackendError> {
         let contents = self.own(name, uid)?;
+        if !contents.may_be_repeated() {
+            return self.act_on(&contents, action);
+        }
+        let deciding = Arc::clone(lock(&self.deciding).entry(name.clone()).or_default());
+        let _deciding = lock(&deciding);
+        self.act_on(&*self.own(name, uid)?, action)
+    }
+
+    fn act_on(&self, contents: &Contents, action: Action) -> Result<(), BackendError> {
+        let (name, uid) = (&contents.name, &contents.uid());
         match action {
             // Not while it is given its turn: what is stopped in the queue never starts.
             Action::WriteStop(stop) => self
                 .queue
                 .hold(contents.may_wait(), || self.publish(name, rundir::STOP, contents.stop.unknown(), &stop)),
-            Action::EndUnstarted { .. } | Action::EndStarted { .. } => self.end(name, uid, &contents),
+            Action::EndUnstarted { .. } | Action::EndStarted { .. } => self.end(name, uid, contents),
             // The shim keeps the clock from the start itself.
             Action::LowerDeadline { .. } => Ok(()),
-            Action::WriteAttempt(_) | Action::BeginAttempt { .. } => Err(BackendError::Rejected {
-                what: format!("a further attempt of {name}"),
-                message: "retries are not supported yet".to_owned(),
-            }),
+            // A run that is to stop, or is recorded, is not tried again.
+            Action::WriteAttempt(record) => match is_ending(contents) || !contents.is_present(record.attempt.number) {
+                true => Ok(()),
+                false => self.store.publish(name, &rundir::settled(record.attempt.number), &record),
+            },
+            Action::BeginAttempt { attempt } => match is_ending(contents) || !contents.is_announced(attempt) {
+                true => Ok(()),
+                false => self.begin_attempt(contents, attempt),
+            },
             Action::StoreResult { json } => self.store.replace(name, rundir::STORED_RESULT, json.as_bytes()),
-            Action::WriteRecord(record) => self.store.publish(name, rundir::RECORD, &record),
+            // Of what goes on with another attempt no end is recorded, unless it is to stop.
+            Action::WriteRecord(record) => match contents.goes_on_after(&record) && contents.stop.is_gone() {
+                true => Ok(()),
+                false => self.store.publish(name, rundir::RECORD, &record),
+            },
             Action::Release { retention, .. } => {
                 self.publish(name, rundir::RELEASED, contents.released.unknown(), &self.released(retention))
             }
             Action::Delete => {
-                self.end_by_force(&contents);
+                self.end_by_force(contents);
                 self.remove(name)
             }
         }
@@ -597,6 +620,20 @@ impl Local {
             true => self.store.replace(name, file, &run::directory::to_json(value)?),
             false => self.store.publish(name, file, value),
         }
+    }
+
+    /// Begins a further attempt once nothing of the one before lives. It gets its turn as any run does.
+    fn begin_attempt(&self, contents: &Contents, attempt: u32) -> Result<(), BackendError> {
+        let name = &contents.name;
+        let busy = || BackendError::Conflict(name.to_string());
+        // The shim may still be removing what it left, or may be lost with its program alive.
+        self.end_by_force(contents);
+        let child = contents.child.there();
+        let _lock = self.store.lock(name)?.ok_or_else(busy)?;
+        if child.is_some_and(|child| !self.store.sys().look_at_process(&child.process).is_gone()) {
+            return Err(busy());
+        }
+        self.store.begin_attempt(name, attempt)
     }
 
     fn end(&self, name: &RunName, uid: &str, contents: &Contents) -> Result<(), BackendError> {
@@ -704,9 +741,15 @@ impl Local {
     fn remove(&self, name: &RunName) -> Result<(), BackendError> {
         self.store.remove(name)?;
         lock(&self.seen).remove(name);
+        lock(&self.deciding).remove(name);
         self.queue.leave(name);
         Ok(())
     }
+}
+
+/// Whether nothing more is to be begun for it.
+fn is_ending(contents: &Contents) -> bool {
+    !contents.stop.is_gone() || !contents.record.is_gone()
 }
 
 fn unknown_error(name: &RunName, unknown: &Unknown) -> BackendError {

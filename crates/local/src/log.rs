@@ -16,7 +16,7 @@ use crate::run::inotify::{Subscription, WatchMask};
 use crate::{Local, blocking, lock};
 use longshore_backend::{BackendError, LogItem, LogOptions, LogSource};
 use longshore_domain::log::{CriSplitter, LogGap, LogGapCause, LogPiece, Resume, Resumed};
-use longshore_domain::run::rundir;
+use longshore_domain::run::rundir::{self, Exit};
 
 mod seek;
 
@@ -37,7 +37,8 @@ pub(crate) async fn open(
     let opening = Arc::clone(&local);
     let opened = blocking("opening the output", move || {
         let contents = opening.own(&source.run, &source.run_uid)?;
-        if source.attempt != 1 || source.container != "run" {
+        let last = contents.ledger.there().map_or(1, |ledger| ledger.number);
+        if !(1..=last).contains(&source.attempt) || source.container != "run" {
             let what = format!("container {} of {}", source.container, source.run.attempt(source.attempt));
             return Err(BackendError::NotFound(what));
         }
@@ -47,7 +48,7 @@ pub(crate) async fn open(
                 .map_err(|source| BackendError::Io { what: format!("reading {}", reader.path.display()), source })?;
         }
         if !options.follow {
-            reader.tail = Some(LogTail::of(&contents));
+            reader.tail = Some(LogTail::of(&reader.local, &contents, reader.source.attempt)?);
             reader.until = Some(match reader.file()? {
                 None => 0,
                 Some(file) => {
@@ -74,16 +75,35 @@ struct LogTail {
 }
 
 impl LogTail {
-    fn of(contents: &Contents) -> Self {
+    /// Of the log of this attempt, which may have been put away.
+    fn of(local: &Local, contents: &Contents, attempt: u32) -> Result<Self, BackendError> {
+        let ledger = contents.ledger.there().cloned().unwrap_or_default();
+        if !ledger.is_between() && attempt == ledger.number {
+            return Ok(Self::of_present(contents));
+        }
+        // Nothing writes to it any more. Of one whose shim was killed there is no such file.
+        let exit = match local.store.read(&contents.name, &format!("{}/{}", rundir::put_away(attempt), rundir::EXIT))? {
+            None if attempt == ledger.number => local.store.read(&contents.name, rundir::EXIT)?,
+            read => read,
+        };
+        let exit: Option<Exit> = exit.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        Ok(exit.as_ref().map_or_else(Self::of_lost, Self::of_exit))
+    }
+
+    fn of_exit(exit: &Exit) -> Self {
+        let missing = exit.log_error.clone().map(|why| (LogGapCause::NotWritten, why));
+        Self { complete: true, bytes: Some(exit.log_bytes), missing }
+    }
+
+    fn of_lost() -> Self {
+        let why = "the process that kept the log was killed, so its end may be missing".to_owned();
+        Self { complete: true, bytes: None, missing: Some((LogGapCause::NotWritten, why)) }
+    }
+
+    fn of_present(contents: &Contents) -> Self {
         match (contents.exit.there(), contents.stand()) {
-            (Some(exit), _) => {
-                let missing = exit.log_error.clone().map(|why| (LogGapCause::NotWritten, why));
-                Self { complete: true, bytes: Some(exit.log_bytes), missing }
-            }
-            (None, Stand::Lost) => {
-                let why = "the process that kept the log was killed, so its end may be missing".to_owned();
-                Self { complete: true, bytes: None, missing: Some((LogGapCause::NotWritten, why)) }
-            }
+            (Some(exit), _) => Self::of_exit(exit),
+            (None, Stand::Lost) => Self::of_lost(),
             // Nothing writes to it any more, and nobody waits any longer for what would show how long it was.
             (None, Stand::Unknown) if contents.is_idle() && contents.released.is_there() => {
                 let why = contents.exit.unknown().map(ToString::to_string).unwrap_or_default();
@@ -189,9 +209,21 @@ impl LogFileReader {
 
     fn file(&mut self) -> Result<Option<Arc<File>>, BackendError> {
         if self.file.is_none() {
-            self.file = self.local.store.open_file(&self.source.run, rundir::LOG)?.map(Arc::new);
+            self.file = self.open_file()?.map(Arc::new);
         }
         Ok(self.file.clone())
+    }
+
+    /// The log of the attempt, wherever it is by now.
+    fn open_file(&self) -> Result<Option<File>, BackendError> {
+        let (store, run, attempt) = (&self.local.store, &self.source.run, self.source.attempt);
+        // One that is put away meanwhile is found there; the log of the next attempt is not taken for it.
+        let present = store.open_file(run, rundir::LOG)?;
+        match store.open_file(run, &format!("{}/{}", rundir::put_away(attempt), rundir::LOG))? {
+            Some(file) => Ok(Some(file)),
+            None if store.is_past(run, attempt)? => Ok(None),
+            None => Ok(present),
+        }
     }
 
     /// Reads the next chunk. `false`: nothing is there.
@@ -242,8 +274,10 @@ impl LogFileReader {
     /// Looks whether the log is complete. If it has become so, there may be more to read.
     async fn look_for_end(&mut self) -> Result<bool, BackendError> {
         let (local, source) = (Arc::clone(&self.local), self.source.clone());
-        let contents = blocking("reading a run", move || local.own(&source.run, &source.run_uid)).await?;
-        let tail = LogTail::of(&contents);
+        let tail = blocking("reading a run", move || {
+            LogTail::of(&local, &*local.own(&source.run, &source.run_uid)?, source.attempt)
+        });
+        let tail = tail.await?;
         let complete = tail.complete;
         self.tail = Some(tail);
         Ok(complete)

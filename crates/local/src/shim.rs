@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::sys::Sys;
 use longshore_domain::name::shown;
-use longshore_domain::run::rundir::{self, Execution, Exit, ExitReason, Started, StoredRun};
+use longshore_domain::run::rundir::{self, Execution, Exit, ExitReason, PresentAttempt, Started, StoredRun};
 
 mod child;
 pub mod enter;
@@ -106,7 +106,11 @@ async fn supervise(dir: &Dir) -> Result<(), ShimError> {
     // Whatever the program leaves behind becomes ours to end.
     let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
     // What fails up to here has started nothing: the daemon begins another shim.
-    let run: StoredRun = dir.read_json(rundir::SPEC)?;
+    let mut run: StoredRun = dir.read_json(rundir::SPEC)?;
+    if let Some(PresentAttempt { number }) = dir.read_json_if_there(rundir::ATTEMPT)? {
+        let attempt = run.execution.env.iter_mut().filter(|(name, _)| name == "LONGSHORE_ATTEMPT");
+        attempt.for_each(|(_, value)| *value = number.to_string());
+    }
     dir.write_json(rundir::SHIM, &dir.own_identity()?)?;
     if looked(dir, rundir::END)? {
         return dir.write_json(rundir::EXIT, &Exit::not_started(Timestamp::now()));

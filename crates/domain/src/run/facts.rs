@@ -18,7 +18,7 @@ use super::spec::{
 };
 use crate::name::RunName;
 use crate::result::{Reported, ResultOutcome};
-use crate::run::view::{Evidence, StopIntent};
+use crate::run::view::{Attempt, Evidence, StopIntent};
 
 mod cause;
 mod remember;
@@ -264,6 +264,61 @@ pub struct AttemptFacts {
 }
 
 impl AttemptFacts {
+    /// What a record says of an attempt of which nothing else is left: it is over.
+    #[must_use]
+    pub fn of_record(attempt: &Attempt) -> Self {
+        let complete = attempt.exit_code == Some(0);
+        let main = match (attempt.start_time, attempt.exit_code) {
+            (None, _) => MainFacts::Waiting(None),
+            (Some(_), None) => MainFacts::Running { started_at: attempt.start_time },
+            (Some(_), Some(exit_code)) => MainFacts::Terminated(Terminated {
+                exit_code,
+                signal: attempt.signal,
+                started_at: attempt.start_time,
+                finished_at: attempt.finish_time,
+                ..Terminated::default()
+            }),
+        };
+        Self {
+            number: attempt.number,
+            job: attempt.job.clone(),
+            create_time: attempt.create_time,
+            job_end: Some(JobEnd {
+                complete,
+                final_: true,
+                cause: JobEndCause::Other,
+                reason: String::new(),
+                message: String::new(),
+                time: attempt.finish_time,
+            }),
+            job_deadline: None,
+            closed: true,
+            phase: AttemptPhase::Gone,
+            uid: attempt.uid.clone(),
+            pod: attempt.pod.clone(),
+            node: attempt.node.clone(),
+            schedule_time: None,
+            node_time: None,
+            deadline: None,
+            deleted_at: None,
+            job_deleted_at: None,
+            ended_by: None,
+            remark: None,
+            disruption: None,
+            eviction: None,
+            silent_since: None,
+            emptied: false,
+            unseen: attempt.unseen,
+            waiting: None,
+            main,
+            others_running: false,
+            input_ready: true,
+            evidence: attempt.evidence.clone(),
+            is_pulling: false,
+            remembered: Remembered::default(),
+        }
+    }
+
     /// Whether the Pod shows that somebody or something other than the program ended it, or asked to.
     #[must_use]
     pub fn is_marked(&self) -> bool {

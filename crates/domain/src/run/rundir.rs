@@ -53,6 +53,23 @@ pub const STORED_RESULT: &str = "result.json";
 /// [`Released`].
 pub const RELEASED: &str = "released";
 
+/// [`PresentAttempt`]; there from the second attempt on.
+pub const ATTEMPT: &str = "attempt";
+/// What is of one attempt: put away before the next one begins.
+pub const OF_ATTEMPT: [&str; 10] = [LOG, RESULT, SHIM, SHIM_ERRORS, CHILD, ADMITTED, END, STARTED, EXIT, LOCK];
+
+/// The file of an attempt's [`super::retry::AttemptRecord`].
+#[must_use]
+pub fn settled(number: u32) -> String {
+    format!("attempt-{number}.json")
+}
+
+/// The directory of an attempt that was put away.
+#[must_use]
+pub fn put_away(number: u32) -> String {
+    format!("attempt-{number}")
+}
+
 /// What of the other files is needed of a run of which nothing changes any more, in one. It may be missing:
 /// then they are read, and it is made from them.
 pub const SUMMARY: &str = "summary";
@@ -94,11 +111,16 @@ pub struct KeptRun {
     pub submission: Submission,
 }
 
-impl StoredRun {
-    /// Identity of the only attempt.
-    #[must_use]
-    pub fn attempt_uid(&self) -> String {
-        format!("{}-1", self.uid)
+/// Which attempt the files of the directory are of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PresentAttempt {
+    /// From 1.
+    pub number: u32,
+}
+
+impl Default for PresentAttempt {
+    fn default() -> Self {
+        Self { number: 1 }
     }
 }
 

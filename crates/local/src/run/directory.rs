@@ -11,13 +11,14 @@ use std::time::{Duration, SystemTime};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::facts::{Contents, DirectoryId};
+use super::facts::{Contents, DirectoryId, Ledger, may_be_repeated};
 use super::retention::RetentionClock;
 use super::summary::Summary;
 use crate::sys::{Cause, Probe, Sys, Unknown};
 use longshore_backend::BackendError;
 use longshore_domain::name::{NamespaceName, RunId, RunName};
-use longshore_domain::run::rundir::{self, Child, KeptRun, StoredRun};
+use longshore_domain::run::retry::AttemptRecord;
+use longshore_domain::run::rundir::{self, Child, KeptRun, PresentAttempt, StoredRun};
 use longshore_domain::run::spec::{DEFAULT_FILE_MODE, File as RunFile};
 
 /// What a directory is called while it is being made, or removed.
@@ -27,6 +28,8 @@ const REMOVED: &str = ".old-";
 const DAEMON_LOCK: &str = ".lock";
 /// See [`super::retention`].
 const RETENTION_CLOCK: &str = ".retention";
+/// How often a run is read that goes from one attempt to the next meanwhile.
+const TRIES: u32 = 3;
 /// The unit of `st_blocks`, in bytes.
 const BLOCK: u64 = 512;
 /// How deep directories of files are looked into for what they take.
@@ -192,6 +195,7 @@ impl Store {
         };
         let files = [
             run.unknown(),
+            found.ledger.unknown(),
             found.admitted.unknown(),
             found.started.unknown(),
             found.shim.unknown(),
@@ -242,7 +246,45 @@ impl Store {
         id.is_some() && self.directory_id(&self.dir(name)) == Probe::There(id)
     }
 
+    /// The files as they are of one attempt: read again while one attempt makes room for the next.
     fn read_contents(&self, name: &RunName, dir: &Path, id: Option<DirectoryId>) -> Contents {
+        for _ in 0..TRIES {
+            let contents = self.read_files(name, dir, id);
+            if self.read_ledger(&contents.run, dir) == contents.ledger {
+                return contents;
+            }
+        }
+        let why =
+            Unknown { what: "which attempt it is at".to_owned(), why: "it changes".to_owned(), kind: Cause::Refused };
+        Contents { ledger: Probe::Unknown(why), ..self.read_files(name, dir, id) }
+    }
+
+    /// Which attempt the files are of, and what was written of those before. Nothing is looked for of a run that is never
+    /// tried again.
+    fn read_ledger(&self, run: &Probe<Arc<KeptRun>>, dir: &Path) -> Probe<Ledger> {
+        if !run.there().is_some_and(|run| may_be_repeated(run)) {
+            return Probe::There(Ledger::default());
+        }
+        let present = match self.sys.read_json(&dir.join(rundir::ATTEMPT)) {
+            Probe::Gone => PresentAttempt::default(),
+            Probe::There(present) => present,
+            Probe::Unknown(unknown) => return Probe::Unknown(unknown),
+        };
+        let mut settled = Vec::new();
+        for number in 1..=present.number {
+            match self.sys.read_json::<AttemptRecord>(&dir.join(rundir::settled(number))) {
+                Probe::There(record) => settled.push(record),
+                Probe::Gone if number == present.number => {}
+                Probe::Gone => {
+                    return Probe::Unknown(Unknown::malformed(format!("`{}`", rundir::settled(number)), "it is gone"));
+                }
+                Probe::Unknown(unknown) => return Probe::Unknown(unknown),
+            }
+        }
+        Probe::There(Ledger { number: present.number, settled })
+    }
+
+    fn read_files(&self, name: &RunName, dir: &Path, id: Option<DirectoryId>) -> Contents {
         let sys = &self.sys;
         let run = sys.read_json::<KeptRun>(&dir.join(rundir::SPEC)).and_then(|run| {
             match run.version == rundir::SPEC_VERSION && run.name == *name {
@@ -253,6 +295,7 @@ impl Store {
                 }
             }
         });
+        let ledger = self.read_ledger(&run, dir);
         // The order distinguishes a run that is lost from one that moves on meanwhile. Who marks
         // the start is named before: the shim that is read after the mark is the one that made it.
         // And one that is seen dead can't write the exit afterwards.
@@ -290,6 +333,7 @@ impl Store {
             directory: dir.display().to_string(),
             id,
             run,
+            ledger,
             shim,
             shim_alive,
             admitted,
@@ -356,6 +400,40 @@ impl Store {
         })
     }
 
+    /// Puts away what is of the attempt before `number`, and has the directory be of that one, which begins with nothing.
+    /// The caller holds the run's lock. What was done of it by a process that ended is not done again.
+    pub(crate) fn begin_attempt(&self, name: &RunName, number: u32) -> Result<(), BackendError> {
+        let dir = self.dir(name);
+        let away = dir.join(rundir::put_away(number.saturating_sub(1)));
+        let sys = &self.sys;
+        let put_away = || -> io::Result<()> {
+            sys.make_dir(&away)?;
+            for file in rundir::OF_ATTEMPT {
+                let (from, to) = (dir.join(file), away.join(file));
+                if sys.look_at(&to).known().map_err(Unknown::into_error)?.is_some() {
+                    continue;
+                }
+                match sys.rename(&from, &to) {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    moved => moved?,
+                }
+            }
+            sys.sync_dir(&away)?;
+            let result = dir.join(rundir::RESULT);
+            if sys.look_at(&result).known().map_err(Unknown::into_error)?.is_none() {
+                sys.write_new(&result, b"", 0o600)?;
+            }
+            let run: StoredRun = sys
+                .read_json(&dir.join(rundir::SPEC))
+                .known()
+                .map_err(Unknown::into_error)?
+                .ok_or(io::ErrorKind::NotFound)?;
+            give_to_program(sys, &dir, &run)
+        };
+        put_away().map_err(|source| io_error("putting away an attempt of", &dir, source))?;
+        self.replace(name, rundir::ATTEMPT, &to_json(&PresentAttempt { number })?)
+    }
+
     /// Reads a file of a run. `None`: it is not there.
     pub(crate) fn read(&self, name: &RunName, file: &str) -> Result<Option<Vec<u8>>, BackendError> {
         let path = self.dir(name).join(file);
@@ -366,6 +444,13 @@ impl Store {
     pub(crate) fn open_file(&self, name: &RunName, file: &str) -> Result<Option<File>, BackendError> {
         let path = self.dir(name).join(file);
         self.sys.open(&path).known().map_err(|unknown| io_error("opening", &path, unknown.into_error()))
+    }
+
+    /// Whether the files are of a later attempt than this.
+    pub(crate) fn is_past(&self, name: &RunName, attempt: u32) -> Result<bool, BackendError> {
+        let present = self.read(name, rundir::ATTEMPT)?;
+        let present = present.and_then(|bytes| serde_json::from_slice::<PresentAttempt>(&bytes).ok());
+        Ok(present.unwrap_or_default().number > attempt)
     }
 
     /// Takes the run away from every shim, for as long as the file stays open. `None`: one has it.

@@ -11,8 +11,9 @@ use longshore_domain::run::facts::{
     PlatformCause, Remembered, RunFacts, Submission, Terminated, Unexamined, WaitCause,
 };
 use longshore_domain::run::record::Record;
+use longshore_domain::run::retry::AttemptRecord;
 use longshore_domain::run::rundir::{Admitted, Child, Exit, ExitReason, KeptRun, ProcessIdentity, Released, Started};
-use longshore_domain::run::{Evidence, StopIntent};
+use longshore_domain::run::{Attempt, Evidence, StopIntent};
 
 /// What a run's directory holds, as far as it could be read.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +26,8 @@ pub(crate) struct Contents {
     pub(crate) id: Option<DirectoryId>,
     /// What was created. Never [`Probe::Gone`].
     pub(crate) run: Probe<Arc<KeptRun>>,
+    /// Which attempt the files are of, and how those before it ended. Never [`Probe::Gone`].
+    pub(crate) ledger: Probe<Ledger>,
     /// Who supervises it.
     pub(crate) shim: Probe<ProcessIdentity>,
     /// Whether that process lives; looked at before anything below.
@@ -51,6 +54,28 @@ pub(crate) struct Contents {
     pub(crate) unread: Vec<Unknown>,
     /// What its directory takes, in bytes, if that and all of this stands in one file, too.
     pub(crate) summarized: Option<u64>,
+}
+
+/// Which attempt a run's files are of, and what was written of attempts after each of which another was announced.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Ledger {
+    /// From 1.
+    pub(crate) number: u32,
+    /// Of the attempts 1 to as many as there are.
+    pub(crate) settled: Vec<AttemptRecord>,
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        Self { number: 1, settled: Vec::new() }
+    }
+}
+
+impl Ledger {
+    /// Whether the files are of an attempt that is settled: the next one is announced and not begun.
+    pub(crate) fn is_between(&self) -> bool {
+        usize::try_from(self.number).is_ok_and(|number| number <= self.settled.len())
+    }
 }
 
 /// Which directory this is, whatever its name.
@@ -90,6 +115,7 @@ impl Contents {
             directory,
             id: None,
             run: unknown(why),
+            ledger: unknown(why),
             shim: unknown(why),
             shim_alive: unknown(why),
             admitted: unknown(why),
@@ -112,11 +138,15 @@ impl Contents {
         let same = self.id.is_none() || self.id == before.id;
         let another =
             matches!((&self.run, &before.run), (Probe::There(now), Probe::There(then)) if now.uid != then.uid);
+        // The files of another attempt are others.
+        let another = another
+            || matches!((&self.ledger, &before.ledger), (Probe::There(now), Probe::There(then)) if now.number != then.number);
         if self.unread.is_empty() || !same || another {
             return self;
         }
         self.id = self.id.or(before.id);
         self.run = self.run.or_seen(&before.run);
+        self.ledger = self.ledger.or_seen(&before.ledger);
         self.admitted = self.admitted.or_seen(&before.admitted);
         self.started = self.started.or_seen(&before.started);
         self.child = self.child.or_seen(&before.child);
@@ -139,6 +169,11 @@ impl Contents {
 
     /// Where its process stands.
     pub(crate) fn stand(&self) -> Stand {
+        match &self.ledger {
+            Probe::There(ledger) if ledger.is_between() => return Stand::Over,
+            Probe::There(_) => {}
+            Probe::Gone | Probe::Unknown(_) => return Stand::Unknown,
+        }
         match (&self.exit, &self.shim_alive) {
             (Probe::There(_), _) => Stand::Over,
             (_, Probe::There(())) if self.is_executed() => Stand::Running,
@@ -148,6 +183,27 @@ impl Contents {
             (Probe::Gone, Probe::Gone) if self.started.is_gone() && self.run.is_there() => Stand::Unattended,
             _ => Stand::Unknown,
         }
+    }
+
+    /// Whether further attempts may be made.
+    pub(crate) fn may_be_repeated(&self) -> bool {
+        self.run.there().is_some_and(|run| may_be_repeated(run))
+    }
+
+    /// Whether its files are of this attempt, and nothing was written yet of how that ended.
+    pub(crate) fn is_present(&self, attempt: u32) -> bool {
+        self.ledger.there().is_some_and(|ledger| ledger.number == attempt && !ledger.is_between())
+    }
+
+    /// Whether this attempt is the next, is announced and was not begun.
+    pub(crate) fn is_announced(&self, attempt: u32) -> bool {
+        self.ledger.there().is_some_and(|ledger| ledger.number.checked_add(1) == Some(attempt) && ledger.is_between())
+    }
+
+    /// Whether another attempt is announced after the last of this record.
+    pub(crate) fn goes_on_after(&self, record: &Record) -> bool {
+        let settled = self.ledger.there().map_or(0, |ledger| ledger.settled.len());
+        record.attempts.len() <= settled
     }
 
     /// Whether nothing was begun for it yet, so that it may have to wait for its turn.
@@ -192,7 +248,7 @@ impl Contents {
         // Of these it is enough that they are there, or others can be written in their place.
         let lenient = [self.admitted.unknown(), self.started.unknown(), self.stop.unknown(), self.released.unknown()];
         let lenient = lenient.into_iter().flatten().find(|unknown| unknown.kind != Cause::Malformed);
-        let decisive = [self.run.unknown(), self.exit.unknown(), self.record.unknown()];
+        let decisive = [self.run.unknown(), self.ledger.unknown(), self.exit.unknown(), self.record.unknown()];
         decisive.into_iter().flatten().next().or(lenient).or(living)
     }
 
@@ -215,10 +271,15 @@ impl Contents {
                 .then(|| format!("of what is kept with the run this can't be read: {}", damage.join(", "))),
             trouble: None,
             unknown: unknown.map(|why| Unexamined { why: why.to_string(), nothing_lives: self.is_idle() }),
-            settled: Vec::new(),
+            settled: self
+                .ledger
+                .there()
+                .map(|ledger| ledger.settled.clone())
+                .filter(|_| !self.record.is_there())
+                .unwrap_or_default(),
             deleted_at: None,
             expire_time: self.released.there().map(|released| released.expire_time),
-            attempts: vec![self.attempt(node)],
+            attempts: self.attempts(node),
             result: None,
             reported: None,
         }
@@ -243,19 +304,32 @@ impl Contents {
         }
     }
 
-    fn attempt(&self, node: &str) -> AttemptFacts {
+    /// Those that are over as they were recorded, and the present one.
+    fn attempts(&self, node: &str) -> Vec<AttemptFacts> {
+        let ledger = self.ledger.there().cloned().unwrap_or_default();
+        let recorded: Vec<&Attempt> = match self.record.there() {
+            Some(record) => record.attempts.iter().collect(),
+            None => ledger.settled.iter().map(|settled| &settled.attempt).collect(),
+        };
+        let is_between = ledger.is_between();
+        let before = recorded.into_iter().filter(|attempt| is_between || attempt.number < ledger.number);
+        let present = (!is_between).then(|| self.attempt(ledger.number, node));
+        before.map(AttemptFacts::of_record).chain(present).collect()
+    }
+
+    fn attempt(&self, number: u32, node: &str) -> AttemptFacts {
         let started_at = self.started.there().map(|started| started.time);
         let exit = self.exit.there();
         let shim = self.shim.there();
         AttemptFacts {
-            number: 1,
+            number,
             job: self.directory.clone(),
-            create_time: self.run.there().map(|run| run.submission.create_time),
+            create_time: self.began_at(),
             job_end: exit.map(job_end).or_else(|| (self.stand() == Stand::Lost).then(lost_end)),
             job_deadline: None,
             closed: false,
             phase: self.phase(),
-            uid: Some(format!("{}-1", self.uid())),
+            uid: Some(format!("{}-{number}", self.uid())),
             pod: None,
             node: shim.map(|_| node.to_owned()),
             schedule_time: shim.map(|shim| shim.time),
@@ -279,6 +353,12 @@ impl Contents {
             is_pulling: false,
             remembered: Remembered::default(),
         }
+    }
+
+    /// When the present attempt was submitted, or announced.
+    fn began_at(&self) -> Option<Timestamp> {
+        let announced = self.ledger.there().and_then(|ledger| ledger.settled.last()).map(|settled| settled.not_before);
+        announced.or_else(|| self.run.there().map(|run| run.submission.create_time))
     }
 
     fn phase(&self) -> AttemptPhase {
@@ -318,6 +398,12 @@ impl Contents {
         }
         vec![Evidence { report_time: None, reason: LOST.to_owned(), message: LOST_MESSAGE.to_owned(), count: 1 }]
     }
+}
+
+/// Whether further attempts of this run may be made.
+pub(crate) fn may_be_repeated(run: &KeptRun) -> bool {
+    let effective = &run.submission.effective;
+    effective.max_retries > 0 || effective.infra_retries > 0
 }
 
 /// What is not one of the causes that keep a run from its start.
@@ -428,6 +514,7 @@ pub(crate) mod tests {
             directory: "/state/default/a".to_owned(),
             id: Some(DirectoryId { inode: (1, 255), created: Some(at(1)) }),
             run: Probe::There(Arc::new(run)),
+            ledger: Probe::There(Ledger::default()),
             shim: Probe::Gone,
             shim_alive: Probe::Gone,
             admitted: Probe::Gone,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::facts::{Contents, DirectoryId, Stand};
+use super::facts::{Contents, DirectoryId, Ledger, Stand};
 use crate::sys::Probe;
 use longshore_domain::name::RunName;
 use longshore_domain::run::StopIntent;
@@ -67,11 +67,13 @@ impl Summary {
         }
         let Self { uid, name, submission, bytes, shim, admitted, started, exit, stop, record, released, .. } = self;
         let run = KeptRun { version: SPEC_VERSION, uid, name: name.clone(), submission };
+        let number = record.attempts.last().map_or(1, |attempt| attempt.number);
         Some(Contents {
             name,
             directory,
             id,
             run: Probe::There(Arc::new(run)),
+            ledger: Probe::There(Ledger { number, settled: Vec::new() }),
             shim: known(shim),
             // Nothing of it lives, or it would not have been released.
             shim_alive: Probe::Gone,

@@ -50,12 +50,14 @@ impl Dir {
     }
 
     pub(super) fn read_json<T: DeserializeOwned>(&self, name: &str) -> Result<T, ShimError> {
-        let failed = |source| ShimError::File { path: self.join(name), source };
-        match self.sys.read_json(&self.join(name)) {
-            Probe::There(value) => Ok(value),
-            Probe::Gone => Err(failed(io::ErrorKind::NotFound.into())),
-            Probe::Unknown(unknown) => Err(failed(unknown.into_error())),
-        }
+        let missing = || ShimError::File { path: self.join(name), source: io::ErrorKind::NotFound.into() };
+        self.read_json_if_there(name)?.ok_or_else(missing)
+    }
+
+    /// The same of a file that may be missing.
+    pub(super) fn read_json_if_there<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, ShimError> {
+        let failed = |unknown: Unknown| ShimError::File { path: self.join(name), source: unknown.into_error() };
+        self.sys.read_json(&self.join(name)).known().map_err(failed)
     }
 
     /// Reads a file whole; nothing if it is not there.

@@ -34,7 +34,7 @@ async fn all_violations_are_reported_at_once() {
         resources: Some(Resources { requests, ..Resources::default() }),
         run_timeout: seconds(-1),
         labels: HashMap::from([("kubernetes.io/x".to_owned(), "y".to_owned())]),
-        max_retries: Some(3),
+        max_retries: Some(-3),
         ..runner("nosuch")
     };
     let request = SubmitRunRequest { run_id: "Not-An-Id".to_owned(), ..submit_request(spec) };

@@ -176,7 +176,7 @@ fn config(dir: &TempDir, local: &str) -> String {
 
         [profiles.sh]
         description = "A shell script of a test"
-        overridable = ["env", "resources", "run_timeout", "termination_grace", "retention", "result", "security"]
+        overridable = ["env", "resources", "run_timeout", "termination_grace", "retention", "result", "security", "max_retries", "infra_retries", "retry_on", "total_timeout"]
         [profiles.sh.local]
         command = ["/bin/sh", "-c", {prelude}]
         [profiles.sh.defaults]

@@ -10,6 +10,7 @@ mod lists;
 mod logs;
 mod outcomes;
 mod results;
+mod retries;
 mod stops;
 
 pub(crate) use idempotency::*;
@@ -17,6 +18,8 @@ pub(crate) use lists::*;
 pub(crate) use logs::*;
 pub(crate) use outcomes::*;
 pub(crate) use results::*;
+#[allow(unused_imports, reason = "one of the suites has no further attempts yet")]
+pub(crate) use retries::*;
 pub(crate) use stops::*;
 
 /// A daemon that serves, and what its backend is like.

@@ -10,6 +10,7 @@ pub mod log;
 pub mod name;
 pub mod notation;
 pub mod page;
+pub mod reconcile;
 pub mod result;
 pub mod run;
 pub mod selector;

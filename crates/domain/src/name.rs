@@ -1,6 +1,7 @@
 //! Names of resources, and the names of Kubernetes objects that follow from them.
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -159,6 +160,14 @@ impl RunName {
     #[must_use]
     pub fn attempt(&self, number: u32) -> String {
         format!("{self}/attempts/{number}")
+    }
+}
+
+impl FromStr for RunName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        Self::parse(text)
     }
 }
 

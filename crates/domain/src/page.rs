@@ -4,11 +4,12 @@
 //! `version (1) | query hash (8) | create time in µs (8) | resource name | check (4)`. The check
 //! finds damage; it is not a signature, since a token grants nothing.
 
+use std::fmt::Display;
+use std::str::FromStr;
+
 use data_encoding::BASE64URL_NOPAD;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
-
-use crate::name::RunName;
 
 const VERSION: u8 = 1;
 const QUERY_BYTES: usize = 8;
@@ -17,13 +18,13 @@ const CHECK_BYTES: usize = 4;
 /// Longest token that is looked at: the longest name takes 142 bytes.
 const TOKEN_MAX: usize = 512;
 
-/// Place of a run in the order of creation, then name. Lists go from the highest to the lowest.
+/// Place of one thing in the order of creation, then name. Lists go from the highest to the lowest.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct PageKey {
-    /// When the run was created, at µs.
+pub struct PageKey<Name> {
+    /// When it was created, at µs.
     pub create_time: Timestamp,
-    /// Its name.
-    pub name: RunName,
+    /// Its resource name.
+    pub name: Name,
 }
 
 /// Why a page token can't be used.
@@ -43,9 +44,9 @@ pub enum PageTokenError {
 }
 
 /// The token for the page after `key`. `query` is a canonical text of all that selects and orders
-/// the runs; the page size is not part of it. Times finer than a µs are cut.
+/// the things of a list; the page size is not part of it. Times finer than a µs are cut.
 #[must_use]
-pub fn encode(key: &PageKey, query: &str) -> String {
+pub fn encode<Name: Display>(key: &PageKey<Name>, query: &str) -> String {
     let mut bytes = vec![VERSION];
     bytes.extend(query_hash(query));
     bytes.extend(key.create_time.as_microsecond().to_be_bytes());
@@ -58,7 +59,7 @@ pub fn encode(key: &PageKey, query: &str) -> String {
 ///
 /// # Errors
 /// If it is damaged, of another version, or of another query.
-pub fn decode(token: &str, query: &str) -> Result<PageKey, PageTokenError> {
+pub fn decode<Name: FromStr>(token: &str, query: &str) -> Result<PageKey<Name>, PageTokenError> {
     if token.len() > TOKEN_MAX {
         return Err(PageTokenError::Damaged);
     }
@@ -78,7 +79,7 @@ pub fn decode(token: &str, query: &str) -> Result<PageKey, PageTokenError> {
     let (time, name) = rest.split_first_chunk::<TIME_BYTES>().ok_or(PageTokenError::Damaged)?;
     let create_time = Timestamp::from_microsecond(i64::from_be_bytes(*time)).map_err(|_| PageTokenError::Damaged)?;
     let name = std::str::from_utf8(name).map_err(|_| PageTokenError::Damaged)?;
-    Ok(PageKey { create_time, name: RunName::parse(name).map_err(|_| PageTokenError::Damaged)? })
+    Ok(PageKey { create_time, name: name.parse().map_err(|_| PageTokenError::Damaged)? })
 }
 
 fn query_hash(query: &str) -> [u8; QUERY_BYTES] {
@@ -102,8 +103,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::name::RunName;
 
-    fn key() -> PageKey {
+    fn decode(token: &str, query: &str) -> Result<PageKey<RunName>, PageTokenError> {
+        super::decode(token, query)
+    }
+
+    fn key() -> PageKey<RunName> {
         PageKey {
             create_time: "2025-11-21T09:00:00.123456Z".parse().unwrap(),
             name: RunName::parse("namespaces/default/runs/nightly-7").unwrap(),

@@ -20,7 +20,6 @@ mod metrics;
 mod tests;
 
 use cache::{AccessCache, KnownTokens, TokenCache};
-pub(super) use calls::NamespaceScope;
 pub use metrics::AccessMetrics;
 
 /// Reviews at once, of rights and of tokens that were good before.

@@ -11,9 +11,10 @@ use crate::access::{AccessConfig, AccessControl, AccessMetrics, Caller};
 use crate::error::EngineError;
 use crate::feed::Hub;
 use crate::metrics::EngineMetrics;
-use crate::reconciler;
+use crate::reconcile::{Readiness, Reconciled};
+use crate::results::Reading;
+use crate::run::driver::RunDriver;
 use crate::run::submit::checks_at_once;
-use crate::table::Table;
 use longshore_backend::Backend;
 use longshore_domain::name::NamespaceName;
 use longshore_domain::run::profile::Profile;
@@ -56,27 +57,14 @@ pub(crate) struct Inner {
     pub(crate) rules: Rules,
     pub(crate) namespaces: BTreeSet<NamespaceName>,
     pub(crate) drain: CancellationToken,
-    pub(crate) table: Arc<Table>,
+    pub(crate) runs: Reconciled<RunDriver>,
     pub(crate) hub: Hub,
-    pub(crate) reconciler: reconciler::Handle,
-    pub(crate) ready: watch::Receiver<Readiness>,
     pub(crate) access: AccessControl,
     /// Turns of requests to be checked.
     pub(crate) checks: Arc<Semaphore>,
     /// Turns of stored results to be read.
     pub(crate) results_read: Semaphore,
     pub(crate) metrics: EngineMetrics,
-}
-
-/// Whether the engine knows all runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Readiness {
-    /// Not yet: the backend is being listed.
-    Starting,
-    /// It does.
-    Ready,
-    /// Not any more: the sentence says why.
-    Broken(String),
 }
 
 impl Engine {
@@ -87,26 +75,13 @@ impl Engine {
         let EngineConfig { backend, rules, namespaces, drain, result_deadline, access, access_metrics, metrics } =
             config;
         let access = AccessControl::new(access, backend.reviews.clone(), access_metrics);
-        let table = Arc::new(Table::new(metrics.clone()));
         let hub = Hub::new(Arc::clone(&backend.logs), metrics.clone());
-        let (reconciler, ready) =
-            reconciler::start(&backend, Arc::clone(&table), hub.clone(), &rules, result_deadline, metrics.clone());
+        let results = Reading::new(hub.clone(), result_deadline, &rules);
+        let driver = RunDriver::new(Arc::clone(&backend.runs), hub.clone(), results, metrics.clone());
+        let runs = Reconciled::start(driver, metrics.reconcile().clone());
         let checks = Arc::new(Semaphore::new(checks_at_once()));
         let results_read = Semaphore::new(RESULTS_AT_ONCE);
-        let inner = Inner {
-            backend,
-            rules,
-            namespaces,
-            drain,
-            table,
-            hub,
-            reconciler,
-            ready,
-            access,
-            checks,
-            results_read,
-            metrics,
-        };
+        let inner = Inner { backend, rules, namespaces, drain, runs, hub, access, checks, results_read, metrics };
         Self { inner: Arc::new(inner) }
     }
 
@@ -119,7 +94,7 @@ impl Engine {
     /// Whether all runs are known; changes are reported.
     #[must_use]
     pub fn readiness(&self) -> watch::Receiver<Readiness> {
-        self.inner.ready.clone()
+        self.inner.runs.readiness()
     }
 
     /// Profiles that may be used in `namespace`, each with why it is not available on this
@@ -148,7 +123,7 @@ impl Engine {
 
     /// Refuses what needs all runs to be known while they are not.
     pub(crate) fn synced(&self) -> Result<(), EngineError> {
-        match &*self.inner.ready.borrow() {
+        match &*self.inner.runs.readiness().borrow() {
             Readiness::Starting => Err(EngineError::NotServing("starting")),
             // What was known stays known: it is reported, though it may be late.
             Readiness::Ready | Readiness::Broken(_) => Ok(()),

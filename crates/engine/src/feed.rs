@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::metrics::{EngineMetrics, LogReader};
-use super::observed::Observed;
+use super::observed::ObservedRun;
 use longshore_backend::{LogSource, Logs};
 use longshore_domain::log::LogPosition;
 use longshore_domain::run::facts::{AttemptFacts, AttemptPhase, MainFacts};
@@ -69,7 +69,7 @@ impl Hub {
     }
 
     /// The feed of this attempt's output; the first subscriber starts it, the last ends it.
-    pub(super) fn feed(&self, source: &LogSource, follow: watch::Receiver<Arc<Observed>>) -> Arc<Feed> {
+    pub(super) fn feed(&self, source: &LogSource, follow: watch::Receiver<Arc<ObservedRun>>) -> Arc<Feed> {
         let unrotated = self.is_unrotated(source);
         let mut state = self.lock();
         if let Some(feed) = state.feeds.get(source).and_then(Weak::upgrade) {
@@ -104,7 +104,7 @@ impl Hub {
 
     /// Reads this attempt's output although nobody does, and keeps as much of it as a feed keeps: for
     /// one whose log goes before anybody can ask for it. The last [`KEPT`] are kept.
-    pub(super) fn keep(&self, source: &LogSource, follow: watch::Receiver<Arc<Observed>>) {
+    pub(super) fn keep(&self, source: &LogSource, follow: watch::Receiver<Arc<ObservedRun>>) {
         if self.lock().kept.iter().any(|(kept, _)| kept == source) {
             return;
         }
@@ -130,7 +130,7 @@ impl Hub {
     pub(super) fn read(
         &self,
         source: &LogSource,
-        follow: watch::Receiver<Arc<Observed>>,
+        follow: watch::Receiver<Arc<ObservedRun>>,
         position: Option<LogPosition>,
         reader: LogReader,
     ) -> mpsc::Receiver<Chunk> {
@@ -159,7 +159,7 @@ impl Hub {
     fn upstream(
         &self,
         source: &LogSource,
-        follow: watch::Receiver<Arc<Observed>>,
+        follow: watch::Receiver<Arc<ObservedRun>>,
         sink: Sink,
         reader: LogReader,
     ) -> Upstream {
@@ -202,12 +202,12 @@ impl AttemptStage {
     }
 }
 
-fn stage_of(observed: &Observed, number: u32) -> AttemptStage {
+fn stage_of(observed: &ObservedRun, number: u32) -> AttemptStage {
     let attempt = observed.facts.attempt(number);
     if observed.facts.is_let_go() && attempt.is_some_and(|attempt| attempt.main.started()) {
         return AttemptStage::Ended;
     }
-    attempt.map_or(AttemptStage::NotStarted, |attempt| attempt_stage(attempt, observed.run.state.is_terminal()))
+    attempt.map_or(AttemptStage::NotStarted, |attempt| attempt_stage(attempt, observed.view.state.is_terminal()))
 }
 
 fn attempt_stage(attempt: &AttemptFacts, terminal: bool) -> AttemptStage {

@@ -8,21 +8,19 @@ mod feed;
 mod logs;
 mod metrics;
 mod observed;
-mod reconciler;
+mod reconcile;
 mod reconnect;
 mod results;
 mod run;
-mod table;
 
 pub use access::{
     AccessConfig, AccessMetrics, AuthenticationConfig, AuthenticationError, AuthorizationConfig, Caller,
     PresentedCredentials,
 };
-pub use engine::{Engine, EngineConfig, RESULTS_AT_ONCE, Readiness};
+pub use engine::{Engine, EngineConfig, RESULTS_AT_ONCE};
 pub use error::EngineError;
 pub use logs::{AttemptSelector, LogEndReason, LogEvent, LogQuery, LogStart};
 pub use metrics::EngineMetrics;
+pub use reconcile::{Page, Readiness, RemovalCause, WatchEvent};
 pub use reconnect::ReconnectReason;
-pub use run::{
-    List, RemovalCause, RunFilter, RunPage, Submit, Submitted, SubmittedWorkload, UnreadSpec, WatchEvent, Watched,
-};
+pub use run::{List, RunFilter, Submit, Submitted, SubmittedWorkload, UnreadSpec, Watched};

@@ -12,7 +12,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::access::stale;
 use super::feed::{CHUNK_ITEMS, Chunk, Feed, FeedEnd, FeedRead, Gate, Hub, OutputTally, beginning, until_failure};
 use super::metrics::LogReader;
-use super::observed::Observed;
+use super::observed::ObservedRun;
 use super::results::source_of;
 use super::{Caller, Engine, EngineError, ReconnectReason};
 use longshore_backend::{BackendError, LogItem, LogOptions, LogSource};
@@ -59,7 +59,7 @@ impl Engine {
         let observed = self.observed(&query.name).await?;
         let start = begin(&observed, &query, self.inner.rules.capabilities.split_streams)?;
         let follow =
-            self.inner.table.follow(&query.name).ok_or_else(|| EngineError::RunNotFound(query.name.clone()))?;
+            self.inner.runs.table().follow(&query.name).ok_or_else(|| EngineError::RunNotFound(query.name.clone()))?;
         let (events, stream) = mpsc::channel(EVENTS);
         let streamer = Streamer::new(self.inner.hub.clone(), &observed.facts, &start, query, follow, events);
         let (drain, until) = (self.inner.drain.clone(), caller.until);
@@ -93,7 +93,7 @@ struct StreamStart {
     position: Option<LogPosition>,
 }
 
-fn begin(observed: &Observed, query: &LogQuery, split_streams: bool) -> Result<StreamStart, EngineError> {
+fn begin(observed: &ObservedRun, query: &LogQuery, split_streams: bool) -> Result<StreamStart, EngineError> {
     let mut violations = Violations::new();
     let facts = &observed.facts;
     if query.container != "run" {
@@ -155,7 +155,7 @@ struct Streamer {
     hub: Hub,
     run_uid: String,
     query: LogQuery,
-    follow: watch::Receiver<Arc<Observed>>,
+    follow: watch::Receiver<Arc<ObservedRun>>,
     events: mpsc::Sender<Result<LogEvent, EngineError>>,
     attempt: u32,
     /// Up to where was read.
@@ -180,7 +180,7 @@ impl Streamer {
         facts: &RunFacts,
         start: &StreamStart,
         query: LogQuery,
-        follow: watch::Receiver<Arc<Observed>>,
+        follow: watch::Receiver<Arc<ObservedRun>>,
         events: mpsc::Sender<Result<LogEvent, EngineError>>,
     ) -> Self {
         Self {
@@ -226,14 +226,14 @@ impl Streamer {
     /// can't be read, and that nobody else waits for any more.
     async fn finish(&mut self) -> Result<LogEndReason, StreamStop> {
         if !self.query.follow {
-            let terminal = self.follow.borrow().run.state.is_terminal();
+            let terminal = self.follow.borrow().view.state.is_terminal();
             return Ok(if terminal { LogEndReason::RunFinished } else { LogEndReason::CaughtUp });
         }
         loop {
             let cursor = self.cursor();
             tokio::select! {
                 // An error means that the run is gone.
-                _ = self.follow.wait_for(|o| o.run.state.is_terminal() || o.facts.is_let_go()) => {
+                _ = self.follow.wait_for(|o| o.view.state.is_terminal() || o.facts.is_let_go()) => {
                     return Ok(LogEndReason::RunFinished);
                 }
                 () = tokio::time::sleep(HEARTBEAT) => {}
@@ -360,7 +360,7 @@ impl Streamer {
     async fn gap_if_it_ran(&mut self) -> Result<(), StreamStop> {
         let (ran, unseen) = {
             let observed = self.follow.borrow();
-            let reported = observed.run.attempts.iter().find(|a| a.number == self.attempt);
+            let reported = observed.view.attempts.iter().find(|a| a.number == self.attempt);
             let unseen = reported.is_some_and(|a| a.unseen);
             // Reasons that only a program that ran can have.
             let lost = |failure: &Failure| {
@@ -388,7 +388,7 @@ impl Streamer {
             };
             match self.source() {
                 Some(source) if started => return Ok(Some(source)),
-                _ if over || self.follow.borrow().run.state.is_terminal() => return Ok(None),
+                _ if over || self.follow.borrow().view.state.is_terminal() => return Ok(None),
                 _ => {}
             }
             tokio::select! {

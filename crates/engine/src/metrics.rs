@@ -4,7 +4,6 @@
 use std::collections::VecDeque;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use prometheus_client::metrics::counter::Counter;
@@ -15,8 +14,9 @@ use prometheus_client::registry::{Registry, Unit};
 use strum::{VariantArray, VariantNames};
 
 use super::error::EngineError;
+use super::reconcile::{MetricNames, ReconcileMetrics};
 use super::run::Submitted;
-use longshore_backend::{BackendError, LogItem};
+use longshore_backend::LogItem;
 use longshore_domain::log::LogGapCause;
 use longshore_domain::run::failure::FailureReason;
 use longshore_domain::run::plan::Action;
@@ -26,18 +26,20 @@ mod labels;
 #[cfg(test)]
 mod tests;
 
-use labels::{
-    ActionLabels, EndLabels, GapLabels, NONE, OutcomeLabels, ReaderLabels, ResultLabels, StageLabels, StateLabels,
+pub(super) use labels::LogReader;
+use labels::{EndLabels, GapLabels, NONE, OutcomeLabels, ReaderLabels, ResultLabels};
+
+const RECONCILE_NAMES: MetricNames = MetricNames {
+    rows: ("runs", "Runs that are known, by state"),
+    holds: ("run_holds", "Runs whose objects are held, by how far they are"),
+    durations: ("run_state_duration", "How long runs were in a state that they have left"),
+    actions: ("reconciler_actions", "What the reconciler did to runs' objects, and what came of it"),
+    busy: ("reconciler_busy", "Time that the reconciler's one loop was at work"),
+    synced: ("backend_synced", "1 while all runs are known and changes arrive, else 0"),
 };
-pub(super) use labels::{Counted, LogReader};
 
 /// How many delays of ends show whether clocks differ.
 const RECENT_DELAYS: usize = 32;
-
-/// Makes the histograms of time in a state: from settling a result (10 ms) to a day.
-fn state_durations() -> Histogram {
-    Histogram::new([0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0, 86_400.0])
-}
 
 /// What the engine counts. Cheap to clone; the default one is read by nobody.
 #[derive(Clone, Debug, Default)]
@@ -47,19 +49,14 @@ pub struct EngineMetrics {
 
 #[derive(Debug)]
 struct EngineMetricsInner {
+    reconcile: ReconcileMetrics,
     submits: Family<OutcomeLabels, Counter>,
-    runs: Family<StateLabels, Gauge>,
-    holds: Family<StageLabels, Gauge>,
     finished: Family<EndLabels, Counter>,
-    durations: Family<StateLabels, Histogram, fn() -> Histogram>,
     exit_delay: Histogram,
     /// The last delays of `exit_delay`, in seconds, negative ones included.
     recent_delays: Mutex<VecDeque<f64>>,
     least_delay: Gauge<f64, AtomicU64>,
     results: Family<ResultLabels, Counter>,
-    actions: Family<ActionLabels, Counter>,
-    busy: Counter<f64, AtomicU64>,
-    synced: Gauge,
     read_bytes: Family<ReaderLabels, Counter>,
     sent_bytes: Counter,
     gaps: Family<GapLabels, Counter>,
@@ -70,19 +67,14 @@ struct EngineMetricsInner {
 impl Default for EngineMetricsInner {
     fn default() -> Self {
         Self {
+            reconcile: ReconcileMetrics::default(),
             submits: Family::default(),
-            runs: Family::default(),
-            holds: Family::default(),
             finished: Family::default(),
-            durations: Family::new_with_constructor(state_durations),
             // The API server reports ends in whole seconds: nothing finer than one can be said.
             exit_delay: Histogram::new([1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0, 300.0]),
             recent_delays: Mutex::default(),
             least_delay: Gauge::default(),
             results: Family::default(),
-            actions: Family::default(),
-            busy: Counter::default(),
-            synced: Gauge::default(),
             read_bytes: Family::default(),
             sent_bytes: Counter::default(),
             gaps: Family::default(),
@@ -108,26 +100,9 @@ impl EngineMetrics {
         SubmitMetrics { metrics: self.clone(), outcome: labels::ABANDONED }
     }
 
-    /// A row of the table changed: it was `before` and is `after`. This alone moves the gauges of
-    /// runs, so that they are exact.
-    pub(super) fn row(&self, before: Option<Counted>, after: Option<Counted>) {
-        let EngineMetricsInner { runs, holds, .. } = &*self.inner;
-        let state = |counted: Counted| StateLabels { state: counted.state.as_str() };
-        let stage = |counted: Counted| counted.stage.map(|stage| StageLabels { stage });
-        // Up first: a run that only moves is never seen missing.
-        if let Some(after) = after {
-            runs.get_or_create(&state(after)).inc();
-            stage(after).map(|stage| holds.get_or_create(&stage).inc());
-        }
-        if let Some(before) = before {
-            runs.get_or_create(&state(before)).dec();
-            stage(before).map(|stage| holds.get_or_create(&stage).dec());
-        }
-    }
-
-    /// A run left `state` after this time.
-    pub(super) fn left(&self, state: RunState, after: Duration) {
-        self.inner.durations.get_or_create(&StateLabels { state: state.as_str() }).observe(after.as_secs_f64());
+    /// What the reconciler of runs counts.
+    pub(super) fn reconcile(&self) -> &ReconcileMetrics {
+        &self.inner.reconcile
     }
 
     /// A run became terminal.
@@ -154,22 +129,6 @@ impl EngineMetrics {
         }
         recent.push_back(delay.as_secs_f64());
         self.inner.least_delay.set(recent.iter().copied().fold(f64::INFINITY, f64::min));
-    }
-
-    /// The reconciler did something to a run's objects, or tried to.
-    pub(super) fn acted(&self, action: &Action, ended: &Result<(), BackendError>) {
-        let (action, outcome) = (action.as_str(), labels::acted(ended));
-        self.inner.actions.get_or_create(&ActionLabels { action, outcome }).inc();
-    }
-
-    /// The reconciler worked for this long.
-    pub(super) fn busy(&self, time: Duration) {
-        self.inner.busy.inc_by(time.as_secs_f64());
-    }
-
-    /// Whether all runs are known and changes arrive.
-    pub(super) fn synced(&self, synced: bool) {
-        self.inner.synced.set(synced.into());
     }
 
     /// `reader` took these from the backend: one chunk, however many lines it has.
@@ -208,15 +167,8 @@ impl EngineMetrics {
 impl EngineMetricsInner {
     fn register_runs(&self, registry: &mut Registry) {
         registry.register("submits", "SubmitRun calls, by what came of them", self.submits.clone());
-        registry.register("runs", "Runs that are known, by state", self.runs.clone());
-        registry.register("run_holds", "Runs whose objects are held, by how far they are", self.holds.clone());
+        self.reconcile.register(registry, RECONCILE_NAMES);
         registry.register("runs_finished", "Runs that became terminal, by how and why", self.finished.clone());
-        registry.register_with_unit(
-            "run_state_duration",
-            "How long runs were in a state that they have left",
-            Unit::Seconds,
-            self.durations.clone(),
-        );
         registry.register_with_unit(
             "exit_seen_delay",
             "From the end of a program, by its node's clock, to when that was seen, by ours",
@@ -230,22 +182,6 @@ impl EngineMetricsInner {
             self.least_delay.clone(),
         );
         registry.register("run_results", "Results of runs that became terminal", self.results.clone());
-        registry.register(
-            "reconciler_actions",
-            "What the reconciler did to runs' objects, and what came of it",
-            self.actions.clone(),
-        );
-        registry.register_with_unit(
-            "reconciler_busy",
-            "Time that the reconciler's one loop was at work",
-            Unit::Seconds,
-            self.busy.clone(),
-        );
-        registry.register(
-            "backend_synced",
-            "1 while all runs are known and changes arrive, else 0",
-            self.synced.clone(),
-        );
     }
 
     fn register_logs(&self, registry: &mut Registry) {
@@ -275,16 +211,8 @@ impl EngineMetricsInner {
         for outcome in labels::SUBMITS {
             drop(self.submits.get_or_create(&OutcomeLabels { outcome }));
         }
-        for &state in RunState::VARIANTS {
-            let label = StateLabels { state: state.as_str() };
-            drop(self.runs.get_or_create(&label));
-            if !state.is_terminal() {
-                drop(self.durations.get_or_create(&label));
-            }
-        }
-        for stage in labels::STAGES {
-            drop(self.holds.get_or_create(&StageLabels { stage }));
-        }
+        let states = RunState::VARIANTS.iter().map(|state| (state.as_str(), !state.is_terminal()));
+        self.reconcile.zero(states, &labels::STAGES, Action::VARIANTS);
         for state in [RunState::Succeeded, RunState::Cancelled] {
             drop(self.finished.get_or_create(&EndLabels { state: state.as_str(), class: NONE, reason: NONE }));
         }
@@ -294,11 +222,6 @@ impl EngineMetricsInner {
         }
         for result in labels::results() {
             drop(self.results.get_or_create(&result));
-        }
-        for action in Action::VARIANTS {
-            for outcome in labels::ACTED {
-                drop(self.actions.get_or_create(&ActionLabels { action, outcome }));
-            }
         }
         for reader in LogReader::VARIANTS.iter().map(|reader| reader.as_str()) {
             drop(self.read_bytes.get_or_create(&ReaderLabels { reader }));

@@ -1,102 +1,195 @@
-//! A run as observed, with what earlier looks have shown.
+//! A run as observed: the kind of things that logs, results and the use cases of runs are about.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use longshore_domain::run::Run;
+use crate::reconcile::{Counted, Kind, Observed};
+use longshore_domain::name::RunName;
 use longshore_domain::run::derive::derive;
-use longshore_domain::run::facts::RunFacts;
-use longshore_domain::run::plan::{Plan, plan};
+use longshore_domain::run::facts::{RunFacts, remember};
+use longshore_domain::run::failure::FailureClass;
+use longshore_domain::run::plan::{Action, Plan, plan};
 use longshore_domain::run::verdict::{Verdict, judge};
+use longshore_domain::run::{Run, RunState};
+
+mod packed;
+mod start;
+#[cfg(test)]
+mod tests;
+
+use packed::PackedRun;
+use start::StartSeen;
 
 /// A run as observed, and as reported.
+pub(crate) type ObservedRun = Observed<RunKind>;
+
+/// Runs.
 #[derive(Debug)]
-pub(super) struct Observed {
-    pub(super) facts: RunFacts,
-    /// What was found in this look, and when that was.
-    verdict: Verdict,
-    looked_at: Timestamp,
-    pub(super) run: Arc<Run>,
-    /// How its attempts were seen to start, by number.
-    seen: Vec<(u32, StartSeen)>,
+pub(crate) enum RunKind {}
+
+/// What runs are chosen by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RunTraits<'a> {
+    pub(crate) name: &'a RunName,
+    pub(crate) state: RunState,
+    pub(crate) create_time: Option<Timestamp>,
+    pub(crate) labels: &'a BTreeMap<String, String>,
+    pub(crate) profile: Option<&'a str>,
+    pub(crate) failure_class: Option<FailureClass>,
 }
 
-/// How an attempt's program was seen to start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum StartSeen {
-    /// Not yet, as the watch reported last, in this stretch of it without a break; `None`: the watch did
-    /// not report.
-    NotStarted(Option<u64>),
-    /// It has started. When that was seen, if it was not started before in the same stretch.
-    Started(Option<Instant>),
-}
-
-impl StartSeen {
-    /// What is known after one more look, which is of this stretch of the watch. What has started stays so.
-    fn next(before: Option<Self>, started: bool, stretch: Option<u64>, now: Instant) -> Self {
-        match (before, started) {
-            (Some(Self::Started(since)), _) => Self::Started(since),
-            (Some(Self::NotStarted(known)), true) => {
-                Self::Started(Some(now).filter(|_| stretch.is_some() && stretch == known))
-            }
-            (Some(Self::NotStarted(known)), false) => Self::NotStarted(stretch.or(known)),
-            (None, true) => Self::Started(None),
-            (None, false) => Self::NotStarted(stretch),
+impl<'a> RunTraits<'a> {
+    fn of(run: &'a Run) -> Self {
+        Self {
+            name: &run.name,
+            state: run.state,
+            create_time: run.timeline.create_time,
+            labels: &run.effective.labels,
+            profile: run.spec.profile(),
+            failure_class: run.failure.as_ref().map(|failure| failure.failure_class),
         }
     }
 }
 
-impl Observed {
-    pub(super) fn new(facts: RunFacts, now: Timestamp) -> Self {
-        Self::known(facts, Vec::new(), now).seen_after(None, None, Instant::now())
-    }
+impl Kind for RunKind {
+    const NOUN: &'static str = "run";
 
-    /// As it was known before.
-    pub(super) fn known(facts: RunFacts, seen: Vec<(u32, StartSeen)>, now: Timestamp) -> Self {
-        let verdict = judge(&facts, now);
-        let run = Arc::new(derive(&facts, &verdict, now));
-        Self { facts, verdict, looked_at: now, run, seen }
-    }
-
+    type Name = RunName;
+    type Facts = RunFacts;
+    type Verdict = Verdict;
+    type View = Run;
+    type Action = Action;
     /// How its attempts were seen to start, by number.
-    pub(super) fn seen(&self) -> &[(u32, StartSeen)] {
-        &self.seen
+    type Seen = Vec<(u32, StartSeen)>;
+    type Traits<'a> = RunTraits<'a>;
+    type Packed = PackedRun;
+
+    fn name(facts: &RunFacts) -> &RunName {
+        &facts.name
     }
 
-    /// What to do about the run, as of this look.
-    pub(super) fn plan(&self) -> Plan {
-        plan(&self.facts, &self.verdict, self.looked_at)
+    fn uid(facts: &RunFacts) -> &str {
+        &facts.uid
     }
 
-    /// Whether the program has ended, and its result has to be read now.
-    pub(super) fn result_is_due(&self) -> bool {
-        self.verdict.result_is_due()
+    fn remember(known: Option<&RunFacts>, facts: RunFacts, now: Timestamp) -> RunFacts {
+        remember(known, facts, now)
     }
 
-    /// Whether nothing more happens to the run but that it is deleted.
-    pub(super) fn is_settled(&self) -> bool {
-        let RunFacts { released, deleted_at, trouble, unknown, result, reported, .. } = &self.facts;
-        let is_known = unknown.is_none() && result.is_none() && reported.is_none() && trouble.is_none();
-        self.run.state.is_terminal() && *released && deleted_at.is_none() && is_known
+    fn merge(known: &RunFacts, read: &RunFacts) -> RunFacts {
+        let mut merged = known.clone();
+        merged.take_stop(read);
+        if merged.record.is_none() {
+            merged.record.clone_from(&read.record);
+        }
+        merged.deleted_at = merged.deleted_at.or(read.deleted_at);
+        merged
     }
 
-    /// The same as a further look after `before` of the same run, reported in this stretch of the
-    /// watch.
-    pub(super) fn seen_after(self, before: Option<&Self>, stretch: Option<u64>, now: Instant) -> Self {
-        let known = |number| before.and_then(|before| before.seen.iter().find(|(n, _)| *n == number));
-        let attempts = self.facts.attempts.iter();
+    fn judge(facts: &RunFacts, now: Timestamp) -> Verdict {
+        judge(facts, now)
+    }
+
+    fn derive(facts: &RunFacts, verdict: &Verdict, now: Timestamp) -> Run {
+        derive(facts, verdict, now)
+    }
+
+    fn plan(facts: &RunFacts, verdict: &Verdict, now: Timestamp) -> Plan {
+        plan(facts, verdict, now)
+    }
+
+    fn see(facts: &RunFacts, before: Option<&Self::Seen>, stretch: Option<u64>, now: Instant) -> Self::Seen {
+        let known = |number| before.and_then(|seen| seen.iter().find(|(n, _)| *n == number));
+        let attempts = facts.attempts.iter();
         let seen = attempts.map(|attempt| {
             let before = known(attempt.number).map(|(_, seen)| *seen);
             (attempt.number, StartSeen::next(before, attempt.main.started(), stretch, now))
         });
-        Self { seen: seen.collect(), ..self }
+        seen.collect()
+    }
+
+    fn state(run: &Run) -> &'static str {
+        run.state.as_str()
+    }
+
+    fn is_terminal(run: &Run) -> bool {
+        run.state.is_terminal()
+    }
+
+    fn is_settled(facts: &RunFacts, run: &Run) -> bool {
+        let RunFacts { released, deleted_at, trouble, unknown, result, reported, .. } = facts;
+        let is_known = unknown.is_none() && result.is_none() && reported.is_none() && trouble.is_none();
+        run.state.is_terminal() && *released && deleted_at.is_none() && is_known
+    }
+
+    fn owner(facts: &RunFacts) -> &str {
+        &facts.submission.submitter
+    }
+
+    fn traits(run: &Run) -> RunTraits<'_> {
+        RunTraits::of(run)
+    }
+
+    fn packed_traits(packed: &PackedRun) -> RunTraits<'_> {
+        packed.traits()
+    }
+
+    fn place(run: &Run) -> (Option<Timestamp>, &RunName) {
+        (run.timeline.create_time, &run.name)
+    }
+
+    fn packed_place(packed: &PackedRun) -> (Option<Timestamp>, &RunName) {
+        (packed.create_time, &packed.name)
+    }
+
+    fn counted(observed: &ObservedRun) -> Counted {
+        Counted { state: observed.view.state.as_str(), stage: stage(observed) }
+    }
+
+    fn packed_counted(packed: &PackedRun) -> Counted {
+        Counted { state: packed.state.as_str(), stage: None }
+    }
+
+    fn pack(observed: &ObservedRun) -> Option<PackedRun> {
+        PackedRun::of(observed)
+    }
+
+    fn unpack(packed: &PackedRun) -> Option<ObservedRun> {
+        packed.observed()
+    }
+
+    fn is_recorded(facts: &RunFacts) -> bool {
+        facts.record.is_some()
+    }
+
+    fn records_end(action: &Action) -> bool {
+        matches!(action, Action::WriteRecord(_))
+    }
+
+    fn misses(action: &Action) -> Option<&'static str> {
+        match action {
+            Action::WriteStop(_) => Some("the stop"),
+            Action::WriteRecord(_) | Action::StoreResult { .. } => Some("how it ended"),
+            _ => None,
+        }
+    }
+
+    fn action(action: &Action) -> &'static str {
+        action.as_str()
+    }
+}
+
+impl ObservedRun {
+    /// Whether the program has ended, and its result has to be read now.
+    pub(crate) fn result_is_due(&self) -> bool {
+        self.verdict().result_is_due()
     }
 
     /// When the program of this attempt was seen to start. `None`: it has not, or that was not seen.
-    pub(super) fn seen_start(&self, attempt: u32) -> Option<Instant> {
-        self.seen.iter().find_map(|(number, seen)| match seen {
+    pub(crate) fn seen_start(&self, attempt: u32) -> Option<Instant> {
+        self.seen().iter().find_map(|(number, seen)| match seen {
             StartSeen::Started(since) if *number == attempt => *since,
             _ => None,
         })
@@ -104,47 +197,18 @@ impl Observed {
 
     /// Whether the program of the last attempt is known to have started before the run was to be
     /// stopped.
-    pub(super) fn ran_before_stop(&self) -> bool {
+    pub(crate) fn ran_before_stop(&self) -> bool {
         self.facts.stop.is_none() && self.facts.last_attempt().is_some_and(|attempt| attempt.main.started())
-    }
-
-    /// The run as of `now`: the time spent waiting is reported in its message.
-    pub(super) fn view(&self, now: Timestamp) -> Arc<Run> {
-        if self.run.state.is_terminal() {
-            return Arc::clone(&self.run);
-        }
-        Arc::new(derive(&self.facts, &judge(&self.facts, now), now))
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use StartSeen::{NotStarted, Started};
-
-    #[test]
-    fn a_start_is_seen_only_within_one_stretch_of_the_watch() {
-        let now = Instant::now();
-        let later = now + Duration::from_secs(1);
-        let table = [
-            (None, false, Some(1), NotStarted(Some(1))),
-            (None, true, Some(1), Started(None)),
-            (Some(NotStarted(Some(1))), true, Some(1), Started(Some(now))),
-            // The watch was broken in between, for nobody knows how long.
-            (Some(NotStarted(Some(1))), true, Some(2), Started(None)),
-            (Some(NotStarted(Some(1))), false, Some(2), NotStarted(Some(2))),
-            // Looked at again, without a word of the watch.
-            (Some(NotStarted(Some(1))), false, None, NotStarted(Some(1))),
-            (Some(NotStarted(None)), true, Some(1), Started(None)),
-            (Some(NotStarted(None)), true, None, Started(None)),
-            // Never back, whatever the kubelet says for a moment.
-            (Some(Started(Some(later))), false, Some(2), Started(Some(later))),
-            (Some(Started(None)), true, Some(2), Started(None)),
-        ];
-        for (before, started, stretch, expected) in table {
-            assert_eq!(StartSeen::next(before, started, stretch, now), expected, "{before:?} {started} {stretch:?}");
-        }
+/// How far a run is whose objects may still be held; `None` once it is released.
+fn stage(observed: &ObservedRun) -> Option<&'static str> {
+    let facts = &observed.facts;
+    match (facts.released, facts.record.is_some(), observed.view.state == RunState::Finishing) {
+        (true, ..) => None,
+        (false, true, _) => Some("recorded"),
+        (false, false, true) => Some("unrecorded"),
+        (false, false, false) => Some("live"),
     }
 }

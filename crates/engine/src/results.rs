@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::feed::{Chunk, Feed, FeedEnd, FeedRead, Hub};
 use super::metrics::LogReader;
-use super::observed::Observed;
+use super::observed::ObservedRun;
 use super::{Caller, Engine, EngineError};
 use longshore_backend::{LogItem, LogSource};
 use longshore_domain::log::LogPosition;
@@ -51,7 +51,7 @@ impl Engine {
     pub async fn result_of(&self, name: &RunName) -> Result<(FoundResult, Bytes), EngineError> {
         let observed = self.observed(name).await?;
         let none = |why: &str| EngineError::NoResult { name: name.clone(), why: why.to_owned() };
-        let info = observed.run.result.as_ref().ok_or_else(|| none("its result rule is NONE"))?;
+        let info = observed.view.result.as_ref().ok_or_else(|| none("its result rule is NONE"))?;
         let Some(found) = &info.found else {
             return Err(none(match (info.state, &info.error) {
                 (ResultState::Pending, _) => "it has not ended yet",
@@ -75,7 +75,6 @@ impl Engine {
 #[derive(Debug)]
 pub(super) struct ReadRequest {
     name: RunName,
-    uid: String,
     attempt: u32,
     source: Option<LogSource>,
     rule: ReaderRule,
@@ -88,7 +87,6 @@ impl ReadRequest {
         let attempt = facts.last_attempt().map_or(0, |attempt| attempt.number);
         Self {
             name: facts.name.clone(),
-            uid: facts.uid.clone(),
             attempt,
             source: source_of(facts, attempt),
             rule: ReaderRule {
@@ -116,14 +114,6 @@ pub(super) fn source_of(facts: &RunFacts, number: u32) -> Option<LogSource> {
     })
 }
 
-/// What was read as the result of the run with this name and uid.
-#[derive(Debug)]
-pub(super) struct ResultRead {
-    pub(super) name: RunName,
-    pub(super) uid: String,
-    pub(super) checked: Checked,
-}
-
 /// Reads results.
 #[derive(Debug)]
 pub(super) struct Reading {
@@ -143,10 +133,10 @@ impl Reading {
     pub(super) fn read(
         &self,
         request: ReadRequest,
-        follow: watch::Receiver<Arc<Observed>>,
-    ) -> impl Future<Output = ResultRead> + Send + 'static {
+        follow: watch::Receiver<Arc<ObservedRun>>,
+    ) -> impl Future<Output = Checked> + Send + 'static {
         let (hub, deadline, contracts) = (self.hub.clone(), self.deadline, self.contracts.clone());
-        let ReadRequest { name, uid, attempt, source, rule, profile } = request;
+        let ReadRequest { name, attempt, source, rule, profile } = request;
         let rule = ReaderRule { max_bytes: self.max_bytes, ..rule };
         let reader = task::spawn("result-reader", async move {
             let outcome = match source {
@@ -160,11 +150,10 @@ impl Reading {
         });
         async move {
             // A fault of the reader must not leave the run unsettled for ever.
-            let checked = reader.await.unwrap_or_else(|fault| {
+            reader.await.unwrap_or_else(|fault| {
                 tracing::error!(run = %name, %fault, "the result reader failed");
                 ResultOutcome::Unavailable("the result reader failed".to_owned()).into()
-            });
-            ResultRead { name, uid, checked }
+            })
         }
     }
 }
@@ -173,7 +162,7 @@ async fn read(
     hub: &Hub,
     source: &LogSource,
     rule: &ReaderRule,
-    follow: watch::Receiver<Arc<Observed>>,
+    follow: watch::Receiver<Arc<ObservedRun>>,
     deadline: Duration,
 ) -> ResultOutcome {
     let feed = hub.feed(source, follow.clone());
@@ -273,7 +262,7 @@ async fn read_all(
     feed: &Arc<Feed>,
     source: &LogSource,
     rule: &ReaderRule,
-    follow: &watch::Receiver<Arc<Observed>>,
+    follow: &watch::Receiver<Arc<ObservedRun>>,
 ) -> Result<ReadOutput, String> {
     let mut output = ReadOutput::new(rule);
     let mut changes = feed.changes();
@@ -326,7 +315,7 @@ async fn read_beside(
     hub: &Hub,
     feed: &Feed,
     source: &LogSource,
-    follow: &watch::Receiver<Arc<Observed>>,
+    follow: &watch::Receiver<Arc<ObservedRun>>,
     output: &mut ReadOutput,
 ) -> Result<Option<u64>, String> {
     let mut chunks = hub.read(source, follow.clone(), output.position, LogReader::Result);
@@ -346,8 +335,8 @@ async fn read_beside(
 }
 
 /// Returns once the program has ended and `deadline` has passed since that was seen.
-async fn overdue(mut follow: watch::Receiver<Arc<Observed>>, attempt: u32, deadline: Duration) {
-    let ended = |observed: &Arc<Observed>| {
+async fn overdue(mut follow: watch::Receiver<Arc<ObservedRun>>, attempt: u32, deadline: Duration) {
+    let ended = |observed: &Arc<ObservedRun>| {
         let attempt = observed.facts.attempt(attempt);
         // Not by its Pod's phase, nor by the state: a program may go on for its grace in both.
         attempt.is_some_and(|a| a.main.terminated().is_some())
@@ -360,7 +349,7 @@ async fn overdue(mut follow: watch::Receiver<Arc<Observed>>, attempt: u32, deadl
     tokio::time::sleep(deadline).await;
 }
 
-fn result_file(follow: &watch::Receiver<Arc<Observed>>, attempt: u32) -> Vec<u8> {
+fn result_file(follow: &watch::Receiver<Arc<ObservedRun>>, attempt: u32) -> Vec<u8> {
     let observed = follow.borrow();
     let attempt = observed.facts.attempt(attempt);
     attempt.and_then(|a| a.main.terminated()).map(|t| t.message.clone()).unwrap_or_default()

@@ -2,9 +2,10 @@
 
 mod cancel;
 mod delete;
+pub(crate) mod driver;
 mod etag;
 mod read;
 pub(crate) mod submit;
 
-pub use read::{List, RemovalCause, RunFilter, RunPage, WatchEvent, Watched};
+pub use read::{List, RunFilter, Watched};
 pub use submit::{Submit, Submitted, SubmittedWorkload, UnreadSpec};

@@ -465,15 +465,5 @@ impl Terminated {
     }
 }
 
-/// What a backend's watch emits.
-#[derive(Clone, Debug, PartialEq)]
-pub enum FactsEvent {
-    /// A run is there, or has changed.
-    Upsert(Box<RunFacts>),
-    /// A run is gone.
-    Gone(RunName),
-    /// Everything that was there when the watch began has been reported.
-    Synced,
-    /// The watch is broken (the sentence says how); it will be opened again, and `Synced` follows.
-    Broken(String),
-}
+/// What a backend's watch of runs emits.
+pub type FactsEvent = crate::reconcile::Event<RunFacts, RunName>;

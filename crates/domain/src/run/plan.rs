@@ -102,24 +102,8 @@ impl Action {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ActionKey(Discriminant<Action>, u32);
 
-/// What to do now, and when to look again although nothing has changed.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Plan {
-    /// In this order.
-    pub actions: Vec<Action>,
-    /// `None`: only when something changes.
-    pub wake_at: Option<Timestamp>,
-}
-
-impl Plan {
-    fn of(action: Action) -> Self {
-        Self { actions: vec![action], wake_at: None }
-    }
-
-    fn wake(at: Timestamp) -> Self {
-        Self { actions: Vec::new(), wake_at: Some(at) }
-    }
-}
+/// What to do about a run now, and when to look again although nothing has changed.
+pub type Plan = crate::reconcile::Plan<Action>;
 
 /// What to do about the run that these facts are of, and of which `verdict` was found in the same look.
 #[must_use]

@@ -26,12 +26,11 @@ enum Refused {
     Denied,
 }
 
-/// The runs that a listing or watch is about: those of namespaces, or one.
+/// The namespaces that a listing or watch is about.
 #[derive(Clone, Debug)]
 pub(crate) enum NamespaceScope {
     One(NamespaceName),
     Some(BTreeSet<NamespaceName>),
-    Run(RunName),
 }
 
 impl NamespaceScope {
@@ -39,7 +38,6 @@ impl NamespaceScope {
         match self {
             Self::One(namespace) => *namespace == run.namespace,
             Self::Some(namespaces) => namespaces.contains(&run.namespace),
-            Self::Run(name) => name == run,
         }
     }
 }

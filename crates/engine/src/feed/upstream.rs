@@ -19,7 +19,7 @@ use tracing::{debug, warn};
 use super::gate::Gate;
 use super::{AttemptStage, Feed, FeedEnd, OutputTally, stage_of};
 use crate::metrics::{EngineMetrics, LogReader};
-use crate::observed::Observed;
+use crate::observed::ObservedRun;
 use longshore_backend::{BackendError, LogItem, LogOptions, LogSource, Logs};
 use longshore_domain::log::{Beginning, Lag, LogGap, LogGapCause, LogPosition, LostTail, SHORT_RUN, Start};
 use longshore_runtime::backoff::Backoff;
@@ -73,7 +73,7 @@ struct Unwanted;
 pub(super) struct Upstream {
     pub(super) logs: Arc<dyn Logs>,
     pub(super) source: LogSource,
-    pub(super) follow: watch::Receiver<Arc<Observed>>,
+    pub(super) follow: watch::Receiver<Arc<ObservedRun>>,
     pub(super) sink: Sink,
     pub(super) reader: LogReader,
     pub(super) metrics: EngineMetrics,
@@ -126,7 +126,7 @@ impl Upstream {
     pub(super) fn new(
         logs: Arc<dyn Logs>,
         source: LogSource,
-        follow: watch::Receiver<Arc<Observed>>,
+        follow: watch::Receiver<Arc<ObservedRun>>,
         sink: Sink,
         reader: LogReader,
         metrics: EngineMetrics,
@@ -351,7 +351,7 @@ impl Upstream {
                 return Ok(());
             }
             let attempt = self.source.attempt;
-            let over = |observed: &Arc<Observed>| stage_of(observed, attempt).is_final();
+            let over = |observed: &Arc<ObservedRun>| stage_of(observed, attempt).is_final();
             // An error means that the run is gone, which is seen next.
             let _ = timeout(SEEN_LATE, self.follow.wait_for(over)).await;
         }
@@ -495,7 +495,7 @@ impl Sink {
 }
 
 /// How a read from no position begins, were it now.
-pub(crate) fn beginning(observed: &Observed, attempt: u32, rotates: bool) -> Beginning {
+pub(crate) fn beginning(observed: &ObservedRun, attempt: u32, rotates: bool) -> Beginning {
     let since = observed.seen_start(attempt).map(|start| start.elapsed());
     let facts = observed.facts.attempt(attempt);
     let ran = match facts.and_then(|attempt| attempt.main.terminated()) {

@@ -4,11 +4,9 @@
 use prometheus_client::encoding::EncodeLabelSet;
 use strum::{IntoStaticStr, VariantArray};
 
-use crate::observed::Observed;
 use crate::{EngineError, Submitted};
 use longshore_backend::BackendError;
 use longshore_domain::result::{ResultSource, ResultState};
-use longshore_domain::run::RunState;
 
 /// What a label says where there is nothing to say.
 pub(super) const NONE: &str = "NONE";
@@ -16,16 +14,6 @@ pub(super) const NONE: &str = "NONE";
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub(super) struct OutcomeLabels {
     pub(super) outcome: &'static str,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub(super) struct StateLabels {
-    pub(super) state: &'static str,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub(super) struct StageLabels {
-    pub(super) stage: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -50,12 +38,6 @@ pub(super) struct ReaderLabels {
 pub(super) struct GapLabels {
     pub(super) reader: &'static str,
     pub(super) cause: &'static str,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub(super) struct ActionLabels {
-    pub(super) action: &'static str,
-    pub(super) outcome: &'static str,
 }
 
 /// Who reads output from the backend.
@@ -133,46 +115,5 @@ pub(super) fn submit(ended: &Result<Submitted, EngineError>) -> &'static str {
     }
 }
 
-/// What may come of an action.
-pub(super) const ACTED: [&str; 4] = ["done", "gone", "transient", "refused"];
-
-pub(super) fn acted(ended: &Result<(), BackendError>) -> &'static str {
-    match ended {
-        Ok(()) => "done",
-        Err(BackendError::NotFound(_)) => "gone",
-        Err(error) if error.is_transient() => "transient",
-        Err(_) => "refused",
-    }
-}
-
-/// How far a run is whose objects may still be held.
+/// How far a run is whose objects may still be held; see [`crate::observed::stage`].
 pub(super) const STAGES: [&str; 3] = ["live", "unrecorded", "recorded"];
-
-/// What a row of the table counts as.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Counted {
-    pub(super) state: RunState,
-    pub(super) stage: Option<&'static str>,
-}
-
-impl Counted {
-    pub(crate) fn of(observed: &Observed) -> Self {
-        Self { state: observed.run.state, stage: stage(observed) }
-    }
-
-    /// Of a run that is released.
-    pub(crate) fn released(state: RunState) -> Self {
-        Self { state, stage: None }
-    }
-}
-
-/// `None` once it is released.
-fn stage(observed: &Observed) -> Option<&'static str> {
-    let facts = &observed.facts;
-    match (facts.released, facts.record.is_some(), observed.run.state == RunState::Finishing) {
-        (true, ..) => None,
-        (false, true, _) => Some("recorded"),
-        (false, false, true) => Some("unrecorded"),
-        (false, false, false) => Some("live"),
-    }
-}

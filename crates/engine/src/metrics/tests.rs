@@ -1,9 +1,11 @@
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::*;
-use crate::observed::Observed;
-use crate::table::Table;
-use longshore_backend::LogItem;
+use crate::observed::{ObservedRun, RunKind};
+use crate::reconcile::{Kind, Table};
+use longshore_backend::{BackendError, LogItem};
 use longshore_domain::log::{LogGap, LogGapCause, LogPiece};
 use longshore_domain::name::{NamespaceName, RunName};
 use longshore_domain::notation::violation::Violations;
@@ -11,6 +13,7 @@ use longshore_domain::result::{ResultError, ResultErrorKind, ResultOutcome};
 use longshore_domain::run::derive;
 use longshore_domain::run::facts::{AttemptPhase, MainFacts, RunFacts};
 use longshore_domain::run::failure::{Failure, FailureReason};
+use longshore_domain::run::plan::Action;
 use longshore_domain::testing::{at, facts, settled, terminated};
 
 /// Metrics, and what is exposed of them.
@@ -44,8 +47,8 @@ impl Exposed {
     }
 }
 
-fn observed(facts: RunFacts) -> Arc<Observed> {
-    Arc::new(Observed::new(facts, at(30)))
+fn observed(facts: RunFacts) -> Arc<ObservedRun> {
+    Arc::new(ObservedRun::new(facts, at(30)))
 }
 
 fn named(id: &str) -> RunFacts {
@@ -69,7 +72,7 @@ fn recorded(id: &str, exit_code: i32) -> RunFacts {
 #[test]
 fn runs_and_holds_are_what_the_table_holds() {
     let exposed = Exposed::new();
-    let table = Table::new(exposed.metrics.clone());
+    let table = Table::<RunKind>::new(exposed.metrics.reconcile().clone());
     for id in ["a", "b", "c"] {
         table.upsert(observed(named(id)));
     }
@@ -99,9 +102,9 @@ fn runs_and_holds_are_what_the_table_holds() {
 #[test]
 fn an_end_is_reported_with_its_cause_and_its_result() {
     let exposed = Exposed::new();
-    exposed.metrics.finished(&observed(recorded("a", 0)).run);
-    exposed.metrics.finished(&observed(recorded("b", 3)).run);
-    let mut lost = (*observed(ended("c", 0)).run).clone();
+    exposed.metrics.finished(&observed(recorded("a", 0)).view);
+    exposed.metrics.finished(&observed(recorded("b", 3)).view);
+    let mut lost = (*observed(ended("c", 0)).view).clone();
     lost.state = RunState::Failed;
     lost.failure = Some(Failure::new(FailureReason::Lost, "gone"));
     lost.result = Some(ResultOutcome::Unavailable("gone".to_owned()).to_info());
@@ -124,7 +127,7 @@ fn submits_are_counted_by_who_has_to_act() {
     let exposed = Exposed::new();
     let what = || "create Job a".to_owned();
     let message = String::new;
-    let run = Arc::clone(&observed(named("a")).run);
+    let run = Arc::clone(&observed(named("a")).view);
     let submitted = |replayed| Ok(Submitted { run: Arc::clone(&run), replayed, preview: None });
     let preview = longshore_backend::Preview { manifest: String::new(), verdicts: Vec::new() };
     let ends = [
@@ -157,13 +160,15 @@ fn submits_are_counted_by_who_has_to_act() {
 #[test]
 fn what_the_reconciler_does_is_counted() {
     let exposed = Exposed::new();
+    let reconcile = exposed.metrics.reconcile();
+    let acted = |action: &Action, ended: &_| reconcile.acted(RunKind::action(action), ended);
     let (reason, message) = (String::new(), String::new());
     let release = Action::Release { reason, message, retention: Duration::ZERO, attempts: 1 };
-    exposed.metrics.acted(&release, &Ok(()));
-    exposed.metrics.acted(&Action::Delete, &Err(BackendError::NotFound("a".to_owned())));
-    exposed.metrics.acted(&Action::Delete, &Err(BackendError::Conflict("a".to_owned())));
+    acted(&release, &Ok(()));
+    acted(&Action::Delete, &Err(BackendError::NotFound("a".to_owned())));
+    acted(&Action::Delete, &Err(BackendError::Conflict("a".to_owned())));
     let denied = BackendError::Denied { what: "patch Job a".to_owned(), message: String::new() };
-    exposed.metrics.acted(&release, &Err(denied));
+    acted(&release, &Err(denied));
     let series = [
         r#"{action="delete",outcome="gone"} 1"#,
         r#"{action="delete",outcome="transient"} 1"#,
@@ -171,20 +176,20 @@ fn what_the_reconciler_does_is_counted() {
         r#"{action="release",outcome="refused"} 1"#,
     ];
     exposed.are("reconciler_actions_total", &series);
-    exposed.metrics.busy(Duration::from_millis(250));
-    exposed.metrics.busy(Duration::from_millis(500));
+    reconcile.busy(Duration::from_millis(250));
+    reconcile.busy(Duration::from_millis(500));
     exposed.are("reconciler_busy_seconds_total", &[" 0.75"]);
-    exposed.metrics.synced(true);
+    reconcile.synced(true);
     exposed.are("backend_synced", &[" 1"]);
-    exposed.metrics.synced(false);
+    reconcile.synced(false);
     exposed.are("backend_synced", &[]);
 }
 
 #[test]
 fn times_fall_into_their_buckets() {
     let exposed = Exposed::new();
-    exposed.metrics.left(RunState::Finishing, Duration::from_millis(20));
-    exposed.metrics.left(RunState::Running, Duration::from_secs(1000));
+    exposed.metrics.reconcile().left("FINISHING", Duration::from_millis(20));
+    exposed.metrics.reconcile().left("RUNNING", Duration::from_secs(1000));
     exposed.are("run_state_duration_seconds_count", &[r#"{state="FINISHING"} 1"#, r#"{state="RUNNING"} 1"#]);
     let text = exposed.text();
     for (bucket, count) in [("0.01", 0), ("0.03", 1), ("+Inf", 1)] {

@@ -145,13 +145,13 @@ fn hub(scripts: Vec<Script>) -> Hub {
 }
 
 /// A run that ended with this result file; the sender keeps it.
-fn ended(file: &str) -> (watch::Sender<Arc<Observed>>, LogSource) {
+fn ended(file: &str) -> (watch::Sender<Arc<ObservedRun>>, LogSource) {
     let end = Terminated { message: file.as_bytes().to_vec(), ..testing::terminated(0) };
     let attempt =
         AttemptFacts { phase: AttemptPhase::Succeeded, main: MainFacts::Terminated(end), ..testing::attempt() };
     let facts = RunFacts { attempts: vec![attempt], ..testing::facts() };
     let source = source_of(&facts, 1).unwrap();
-    (watch::Sender::new(Arc::new(Observed::new(facts, testing::at(30)))), source)
+    (watch::Sender::new(Arc::new(ObservedRun::new(facts, testing::at(30)))), source)
 }
 
 #[tokio::test(start_paused = true)]

@@ -36,7 +36,7 @@ impl Engine {
         }
         self.authorize(caller, name).await?;
         let observed = self.observed(name).await?;
-        let run = observed.view(Timestamp::now());
+        let run = observed.as_of(Timestamp::now());
         check_etag(&run, etag)?;
         // What has ended by itself has nothing left to stop, though its result may still be read.
         if run.state.is_terminal() || observed.facts.stop.is_some() || has_ended(&observed.facts) {
@@ -54,7 +54,7 @@ impl Engine {
         runs.act(name, &observed.facts.uid, &Action::WriteStop(intent)).await.map_err(|e| missing(e, name))?;
         // Read again rather than assumed: somebody else's reason may have been first.
         match runs.get(name).await? {
-            Some(facts) => Ok(self.inner.reconciler.seen(facts).await.view(Timestamp::now())),
+            Some(facts) => Ok(self.inner.runs.seen(facts).await.as_of(Timestamp::now())),
             None => Err(EngineError::RunNotFound(name.clone())),
         }
     }

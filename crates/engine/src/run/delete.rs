@@ -30,9 +30,9 @@ impl Engine {
             Err(EngineError::RunNotFound(_)) if allow_missing => return Ok(None),
             other => other?,
         };
-        check_etag(&observed.run, etag)?;
-        if !observed.run.state.is_terminal() && !is_unreadable(&observed.facts) {
-            return Err(EngineError::NotTerminal { name: name.clone(), state: observed.run.state });
+        check_etag(&observed.view, etag)?;
+        if !observed.view.state.is_terminal() && !is_unreadable(&observed.facts) {
+            return Err(EngineError::NotTerminal { name: name.clone(), state: observed.view.state });
         }
         let uid = observed.facts.uid.clone();
         match self.inner.backend.runs.act(name, &uid, &Action::Delete).await {
@@ -41,9 +41,9 @@ impl Engine {
         }
         // Asked rather than assumed: a finaliser of somebody else's may hold it.
         match self.inner.backend.runs.get(name).await? {
-            Some(facts) if facts.uid == uid => Ok(Some(self.inner.reconciler.seen(facts).await.view(Timestamp::now()))),
+            Some(facts) if facts.uid == uid => Ok(Some(self.inner.runs.seen(facts).await.as_of(Timestamp::now()))),
             _ => {
-                self.inner.reconciler.deleted(name.clone(), uid).await;
+                self.inner.runs.deleted(name.clone(), uid).await;
                 Ok(None)
             }
         }

@@ -1,23 +1,16 @@
 //! Reading runs: one, a page, every change, the end.
 
-use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::stream::{self, BoxStream, StreamExt};
+use futures::stream::BoxStream;
 use jiff::Timestamp;
-use tokio::sync::broadcast;
-use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
-use crate::access::{NamespaceScope, stale};
-use crate::observed::Observed;
-use crate::table::{Held, OrderKey, TableChange, Traits};
-use crate::{Caller, Engine, EngineError, ReconnectReason};
+use crate::observed::{ObservedRun, RunKind, RunTraits};
+use crate::reconcile::{Page, PageQuery, WatchEvent, page_token_after};
+use crate::{Caller, Engine, EngineError};
 use longshore_domain::name::{Parent, RunName};
-use longshore_domain::notation::violation::Violation;
-use longshore_domain::page::{self, PageKey};
 use longshore_domain::run::failure::FailureClass;
 use longshore_domain::run::{Run, RunState};
 use longshore_domain::selector::LabelSelector;
@@ -52,15 +45,6 @@ pub struct List {
     pub page_token: String,
 }
 
-/// See [`Engine::list`].
-#[derive(Clone, Debug)]
-pub struct RunPage {
-    /// Newest first.
-    pub runs: Vec<Arc<Run>>,
-    /// For the next page.
-    pub next_page_token: Option<String>,
-}
-
 /// Which runs [`Engine::watch`] is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Watched {
@@ -70,44 +54,6 @@ pub enum Watched {
     Run(RunName),
 }
 
-/// What a watch reports.
-#[derive(Clone, Debug)]
-pub enum WatchEvent {
-    /// There, new or changed.
-    Run(Arc<Run>),
-    /// A run that was sent before and does not belong to this watch any more.
-    Removed {
-        /// The run as last known; as it is now, if it only ceased to match.
-        run: Arc<Run>,
-        /// Why.
-        cause: RemovalCause,
-    },
-    /// All that was there has been reported.
-    Synced,
-    /// Nothing new.
-    Heartbeat,
-    /// Call again.
-    Reconnect(ReconnectReason),
-}
-
-/// Why a run left a watch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RemovalCause {
-    /// It is gone with its record.
-    Deleted,
-    /// It is there but no longer matches.
-    Unmatched,
-}
-
-/// Runs of a page where the caller names no number.
-const PAGE_DEFAULT: usize = 50;
-/// Runs of a page at most.
-const PAGE_MAX: usize = 500;
-/// How long a wait may last, since balancers cut silent calls.
-const WAIT_MAX: Duration = Duration::from_secs(50);
-/// How long a watch may be silent.
-const HEARTBEAT: Duration = Duration::from_secs(10);
-
 impl Engine {
     /// Reads a run.
     ///
@@ -115,38 +61,26 @@ impl Engine {
     /// If there is none, or the backend can't say.
     pub async fn get(&self, caller: &Caller, name: &RunName) -> Result<Arc<Run>, EngineError> {
         self.authorize(caller, name).await?;
-        Ok(self.observed(name).await?.view(Timestamp::now()))
+        Ok(self.observed(name).await?.as_of(Timestamp::now()))
     }
 
     /// Lists runs, newest first.
     ///
     /// # Errors
     /// A page token that is not of this query; not all runs are known yet.
-    pub async fn list(&self, caller: &Caller, list: List) -> Result<RunPage, EngineError> {
+    pub async fn list(&self, caller: &Caller, list: List) -> Result<Page<Run>, EngineError> {
         let scope = self.scope(caller, &list.parent).await?;
         self.synced()?;
-        let query = query_text(&list);
-        let after = match list.page_token.as_str() {
-            "" => None,
-            token => Some(page_start(token, &query)?),
-        };
-        let size = match list.page_size {
-            0 => PAGE_DEFAULT,
-            size => size.min(PAGE_MAX),
-        };
-        let wanted = |run: Traits<'_>| matches(run, &scope, &list.filter);
-        let (page, more) = self.inner.table.page(after.as_ref(), size, wanted);
-        let now = Timestamp::now();
-        let runs: Vec<_> = page.into_iter().filter_map(Held::observed).map(|observed| observed.view(now)).collect();
-        let next_page_token = runs.last().filter(|_| more).map(|run| self.page_token_after(&list, run));
-        Ok(RunPage { runs, next_page_token })
+        let text = query_text(&list);
+        let query = PageQuery { size: list.page_size, token: &list.page_token, text: &text };
+        let page = self.inner.runs.list(query, |run| scope.contains(run.name) && matches(run, &list.filter));
+        page.map_err(|violation| EngineError::Invalid(violation.into()))
     }
 
     /// The token of the page that begins just after `run`, for a page that is cut short.
     #[must_use]
     pub fn page_token_after(&self, list: &List, run: &Run) -> String {
-        let create_time = run.timeline.create_time.unwrap_or(Timestamp::UNIX_EPOCH);
-        page::encode(&PageKey { create_time, name: run.name.clone() }, &query_text(list))
+        page_token_after::<RunKind>(run, &query_text(list))
     }
 
     /// Reports every change, beginning with what is there. Ends in `Reconnect`.
@@ -158,26 +92,22 @@ impl Engine {
         caller: &Caller,
         watched: Watched,
         filter: RunFilter,
-    ) -> Result<BoxStream<'static, WatchEvent>, EngineError> {
-        let scope = match watched {
-            Watched::In(parent) => self.scope(caller, &parent).await?,
+    ) -> Result<BoxStream<'static, WatchEvent<Run>>, EngineError> {
+        let (drain, until, runs) = (self.inner.drain.clone(), caller.until, &self.inner.runs);
+        match watched {
+            Watched::In(parent) => {
+                let scope = self.scope(caller, &parent).await?;
+                self.synced()?;
+                Ok(runs.watch(move |run| scope.contains(run.name) && matches(run, &filter), drain, until))
+            }
             Watched::Run(name) => {
                 self.authorize(caller, &name).await?;
-                NamespaceScope::Run(name)
+                self.synced()?;
+                // One that was made a moment ago may be new to the table; it is not any more.
+                self.observed(&name).await?;
+                Ok(runs.watch(move |run| *run.name == name && matches(run, &filter), drain, until))
             }
-        };
-        self.synced()?;
-        if let NamespaceScope::Run(name) = &scope {
-            // One that was made a moment ago may be new to the table; it is not any more.
-            self.observed(name).await?;
         }
-        let (there, changes) = self.inner.table.subscribe(|run| matches(run, &scope, &filter));
-        let shown = there.iter().map(|held| held.traits().name.clone()).collect();
-        let runs = there.into_iter().filter_map(Held::observed).map(|observed| Arc::clone(&observed.run));
-        let first = stream::iter(runs).map(WatchEvent::Run).chain(stream::iter([WatchEvent::Synced]));
-        let (drain, until) = (self.inner.drain.clone(), caller.until);
-        let watcher = RunWatcher { scope, filter, shown, changes, drain, until, done: false };
-        Ok(first.chain(stream::unfold(watcher, RunWatcher::next)).boxed())
     }
 
     /// Waits until the run is terminal or `timeout` has passed (capped at 50 s); answers the run as
@@ -187,37 +117,24 @@ impl Engine {
     /// If there is no such run.
     pub async fn wait(&self, caller: &Caller, name: &RunName, timeout: Duration) -> Result<Arc<Run>, EngineError> {
         self.authorize(caller, name).await?;
-        let Some(mut follow) = self.inner.table.follow(name) else {
-            return Ok(self.observed(name).await?.view(Timestamp::now()));
-        };
-        tokio::select! {
-            () = self.inner.drain.cancelled() => {}
-            () = tokio::time::sleep(timeout.min(WAIT_MAX)) => {}
-            // An error means that the run is gone: then the last of it is reported.
-            _ = follow.wait_for(|observed| observed.run.state.is_terminal()) => {}
+        match self.inner.runs.wait(name, timeout, &self.inner.drain).await {
+            Some(run) => Ok(run),
+            None => Ok(self.observed(name).await?.as_of(Timestamp::now())),
         }
-        let last = Arc::clone(&follow.borrow());
-        Ok(last.view(Timestamp::now()))
     }
 
     /// The run with this name: as known, else as the backend says.
-    pub(crate) async fn observed(&self, name: &RunName) -> Result<Arc<Observed>, EngineError> {
-        self.known(&name.namespace).map_err(|_| EngineError::RunNotFound(name.clone()))?;
-        if let Some(known) = self.inner.table.get(name) {
-            return Ok(known);
-        }
-        match self.inner.backend.runs.get(name).await? {
-            Some(facts) => Ok(self.inner.reconciler.seen(facts).await),
-            None => Err(EngineError::RunNotFound(name.clone())),
-        }
+    pub(crate) async fn observed(&self, name: &RunName) -> Result<Arc<ObservedRun>, EngineError> {
+        let missing = || EngineError::RunNotFound(name.clone());
+        self.known(&name.namespace).map_err(|_| missing())?;
+        self.inner.runs.observed(name).await?.ok_or_else(missing)
     }
 }
 
-fn matches(run: Traits<'_>, scope: &NamespaceScope, filter: &RunFilter) -> bool {
+fn matches(run: RunTraits<'_>, filter: &RunFilter) -> bool {
     let RunFilter { states, labels, from_create_time, to_create_time, profile, failure_class } = filter;
     let created = run.create_time;
-    scope.contains(run.name)
-        && (states.is_empty() || states.contains(&run.state))
+    (states.is_empty() || states.contains(&run.state))
         && labels.matches(run.labels)
         && from_create_time.is_none_or(|from| created.is_some_and(|at| at >= from))
         && to_create_time.is_none_or(|to| created.is_some_and(|at| at < to))
@@ -243,73 +160,6 @@ fn query_text(list: &List) -> String {
         "failure_class": failure_class,
     })
     .to_string()
-}
-
-fn page_start(token: &str, query: &str) -> Result<OrderKey, EngineError> {
-    let key = page::decode(token, query)
-        .map_err(|e| EngineError::Invalid(Violation::new("page_token", e.to_string()).into()))?;
-    Ok((Reverse(key.create_time), key.name))
-}
-
-struct RunWatcher {
-    scope: NamespaceScope,
-    filter: RunFilter,
-    /// Names that were reported and not taken back.
-    shown: BTreeSet<RunName>,
-    changes: broadcast::Receiver<TableChange>,
-    drain: CancellationToken,
-    /// When the caller has to call again.
-    until: Option<Instant>,
-    done: bool,
-}
-
-impl RunWatcher {
-    async fn next(mut self) -> Option<(WatchEvent, Self)> {
-        if self.done {
-            return None;
-        }
-        // Changes that do not match don't put it off.
-        let heartbeat = tokio::time::sleep(HEARTBEAT);
-        tokio::pin!(heartbeat);
-        loop {
-            let event = tokio::select! {
-                biased;
-                () = self.drain.cancelled() => self.last(ReconnectReason::Draining),
-                () = stale(self.until) => self.last(ReconnectReason::MaxAge),
-                change = self.changes.recv() => match change {
-                    Ok(change) => match self.event_for(change) {
-                        Some(event) => event,
-                        None => continue,
-                    },
-                    Err(broadcast::error::RecvError::Lagged(_)) => self.last(ReconnectReason::Slow),
-                    Err(broadcast::error::RecvError::Closed) => self.last(ReconnectReason::Draining),
-                },
-                () = &mut heartbeat => WatchEvent::Heartbeat,
-            };
-            return Some((event, self));
-        }
-    }
-
-    fn last(&mut self, reason: ReconnectReason) -> WatchEvent {
-        self.done = true;
-        WatchEvent::Reconnect(reason)
-    }
-
-    fn event_for(&mut self, change: TableChange) -> Option<WatchEvent> {
-        match change {
-            TableChange::Upsert(run) if matches(Traits::of(&run), &self.scope, &self.filter) => {
-                self.shown.insert(run.name.clone());
-                Some(WatchEvent::Run(run))
-            }
-            TableChange::Upsert(run) => self.removed(run, RemovalCause::Unmatched),
-            TableChange::Deleted(run) => self.removed(run, RemovalCause::Deleted),
-        }
-    }
-
-    /// Only of a run that was sent before.
-    fn removed(&mut self, run: Arc<Run>, cause: RemovalCause) -> Option<WatchEvent> {
-        self.shown.remove(&run.name).then_some(WatchEvent::Removed { run, cause })
-    }
 }
 
 #[cfg(test)]

@@ -126,7 +126,7 @@ impl Engine {
             Err(EngineError::PayloadMismatch { name, .. } | EngineError::DeleteInProgress(name)) => name,
             _ => return ended,
         };
-        let there = self.inner.table.get(name);
+        let there = self.inner.runs.table().get(name);
         let submitter = there.as_ref().map_or("", |observed| observed.facts.submission.submitter.as_str());
         if self.may_view(caller, &name.namespace, submitter).await? {
             return ended;
@@ -154,12 +154,12 @@ impl Engine {
         if let (Some(run), true, false) = (&run, violations.is_empty(), validate_only) {
             // A replay is answered even where the configuration has changed since.
             let name = RunName { namespace: namespace.clone(), run: run.clone() };
-            if let Some(known) = self.inner.table.get(&name)
+            if let Some(known) = self.inner.runs.table().get(&name)
                 && self.stays(&known.facts).await?
             {
                 same_payload(&known.facts, &digest)?;
-                if spec.input.is_none() && spec.files.is_empty() || known.run.state.is_terminal() {
-                    return Ok(Submitted { run: known.view(Timestamp::now()), replayed: true, preview: None });
+                if spec.input.is_none() && spec.files.is_empty() || known.view.state.is_terminal() {
+                    return Ok(Submitted { run: known.as_of(Timestamp::now()), replayed: true, preview: None });
                 }
             }
         }
@@ -192,8 +192,8 @@ impl Engine {
     /// Refuses one more run of a caller who has as many live ones as they may. What is there already is a replay.
     fn may_have_more(&self, caller: &Caller, name: &RunName) -> Result<(), EngineError> {
         let max = self.inner.rules.limits.max_live_runs_per_caller;
-        let live = self.inner.table.live_of(&caller.identity.user);
-        if max == 0 || live < max || self.inner.table.contains(name) {
+        let live = self.inner.runs.table().live_of(&caller.identity.user);
+        if max == 0 || live < max || self.inner.runs.table().contains(name) {
             return Ok(());
         }
         Err(EngineError::TooManyRuns { live, max })
@@ -210,8 +210,8 @@ impl Engine {
         loop {
             let taken = match self.inner.backend.runs.create(&launch).await? {
                 Created::New(facts) => {
-                    let observed = self.inner.reconciler.seen(*facts).await;
-                    return Ok(Submitted { run: Arc::clone(&observed.run), replayed: false, preview: None });
+                    let observed = self.inner.runs.seen(*facts).await;
+                    return Ok(Submitted { run: Arc::clone(&observed.view), replayed: false, preview: None });
                 }
                 Created::Exists(_) => "another run".to_owned(),
                 Created::Taken { what } => what,
@@ -261,7 +261,7 @@ impl Engine {
         if !self.stays(&known.facts).await? || same_payload(&known.facts, sent).is_err() {
             return Ok(None);
         }
-        Ok(Some(known.view(Timestamp::now())))
+        Ok(Some(known.as_of(Timestamp::now())))
     }
 
     /// Whether a run that is known is there to answer a replay. Refused while it is on its way out:
@@ -274,7 +274,7 @@ impl Engine {
         match self.inner.backend.runs.get(&known.name).await? {
             Some(facts) if facts.uid == known.uid => Err(EngineError::DeleteInProgress(known.name.clone())),
             _ => {
-                self.inner.reconciler.deleted(known.name.clone(), known.uid.clone()).await;
+                self.inner.runs.deleted(known.name.clone(), known.uid.clone()).await;
                 Ok(false)
             }
         }
@@ -289,8 +289,8 @@ impl Engine {
     async fn create(&self, launch: &Launch) -> Result<Submitted, EngineError> {
         match self.inner.backend.runs.create(launch).await? {
             Created::New(facts) => {
-                let observed = self.inner.reconciler.seen(*facts).await;
-                Ok(Submitted { run: Arc::clone(&observed.run), replayed: false, preview: None })
+                let observed = self.inner.runs.seen(*facts).await;
+                Ok(Submitted { run: Arc::clone(&observed.view), replayed: false, preview: None })
             }
             Created::Exists(facts) => {
                 if facts.deleted_at.is_some() {
@@ -299,8 +299,8 @@ impl Engine {
                 same_payload(&facts, launch.digest())?;
                 // A crash may have left its input unwritten: only a replay has it again.
                 self.inner.backend.runs.complete(launch).await?;
-                let observed = self.inner.reconciler.seen(*facts).await;
-                Ok(Submitted { run: observed.view(Timestamp::now()), replayed: true, preview: None })
+                let observed = self.inner.runs.seen(*facts).await;
+                Ok(Submitted { run: observed.as_of(Timestamp::now()), replayed: true, preview: None })
             }
             Created::Taken { what } => Err(EngineError::NameTaken { name: launch.name.clone(), what }),
         }

@@ -10,7 +10,7 @@ use longshore_domain::name::RunName;
 use longshore_domain::result::ResultInfo;
 use longshore_domain::run::failure::{Failure, FailureClass, FailureReason};
 use longshore_domain::run::{Attempt, Evidence, Run, RunState, StopCause, StopIntent, Timeline};
-use longshore_engine::{RunPage, Submitted};
+use longshore_engine::{Page, Submitted};
 
 /// Largest result that is reported inline, in bytes of compact JSON.
 const INLINE_RESULT_MAX: u64 = 256 * 1024;
@@ -72,14 +72,14 @@ pub(crate) fn submitted(submitted: &Submitted) -> v1::SubmitRunResponse {
 
 /// Writes a page, cut where it would be too large to send; `token_after` gives the token that goes
 /// on just after a run.
-pub(crate) fn page(page: &RunPage, view: View, token_after: impl Fn(&Run) -> String) -> v1::ListRunsResponse {
-    let mut runs = Vec::with_capacity(page.runs.len());
+pub(crate) fn page(page: &Page<Run>, view: View, token_after: impl Fn(&Run) -> String) -> v1::ListRunsResponse {
+    let mut runs = Vec::with_capacity(page.items.len());
     let mut bytes = 0;
-    for (i, run) in page.runs.iter().enumerate() {
+    for (i, run) in page.items.iter().enumerate() {
         let wire = to_wire(run, view);
         bytes += wire.encoded_len();
         // A first run is sent whatever its size, else the list would stand still.
-        if let Some(last) = i.checked_sub(1).filter(|_| bytes > PAGE_MAX_BYTES).and_then(|last| page.runs.get(last)) {
+        if let Some(last) = i.checked_sub(1).filter(|_| bytes > PAGE_MAX_BYTES).and_then(|last| page.items.get(last)) {
             return v1::ListRunsResponse { runs, next_page_token: token_after(last) };
         }
         runs.push(wire);

@@ -7,6 +7,7 @@ use crate::run::{log::reconnect_reason, response};
 use crate::server::streams::Encode;
 use crate::wire::View;
 use longshore_api::v1;
+use longshore_domain::run::Run;
 use longshore_engine::{ReconnectReason, RemovalCause, WatchEvent};
 
 /// Writes the events of one watch.
@@ -22,14 +23,14 @@ impl WatchEncoder {
 }
 
 impl Encode for WatchEncoder {
-    type Event = WatchEvent;
+    type Event = WatchEvent<Run>;
     type Message = v1::WatchRunsResponse;
 
-    fn encode(&mut self, event: WatchEvent, out: &mut VecDeque<Self::Message>) -> ControlFlow<()> {
+    fn encode(&mut self, event: WatchEvent<Run>, out: &mut VecDeque<Self::Message>) -> ControlFlow<()> {
         use v1::watch_runs_response::Event;
         let event = match event {
-            WatchEvent::Run(run) => Event::Run(response::to_wire(&run, self.view)),
-            WatchEvent::Removed { run, cause } => Event::Removed(v1::RunRemoved {
+            WatchEvent::Present(run) => Event::Run(response::to_wire(&run, self.view)),
+            WatchEvent::Removed { last: run, cause } => Event::Removed(v1::RunRemoved {
                 name: run.name.to_string(),
                 cause: removal_cause(cause).into(),
                 run: Some(response::to_wire(&run, self.view)),

@@ -7,9 +7,9 @@ use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt};
 use jiff::Timestamp;
 use tokio::sync::watch;
-use tokio::time::{Duration, Instant};
+use tokio::time::Duration;
 
-use crate::observed::Observed;
+use crate::observed::ObservedRun;
 use crate::results::source_of;
 use longshore_backend::{BackendError, LogItem, LogOptions, LogSource, Logs};
 use longshore_domain::log::{LogPiece, Resume, Resumed, check};
@@ -21,7 +21,7 @@ use longshore_domain::testing;
 /// A program's log, and the run as it is observed.
 pub(crate) struct Node {
     log: Mutex<Log>,
-    run: watch::Sender<Arc<Observed>>,
+    run: watch::Sender<Arc<ObservedRun>>,
 }
 
 struct Log {
@@ -45,7 +45,8 @@ fn item(items: Vec<LogItem>) -> impl Iterator<Item = Result<LogItem, BackendErro
 impl Node {
     /// One whose program is not started, as the watch reports.
     pub(crate) fn new() -> Arc<Self> {
-        let first = observed(MainFacts::Waiting(None), AttemptPhase::Pending).seen_after(None, Some(1), Instant::now());
+        let waiting = observed(MainFacts::Waiting(None), AttemptPhase::Pending).facts;
+        let first = ObservedRun::after(None, waiting, Some(1), testing::at(200));
         let log = Log {
             files: vec![Vec::new()],
             runs: true,
@@ -65,7 +66,7 @@ impl Node {
         node
     }
 
-    pub(crate) fn follow(&self) -> watch::Receiver<Arc<Observed>> {
+    pub(crate) fn follow(&self) -> watch::Receiver<Arc<ObservedRun>> {
         self.run.subscribe()
     }
 
@@ -129,7 +130,7 @@ impl Node {
     pub(crate) fn report_all(&self, change: impl FnOnce(AttemptFacts) -> AttemptFacts, stretch: u64) {
         let before = Arc::clone(&self.run.borrow());
         let attempt = change(before.facts.attempts[0].clone());
-        let next = of(attempt).seen_after(Some(&before), Some(stretch), Instant::now());
+        let next = ObservedRun::after(Some(&before), of(attempt).facts, Some(stretch), testing::at(200));
         self.run.send_replace(Arc::new(next));
     }
 
@@ -167,19 +168,19 @@ impl Node {
     }
 }
 
-fn observed(main: MainFacts, phase: AttemptPhase) -> Observed {
+fn observed(main: MainFacts, phase: AttemptPhase) -> ObservedRun {
     of(AttemptFacts { main, phase, ..testing::attempt() })
 }
 
-fn of(attempt: AttemptFacts) -> Observed {
+fn of(attempt: AttemptFacts) -> ObservedRun {
     seen(RunFacts { attempts: vec![attempt], ..testing::facts() })
 }
 
-fn seen(mut facts: RunFacts) -> Observed {
+fn seen(mut facts: RunFacts) -> ObservedRun {
     let now = testing::at(200);
     // As the reconciler does: what is terminal stands in a record.
     facts.record = testing::settled(&facts, now).map(|(outcome, result)| record(&facts, &outcome, result, now));
-    Observed::new(facts, now)
+    ObservedRun::new(facts, now)
 }
 
 /// The node as the engine reads it.

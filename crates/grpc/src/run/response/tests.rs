@@ -159,7 +159,7 @@ fn a_preview_has_no_identity_and_no_state() {
 fn pages_are_cut_before_they_are_too_large() {
     let json = "x".repeat(250 * 1024);
     let runs: Vec<_> = (0..20).map(|i| Arc::new(run(&format!("a{i}"), &json))).collect();
-    let whole = RunPage { runs, next_page_token: Some("engine".to_owned()) };
+    let whole = Page { items: runs, next_page_token: Some("engine".to_owned()) };
     let token = |run: &Run| format!("after {}", run.name.run);
 
     let cut = page(&whole, View::Full, token);
@@ -175,7 +175,7 @@ fn pages_are_cut_before_they_are_too_large() {
 fn a_page_always_goes_on() {
     let mut huge = run("a", "{}");
     huge.message = "x".repeat(PAGE_MAX_BYTES + 1);
-    let whole = RunPage { runs: vec![Arc::new(huge.clone()), Arc::new(huge)], next_page_token: None };
+    let whole = Page { items: vec![Arc::new(huge.clone()), Arc::new(huge)], next_page_token: None };
     let cut = page(&whole, View::Basic, |_| "next".to_owned());
     assert_eq!((cut.runs.len(), cut.next_page_token.as_str()), (1, "next"));
 }

@@ -1,10 +1,10 @@
-//! Runs that callers have deleted, as long as something older may still be reported of them.
+//! What callers have deleted, as long as something older may still be reported of them.
 
 use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 /// How long. What was under way before the deletion is reported within seconds; an outage of the
-/// watch ends in a new list, which has no deleted runs.
+/// watch ends in a new list, which has nothing that was deleted.
 const REMEMBERED: Duration = Duration::from_secs(600);
 
 /// Their uids, which never come back.

@@ -1,13 +1,16 @@
 //! What no real backend can be made to emit at will. The rest through gRPC.
 
 use std::sync::Mutex;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use prometheus_client::registry::Registry;
+use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::*;
+use crate::reconcile::Reconciled;
 use longshore_backend::{Created, Launch, LogItem, LogOptions, LogSource, Logs, Preview};
 use longshore_domain::run::facts::{AttemptFacts, AttemptPhase};
 use longshore_domain::run::{RunState, StopCause};
@@ -70,24 +73,21 @@ impl Logs for Scripted {
     }
 }
 
-fn started() -> (Handle, Arc<Table>, mpsc::Sender<FactsEvent>) {
-    let (handle, table, emit, _) = started_with_logs();
-    (handle, table, emit)
+fn started() -> (Reconciled<RunDriver>, mpsc::Sender<FactsEvent>) {
+    let (runs, emit, _) = started_with_logs();
+    (runs, emit)
 }
 
-fn started_with_logs() -> (Handle, Arc<Table>, mpsc::Sender<FactsEvent>, mpsc::Receiver<LogSource>) {
+fn started_with_logs() -> (Reconciled<RunDriver>, mpsc::Sender<FactsEvent>, mpsc::Receiver<LogSource>) {
     let (emit, events) = mpsc::channel(8);
     let (asked, opened) = mpsc::channel(64);
     let scripted = Arc::new(Scripted(Mutex::new(Some(events)), asked));
     let (runs, logs): (Arc<dyn Runs>, Arc<dyn Logs>) = (Arc::<Scripted>::clone(&scripted), scripted);
-    let rules = on_kubernetes();
-    let backend =
-        Backend { capabilities: Arc::new(rules.capabilities.clone()), runs, logs: Arc::clone(&logs), reviews: None };
     let metrics = EngineMetrics::new(&mut Registry::default());
-    let table = Arc::new(Table::new(metrics.clone()));
     let hub = Hub::new(logs, metrics.clone());
-    let (handle, _) = start(&backend, Arc::clone(&table), hub, &rules, Duration::from_secs(10), metrics);
-    (handle, table, emit, opened)
+    let results = Reading::new(hub.clone(), Duration::from_secs(10), &on_kubernetes());
+    let driver = RunDriver::new(runs, hub, results, metrics.clone());
+    (Reconciled::start(driver, metrics.reconcile().clone()), emit, opened)
 }
 
 fn run(id: &str, uid: &str) -> RunFacts {
@@ -99,7 +99,7 @@ fn upsert(facts: RunFacts) -> FactsEvent {
     FactsEvent::Upsert(Box::new(facts))
 }
 
-async fn reported(table: &Table, facts: &RunFacts) {
+async fn reported(table: &Table<RunKind>, facts: &RunFacts) {
     while table.get(&facts.name).is_none_or(|known| known.facts.uid != facts.uid) {
         tokio::task::yield_now().await;
     }
@@ -107,61 +107,64 @@ async fn reported(table: &Table, facts: &RunFacts) {
 
 #[tokio::test]
 async fn a_deleted_run_is_gone_at_once_and_comes_back_as_another_only() {
-    let (handle, table, emit) = started();
+    let (runs, emit) = started();
+    let table = runs.table();
     let (old, other, new) = (run("a", "1"), run("b", "2"), run("a", "3"));
     emit.send(upsert(old.clone())).await.unwrap();
-    reported(&table, &old).await;
-    handle.deleted(old.name.clone(), old.uid.clone()).await;
+    reported(table, &old).await;
+    runs.deleted(old.name.clone(), old.uid.clone()).await;
     assert!(table.get(&old.name).is_none(), "a caller that was answered that it is deleted does not see it");
     // What was on its way is reported late, by the watch and by a read.
     emit.send(upsert(old.clone())).await.unwrap();
-    handle.seen(old.clone()).await;
+    runs.seen(old.clone()).await;
     emit.send(upsert(other.clone())).await.unwrap();
-    reported(&table, &other).await;
+    reported(table, &other).await;
     assert!(table.get(&old.name).is_none());
     emit.send(upsert(new.clone())).await.unwrap();
-    reported(&table, &new).await;
+    reported(table, &new).await;
     // Of the first, and too late to mean the second.
-    handle.deleted(old.name.clone(), old.uid.clone()).await;
-    reported(&table, &new).await;
+    runs.deleted(old.name.clone(), old.uid.clone()).await;
+    reported(table, &new).await;
 }
 
 #[tokio::test]
 async fn what_was_seen_to_start_stays_started() {
-    let (_handle, table, emit) = started();
+    let (runs, emit) = started();
+    let table = runs.table();
     let mut running = run("a", "1");
     running.attempts[0].phase = AttemptPhase::Running;
     running.attempts[0].main = MainFacts::Running { started_at: Some(at(10)) };
     emit.send(upsert(running.clone())).await.unwrap();
-    reported(&table, &running).await;
+    reported(table, &running).await;
     let emptied = run("a", "1");
     emit.send(upsert(RunFacts { suspended: true, ..emptied })).await.unwrap();
     while !table.get(&running.name).is_some_and(|known| known.facts.suspended) {
         tokio::task::yield_now().await;
     }
     let known = table.get(&running.name).unwrap();
-    assert_eq!((known.run.state, known.run.timeline.start_time), (RunState::Running, Some(at(10))));
+    assert_eq!((known.view.state, known.view.timeline.start_time), (RunState::Running, Some(at(10))));
 }
 
 #[tokio::test]
 async fn a_record_that_can_not_be_written_is_reported_and_nothing_is_terminal() {
-    let (_handle, table, emit) = started();
+    let (runs, emit) = started();
+    let table = runs.table();
     let mut ended = run("a", "1");
     ended.attempts[0].phase = AttemptPhase::Failed;
     ended.attempts[0].main = MainFacts::Terminated(terminated(3));
     emit.send(upsert(ended.clone())).await.unwrap();
-    let trouble = |known: &Observed| known.run.message.contains("how it ended can't be recorded yet");
+    let trouble = |known: &ObservedRun| known.view.message.contains("how it ended can't be recorded yet");
     while !table.get(&ended.name).is_some_and(|known| trouble(&known)) {
         tokio::task::yield_now().await;
     }
     let known = table.get(&ended.name).unwrap();
-    assert_eq!((known.run.state, known.run.exit_code), (RunState::Finishing, Some(3)));
-    assert!(known.run.message.contains("frozen"), "{}", known.run.message);
+    assert_eq!((known.view.state, known.view.exit_code), (RunState::Finishing, Some(3)));
+    assert!(known.view.message.contains("frozen"), "{}", known.view.message);
 }
 
 #[tokio::test]
 async fn what_starts_although_it_is_to_be_stopped_is_followed_at_once() {
-    let (_handle, _table, emit, mut opened) = started_with_logs();
+    let (_runs, emit, mut opened) = started_with_logs();
     let runs = |facts: RunFacts| {
         let main = MainFacts::Running { started_at: None };
         RunFacts { attempts: vec![AttemptFacts { main, phase: AttemptPhase::Running, ..attempt() }], ..facts }

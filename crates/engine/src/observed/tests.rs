@@ -1,11 +1,14 @@
+use std::sync::Arc;
+
 use super::*;
+use crate::reconcile::{Held, ReconcileMetrics, Table, TableChange, order_key};
 use longshore_domain::run::derive;
 use longshore_domain::run::facts::{AttemptPhase, MainFacts, PlatformCause, RunFacts};
 use longshore_domain::run::{Evidence, RunState, StopCause};
 use longshore_domain::testing::{at, facts, intervened, stop, terminated};
 
-fn table() -> Table {
-    Table::new(EngineMetrics::default())
+fn table() -> Table<RunKind> {
+    Table::new(ReconcileMetrics::default())
 }
 
 fn named(id: &str) -> RunName {
@@ -34,12 +37,12 @@ fn settled(id: &str, exit_code: i32) -> RunFacts {
     RunFacts { record: Some(record), released: true, expire_time: Some(at(100)), ..facts }
 }
 
-fn observed(facts: RunFacts) -> Arc<Observed> {
-    Arc::new(Observed::new(facts, at(40)))
+fn observed(facts: RunFacts) -> Arc<ObservedRun> {
+    Arc::new(ObservedRun::new(facts, at(40)))
 }
 
-fn is_packed(table: &Table, id: &str) -> bool {
-    matches!(table.read().runs.get(&named(id)), Some(TableRow::Packed(_)))
+fn is_packed(table: &Table<RunKind>, id: &str) -> bool {
+    table.is_packed(&named(id))
 }
 
 #[test]
@@ -50,7 +53,7 @@ fn what_is_settled_is_packed_and_comes_back_as_it_was() {
         table.upsert(Arc::clone(&before));
         assert!(is_packed(&table, "a"));
         let after = table.get(&named("a")).unwrap();
-        assert_eq!((&after.facts, &after.run, after.seen()), (&before.facts, &before.run, before.seen()));
+        assert_eq!((&after.facts, &after.view, after.seen()), (&before.facts, &before.view, before.seen()));
     }
     assert_eq!((table.finished(), table.live_of("")), (1, 0));
 }
@@ -100,7 +103,7 @@ fn who_follows_a_run_to_its_end_does_not_keep_it_open() {
     table.upsert(observed(live("a")));
     let follow = table.follow(&named("a")).unwrap();
     table.upsert(observed(settled("a", 0)));
-    assert!(follow.borrow().run.state.is_terminal() && table.has_to_pack());
+    assert!(follow.borrow().view.state.is_terminal() && table.has_to_pack());
     drop(follow);
     table.pack();
     assert!(is_packed(&table, "a"));
@@ -126,21 +129,23 @@ fn pages_choose_among_open_and_packed_runs() {
     for id in ["a", "b", "c", "d"] {
         table.upsert(observed(if id == "b" { live(id) } else { settled(id, 3) }));
     }
-    let names = |page: Vec<Held>| page.iter().map(|held| held.traits().name.run.to_string()).collect::<Vec<_>>();
+    let names =
+        |page: Vec<Held<RunKind>>| page.iter().map(|held| held.traits().name.run.to_string()).collect::<Vec<_>>();
     let (page, more) = table.page(None, 2, |_| true);
     assert_eq!((names(page), more), (vec!["a".to_owned(), "b".to_owned()], true));
     let b = table.get(&named("b")).unwrap();
-    let (page, more) = table.page(Some(&order_key(Traits::of(&b.run))), 2, |_| true);
+    let (page, more) = table.page(Some(&order_key::<RunKind>(RunKind::place(&b.view))), 2, |_| true);
     assert_eq!((names(page), more), (vec!["c".to_owned(), "d".to_owned()], false));
     let (page, more) = table.page(None, 9, |run| run.state == RunState::Cancelled);
     assert_eq!((names(page), more), (vec!["a".to_owned(), "c".to_owned(), "d".to_owned()], false));
-    let traits = |held: &Held| {
-        let Traits { state, create_time, labels, profile, failure_class, .. } = held.traits();
+    let traits = |held: &Held<RunKind>| {
+        let RunTraits { state, create_time, labels, profile, failure_class, .. } = held.traits();
         (state, create_time, labels.clone(), profile.map(str::to_owned), failure_class)
     };
     for held in table.page(None, 9, |_| true).0 {
-        let run = Arc::clone(&held.clone().observed().unwrap().run);
-        let open = Held::Open(Arc::new(Observed::new(held.clone().observed().unwrap().facts.clone(), at(40))));
-        assert_eq!(traits(&held), traits(&open), "{}", run.name);
+        let packed = traits(&held);
+        let known = held.observed().unwrap();
+        let open = Held::Open(Arc::new(ObservedRun::new(known.facts.clone(), at(40))));
+        assert_eq!(packed, traits(&open), "{}", known.view.name);
     }
 }

@@ -19,7 +19,7 @@ use longshore_backend::{BackendError, LogItem, LogOptions, LogSource};
 use longshore_domain::log::cursor::LogCursor;
 use longshore_domain::log::{Beginning, LogGap, LogGapCause, LogPosition, LostTail, OutputSummary};
 use longshore_domain::notation::violation::{Violation, Violations};
-use longshore_domain::run::facts::{AttemptFacts, RunFacts};
+use longshore_domain::run::facts::{AttemptFacts, RunFacts, Terminated};
 use longshore_domain::run::failure::{Failure, FailureReason};
 use longshore_runtime::task;
 
@@ -210,15 +210,46 @@ impl Streamer {
             let Some(whole) = whole else {
                 return Ok(if self.left == Some(0) { LogEndReason::ByteLimit } else { LogEndReason::CaughtUp });
             };
-            let exit_code = self.attempt_facts().and_then(|a| a.main.terminated().map(|t| t.exit_code));
+            let exit_code = self.attempt_facts().and_then(|a| a.main.terminated().and_then(Terminated::code));
             self.send(LogEvent::AttemptEnded { attempt: self.attempt, exit_code, whole: whole.0 }).await?;
             let next = self.attempt + 1;
-            let has_next = self.follow.borrow().facts.attempt(next).is_some();
-            if self.query.attempts != AttemptSelector::All || !has_next {
+            if !self.goes_on_with(next).await? {
                 return self.finish().await;
+            }
+            if self.query.attempts == AttemptSelector::Latest {
+                // What is asked for of the latest attempt is not of one that came after.
+                self.query.start = LogStart::Beginning;
             }
             (self.attempt, self.position, self.sent, self.tally) = (next, None, None, Some(OutputTally::default()));
             (self.beginning, self.lost_tail) = (None, LostTail::default());
+        }
+    }
+
+    /// Whether this attempt is asked for, too, and there is one. Who follows the run's output waits for it.
+    async fn goes_on_with(&mut self, next: u32) -> Result<bool, StreamStop> {
+        let wanted = match self.query.attempts {
+            AttemptSelector::All => true,
+            AttemptSelector::Latest => self.query.follow,
+            AttemptSelector::Number(_) => false,
+        };
+        loop {
+            let (is_there, is_over) = {
+                let observed = self.follow.borrow_and_update();
+                let is_over = observed.view.state.is_terminal() || observed.facts.is_let_go();
+                (observed.facts.attempt(next).is_some(), is_over)
+            };
+            if !wanted || is_there || is_over || !self.query.follow {
+                return Ok(wanted && is_there);
+            }
+            tokio::select! {
+                // An error means that the run is gone.
+                changed = self.follow.changed() => if changed.is_err() { return Ok(false) },
+                () = self.events.closed() => return Err(StreamStop::CallerGone),
+                () = tokio::time::sleep(HEARTBEAT) => {
+                    let cursor = self.cursor();
+                    self.send(LogEvent::Heartbeat { cursor }).await?;
+                }
+            }
         }
     }
 
@@ -388,7 +419,7 @@ impl Streamer {
             };
             match self.source() {
                 Some(source) if started => return Ok(Some(source)),
-                _ if over || self.follow.borrow().view.state.is_terminal() => return Ok(None),
+                _ if over || self.is_past() || self.follow.borrow().view.state.is_terminal() => return Ok(None),
                 _ => {}
             }
             tokio::select! {
@@ -514,6 +545,12 @@ impl Streamer {
 
     fn source(&self) -> Option<LogSource> {
         source_of(&self.follow.borrow().facts, self.attempt)
+    }
+
+    /// Whether the run has gone on to another attempt, or will.
+    fn is_past(&self) -> bool {
+        let observed = self.follow.borrow();
+        observed.facts.record.is_none() && observed.facts.present_number() > self.attempt
     }
 
     fn attempt_facts(&self) -> Option<AttemptFacts> {

@@ -10,7 +10,7 @@ use longshore_domain::name::RunName;
 use longshore_domain::run::derive::derive;
 use longshore_domain::run::facts::{RunFacts, remember};
 use longshore_domain::run::failure::FailureClass;
-use longshore_domain::run::plan::{Action, Plan, plan};
+use longshore_domain::run::plan::{Action, ActionKey, Plan, plan};
 use longshore_domain::run::verdict::{Verdict, judge};
 use longshore_domain::run::{Run, RunState};
 
@@ -28,6 +28,15 @@ pub(crate) type ObservedRun = Observed<RunKind>;
 /// Runs.
 #[derive(Debug)]
 pub(crate) enum RunKind {}
+
+/// Whose end an action writes down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WrittenEnd {
+    /// The run's.
+    OfRun,
+    /// That of the attempt with this number, after which another follows.
+    OfAttempt(u32),
+}
 
 /// What runs are chosen by.
 #[derive(Clone, Copy, Debug)]
@@ -61,6 +70,8 @@ impl Kind for RunKind {
     type Verdict = Verdict;
     type View = Run;
     type Action = Action;
+    type ActionKey = ActionKey;
+    type Written = WrittenEnd;
     /// How its attempts were seen to start, by number.
     type Seen = Vec<(u32, StartSeen)>;
     type Traits<'a> = RunTraits<'a>;
@@ -85,6 +96,9 @@ impl Kind for RunKind {
             merged.record.clone_from(&read.record);
         }
         merged.deleted_at = merged.deleted_at.or(read.deleted_at);
+        if merged.settled.len() < read.settled.len() {
+            merged.settled.clone_from(&read.settled);
+        }
         merged
     }
 
@@ -164,14 +178,36 @@ impl Kind for RunKind {
         facts.record.is_some()
     }
 
-    fn records_end(action: &Action) -> bool {
-        matches!(action, Action::WriteRecord(_))
+    fn key(action: &Action) -> ActionKey {
+        action.key()
+    }
+
+    fn writes(action: &Action) -> Option<WrittenEnd> {
+        match action {
+            Action::WriteRecord(_) => Some(WrittenEnd::OfRun),
+            Action::WriteAttempt(record) => Some(WrittenEnd::OfAttempt(record.attempt.number)),
+            _ => None,
+        }
+    }
+
+    fn shows(facts: &RunFacts, written: &WrittenEnd) -> bool {
+        match written {
+            WrittenEnd::OfRun => facts.record.is_some(),
+            // Where a stop came before it, it was not written.
+            WrittenEnd::OfAttempt(number) => {
+                facts.record.is_some()
+                    || facts.stop.is_some()
+                    || facts.deleted_at.is_some()
+                    || facts.present_number() > *number
+            }
+        }
     }
 
     fn misses(action: &Action) -> Option<&'static str> {
         match action {
             Action::WriteStop(_) => Some("the stop"),
             Action::WriteRecord(_) | Action::StoreResult { .. } => Some("how it ended"),
+            Action::WriteAttempt(_) => Some("how the attempt ended"),
             _ => None,
         }
     }
@@ -198,7 +234,7 @@ impl ObservedRun {
     /// Whether the program of the last attempt is known to have started before the run was to be
     /// stopped.
     pub(crate) fn ran_before_stop(&self) -> bool {
-        self.facts.stop.is_none() && self.facts.last_attempt().is_some_and(|attempt| attempt.main.started())
+        self.facts.stop.is_none() && self.facts.present().is_some_and(|attempt| attempt.main.started())
     }
 }
 

@@ -84,7 +84,7 @@ pub(super) struct ReadRequest {
 impl ReadRequest {
     pub(super) fn of(facts: &RunFacts) -> Self {
         let submission = &facts.submission;
-        let attempt = facts.last_attempt().map_or(0, |attempt| attempt.number);
+        let attempt = facts.present_number();
         Self {
             name: facts.name.clone(),
             attempt,

@@ -270,9 +270,9 @@ impl AttemptFacts {
         let complete = attempt.exit_code == Some(0);
         let main = match (attempt.start_time, attempt.exit_code) {
             (None, _) => MainFacts::Waiting(None),
-            (Some(_), None) => MainFacts::Running { started_at: attempt.start_time },
-            (Some(_), Some(exit_code)) => MainFacts::Terminated(Terminated {
-                exit_code,
+            (Some(_), code) => MainFacts::Terminated(Terminated {
+                exit_code: code.unwrap_or_default(),
+                cause: if code.is_some() { EndCause::Exited } else { EndCause::Unknown },
                 signal: attempt.signal,
                 started_at: attempt.start_time,
                 finished_at: attempt.finish_time,
@@ -293,7 +293,11 @@ impl AttemptFacts {
             }),
             job_deadline: None,
             closed: true,
-            phase: AttemptPhase::Gone,
+            phase: match attempt.start_time {
+                Some(_) if complete => AttemptPhase::Succeeded,
+                Some(_) => AttemptPhase::Failed,
+                None => AttemptPhase::Gone,
+            },
             uid: attempt.uid.clone(),
             pod: attempt.pod.clone(),
             node: attempt.node.clone(),

@@ -26,6 +26,10 @@ pub(crate) trait Kind: Debug + Sized + Send + Sync + 'static {
     type View: Debug + Send + Sync + 'static;
     /// One thing to do about one. Doing it twice is doing it once.
     type Action: Debug + Send + Sync + 'static;
+    /// What tells an action from another that is done again.
+    type ActionKey: Debug + Eq + Send + 'static;
+    /// What an action writes for every other process, and that is not taken back.
+    type Written: Debug + Send + 'static;
     /// What earlier looks of this process have shown, which facts don't tell.
     type Seen: Debug + Send + Sync + 'static;
     /// What listings choose by.
@@ -69,9 +73,12 @@ pub(crate) trait Kind: Debug + Sized + Send + Sync + 'static {
 
     /// Whether its end is recorded, for this and every other process.
     fn is_recorded(facts: &Self::Facts) -> bool;
-    /// Whether this action records its end: until that is seen, nothing newer is reported, which could be other than what
-    /// was recorded.
-    fn records_end(action: &Self::Action) -> bool;
+    fn key(action: &Self::Action) -> Self::ActionKey;
+    /// What this action writes down of how something ended: until that is seen, nothing newer is reported, which could be
+    /// other than what was written. `None`: nothing.
+    fn writes(action: &Self::Action) -> Option<Self::Written>;
+    /// Whether these facts show it, or what has come in its place.
+    fn shows(facts: &Self::Facts, written: &Self::Written) -> bool;
     /// What callers miss while this action fails: `the stop`, `how it ended`. `None`: nothing that they have to know of.
     fn misses(action: &Self::Action) -> Option<&'static str>;
     /// In logs and metrics, without what the action holds.

@@ -3,7 +3,6 @@
 //! nothing.
 
 use std::collections::HashMap;
-use std::mem::Discriminant;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -85,10 +84,10 @@ struct Entry<D: Driver> {
     failures: u32,
     /// After a failure: not before this.
     not_before: Option<Instant>,
-    done: Vec<(Discriminant<ActionOf<D>>, Instant)>,
-    /// Since when a record stands that was not seen yet: until then nothing newer is reported,
-    /// which could be other than what was recorded.
-    recorded: Option<Instant>,
+    done: Vec<(<D::Kind as Kind>::ActionKey, Instant)>,
+    /// What was written and not seen yet, and since when: until then nothing newer is reported, which could be other than
+    /// what was written.
+    written: Option<(<D::Kind as Kind>::Written, Instant)>,
     /// Why an action could not be done that callers have to know of, the last time that was tried.
     trouble: Option<String>,
     timer: Option<delay_queue::Key>,
@@ -104,7 +103,7 @@ impl<D: Driver> Entry<D> {
             failures: 0,
             not_before: None,
             done: Vec::new(),
-            recorded: None,
+            written: None,
             trouble: None,
             timer: None,
         }
@@ -114,8 +113,8 @@ impl<D: Driver> Entry<D> {
 struct Acted<D: Driver> {
     name: NameOf<D>,
     uid: String,
-    /// Whether a record stands now.
-    recorded: bool,
+    /// What stands written now.
+    written: Option<<D::Kind as Kind>::Written>,
     failed: Option<(Option<ActionOf<D>>, BackendError)>,
 }
 
@@ -272,11 +271,12 @@ impl<D: Driver> Reconciler<D> {
         }
         let now = Timestamp::now();
         let mut facts = D::Kind::remember(known.as_ref().map(|known| &known.facts), facts, now);
-        if D::Kind::is_recorded(&facts) {
-            (entry.recorded, entry.trouble) = (None, None);
+        let is_seen = entry.written.as_ref().is_some_and(|(written, _)| D::Kind::shows(&facts, written));
+        if is_seen || D::Kind::is_recorded(&facts) {
+            (entry.written, entry.trouble) = (None, None);
         }
         if let Some(known) = &known
-            && entry.recorded.is_some_and(|at| at.elapsed() < SEEN_WITHIN)
+            && entry.written.as_ref().is_some_and(|(_, at)| at.elapsed() < SEEN_WITHIN)
         {
             let known = Arc::clone(known);
             self.set_timer(&name, Some(SEEN_WITHIN));
@@ -341,13 +341,13 @@ impl<D: Driver> Reconciler<D> {
         let (again, fresh): (Vec<_>, Vec<_>) = planned
             .actions
             .into_iter()
-            .partition(|action| entry.done.iter().any(|(kind, _)| *kind == std::mem::discriminant(action)));
+            .partition(|action| entry.done.iter().any(|(key, _)| *key == D::Kind::key(action)));
         if !again.is_empty() {
             wake = Some(wake.unwrap_or(REPEAT_AFTER).min(REPEAT_AFTER));
         }
         if !fresh.is_empty() {
             entry.acting = true;
-            entry.done.extend(fresh.iter().map(|action| (std::mem::discriminant(action), now)));
+            entry.done.extend(fresh.iter().map(|action| (D::Kind::key(action), now)));
             let (driver, permits) = (Arc::clone(&self.driver), Arc::clone(&self.permits));
             let (name, uid) = (name.clone(), uid.to_owned());
             let metrics = self.metrics.clone();
@@ -377,12 +377,12 @@ impl<D: Driver> Reconciler<D> {
         if let Some((name, uid)) = self.acting_on.remove(&panicked.id()) {
             let message = "an action panicked".to_owned();
             let failed = Some((None, BackendError::Corrupt { what: name.to_string(), message }));
-            self.acted(Acted { name, uid, recorded: false, failed });
+            self.acted(Acted { name, uid, written: None, failed });
         }
     }
 
     fn acted(&mut self, acted: Acted<D>) {
-        let Acted { name, uid, recorded, failed } = acted;
+        let Acted { name, uid, written, failed } = acted;
         let Some(entry) = self.entries.get_mut(&name).filter(|entry| entry.uid == uid) else { return };
         entry.acting = false;
         entry.not_before = None;
@@ -390,7 +390,7 @@ impl<D: Driver> Reconciler<D> {
             None => {
                 entry.failures = 0;
                 entry.trouble = None;
-                entry.recorded = recorded.then(Instant::now);
+                entry.written = written.map(|written| (written, Instant::now()));
                 return self.look_again(&name);
             }
             // The authority says so: the watch will report it, or has and was overtaken.
@@ -439,16 +439,16 @@ async fn act<D: Driver>(
 ) -> Acted<D> {
     // The semaphore is never closed.
     let _permit = permits.acquire().await;
-    let mut recorded = false;
+    let mut written = None;
     for action in actions {
         let word = D::Kind::action(&action);
         debug!(%name, action = word, "acting");
         let ended = driver.act(&name, &uid, &action).await;
         metrics.acted(word, &ended);
         if let Err(error) = ended {
-            return Acted { name, uid, recorded, failed: Some((Some(action), error)) };
+            return Acted { name, uid, written, failed: Some((Some(action), error)) };
         }
-        recorded |= D::Kind::records_end(&action);
+        written = D::Kind::writes(&action).or(written);
     }
-    Acted { name, uid, recorded, failed: None }
+    Acted { name, uid, written, failed: None }
 }

@@ -62,6 +62,8 @@ impl Kind for LampKind {
     type Verdict = &'static str;
     type View = Lamp;
     type Action = LampAction;
+    type ActionKey = &'static str;
+    type Written = ();
     type Seen = ();
     type Traits<'a> = &'a str;
     type Packed = LampFacts;
@@ -158,12 +160,20 @@ impl Kind for LampKind {
         facts.written_down
     }
 
-    fn records_end(action: &LampAction) -> bool {
-        *action == LampAction::WriteDown
+    fn key(action: &LampAction) -> &'static str {
+        Self::action(action)
+    }
+
+    fn writes(action: &LampAction) -> Option<()> {
+        (*action == LampAction::WriteDown).then_some(())
+    }
+
+    fn shows(facts: &LampFacts, (): &()) -> bool {
+        facts.written_down
     }
 
     fn misses(action: &LampAction) -> Option<&'static str> {
-        Self::records_end(action).then_some("that it burnt out")
+        Self::writes(action).map(|()| "that it burnt out")
     }
 
     fn action(action: &LampAction) -> &'static str {

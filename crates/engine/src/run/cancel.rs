@@ -9,8 +9,9 @@ use crate::{Caller, Engine, EngineError};
 use longshore_backend::BackendError;
 use longshore_domain::name::RunName;
 use longshore_domain::notation::violation::Violation;
-use longshore_domain::run::facts::{RunFacts, Terminated};
+use longshore_domain::run::facts::RunFacts;
 use longshore_domain::run::plan::Action;
+use longshore_domain::run::retry;
 use longshore_domain::run::verdict::conclude;
 use longshore_domain::run::{Run, StopCause, StopIntent};
 
@@ -61,10 +62,11 @@ impl Engine {
 }
 
 /// Whether there is nothing left to stop: the program was seen to have ended, or nothing of it will
-/// run.
+/// run, and nothing of it is tried again.
 fn has_ended(facts: &RunFacts) -> bool {
-    let ended = facts.last_attempt().and_then(|attempt| attempt.main.terminated());
-    ended.is_some_and(Terminated::started) || conclude(facts, Timestamp::now()).is_some()
+    let ended = facts.present().and_then(|attempt| attempt.main.terminated()).filter(|end| end.started());
+    let has_ended = ended.is_some() || conclude(facts, Timestamp::now()).is_some();
+    has_ended && (ended.is_some_and(|end| end.exit_code == 0) || !retry::is_left(facts))
 }
 
 fn missing(error: BackendError, name: &RunName) -> EngineError {

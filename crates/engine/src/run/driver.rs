@@ -43,6 +43,8 @@ impl RunDriver {
 /// What is known of a run beside its facts.
 #[derive(Debug, Default)]
 pub(crate) struct RunMemo {
+    /// The attempt that the rest is about.
+    attempt: u32,
     result: Option<Checked>,
     reading: bool,
     /// Whether the program had started before the run was to be stopped.
@@ -52,8 +54,8 @@ pub(crate) struct RunMemo {
 impl Driver for RunDriver {
     type Kind = RunKind;
     type Memo = RunMemo;
-    /// What was read as its result.
-    type Finding = Checked;
+    /// What was read as the result of the attempt with this number.
+    type Finding = (u32, Checked);
 
     fn watch(&self) -> BoxStream<'static, FactsEvent> {
         self.runs.watch()
@@ -69,6 +71,10 @@ impl Driver for RunDriver {
 
     fn amend(&self, memo: &mut RunMemo, trouble: Option<&str>, facts: &mut RunFacts) {
         facts.trouble = trouble.map(str::to_owned);
+        let attempt = facts.present_number();
+        if memo.attempt != attempt && facts.record.is_none() {
+            *memo = RunMemo { attempt, ..RunMemo::default() };
+        }
         if facts.record.is_some() {
             // The record has it, or says where it is.
             memo.result = None;
@@ -108,7 +114,7 @@ impl Driver for RunDriver {
         memo: &mut RunMemo,
         observed: &ObservedRun,
         table: &Table<RunKind>,
-    ) -> Option<BoxFuture<'static, Checked>> {
+    ) -> Option<BoxFuture<'static, (u32, Checked)>> {
         let facts = &observed.facts;
         let mut reading = None;
         if !memo.reading
@@ -117,12 +123,14 @@ impl Driver for RunDriver {
             && let Some(follow) = table.follow(&facts.name)
         {
             memo.reading = true;
-            reading = Some(self.results.read(ReadRequest::of(facts), follow).boxed());
+            let attempt = memo.attempt;
+            let read = self.results.read(ReadRequest::of(facts), follow);
+            reading = Some(read.map(move |checked| (attempt, checked)).boxed());
         }
         memo.ran_before_stop |= observed.ran_before_stop();
         if starts_although_stopped(facts)
             && !memo.ran_before_stop
-            && let Some(source) = facts.last_attempt().and_then(|attempt| source_of(facts, attempt.number))
+            && let Some(source) = facts.present().and_then(|attempt| source_of(facts, attempt.number))
             && let Some(follow) = table.follow(&facts.name)
         {
             // Whatever ends it takes its log away, before anybody can ask for it.
@@ -131,9 +139,11 @@ impl Driver for RunDriver {
         reading
     }
 
-    fn found(&self, memo: &mut RunMemo, checked: Checked) {
-        memo.reading = false;
-        memo.result = Some(checked);
+    fn found(&self, memo: &mut RunMemo, (attempt, checked): (u32, Checked)) {
+        if memo.attempt == attempt {
+            memo.reading = false;
+            memo.result = Some(checked);
+        }
     }
 
     fn goes_on_without(&self, memo: &mut RunMemo, action: &Action, error: &BackendError, failures: u32) -> bool {
@@ -161,10 +171,10 @@ fn not_kept(error: &BackendError) -> ResultOutcome {
 fn is_read_live(facts: &RunFacts) -> bool {
     facts.submission.effective.result.mode != ResultMode::None
         && facts.record.is_none()
-        && facts.last_attempt().is_some_and(|a| matches!(a.main, MainFacts::Running { .. }))
+        && facts.present().is_some_and(|a| matches!(a.main, MainFacts::Running { .. }))
 }
 
 /// Whether this run is to be stopped, and its program has started all the same.
 fn starts_although_stopped(facts: &RunFacts) -> bool {
-    facts.stop.is_some() && facts.record.is_none() && facts.last_attempt().is_some_and(|a| a.main.started())
+    facts.stop.is_some() && facts.record.is_none() && facts.present().is_some_and(|a| a.main.started())
 }

@@ -79,7 +79,7 @@ impl Action {
 }
 
 impl Action {
-    /// What tells one action from another that is done again: its kind, and the attempt that it is about.
+    /// What distinguishes one action from another that is done again: its kind, and the attempt that it is about.
     #[must_use]
     pub fn key(&self) -> ActionKey {
         let attempt = match self {

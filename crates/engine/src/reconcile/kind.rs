@@ -16,7 +16,7 @@ pub(crate) trait Kind: Debug + Sized + Send + Sync + 'static {
     /// In the log: `run`.
     const NOUN: &'static str;
 
-    /// Resource name. The uid that comes with it tells things apart that had the same name one after the other.
+    /// Resource name. The uid that comes with it distinguishes things that had the same name one after the other.
     type Name: Clone + Debug + Display + FromStr + Eq + Hash + Ord + Send + Sync + 'static;
     /// What is observed of one.
     type Facts: Clone + Debug + Send + Sync + 'static;
@@ -26,11 +26,11 @@ pub(crate) trait Kind: Debug + Sized + Send + Sync + 'static {
     type View: Debug + Send + Sync + 'static;
     /// One thing to do about one. Doing it twice is doing it once.
     type Action: Debug + Send + Sync + 'static;
-    /// What tells an action from another that is done again.
+    /// What distinguishes an action from another that is done again.
     type ActionKey: Debug + Eq + Send + 'static;
     /// What an action writes for every other process, and that is not taken back.
     type Written: Debug + Send + 'static;
-    /// What earlier looks of this process have shown, which facts don't tell.
+    /// What earlier looks of this process have shown, which facts don't show.
     type Seen: Debug + Send + Sync + 'static;
     /// What listings choose by.
     type Traits<'a>: Copy;

@@ -203,7 +203,7 @@ impl Contents {
     /// Whether another attempt is announced after the last of this record.
     pub(crate) fn goes_on_after(&self, record: &Record) -> bool {
         let settled = self.ledger.there().map_or(0, |ledger| ledger.settled.len());
-        record.attempts.len() <= settled
+        settled > 0 && record.attempts.len() <= settled
     }
 
     /// Whether nothing was begun for it yet, so that it may have to wait for its turn.

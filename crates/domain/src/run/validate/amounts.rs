@@ -7,7 +7,7 @@ use crate::name::shown;
 use crate::notation::quantity::Quantity;
 use crate::notation::syntax::{is_dns_subdomain, is_extended_resource};
 use crate::notation::violation::Violations;
-use crate::run::failure::FailureClass;
+use crate::run::failure::{FailureClass, FailureReason};
 use crate::run::profile::Limits;
 use crate::run::spec::{Resources, RetryOn, RunSpec, Security};
 
@@ -125,18 +125,11 @@ pub(super) fn check_retries(spec: &RunSpec, at: &str, out: &mut Violations) {
         }
     }
     let RetryOn { reasons, exit_codes } = &spec.retry_on;
-    for (i, reason) in reasons.iter().enumerate() {
-        let field = || format!("{at}.retry_on.reasons[{i}]");
-        if !RetryOn::REASONS.contains(reason) {
-            let known = listed(RetryOn::REASONS.iter().map(|reason| reason.as_str()));
-            let instead = if reason.class() == FailureClass::Infra { "; `infra_retries` is for it" } else { "" };
-            out.add(
-                field(),
-                format!("{} cannot be retried by `max_retries`; expected one of {known}{instead}", reason.as_str()),
-            );
-        } else if reasons.iter().take(i).any(|earlier| earlier == reason) {
-            out.add(field(), format!("{} is listed twice", reason.as_str()));
-        }
+    if reasons.len() > RetryOn::REASONS.len() {
+        let (field, most) = (format!("{at}.retry_on.reasons"), RetryOn::REASONS.len());
+        out.add(field, format!("{} reasons are listed; there are {most} to be listed, each once", reasons.len()));
+    } else {
+        check_reasons(reasons, &format!("{at}.retry_on.reasons"), out);
     }
     if exit_codes.len() > EXIT_CODES_MAX {
         let field = format!("{at}.retry_on.exit_codes");
@@ -149,6 +142,20 @@ pub(super) fn check_retries(spec: &RunSpec, at: &str, out: &mut Violations) {
                     format!("{code} is not an exit code of a failure, which are 1 to 255"),
                 );
             }
+        }
+    }
+}
+
+fn check_reasons(reasons: &[FailureReason], at: &str, out: &mut Violations) {
+    for (i, reason) in reasons.iter().enumerate() {
+        let field = format!("{at}[{i}]");
+        if !RetryOn::REASONS.contains(reason) {
+            let known = listed(RetryOn::REASONS.iter().map(|reason| reason.as_str()));
+            let instead = if reason.class() == FailureClass::Infra { "; `infra_retries` is for it" } else { "" };
+            let name = reason.as_str();
+            out.add(field, format!("{name} cannot be retried by `max_retries`; expected one of {known}{instead}"));
+        } else if reasons.iter().take(i).any(|earlier| earlier == reason) {
+            out.add(field, format!("{} is listed twice", reason.as_str()));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What messages are made of, whoever writes them: [texts in bounds](cut), and [names that may have been
+//! What messages are made of, in every crate: [texts in bounds](cut), and [names that may have been
 //! meant](alike). Names nothing of ours.
 
 mod bound;

@@ -175,6 +175,7 @@ fn element(kind: &Kind, i: usize, text: usize) -> Value {
             Value::Message(element)
         }
         Kind::Enum(_) => Value::EnumNumber(1),
+        Kind::Int32 => Value::I32(1),
         other => panic!("no request has a list of {other:?}"),
     }
 }

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
-use crate::config::{Config, ServeArgs, ServingSection};
+use crate::config::{Config, ServeArgs, Serving};
 use crate::domain::run::rules::Rules;
 use crate::engine::{Engine, EngineConfig, Readiness};
 use crate::grpc::{self, GrpcServer, Health, ServeLimits, Served, ServerFacts};
@@ -174,7 +174,7 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
 
 /// How many connections and streams there may be: of the files that may be open at once, connections take half, since
 /// runs and their logs need files too.
-fn serve_limits(configured: &ServingSection, open_files: Option<u64>) -> ServeLimits {
+fn serve_limits(configured: &Serving, open_files: Option<u64>) -> ServeLimits {
     let own = ServeLimits::default();
     let wanted = configured.max_connections.unwrap_or(own.connections);
     let room = open_files.map_or(usize::MAX, |files| usize::try_from(files / 2).unwrap_or(usize::MAX)).max(1);

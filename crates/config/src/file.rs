@@ -9,10 +9,8 @@ use serde::Deserialize;
 
 use super::access::{self, Access, AuthenticationFile, Authorization, AuthorizationFile, TlsFile};
 use super::faults::ConfigFaults;
-use super::profiles::ProfileSection;
-use super::{
-    BackendChoice, Config, KubernetesSection, LocalSection, ServeArgs, ServingSection, builtin, socket_address,
-};
+use super::profiles::ProfileFile;
+use super::{BackendChoice, Config, Kubernetes, Local, ServeArgs, Serving, builtin, socket_address};
 use longshore_domain::name::NamespaceName;
 use longshore_domain::notation::quantity::Quantity;
 use longshore_domain::run::profile::{Capabilities, Limits, Profile, Volume};
@@ -37,17 +35,17 @@ pub(super) struct ConfigFile {
     tls: TlsFile,
     authentication: AuthenticationFile,
     authorization: AuthorizationFile,
-    namespaces: BTreeMap<String, NamespaceSection>,
+    namespaces: BTreeMap<String, NamespaceFile>,
     kubernetes: KubernetesFile,
     local: LocalFile,
-    limits: LimitsSection,
-    volumes: BTreeMap<String, VolumeSection>,
-    profiles: BTreeMap<String, ProfileSection>,
+    limits: LimitsFile,
+    volumes: BTreeMap<String, VolumeFile>,
+    profiles: BTreeMap<String, ProfileFile>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct NamespaceSection {
+struct NamespaceFile {
     kubernetes_namespace: Option<String>,
 }
 
@@ -73,7 +71,7 @@ struct LocalFile {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct VolumeSection {
+struct VolumeFile {
     persistent_volume_claim: Option<String>,
     config_map: Option<String>,
     local_path: Option<String>,
@@ -82,7 +80,7 @@ struct VolumeSection {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct LimitsSection {
+struct LimitsFile {
     default_start_timeout: Option<String>,
     max_start_timeout: Option<String>,
     default_run_timeout: Option<String>,
@@ -267,10 +265,7 @@ fn check_policy(
     }
 }
 
-fn namespaces(
-    sections: BTreeMap<String, NamespaceSection>,
-    faults: &mut ConfigFaults,
-) -> BTreeMap<NamespaceName, String> {
+fn namespaces(sections: BTreeMap<String, NamespaceFile>, faults: &mut ConfigFaults) -> BTreeMap<NamespaceName, String> {
     let mut namespaces = BTreeMap::from([(NamespaceName::default_namespace(), "longshore-runs".to_owned())]);
     for (name, section) in sections {
         match NamespaceName::parse(&name) {
@@ -298,19 +293,19 @@ fn namespaces(
     namespaces
 }
 
-fn kubernetes(file: KubernetesFile, args: &ServeArgs, faults: &mut ConfigFaults) -> KubernetesSection {
+fn kubernetes(file: KubernetesFile, args: &ServeArgs, faults: &mut ConfigFaults) -> Kubernetes {
     let policies = file
         .network_policies
         .as_deref()
         .and_then(|text| faults.choice("kubernetes.network_policies", text, &[("installed", true), ("none", false)]));
-    KubernetesSection {
+    Kubernetes {
         kubeconfig: args.installation.kubeconfig.clone().or(file.kubeconfig),
         context: args.installation.context.clone().or(file.context),
         network_policies: policies.unwrap_or(false),
     }
 }
 
-fn local(file: LocalFile, args: &ServeArgs, faults: &mut ConfigFaults) -> LocalSection {
+fn local(file: LocalFile, args: &ServeArgs, faults: &mut ConfigFaults) -> Local {
     let choices = [("auto", false), ("off", true)];
     let no_bwrap = file.bwrap.as_deref().and_then(|text| faults.choice("local.bwrap", text, &choices));
     if file.log_max_bytes == Some(0) {
@@ -333,7 +328,7 @@ fn local(file: LocalFile, args: &ServeArgs, faults: &mut ConfigFaults) -> LocalS
             None
         }
     });
-    LocalSection {
+    Local {
         state_dir: args.state_dir.clone().or(file.state_dir),
         no_bwrap: no_bwrap.unwrap_or(false),
         log_max_bytes: file.log_max_bytes,
@@ -344,23 +339,23 @@ fn local(file: LocalFile, args: &ServeArgs, faults: &mut ConfigFaults) -> LocalS
     }
 }
 
-impl From<VolumeSection> for Volume {
-    fn from(section: VolumeSection) -> Self {
-        let VolumeSection { persistent_volume_claim, config_map, local_path, read_only } = section;
+impl From<VolumeFile> for Volume {
+    fn from(section: VolumeFile) -> Self {
+        let VolumeFile { persistent_volume_claim, config_map, local_path, read_only } = section;
         Self { persistent_volume_claim, config_map, local_path, read_only: read_only.unwrap_or(true) }
     }
 }
 
-impl LimitsSection {
+impl LimitsFile {
     /// What of it is about connections and calls.
-    fn serving(&self, faults: &mut ConfigFaults) -> ServingSection {
+    fn serving(&self, faults: &mut ConfigFaults) -> Serving {
         let mut at_least_one = |key: &str, value: Option<usize>| {
             if value == Some(0) {
                 faults.add(&format!("limits.{key}"), "is 0, with which nobody could call; it must be at least 1");
             }
             value
         };
-        ServingSection {
+        Serving {
             max_connections: at_least_one("max_connections", self.max_connections),
             max_connections_per_address: at_least_one("max_connections_per_address", self.max_connections_per_address),
             max_streams_per_caller: at_least_one("max_streams_per_caller", self.max_streams_per_caller),

@@ -24,7 +24,7 @@ pub use access::{Access, Authentication, Authorization};
 pub use args::{
     AddressArgs, BackendChoice, DoctorArgs, InstallationArgs, ReleaseArgs, ServeArgs, socket_address, switch,
 };
-pub use tokens::{TokenFile, TokenSection};
+pub use tokens::{StaticToken, TokenFile};
 pub use typed::ConfigFault;
 use typed::Typed;
 
@@ -59,13 +59,13 @@ pub struct Config {
     /// Namespaces and their Kubernetes namespaces.
     pub namespaces: BTreeMap<NamespaceName, String>,
     /// The cluster.
-    pub kubernetes: KubernetesSection,
+    pub kubernetes: Kubernetes,
     /// This machine.
-    pub local: LocalSection,
+    pub local: Local,
     /// Limits and defaults of runs.
     pub limits: Limits,
     /// Limits of connections and calls.
-    pub serving: ServingSection,
+    pub serving: Serving,
     /// Volumes, by name.
     pub volumes: BTreeMap<String, Volume>,
     /// Runner profiles, by name.
@@ -74,7 +74,7 @@ pub struct Config {
 
 /// How the cluster is reached.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct KubernetesSection {
+pub struct Kubernetes {
     /// Explicit kubeconfig file.
     pub kubeconfig: Option<PathBuf>,
     /// Context in it; `None`: its current one.
@@ -85,7 +85,7 @@ pub struct KubernetesSection {
 
 /// Limits of connections and calls; `None`: the server's own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ServingSection {
+pub struct Serving {
     /// Connections at once.
     pub max_connections: Option<usize>,
     /// Those of them from one address.
@@ -96,7 +96,7 @@ pub struct ServingSection {
 
 /// How this machine is used.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LocalSection {
+pub struct Local {
     /// Where runs are kept; `None`: `$XDG_STATE_HOME/longshore`, else `~/.local/state/longshore`.
     pub state_dir: Option<PathBuf>,
     /// Whether bubblewrap must not be used although it is installed.

@@ -15,7 +15,7 @@ use longshore_domain::run::spec::{EnvSource, EnvVar, Placement, Resources, RunSp
 /// One `[profiles.NAME]`; what is unset keeps what the built-in profile of that name has.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(super) struct ProfileSection {
+pub(super) struct ProfileFile {
     description: Option<String>,
     input: Option<String>,
     overridable: Option<Vec<String>>,
@@ -23,14 +23,14 @@ pub(super) struct ProfileSection {
     input_schema: Option<String>,
     result_schema: Option<String>,
     reports_status: Option<bool>,
-    kubernetes: Option<KubernetesPart>,
-    local: Option<LocalPart>,
-    defaults: DefaultsPart,
+    kubernetes: Option<KubernetesProfileFile>,
+    local: Option<LocalProfileFile>,
+    defaults: DefaultsFile,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct KubernetesPart {
+struct KubernetesProfileFile {
     image: String,
     command: Option<Vec<String>>,
     args: Vec<String>,
@@ -41,23 +41,23 @@ struct KubernetesPart {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct LocalPart {
+struct LocalProfileFile {
     command: Vec<String>,
     mounts: Vec<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct DefaultsPart {
+struct DefaultsFile {
     env: BTreeMap<String, String>,
     requests: BTreeMap<String, String>,
     limits: BTreeMap<String, String>,
-    security: Option<SecurityPart>,
+    security: Option<SecurityFile>,
     start_timeout: Option<String>,
     run_timeout: Option<String>,
     termination_grace: Option<String>,
     retention: Option<String>,
-    volumes: Vec<VolumePart>,
+    volumes: Vec<VolumeMountFile>,
     network_mode: Option<String>,
     node_selector: BTreeMap<String, String>,
     priority_class_name: Option<String>,
@@ -71,7 +71,7 @@ struct DefaultsPart {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct SecurityPart {
+struct SecurityFile {
     run_as_user: Option<i64>,
     run_as_group: Option<i64>,
     fs_group: Option<i64>,
@@ -81,13 +81,13 @@ struct SecurityPart {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct VolumePart {
+struct VolumeMountFile {
     volume: String,
     mount_path: String,
     read_only: Option<bool>,
 }
 
-impl ProfileSection {
+impl ProfileFile {
     /// The profile `name`: this over `base`. `dir`: the directory of the file, which relative paths
     /// begin at.
     pub(super) fn over(
@@ -157,7 +157,7 @@ fn input(key: &str, text: &str, faults: &mut ConfigFaults) -> Option<InputDelive
     }
 }
 
-impl LocalPart {
+impl LocalProfileFile {
     fn resolve(mut self, key: &str, dir: Option<&Path>, faults: &mut ConfigFaults) -> LocalProfile {
         match self.command.first_mut() {
             None => faults.add(&format!("{key}.command"), "is empty; name the program and its arguments"),
@@ -204,7 +204,7 @@ fn plain(path: &Path) -> PathBuf {
     out
 }
 
-impl KubernetesPart {
+impl KubernetesProfileFile {
     fn resolve(self, key: &str, profile: &str, faults: &mut ConfigFaults) -> KubernetesProfile {
         if self.image.is_empty() {
             faults.add(&format!("{key}.image"), "is not set; name the image");
@@ -224,7 +224,7 @@ impl KubernetesPart {
     }
 }
 
-impl DefaultsPart {
+impl DefaultsFile {
     fn over(self, mut spec: RunSpec, key: &str, faults: &mut ConfigFaults) -> RunSpec {
         for (name, value) in self.env {
             spec.env.retain(|var| var.name != name);
@@ -234,7 +234,7 @@ impl DefaultsPart {
         requests.extend(self.requests);
         limits.extend(self.limits);
         if let Some(part) = self.security {
-            let SecurityPart { run_as_user, run_as_group, fs_group, read_only_root_filesystem, runtime_class_name } =
+            let SecurityFile { run_as_user, run_as_group, fs_group, read_only_root_filesystem, runtime_class_name } =
                 part;
             spec.security =
                 Security { run_as_user, run_as_group, fs_group, read_only_root_filesystem, runtime_class_name };
@@ -250,8 +250,8 @@ impl DefaultsPart {
             }
         }
         if !self.volumes.is_empty() {
-            let mount = |part: VolumePart| {
-                let VolumePart { volume, mount_path, read_only } = part;
+            let mount = |part: VolumeMountFile| {
+                let VolumeMountFile { volume, mount_path, read_only } = part;
                 VolumeMount { volume, mount_path, read_only }
             };
             spec.volumes = self.volumes.into_iter().map(mount).collect();

@@ -17,13 +17,13 @@ use longshore_domain::access::{TOKEN_PREFIX, TokenDigest, TokenEntry, TokenTable
 pub struct TokenFile {
     /// The tokens.
     #[serde(default)]
-    pub tokens: Vec<TokenSection>,
+    pub tokens: Vec<StaticToken>,
 }
 
 /// One token.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
-pub struct TokenSection {
+pub struct StaticToken {
     /// User name.
     pub user: String,
     /// Groups.
@@ -64,7 +64,7 @@ impl TokenFile {
             format!("line {line}: expected [[tokens]] with user, groups, sha256 and expire_time")
         })?;
         let mut entries = Vec::new();
-        for (index, TokenSection { user, groups, sha256, expire_time }) in file.tokens.into_iter().enumerate() {
+        for (index, StaticToken { user, groups, sha256, expire_time }) in file.tokens.into_iter().enumerate() {
             let digest = TokenDigest::parse(&sha256)
                 .ok_or_else(|| format!("tokens[{index}].sha256: is not a SHA-256 in hex (64 digits)"))?;
             if user.is_empty() {
@@ -95,7 +95,7 @@ fn check_writers(path: &Path, file: &Metadata) -> Result<(), String> {
     Ok(())
 }
 
-impl TokenSection {
+impl StaticToken {
     /// A new token of 256 random bits, and what is kept of it.
     ///
     /// # Errors
@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        let section = TokenSection {
+        let section = StaticToken {
             user: "ci \"x\"\n".to_owned(),
             groups: vec!["builders".to_owned()],
             sha256: TokenDigest::of("secret").to_hex(),

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use crate::terminal::console::Console;
 use crate::terminal::error::CliError;
 use crate::terminal::values;
-use longshore_config::{TokenFile, TokenSection};
+use longshore_config::{StaticToken, TokenFile};
 
 pub(crate) const EXAMPLES: &str = "\
 Examples:
@@ -70,7 +70,7 @@ pub(crate) async fn token(command: &TokenCommand, console: &Console) -> Result<u
             )
         }
     };
-    let (token, section) = TokenSection::generate(user.clone(), groups.clone(), expire_time)
+    let (token, section) = StaticToken::generate(user.clone(), groups.clone(), expire_time)
         .context("this machine gives no random numbers")?;
     let entry = section.to_toml().context("the entry cannot be written as TOML")?;
     match file {
@@ -118,7 +118,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("tokens.toml");
         assert_eq!(check(&path), Ok(()));
-        let (_, section) = TokenSection::generate("ci".to_owned(), Vec::new(), None).unwrap();
+        let (_, section) = StaticToken::generate("ci".to_owned(), Vec::new(), None).unwrap();
         let entry = section.to_toml().unwrap();
         for text in ["", "# mine\n", &entry] {
             std::fs::write(&path, text).unwrap();

@@ -92,7 +92,7 @@ async fn submit_drawn(
                 draws += 1;
                 request.run_id = spec::draw();
             }
-            answer => return answer.map_err(|error| error.in_flags(|field| args.typed(field), &flags::WORDS)),
+            answer => return answer.map_err(|error| error.in_flags(|field| args.typed(field), &flags::words())),
         }
     }
 }

@@ -1,70 +1,74 @@
 //! Fields of a run's request, as the arguments that were typed for them.
 
-use crate::run::submit::args::RunArgs;
+use crate::run::submit::args::{LimitArgs, RunArgs};
 use crate::terminal::flags::{below, key};
 use crate::terminal::values::ClockArg;
 
-/// Names of fields that the server's sentences mention, and what they are called here.
-pub(super) const WORDS: [(&str, &str); 25] = [
+/// Fields that one argument sets, and that argument.
+const FLAGS: [(&str, &str); 15] = [
+    ("parent", "--namespace"),
+    ("run_id", "--id"),
+    ("request_id", "--request-id"),
+    ("spec.workload", "--runner or --image"),
+    ("spec.runner", "--runner"),
+    ("spec.runner.profile", "--runner"),
+    ("spec.container", "--image"),
+    ("spec.container.image", "--image"),
+    ("spec.container.working_dir", "--workdir"),
+    ("spec.network_mode", "--network"),
+    ("spec.tmp_size", "--tmp-size"),
+    ("spec.security.run_as_user", "--user"),
+    ("spec.security.run_as_group", "--group"),
+    ("spec.result.scan", "--result-scan"),
+    ("spec.result.dialect", "--result-dialect"),
+];
+
+/// What was typed for a clock.
+type TypedClock = fn(&LimitArgs) -> Option<&ClockArg>;
+
+/// Clocks, which are shown with what was typed for them.
+const CLOCKS: [(&str, &str, TypedClock); 4] = [
+    ("spec.run_timeout", "--timeout", |limits| limits.timeout.as_ref()),
+    ("spec.start_timeout", "--start-timeout", |limits| limits.start_timeout.as_ref()),
+    ("spec.termination_grace", "--grace", |limits| limits.grace.as_ref()),
+    ("spec.retention", "--retention", |limits| limits.retention.as_ref()),
+];
+
+/// What else the server's sentences mention in backquotes, and what it is called here.
+const WORDS: [(&str, &str); 13] = [
     ("annotations", "--annotation"),
     ("args", "COMMAND"),
     ("command", "COMMAND"),
-    ("container", "--image"),
     ("env", "--env"),
     ("files", "--file"),
     ("image", "--image"),
     ("input", "--input"),
     ("labels", "--label"),
-    ("network_mode", "--network"),
     ("raw", "--input-raw"),
-    ("request_id", "--request-id"),
     ("resources", "--cpu, --memory, --storage, --limit, --request"),
     ("result", "--result-rule"),
-    ("retention", "--retention"),
-    ("run_id", "--id"),
-    ("security.run_as_group", "--group"),
-    ("security.run_as_user", "--user"),
-    ("run_timeout", "--timeout"),
-    ("runner", "--runner"),
     ("secret_key_ref", "--env-secret"),
-    ("start_timeout", "--start-timeout"),
-    ("termination_grace", "--grace"),
-    ("tmp_size", "--tmp-size"),
     ("value", "--env NAME=VALUE"),
 ];
+
+/// Names of fields that the server's sentences mention, and what they are called here. A sentence names a field of the
+/// spec without `spec.`.
+pub(super) fn words() -> Vec<(&'static str, &'static str)> {
+    let clocks = CLOCKS.map(|(path, flag, _)| (path, flag));
+    let named = FLAGS.into_iter().chain(clocks).map(|(path, flag)| (path.strip_prefix("spec.").unwrap_or(path), flag));
+    named.chain(WORDS).collect()
+}
 
 impl RunArgs {
     /// What was typed for `field`; nothing for what no argument sets.
     pub(super) fn typed(&self, field: &str) -> Option<String> {
         let (workload, limits) = (&self.workload, &self.limits);
-        let plain = match field {
-            "parent" => Some("--namespace"),
-            "run_id" => Some("--id"),
-            "request_id" => Some("--request-id"),
-            "spec.workload" => Some("--runner or --image"),
-            "spec.runner" | "spec.runner.profile" => Some("--runner"),
-            "spec.container" | "spec.container.image" => Some("--image"),
-            "spec.container.working_dir" => Some("--workdir"),
-            "spec.network_mode" => Some("--network"),
-            "spec.tmp_size" => Some("--tmp-size"),
-            "spec.security.run_as_user" => Some("--user"),
-            "spec.security.run_as_group" => Some("--group"),
-            "spec.result.scan" => Some("--result-scan"),
-            "spec.result.dialect" => Some("--result-dialect"),
-            _ => None,
-        };
-        if let Some(argument) = plain {
-            return Some(argument.to_owned());
+        if let Some((_, flag)) = FLAGS.iter().find(|(path, _)| *path == field) {
+            return Some((*flag).to_owned());
         }
-        for (path, flag, clock) in [
-            ("spec.run_timeout", self.run_timeout_flag(), &limits.timeout),
-            ("spec.start_timeout", "--start-timeout", &limits.start_timeout),
-            ("spec.termination_grace", "--grace", &limits.grace),
-            ("spec.retention", "--retention", &limits.retention),
-        ] {
-            if field == path {
-                return Some(with_value(flag, clock.as_ref().map(ClockArg::typed)));
-            }
+        if let Some((path, flag, clock)) = CLOCKS.iter().find(|(path, ..)| *path == field) {
+            let flag = if *path == "spec.run_timeout" { self.run_timeout_flag() } else { flag };
+            return Some(with_value(flag, clock(limits).map(ClockArg::typed)));
         }
         for (path, flag) in [
             ("spec.container.command", "COMMAND"),

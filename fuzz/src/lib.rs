@@ -13,6 +13,7 @@ use longshore::domain::run::profile::{Capabilities, KubernetesProfile, Limits, L
 use longshore::domain::run::rules::Rules;
 use longshore::domain::result::ResultOutcome;
 use longshore::domain::run::spec::NetworkMode;
+use longshore::domain::run::validate::overridable;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -47,27 +48,9 @@ pub fn rules(backend: &'static str) -> Rules {
         isolation: "pod",
         notes: Vec::new(),
     };
-    let all = [
-        "env",
-        "resources",
-        "security",
-        "start_timeout",
-        "run_timeout",
-        "termination_grace",
-        "retention",
-        "volumes",
-        "network_mode",
-        "placement",
-        "result",
-        "tmp_size",
-        "max_retries",
-        "infra_retries",
-        "retry_on",
-        "total_timeout",
-    ];
     let profile = Profile {
         name: "p".to_owned(),
-        overridable: all.map(str::to_owned).to_vec(),
+        overridable: overridable().map(str::to_owned).collect(),
         kubernetes: Some(KubernetesProfile { image: "localhost/p:1".to_owned(), ..KubernetesProfile::default() }),
         local: Some(LocalProfile { command: vec!["true".to_owned()], mounts: Vec::new() }),
         ..Profile::default()

@@ -4,6 +4,7 @@ pub mod derive;
 pub mod digest;
 pub mod facts;
 pub mod failure;
+pub(crate) mod fields;
 pub mod plan;
 pub mod profile;
 pub mod record;

@@ -16,12 +16,14 @@ use crate::run::facts::{
     AttemptFacts, AttemptPhase, EndCause, Explanation, Intervention, MainFacts, Mentions, PlatformCause, Remembered,
     RunFacts, Submission, Terminated, WaitCause,
 };
+use crate::run::failure::FailureReason;
 use crate::run::plan::{Plan, plan};
 use crate::run::profile::{Capabilities, KubernetesProfile, Limits, LocalProfile, Profile, Volume};
 use crate::run::rules::Rules;
 use crate::run::spec::{
-    ContainerWorkload, EffectiveResultRule, EffectiveSecurity, EffectiveSpec, NetworkMode, Placement, Resources,
-    ResultMode, ResultScan, RetryOn, Workload,
+    ContainerWorkload, EffectiveSecurity, EffectiveSpec, EnvSource, EnvVar, File, Input, NetworkMode, OneDialect,
+    Placement, Resources, ResultMode, ResultRule, ResultScan, RetryOn, RunSpec, Secret, Security, Toleration,
+    VolumeMount, Workload,
 };
 use crate::run::verdict::{Outcome, Verdict, judge};
 use crate::run::{Run, StopCause, StopIntent};
@@ -37,30 +39,77 @@ pub fn effective() -> EffectiveSpec {
             image: "image:1".to_owned(),
             ..ContainerWorkload::default()
         }),
-        env: Vec::new(),
-        resources: Resources::default(),
         security: EffectiveSecurity {
             run_as_user: 65_532,
             run_as_group: 65_532,
             fs_group: 65_532,
-            read_only_root_filesystem: true,
-            runtime_class_name: None,
+            ..EffectiveSpec::empty().security
         },
         start_timeout: Duration::from_secs(300),
         run_timeout: Duration::from_secs(3600),
         termination_grace: Duration::from_secs(10),
         retention: Duration::from_secs(3600),
-        volumes: Vec::new(),
-        network_mode: NetworkMode::None,
-        placement: Placement::default(),
-        labels: BTreeMap::new(),
-        annotations: BTreeMap::new(),
-        result: EffectiveResultRule { mode: ResultMode::None, scan: ResultScan::Off, dialect: None },
-        tmp_size: None,
-        max_retries: 0,
-        infra_retries: 0,
-        retry_on: RetryOn::default(),
-        total_timeout: None,
+        ..EffectiveSpec::empty()
+    }
+}
+
+/// A spec in which every field is set, each to something else than its default.
+pub fn everything() -> RunSpec {
+    let text = str::to_owned;
+    let map = |pairs: &[(&str, &str)]| pairs.iter().map(|(key, value)| (text(key), text(value))).collect();
+    RunSpec {
+        workload: Some(Workload::Container(ContainerWorkload {
+            image: text("registry.example/app:v1"),
+            command: vec![text("sh"), text("-c")],
+            args: vec![text("true")],
+            working_dir: Some(text("/work")),
+        })),
+        env: vec![
+            EnvVar { name: text("A"), source: EnvSource::Value(text("1")) },
+            EnvVar { name: text("B"), source: EnvSource::SecretKeyRef { name: text("creds"), key: text("pass") } },
+        ],
+        secret_env: BTreeMap::from([(text("TOKEN"), Secret(text("hidden")))]),
+        input: Some(Input::Json(text("{\"n\":1}"))),
+        files: vec![
+            File { path: text("a/b.txt"), mode: Some(0o755), content: b"bytes".to_vec() },
+            File { path: text("c"), mode: None, content: vec![] },
+        ],
+        resources: Resources { requests: map(&[("cpu", "1")]), limits: map(&[("memory", "1Gi"), ("cpu", "2")]) },
+        security: Security {
+            run_as_user: Some(1000),
+            run_as_group: Some(1001),
+            fs_group: Some(1002),
+            read_only_root_filesystem: Some(false),
+            runtime_class_name: Some(text("gvisor")),
+        },
+        queue_timeout: Some(Duration::from_secs(1)),
+        start_timeout: Some(Duration::from_secs(2)),
+        run_timeout: Some(Duration::new(3, 500)),
+        termination_grace: Some(Duration::ZERO),
+        max_retries: Some(0),
+        infra_retries: Some(-1),
+        retention: Some(Duration::from_secs(60)),
+        volumes: vec![
+            VolumeMount { volume: text("data"), mount_path: text("/data"), read_only: Some(true) },
+            VolumeMount { volume: text("models"), mount_path: text("/models"), read_only: None },
+        ],
+        network_mode: Some(NetworkMode::Egress),
+        placement: Placement {
+            node_selector: map(&[("disk", "ssd")]),
+            tolerations: vec![Toleration { key: text("k"), match_operator: text("Exists"), ..Toleration::default() }],
+            priority_class_name: Some(text("low")),
+        },
+        queue_name: Some(text("queue")),
+        labels: map(&[("b", "2"), ("a", "1")]),
+        annotations: map(&[("note", "x")]),
+        result: ResultRule {
+            mode: Some(ResultMode::Required),
+            scan: Some(ResultScan::Off),
+            dialect: Some(OneDialect::PythonLiteral),
+        },
+        tmp_size: Some(text("0")),
+        retry_on: RetryOn { reasons: vec![FailureReason::OomKilled], exit_codes: vec![75] },
+        total_timeout: Some(Duration::from_secs(90)),
     }
 }
 
@@ -184,7 +233,7 @@ pub fn on_kubernetes() -> Rules {
     };
     let open = Profile {
         name: "open".to_owned(),
-        overridable: crate::run::validate::OVERRIDABLE.map(str::to_owned).to_vec(),
+        overridable: crate::run::validate::overridable().map(str::to_owned).collect(),
         ..sql.clone()
     };
     let bare = Profile {

@@ -3,7 +3,6 @@
 //! A backend fills this from what it sees (Job, Pod and Events; or a run directory) and nothing
 //! else; [`super::verdict`], [`super::derive`] and [`super::plan`] decide from it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,10 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::record::Record;
 use super::retry::AttemptRecord;
-use super::spec::{
-    ContainerWorkload, EffectiveResultRule, EffectiveSecurity, EffectiveSpec, NetworkMode, Placement, Resources,
-    ResultMode, ResultScan, RetryOn, RunSpec, Workload,
-};
+use super::spec::{EffectiveSpec, RunSpec};
 use crate::name::RunName;
 use crate::result::{Reported, ResultOutcome};
 use crate::run::view::{Attempt, Evidence, StopIntent};
@@ -159,31 +155,11 @@ impl Submission {
     pub fn unreadable(create_time: Timestamp) -> Self {
         const FOR_EVER: Duration = Duration::from_secs(10 * 365 * 86_400);
         let effective = EffectiveSpec {
-            workload: Workload::Container(ContainerWorkload::default()),
-            env: Vec::new(),
-            resources: Resources::default(),
-            security: EffectiveSecurity {
-                run_as_user: 0,
-                run_as_group: 0,
-                fs_group: 0,
-                read_only_root_filesystem: true,
-                runtime_class_name: None,
-            },
             start_timeout: FOR_EVER,
             run_timeout: FOR_EVER,
             termination_grace: Duration::from_secs(30),
             retention: Duration::from_secs(86_400),
-            volumes: Vec::new(),
-            network_mode: NetworkMode::None,
-            placement: Placement::default(),
-            labels: BTreeMap::new(),
-            annotations: BTreeMap::new(),
-            result: EffectiveResultRule { mode: ResultMode::None, scan: ResultScan::Off, dialect: None },
-            tmp_size: None,
-            max_retries: 0,
-            infra_retries: 0,
-            retry_on: RetryOn::default(),
-            total_timeout: None,
+            ..EffectiveSpec::empty()
         };
         Self {
             spec: Arc::default(),

@@ -459,6 +459,37 @@ pub struct EffectiveSpec {
 }
 
 impl EffectiveSpec {
+    /// A spec that says nothing: an image without a name, no user, no time.
+    pub(crate) fn empty() -> Self {
+        Self {
+            workload: Workload::Container(ContainerWorkload::default()),
+            env: Vec::new(),
+            resources: Resources::default(),
+            security: EffectiveSecurity {
+                run_as_user: 0,
+                run_as_group: 0,
+                fs_group: 0,
+                read_only_root_filesystem: true,
+                runtime_class_name: None,
+            },
+            start_timeout: Duration::ZERO,
+            run_timeout: Duration::ZERO,
+            termination_grace: Duration::ZERO,
+            retention: Duration::ZERO,
+            volumes: Vec::new(),
+            network_mode: NetworkMode::None,
+            placement: Placement::default(),
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+            result: EffectiveResultRule { mode: ResultMode::None, scan: ResultScan::Off, dialect: None },
+            tmp_size: None,
+            max_retries: 0,
+            infra_retries: 0,
+            retry_on: RetryOn::default(),
+            total_timeout: None,
+        }
+    }
+
     /// The same as a spec that asks for it.
     ///
     /// # Errors

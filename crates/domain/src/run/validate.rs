@@ -21,9 +21,9 @@ mod size;
 mod support;
 mod workload;
 
+pub use super::fields::overridable;
 pub(crate) use effective::check_effective;
 pub use input::FILES_MAX;
-pub use overrides::OVERRIDABLE;
 pub(crate) use overrides::allows;
 pub(crate) use placement::is_read_only;
 pub(crate) use size::check_sizes;

@@ -1,62 +1,18 @@
 //! What counts for a digest, and that it stays what it is.
 
+use std::time::Duration;
+
 use super::*;
 use crate::run::failure::FailureReason;
-use crate::run::resolve::tests::{container, env, map, mount, runner, secret_env};
-use crate::run::spec::{NetworkMode, OneDialect, ResultMode, ResultScan};
+use crate::run::resolve::tests::{container, env, map, runner, secret_env};
+use crate::run::spec::{Input, NetworkMode, OneDialect, Secret};
+use crate::testing::everything;
 
-/// A spec in which every field is set.
-pub(crate) fn full() -> RunSpec {
-    let Some(Workload::Container(app)) = container().workload else { panic!() };
-    let app = ContainerWorkload {
-        command: vec!["sh".to_owned(), "-c".to_owned()],
-        args: vec!["true".to_owned()],
-        working_dir: Some("/work".to_owned()),
-        ..app
-    };
-    RunSpec {
-        workload: Some(Workload::Container(app)),
-        env: vec![env("A", "1"), secret_env("B", "creds", "pass")],
-        secret_env: BTreeMap::from([("TOKEN".to_owned(), Secret("hidden".to_owned()))]),
-        input: Some(Input::Json("{\"n\":1}".to_owned())),
-        files: vec![
-            File { path: "a/b.txt".to_owned(), mode: Some(0o755), content: b"bytes".to_vec() },
-            File { path: "c".to_owned(), mode: None, content: vec![] },
-        ],
-        resources: Resources { requests: map(&[("cpu", "1")]), limits: map(&[("memory", "1Gi"), ("cpu", "2")]) },
-        security: Security {
-            run_as_user: Some(1000),
-            run_as_group: Some(1001),
-            fs_group: Some(1002),
-            read_only_root_filesystem: Some(false),
-            runtime_class_name: Some("gvisor".to_owned()),
-        },
-        queue_timeout: Some(Duration::from_secs(1)),
-        start_timeout: Some(Duration::from_secs(2)),
-        run_timeout: Some(Duration::new(3, 500)),
-        termination_grace: Some(Duration::ZERO),
-        max_retries: Some(0),
-        infra_retries: Some(-1),
-        retention: Some(Duration::from_secs(60)),
-        volumes: vec![mount("data", "/data", Some(true)), mount("models", "/models", None)],
-        network_mode: Some(NetworkMode::Egress),
-        placement: Placement {
-            node_selector: map(&[("disk", "ssd")]),
-            tolerations: vec![Toleration {
-                key: "k".to_owned(),
-                match_operator: "Exists".to_owned(),
-                ..Toleration::default()
-            }],
-            priority_class_name: Some("low".to_owned()),
-        },
-        queue_name: Some("queue".to_owned()),
-        labels: map(&[("b", "2"), ("a", "1")]),
-        annotations: map(&[("note", "x")]),
-        result: ResultRule { mode: Some(ResultMode::Required), scan: Some(ResultScan::Off), dialect: None },
-        tmp_size: Some("0".to_owned()),
-        retry_on: RetryOn { reasons: vec![FailureReason::OomKilled], exit_codes: vec![75] },
-        total_timeout: Some(Duration::from_secs(90)),
-    }
+/// The spec that the hashes are of.
+fn full() -> RunSpec {
+    let mut spec = everything();
+    spec.result.dialect = None;
+    spec
 }
 
 /// Digests live as long as runs do: if one of these changes, every replay across the update would
@@ -121,7 +77,7 @@ fn every_field_counts_and_differs_by_its_name() {
         (|s| s.total_timeout = None, &["total_timeout"]),
     ];
     let base = PayloadDigest::of(&full());
-    assert_eq!(base.fields.len(), 24, "every field is set in the base");
+    assert_eq!(base.fields.len(), fields::FIELDS.len(), "every field is set in the base");
     for (i, (change, names)) in rows.iter().enumerate() {
         let mut spec = full();
         change(&mut spec);

@@ -10,7 +10,7 @@ use crate::run::spec::{
     ContainerWorkload, EnvSource, EnvVar, NetworkMode, OneDialect, Placement, Resources, ResultMode, ResultRule,
     ResultScan, Security, Toleration, VolumeMount, Workload,
 };
-use crate::run::spec::{EffectiveResultRule, EffectiveSecurity, EffectiveSpec, RetryOn};
+use crate::run::spec::{EffectiveSecurity, EffectiveSpec};
 pub(crate) use crate::testing::on_kubernetes;
 
 pub(crate) fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -82,7 +82,6 @@ fn a_container_gets_the_defaults() {
     let resolved = applied(&container(), &on_kubernetes());
     let expected = EffectiveSpec {
         workload: container().workload.unwrap(),
-        env: vec![],
         resources: Resources {
             requests: map(&[("cpu", "100m"), ("memory", "128Mi"), ("ephemeral-storage", "64Mi")]),
             limits: map(&[("cpu", "1"), ("memory", "512Mi"), ("ephemeral-storage", "1Gi")]),
@@ -98,17 +97,8 @@ fn a_container_gets_the_defaults() {
         run_timeout: Duration::from_secs(3600),
         termination_grace: Duration::from_secs(10),
         retention: Duration::from_secs(86_400),
-        volumes: vec![],
-        network_mode: NetworkMode::None,
-        placement: Placement::default(),
-        labels: BTreeMap::new(),
-        annotations: BTreeMap::new(),
-        result: EffectiveResultRule { mode: ResultMode::None, scan: ResultScan::Off, dialect: None },
         tmp_size: Some("64Mi".to_owned()),
-        max_retries: 0,
-        infra_retries: 0,
-        retry_on: RetryOn::default(),
-        total_timeout: None,
+        ..EffectiveSpec::empty()
     };
     assert_eq!(resolved.effective, expected);
     let program = KubernetesProfile { image: "registry.example/app:v1".to_owned(), ..KubernetesProfile::default() };
@@ -210,7 +200,7 @@ fn a_part_that_is_set_leaves_the_profiles_other_parts() {
         runtime_class_name: Some("gvisor".to_owned()),
     };
     let mut rules = with_defaults(RunSpec { security: defaults, ..RunSpec::default() });
-    let parts = validate::OVERRIDABLE.iter().filter(|path| path.starts_with("security."));
+    let parts = validate::overridable().filter(|path| path.starts_with("security."));
     rules.profiles.get_mut("open").unwrap().overridable = parts.map(|path| (*path).to_owned()).collect();
     let shown = |security: Security| {
         let effective = applied(&RunSpec { security, ..runner("open") }, &rules).effective;

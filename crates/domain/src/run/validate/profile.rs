@@ -3,12 +3,12 @@
 use crate::name::shown;
 use crate::notation::syntax::{is_absolute_path, is_dns_label};
 use crate::notation::violation::Violations;
+use crate::run::fields::{always, overridable};
 use crate::run::profile::{InputDelivery, KubernetesProfile, LocalProfile, Profile};
 
 use super::environment::{check_arguments, check_name};
 use super::listed;
 use super::metadata::check_annotation_key;
-use super::overrides::{ALWAYS, OVERRIDABLE};
 use super::placement::is_taken;
 use super::workload::{check_command, check_image, check_working_dir};
 use longshore_text::nearest_first;
@@ -31,8 +31,8 @@ pub(super) fn check_profile(profile: &Profile, at: &str, out: &mut Violations) {
     check_programs(profile, at, out);
     check_defaults(profile, &format!("{at}.defaults"), out);
     for (i, path) in profile.overridable.iter().enumerate() {
-        if !OVERRIDABLE.contains(&path.as_str()) && !ALWAYS.contains(&path.as_str()) {
-            let known = listed(nearest_first(path, OVERRIDABLE));
+        if !overridable().chain(always()).any(|known| known == path) {
+            let known = listed(nearest_first(path, overridable()));
             let description =
                 format!("`{}` is not a field that can be overridden; expected one of {known}", shown(path));
             out.add(format!("{at}.overridable[{i}]"), description);

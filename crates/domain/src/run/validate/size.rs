@@ -4,14 +4,13 @@
 use std::collections::BTreeMap;
 
 use crate::notation::violation::Violations;
+use crate::run::fields::stored_bytes;
+use crate::run::fields::value::bytes_of;
 use crate::run::profile::{KubernetesProfile, Limits, Program};
-use crate::run::spec::{ContainerWorkload, EnvSource, EnvVar, Placement, RunSpec, VolumeMount, Workload};
+use crate::run::spec::{ContainerWorkload, EnvVar, RunSpec, Workload};
 
 use super::environment::variable_bytes;
 use super::input::FILES_MAX;
-
-/// Least that an element of a list or map takes as stored beside its text: a comma and quotes.
-const ELEMENT: usize = 3;
 
 /// Adds what is too large, and nothing else.
 pub(crate) fn check_sizes(spec: &RunSpec, limits: &Limits, out: &mut Violations) {
@@ -26,7 +25,7 @@ pub(crate) fn check_sizes(spec: &RunSpec, limits: &Limits, out: &mut Violations)
     };
     check_environment(spec, &spec.env, words, limits.max_env_bytes, out);
     check_annotations(&spec.annotations, limits.max_annotations_bytes, out);
-    let least = least_stored(spec);
+    let least = stored_bytes(spec);
     if out.is_empty() && least > limits.max_spec_bytes {
         check_stored(least, limits.max_spec_bytes, out);
     }
@@ -96,75 +95,4 @@ pub(super) fn check_stored(bytes: usize, max: usize, out: &mut Violations) {
             format!("{what} takes {bytes} bytes as stored; at most {max} are taken: shorten env, args or annotations"),
         );
     }
-}
-
-/// Bytes that `spec` takes as stored at least. Names every field, so that a new one can't be forgotten.
-fn least_stored(spec: &RunSpec) -> usize {
-    let RunSpec {
-        workload,
-        env,
-        secret_env: _,
-        input: _,
-        files: _,
-        resources,
-        security,
-        queue_timeout: _,
-        start_timeout: _,
-        run_timeout: _,
-        termination_grace: _,
-        max_retries: _,
-        infra_retries: _,
-        retention: _,
-        volumes,
-        network_mode: _,
-        placement: Placement { node_selector, tolerations, priority_class_name },
-        queue_name,
-        labels,
-        annotations,
-        result: _,
-        tmp_size,
-        retry_on: _,
-        total_timeout: _,
-    } = spec;
-    let map = |map: &BTreeMap<String, String>| -> usize { map.iter().map(|(k, v)| k.len() + v.len() + ELEMENT).sum() };
-    let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
-    let workload = match workload {
-        Some(Workload::Container(ContainerWorkload { image, command, args, working_dir })) => {
-            let words = bytes_of(command) + bytes_of(args) + (command.len() + args.len()) * ELEMENT;
-            image.len() + words + text(working_dir)
-        }
-        Some(Workload::Runner { profile }) => profile.len(),
-        None => 0,
-    };
-    let env: usize = env.iter().map(|variable| ELEMENT + variable.name.len() + source_bytes(&variable.source)).sum();
-    let mount = |mount: &VolumeMount| ELEMENT + mount.volume.len() + mount.mount_path.len();
-    let volumes: usize = volumes.iter().map(mount).sum();
-    let tolerations: usize = tolerations
-        .iter()
-        .map(|each| ELEMENT + each.key.len() + each.match_operator.len() + each.value.len() + each.effect.len())
-        .sum();
-    workload
-        + env
-        + map(&resources.requests)
-        + map(&resources.limits)
-        + text(&security.runtime_class_name)
-        + volumes
-        + map(node_selector)
-        + tolerations
-        + text(priority_class_name)
-        + text(queue_name)
-        + map(labels)
-        + map(annotations)
-        + text(tmp_size)
-}
-
-fn source_bytes(source: &EnvSource) -> usize {
-    match source {
-        EnvSource::Value(value) => value.len(),
-        EnvSource::SecretKeyRef { name, key } => name.len() + key.len(),
-    }
-}
-
-fn bytes_of(words: &[String]) -> usize {
-    words.iter().map(String::len).sum()
 }

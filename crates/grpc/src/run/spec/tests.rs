@@ -1,72 +1,9 @@
-use std::time::Duration;
-
 use super::*;
+use longshore_domain::testing;
 
-fn strings(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-    pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
-}
-
-/// A spec with every field set, so that a field that is forgotten on either way is missed.
+/// A spec with every field set, so that a field that is forgotten on either way is missed. Secrets never go out.
 fn everything() -> RunSpec {
-    RunSpec {
-        workload: Some(Workload::Container(ContainerWorkload {
-            image: "registry.example/tool:1".to_owned(),
-            command: vec!["tool".to_owned()],
-            args: vec!["-v".to_owned(), String::new()],
-            working_dir: Some("/work".to_owned()),
-        })),
-        env: vec![
-            EnvVar { name: "A".to_owned(), source: EnvSource::Value("1".to_owned()) },
-            EnvVar {
-                name: "B".to_owned(),
-                source: EnvSource::SecretKeyRef { name: "s".to_owned(), key: "k".to_owned() },
-            },
-        ],
-        secret_env: [("TOKEN".to_owned(), Secret(String::new()))].into(),
-        input: Some(Input::Raw(vec![0, 255])),
-        files: vec![
-            File { path: "a.txt".to_owned(), mode: Some(0o555), content: b"text".to_vec() },
-            File { path: "b.bin".to_owned(), mode: None, content: vec![0xff] },
-        ],
-        resources: Resources { requests: strings(&[("cpu", "1")]), limits: strings(&[("memory", "1Gi")]) },
-        security: Security {
-            run_as_user: Some(1000),
-            run_as_group: Some(1001),
-            fs_group: Some(1002),
-            read_only_root_filesystem: Some(false),
-            runtime_class_name: Some("gvisor".to_owned()),
-        },
-        queue_timeout: Some(Duration::from_secs(1)),
-        start_timeout: Some(Duration::from_secs(2)),
-        run_timeout: Some(Duration::from_millis(3500)),
-        termination_grace: Some(Duration::ZERO),
-        max_retries: Some(0),
-        infra_retries: Some(4),
-        retention: Some(Duration::from_secs(5)),
-        volumes: vec![VolumeMount { volume: "data".to_owned(), mount_path: "/data".to_owned(), read_only: Some(true) }],
-        network_mode: Some(NetworkMode::Cluster),
-        placement: Placement {
-            node_selector: strings(&[("disk", "ssd")]),
-            tolerations: vec![Toleration {
-                key: "k".to_owned(),
-                match_operator: "Equal".to_owned(),
-                value: "v".to_owned(),
-                effect: "NoSchedule".to_owned(),
-            }],
-            priority_class_name: Some("high".to_owned()),
-        },
-        queue_name: Some("batch".to_owned()),
-        labels: strings(&[("team", "a")]),
-        annotations: strings(&[("note", "b")]),
-        result: ResultRule {
-            mode: Some(ResultMode::Required),
-            scan: Some(ResultScan::Off),
-            dialect: Some(OneDialect::PythonLiteral),
-        },
-        tmp_size: Some("0".to_owned()),
-        retry_on: RetryOn { reasons: vec![FailureReason::OomKilled, FailureReason::Signalled], exit_codes: vec![75] },
-        total_timeout: Some(Duration::from_secs(6)),
-    }
+    RunSpec { secret_env: [("TOKEN".to_owned(), Secret(String::new()))].into(), ..testing::everything() }
 }
 
 fn read(spec: v1::RunSpec) -> (RunSpec, Violations) {

@@ -139,13 +139,13 @@ async fn all<T>(calls: Vec<BoxFuture<'_, T>>, at_a_time: usize) -> Vec<T> {
 }
 
 /// What could not be read: skipped where only the doctor's own right is short, else a warning.
-fn unread(check: &'static str, namespace: &str, rule: &RoleRule, error: &CallError) -> Finding {
+fn unread(check: &'static str, kube_namespace: &str, rule: &RoleRule, error: &CallError) -> Finding {
     let resource = rule.resource;
     if error.is_forbidden() {
         let message = format!("{resource} may not be read with these credentials");
-        return Finding::skipped(check, namespace, message).fix(rule.how_to_grant(rule.verbs, namespace));
+        return Finding::skipped(check, kube_namespace, message).fix(rule.how_to_grant(rule.verbs, kube_namespace));
     }
-    Finding::warning(check, namespace, format!("{resource} cannot be read: {}", error.message()))
+    Finding::warning(check, kube_namespace, format!("{resource} cannot be read: {}", error.message()))
         .fix("run this again; if it stays, see the API server's log")
         .unanswered()
 }

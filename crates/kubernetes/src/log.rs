@@ -58,11 +58,11 @@ impl Logs for KubernetesLogs {
         source: &LogSource,
         options: &LogOptions,
     ) -> Result<BoxStream<'static, Result<LogItem, BackendError>>, BackendError> {
-        let namespace = self.cluster.target(&source.run.namespace)?.to_owned();
-        let request = request(&namespace, source, options).map_err(|error| {
-            CallError::from(error).to_backend(Target::new("read the log of", "Pod", &namespace, &source.pod))
+        let kube_namespace = self.cluster.target(&source.run.namespace)?.to_owned();
+        let request = request(&kube_namespace, source, options).map_err(|error| {
+            CallError::from(error).to_backend(Target::new("read the log of", "Pod", &kube_namespace, &source.pod))
         })?;
-        let opening = open_body(Arc::clone(&self.cluster), namespace, source.pod.clone(), request);
+        let opening = open_body(Arc::clone(&self.cluster), kube_namespace, source.pod.clone(), request);
         let resume = if options.at_file_end { Resume::at_file_end } else { Resume::new };
         let reader = |upstream: PodLogStream, idle: Option<Duration>| PodLogReader {
             pod: source.pod.clone(),
@@ -92,7 +92,11 @@ impl Logs for KubernetesLogs {
     }
 }
 
-fn request(namespace: &str, source: &LogSource, options: &LogOptions) -> Result<http::Request<Vec<u8>>, kube::Error> {
+fn request(
+    kube_namespace: &str,
+    source: &LogSource,
+    options: &LogOptions,
+) -> Result<http::Request<Vec<u8>>, kube::Error> {
     let params = LogParams {
         container: Some(source.container.clone()),
         follow: options.follow,
@@ -101,7 +105,7 @@ fn request(namespace: &str, source: &LogSource, options: &LogOptions) -> Result<
         timestamps: true,
         ..LogParams::default()
     };
-    let path = Pod::url_path(&(), Some(namespace));
+    let path = Pod::url_path(&(), Some(kube_namespace));
     let mut request = Request::new(path).logs(&source.pod, &params).map_err(kube::Error::BuildRequest)?;
     // Lines are to come as they are written, not when a compressor's block is full.
     request.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
@@ -110,11 +114,11 @@ fn request(namespace: &str, source: &LogSource, options: &LogOptions) -> Result<
 
 async fn open_body(
     cluster: Arc<Cluster>,
-    namespace: String,
+    kube_namespace: String,
     pod: String,
     request: http::Request<Vec<u8>>,
 ) -> Result<BodyDataStream<Body>, BackendError> {
-    let target = Target::new("read the log of", "Pod", &namespace, &pod);
+    let target = Target::new("read the log of", "Pod", &kube_namespace, &pod);
     let answer = cluster.client.send(request.map(Body::from)).await;
     let answer = answer.map_err(|error| CallError::from(error).to_backend(target))?;
     if answer.status().is_success() {

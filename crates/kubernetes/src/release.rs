@@ -41,10 +41,10 @@ pub struct ReleaseOutcome {
 ///
 /// # Errors
 /// If it can't be scaled, or its Pods stay.
-pub async fn scale_down(config: KubernetesConfig, namespace: &str, name: &str) -> Result<(), BackendError> {
+pub async fn scale_down(config: KubernetesConfig, kube_namespace: &str, name: &str) -> Result<(), BackendError> {
     let cluster = Cluster::connect(config).await?;
-    let target = Target::new("scale", "Deployment", namespace, name);
-    let deployments: Api<Deployment> = Api::namespaced(cluster.client.clone(), namespace);
+    let target = Target::new("scale", "Deployment", kube_namespace, name);
+    let deployments: Api<Deployment> = Api::namespaced(cluster.client.clone(), kube_namespace);
     let patch = Patch::Merge(serde_json::json!({"spec": {"replicas": 0}}));
     let params = PatchParams::default();
     let Some(scale) = cluster.read(target, deployments.patch_scale(name, &params, &patch)).await? else {
@@ -56,8 +56,8 @@ pub async fn scale_down(config: KubernetesConfig, namespace: &str, name: &str) -
     let params = ListParams::default().labels(&selector.ok_or_else(unselected)?);
     let waiting = async {
         loop {
-            let pods = cluster.call(cluster.pods(namespace).list_metadata(&params)).await;
-            let pods = pods.map_err(|error| error.to_backend(Target::new("list", "Pod", namespace, "")))?;
+            let pods = cluster.call(cluster.pods(kube_namespace).list_metadata(&params)).await;
+            let pods = pods.map_err(|error| error.to_backend(Target::new("list", "Pod", kube_namespace, "")))?;
             if pods.items.is_empty() {
                 return Ok(());
             }
@@ -115,18 +115,18 @@ async fn instances(cluster: &Cluster, namespaces: &[String]) -> Result<BTreeSet<
     Ok(found)
 }
 
-async fn release_job(cluster: &Cluster, namespace: &str, mut job: Job, delete: bool) -> Result<(), BackendError> {
+async fn release_job(cluster: &Cluster, kube_namespace: &str, mut job: Job, delete: bool) -> Result<(), BackendError> {
     let name = job.metadata.name.clone().unwrap_or_default();
     let uid = job.metadata.uid.clone().unwrap_or_default();
-    let target = Target::new("release", "Job", namespace, &name);
+    let target = Target::new("release", "Job", kube_namespace, &name);
     for tried in 0.. {
         let Some(hold) = hold_of(&job) else { break };
         let patch = release_patch(&job, &uid, Some(hold), KEPT, Timestamp::now());
-        match cluster.json_patch::<Job>(namespace, &name, &patch).await {
+        match cluster.json_patch::<Job>(kube_namespace, &name, &patch).await {
             Ok(_) => break,
             Err(error) if error.is_not_found() => return Ok(()),
             Err(error) if (error.is_conflict() || error.is_invalid()) && tried < TRIES => {
-                match cluster.read(target, cluster.jobs(namespace).get(&name)).await? {
+                match cluster.read(target, cluster.jobs(kube_namespace).get(&name)).await? {
                     Some(present) if present.metadata.uid.as_deref() == Some(&*uid) => job = present,
                     _ => return Ok(()),
                 }
@@ -139,9 +139,9 @@ async fn release_job(cluster: &Cluster, namespace: &str, mut job: Job, delete: b
     }
     let preconditions = kube::api::Preconditions { uid: Some(uid), resource_version: None };
     let params = DeleteParams::background().preconditions(preconditions);
-    match cluster.call(cluster.jobs(namespace).delete(&name, &params)).await {
+    match cluster.call(cluster.jobs(kube_namespace).delete(&name, &params)).await {
         Ok(_) => Ok(()),
         Err(error) if error.is_not_found() || error.is_conflict() => Ok(()),
-        Err(error) => Err(error.to_backend(Target::new("delete", "Job", namespace, &name))),
+        Err(error) => Err(error.to_backend(Target::new("delete", "Job", kube_namespace, &name))),
     }
 }

@@ -34,7 +34,7 @@ pub(crate) fn at(seconds: i64) -> Timestamp {
 pub(crate) fn context() -> ManifestContext {
     ManifestContext {
         instance: "longshore".to_owned(),
-        kubernetes_namespace: "longshore-runs".to_owned(),
+        kube_namespace: "longshore-runs".to_owned(),
         volumes: BTreeMap::new(),
     }
 }

@@ -81,16 +81,16 @@ impl Cluster {
         self.namespaces.target(namespace).ok_or_else(|| BackendError::NotFound(format!("namespace {namespace}")))
     }
 
-    pub(crate) fn jobs(&self, namespace: &str) -> Api<Job> {
-        Api::namespaced(self.client.clone(), namespace)
+    pub(crate) fn jobs(&self, kube_namespace: &str) -> Api<Job> {
+        Api::namespaced(self.client.clone(), kube_namespace)
     }
 
-    pub(crate) fn pods(&self, namespace: &str) -> Api<Pod> {
-        Api::namespaced(self.client.clone(), namespace)
+    pub(crate) fn pods(&self, kube_namespace: &str) -> Api<Pod> {
+        Api::namespaced(self.client.clone(), kube_namespace)
     }
 
-    pub(crate) fn secrets(&self, namespace: &str) -> Api<Secret> {
-        Api::namespaced(self.client.clone(), namespace)
+    pub(crate) fn secrets(&self, kube_namespace: &str) -> Api<Secret> {
+        Api::namespaced(self.client.clone(), kube_namespace)
     }
 
     /// Selects what this installation made, and nothing else.
@@ -122,23 +122,28 @@ impl Cluster {
     /// The Jobs that `params` ask for, at most a page of them, and what asks for the next page if there is one.
     pub(crate) async fn jobs_page(
         &self,
-        namespace: &str,
+        kube_namespace: &str,
         params: ListParams,
     ) -> Result<(Vec<Job>, Option<ListParams>), BackendError> {
         let params = params.limit(JOBS_PAGE);
-        let page = self.call(self.jobs(namespace).list(&params)).await;
-        let page = page.map_err(|error| error.to_backend(Target::new("list", "Job", namespace, "")))?;
+        let page = self.call(self.jobs(kube_namespace).list(&params)).await;
+        let page = page.map_err(|error| error.to_backend(Target::new("list", "Job", kube_namespace, "")))?;
         let more = page.metadata.continue_.filter(|token| !token.is_empty());
         Ok((page.items, more.map(|token| params.continue_token(&token))))
     }
 
     /// A JSON patch (RFC 6902), which kube has only with another crate for its types.
-    pub(crate) async fn json_patch<K>(&self, namespace: &str, name: &str, operations: &Value) -> Result<K, CallError>
+    pub(crate) async fn json_patch<K>(
+        &self,
+        kube_namespace: &str,
+        name: &str,
+        operations: &Value,
+    ) -> Result<K, CallError>
     where
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + DeserializeOwned,
     {
         let body = serde_json::to_vec(operations).map_err(kube::Error::SerdeError)?;
-        let request = http::Request::patch(format!("{}/{name}", K::url_path(&(), Some(namespace))))
+        let request = http::Request::patch(format!("{}/{name}", K::url_path(&(), Some(kube_namespace))))
             .header(CONTENT_TYPE, "application/json-patch+json")
             .body(body)
             .map_err(kube::Error::HttpError)?;

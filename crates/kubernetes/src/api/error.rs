@@ -15,20 +15,20 @@ const MESSAGE_MAX_BYTES: usize = 4 * 1024;
 pub(crate) struct Target<'a> {
     pub(crate) verb: &'static str,
     pub(crate) kind: &'static str,
-    pub(crate) namespace: &'a str,
+    pub(crate) kube_namespace: &'a str,
     pub(crate) name: &'a str,
 }
 
 impl<'a> Target<'a> {
-    pub(crate) fn new(verb: &'static str, kind: &'static str, namespace: &'a str, name: &'a str) -> Self {
-        Self { verb, kind, namespace, name }
+    pub(crate) fn new(verb: &'static str, kind: &'static str, kube_namespace: &'a str, name: &'a str) -> Self {
+        Self { verb, kind, kube_namespace, name }
     }
 
     /// The object, for a sentence.
     pub(crate) fn object(&self) -> String {
         match self.name {
-            "" => format!("{}s in {}", self.kind, self.namespace),
-            name => format!("{} {}/{name}", self.kind, self.namespace),
+            "" => format!("{}s in {}", self.kind, self.kube_namespace),
+            name => format!("{} {}/{name}", self.kind, self.kube_namespace),
         }
     }
 }
@@ -159,8 +159,8 @@ impl CallError {
         let message = self.message();
         match self.meaning() {
             Meaning::NotFound => BackendError::NotFound(target.object()),
-            Meaning::NamespaceMissing => BackendError::NamespaceNotReady(namespace_missing(target.namespace)),
-            Meaning::NamespaceEnding => BackendError::NamespaceNotReady(namespace_ending(target.namespace)),
+            Meaning::NamespaceMissing => BackendError::NamespaceNotReady(namespace_missing(target.kube_namespace)),
+            Meaning::NamespaceEnding => BackendError::NamespaceNotReady(namespace_ending(target.kube_namespace)),
             Meaning::Conflict => BackendError::Conflict(target.object()),
             Meaning::Rejected => BackendError::Rejected { what, message },
             Meaning::Exhausted => BackendError::Exhausted { what, message },
@@ -218,20 +218,22 @@ fn ends_namespace(status: &Status) -> bool {
         || status.message.contains("because it is being terminated")
 }
 
-fn namespace_missing(namespace: &str) -> String {
-    format!("Kubernetes namespace {namespace} does not exist; create it:{}", to_create(namespace))
+fn namespace_missing(kube_namespace: &str) -> String {
+    format!("Kubernetes namespace {kube_namespace} does not exist; create it:{}", to_create(kube_namespace))
 }
 
-fn namespace_ending(namespace: &str) -> String {
-    let commands = to_create(namespace);
-    format!("Kubernetes namespace {namespace} is being deleted; wait until it is gone, then create it again:{commands}")
+fn namespace_ending(kube_namespace: &str) -> String {
+    let commands = to_create(kube_namespace);
+    format!(
+        "Kubernetes namespace {kube_namespace} is being deleted; wait until it is gone, then create it again:{commands}"
+    )
 }
 
 /// Commands to paste, each on a line of its own.
-fn to_create(namespace: &str) -> String {
+fn to_create(kube_namespace: &str) -> String {
     format!(
-        "\n  kubectl create namespace {namespace}\n  \
-         kubectl label namespace {namespace} pod-security.kubernetes.io/enforce=restricted"
+        "\n  kubectl create namespace {kube_namespace}\n  \
+         kubectl label namespace {kube_namespace} pod-security.kubernetes.io/enforce=restricted"
     )
 }
 
@@ -265,7 +267,7 @@ mod tests {
 
     use super::*;
 
-    const TARGET: Target<'_> = Target { verb: "create", kind: "Job", namespace: "runs", name: "run-a" };
+    const TARGET: Target<'_> = Target { verb: "create", kind: "Job", kube_namespace: "runs", name: "run-a" };
 
     fn status(code: u16, reason: &str, message: &str) -> Status {
         Status::failure(message, reason).with_code(code)

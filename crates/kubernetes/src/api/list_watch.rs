@@ -53,7 +53,7 @@ pub(crate) struct WatchScope {
     /// For messages: `Job`.
     pub(crate) kind: &'static str,
     /// Kubernetes namespace.
-    pub(crate) namespace: String,
+    pub(crate) kube_namespace: String,
     /// Label selector.
     pub(crate) labels: Option<String>,
     /// How long the start of a watch may take.
@@ -230,7 +230,7 @@ where
     }
 
     fn trouble(&self, verb: &'static str, error: &CallError) -> KindEvent<K> {
-        let target = Target::new(verb, self.scope.kind, &self.scope.namespace, "");
+        let target = Target::new(verb, self.scope.kind, &self.scope.kube_namespace, "");
         KindEvent::Trouble(error.to_backend(target).to_string())
     }
 }

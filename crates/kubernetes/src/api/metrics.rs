@@ -137,11 +137,11 @@ impl KubernetesMetrics {
     }
 
     /// For the watch of one kind in one Kubernetes namespace. Its silence counts from now on.
-    pub(crate) fn watch(&self, resource: &'static str, namespace: &str) -> WatchMetrics {
+    pub(crate) fn watch(&self, resource: &'static str, kube_namespace: &str) -> WatchMetrics {
         for cause in WatchEnd::VARIANTS.iter().map(Into::into) {
             drop(self.watch_restarts.get_or_create(&Restarted { resource, cause }));
         }
-        let watched = WatchLabels { resource, kubernetes_namespace: Arc::from(namespace) };
+        let watched = WatchLabels { resource, kubernetes_namespace: Arc::from(kube_namespace) };
         let heard = self.watch_heard.get_or_create_owned(&watched);
         let metrics = WatchMetrics { resource, heard, restarts: self.watch_restarts.clone() };
         metrics.heard();

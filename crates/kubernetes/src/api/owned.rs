@@ -13,9 +13,9 @@ use crate::api::names::label;
 use longshore_domain::name::RunId;
 
 /// The Pods of the Job with this uid.
-pub(crate) async fn pods_of(cluster: &Cluster, namespace: &str, job_uid: &str) -> Result<Vec<Pod>, CallError> {
+pub(crate) async fn pods_of(cluster: &Cluster, kube_namespace: &str, job_uid: &str) -> Result<Vec<Pod>, CallError> {
     let params = ListParams::default().labels(&format!("{}={job_uid}", label::CONTROLLER_UID));
-    let list = cluster.call(cluster.pods(namespace).list(&params)).await?;
+    let list = cluster.call(cluster.pods(kube_namespace).list(&params)).await?;
     Ok(list.items)
 }
 

@@ -43,17 +43,17 @@ impl Reviews for KubernetesReviews {
     }
 
     async fn review_access(&self, identity: &Identity, question: &Question<'_>) -> Result<Decision, BackendError> {
-        let namespace = self.cluster.target(question.namespace)?;
+        let kube_namespace = self.cluster.target(question.namespace)?;
         let mut review =
-            LocalSubjectAccessReview { spec: spec(identity, question.verb, namespace), ..Default::default() };
+            LocalSubjectAccessReview { spec: spec(identity, question.verb, kube_namespace), ..Default::default() };
         // The review's own namespace has to be the one that is asked about.
-        review.metadata.namespace = Some(namespace.to_owned());
-        let api: Api<LocalSubjectAccessReview> = Api::namespaced(self.cluster.client.clone(), namespace);
+        review.metadata.namespace = Some(kube_namespace.to_owned());
+        let api: Api<LocalSubjectAccessReview> = Api::namespaced(self.cluster.client.clone(), kube_namespace);
         let post = PostParams::default();
         let answer = self.cluster.call(api.create(&post, &review)).await;
-        let target = Target::new("create", "LocalSubjectAccessReview", namespace, "");
+        let target = Target::new("create", "LocalSubjectAccessReview", kube_namespace, "");
         let answer = answer.map_err(|e| e.to_backend(target))?;
-        Ok(decision(answer.status.unwrap_or_default(), question.verb, namespace))
+        Ok(decision(answer.status.unwrap_or_default(), question.verb, kube_namespace))
     }
 }
 
@@ -109,7 +109,7 @@ pub(crate) fn resource_attributes(
     }
 }
 
-fn spec(identity: &Identity, verb: Verb, namespace: &str) -> SubjectAccessReviewSpec {
+fn spec(identity: &Identity, verb: Verb, kube_namespace: &str) -> SubjectAccessReviewSpec {
     let (verb, group, resource) = in_kubernetes(verb);
     let set = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
     SubjectAccessReviewSpec {
@@ -117,14 +117,14 @@ fn spec(identity: &Identity, verb: Verb, namespace: &str) -> SubjectAccessReview
         uid: set(&identity.uid),
         groups: Some(identity.groups.clone()),
         extra: Some(identity.extra.clone()),
-        resource_attributes: Some(resource_attributes(verb, group, resource, Some(namespace))),
+        resource_attributes: Some(resource_attributes(verb, group, resource, Some(kube_namespace))),
         ..SubjectAccessReviewSpec::default()
     }
 }
 
-fn decision(status: SubjectAccessReviewStatus, verb: Verb, namespace: &str) -> Decision {
+fn decision(status: SubjectAccessReviewStatus, verb: Verb, kube_namespace: &str) -> Decision {
     let (verb, _, resource) = in_kubernetes(verb);
-    let asked = format!("{verb} {resource} in {namespace}");
+    let asked = format!("{verb} {resource} in {kube_namespace}");
     let said = status.reason.filter(|reason| !reason.is_empty()).or(status.evaluation_error);
     let reason = match said {
         Some(said) => format!("{asked}: {said}"),

@@ -139,10 +139,10 @@ async fn delete(cluster: &Cluster, pod: &Pod) -> Option<Finding> {
 }
 
 /// Deletes what an earlier doctor that was killed has left.
-async fn sweep(cluster: &Cluster, namespace: &str) {
+async fn sweep(cluster: &Cluster, kube_namespace: &str) {
     let params = ListParams::default().labels(&format!("{},{}", cluster.selector(), label::CANARY));
     // It is not a check: whatever is wrong with these calls shows in the canaries themselves.
-    let Ok(pods) = cluster.call(cluster.pods(namespace).list(&params)).await else { return };
+    let Ok(pods) = cluster.call(cluster.pods(kube_namespace).list(&params)).await else { return };
     let over = pods.items.iter().filter(|pod| matches!(phase(pod), "Succeeded" | "Failed"));
     join_all(over.map(|pod| delete(cluster, pod))).await;
 }
@@ -178,7 +178,7 @@ fn interrupted(check: &'static str, subject: &str, message: &str) -> Finding {
 
 impl CanaryLost {
     /// The finding of a check whose canary this happened to.
-    fn finding(&self, check: &'static str, subject: &str, namespace: &str) -> Finding {
+    fn finding(&self, check: &'static str, subject: &str, kube_namespace: &str) -> Finding {
         match self {
             Self::Stopped => interrupted(check, subject, "interrupted; its canaries were deleted"),
             Self::Gone => Finding::warning(check, subject, "somebody deleted the canary before it was done")
@@ -196,7 +196,10 @@ impl CanaryLost {
                     subject,
                     format!("these credentials may not make or read a canary: {}", error.message()),
                 )
-                .fix(rule.map(|rule| rule.how_to_grant(&["create", "get", "delete"], namespace)).unwrap_or_default())
+                .fix(
+                    rule.map(|rule| rule.how_to_grant(&["create", "get", "delete"], kube_namespace))
+                        .unwrap_or_default(),
+                )
             }
             Self::Call(error) => {
                 Finding::failed(check, subject, format!("the canary cannot be made: {}", error.message()))

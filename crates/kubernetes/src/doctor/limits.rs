@@ -14,18 +14,18 @@ use longshore_domain::notation::quantity::Quantity;
 use longshore_domain::run::profile::Limits;
 use longshore_runtime::finding::Finding;
 
-pub(super) async fn examine(cluster: &Cluster, namespace: &str, limits: &Limits) -> Vec<Finding> {
-    let api: Api<LimitRange> = Api::namespaced(cluster.client.clone(), namespace);
+pub(super) async fn examine(cluster: &Cluster, kube_namespace: &str, limits: &Limits) -> Vec<Finding> {
+    let api: Api<LimitRange> = Api::namespaced(cluster.client.clone(), kube_namespace);
     match cluster.call(api.list(&ListParams::default())).await {
-        Ok(ranges) => judge(namespace, &ranges.items, limits),
+        Ok(ranges) => judge(kube_namespace, &ranges.items, limits),
         Err(error) => {
             let rule = RoleRule::of_doctor("limitranges");
-            rule.map(|rule| unread(LIMIT_RANGE, namespace, rule, &error)).into_iter().collect()
+            rule.map(|rule| unread(LIMIT_RANGE, kube_namespace, rule, &error)).into_iter().collect()
         }
     }
 }
 
-fn judge(namespace: &str, ranges: &[LimitRange], limits: &Limits) -> Vec<Finding> {
+fn judge(kube_namespace: &str, ranges: &[LimitRange], limits: &Limits) -> Vec<Finding> {
     let mut findings = Vec::new();
     for range in ranges {
         let name = range.metadata.name.as_deref().unwrap_or_default();
@@ -33,7 +33,7 @@ fn judge(namespace: &str, ranges: &[LimitRange], limits: &Limits) -> Vec<Finding
         // A run's Pod has one container, so both are judged alike.
         for item in items.filter(|item| matches!(item.type_.as_str(), "Container" | "Pod")) {
             for (resource, what) in conflicts(item, limits) {
-                let subject = format!("{resource} of {namespace}/{name}");
+                let subject = format!("{resource} of {kube_namespace}/{name}");
                 findings
                     .push(Finding::failed(LIMIT_RANGE, subject, format!("{what}: such runs would be refused")).fix(
                     "set limits.default_requests and limits.default_limits in the configuration to what the LimitRange \
@@ -43,7 +43,7 @@ fn judge(namespace: &str, ranges: &[LimitRange], limits: &Limits) -> Vec<Finding
         }
     }
     if findings.is_empty() {
-        findings.push(Finding::ok(LIMIT_RANGE, namespace, "default requests and limits are allowed"));
+        findings.push(Finding::ok(LIMIT_RANGE, kube_namespace, "default requests and limits are allowed"));
     }
     findings
 }

@@ -16,13 +16,13 @@ use longshore_runtime::finding::Finding;
 /// Above this much of a quota, in percent, it is time to look.
 const WARN_PERCENT: i128 = 80;
 
-pub(super) async fn examine(cluster: &Cluster, namespace: &str, limits: &Limits) -> Vec<Finding> {
-    let api: Api<ResourceQuota> = Api::namespaced(cluster.client.clone(), namespace);
+pub(super) async fn examine(cluster: &Cluster, kube_namespace: &str, limits: &Limits) -> Vec<Finding> {
+    let api: Api<ResourceQuota> = Api::namespaced(cluster.client.clone(), kube_namespace);
     match cluster.call(api.list(&ListParams::default())).await {
-        Ok(quotas) => judge(namespace, &quotas.items, limits),
+        Ok(quotas) => judge(kube_namespace, &quotas.items, limits),
         Err(error) => {
             let rule = RoleRule::of_doctor("resourcequotas");
-            rule.map(|rule| unread(QUOTA, namespace, rule, &error)).into_iter().collect()
+            rule.map(|rule| unread(QUOTA, kube_namespace, rule, &error)).into_iter().collect()
         }
     }
 }
@@ -50,7 +50,7 @@ fn counts_runs(quota: &ResourceQuota) -> bool {
     !selected && scopes.into_iter().all(|scope| matches!(scope.as_str(), "NotBestEffort" | "Terminating"))
 }
 
-fn judge(namespace: &str, quotas: &[ResourceQuota], limits: &Limits) -> Vec<Finding> {
+fn judge(kube_namespace: &str, quotas: &[ResourceQuota], limits: &Limits) -> Vec<Finding> {
     let needs = needs(limits);
     let mut findings = Vec::new();
     for quota in quotas.iter().filter(|quota| counts_runs(quota)) {
@@ -60,7 +60,7 @@ fn judge(namespace: &str, quotas: &[ResourceQuota], limits: &Limits) -> Vec<Find
         for (resource, hard) in status.hard.unwrap_or_default() {
             let Some(need) = needs.get(&resource) else { continue };
             let used = used.get(&resource).map_or("0", |used| used.0.as_str());
-            let subject = format!("{resource} of {namespace}/{name}");
+            let subject = format!("{resource} of {kube_namespace}/{name}");
             findings.extend(judge_one(subject, &resource, used, &hard.0, need));
         }
     }
@@ -70,7 +70,7 @@ fn judge(namespace: &str, quotas: &[ResourceQuota], limits: &Limits) -> Vec<Find
         } else {
             "there is room"
         };
-        findings.push(Finding::ok(QUOTA, namespace, message));
+        findings.push(Finding::ok(QUOTA, kube_namespace, message));
     }
     findings
 }

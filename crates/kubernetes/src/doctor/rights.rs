@@ -135,10 +135,10 @@ impl RoleRule {
     }
 
     /// What to put into which Role, for these of its verbs.
-    pub(super) fn how_to_grant(&self, verbs: &[&str], namespace: &str) -> String {
+    pub(super) fn how_to_grant(&self, verbs: &[&str], kube_namespace: &str) -> String {
         let role = match self.need {
             Need::TokenReview => "a ClusterRole".to_owned(),
-            _ => format!("the Role in namespace {namespace}"),
+            _ => format!("the Role in namespace {kube_namespace}"),
         };
         format!(
             "add to {role} that is bound to this account:\n  - apiGroups: [\"{}\"]\n    resources: [\"{}\"]\n    \
@@ -175,14 +175,19 @@ enum RightVerdict {
 }
 
 /// The rights that are needed in one Kubernetes namespace.
-pub(super) async fn in_namespace(cluster: &Cluster, namespace: &str, wanted: &Examination, who: &str) -> Vec<Finding> {
+pub(super) async fn in_namespace(
+    cluster: &Cluster,
+    kube_namespace: &str,
+    wanted: &Examination,
+    who: &str,
+) -> Vec<Finding> {
     let needed = |need: Need| match need {
         Need::Runs => true,
         Need::AccessReview => wanted.access_review,
         // Its checks say themselves what they may not read.
         Need::Doctor | Need::TokenReview => false,
     };
-    examine(cluster, Some(namespace), needed, who).await
+    examine(cluster, Some(kube_namespace), needed, who).await
 }
 
 /// The rights that are needed in the whole cluster.
@@ -208,9 +213,9 @@ async fn examine(
 }
 
 /// The rule by which canaries are deleted again, if that may not be done.
-pub(super) async fn missing_for_canaries(cluster: &Cluster, namespace: &str) -> Option<&'static RoleRule> {
+pub(super) async fn missing_for_canaries(cluster: &Cluster, kube_namespace: &str) -> Option<&'static RoleRule> {
     let rule = RIGHTS.iter().find(|rule| rule.resource == "pods")?;
-    let right = NamespacedRight { rule, verb: CANARY_VERB, namespace: Some(namespace) };
+    let right = NamespacedRight { rule, verb: CANARY_VERB, namespace: Some(kube_namespace) };
     matches!(ask(cluster, right).await, RightVerdict::Missing(_)).then_some(rule)
 }
 

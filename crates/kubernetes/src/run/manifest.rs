@@ -34,7 +34,7 @@ pub struct ManifestContext {
     /// Name of this installation: a label value.
     pub instance: String,
     /// Where the objects go.
-    pub kubernetes_namespace: String,
+    pub kube_namespace: String,
     /// The configured volumes, by name.
     pub volumes: BTreeMap<String, Volume>,
 }
@@ -115,7 +115,7 @@ pub fn job(launch: &Launch, attempt: u32, ctx: &ManifestContext) -> Result<Job, 
     Ok(Job {
         metadata: ObjectMeta {
             name: Some(launch.name.run.job_name(attempt)),
-            namespace: Some(ctx.kubernetes_namespace.clone()),
+            namespace: Some(ctx.kube_namespace.clone()),
             labels: Some(labels),
             annotations: Some(job_annotations(launch)?),
             finalizers: Some(vec![HOLD_FINALIZER.to_owned()]),

@@ -93,10 +93,10 @@ impl KubernetesRuns {
         Self { cluster, memory, volumes }
     }
 
-    fn manifest_context(&self, kubernetes_namespace: &str) -> ManifestContext {
+    fn manifest_context(&self, kube_namespace: &str) -> ManifestContext {
         ManifestContext {
             instance: self.cluster.instance.clone(),
-            kubernetes_namespace: kubernetes_namespace.to_owned(),
+            kube_namespace: kube_namespace.to_owned(),
             volumes: self.volumes.clone(),
         }
     }

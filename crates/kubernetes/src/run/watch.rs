@@ -69,7 +69,7 @@ fn signals(cluster: &Cluster, namespace: Arc<str>, kind: WatchedKind) -> BoxStre
     let client = cluster.client.clone();
     let scope = |kind: &'static str, resource: &'static str, labels: Option<String>| WatchScope {
         kind,
-        namespace: namespace.to_string(),
+        kube_namespace: namespace.to_string(),
         labels,
         request_timeout: cluster.request_timeout,
         metrics: cluster.metrics.watch(resource, &namespace),

@@ -23,12 +23,12 @@ enum Pull {
 
 pub(super) async fn examine(
     cluster: &Cluster,
-    namespace: &str,
+    kube_namespace: &str,
     profile: &Profile,
     wanted: &Examination,
     progress: Progress<'_>,
 ) -> Vec<Finding> {
-    let subject = format!("profile {} in {namespace}", profile.name);
+    let subject = format!("profile {} in {kube_namespace}", profile.name);
     let Some(program) = &profile.kubernetes else {
         let why = profile.unavailable_on("kubernetes").unwrap_or_default();
         let key = profile.missing.clone().unwrap_or_else(|| format!("profiles.{}.kubernetes", profile.name));
@@ -37,14 +37,14 @@ pub(super) async fn examine(
     if wanted.stop.is_cancelled() {
         return vec![interrupted(IMAGE, &subject, "interrupted")];
     }
-    progress(&format!("pulling the image of profile {} in {namespace}", profile.name));
+    progress(&format!("pulling the image of profile {} in {kube_namespace}", profile.name));
     // If the image has no such program its container does not start, but then it was pulled all the same.
     let canary = Canary { role: "image", network: None, program, command: vec!["/bin/true".to_owned()] };
-    let pod = canary.pod(cluster, namespace, &wanted.limits);
+    let pod = canary.pod(cluster, kube_namespace, &wanted.limits);
     let (pull, left) = with_pod(cluster, wanted, &pod, judge).await;
     let finding = match pull {
         Ok(pull) => finding_of(&subject, &profile.name, program, &pull),
-        Err(lost) => lost.finding(IMAGE, &subject, namespace),
+        Err(lost) => lost.finding(IMAGE, &subject, kube_namespace),
     };
     std::iter::once(finding).chain(left).collect()
 }

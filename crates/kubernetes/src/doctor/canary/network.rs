@@ -36,33 +36,33 @@ enum Came<T> {
 
 pub(super) async fn examine(
     cluster: &Cluster,
-    namespace: &str,
+    kube_namespace: &str,
     wanted: &Examination,
     progress: Progress<'_>,
 ) -> Vec<Finding> {
     let Some(program) = program(wanted) else {
         return vec![
-            Finding::skipped(NETWORK_POLICY, namespace, "no image is known that has this program")
+            Finding::skipped(NETWORK_POLICY, kube_namespace, "no image is known that has this program")
                 .fix("set profiles.sql.kubernetes.image, or give --canary-image IMAGE"),
         ];
     };
     if wanted.stop.is_cancelled() {
-        return vec![interrupted(NETWORK_POLICY, namespace, "interrupted")];
+        return vec![interrupted(NETWORK_POLICY, kube_namespace, "interrupted")];
     }
-    progress(&format!("trying NetworkPolicies in {namespace}: a listener"));
+    progress(&format!("trying NetworkPolicies in {kube_namespace}: a listener"));
     let listener = canary("listen", None, &program, &["listen", "--port", &PORT.to_string()]);
-    let listener = listener.pod(cluster, namespace, &wanted.limits);
+    let listener = listener.pod(cluster, kube_namespace, &wanted.limits);
     let mut findings = Vec::new();
     let (address, left) = match super::make(cluster, &listener).await {
         Ok(()) => {
             let address = until(cluster, wanted, &listener, listening).await;
             let called = match address {
                 Ok(Came::To(address)) => {
-                    progress(&format!("trying NetworkPolicies in {namespace}: two callers"));
-                    Ok(call_both(cluster, namespace, wanted, &program, address, &mut findings).await)
+                    progress(&format!("trying NetworkPolicies in {kube_namespace}: two callers"));
+                    Ok(call_both(cluster, kube_namespace, wanted, &program, address, &mut findings).await)
                 }
                 Ok(Came::Short(why)) => {
-                    Ok(Finding::failed(NETWORK_POLICY, namespace, format!("the listener ended: {why}"))
+                    Ok(Finding::failed(NETWORK_POLICY, kube_namespace, format!("the listener ended: {why}"))
                         .fix(format!("does {} have this version of longshore at {PROGRAM}?", program.image)))
                 }
                 Err(lost) => Err(lost),
@@ -72,7 +72,7 @@ pub(super) async fn examine(
         Err(error) if error.is_ambiguous() => (Err(CanaryLost::Call(error)), super::delete(cluster, &listener).await),
         Err(error) => (Err(CanaryLost::Call(error)), None),
     };
-    let finding = address.unwrap_or_else(|lost| lost.finding(NETWORK_POLICY, namespace, namespace));
+    let finding = address.unwrap_or_else(|lost| lost.finding(NETWORK_POLICY, kube_namespace, kube_namespace));
     findings.insert(0, finding);
     findings.extend(left);
     findings
@@ -101,7 +101,7 @@ fn canary<'a>(
 /// Both callers at a time, so that both meet the same state of the network.
 async fn call_both(
     cluster: &Cluster,
-    namespace: &str,
+    kube_namespace: &str,
     wanted: &Examination,
     program: &KubernetesProfile,
     address: SocketAddr,
@@ -109,16 +109,18 @@ async fn call_both(
 ) -> Finding {
     let call = async |mode: NetworkMode| {
         let canary = canary("connect", Some(mode), program, &["connect", &address.to_string()]);
-        let pod = canary.pod(cluster, namespace, &wanted.limits);
+        let pod = canary.pod(cluster, kube_namespace, &wanted.limits);
         with_pod(cluster, wanted, &pod, called).await
     };
     let ((none, first), (within, second)) = tokio::join!(call(NetworkMode::None), call(NetworkMode::Cluster));
     findings.extend(first.into_iter().chain(second));
     match (none, within) {
-        (Ok(Came::To(none)), Ok(Came::To(within))) => judge(namespace, none, within, wanted.network_policies_installed),
-        (Err(lost), _) | (_, Err(lost)) => lost.finding(NETWORK_POLICY, namespace, namespace),
+        (Ok(Came::To(none)), Ok(Came::To(within))) => {
+            judge(kube_namespace, none, within, wanted.network_policies_installed)
+        }
+        (Err(lost), _) | (_, Err(lost)) => lost.finding(NETWORK_POLICY, kube_namespace, kube_namespace),
         (Ok(Came::Short(why)), _) | (_, Ok(Came::Short(why))) => {
-            Finding::failed(NETWORK_POLICY, namespace, format!("a caller ended before it could report: {why}"))
+            Finding::failed(NETWORK_POLICY, kube_namespace, format!("a caller ended before it could report: {why}"))
                 .fix(format!("does {} have this version of longshore at {PROGRAM}?", program.image))
         }
     }
@@ -156,22 +158,24 @@ fn how_it_ended(pod: &Pod) -> String {
     }
 }
 
-fn judge(namespace: &str, none: Reach, within: Reach, installed: bool) -> Finding {
+fn judge(kube_namespace: &str, none: Reach, within: Reach, installed: bool) -> Finding {
     const INSTALL: &str = "install a network plugin that enforces NetworkPolicies (Calico, Cilium, kube-router, or your \
                            provider's setting for it), and the policies of the chart, which select the label \
                            longshore.dev/network";
     let what = "a Pod under mode NONE reaches another Pod";
     match (none, within) {
         (Reach::Blocked, Reach::Reached) if installed => {
-            Finding::ok(NETWORK_POLICY, namespace, "enforced: NONE does not reach another Pod, CLUSTER does")
+            Finding::ok(NETWORK_POLICY, kube_namespace, "enforced: NONE does not reach another Pod, CLUSTER does")
         }
-        (Reach::Blocked, Reach::Reached) => {
-            Finding::warning(NETWORK_POLICY, namespace, "enforced, but the configuration says that they are not there")
-                .fix("set kubernetes.network_policies = \"installed\": only then a run may ask for a network mode")
-        }
+        (Reach::Blocked, Reach::Reached) => Finding::warning(
+            NETWORK_POLICY,
+            kube_namespace,
+            "enforced, but the configuration says that they are not there",
+        )
+        .fix("set kubernetes.network_policies = \"installed\": only then a run may ask for a network mode"),
         (Reach::Reached, _) if installed => Finding::failed(
             NETWORK_POLICY,
-            namespace,
+            kube_namespace,
             format!("not enforced: {what}, though the configuration says that policies are installed"),
         )
         .fix(format!(
@@ -179,13 +183,13 @@ fn judge(namespace: &str, none: Reach, within: Reach, installed: bool) -> Findin
         )),
         (Reach::Reached, _) => Finding::warning(
             NETWORK_POLICY,
-            namespace,
+            kube_namespace,
             format!("not enforced: {what}; the configuration does not claim otherwise"),
         )
         .fix(format!("{INSTALL}; then set kubernetes.network_policies = \"installed\"")),
         (Reach::Blocked, Reach::Blocked) => Finding::failed(
             NETWORK_POLICY,
-            namespace,
+            kube_namespace,
             "a Pod under mode CLUSTER does not reach another Pod of this namespace either",
         )
         .fix(

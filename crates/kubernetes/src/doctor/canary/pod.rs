@@ -33,7 +33,7 @@ pub(super) struct Canary<'a> {
 
 impl Canary<'_> {
     /// Its Pod, under a name that nothing has.
-    pub(super) fn pod(&self, cluster: &Cluster, namespace: &str, limits: &Limits) -> Pod {
+    pub(super) fn pod(&self, cluster: &Cluster, kube_namespace: &str, limits: &Limits) -> Pod {
         let mut labels = installation_labels(&cluster.instance);
         labels.insert(label::CANARY.to_owned(), self.role.to_owned());
         if let Some(network) = self.network {
@@ -44,7 +44,7 @@ impl Canary<'_> {
         Pod {
             metadata: ObjectMeta {
                 name: Some(format!("longshore-canary-{}-{id}", self.role)),
-                namespace: Some(namespace.to_owned()),
+                namespace: Some(kube_namespace.to_owned()),
                 labels: Some(labels),
                 ..ObjectMeta::default()
             },

@@ -36,7 +36,7 @@ pub fn input_secret(launch: &Launch, job_uid: &str, ctx: &ManifestContext) -> Op
     Some(Secret {
         metadata: ObjectMeta {
             name: Some(input_secret_name(&launch.name.run, launch.digest())),
-            namespace: Some(ctx.kubernetes_namespace.clone()),
+            namespace: Some(ctx.kube_namespace.clone()),
             labels: Some(run_labels(&ctx.instance, &launch.name.run)),
             owner_references: Some(vec![owner(&launch.name.run, job_uid)]),
             ..ObjectMeta::default()

@@ -1,12 +1,14 @@
 //! Compiles the proto files without `protoc`, keeps their descriptors for reflection, and writes what they say
-//! as code: which enums there are, which verb a method requires, and which fields are not shown.
+//! as code: which methods and enums there are, which verb a method requires, and which fields are not shown.
 
 use std::error::Error;
 use std::fmt::Write as _;
 
 // As prost names what it generates.
 use heck::{ToSnakeCase as _, ToUpperCamelCase as _};
-use protox::prost_reflect::{DescriptorPool, FieldDescriptor, Kind, MessageDescriptor, OneofDescriptor};
+use protox::prost_reflect::{
+    DescriptorPool, FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor, OneofDescriptor,
+};
 
 const PROTO: &str = "../../proto";
 const PACKAGE: &str = "longshore.v1";
@@ -24,6 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     std::fs::write(out.join("descriptors.bin"), compiler.encode_file_descriptor_set())?;
     let pool = compiler.descriptor_pool();
     std::fs::write(out.join("required_verb.rs"), required_verb(&pool)?)?;
+    std::fs::write(out.join("methods.rs"), format!("{:?}", methods(&pool)))?;
     std::fs::write(out.join("enums.rs"), wire_enums(&pool)?)?;
     let redacted: Vec<_> = pool.all_messages().filter(has_redacted).collect();
     std::fs::write(out.join("redacted.rs"), redacted.iter().map(debug_of_message).collect::<Result<String, _>>()?)?;
@@ -61,6 +64,13 @@ fn required_verb(pool: &DescriptorPool) -> Result<String, Box<dyn Error>> {
     }
     arms.push_str("_ => None,\n}\n");
     Ok(arms)
+}
+
+/// Paths of the API's methods.
+fn methods(pool: &DescriptorPool) -> Vec<String> {
+    let services = pool.services().filter(|service| service.package_name() == PACKAGE);
+    let path = |method: MethodDescriptor| format!("/{}/{}", method.parent_service().full_name(), method.name());
+    services.flat_map(|service| service.methods().map(path).collect::<Vec<_>>()).collect()
 }
 
 /// That each enum of the API is one.

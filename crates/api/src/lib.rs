@@ -47,6 +47,9 @@ pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descrip
 /// The proto files as they are in the source tree, for `longshore proto`.
 pub static FILES: include_dir::Dir<'_> = include_dir::include_dir!("$CARGO_MANIFEST_DIR/../../proto");
 
+/// The path of every method of this API: `/longshore.v1.RunService/GetRun`.
+pub const METHODS: &[&str] = &include!(concat!(env!("OUT_DIR"), "/methods.rs"));
+
 /// What the caller of a method has to be allowed, as the method says itself (`longshore/v1/options.proto`); `None`:
 /// it is not a method of this API. `path` is that of the call, `/longshore.v1.RunService/GetRun`.
 #[must_use]

@@ -19,7 +19,7 @@ mod start;
 #[cfg(test)]
 mod tests;
 
-use packed::PackedRun;
+use packed::{PackedRun, Samples};
 use start::StartSeen;
 
 /// A run as observed, and as reported.
@@ -76,6 +76,7 @@ impl Kind for RunKind {
     type Seen = Vec<(u32, StartSeen)>;
     type Traits<'a> = RunTraits<'a>;
     type Packed = PackedRun;
+    type Common = Samples;
 
     fn name(facts: &RunFacts) -> &RunName {
         &facts.name
@@ -166,8 +167,8 @@ impl Kind for RunKind {
         Counted { state: packed.state.as_str(), stage: None }
     }
 
-    fn pack(observed: &ObservedRun) -> Option<PackedRun> {
-        PackedRun::of(observed)
+    fn pack(observed: &ObservedRun, samples: &mut Samples) -> Option<PackedRun> {
+        PackedRun::of(observed, samples)
     }
 
     fn unpack(packed: &PackedRun) -> Option<ObservedRun> {

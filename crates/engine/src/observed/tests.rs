@@ -20,7 +20,7 @@ fn live(id: &str) -> RunFacts {
 }
 
 /// A run to which nothing more happens, with something in each field that may have something then.
-fn settled(id: &str, exit_code: i32) -> RunFacts {
+pub(super) fn settled(id: &str, exit_code: i32) -> RunFacts {
     let mut facts = RunFacts { stop: Some(stop(StopCause::Cancel, 20)), ..live(id) };
     let attempt = facts.attempts.last_mut().unwrap();
     let mut end = terminated(exit_code);

@@ -36,6 +36,8 @@ pub(crate) trait Kind: Debug + Sized + Send + Sync + 'static {
     type Traits<'a>: Copy;
     /// One to which nothing more happens, in few bytes.
     type Packed: Debug + Send + Sync + 'static;
+    /// What those that were packed before have in common with the next.
+    type Common: Debug + Default + Send + Sync + 'static;
 
     fn name(facts: &Self::Facts) -> &Self::Name;
     fn uid(facts: &Self::Facts) -> &str;
@@ -67,7 +69,7 @@ pub(crate) trait Kind: Debug + Sized + Send + Sync + 'static {
     fn counted(observed: &Observed<Self>) -> Counted;
     fn packed_counted(packed: &Self::Packed) -> Counted;
     /// Packs what is settled. `None`: it can't be packed.
-    fn pack(observed: &Observed<Self>) -> Option<Self::Packed>;
+    fn pack(observed: &Observed<Self>, common: &mut Self::Common) -> Option<Self::Packed>;
     /// `None` never is what [`Self::pack`] made.
     fn unpack(packed: &Self::Packed) -> Option<Observed<Self>>;
 

@@ -151,7 +151,11 @@ impl<D: Driver> Reconciler<D> {
         loop {
             tokio::select! {
                 () = tokio::time::sleep_until(pack_at), if self.table.has_to_pack() => {
-                    self.work(|this| this.table.pack());
+                    self.work(|this| {
+                        for name in this.table.pack() {
+                            this.forget_entry(&name);
+                        }
+                    });
                     pack_at = tokio::time::Instant::now() + PACK_EVERY;
                 }
                 event = watch.next() => match event {
@@ -207,11 +211,11 @@ impl<D: Driver> Reconciler<D> {
                     Readiness::Ready => {}
                     Readiness::Starting => {
                         let finished = self.table.finished();
-                        let live = self.entries.len().saturating_sub(finished);
+                        let live = self.table.len().saturating_sub(finished);
                         info!(live, finished, "adopted {live} live {noun}s, {finished} finished");
                     }
                     Readiness::Broken(_) => {
-                        info!(known = self.entries.len(), "the backend watch of {noun}s works again")
+                        info!(known = self.table.len(), "the backend watch of {noun}s works again")
                     }
                 }
             }
@@ -238,7 +242,7 @@ impl<D: Driver> Reconciler<D> {
                 let _ = reply.send(observed);
             }
             Message::Deleted(name, uid, reply) => {
-                if self.entries.get(&name).is_some_and(|entry| entry.uid == uid) {
+                if self.table.get(&name).is_some_and(|known| D::Kind::uid(&known.facts) == uid) {
                     self.forget(&name);
                 }
                 self.deleted.add(uid, Instant::now());
@@ -288,6 +292,7 @@ impl<D: Driver> Reconciler<D> {
         self.driver.taken_in(known.as_deref(), &observed, &self.ready.borrow());
         self.table.upsert(Arc::clone(&observed));
         self.act_on(&observed);
+        self.forget_entry(&name);
         observed
     }
 
@@ -314,14 +319,21 @@ impl<D: Driver> Reconciler<D> {
     }
 
     fn forget(&mut self, name: &NameOf<D>) {
-        if let Some(entry) = self.entries.remove(name) {
-            if let Some(timer) = entry.timer {
-                self.timers.remove(&timer);
-            }
-            self.driver.gone(&entry.uid);
+        if let Some(timer) = self.entries.remove(name).and_then(|entry| entry.timer) {
+            self.timers.remove(&timer);
+        }
+        if let Some(last) = self.table.remove(name) {
+            self.driver.gone(D::Kind::uid(&last.facts));
             debug!(%name, "gone");
         }
-        self.table.remove(name);
+    }
+
+    /// Nothing more is done about what is packed: its row is all that is kept of it.
+    fn forget_entry(&mut self, name: &NameOf<D>) {
+        let is_idle = |entry: &Entry<D>| entry.timer.is_none() && !entry.acting;
+        if self.entries.get(name).is_some_and(is_idle) && self.table.is_packed(name) {
+            self.entries.remove(name);
+        }
     }
 
     fn act_on(&mut self, observed: &Arc<Observed<D::Kind>>) {

@@ -48,20 +48,20 @@ pub(super) enum TableRow<K: Kind> {
 }
 
 impl<K: Kind> TableRow<K> {
-    pub(super) fn new(observed: Arc<Observed<K>>) -> Self {
-        match packed(&observed) {
+    pub(super) fn new(observed: Arc<Observed<K>>, common: &mut K::Common) -> Self {
+        match packed(&observed, common) {
             Some(packed) => Self::Packed(Arc::new(packed)),
             None => Self::Open(watch::Sender::new(observed)),
         }
     }
 
     /// Takes in what was observed now. Who follows goes on doing so.
-    pub(super) fn set(&mut self, observed: Arc<Observed<K>>) {
+    pub(super) fn set(&mut self, observed: Arc<Observed<K>>, common: &mut K::Common) {
         match self {
             Self::Open(sender) if sender.receiver_count() > 0 || !observed.is_settled() => {
                 sender.send_replace(observed);
             }
-            _ => *self = Self::new(observed),
+            _ => *self = Self::new(observed, common),
         }
     }
 
@@ -84,12 +84,12 @@ impl<K: Kind> TableRow<K> {
     }
 
     /// Packs what is settled and followed by nobody. Answers whether it stays open although it is settled.
-    pub(super) fn pack(&mut self) -> bool {
+    pub(super) fn pack(&mut self, common: &mut K::Common) -> bool {
         let Self::Open(sender) = self else { return false };
         if sender.receiver_count() > 0 {
             return sender.borrow().is_settled();
         }
-        let packed = packed(&sender.borrow());
+        let packed = packed(&sender.borrow(), common);
         if let Some(packed) = packed {
             *self = Self::Packed(Arc::new(packed));
         }
@@ -99,6 +99,11 @@ impl<K: Kind> TableRow<K> {
     /// Whether it is open although it is settled.
     pub(super) fn is_to_be_packed(&self) -> bool {
         matches!(self, Self::Open(sender) if sender.borrow().is_settled())
+    }
+
+    /// Whether nothing more happens to it and nobody follows it.
+    pub(super) fn is_packed(&self) -> bool {
+        matches!(self, Self::Packed(_))
     }
 
     pub(super) fn is_terminal(&self) -> bool {
@@ -128,6 +133,6 @@ impl<K: Kind> TableRow<K> {
     }
 }
 
-fn packed<K: Kind>(observed: &Observed<K>) -> Option<K::Packed> {
-    observed.is_settled().then(|| K::pack(observed)).flatten()
+fn packed<K: Kind>(observed: &Observed<K>, common: &mut K::Common) -> Option<K::Packed> {
+    observed.is_settled().then(|| K::pack(observed, common)).flatten()
 }

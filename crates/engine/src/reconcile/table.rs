@@ -47,6 +47,7 @@ struct Rows<K: Kind> {
     live: HashMap<String, usize>,
     /// Those that are settled, and open since somebody followed them.
     to_be_packed: BTreeSet<K::Name>,
+    common: K::Common,
 }
 
 impl<K: Kind> Rows<K> {
@@ -79,8 +80,13 @@ pub(crate) struct Table<K: Kind> {
 
 impl<K: Kind> Table<K> {
     pub(crate) fn new(metrics: ReconcileMetrics) -> Self {
-        let rows =
-            Rows { rows: BTreeMap::new(), order: BTreeSet::new(), live: HashMap::new(), to_be_packed: BTreeSet::new() };
+        let rows = Rows {
+            rows: BTreeMap::new(),
+            order: BTreeSet::new(),
+            live: HashMap::new(),
+            to_be_packed: BTreeSet::new(),
+            common: K::Common::default(),
+        };
         Self { rows: RwLock::new(rows), changes: broadcast::Sender::new(CHANGES), metrics }
     }
 
@@ -115,6 +121,11 @@ impl<K: Kind> Table<K> {
         self.read().rows.values().filter(|row| row.is_terminal()).count()
     }
 
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.read().rows.len()
+    }
+
     /// At most `size` of what is wanted, in order, beginning just after `after`; and whether there are more.
     pub(crate) fn page(
         &self,
@@ -145,6 +156,7 @@ impl<K: Kind> Table<K> {
     pub(crate) fn upsert(&self, observed: Arc<Observed<K>>) {
         let view = Arc::clone(&observed.view);
         let mut rows = self.write();
+        let rows = &mut *rows;
         let key = order_key::<K>(K::place(&view));
         let name = key.1.clone();
         let (mut counted, mut owner, mut before) = (None, None, None);
@@ -152,10 +164,13 @@ impl<K: Kind> Table<K> {
             Some(row) => {
                 (counted, owner) = (Some(row.counted()), row.live_owner());
                 before = Some(order_key::<K>(row.held().place())).filter(|before| *before != key);
-                row.set(observed);
+                row.set(observed, &mut rows.common);
                 row
             }
-            None => rows.rows.entry(name.clone()).or_insert_with(|| TableRow::new(observed)),
+            None => {
+                let row = TableRow::new(observed, &mut rows.common);
+                rows.rows.entry(name.clone()).or_insert(row)
+            }
         };
         self.metrics.row(counted, Some(row.counted()));
         let (now, is_to_be_packed) = (row.live_owner(), row.is_to_be_packed());
@@ -172,17 +187,18 @@ impl<K: Kind> Table<K> {
         let _ = self.changes.send(TableChange::Upsert(view));
     }
 
-    pub(crate) fn remove(&self, name: &K::Name) {
+    /// Removes it, and returns what was known of it last.
+    pub(crate) fn remove(&self, name: &K::Name) -> Option<Arc<Observed<K>>> {
         let mut rows = self.write();
-        let Some(row) = rows.rows.remove(name) else { return };
+        let row = rows.rows.remove(name)?;
         self.metrics.row(Some(row.counted()), None);
         rows.count(row.live_owner(), None);
         let held = row.held();
         rows.order.remove(&order_key::<K>(held.place()));
         rows.to_be_packed.remove(name);
-        if let Some(last) = held.observed() {
-            let _ = self.changes.send(TableChange::Deleted(Arc::clone(&last.view)));
-        }
+        let last = held.observed()?;
+        let _ = self.changes.send(TableChange::Deleted(Arc::clone(&last.view)));
+        Some(last)
     }
 
     /// Whether [`Self::pack`] may find anything.
@@ -190,11 +206,11 @@ impl<K: Kind> Table<K> {
         !self.read().to_be_packed.is_empty()
     }
 
-    /// Packs what is settled and followed by nobody any more.
-    pub(crate) fn pack(&self) {
+    /// Packs what is settled and followed by nobody any more, and returns the names of what it packed.
+    pub(crate) fn pack(&self) -> Vec<K::Name> {
         let mut rows = self.write();
-        let Rows { rows, to_be_packed, .. } = &mut *rows;
-        to_be_packed.retain(|name| rows.get_mut(name).is_some_and(TableRow::pack));
+        let Rows { rows, to_be_packed, common, .. } = &mut *rows;
+        to_be_packed.extract_if(.., |name| !rows.get_mut(name).is_some_and(|row| row.pack(common))).collect()
     }
 
     // A panic while the lock was held can't leave the rows half changed in a way that matters: they
@@ -207,9 +223,8 @@ impl<K: Kind> Table<K> {
         self.rows.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether it is packed, for tests.
-    #[cfg(test)]
+    /// Whether nothing more happens to it and nobody follows it.
     pub(crate) fn is_packed(&self, name: &K::Name) -> bool {
-        matches!(self.read().rows.get(name), Some(TableRow::Packed(_)))
+        self.read().rows.get(name).is_some_and(TableRow::is_packed)
     }
 }

@@ -67,6 +67,7 @@ impl Kind for LampKind {
     type Seen = ();
     type Traits<'a> = &'a str;
     type Packed = LampFacts;
+    type Common = ();
 
     fn name(facts: &LampFacts) -> &String {
         &facts.name
@@ -148,7 +149,7 @@ impl Kind for LampKind {
         Counted { state: "GONE_OUT", stage: None }
     }
 
-    fn pack(observed: &Observed<Self>) -> Option<LampFacts> {
+    fn pack(observed: &Observed<Self>, _: &mut ()) -> Option<LampFacts> {
         Some(observed.facts.clone())
     }
 
@@ -327,13 +328,22 @@ async fn a_lamp_is_switched_on_measured_waited_for_and_packed() {
     assert_eq!(ended.unwrap().state, "GONE_OUT");
     assert_eq!(*house.acted.lock().unwrap(), [("hall".to_owned(), "switch_on"), ("hall".to_owned(), "write_down")]);
     // Nobody follows it any more.
-    lamps.table().pack();
-    assert!(lamps.table().is_packed(&hall));
+    let packed = async {
+        while !lamps.table().is_packed(&hall) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, packed).await.expect("it is packed");
     assert_eq!((lamps.table().live_of("somebody"), lamps.table().finished()), (0, 1));
     assert!(lamps.wait(&"cellar".to_owned(), Duration::ZERO, &drain).await.is_none());
 
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+    // Nothing but its row is left of it, and it can be reported and deleted.
+    house.reports(Event::Upsert(Box::new(LampFacts { written_down: true, ..lamp("hall", 1) }))).await;
+    lamps.deleted(hall.clone(), "uid of hall".to_owned()).await;
+    assert!(!lamps.table().contains(&hall));
+    assert_eq!(*house.gone.lock().unwrap(), ["uid of hall"]);
     for line in [r#"lamps{state="GONE_OUT"} 1"#, r#"lamp_actions_total{action="write_down",outcome="done"} 1"#] {
         assert!(text.contains(line), "{line} in {text}");
     }

@@ -10,7 +10,7 @@ use super::builtin;
 use super::faults::ConfigFaults;
 use longshore_domain::result::schema::JsonSchema;
 use longshore_domain::run::profile::{InputDelivery, KubernetesProfile, LocalProfile, Profile};
-use longshore_domain::run::spec::{EnvSource, EnvVar, Placement, Resources, RunSpec, Security, VolumeMount};
+use longshore_domain::run::spec::{EnvSource, EnvVar, Placement, Resources, RetryOn, RunSpec, Security, VolumeMount};
 
 /// One `[profiles.NAME]`; what is unset keeps what the built-in profile of that name has.
 #[derive(Debug, Default, Deserialize)]
@@ -67,6 +67,17 @@ struct DefaultsFile {
     scan: Option<String>,
     dialect: Option<String>,
     tmp_size: Option<String>,
+    max_retries: Option<i32>,
+    infra_retries: Option<i32>,
+    retry_on: Option<RetryOnPart>,
+    total_timeout: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RetryOnPart {
+    reasons: Vec<String>,
+    exit_codes: Vec<i32>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -244,6 +255,7 @@ impl DefaultsFile {
             ("run_timeout", self.run_timeout, &mut spec.run_timeout),
             ("termination_grace", self.termination_grace, &mut spec.termination_grace),
             ("retention", self.retention, &mut spec.retention),
+            ("total_timeout", self.total_timeout, &mut spec.total_timeout),
         ] {
             if let Some(text) = text {
                 *target = faults.duration(&format!("{key}.{name}"), &text).or(*target);
@@ -267,6 +279,14 @@ impl DefaultsFile {
         choose(&mut spec.result.scan, self.scan, &format!("{key}.scan"), faults);
         choose(&mut spec.result.dialect, self.dialect, &format!("{key}.dialect"), faults);
         spec.tmp_size = self.tmp_size.or(spec.tmp_size);
+        spec.max_retries = self.max_retries.or(spec.max_retries);
+        spec.infra_retries = self.infra_retries.or(spec.infra_retries);
+        if let Some(RetryOnPart { reasons, exit_codes }) = self.retry_on {
+            let named = reasons.iter().enumerate();
+            let reasons =
+                named.filter_map(|(i, name)| faults.variant(&format!("{key}.retry_on.reasons[{i}]"), name)).collect();
+            spec.retry_on = RetryOn { reasons, exit_codes };
+        }
         spec
     }
 }

@@ -7,6 +7,7 @@ use crate::exit;
 use crate::terminal::output::OutputFormat;
 use crate::terminal::values;
 use crate::terminal::values::ClockArg;
+use longshore_api::v1::FailureReason;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -15,6 +16,8 @@ Examples:
   longshore run --image registry.example.com/report:1.4 --memory 256Mi --timeout 10m
   longshore run --image registry.example.com/tools:2 --file fix.sh -e LEVEL=3 \\
     -- sh -c '$LONGSHORE_FILES/fix.sh'
+  longshore run --image registry.example.com/fetch:3 --retries 3 --retry-on 75 --infra-retries 2 \
+    --total-timeout 2h
   run=$(longshore run -d --runner sql --input @query.json); longshore wait \"$run\"
 
 The program's output goes to stdout and stderr as it is, everything else to stderr. Lines that \
@@ -30,6 +33,8 @@ pub(crate) struct RunArgs {
     pub(crate) workload: WorkloadArgs,
     #[command(flatten)]
     pub(super) limits: LimitArgs,
+    #[command(flatten)]
+    pub(super) retries: RetryArgs,
     #[command(flatten)]
     pub(super) identity: IdentityArgs,
     /// Submit only, and print the run's name
@@ -153,6 +158,48 @@ pub(super) struct LimitArgs {
     /// What it may reach [default: the profile's, else none]
     #[arg(long, value_enum, value_name = "MODE")]
     pub(super) network: Option<Network>,
+}
+
+/// Further attempts.
+#[derive(Debug, Default, clap::Args)]
+#[command(next_help_heading = "Retries")]
+pub(super) struct RetryArgs {
+    /// How often the program is tried again after a failure of its own [default: the profile's, else 0]
+    #[arg(long, visible_alias = "max-retries", value_name = "N", value_parser = values::count)]
+    pub(super) retries: Option<u32>,
+    /// How often it is tried again after a failure of the infrastructure. Above 0: it may be executed more than once
+    #[arg(long, value_name = "N", value_parser = values::count)]
+    pub(super) infra_retries: Option<u32>,
+    /// What --retries is for: an exit code, or a reason such as oom-killed. Repeatable [default: the profile's, else
+    /// nonzero-exit and signalled]
+    #[arg(long, value_name = "CODE|REASON", value_parser = RetryOnArg::parse)]
+    pub(super) retry_on: Vec<RetryOnArg>,
+    /// How long the run may take with all attempts and its queue, such as 2h
+    #[arg(long, value_name = "DURATION", value_parser = ClockArg::parse, allow_hyphen_values = true)]
+    pub(super) total_timeout: Option<ClockArg>,
+}
+
+/// One thing that a program is tried again for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RetryOnArg {
+    Code(i32),
+    Reason(FailureReason),
+}
+
+impl RetryOnArg {
+    /// `75`, `oom-killed`, `OOM_KILLED`. Which reasons may be listed the server says.
+    fn parse(text: &str) -> Result<Self, String> {
+        if text.starts_with(|c: char| c.is_ascii_digit() || c == '-') {
+            return text.parse().map(Self::Code).map_err(|_| "expected an exit code, 1 to 255".to_owned());
+        }
+        let name = format!("FAILURE_REASON_{}", text.to_ascii_uppercase().replace('-', "_"));
+        let reason = FailureReason::from_str_name(&name).filter(|reason| *reason != FailureReason::Unspecified);
+        reason.map(Self::Reason).ok_or_else(|| {
+            "expected an exit code, or a reason of a failure such as nonzero-exit, signalled, oom-killed, run-deadline, \
+             ephemeral-storage, runner-reported, result-missing, result-invalid or result-unavailable"
+                .to_owned()
+        })
+    }
 }
 
 /// Names.

@@ -1,11 +1,11 @@
 //! Fields of a run's request, as the arguments that were typed for them.
 
-use crate::run::submit::args::{LimitArgs, RunArgs};
+use crate::run::submit::args::RunArgs;
 use crate::terminal::flags::{below, key};
 use crate::terminal::values::ClockArg;
 
 /// Fields that one argument sets, and that argument.
-const FLAGS: [(&str, &str); 15] = [
+const FLAGS: [(&str, &str); 17] = [
     ("parent", "--namespace"),
     ("run_id", "--id"),
     ("request_id", "--request-id"),
@@ -17,6 +17,8 @@ const FLAGS: [(&str, &str); 15] = [
     ("spec.container.working_dir", "--workdir"),
     ("spec.network_mode", "--network"),
     ("spec.tmp_size", "--tmp-size"),
+    ("spec.max_retries", "--retries"),
+    ("spec.infra_retries", "--infra-retries"),
     ("spec.security.run_as_user", "--user"),
     ("spec.security.run_as_group", "--group"),
     ("spec.result.scan", "--result-scan"),
@@ -24,18 +26,19 @@ const FLAGS: [(&str, &str); 15] = [
 ];
 
 /// What was typed for a clock.
-type TypedClock = fn(&LimitArgs) -> Option<&ClockArg>;
+type TypedClock = fn(&RunArgs) -> Option<&ClockArg>;
 
 /// Clocks, which are shown with what was typed for them.
-const CLOCKS: [(&str, &str, TypedClock); 4] = [
-    ("spec.run_timeout", "--timeout", |limits| limits.timeout.as_ref()),
-    ("spec.start_timeout", "--start-timeout", |limits| limits.start_timeout.as_ref()),
-    ("spec.termination_grace", "--grace", |limits| limits.grace.as_ref()),
-    ("spec.retention", "--retention", |limits| limits.retention.as_ref()),
+const CLOCKS: [(&str, &str, TypedClock); 5] = [
+    ("spec.run_timeout", "--timeout", |args| args.limits.timeout.as_ref()),
+    ("spec.start_timeout", "--start-timeout", |args| args.limits.start_timeout.as_ref()),
+    ("spec.termination_grace", "--grace", |args| args.limits.grace.as_ref()),
+    ("spec.retention", "--retention", |args| args.limits.retention.as_ref()),
+    ("spec.total_timeout", "--total-timeout", |args| args.retries.total_timeout.as_ref()),
 ];
 
 /// What else the server's sentences mention in backquotes, and what it is called here.
-const WORDS: [(&str, &str); 13] = [
+const WORDS: [(&str, &str); 14] = [
     ("annotations", "--annotation"),
     ("args", "COMMAND"),
     ("command", "COMMAND"),
@@ -47,6 +50,7 @@ const WORDS: [(&str, &str); 13] = [
     ("raw", "--input-raw"),
     ("resources", "--cpu, --memory, --storage, --limit, --request"),
     ("result", "--result-rule"),
+    ("retry_on", "--retry-on"),
     ("secret_key_ref", "--env-secret"),
     ("value", "--env NAME=VALUE"),
 ];
@@ -68,7 +72,7 @@ impl RunArgs {
         }
         if let Some((path, flag, clock)) = CLOCKS.iter().find(|(path, ..)| *path == field) {
             let flag = if *path == "spec.run_timeout" { self.run_timeout_flag() } else { flag };
-            return Some(with_value(flag, clock(limits).map(ClockArg::typed)));
+            return Some(with_value(flag, clock(self).map(ClockArg::typed)));
         }
         for (path, flag) in [
             ("spec.container.command", "COMMAND"),
@@ -77,6 +81,7 @@ impl RunArgs {
             ("spec.annotations", "--annotation"),
             ("spec.resources.requests", "--request"),
             ("spec.result", "--result-rule"),
+            ("spec.retry_on", "--retry-on"),
         ] {
             if let Some(rest) = below(field, path) {
                 return Some(with_value(flag, key(rest).filter(|key| key.parse::<usize>().is_err())));
@@ -216,6 +221,9 @@ mod tests {
             ("spec.result.mode", Some("--result-rule")),
             ("spec.result.scan", Some("--result-scan")),
             ("spec.result.dialect", Some("--result-dialect")),
+            ("spec.max_retries", Some("--retries")),
+            ("spec.retry_on.reasons[0]", Some("--retry-on")),
+            ("spec.total_timeout", Some("--total-timeout")),
             ("spec.queue_name", None),
             ("", None),
         ] {

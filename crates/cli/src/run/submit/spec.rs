@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::io;
 
 use crate::run::submit::args::{
-    LimitArgs, Network, ResultDialectArg, ResultRuleArg, ResultScanArg, RunArgs, WorkloadArgs,
+    LimitArgs, Network, ResultDialectArg, ResultRuleArg, ResultScanArg, RetryOnArg, RunArgs, WorkloadArgs,
 };
 use crate::terminal::error::CliError;
 use crate::terminal::values::{self, ClockArg};
@@ -37,7 +37,7 @@ pub(super) fn draw() -> String {
 }
 
 fn spec(args: &RunArgs, own_env: impl Fn(&str) -> Option<OsString>) -> Result<pb::RunSpec, CliError> {
-    let RunArgs { workload, limits, identity, .. } = args;
+    let RunArgs { workload, limits, retries, identity, .. } = args;
     Ok(pb::RunSpec {
         workload: Some(program(workload)),
         env: env(workload, own_env)?,
@@ -55,8 +55,28 @@ fn spec(args: &RunArgs, own_env: impl Fn(&str) -> Option<OsString>) -> Result<pb
         annotations: values::map("--annotation", &identity.annotation)?,
         result: rule(args),
         tmp_size: limits.tmp_size.clone(),
+        max_retries: retries.retries.map(number),
+        infra_retries: retries.infra_retries.map(number),
+        retry_on: retry_on(&retries.retry_on),
+        total_timeout: wire(&retries.total_timeout),
         ..Default::default()
     })
+}
+
+/// The server says what is too many.
+fn number(count: u32) -> i32 {
+    i32::try_from(count).unwrap_or(i32::MAX)
+}
+
+fn retry_on(typed: &[RetryOnArg]) -> Option<pb::RetryOn> {
+    let mut rule = pb::RetryOn::default();
+    for one in typed {
+        match one {
+            RetryOnArg::Code(code) => rule.exit_codes.push(*code),
+            RetryOnArg::Reason(reason) => rule.reasons.push((*reason).into()),
+        }
+    }
+    (!typed.is_empty()).then_some(rule)
 }
 
 fn program(args: &WorkloadArgs) -> Workload {

@@ -633,7 +633,13 @@ impl Local {
         if child.is_some_and(|child| !self.store.sys().look_at_process(&child.process).is_gone()) {
             return Err(busy());
         }
-        self.store.begin_attempt(name, attempt)
+        // Before anybody can see it: then it never seems to wait although there is a place.
+        let is_new = self.queue.join(name, contents.submission().create_time);
+        let begun = self.store.begin_attempt(name, attempt);
+        if is_new && begun.is_err() {
+            self.queue.leave(name);
+        }
+        begun
     }
 
     fn end(&self, name: &RunName, uid: &str, contents: &Contents) -> Result<(), BackendError> {

@@ -206,6 +206,7 @@ fn submission() -> Submission {
         create_time: Timestamp::now().round(jiff::Unit::Microsecond).unwrap(),
         submitter: "contract".to_owned(),
         result_marker: "marker".to_owned(),
+        batch: None,
     }
 }
 

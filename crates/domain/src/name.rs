@@ -12,6 +12,8 @@ use crate::notation::violation::Violation;
 pub const RUN_ID_MAX: usize = 48;
 /// Characters of a generated id behind its prefix: 80 bits.
 const GENERATED_CHARACTERS: usize = 16;
+/// Longest batch id: with `-` and an index of three digits it is a run id.
+pub const BATCH_ID_MAX: usize = RUN_ID_MAX - 4;
 /// Longest request id.
 pub const REQUEST_ID_MAX: usize = 128;
 
@@ -129,6 +131,47 @@ impl fmt::Debug for RunId {
     }
 }
 
+/// Id of runs that were submitted together; theirs are made of it. As a [`RunId`] that a caller chooses, but shorter,
+/// and with no reserved prefix.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct BatchId(RunId);
+
+impl BatchId {
+    /// Checks the syntax.
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        let is_reserved = text.starts_with("q-") || text.starts_with("u-");
+        match RunId::parse(text) {
+            Ok(id) if !is_reserved && text.len() <= BATCH_ID_MAX => Ok(Self(id)),
+            _ => Err(NameError::BatchId(shown(text))),
+        }
+    }
+
+    /// The bare id.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+
+    /// Id of the run at `index`, from 0, below 1,000.
+    #[must_use]
+    pub fn run_id(&self, index: u32) -> RunId {
+        RunId(format!("{self}-{index}"))
+    }
+}
+
+impl fmt::Display for BatchId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for BatchId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 /// Whether `text` has the form of a generated id.
 fn is_generated(text: &str) -> bool {
     let drawn = text.strip_prefix("u-").unwrap_or_default().as_bytes();
@@ -230,6 +273,11 @@ pub enum NameError {
         "`{0}` cannot be chosen: ids that begin with `q-` follow from a request_id, ids that begin with `u-` are generated; choose another id"
     )]
     ReservedRunId(String),
+    /// Not a batch id.
+    #[error(
+        "`{0}` is not a valid batch id: expected 1 to {BATCH_ID_MAX} lower-case letters, digits and `-`, starting with a letter but not with `q-` or `u-`, and not ending with `-`"
+    )]
+    BatchId(String),
     /// Not a request id.
     #[error("`{0}` is not a valid request id: expected 1 to {REQUEST_ID_MAX} printable ASCII characters")]
     RequestId(String),
@@ -270,6 +318,20 @@ mod tests {
         }
         for bad in ["", "-a", "a-", "1a", "A", "a_b", "a.b", "ä", &"a".repeat(49), "a/b", "a\0"] {
             assert!(RunId::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn runs_of_a_batch_have_ids_made_of_its_own() {
+        let longest = "b".repeat(BATCH_ID_MAX);
+        for good in ["b", "nightly-1", &longest] {
+            let batch = BatchId::parse(good).unwrap();
+            let last = batch.run_id(999);
+            assert_eq!((batch.run_id(0).as_str(), last.as_str()), (&*format!("{good}-0"), &*format!("{good}-999")));
+            assert_eq!(RunId::parse_chosen(last.as_str()), Ok(last));
+        }
+        for bad in ["", "1", "a-", "q-a", "u-a", "u-0123456789abcdef", &"b".repeat(BATCH_ID_MAX + 1)] {
+            assert!(BatchId::parse(bad).is_err(), "{bad}");
         }
     }
 

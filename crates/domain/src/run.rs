@@ -1,5 +1,6 @@
 //! Runs: what is asked for, what is seen of them, and what follows from both.
 
+pub mod batch;
 pub mod derive;
 pub mod digest;
 pub mod facts;

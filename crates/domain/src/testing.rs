@@ -125,6 +125,7 @@ pub fn facts() -> RunFacts {
             create_time: at(0),
             submitter: String::new(),
             result_marker: "MARK".to_owned(),
+            batch: None,
         },
         stop: None,
         stop_mentions: Mentions::default(),

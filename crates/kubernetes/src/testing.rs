@@ -87,6 +87,7 @@ pub(crate) fn launch_of(id: &str, effective: EffectiveSpec) -> Launch {
             create_time: at(0),
             submitter: "alice".to_owned(),
             result_marker: "::longshore-3f9c::".to_owned(),
+            batch: None,
         },
         program: Program::Container(program),
         input_delivery: InputDelivery::File,

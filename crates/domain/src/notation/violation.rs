@@ -70,6 +70,15 @@ impl Violations {
         }
     }
 
+    /// The same below `path`: what is wrong with a part of a request.
+    #[must_use]
+    pub fn below(mut self, path: &str) -> Self {
+        for violation in &mut self.0 {
+            violation.field = format!("{path}.{}", violation.field);
+        }
+        self
+    }
+
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {

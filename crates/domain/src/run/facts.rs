@@ -9,6 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::batch::BatchItem;
 use super::record::Record;
 use super::retry::AttemptRecord;
 use super::spec::{EffectiveSpec, RunSpec};
@@ -146,6 +147,9 @@ pub struct Submission {
     pub submitter: String,
     /// `$LONGSHORE_RESULT_MARKER` of this run.
     pub result_marker: String,
+    /// Which run of a batch it is, if it was submitted with others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<BatchItem>,
 }
 
 impl Submission {
@@ -168,6 +172,7 @@ impl Submission {
             create_time,
             submitter: String::new(),
             result_marker: String::new(),
+            batch: None,
         }
     }
 }

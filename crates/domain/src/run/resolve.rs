@@ -1,9 +1,11 @@
 //! From what was asked for to what is applied: validation, the profile, defaults and limits.
 
+use super::batch::BATCH_LABEL;
 use super::profile::InputDelivery;
 use super::rules::Rules;
 use super::spec::{Resources, RunSpec};
 use super::validate;
+use crate::name::BatchId;
 use crate::notation::violation::Violations;
 
 mod merge;
@@ -20,6 +22,14 @@ pub use super::resolved::Resolved;
 /// # Errors
 /// Every violation that was found.
 pub fn resolve(spec: &RunSpec, rules: &Rules) -> Result<Resolved, Violations> {
+    resolve_of(spec, rules, None)
+}
+
+/// As [`resolve`], for a run of a batch: it has the batch's label.
+///
+/// # Errors
+/// As [`resolve`].
+pub fn resolve_of(spec: &RunSpec, rules: &Rules, batch: Option<&BatchId>) -> Result<Resolved, Violations> {
     let mut out = Violations::new();
     validate::check_sizes(spec, &rules.limits, &mut out);
     if !out.is_empty() {
@@ -35,7 +45,8 @@ pub fn resolve(spec: &RunSpec, rules: &Rules) -> Result<Resolved, Violations> {
     let (Some(program), Some(workload)) = (program, spec.workload.clone()) else { return Err(out) };
     // What does not hold is not reported.
     let resources = if rules.capabilities.resource_limits { resources } else { Resources::default() };
-    let effective = merge::merge(workload, resources, spec, profile, rules);
+    let mut effective = merge::merge(workload, resources, spec, profile, rules);
+    effective.labels.extend(batch.map(|batch| (BATCH_LABEL.to_owned(), batch.to_string())));
     let pod_annotations = profile.map_or_else(Vec::new, |profile| {
         let listed = profile.pod_annotations.iter();
         listed.filter(|key| effective.annotations.contains_key(*key)).cloned().collect()

@@ -58,6 +58,8 @@ pub mod annotation {
     pub const EXPIRE: &str = "longshore.dev/expire-time";
     /// Name of the input Secret; absent if the run has none.
     pub const INPUT: &str = "longshore.dev/input";
+    /// Which run of which batch it is, as JSON; absent if it was submitted alone.
+    pub const BATCH: &str = "longshore.dev/batch-item";
     /// Keeps the cluster autoscaler from evicting the Pod when set to `false`.
     pub const SAFE_TO_EVICT: &str = "cluster-autoscaler.kubernetes.io/safe-to-evict";
     /// Keeps Karpenter from disrupting the Pod's node when set to `true`.
@@ -70,6 +72,10 @@ pub mod variable {
     pub const RUN: &str = "LONGSHORE_RUN";
     /// Number of the attempt, from 1.
     pub const ATTEMPT: &str = "LONGSHORE_ATTEMPT";
+    /// Which run of its batch it is, from 0; unset if it was submitted alone.
+    pub const INDEX: &str = "LONGSHORE_INDEX";
+    /// How many runs its batch has; unset if it was submitted alone.
+    pub const COUNT: &str = "LONGSHORE_COUNT";
     /// Path of the result file.
     pub const RESULT: &str = "LONGSHORE_RESULT";
     /// What a marked line begins with; unset if no result is looked for.

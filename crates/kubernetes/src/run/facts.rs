@@ -113,12 +113,13 @@ pub fn run_facts(namespace: &NamespaceName, observed: &ObservedObjects<'_>) -> R
         return Err(FactsError::Misnamed { job: job.shown(), expected });
     }
     let facts = attempt::facts(number, &ObservedObjects { pod, last_pod, ..*observed });
-    let submission = submission(&job).unwrap_or_else(|error| {
+    let mut submission = submission(&job).unwrap_or_else(|error| {
         job.damage.push(error);
         let created = metadata.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0);
         let created = job.parsed("annotation", annotation::CREATE_TIME, str::parse).unwrap_or(created);
         Submission::unreadable(created)
     });
+    submission.batch = job.optional(annotation::BATCH, serde_json::from_str);
     let expire_time: Option<Timestamp> = job.optional(annotation::EXPIRE, str::parse);
     let held = metadata.finalizers.iter().flatten().any(|finalizer| finalizer == HOLD_FINALIZER);
     let stop = job.optional(annotation::STOP, serde_json::from_str);
@@ -182,6 +183,7 @@ fn submission(job: &JobReader<'_>) -> Result<Submission, FactsError> {
         create_time: job.parsed("annotation", annotation::CREATE_TIME, str::parse)?,
         submitter: job.required("annotation", annotation::SUBMITTER)?.to_owned(),
         result_marker: job.required("annotation", annotation::MARKER)?.to_owned(),
+        batch: None,
     })
 }
 

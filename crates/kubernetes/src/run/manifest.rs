@@ -84,6 +84,15 @@ pub enum ManifestError {
         #[source]
         source: serde_json::Error,
     },
+    /// Which run of a batch it is can't be kept.
+    #[error("the batch of {run} can't be written as an annotation")]
+    Batch {
+        /// The run.
+        run: String,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
     /// An object can't be shown.
     #[error("{object} can't be written as YAML")]
     Yaml {
@@ -188,6 +197,10 @@ fn job_annotations(launch: &Launch) -> Result<BTreeMap<String, String>, Manifest
         (annotation::SUBMITTER.to_owned(), submission.submitter.clone()),
         (annotation::MARKER.to_owned(), submission.result_marker.clone()),
     ]);
+    if let Some(batch) = &submission.batch {
+        let batch = serde_json::to_string(batch).map_err(|source| ManifestError::Batch { run: run(), source })?;
+        annotations.insert(annotation::BATCH.to_owned(), batch);
+    }
     if input::is_needed(launch) {
         let name = input_secret_name(&launch.name.run, launch.digest());
         annotations.insert(annotation::INPUT.to_owned(), name);

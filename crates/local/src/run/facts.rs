@@ -491,6 +491,7 @@ pub(crate) mod tests {
             create_time: at(1),
             submitter: "me".to_owned(),
             result_marker: "marker".to_owned(),
+            batch: None,
         }
     }
 

@@ -16,6 +16,7 @@ use crate::sandbox::sight::Sight;
 use crate::sys::{Sys, Unknown, look, seccomp};
 use longshore_backend::{BackendError, DryRunVerdict, Launch, Preview};
 use longshore_domain::notation::quantity::{Quantity, QuantityError};
+use longshore_domain::run::batch::BatchItem;
 use longshore_domain::run::profile::{InputDelivery, LocalProfile, Program, Volume};
 use longshore_domain::run::rundir::{self, Execution, SPEC_VERSION, StoredRun};
 use longshore_domain::run::spec::{EnvSource, EnvVar, NetworkMode, ResultMode, VolumeMount, Workload};
@@ -225,6 +226,10 @@ impl Launcher {
         let mut own_variable = |name: &str, value: String| env.push((format!("LONGSHORE_{name}"), value));
         own_variable("RUN", launch.name.run.to_string());
         own_variable("ATTEMPT", "1".to_owned());
+        if let Some(BatchItem { id: _, index, count }) = &launch.submission.batch {
+            own_variable("INDEX", index.to_string());
+            own_variable("COUNT", count.to_string());
+        }
         own_variable("RESULT", format!("{own}/{}", rundir::RESULT));
         if launch.submission.effective.result.mode != ResultMode::None {
             own_variable("RESULT_MARKER", launch.submission.result_marker.clone());

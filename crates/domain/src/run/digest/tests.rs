@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::name::BatchId;
 use crate::run::failure::FailureReason;
 use crate::run::resolve::tests::{container, env, map, runner, secret_env};
 use crate::run::spec::{Input, NetworkMode, OneDialect, Secret};
@@ -101,4 +102,27 @@ fn the_order_of_a_map_does_not_count() {
     let with = |pairs: &[(&str, &str)]| RunSpec { labels: map(pairs), ..RunSpec::default() };
     let one = PayloadDigest::of(&with(&[("a", "1"), ("b", "2")]));
     assert_eq!(one, PayloadDigest::of(&with(&[("b", "2"), ("a", "1")])));
+}
+
+#[test]
+fn a_run_of_a_batch_has_a_further_field() {
+    let spec = SpecDigest::of(&full());
+    let of = |id: &str, index, count| spec.payload(Some(&BatchItem { id: BatchId::parse(id).unwrap(), index, count }));
+    let item = of("b", 1, 3);
+    assert_eq!(item, of("b", 1, 3));
+    let alone = SpecDigest::of(&RunSpec::default()).payload(Some(&BatchItem {
+        id: BatchId::parse("b").unwrap(),
+        index: 1,
+        count: 3,
+    }));
+    assert_eq!(alone.sha256, "c528202bee7968bb6d8e5a599ff7437eca51edc7b17e4243b2cad7819e0a0845");
+    assert_eq!(item.differing(&PayloadDigest::of(&full())), ["batch"]);
+    for other in [of("c", 1, 3), of("b", 2, 3), of("b", 1, 4)] {
+        assert_ne!(item.sha256, other.sha256);
+        assert_eq!(item.differing(&other), ["batch"]);
+    }
+    let other =
+        SpecDigest::of(&container()).payload(Some(&BatchItem { id: BatchId::parse("b").unwrap(), index: 1, count: 3 }));
+    assert!(item.differing(&other).contains(&"container".to_owned()));
+    assert!(!item.differing(&other).contains(&"batch".to_owned()));
 }

@@ -50,7 +50,7 @@ impl Encoder {
         self.bytes(text.as_bytes())
     }
 
-    fn number(self, number: impl Into<i128>) -> Self {
+    pub(crate) fn number(self, number: impl Into<i128>) -> Self {
         self.bytes(&number.into().to_be_bytes())
     }
 

@@ -78,6 +78,15 @@ fn with_defaults(defaults: RunSpec) -> Rules {
 }
 
 #[test]
+fn a_run_of_a_batch_has_its_label() {
+    let (spec, rules, batch) = (container(), on_kubernetes(), BatchId::parse("nightly").unwrap());
+    let mut expected = applied(&spec, &rules);
+    assert_eq!(expected.effective.labels.get(BATCH_LABEL), None);
+    expected.effective.labels.insert(BATCH_LABEL.to_owned(), "nightly".to_owned());
+    assert_eq!(resolve_of(&spec, &rules, Some(&batch)), Ok(expected));
+}
+
+#[test]
 fn a_container_gets_the_defaults() {
     let resolved = applied(&container(), &on_kubernetes());
     let expected = EffectiveSpec {

@@ -169,8 +169,8 @@ fn damage_is_reported_and_the_rest_is_read() {
         let damage = damaged(&|job| annotate(job, key, "{nonsense")).damage.unwrap();
         assert!(damage.contains(&format!("annotation `{key}` can't be read")), "{damage}");
     }
-    // As if they were not there: they are written again.
-    for key in [annotation::STOP, annotation::RECORD, annotation::EXPIRE] {
+    // As if they were not there: what is needed is written again.
+    for key in [annotation::STOP, annotation::RECORD, annotation::EXPIRE, annotation::BATCH] {
         let facts = damaged(&|job| annotate(job, key, "{nonsense"));
         assert!(facts.damage.is_some_and(|damage| damage.contains(key)));
         assert_eq!((facts.stop, facts.record, facts.expire_time), (None, None, None));

@@ -13,6 +13,7 @@ use super::variable::from_secret;
 use super::{ManifestContext, ManifestError, input};
 use crate::api::names::{RUN_CONTAINER, path, variable};
 use longshore_backend::Launch;
+use longshore_domain::run::batch::BatchItem;
 use longshore_domain::run::profile::{self, Program};
 use longshore_domain::run::spec::{self, EffectiveSpec, EnvSource, ResultMode};
 use longshore_domain::run::verdict::WHOLE_SECOND;
@@ -134,6 +135,10 @@ fn env(launch: &Launch, attempt: u32) -> Result<Vec<EnvVar>, ManifestError> {
     }
     env.push(plain(variable::RUN, launch.name.run.as_str()));
     env.push(plain(variable::ATTEMPT, &attempt.to_string()));
+    if let Some(BatchItem { id: _, index, count }) = &submission.batch {
+        env.push(plain(variable::INDEX, &index.to_string()));
+        env.push(plain(variable::COUNT, &count.to_string()));
+    }
     env.push(plain(variable::RESULT, path::RESULT));
     if submission.effective.result.mode != ResultMode::None {
         env.push(plain(variable::RESULT_MARKER, &submission.result_marker));

@@ -8,6 +8,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::api::names::path;
 use crate::testing::{JOB_UID, context, effective, launch, launch_of, list, map};
+use longshore_domain::name::BatchId;
+use longshore_domain::run::batch::{BATCH_LABEL, BatchItem};
 use longshore_domain::run::profile::{InputDelivery, KubernetesProfile, LocalProfile, Program};
 use longshore_domain::run::spec::{
     EffectiveResultRule, EffectiveSecurity, EffectiveSpec, EnvSource, EnvVar, File, Input, NetworkMode, Placement,
@@ -283,6 +285,15 @@ fn marker_is_passed_only_if_a_result_is_looked_for() {
     };
     assert!(!has_marker(&launch()));
     assert!(has_marker(&sql()));
+}
+
+#[test]
+fn a_run_of_a_batch_knows_which_it_is() {
+    let batch = BatchId::parse("nightly").unwrap();
+    let labels = map(&[(BATCH_LABEL, batch.as_str())]);
+    let mut launch = launch_of("nightly-7", EffectiveSpec { labels, ..effective() });
+    launch.submission.batch = Some(BatchItem { id: batch, index: 7, count: 20 });
+    golden("batch", &launch, &context());
 }
 
 #[test]

@@ -38,6 +38,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         .client_mod_attribute(PACKAGE, "#[cfg(feature = \"client\")]")
         .server_mod_attribute(PACKAGE, "#[cfg(feature = \"server\")]")
         .bytes(".longshore.v1.LogEntry.data")
+        // Which every gRPC library has.
+        .extern_path(".google.rpc", "::tonic_types")
         .codec_path("crate::codec::Codec")
         .compile_fds_with_config(compiler.file_descriptor_set(), prost)?;
     Ok(())

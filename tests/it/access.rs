@@ -8,8 +8,8 @@ use futures::stream;
 use longshore::proto::v1::run_service_client::RunServiceClient;
 use longshore::proto::v1::server_service_client::ServerServiceClient;
 use longshore::proto::v1::{
-    CancelRunRequest, ErrorReason, GetRunRequest, GetServerInfoRequest, ListRunnerProfilesRequest, ListRunsRequest,
-    StreamLogsRequest, SubmitRunRequest,
+    BatchSubmitRunsRequest, CancelRunRequest, CancelRunsRequest, DeleteRunsRequest, ErrorReason, GetRunRequest,
+    GetServerInfoRequest, ListRunnerProfilesRequest, ListRunsRequest, RunFilter, StreamLogsRequest, SubmitRunRequest,
 };
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -330,6 +330,38 @@ async fn a_caller_that_may_submit_some_profiles_and_view_nothing_learns_which() 
     let refused = reporter.submit_run(submit("namespaces/other", sql("select 1"))).await.unwrap_err();
     assert_error(&refused, Code::NotFound, ErrorReason::ResourceNotFound);
     reporter.submit_run(submit("namespaces/default", sql("select 1"))).await.expect("what they may");
+}
+
+#[tokio::test]
+async fn a_batch_needs_the_right_to_all_of_it() {
+    let guarded = Guarded::start().await;
+    let mut ci = RunServiceClient::new(guarded.channel());
+    let token = guarded.token.as_str();
+    let batch = |id: &str, specs: Vec<longshore::proto::v1::RunSpec>| BatchSubmitRunsRequest {
+        parent: "namespaces/default".to_owned(),
+        batch_id: id.to_owned(),
+        requests: specs.into_iter().map(|spec| SubmitRunRequest { spec: Some(spec), ..Default::default() }).collect(),
+        ..BatchSubmitRunsRequest::default()
+    };
+    let mixed = batch("mixed", vec![sql("select 1"), runner("other")]);
+    let refused = ci.batch_submit_runs(from(token, mixed)).await.unwrap_err();
+    assert_error(&refused, Code::PermissionDenied, ErrorReason::PermissionDenied);
+    let none = ci.list_runs(from(token, list("namespaces/default"))).await.unwrap().into_inner();
+    assert_eq!(none.runs, []);
+    let answer = ci.batch_submit_runs(from(token, batch("own", vec![sql("select 1"), sql("select 2")]))).await.unwrap();
+    assert_eq!(answer.into_inner().items.len(), 2);
+    let filter = Some(RunFilter { label_selector: "longshore.dev/batch=own".to_owned(), ..RunFilter::default() });
+    let parent = "namespaces/default".to_owned();
+    let cancel = CancelRunsRequest { parent: parent.clone(), filter: filter.clone(), ..CancelRunsRequest::default() };
+    let refused = ci.cancel_runs(from(token, cancel)).await.unwrap_err();
+    assert_error(&refused, Code::PermissionDenied, ErrorReason::PermissionDenied);
+    let delete = DeleteRunsRequest { parent, filter, validate_only: true };
+    let refused = ci.delete_runs(from(token, delete)).await.unwrap_err();
+    assert_error(&refused, Code::PermissionDenied, ErrorReason::PermissionDenied);
+    // A line for each workload up to the first that is refused, with what the runs' names have in common.
+    let audit = guarded.audit();
+    let of = |name: &str| audit.iter().filter(|line| line["resource"] == name).count();
+    assert_eq!((of("namespaces/default/runs/mixed-*"), of("namespaces/default/runs/own-*")), (1, 1), "{audit:?}");
 }
 
 #[tokio::test]

@@ -181,6 +181,22 @@ impl RunService for Service {
         Ok(Response::new(answer.unwrap_or_else(plain)))
     }
 
+    // What takes many runs is tested with a daemon.
+    async fn batch_submit_runs(
+        &self,
+        _: Request<pb::BatchSubmitRunsRequest>,
+    ) -> Result<Response<pb::BatchSubmitRunsResponse>, Status> {
+        Err(Status::unimplemented("BatchSubmitRuns"))
+    }
+
+    async fn cancel_runs(&self, _: Request<pb::CancelRunsRequest>) -> Result<Response<pb::CancelRunsResponse>, Status> {
+        Err(Status::unimplemented("CancelRuns"))
+    }
+
+    async fn delete_runs(&self, _: Request<pb::DeleteRunsRequest>) -> Result<Response<pb::DeleteRunsResponse>, Status> {
+        Err(Status::unimplemented("DeleteRuns"))
+    }
+
     async fn get_run(&self, request: Request<pb::GetRunRequest>) -> Result<Response<pb::GetRunResponse>, Status> {
         let name = request.into_inner().name;
         if self.script().missing.contains(&name) {

@@ -118,6 +118,18 @@ fn request(message: &MessageDescriptor, run: &str) -> DynamicMessage {
             request.set_field_by_name(name, Value::String(value.to_owned()));
         }
     }
+    for (name, value) in
+        [("batch_id", Value::String(format!("b{}", run.rsplit("u-").next().unwrap()))), ("count", Value::I32(1))]
+    {
+        if message.get_field_by_name(name).is_some() {
+            request.set_field_by_name(name, value);
+        }
+    }
+    if let Some(field) = message.get_field_by_name("filter") {
+        let filter = v1::RunFilter { profile: "none".to_owned(), ..v1::RunFilter::default() }.encode_to_vec();
+        let Kind::Message(of) = field.kind() else { panic!("a filter is a message") };
+        request.set_field(&field, Value::Message(DynamicMessage::decode(of, filter.as_slice()).unwrap()));
+    }
     if let Some(field) = message.get_field_by_name("spec") {
         let spec = sql("select 1 as one").encode_to_vec();
         let Kind::Message(of) = field.kind() else { panic!("a spec is a message") };

@@ -8,6 +8,7 @@ use super::client::Client;
 mod idempotency;
 mod lists;
 mod logs;
+mod many;
 mod outcomes;
 mod results;
 mod retries;
@@ -16,6 +17,7 @@ mod stops;
 pub(crate) use idempotency::*;
 pub(crate) use lists::*;
 pub(crate) use logs::*;
+pub(crate) use many::*;
 pub(crate) use outcomes::*;
 pub(crate) use results::*;
 #[allow(unused_imports, reason = "one of the suites has no further attempts yet")]
@@ -55,6 +57,13 @@ macro_rules! on_every_backend {
             a_replay_is_the_same_run,
             another_payload_under_the_same_key_is_refused,
             replays_at_once_make_one_run,
+            runs_of_a_batch_know_which_they_are,
+            a_batch_again_adopts_what_is_there,
+            a_batch_with_another_count_makes_nothing,
+            a_batch_with_one_wrong_spec_makes_nothing,
+            a_batch_is_only_checked_if_asked,
+            runs_that_match_are_cancelled_and_deleted,
+            an_empty_filter_is_refused,
             two_followers_get_every_byte,
             many_lines_are_complete,
             a_cursor_resumes_after_every_event,

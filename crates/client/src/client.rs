@@ -22,6 +22,8 @@ use longshore_api::v1::server_service_client::ServerServiceClient;
 
 /// How long one call may take.
 const CALL_LIMIT: Duration = Duration::from_secs(30);
+/// How long one call about many runs may take.
+const MANY_LIMIT: Duration = Duration::from_secs(5 * 60);
 /// How long the making of a connection may take.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// Between two tries to reach a server for the first time.
@@ -171,6 +173,20 @@ impl Client {
         self.call(request, |mut client, request| async move { client.runs.submit_run(request).await }).await
     }
 
+    /// BatchSubmitRuns: each run or why there is none, in order. Repeated if need be: what was made is adopted.
+    ///
+    /// # Errors
+    /// What the server refuses; a server that cannot be reached.
+    pub async fn batch_submit_runs(
+        &self,
+        request: v1::BatchSubmitRunsRequest,
+    ) -> Result<v1::BatchSubmitRunsResponse, Status> {
+        self.call_within(MANY_LIMIT, request, |mut client, request| async move {
+            client.runs.batch_submit_runs(request).await
+        })
+        .await
+    }
+
     /// The run in this view.
     ///
     /// # Errors
@@ -240,6 +256,32 @@ impl Client {
         let request = v1::DeleteRunRequest { name: name.to_owned(), ..v1::DeleteRunRequest::default() };
         self.call(request, |mut client, request| async move { client.runs.delete_run(request).await }).await?;
         Ok(())
+    }
+
+    /// CancelRuns: at most 500 of the runs that match.
+    ///
+    /// # Errors
+    /// What the server refuses; a server that cannot be reached.
+    pub async fn cancel_runs(&self, request: v1::CancelRunsRequest) -> Result<v1::CancelRunsResponse, Status> {
+        self.call_within(
+            MANY_LIMIT,
+            request,
+            |mut client, request| async move { client.runs.cancel_runs(request).await },
+        )
+        .await
+    }
+
+    /// DeleteRuns: at most 500 of the finished runs that match.
+    ///
+    /// # Errors
+    /// What the server refuses; a server that cannot be reached.
+    pub async fn delete_runs(&self, request: v1::DeleteRunsRequest) -> Result<v1::DeleteRunsResponse, Status> {
+        self.call_within(
+            MANY_LIMIT,
+            request,
+            |mut client, request| async move { client.runs.delete_runs(request).await },
+        )
+        .await
     }
 
     /// GetServerInfo.
@@ -325,10 +367,20 @@ impl Client {
         F: Fn(Self, Request<M>) -> Fut,
         Fut: Future<Output = Result<Response<T>, Status>>,
     {
+        self.call_within(CALL_LIMIT, message, call).await
+    }
+
+    /// The same, of which one try may take so long.
+    async fn call_within<M, T, F, Fut>(&self, limit: Duration, message: M, call: F) -> Result<T, Status>
+    where
+        M: Clone,
+        F: Fn(Self, Request<M>) -> Fut,
+        Fut: Future<Output = Result<Response<T>, Status>>,
+    {
         let mut backoff = RetryBackoff::new(CALL_PATIENCE);
         loop {
             let mut request = Request::new(message.clone());
-            request.set_timeout(CALL_LIMIT);
+            request.set_timeout(limit);
             match self.track_reachability(Box::pin(call(self.clone(), request)).await) {
                 Ok(answer) => return Ok(answer.into_inner()),
                 Err(status) => sleep(self.again(status, &mut backoff)?).await,

@@ -96,16 +96,25 @@ pub enum EngineError {
     #[error("{0}")]
     RateLimited(String),
     /// The caller has as many live runs as they may.
-    #[error("you have {live} live runs, and the limit is {max}; wait until some have ended, or cancel some")]
+    #[error(
+        "you have {live} live runs{}, and the limit is {max}; wait until some have ended, or cancel some", further(*.new)
+    )]
     TooManyRuns {
         /// How many there are.
         live: usize,
+        /// How many would be added.
+        new: usize,
         /// How many there may be.
         max: usize,
     },
     /// The backend failed.
     #[error(transparent)]
     Backend(#[from] BackendError),
+}
+
+/// How many more are asked for, if it is more than the one that SubmitRun asks for.
+fn further(new: usize) -> String {
+    if new > 1 { format!(" and ask for {new} more") } else { String::new() }
 }
 
 /// What may be submitted in place of what may not.

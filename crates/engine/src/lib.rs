@@ -23,4 +23,7 @@ pub use logs::{AttemptSelector, LogEndReason, LogEvent, LogQuery, LogStart};
 pub use metrics::EngineMetrics;
 pub use reconcile::{Page, Readiness, RemovalCause, WatchEvent};
 pub use reconnect::ReconnectReason;
-pub use run::{List, RunFilter, Submit, Submitted, SubmittedWorkload, UnreadSpec, Watched};
+pub use run::{
+    BatchSpecs, BatchSubmit, BatchSubmitted, List, Matched, Matching, RunFilter, Submit, Submitted, SubmittedWorkload,
+    UnreadSpec, Watched,
+};

@@ -166,7 +166,11 @@ impl EngineMetrics {
 
 impl EngineMetricsInner {
     fn register_runs(&self, registry: &mut Registry) {
-        registry.register("submits", "SubmitRun calls, by what came of them", self.submits.clone());
+        registry.register(
+            "submits",
+            "SubmitRun calls and runs of BatchSubmitRuns, by what came of them",
+            self.submits.clone(),
+        );
         self.reconcile.register(registry, RECONCILE_NAMES);
         registry.register("runs_finished", "Runs that became terminal, by how and why", self.finished.clone());
         registry.register_with_unit(
@@ -240,7 +244,7 @@ pub(super) struct SubmitMetrics {
 }
 
 impl SubmitMetrics {
-    pub(super) fn end(mut self, ended: &Result<Submitted, EngineError>) {
+    pub(super) fn end(mut self, ended: Result<&Submitted, &EngineError>) {
         self.outcome = labels::submit(ended);
     }
 }

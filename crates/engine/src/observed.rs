@@ -47,6 +47,10 @@ pub(crate) struct RunTraits<'a> {
     pub(crate) labels: &'a BTreeMap<String, String>,
     pub(crate) profile: Option<&'a str>,
     pub(crate) failure_class: Option<FailureClass>,
+    /// Whether somebody, or a clock, asked it to stop.
+    pub(crate) is_stopped: bool,
+    /// Whether somebody asked to delete it.
+    pub(crate) is_deleted: bool,
 }
 
 impl<'a> RunTraits<'a> {
@@ -58,6 +62,8 @@ impl<'a> RunTraits<'a> {
             labels: &run.effective.labels,
             profile: run.spec.profile(),
             failure_class: run.failure.as_ref().map(|failure| failure.failure_class),
+            is_stopped: run.stop.is_some(),
+            is_deleted: run.delete_time.is_some(),
         }
     }
 }

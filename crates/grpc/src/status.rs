@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use prost::Message as _;
 use tonic::{Code, Status};
 
 use longshore_api::codec::TooManyElements;
@@ -34,6 +35,13 @@ pub(super) fn answer(error: EngineError) -> Status {
         tracing::error!(error = %error, "a call failed with an internal error");
     }
     status
+}
+
+/// The error of one of many things that a call is about: what [`answer`] would be, as a message.
+pub(super) fn item(error: EngineError) -> tonic_types::Status {
+    let status = answer(error);
+    let details = tonic_types::Status::decode(status.details()).map(|whole| whole.details).unwrap_or_default();
+    tonic_types::Status { code: status.code().into(), message: status.message().to_owned(), details }
 }
 
 /// The answer to a request that can't be taken as it is.
@@ -214,7 +222,7 @@ fn from_engine(error: &EngineError) -> Status {
         EngineError::RateLimited(_) => {
             StatusBuilder::new(Code::ResourceExhausted, ErrorReason::RateLimited, message).retry(RETRY_SOON)
         }
-        EngineError::TooManyRuns { live: _, max: _ } => {
+        EngineError::TooManyRuns { live: _, new: _, max: _ } => {
             let words = message.clone();
             StatusBuilder::new(Code::ResourceExhausted, ErrorReason::QuotaExceeded, message)
                 .quota("live runs", &words)

@@ -42,7 +42,7 @@ pub(crate) async fn another_payload_under_the_same_key_is_refused(subject: &Subj
 
 pub(crate) async fn replays_at_once_make_one_run(subject: &Subject) {
     let spec = subject.script("echo once; sleep 0.2");
-    let submits = (0..8).map(|_| subject.client.submit_as("at once", spec.clone()));
+    let submits = (0..100).map(|_| subject.client.submit_as("at once", spec.clone()));
     let answers = futures::future::join_all(submits).await;
     let answers: Vec<_> = answers.into_iter().map(|answer| answer.expect("SubmitRun")).collect();
     assert_eq!(answers.iter().filter(|answer| !answer.replayed).count(), 1);

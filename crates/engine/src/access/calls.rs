@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::{AuthenticationError, Caller, PresentedCredentials};
 use crate::{Engine, EngineError};
 use longshore_domain::access::{Decision, Identity, Question, Verb, WorkloadRight};
-use longshore_domain::name::{NamespaceName, Parent, RunId, RunName};
+use longshore_domain::name::{NamespaceName, Parent, RunName};
 
 /// How long a stream may go on before its caller has to show who they are again.
 const STREAM_MAX: Duration = Duration::from_secs(3600);
@@ -131,12 +131,13 @@ impl Engine {
         self.authorize_in(caller, namespace, None, &format!("namespaces/{namespace}")).await
     }
 
-    /// Refuses a caller who may not submit `workload`; `run` is what would come of it, if anything would.
+    /// Refuses a caller who may not submit `workload`; `run` is the id of what would come of it, or what the ids of a
+    /// batch have in common; `None`: nothing would.
     pub(crate) async fn authorize_submit(
         &self,
         caller: &Caller,
         namespace: &NamespaceName,
-        run: Option<&RunId>,
+        run: Option<&str>,
         workload: WorkloadRight<'_>,
     ) -> Result<(), EngineError> {
         let run = run.map(|run| format!("/runs/{run}")).unwrap_or_default();

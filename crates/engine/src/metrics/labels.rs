@@ -75,7 +75,7 @@ pub(super) const SUBMITS: [&str; 8] =
 
 pub(super) const ABANDONED: &str = "abandoned";
 
-pub(super) fn submit(ended: &Result<Submitted, EngineError>) -> &'static str {
+pub(super) fn submit(ended: Result<&Submitted, &EngineError>) -> &'static str {
     match ended {
         Ok(Submitted { preview: Some(_), .. }) => "validated",
         Ok(Submitted { replayed: true, .. }) => "replayed",

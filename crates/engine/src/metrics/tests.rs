@@ -142,7 +142,7 @@ fn submits_are_counted_by_who_has_to_act() {
         Err(EngineError::NotServing("draining")),
     ];
     for end in &ends {
-        exposed.metrics.submit().end(end);
+        exposed.metrics.submit().end(end.as_ref());
     }
     drop(exposed.metrics.submit());
     let series = [

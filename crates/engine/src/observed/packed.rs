@@ -30,6 +30,7 @@ pub(crate) struct PackedRun {
     labels: Arc<BTreeMap<String, String>>,
     profile: Option<Box<str>>,
     failure_class: Option<FailureClass>,
+    is_stopped: bool,
     seen: Box<[(u32, StartSeen)]>,
     /// The facts as JSON, compressed.
     facts: Box<[u8]>,
@@ -97,7 +98,8 @@ impl PackedRun {
     /// `None`: more is known of the run than can be packed.
     pub(super) fn of(observed: &ObservedRun, samples: &mut Samples) -> Option<Self> {
         let text = serde_json::to_vec(&observed.facts).ok()?;
-        let RunTraits { name, state, create_time, labels, profile, failure_class } = RunTraits::of(&observed.view);
+        let RunTraits { name, state, create_time, labels, profile, failure_class, is_stopped, is_deleted: _ } =
+            RunTraits::of(&observed.view);
         let like = samples.like(&observed.view, &text);
         let (facts, sample) = like.compress(&text);
         Some(Self {
@@ -107,6 +109,7 @@ impl PackedRun {
             labels: like.share(labels),
             profile: profile.map(Into::into),
             failure_class,
+            is_stopped,
             seen: observed.seen().as_slice().into(),
             facts,
             length: text.len(),
@@ -115,7 +118,7 @@ impl PackedRun {
     }
 
     pub(super) fn traits(&self) -> RunTraits<'_> {
-        let Self { name, state, create_time, labels, profile, failure_class, .. } = self;
+        let Self { name, state, create_time, labels, profile, failure_class, is_stopped, .. } = self;
         RunTraits {
             name,
             state: *state,
@@ -123,6 +126,9 @@ impl PackedRun {
             labels,
             profile: profile.as_deref(),
             failure_class: *failure_class,
+            is_stopped: *is_stopped,
+            // It would not be settled.
+            is_deleted: false,
         }
     }
 

@@ -143,6 +143,11 @@ impl<K: Kind> Table<K> {
         (page, found.next().is_some())
     }
 
+    /// How many are wanted.
+    pub(crate) fn count(&self, wanted: impl Fn(K::Traits<'_>) -> bool) -> usize {
+        self.read().rows.values().filter(|row| wanted(row.held().traits())).count()
+    }
+
     /// What is wanted of what there is, and every change after it: nothing falls between the two.
     pub(crate) fn subscribe(
         &self,

@@ -131,7 +131,7 @@ impl Engine {
     }
 }
 
-fn matches(run: RunTraits<'_>, filter: &RunFilter) -> bool {
+pub(super) fn matches(run: RunTraits<'_>, filter: &RunFilter) -> bool {
     let RunFilter { states, labels, from_create_time, to_create_time, profile, failure_class } = filter;
     let created = run.create_time;
     (states.is_empty() || states.contains(&run.state))

@@ -7,14 +7,16 @@ use jiff::Timestamp;
 use crate::{Caller, Engine, EngineError};
 use longshore_backend::{BackendError, Created, Launch, Preview};
 use longshore_domain::access;
-use longshore_domain::name::{NamespaceName, RunId, RunName};
+use longshore_domain::name::{BatchId, NamespaceName, RunId, RunName};
 use longshore_domain::notation::syntax::{check_image_reference, is_dns_label};
 use longshore_domain::notation::violation::Violations;
 use longshore_domain::run::Run;
-use longshore_domain::run::digest::PayloadDigest;
+use longshore_domain::run::batch::BatchItem;
+use longshore_domain::run::digest::{PayloadDigest, SpecDigest};
 use longshore_domain::run::facts::{Mentions, RunFacts, Submission};
-use longshore_domain::run::resolve::{Resolved, resolve};
-use longshore_domain::run::spec::RunSpec;
+use longshore_domain::run::profile::{InputDelivery, Program};
+use longshore_domain::run::resolve::{Resolved, resolve_of};
+use longshore_domain::run::spec::{EffectiveSpec, File, Input, RunSpec};
 use longshore_domain::run::verdict::Verdict;
 use longshore_runtime::task;
 
@@ -51,6 +53,12 @@ impl UnreadSpec {
         Self { workload, read: Box::new(read) }
     }
 
+    /// What rights are asked about.
+    #[must_use]
+    pub fn workload(&self) -> Option<&SubmittedWorkload> {
+        self.workload.as_ref()
+    }
+
     /// The spec; what is wrong with it is added to `violations`.
     pub fn read(self, violations: &mut Violations) -> RunSpec {
         (self.read)(violations)
@@ -64,7 +72,7 @@ impl std::fmt::Debug for UnreadSpec {
 }
 
 /// What a submit asks to be executed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SubmittedWorkload {
     /// An image of the caller's own choice.
     Image(String),
@@ -87,12 +95,87 @@ pub struct Submitted {
 const DRAWS_MAX: u32 = 5;
 
 /// A spec that was read, and what came of it.
-struct CheckedSpec {
+pub(super) struct CheckedSpec {
     spec: RunSpec,
-    digest: PayloadDigest,
+    pub(super) digest: SpecDigest,
     /// What was found wrong while it was read.
-    unreadable: Violations,
+    pub(super) unreadable: Violations,
     resolved: Result<Resolved, Violations>,
+}
+
+impl CheckedSpec {
+    /// What its input and files take of an input Secret, in bytes, with the values of `secret_env`.
+    pub(super) fn content_bytes(&self) -> usize {
+        let RunSpec { input, files, secret_env, .. } = &self.spec;
+        let input = input.as_ref().map_or(0, |input| input.as_bytes().len());
+        let files: usize = files.iter().map(|file| file.content.len()).sum();
+        input + files + secret_env.values().map(|secret| secret.0.len()).sum::<usize>()
+    }
+
+    /// Why it may not be submitted, if it may not.
+    pub(super) fn refusal(&self) -> Option<&Violations> {
+        self.resolved.as_ref().err()
+    }
+
+    /// What may be submitted.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(super) fn into_payload(self) -> Result<Payload, Violations> {
+        let Self { mut spec, resolved, .. } = self;
+        let Resolved { effective, program, input_delivery, pod_annotations } = resolved?;
+        let input = spec.input.take();
+        let files = std::mem::take(&mut spec.files);
+        let (spec, effective) = (Arc::new(spec), Arc::new(effective));
+        Ok(Payload { spec, effective, program, input_delivery, input, files, pod_annotations })
+    }
+}
+
+/// What is submitted, by whatever name.
+#[derive(Clone)]
+pub(super) struct Payload {
+    /// Without input and files.
+    spec: Arc<RunSpec>,
+    effective: Arc<EffectiveSpec>,
+    program: Program,
+    input_delivery: InputDelivery,
+    input: Option<Input>,
+    files: Vec<File>,
+    pod_annotations: Vec<String>,
+}
+
+impl Payload {
+    pub(super) fn launch(
+        self,
+        name: RunName,
+        caller: &Caller,
+        digest: PayloadDigest,
+        batch: Option<BatchItem>,
+    ) -> Launch {
+        let Self { spec, effective, program, input_delivery, input, files, pod_annotations } = self;
+        // Microseconds: what the annotation keeps.
+        let now = Timestamp::now();
+        let create_time = Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now);
+        let marker = uuid::Uuid::new_v4();
+        let submission = Submission {
+            spec,
+            effective,
+            digest,
+            create_time,
+            submitter: caller.identity.user.clone(),
+            result_marker: format!("LONGSHORE-RESULT-{}", marker.simple()),
+            batch,
+        };
+        Launch { name, submission, program, input_delivery, input, files, pod_annotations }
+    }
+}
+
+/// What is to be done for a run that was judged.
+pub(super) enum Prepared {
+    /// Nothing: it is there.
+    Known(Arc<Run>),
+    /// It is to be created, which may still find that it is there.
+    New,
 }
 
 /// Requests that are checked at once: as many as there are processors.
@@ -110,28 +193,42 @@ impl Engine {
         let counted = self.inner.metrics.submit();
         let ended = self.try_submit(caller, submit).await;
         let ended = self.as_visible_to(caller, ended).await;
-        counted.end(&ended);
+        counted.end(ended.as_ref());
         ended
     }
 
     /// Of a run that was there already and is somebody else's, who may not see runs learns only that
     /// its name is taken.
-    async fn as_visible_to(
+    pub(super) async fn as_visible_to(
         &self,
         caller: &Caller,
         ended: Result<Submitted, EngineError>,
     ) -> Result<Submitted, EngineError> {
-        let name = match &ended {
-            Ok(Submitted { run, replayed: true, .. }) => &run.name,
-            Err(EngineError::PayloadMismatch { name, .. } | EngineError::DeleteInProgress(name)) => name,
-            _ => return ended,
+        match ended {
+            Ok(there) if there.replayed && !self.may_view_known(caller, &there.run.name).await? => {
+                Err(taken_by_another(there.run.name.clone()))
+            }
+            Ok(submitted) => Ok(submitted),
+            Err(error) => Err(self.as_visible_error(caller, error).await),
+        }
+    }
+
+    /// The same of an error.
+    pub(super) async fn as_visible_error(&self, caller: &Caller, error: EngineError) -> EngineError {
+        let (EngineError::PayloadMismatch { name, .. } | EngineError::DeleteInProgress(name)) = &error else {
+            return error;
         };
+        match self.may_view_known(caller, name).await {
+            Ok(true) => error,
+            Ok(false) => taken_by_another(name.clone()),
+            Err(unknown) => unknown,
+        }
+    }
+
+    async fn may_view_known(&self, caller: &Caller, name: &RunName) -> Result<bool, EngineError> {
         let there = self.inner.runs.table().get(name);
         let submitter = there.as_ref().map_or("", |observed| observed.facts.submission.submitter.as_str());
-        if self.may_view(caller, &name.namespace, submitter).await? {
-            return ended;
-        }
-        Err(EngineError::NameTaken { name: name.clone(), what: "a run that you may not view".to_owned() })
+        self.may_view(caller, &name.namespace, submitter).await
     }
 
     async fn try_submit(&self, caller: &Caller, submit: Submit) -> Result<Submitted, EngineError> {
@@ -147,40 +244,25 @@ impl Engine {
                 RunId::from_request_id(&namespace, request_id).map_err(|e| violations.push(e.at("request_id"))).ok()
             }
         });
-        let audited = run.as_ref().filter(|_| !validate_only);
+        let audited = run.as_ref().filter(|_| !validate_only).map(RunId::as_str);
         self.authorize_submit(caller, &namespace, audited, asked(workload.as_ref())).await?;
-        let CheckedSpec { spec, digest, unreadable, resolved } = self.check(spec).await?;
-        violations.extend(unreadable);
-        if let (Some(run), true, false) = (&run, violations.is_empty(), validate_only) {
-            // A replay is answered even where the configuration has changed since.
-            let name = RunName { namespace: namespace.clone(), run: run.clone() };
-            if let Some(known) = self.inner.runs.table().get(&name)
-                && self.stays(&known.facts).await?
-            {
-                same_payload(&known.facts, &digest)?;
-                if spec.input.is_none() && spec.files.is_empty() || known.view.state.is_terminal() {
-                    return Ok(Submitted { run: known.as_of(Timestamp::now()), replayed: true, preview: None });
-                }
-            }
+        let mut checked = self.check(spec, None).await?;
+        violations.extend(std::mem::take(&mut checked.unreadable));
+        let digest = checked.digest.payload(None);
+        let name = run.map(|run| RunName { namespace, run });
+        if let (Some(name), true, false) = (&name, violations.is_empty(), validate_only)
+            && let Prepared::Known(run) = self.prepare(name, &checked, &digest).await?
+        {
+            return Ok(Submitted { run, replayed: true, preview: None });
         }
-        let resolved = match resolved {
-            Ok(resolved) => Some(resolved),
-            Err(more) => {
-                if let (Some(run), true, false) = (&run, violations.is_empty(), validate_only)
-                    && let Some(known) = self.known_replay(&namespace, run, &digest).await?
-                {
-                    return Ok(Submitted { run: known, replayed: true, preview: None });
-                }
-                violations.extend(more);
-                None
-            }
-        };
-        let (Some(run), Some(resolved), true) = (run, resolved, violations.is_empty()) else {
+        let payload = checked.into_payload().map_err(|more| violations.extend(more)).ok();
+        let (Some(name), Some(payload), true) = (name, payload, violations.is_empty()) else {
             return Err(EngineError::Invalid(violations));
         };
-        let launch = launch(RunName { namespace, run }, caller, spec, resolved, digest);
+        let launch = payload.launch(name, caller, digest, None);
         if !validate_only {
-            self.may_have_more(caller, &launch.name)?;
+            let new = usize::from(!self.inner.runs.table().contains(&launch.name));
+            self.may_have_more(caller, new)?;
         }
         match (validate_only, is_drawn) {
             (true, _) => self.preview(&launch).await,
@@ -189,14 +271,41 @@ impl Engine {
         }
     }
 
-    /// Refuses one more run of a caller who has as many live ones as they may. What is there already is a replay.
-    fn may_have_more(&self, caller: &Caller, name: &RunName) -> Result<(), EngineError> {
+    /// What is to be done for the run of this name; nothing is done yet. A replay is answered even where the
+    /// configuration has changed since: what would be refused today may have been fine then.
+    pub(super) async fn prepare(
+        &self,
+        name: &RunName,
+        checked: &CheckedSpec,
+        digest: &PayloadDigest,
+    ) -> Result<Prepared, EngineError> {
+        if let Some(known) = self.inner.runs.table().get(name)
+            && self.stays(&known.facts).await?
+        {
+            same_payload(&known.facts, digest)?;
+            let CheckedSpec { spec, .. } = checked;
+            if spec.input.is_none() && spec.files.is_empty() || known.view.state.is_terminal() {
+                return Ok(Prepared::Known(known.as_of(Timestamp::now())));
+            }
+        }
+        match &checked.resolved {
+            Ok(_) => Ok(Prepared::New),
+            Err(violations) => match self.known_replay(name, digest).await? {
+                Some(run) => Ok(Prepared::Known(run)),
+                None => Err(EngineError::Invalid(violations.clone())),
+            },
+        }
+    }
+
+    /// Refuses so many more runs of a caller who would then have more live ones than they may. What is there already is
+    /// a replay, and not to be counted.
+    pub(super) fn may_have_more(&self, caller: &Caller, new: usize) -> Result<(), EngineError> {
         let max = self.inner.rules.limits.max_live_runs_per_caller;
         let live = self.inner.runs.table().live_of(&caller.identity.user);
-        if max == 0 || live < max || self.inner.runs.table().contains(name) {
+        if max == 0 || new == 0 || live + new <= max {
             return Ok(());
         }
-        Err(EngineError::TooManyRuns { live, max })
+        Err(EngineError::TooManyRuns { live, new, max })
     }
 
     /// Creates a run whose id was generated here: whatever has that id already is another's, so it is drawn again.
@@ -223,13 +332,13 @@ impl Engine {
             launch.name.run = draw();
             // The decision is the same; the log names the run that comes of it.
             let workload = asked(workload.as_ref());
-            self.authorize_submit(caller, &launch.name.namespace, Some(&launch.name.run), workload).await?;
+            self.authorize_submit(caller, &launch.name.namespace, Some(launch.name.run.as_str()), workload).await?;
         }
     }
 
     /// Reads, validates and merges. A large request takes a while, so this is done on threads that serve nobody else,
     /// by few of them at once.
-    async fn check(&self, spec: UnreadSpec) -> Result<CheckedSpec, EngineError> {
+    pub(super) async fn check(&self, spec: UnreadSpec, batch: Option<BatchId>) -> Result<CheckedSpec, EngineError> {
         let failed = |source: std::io::Error| {
             EngineError::Backend(BackendError::Io { what: "checking the request".to_owned(), source })
         };
@@ -241,23 +350,16 @@ impl Engine {
             let _turn = turn;
             let mut unreadable = Violations::new();
             let spec = spec.read(&mut unreadable);
-            let digest = PayloadDigest::of(&spec);
-            let resolved = resolve(&spec, &inner.rules);
+            let digest = SpecDigest::of(&spec);
+            let resolved = resolve_of(&spec, &inner.rules, batch.as_ref());
             CheckedSpec { spec, digest, unreadable, resolved }
         });
         checked.await.map_err(|error| failed(std::io::Error::other(error)))
     }
 
-    /// The run of this id, if it has this payload: what would be refused today may have been fine
-    /// when it was submitted, and its replay still is.
-    async fn known_replay(
-        &self,
-        namespace: &NamespaceName,
-        run: &RunId,
-        sent: &PayloadDigest,
-    ) -> Result<Option<Arc<Run>>, EngineError> {
-        let name = RunName { namespace: namespace.clone(), run: run.clone() };
-        let Ok(known) = self.observed(&name).await else { return Ok(None) };
+    /// The run of this name, if it has this payload.
+    async fn known_replay(&self, name: &RunName, sent: &PayloadDigest) -> Result<Option<Arc<Run>>, EngineError> {
+        let Ok(known) = self.observed(name).await else { return Ok(None) };
         if !self.stays(&known.facts).await? || same_payload(&known.facts, sent).is_err() {
             return Ok(None);
         }
@@ -266,12 +368,13 @@ impl Engine {
 
     /// Whether a run that is known is there to answer a replay. Refused while it is on its way out:
     /// the answer would be a run that is gone a moment later. Asked of the backend, since it may be
-    /// gone already.
+    /// gone already; of a finished run too, which another server may have deleted.
     async fn stays(&self, known: &RunFacts) -> Result<bool, EngineError> {
-        if known.deleted_at.is_none() {
+        if known.deleted_at.is_none() && known.record.is_none() {
             return Ok(true);
         }
         match self.inner.backend.runs.get(&known.name).await? {
+            Some(facts) if facts.uid == known.uid && facts.deleted_at.is_none() => Ok(true),
             Some(facts) if facts.uid == known.uid => Err(EngineError::DeleteInProgress(known.name.clone())),
             _ => {
                 self.inner.runs.deleted(known.name.clone(), known.uid.clone()).await;
@@ -280,13 +383,13 @@ impl Engine {
         }
     }
 
-    async fn preview(&self, launch: &Launch) -> Result<Submitted, EngineError> {
+    pub(super) async fn preview(&self, launch: &Launch) -> Result<Submitted, EngineError> {
         let preview = self.inner.backend.runs.preview(launch).await?;
         let run = Arc::new(would_be(launch));
         Ok(Submitted { run, replayed: false, preview: Some(preview) })
     }
 
-    async fn create(&self, launch: &Launch) -> Result<Submitted, EngineError> {
+    pub(super) async fn create(&self, launch: &Launch) -> Result<Submitted, EngineError> {
         match self.inner.backend.runs.create(launch).await? {
             Created::New(facts) => {
                 let observed = self.inner.runs.seen(*facts).await;
@@ -307,6 +410,10 @@ impl Engine {
     }
 }
 
+fn taken_by_another(name: RunName) -> EngineError {
+    EngineError::NameTaken { name, what: "a run that you may not view".to_owned() }
+}
+
 /// A new id.
 fn draw() -> RunId {
     RunId::from_uuid(uuid::Uuid::now_v7().as_bytes())
@@ -314,7 +421,7 @@ fn draw() -> RunId {
 
 /// What rights are asked for. A spec that names neither profile nor image is refused later, and so is
 /// a name that no profile or image can have: that is no word to ask about, or to put into a log.
-fn asked(workload: Option<&SubmittedWorkload>) -> access::WorkloadRight<'_> {
+pub(super) fn asked(workload: Option<&SubmittedWorkload>) -> access::WorkloadRight<'_> {
     match workload {
         Some(SubmittedWorkload::Profile(profile)) if is_dns_label(profile) => access::WorkloadRight::Profile(profile),
         Some(SubmittedWorkload::Image(image)) if check_image_reference(image).is_ok() => {
@@ -339,27 +446,8 @@ fn same_payload(facts: &RunFacts, sent: &PayloadDigest) -> Result<(), EngineErro
     })
 }
 
-fn launch(name: RunName, caller: &Caller, mut spec: RunSpec, resolved: Resolved, digest: PayloadDigest) -> Launch {
-    let Resolved { effective, program, input_delivery, pod_annotations } = resolved;
-    let input = spec.input.take();
-    let files = std::mem::take(&mut spec.files);
-    // Microseconds: what the annotation keeps.
-    let now = Timestamp::now();
-    let create_time = Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now);
-    let marker = uuid::Uuid::new_v4();
-    let submission = Submission {
-        spec: Arc::new(spec),
-        effective: Arc::new(effective),
-        digest,
-        create_time,
-        submitter: caller.identity.user.clone(),
-        result_marker: format!("LONGSHORE-RESULT-{}", marker.simple()),
-    };
-    Launch { name, submission, program, input_delivery, input, files, pod_annotations }
-}
-
 /// The run as it would be.
-fn would_be(launch: &Launch) -> Run {
+pub(super) fn would_be(launch: &Launch) -> Run {
     let facts = RunFacts {
         name: launch.name.clone(),
         uid: String::new(),

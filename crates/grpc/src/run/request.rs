@@ -5,7 +5,8 @@ use std::time::Duration;
 use crate::run::spec;
 use crate::wire::{At, View, quoted, set};
 use longshore_domain::log::LogStream;
-use longshore_domain::name::{NamespaceName, Parent, RunId, RunName};
+use longshore_domain::name::{BatchId, NamespaceName, Parent, RunId, RunName};
+use longshore_domain::run::batch::BATCH_MAX;
 use longshore_domain::run::failure::FailureClass;
 
 use longshore_api::v1;
@@ -13,7 +14,8 @@ use longshore_domain::notation::violation::Violations;
 use longshore_domain::run::RunState;
 use longshore_domain::selector::LabelSelector;
 use longshore_engine::{
-    AttemptSelector, List, LogQuery, LogStart, RunFilter, Submit, SubmittedWorkload, UnreadSpec, Watched,
+    AttemptSelector, BatchSpecs, BatchSubmit, List, LogQuery, LogStart, Matching, RunFilter, Submit, SubmittedWorkload,
+    UnreadSpec, Watched,
 };
 
 /// How long WaitRun waits if the caller does not say.
@@ -33,13 +35,7 @@ const MAIN_CONTAINER: &str = "run";
 pub(crate) fn submit(request: v1::SubmitRunRequest) -> Result<Submit, Violations> {
     let mut found = Violations::new();
     let mut at = At::new("", &mut found);
-    let namespace = at.name("parent", &request.parent, Parent::parse).and_then(|parent| match parent {
-        Parent::Namespace(namespace) => Some(namespace),
-        Parent::All => {
-            at.add("parent", "`namespaces/-` is not a single namespace; a run is submitted to one");
-            None
-        }
-    });
+    let namespace = single_namespace(&mut at, &request.parent, "a run is submitted to one");
     if !request.run_id.is_empty() && !request.request_id.is_empty() {
         at.add("run_id", "cannot be set together with request_id");
         at.add("request_id", "cannot be set together with run_id");
@@ -50,17 +46,86 @@ pub(crate) fn submit(request: v1::SubmitRunRequest) -> Result<Submit, Violations
         let any = NamespaceName::default_namespace();
         at.name("request_id", id, |id| RunId::from_request_id(&any, id)).is_some()
     });
-    let Some(wire) = request.spec else {
+    let Some(spec) = request.spec.map(unread) else {
         at.add("spec", "is required");
         return Err(found);
     };
     let Some(namespace) = namespace else { return Err(found) };
+    Ok(Submit { namespace, run_id, request_id, spec, violations: found, validate_only: request.validate_only })
+}
+
+/// A spec that the engine reads; paths in it begin with `spec`.
+fn unread(wire: v1::RunSpec) -> UnreadSpec {
     let workload = wire.workload.as_ref().map(|workload| match workload {
         v1::run_spec::Workload::Container(container) => SubmittedWorkload::Image(container.image.clone()),
         v1::run_spec::Workload::Runner(runner) => SubmittedWorkload::Profile(runner.profile.clone()),
     });
-    let spec = UnreadSpec::new(workload, |found| spec::from_wire(wire, "spec", found));
-    Ok(Submit { namespace, run_id, request_id, spec, violations: found, validate_only: request.validate_only })
+    UnreadSpec::new(workload, |found| spec::from_wire(wire, "spec", found))
+}
+
+/// Reads BatchSubmitRuns, all but its specs, as [`submit`] does.
+pub(crate) fn batch_submit(request: v1::BatchSubmitRunsRequest) -> Result<BatchSubmit, Violations> {
+    let v1::BatchSubmitRunsRequest { parent, batch_id, requests, spec, count, validate_only } = request;
+    let mut found = Violations::new();
+    let mut at = At::new("", &mut found);
+    let namespace = single_namespace(&mut at, &parent, "runs are submitted to one");
+    let batch = at.name("batch_id", &batch_id, BatchId::parse);
+    let specs = match (requests.is_empty(), spec) {
+        (true, Some(spec)) => {
+            let allowed = u32::try_from(count).ok().filter(|count| (1..=BATCH_MAX).contains(count));
+            if allowed.is_none() {
+                at.add("count", format!("`{count}` is not a valid number of runs; expected 1 to {BATCH_MAX}"));
+            }
+            allowed.map(|count| BatchSpecs::Same { spec: unread(spec), count })
+        }
+        (false, None) => {
+            if count != 0 {
+                at.add("count", "cannot be set together with requests");
+            }
+            batch_specs(&parent, requests, &mut found).map(BatchSpecs::Each)
+        }
+        (true, None) => {
+            at.add("requests", "is required, or else spec and count");
+            None
+        }
+        (false, Some(_)) => {
+            at.add("requests", "cannot be set together with spec");
+            at.add("spec", "cannot be set together with requests");
+            None
+        }
+    };
+    let (Some(namespace), Some(batch), Some(specs)) = (namespace, batch, specs) else { return Err(found) };
+    Ok(BatchSubmit { namespace, batch, specs, violations: found, validate_only })
+}
+
+/// The specs of a batch, if each is there.
+fn batch_specs(parent: &str, requests: Vec<v1::SubmitRunRequest>, found: &mut Violations) -> Option<Vec<UnreadSpec>> {
+    if requests.len() > BATCH_MAX as usize {
+        found.add("requests", format!("has {} runs; at most {BATCH_MAX} are taken", requests.len()));
+        return None;
+    }
+    let mut specs = Vec::with_capacity(requests.len());
+    let count = requests.len();
+    for (i, request) in requests.into_iter().enumerate() {
+        let path = format!("requests[{i}]");
+        let mut at = At::new(&path, found);
+        if !request.parent.is_empty() && request.parent != parent {
+            at.add("parent", "is not that of the batch; leave it out");
+        }
+        let theirs = [
+            ("run_id", !request.run_id.is_empty()),
+            ("request_id", !request.request_id.is_empty()),
+            ("validate_only", request.validate_only),
+        ];
+        for (field, _) in theirs.into_iter().filter(|(_, is_set)| *is_set) {
+            at.add(field, "cannot be set for one run of a batch; it follows from the batch's");
+        }
+        match request.spec {
+            Some(spec) => specs.push(unread(spec)),
+            None => at.add("spec", "is required"),
+        }
+    }
+    (specs.len() == count).then_some(specs)
 }
 
 /// Reads GetRun.
@@ -146,10 +211,38 @@ pub(crate) fn cancel(request: &v1::CancelRunRequest) -> Result<RunName, Violatio
     let mut found = Violations::new();
     let mut at = At::new("", &mut found);
     let name = at.name("name", &request.name, RunName::parse);
-    if request.reason.len() > CANCEL_REASON_MAX {
-        at.add("reason", format!("has {} bytes; at most {CANCEL_REASON_MAX} are allowed", request.reason.len()));
-    }
+    check_reason(&mut at, &request.reason);
     all(name, found)
+}
+
+fn check_reason(at: &mut At<'_>, reason: &str) {
+    if reason.len() > CANCEL_REASON_MAX {
+        at.add("reason", format!("has {} bytes; at most {CANCEL_REASON_MAX} are allowed", reason.len()));
+    }
+}
+
+/// Reads CancelRuns; answers the reason too.
+pub(crate) fn cancel_matching(request: v1::CancelRunsRequest) -> Result<(Matching, String), Violations> {
+    let v1::CancelRunsRequest { parent, filter, reason, validate_only } = request;
+    let mut found = Violations::new();
+    check_reason(&mut At::new("", &mut found), &reason);
+    matching(&parent, filter, validate_only, found).map(|matching| (matching, reason))
+}
+
+/// Reads DeleteRuns.
+pub(crate) fn delete_matching(request: v1::DeleteRunsRequest) -> Result<Matching, Violations> {
+    matching(&request.parent, request.filter, request.validate_only, Violations::new())
+}
+
+fn matching(
+    parent: &str,
+    wire: Option<v1::RunFilter>,
+    validate_only: bool,
+    mut found: Violations,
+) -> Result<Matching, Violations> {
+    let namespace = single_namespace(&mut At::new("", &mut found), parent, "name the one whose runs are meant");
+    let filter = filter(wire, &mut found);
+    all(namespace, found).map(|namespace| Matching { namespace, filter, validate_only })
 }
 
 /// Reads DeleteRun.
@@ -163,14 +256,19 @@ pub(crate) fn delete(request: &v1::DeleteRunRequest) -> Result<RunName, Violatio
 pub(crate) fn profiles(request: &v1::ListRunnerProfilesRequest) -> Result<NamespaceName, Violations> {
     let mut found = Violations::new();
     let mut at = At::new("", &mut found);
-    let namespace = at.name("parent", &request.parent, Parent::parse).and_then(|parent| match parent {
+    let namespace = single_namespace(&mut at, &request.parent, "profiles are allowed by namespace");
+    all(namespace, found)
+}
+
+/// The namespace that `parent` names; all of them are refused, and why.
+fn single_namespace(at: &mut At<'_>, parent: &str, why: &str) -> Option<NamespaceName> {
+    match at.name("parent", parent, Parent::parse)? {
         Parent::Namespace(namespace) => Some(namespace),
         Parent::All => {
-            at.add("parent", "`namespaces/-` is not a single namespace; profiles are allowed by namespace");
+            at.add("parent", format!("`namespaces/-` is not a single namespace; {why}"));
             None
         }
-    });
-    all(namespace, found)
+    }
 }
 
 /// The request, if nothing was found. A missing `required` was reported as a violation.

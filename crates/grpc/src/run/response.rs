@@ -3,19 +3,24 @@
 use prost::Message;
 
 use crate::run::spec;
+use crate::status;
 use crate::wire::{View, int32, wire_time};
 use longshore_api::v1;
-use longshore_backend::DryRunVerdict;
+use longshore_backend::{DryRunVerdict, Preview};
 use longshore_domain::name::RunName;
 use longshore_domain::result::ResultInfo;
 use longshore_domain::run::failure::{Failure, FailureClass, FailureReason};
 use longshore_domain::run::{Attempt, Evidence, Run, RunState, StopCause, StopIntent, Timeline};
-use longshore_engine::{Page, Submitted};
+use longshore_engine::{BatchSubmitted, EngineError, Matched, Page, Submitted};
+use longshore_text::cut;
 
 /// Largest result that is reported inline, in bytes of compact JSON.
 const INLINE_RESULT_MAX: u64 = 256 * 1024;
 /// Largest page, in bytes of its runs: clients' own limit is 4 MiB for a message by default.
 const PAGE_MAX_BYTES: usize = 3 * 1024 * 1024;
+
+/// Longest message of an error whose details had no room, in bytes.
+const BRIEF_MESSAGE_MAX: usize = 256;
 
 /// Writes a run.
 pub(crate) fn to_wire(run: &Run, view: View) -> v1::Run {
@@ -50,24 +55,85 @@ fn effective_to_wire(run: &Run, view: View) -> Option<v1::RunSpec> {
 
 /// Writes the answer to SubmitRun.
 pub(crate) fn submitted(submitted: &Submitted) -> v1::SubmitRunResponse {
+    let mut run = to_wire(&submitted.run, View::Full);
+    if submitted.preview.is_some() {
+        only_checked(&mut run);
+    }
+    let (manifest, verdicts) = preview(submitted.preview.as_ref());
+    v1::SubmitRunResponse { run: Some(run), replayed: submitted.replayed, manifest, verdicts }
+}
+
+/// Nothing was made: the run has no identity and stands nowhere.
+fn only_checked(run: &mut v1::Run) {
+    run.uid.clear();
+    run.state = v1::RunState::Unspecified.into();
+    run.etag.clear();
+}
+
+fn preview(preview: Option<&Preview>) -> (String, Vec<v1::DryRunVerdict>) {
     let verdict = |verdict: &DryRunVerdict| v1::DryRunVerdict {
         kind: verdict.kind.to_owned(),
         accepted: verdict.accepted,
         message: verdict.message.clone(),
     };
-    let mut run = to_wire(&submitted.run, View::Full);
-    if submitted.preview.is_some() {
-        // Nothing was made: the run has no identity and stands nowhere.
-        run.uid.clear();
-        run.state = v1::RunState::Unspecified.into();
-        run.etag.clear();
+    let Some(Preview { manifest, verdicts }) = preview else { return Default::default() };
+    (manifest.clone(), verdicts.iter().map(verdict).collect())
+}
+
+/// Writes the answer to BatchSubmitRuns.
+pub(crate) fn batch_submitted(batch: Vec<BatchSubmitted>, validate_only: bool) -> v1::BatchSubmitRunsResponse {
+    let first = batch.first().and_then(|first| first.ended.as_ref().ok());
+    let (manifest, verdicts) = preview(first.and_then(|first| first.preview.as_ref()));
+    let mut room = PAGE_MAX_BYTES;
+    let items = batch.into_iter().map(|BatchSubmitted { name, ended }| {
+        let replayed = ended.as_ref().is_ok_and(|submitted| submitted.replayed);
+        let outcome = match ended {
+            Ok(submitted) => {
+                let mut run = to_wire(&submitted.run, View::Basic);
+                // The caller has it, and each would be the largest part of its run.
+                run.spec = None;
+                if validate_only {
+                    only_checked(&mut run);
+                }
+                room = room.saturating_sub(run.encoded_len());
+                v1::batch_submit_item::Outcome::Run(run)
+            }
+            Err(error) => v1::batch_submit_item::Outcome::Error(item_error(error, &mut room)),
+        };
+        v1::BatchSubmitItem { name: name.to_string(), replayed, outcome: Some(outcome) }
+    });
+    v1::BatchSubmitRunsResponse { items: items.collect(), manifest, verdicts }
+}
+
+/// Writes the answer to CancelRuns.
+pub(crate) fn cancelled(matched: Matched) -> v1::CancelRunsResponse {
+    v1::CancelRunsResponse { more: matched.more, runs: selected(matched.runs) }
+}
+
+/// Writes the answer to DeleteRuns.
+pub(crate) fn deleted(matched: Matched) -> v1::DeleteRunsResponse {
+    let live_count = i32::try_from(matched.live).unwrap_or(i32::MAX);
+    v1::DeleteRunsResponse { more: matched.more, live_count, runs: selected(matched.runs) }
+}
+
+fn selected(runs: Vec<(RunName, Result<(), EngineError>)>) -> Vec<v1::SelectedRun> {
+    let mut room = PAGE_MAX_BYTES;
+    let selected = |(name, ended): (RunName, Result<(), EngineError>)| v1::SelectedRun {
+        name: name.to_string(),
+        error: ended.err().map(|error| item_error(error, &mut room)),
+    };
+    runs.into_iter().map(selected).collect()
+}
+
+/// The error of one of many: without its details where there is no room for them, and cut short.
+fn item_error(error: EngineError, room: &mut usize) -> tonic_types::Status {
+    let mut status = status::item(error);
+    if status.encoded_len() > *room {
+        status.details.clear();
+        status.message = cut(&status.message, BRIEF_MESSAGE_MAX);
     }
-    v1::SubmitRunResponse {
-        run: Some(run),
-        replayed: submitted.replayed,
-        manifest: submitted.preview.as_ref().map(|preview| preview.manifest.clone()).unwrap_or_default(),
-        verdicts: submitted.preview.iter().flat_map(|preview| preview.verdicts.iter().map(verdict)).collect(),
-    }
+    *room = room.saturating_sub(status.encoded_len());
+    status
 }
 
 /// Writes a page, cut where it would be too large to send; `token_after` gives the token that goes

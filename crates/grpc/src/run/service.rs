@@ -49,6 +49,17 @@ impl RunService for RunApi {
         Ok(Response::new(answer))
     }
 
+    async fn batch_submit_runs(
+        &self,
+        request: Request<v1::BatchSubmitRunsRequest>,
+    ) -> Answer<v1::BatchSubmitRunsResponse> {
+        let caller = caller(&request);
+        let batch = request::batch_submit(request.into_inner()).map_err(status::invalid)?;
+        let validate_only = batch.validate_only;
+        let submitted = self.engine.batch_submit(&caller, batch).await.map_err(status::answer)?;
+        Ok(Response::new(response::batch_submitted(submitted, validate_only)))
+    }
+
     async fn get_run(&self, request: Request<v1::GetRunRequest>) -> Answer<v1::GetRunResponse> {
         let caller = caller(&request);
         let (name, view) = request::get(request.get_ref()).map_err(status::invalid)?;
@@ -117,6 +128,13 @@ impl RunService for RunApi {
         Ok(Response::new(v1::CancelRunResponse { run: Some(self.one(&run, View::Full).await) }))
     }
 
+    async fn cancel_runs(&self, request: Request<v1::CancelRunsRequest>) -> Answer<v1::CancelRunsResponse> {
+        let caller = caller(&request);
+        let (matching, reason) = request::cancel_matching(request.into_inner()).map_err(status::invalid)?;
+        let matched = self.engine.cancel_matching(&caller, matching, &reason).await.map_err(status::answer)?;
+        Ok(Response::new(response::cancelled(matched)))
+    }
+
     async fn delete_run(&self, request: Request<v1::DeleteRunRequest>) -> Answer<v1::DeleteRunResponse> {
         let caller = caller(&request);
         let request = request.into_inner();
@@ -128,6 +146,13 @@ impl RunService for RunApi {
             None => None,
         };
         Ok(Response::new(v1::DeleteRunResponse { run }))
+    }
+
+    async fn delete_runs(&self, request: Request<v1::DeleteRunsRequest>) -> Answer<v1::DeleteRunsResponse> {
+        let caller = caller(&request);
+        let matching = request::delete_matching(request.into_inner()).map_err(status::invalid)?;
+        let matched = self.engine.delete_matching(&caller, matching).await.map_err(status::answer)?;
+        Ok(Response::new(response::deleted(matched)))
     }
 }
 

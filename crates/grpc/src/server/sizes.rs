@@ -3,10 +3,10 @@
 /// Largest message in either direction, in bytes: what clients take by default. Larger things come
 /// in pieces.
 pub const MESSAGE_MAX: usize = 4 * 1024 * 1024;
-/// Largest request, in bytes, of all methods but those that carry a spec.
+/// Largest request, in bytes, of all methods but those that carry specs.
 pub const REQUEST_MAX: usize = 64 * 1024;
 /// Methods whose requests may be as large as [`MESSAGE_MAX`].
-const LARGE_REQUESTS: [&str; 1] = ["/longshore.v1.RunService/SubmitRun"];
+const LARGE_REQUESTS: [&str; 2] = ["/longshore.v1.RunService/SubmitRun", "/longshore.v1.RunService/BatchSubmitRuns"];
 
 /// Largest request of a method, by its path, in bytes.
 #[must_use]

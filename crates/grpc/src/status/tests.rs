@@ -69,7 +69,7 @@ fn engine_errors() -> Vec<(EngineError, Code, &'static str)> {
         (EngineError::NoResult { name: name(), why: text() }, Code::FailedPrecondition, "NO_RESULT"),
         (EngineError::NotServing("draining"), Code::Unavailable, "NOT_SERVING"),
         (EngineError::RateLimited(text()), Code::ResourceExhausted, "RATE_LIMITED"),
-        (EngineError::TooManyRuns { live: 5, max: 5 }, Code::ResourceExhausted, "QUOTA_EXCEEDED"),
+        (EngineError::TooManyRuns { live: 5, new: 1, max: 5 }, Code::ResourceExhausted, "QUOTA_EXCEEDED"),
     ];
     errors.extend(backend_errors().into_iter().map(|(error, code, reason)| (error.into(), code, reason)));
     errors

@@ -15,10 +15,10 @@ use crate::support::wait::within;
 
 /// What a command printed, and its exit code.
 #[derive(Debug)]
-struct Printed {
-    code: Option<i32>,
-    out: String,
-    err: String,
+pub(crate) struct Printed {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl From<Output> for Printed {
@@ -30,14 +30,14 @@ impl From<Output> for Printed {
     }
 }
 
-async fn ask(local: &Local, arguments: &[&str]) -> Printed {
+pub(crate) async fn ask(local: &Local, arguments: &[&str]) -> Printed {
     let server = local.daemon.address().to_string();
     let arguments = [&["--server", &server], arguments].concat();
     within("the command to end", longshore(arguments).output()).await.unwrap().into()
 }
 
 /// The same with a terminal of its own, on which this is typed.
-async fn ask_on_terminal(local: &Local, arguments: &[&str], typed: &str) -> Printed {
+pub(crate) async fn ask_on_terminal(local: &Local, arguments: &[&str], typed: &str) -> Printed {
     let server = local.daemon.address().to_string();
     let words: Vec<String> =
         [&[LONGSHORE, "--server", &server], arguments].concat().iter().map(|word| format!("{word:?}")).collect();

@@ -106,6 +106,11 @@ impl Local {
         std::fs::write(self.gates().join(name), text).unwrap();
     }
 
+    /// What a script wrote there.
+    pub(crate) fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.gates().join(name)).expect("a file beside the gates")
+    }
+
     /// Lets every script go on that waits at this gate.
     pub(crate) fn open(&self, gate: &str) {
         std::fs::write(self.gates().join(format!("open-{gate}")), "").unwrap();

@@ -35,6 +35,7 @@ mod limits;
 mod listing;
 mod local;
 mod logs;
+mod many;
 mod metrics;
 mod programs;
 mod queue;

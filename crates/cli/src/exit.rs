@@ -43,6 +43,13 @@ pub(super) fn code_of(run: &Run) -> u8 {
     }
 }
 
+/// The exit code for several: what somebody has to act on counts before what a program says.
+pub(super) fn worst(codes: impl IntoIterator<Item = u8>) -> u8 {
+    const RISING: [u8; 6] = [CANCELLED, RESULT, START, INFRA, CLOCK, LONGSHORE];
+    let rank = |code: &u8| (RISING.iter().position(|known| known == code).map_or(0, |at| at + 1), *code);
+    codes.into_iter().max_by_key(rank).unwrap_or_default()
+}
+
 fn code_of_failed(run: &Run) -> u8 {
     use FailureReason as R;
     let Some(failure) = &run.failure else { return own_code(run).unwrap_or(LONGSHORE) };
@@ -140,6 +147,23 @@ mod tests {
         for (reason, class, exit_code, signal, wanted) in table {
             let run = failed(reason, class, exit_code, signal);
             assert_eq!(code_of(&run), wanted, "{reason:?} {exit_code:?} {signal:?}");
+        }
+    }
+
+    #[test]
+    fn the_worst_of_several() {
+        for (codes, wanted) in [
+            (vec![], 0),
+            (vec![0, 0], 0),
+            (vec![3, 0, 7], 7),
+            (vec![137, 130], 130),
+            (vec![130, 122, 1], 122),
+            (vec![122, 126], 126),
+            (vec![123, 126], 123),
+            (vec![124, 123], 124),
+            (vec![124, 125, 255], 125),
+        ] {
+            assert_eq!(worst(codes.clone()), wanted, "{codes:?}");
         }
     }
 

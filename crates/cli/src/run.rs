@@ -8,6 +8,7 @@ pub(crate) mod ls;
 pub(crate) mod profiles;
 pub(crate) mod result;
 pub(crate) mod rm;
+pub(crate) mod selected;
 pub(crate) mod status;
 pub(crate) mod submit;
 pub(crate) mod wait;

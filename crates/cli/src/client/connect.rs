@@ -72,6 +72,13 @@ impl Connection {
         self.answer(self.inner.submit_run(request).await)
     }
 
+    pub(crate) async fn batch_submit(
+        &self,
+        request: pb::BatchSubmitRunsRequest,
+    ) -> Result<pb::BatchSubmitRunsResponse, CliError> {
+        self.answer(self.inner.batch_submit_runs(request).await)
+    }
+
     /// The run with all that is known of it.
     pub(crate) async fn get(&self, name: &str) -> Result<pb::Run, CliError> {
         self.get_in(name, pb::RunView::Full).await
@@ -97,6 +104,14 @@ impl Connection {
 
     pub(crate) async fn delete(&self, name: &str) -> Result<(), CliError> {
         self.answer(self.inner.delete(name).await)
+    }
+
+    pub(crate) async fn cancel_runs(&self, request: pb::CancelRunsRequest) -> Result<pb::CancelRunsResponse, CliError> {
+        self.answer(self.inner.cancel_runs(request).await)
+    }
+
+    pub(crate) async fn delete_runs(&self, request: pb::DeleteRunsRequest) -> Result<pb::DeleteRunsResponse, CliError> {
+        self.answer(self.inner.delete_runs(request).await)
     }
 
     pub(crate) async fn server_info(&self) -> Result<pb::GetServerInfoResponse, CliError> {

@@ -1,7 +1,10 @@
 //! `longshore cancel`: stops runs.
 
+use std::collections::BTreeSet;
+
+use super::selected::{Selection, WaitForAll, confirm, item_error};
 use super::status::{Board, outcome_line};
-use crate::client::connect::ConnectArgs;
+use crate::client::connect::{ConnectArgs, Connection};
 use crate::run::find;
 use crate::run::submit::wait_until_over;
 use crate::terminal::console::Console;
@@ -10,11 +13,14 @@ use crate::terminal::json::{Layout, to_json};
 use crate::terminal::names;
 use crate::terminal::output::OutputArgs;
 use crate::terminal::text::{clean, state_name};
+use crate::terminal::values;
+use longshore_api::v1 as pb;
 
 const EXAMPLES: &str = "\
 Examples:
   longshore cancel nightly-7 --reason 'wrong month'
   longshore cancel --wait a b c           until they have stopped
+  longshore cancel -l app=report          all live runs with this label
 
 The program gets SIGTERM, and SIGKILL after its grace. Of a run that is over nothing changes. Of an \
 id its start or its end is enough on a terminal, where you are asked first.
@@ -26,8 +32,14 @@ Exit codes: 0 all were asked to stop, or were over; 125 not all.";
 #[command(after_help = EXAMPLES)]
 pub(crate) struct CancelArgs {
     /// The runs: their ids, the start or end of one, or their whole names
-    #[arg(required = true, value_name = "RUN")]
+    #[arg(required_unless_present = "selector", value_name = "RUN")]
     runs: Vec<String>,
+    /// In place of RUN all live runs whose labels match, in Kubernetes' notation
+    #[arg(short = 'l', long, value_name = "SELECTOR", conflicts_with = "runs", value_parser = values::not_empty)]
+    selector: Option<String>,
+    /// With -l: do not ask
+    #[arg(short = 'y', long, requires = "selector")]
+    yes: bool,
     /// Reason, which is shown with the run
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     reason: String,
@@ -44,6 +56,10 @@ pub(crate) struct CancelArgs {
 pub(crate) async fn cancel(args: CancelArgs, console: &Console) -> Result<u8, CliError> {
     let client = args.connect.client()?;
     let names: Vec<String> = args.runs.iter().map(|typed| args.connect.run_name(typed)).collect::<Result<_, _>>()?;
+    if let Some(selector) = &args.selector {
+        let selection = Selection { parent: args.connect.parent(), selector: selector.clone() };
+        return cancel_selected(&client, &selection, &args, console).await;
+    }
     let mut failures = Failures::default();
     let (mut stopping, mut over, mut asked) = (Vec::new(), Vec::new(), Vec::new());
     for name in &names {
@@ -75,6 +91,58 @@ pub(crate) async fn cancel(args: CancelArgs, console: &Console) -> Result<u8, Cl
             let layout = if args.runs.len() == 1 { Layout::Pretty } else { Layout::Line };
             console.out(to_json(run, "Run", layout)?.as_bytes()).await?;
         }
+    }
+    failures.result()
+}
+
+async fn cancel_selected(
+    client: &Connection,
+    selection: &Selection,
+    args: &CancelArgs,
+    console: &Console,
+) -> Result<u8, CliError> {
+    let request = |validate_only| pb::CancelRunsRequest {
+        parent: selection.parent.clone(),
+        filter: Some(selection.filter()),
+        reason: args.reason.clone(),
+        validate_only,
+    };
+    let matching = client.cancel_runs(request(true)).await?;
+    if matching.runs.is_empty() {
+        return Err(selection.nothing("run that can be cancelled"));
+    }
+    if !args.yes {
+        confirm("cancel", matching.runs.len(), matching.more, console).await?;
+    }
+    let mut failures = Failures::default();
+    let mut asked = Vec::new();
+    loop {
+        let answer = client.cancel_runs(request(false)).await?;
+        let (done, failed): (Vec<_>, Vec<_>) = answer.runs.into_iter().partition(|run| run.error.is_none());
+        for run in &done {
+            console.note(&format!("run {}: asked to stop", clean(names::typed(&run.name))));
+        }
+        failed.iter().filter_map(|run| run.error.as_ref()).for_each(|error| failures.add(item_error(error), console));
+        let is_stuck = done.is_empty();
+        asked.extend(done);
+        if !answer.more || is_stuck {
+            break;
+        }
+    }
+    let names: BTreeSet<_> = asked.iter().map(|run| run.name.clone()).collect();
+    if args.wait && !names.is_empty() {
+        let waiting = WaitForAll { client, selection, console, names: Some(names), deadline: None, quiet: false };
+        let over = async |run: &pb::Run| {
+            if args.output.is_json() {
+                let run = client.get(&run.name).await?;
+                console.out(to_json(&run, "Run", Layout::Line)?.as_bytes()).await?;
+            }
+            Ok(())
+        };
+        waiting.wait(over).await?;
+    } else if args.output.is_json() {
+        let answer = pb::CancelRunsResponse { runs: asked, more: false };
+        console.out(to_json(&answer, "CancelRunsResponse", Layout::Pretty)?.as_bytes()).await?;
     }
     failures.result()
 }

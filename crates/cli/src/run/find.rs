@@ -163,7 +163,7 @@ fn several(part: &str, runs: &[pb::Run], is_all: bool) -> CliError {
 }
 
 /// Asks on the terminal. Anything but a yes is a no.
-async fn ask(question: &str, console: &Console) -> Result<bool, CliError> {
+pub(crate) async fn ask(question: &str, console: &Console) -> Result<bool, CliError> {
     console.prompt(&format!("{question} [y/N] "));
     let answer = task::blocking(|| {
         let mut line = String::new();

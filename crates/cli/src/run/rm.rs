@@ -1,17 +1,21 @@
 //! `longshore rm`: deletes finished runs.
 
 use super::cancel::Failures;
-use crate::client::connect::ConnectArgs;
+use super::selected::{Selection, confirm, item_error};
+use crate::client::connect::{ConnectArgs, Connection};
 use crate::run::find;
 use crate::terminal::console::Console;
 use crate::terminal::error::CliError;
 use crate::terminal::names;
 use crate::terminal::text::clean;
+use crate::terminal::values;
+use longshore_api::v1 as pb;
 
 const EXAMPLES: &str = "\
 Examples:
   longshore rm nightly-7
   longshore rm -f a b c            no error for those that are gone already
+  longshore rm -l app=report       all finished runs with this label
 
 With a run go its logs, its record and its idempotency key: the same request would run again. A \
 live run is refused: cancel it first (longshore cancel --wait). Of an id its start or its end is \
@@ -24,8 +28,14 @@ Exit codes: 0 all are gone; 125 not all.";
 #[command(after_help = EXAMPLES)]
 pub(crate) struct RmArgs {
     /// The runs: their ids, the start or end of one, or their whole names
-    #[arg(required = true, value_name = "RUN")]
+    #[arg(required_unless_present = "selector", value_name = "RUN")]
     runs: Vec<String>,
+    /// In place of RUN all finished runs whose labels match, in Kubernetes' notation
+    #[arg(short = 'l', long, value_name = "SELECTOR", conflicts_with = "runs", value_parser = values::not_empty)]
+    selector: Option<String>,
+    /// With -l: do not ask
+    #[arg(short = 'y', long, requires = "selector")]
+    yes: bool,
     /// Do not fail if there is no such run
     #[arg(short = 'f', long)]
     allow_missing: bool,
@@ -36,6 +46,10 @@ pub(crate) struct RmArgs {
 pub(crate) async fn rm(args: RmArgs, console: &Console) -> Result<u8, CliError> {
     let client = args.connect.client()?;
     let names: Vec<String> = args.runs.iter().map(|typed| args.connect.run_name(typed)).collect::<Result<_, _>>()?;
+    if let Some(selector) = &args.selector {
+        let selection = Selection { parent: args.connect.parent(), selector: selector.clone() };
+        return rm_selected(&client, &selection, &args, console).await;
+    }
     let mut failures = Failures::default();
     for name in &names {
         // Not with the request's own `allow_missing`: the answer would not say whether it was there.
@@ -49,4 +63,64 @@ pub(crate) async fn rm(args: RmArgs, console: &Console) -> Result<u8, CliError> 
         }
     }
     failures.result()
+}
+
+async fn rm_selected(
+    client: &Connection,
+    selection: &Selection,
+    args: &RmArgs,
+    console: &Console,
+) -> Result<u8, CliError> {
+    let request = |validate_only| {
+        let (parent, filter) = (selection.parent.clone(), Some(selection.filter()));
+        pb::DeleteRunsRequest { parent, filter, validate_only }
+    };
+    let matching = client.delete_runs(request(true)).await?;
+    let mut failures = Failures::default();
+    match (matching.runs.is_empty(), matching.live_count) {
+        (true, 0) if args.allow_missing => return Ok(0),
+        (true, 0) => return Err(selection.nothing("run")),
+        (true, _) => {}
+        (false, _) => {
+            if !args.yes {
+                confirm("delete", matching.runs.len(), matching.more, console).await?;
+            }
+            delete_all(client, &request(false), &mut failures, console).await?;
+        }
+    }
+    if matching.live_count > 0 {
+        let live = matching.live_count;
+        let selector = clean(&selection.selector);
+        failures.add(
+            CliError::usage(format!(
+                "{live} of the runs that match are live; cancel them first: longshore cancel --wait -l {selector}"
+            )),
+            console,
+        );
+    }
+    failures.result()
+}
+
+async fn delete_all(
+    client: &Connection,
+    request: &pb::DeleteRunsRequest,
+    failures: &mut Failures,
+    console: &Console,
+) -> Result<(), CliError> {
+    loop {
+        let answer = client.delete_runs(request.clone()).await?;
+        let mut is_stuck = true;
+        for run in &answer.runs {
+            match &run.error {
+                Some(error) => failures.add(item_error(error), console),
+                None => {
+                    is_stuck = false;
+                    console.note(&format!("run {}: deleted", clean(names::typed(&run.name))));
+                }
+            }
+        }
+        if !answer.more || is_stuck {
+            return Ok(());
+        }
+    }
 }

@@ -3,6 +3,7 @@
 mod args;
 mod flags;
 mod follow;
+mod many;
 mod spec;
 
 use std::future::Future;
@@ -32,6 +33,9 @@ pub(crate) async fn run(args: RunArgs, console: &Console) -> Result<u8, CliError
         ));
     }
     let request = spec::request(&args)?;
+    if let Some(count) = args.count {
+        return many::run_many(&client, &args, request, count, console).await;
+    }
     if args.dry_run {
         return dry_run(&client, &args, request, console).await;
     }
@@ -98,17 +102,17 @@ async fn submit_drawn(
 }
 
 /// What came of a submit that may be interrupted.
-pub(crate) enum SubmitOutcome {
-    Yes { answer: Box<pb::SubmitRunResponse>, interrupted: Option<Interrupt> },
+pub(crate) enum SubmitOutcome<T> {
+    Yes { answer: Box<T>, interrupted: Option<Interrupt> },
     Left(u8),
 }
 
 /// Submits. An interrupt meanwhile can't call the request back: its answer is waited for, then the run is cancelled.
-pub(crate) async fn submit(
-    call: impl Future<Output = Result<pb::SubmitRunResponse, CliError>>,
+pub(crate) async fn submit<T>(
+    call: impl Future<Output = Result<T, CliError>>,
     interrupts: &mut Interrupts,
     console: &Console,
-) -> Result<SubmitOutcome, CliError> {
+) -> Result<SubmitOutcome<T>, CliError> {
     let mut call = Box::pin(call);
     let mut interrupted = None;
     loop {
@@ -119,7 +123,7 @@ pub(crate) async fn submit(
                 if interrupted.replace(signal).is_some() {
                     return Ok(SubmitOutcome::Left(signal.exit_code()));
                 }
-                console.note("interrupted; waiting for the server's answer to cancel the run. Once more to leave");
+                console.note("interrupted; waiting for the server's answer, to cancel then. Once more to leave");
             }
         }
     }
@@ -156,12 +160,17 @@ async fn dry_run(
         _ => format!("{}\n", answer.manifest),
     };
     console.out(text.as_bytes()).await?;
-    for verdict in &answer.verdicts {
+    Ok(print_verdicts(&answer.verdicts, console))
+}
+
+/// Reports what the backend said to a dry run; the exit code for it.
+fn print_verdicts(verdicts: &[pb::DryRunVerdict], console: &Console) -> u8 {
+    for verdict in verdicts {
         let (word, paint) = if verdict.accepted { ("accepted", Paint::Green) } else { ("refused", Paint::Red) };
         let message = if verdict.message.is_empty() { String::new() } else { format!(": {}", clean(&verdict.message)) };
         console.note(&format!("{} {}{message}", clean(&verdict.kind), console.paint_err(word, paint)));
     }
-    Ok(if answer.verdicts.iter().all(|verdict| verdict.accepted) { 0 } else { exit::LONGSHORE })
+    if verdicts.iter().all(|verdict| verdict.accepted) { 0 } else { exit::LONGSHORE }
 }
 
 /// Reports how the run ended, and prints what was asked for. The last line names the run.

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
+use super::selected::{Selection, WaitForAll, WaitedFor};
 use super::status::{Board, outcome_line};
-use crate::client::connect::ConnectArgs;
+use crate::client::connect::{ConnectArgs, Connection};
 use crate::exit;
 use crate::run::find;
 use crate::run::submit::wait_until_over;
@@ -23,15 +24,19 @@ const FIRST_ANSWER: Duration = Duration::from_secs(2);
 const EXAMPLES: &str = "\
 Examples:
   longshore wait nightly-7                exits as `longshore run` would have
-  longshore wait --timeout 5m a b c       with the code of the first that did not succeed";
+  longshore wait --timeout 5m a b c       with the code of the first that did not succeed
+  longshore wait -l app=report            with the code of the worst";
 
 /// Arguments of `longshore wait`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES, after_long_help = examples_and_exit_codes())]
 pub(crate) struct WaitArgs {
     /// The runs: their ids, the start or end of one, or their whole names
-    #[arg(required = true, value_name = "RUN")]
+    #[arg(required_unless_present = "selector", value_name = "RUN")]
     runs: Vec<String>,
+    /// In place of RUN all runs whose labels match now, in Kubernetes' notation
+    #[arg(short = 'l', long, value_name = "SELECTOR", conflicts_with = "runs", value_parser = values::not_empty)]
+    selector: Option<String>,
     /// How long to wait for all of them at most; then the exit code is 124, and they go on
     #[arg(long, value_name = "DURATION", value_parser = values::local_duration, allow_hyphen_values = true)]
     timeout: Option<Duration>,
@@ -49,6 +54,10 @@ pub(crate) async fn wait(args: WaitArgs, console: &Console) -> Result<u8, CliErr
     let client = args.connect.client()?;
     let names: Vec<String> = args.runs.iter().map(|typed| args.connect.run_name(typed)).collect::<Result<_, _>>()?;
     let deadline = args.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    if let Some(selector) = &args.selector {
+        let selection = Selection { parent: args.connect.parent(), selector: selector.clone() };
+        return wait_for_selected(&client, &selection, &args, deadline, console).await;
+    }
     let mut code = 0;
     for name in &names {
         let board = Board::new(console, false);
@@ -83,6 +92,30 @@ pub(crate) async fn wait(args: WaitArgs, console: &Console) -> Result<u8, CliErr
         }
     }
     Ok(code)
+}
+
+async fn wait_for_selected(
+    client: &Connection,
+    selection: &Selection,
+    args: &WaitArgs,
+    deadline: Option<Instant>,
+    console: &Console,
+) -> Result<u8, CliError> {
+    let waiting = WaitForAll { client, selection, console, names: None, deadline, quiet: false };
+    let waited = waiting.wait(async |run: &pb::Run| {
+        if args.output.is_json() {
+            let run = client.get(&run.name).await?;
+            console.out(to_json(&run, "Run", Layout::Line)?.as_bytes()).await?;
+        }
+        Ok(())
+    });
+    let WaitedFor { codes, live } = waited.await?;
+    if live > 0 {
+        let all = codes.len() + live;
+        console.error(&format!("{live} of {all} runs are not over yet"));
+        return Ok(exit::CLOCK);
+    }
+    Ok(exit::worst(codes))
 }
 
 /// What comes of it, unless the time is up before.

@@ -19,6 +19,7 @@ Examples:
   longshore run --image registry.example.com/fetch:3 --retries 3 --retry-on 75 --infra-retries 2 \
     --total-timeout 2h
   run=$(longshore run -d --runner sql --input @query.json); longshore wait \"$run\"
+  longshore run --count 20 --id nightly --runner shard      nightly-0 to nightly-19
 
 The program's output goes to stdout and stderr as it is, everything else to stderr. Lines that \
 carry the result behind its marker are left out: --result prints the result, `longshore logs \
@@ -37,6 +38,11 @@ pub(crate) struct RunArgs {
     pub(super) retries: RetryArgs,
     #[command(flatten)]
     pub(super) identity: IdentityArgs,
+    /// Run it so many times at once, 1 to 500, each with its $LONGSHORE_INDEX from 0 and $LONGSHORE_COUNT. --id is then
+    /// what the ids begin with. Output is not shown (see longshore logs); the exit code is that of the worst
+    #[arg(long, value_name = "N", help_heading = "Identity", conflicts_with_all = ["request_id", "result", "verbose"])]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=500))]
+    pub(super) count: Option<u32>,
     /// Submit only, and print the run's name
     #[arg(short, long, help_heading = "Following", conflicts_with_all = ["result", "dry_run"])]
     pub(super) detach: bool,

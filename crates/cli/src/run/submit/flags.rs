@@ -8,6 +8,8 @@ use crate::terminal::values::ClockArg;
 const FLAGS: [(&str, &str); 17] = [
     ("parent", "--namespace"),
     ("run_id", "--id"),
+    ("batch_id", "--id"),
+    ("count", "--count"),
     ("request_id", "--request-id"),
     ("spec.workload", "--runner or --image"),
     ("spec.runner", "--runner"),

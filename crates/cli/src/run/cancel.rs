@@ -29,6 +29,9 @@ Exit codes: 0 all were asked to stop, or were over; 125 not all.";
 
 /// Arguments of `longshore cancel`.
 #[derive(Debug, clap::Args)]
+#[command(
+    override_usage = "longshore cancel [OPTIONS] <RUN>...\n       longshore cancel [OPTIONS] --selector <SELECTOR>"
+)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct CancelArgs {
     /// The runs: their ids, the start or end of one, or their whole names

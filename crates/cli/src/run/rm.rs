@@ -25,6 +25,7 @@ Exit codes: 0 all are gone; 125 not all.";
 
 /// Arguments of `longshore rm`.
 #[derive(Debug, clap::Args)]
+#[command(override_usage = "longshore rm [OPTIONS] <RUN>...\n       longshore rm [OPTIONS] --selector <SELECTOR>")]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct RmArgs {
     /// The runs: their ids, the start or end of one, or their whole names

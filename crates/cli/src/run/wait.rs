@@ -29,6 +29,7 @@ Examples:
 
 /// Arguments of `longshore wait`.
 #[derive(Debug, clap::Args)]
+#[command(override_usage = "longshore wait [OPTIONS] <RUN>...\n       longshore wait [OPTIONS] --selector <SELECTOR>")]
 #[command(after_help = EXAMPLES, after_long_help = examples_and_exit_codes())]
 pub(crate) struct WaitArgs {
     /// The runs: their ids, the start or end of one, or their whole names

@@ -49,7 +49,7 @@ impl SpecDigest {
     /// The digests of the fields of `spec`.
     #[must_use]
     pub fn of(spec: &RunSpec) -> Self {
-        Self(fields::encoded(spec).into_iter().map(|(name, encoded)| (name, field_digest(&encoded))).collect())
+        Self(fields::encoded(spec).map(|(name, encoded)| (name, field_digest(&encoded))).collect())
     }
 
     /// The digests of a run with this spec; as one of a batch they have a further field, `batch`. With another `count`

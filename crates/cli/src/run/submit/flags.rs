@@ -5,7 +5,7 @@ use crate::terminal::flags::{below, key};
 use crate::terminal::values::ClockArg;
 
 /// Fields that one argument sets, and that argument.
-const FLAGS: [(&str, &str); 17] = [
+const FLAGS: [(&str, &str); 19] = [
     ("parent", "--namespace"),
     ("run_id", "--id"),
     ("batch_id", "--id"),

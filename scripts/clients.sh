@@ -134,7 +134,7 @@ python() {
   }
   mkdir -p gen
   venv/bin/python -m grpc_tools.protoc -I proto --python_out=gen --grpc_python_out=gen \
-    proto/longshore/v1/*.proto proto/google/api/*.proto
+    proto/longshore/v1/*.proto proto/google/api/*.proto proto/google/rpc/status.proto
   expect Python "^RUN_STATE_SUCCEEDED\|\[\['high', 94\], \['low', 89\], \['normal', 213\], \['urgent', 24\]\]\|\$" \
     tickets.py venv/bin/python tickets.py
 }

@@ -220,7 +220,9 @@ impl Streamer {
                 // What is asked for of the latest attempt is not of one that came after.
                 self.query.start = LogStart::Beginning;
             }
-            (self.attempt, self.position, self.sent, self.tally) = (next, None, None, Some(OutputTally::default()));
+            (self.attempt, self.position, self.sent) = (next, None, None);
+            self.tally =
+                matches!(self.query.start, LogStart::Beginning | LogStart::Cursor(_)).then(OutputTally::default);
             (self.beginning, self.lost_tail) = (None, LostTail::default());
         }
     }

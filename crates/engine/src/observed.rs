@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::reconcile::{Counted, Kind, Observed};
 use longshore_domain::name::RunName;
 use longshore_domain::run::derive::derive;
-use longshore_domain::run::facts::{RunFacts, remember};
+use longshore_domain::run::facts::{AttemptFacts, RunFacts, remember};
 use longshore_domain::run::failure::FailureClass;
 use longshore_domain::run::plan::{Action, ActionKey, Plan, plan};
 use longshore_domain::run::verdict::{Verdict, judge};
@@ -49,6 +49,8 @@ pub(crate) struct RunTraits<'a> {
     pub(crate) failure_class: Option<FailureClass>,
     /// Whether somebody, or a clock, asked it to stop.
     pub(crate) is_stopped: bool,
+    /// Whether it may go on with another attempt.
+    pub(crate) may_be_repeated: bool,
     /// Whether somebody asked to delete it.
     pub(crate) is_deleted: bool,
 }
@@ -63,6 +65,7 @@ impl<'a> RunTraits<'a> {
             profile: run.spec.profile(),
             failure_class: run.failure.as_ref().map(|failure| failure.failure_class),
             is_stopped: run.stop.is_some(),
+            may_be_repeated: run.effective.max_retries > 0 || run.effective.infra_retries > 0,
             is_deleted: run.delete_time.is_some(),
         }
     }
@@ -106,6 +109,9 @@ impl Kind for RunKind {
         if merged.settled.len() < read.settled.len() {
             merged.settled.clone_from(&read.settled);
         }
+        let is_new = |attempt: &&AttemptFacts| known.attempt(attempt.number).is_none();
+        merged.attempts.extend(read.attempts.iter().filter(is_new).cloned());
+        merged.attempts.sort_by_key(|attempt| attempt.number);
         merged
     }
 

@@ -593,11 +593,14 @@ impl Local {
                 false => self.begin_attempt(contents, attempt),
             },
             Action::StoreResult { json } => self.store.replace(name, rundir::STORED_RESULT, json.as_bytes()),
-            // Of what goes on with another attempt no end is recorded, unless it is to stop.
-            Action::WriteRecord(record) => match contents.goes_on_after(&record) && contents.stop.is_gone() {
-                true => Ok(()),
-                false => self.store.publish(name, rundir::RECORD, &record),
-            },
+            // Of what goes on with another attempt no end is recorded, unless that has not begun and is not to. The next
+            // look shows it.
+            Action::WriteRecord(record)
+                if contents.goes_on_after(&record) && (contents.stop.is_gone() || !contents.is_between()) =>
+            {
+                Err(BackendError::Conflict(name.to_string()))
+            }
+            Action::WriteRecord(record) => self.store.publish(name, rundir::RECORD, &record),
             Action::Release { retention, .. } => {
                 self.publish(name, rundir::RELEASED, contents.released.unknown(), &self.released(retention))
             }
@@ -629,17 +632,18 @@ impl Local {
         // The shim may still be removing what it left, or may be lost with its program alive.
         self.end_by_force(contents);
         let child = contents.child.there();
-        let _lock = self.store.lock(name)?.ok_or_else(busy)?;
+        let lock = self.store.lock(name)?.ok_or_else(busy)?;
         if child.is_some_and(|child| !self.store.sys().look_at_process(&child.process).is_gone()) {
             return Err(busy());
         }
         // Before anybody can see it: then it never seems to wait although there is a place.
-        let is_new = self.queue.join(name, contents.submission().create_time);
+        self.queue.begin(name, contents.submission().create_time);
         let begun = self.store.begin_attempt(name, attempt);
-        if is_new && begun.is_err() {
-            self.queue.leave(name);
-        }
-        begun
+        self.queue.begun(name, begun.is_ok());
+        begun?;
+        drop(lock);
+        self.attend(&*self.own(name, &contents.uid())?);
+        Ok(())
     }
 
     fn end(&self, name: &RunName, uid: &str, contents: &Contents) -> Result<(), BackendError> {

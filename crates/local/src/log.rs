@@ -81,10 +81,15 @@ impl LogTail {
         if !ledger.is_between() && attempt == ledger.number {
             return Ok(Self::of_present(contents));
         }
-        // Nothing writes to it any more. Of one whose shim was killed there is no such file.
-        let exit = match local.store.read(&contents.name, &format!("{}/{}", rundir::put_away(attempt), rundir::EXIT))? {
-            None if attempt == ledger.number => local.store.read(&contents.name, rundir::EXIT)?,
-            read => read,
+        // Nothing writes to it any more. Of one whose shim was killed there is no such file. It may be put away meanwhile.
+        let present = match attempt == ledger.number {
+            true => local.store.read(&contents.name, rundir::EXIT)?,
+            false => None,
+        };
+        let put_away = format!("{}/{}", rundir::put_away(attempt), rundir::EXIT);
+        let exit = match present {
+            None => local.store.read(&contents.name, &put_away)?,
+            present => present,
         };
         let exit: Option<Exit> = exit.and_then(|bytes| serde_json::from_slice(&bytes).ok());
         Ok(exit.as_ref().map_or_else(Self::of_lost, Self::of_exit))

@@ -107,7 +107,7 @@ async fn supervise(dir: &Dir) -> Result<(), ShimError> {
     let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
     // What fails up to here has started nothing: the daemon begins another shim.
     let mut run: StoredRun = dir.read_json(rundir::SPEC)?;
-    if let Some(PresentAttempt { number }) = dir.read_json_if_there(rundir::ATTEMPT)? {
+    if let Some(PresentAttempt { number, .. }) = dir.read_json_if_there(rundir::ATTEMPT)? {
         let attempt = run.execution.env.iter_mut().filter(|(name, _)| name == "LONGSHORE_ATTEMPT");
         attempt.for_each(|(_, value)| *value = number.to_string());
     }

@@ -13,7 +13,7 @@ Examples:
   longshore proto --out proto
   pip install grpcio-tools
   python3 -m grpc_tools.protoc -I proto --python_out=. --grpc_python_out=. \\
-    proto/longshore/v1/*.proto proto/google/api/*.proto
+    proto/longshore/v1/*.proto proto/google/api/*.proto proto/google/rpc/status.proto
 
 The server has reflection: grpcurl needs no files.";
 

@@ -93,11 +93,13 @@ impl RunFacts {
         u32::try_from(self.settled.len()).unwrap_or(u32::MAX).saturating_add(1)
     }
 
-    /// From when on the present attempt may start: the end of its queue, or of the pause before it, or the submit.
+    /// From when on the present attempt may start: the end of its queue, or the submit, or of a further one its begin,
+    /// which comes late where nobody was there to make it.
     #[must_use]
     pub fn began_at(&self) -> Timestamp {
         let announced = self.settled.last().map_or(self.submission.create_time, |settled| settled.not_before);
-        self.admitted_at.unwrap_or(announced)
+        let begun = self.present().filter(|attempt| attempt.number > 1).and_then(|attempt| attempt.create_time);
+        self.admitted_at.unwrap_or_else(|| begun.map_or(announced, |begun| begun.max(announced)))
     }
 
     /// The attempt with this number, if there is one.

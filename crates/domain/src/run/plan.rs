@@ -347,7 +347,7 @@ fn watch_attempt(facts: &RunFacts, attempt: &AttemptFacts, now: Timestamp) -> Pl
 fn watch_queue(facts: &RunFacts, now: Timestamp) -> Plan {
     let Some(queue_timeout) = facts.submission.spec.queue_timeout else { return Plan::default() };
     let timeout = SignedDuration::try_from(queue_timeout).unwrap_or(SignedDuration::MAX);
-    let due = facts.submission.create_time.checked_add(timeout).unwrap_or(Timestamp::MAX);
+    let due = facts.began_at().checked_add(timeout).unwrap_or(Timestamp::MAX);
     if now < due {
         return Plan::wake(due);
     }

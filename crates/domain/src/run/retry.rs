@@ -124,6 +124,16 @@ pub fn is_left(facts: &RunFacts) -> bool {
             || is_left(RetryBudget::Infra, effective.infra_retries))
 }
 
+/// The same once the program was seen to exit with this code: after 0 another attempt follows only where that is asked for
+/// by a reason of the result's.
+#[must_use]
+pub fn may_follow(facts: &RunFacts, exit_code: i32) -> bool {
+    use FailureReason::{ResultInvalid, ResultMissing, ResultUnavailable};
+    let retry_on = &facts.submission.effective.retry_on;
+    let by_result = || [ResultMissing, ResultInvalid, ResultUnavailable].iter().any(|it| retry_on.covers(*it, None));
+    is_left(facts) && (exit_code != 0 || by_result())
+}
+
 /// What another attempt would be charged to, if something is left of it. A failure is charged to one only.
 fn budget(facts: &RunFacts, outcome: &Outcome) -> Option<RetryBudget> {
     let effective = &facts.submission.effective;

@@ -55,8 +55,8 @@ pub const RELEASED: &str = "released";
 
 /// [`PresentAttempt`]; there from the second attempt on.
 pub const ATTEMPT: &str = "attempt";
-/// What is of one attempt: put away before the next one begins.
-pub const OF_ATTEMPT: [&str; 10] = [LOG, RESULT, SHIM, SHIM_ERRORS, CHILD, ADMITTED, END, STARTED, EXIT, LOCK];
+/// What is of one attempt: put away before the next one begins. The lock stays, since it is held meanwhile.
+pub const OF_ATTEMPT: [&str; 9] = [LOG, RESULT, SHIM, SHIM_ERRORS, CHILD, ADMITTED, END, STARTED, EXIT];
 
 /// The file of an attempt's [`super::retry::AttemptRecord`].
 #[must_use]
@@ -111,17 +111,13 @@ pub struct KeptRun {
     pub submission: Submission,
 }
 
-/// Which attempt the files of the directory are of.
+/// Which attempt the files of the directory are of, from the second on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PresentAttempt {
-    /// From 1.
+    /// From 2.
     pub number: u32,
-}
-
-impl Default for PresentAttempt {
-    fn default() -> Self {
-        Self { number: 1 }
-    }
+    /// When it was begun.
+    pub time: Timestamp,
 }
 
 /// What the shim does: all that depends on the machine is decided when the run is created.

@@ -98,7 +98,7 @@ impl PackedRun {
     /// `None`: more is known of the run than can be packed.
     pub(super) fn of(observed: &ObservedRun, samples: &mut Samples) -> Option<Self> {
         let text = serde_json::to_vec(&observed.facts).ok()?;
-        let RunTraits { name, state, create_time, labels, profile, failure_class, is_stopped, is_deleted: _ } =
+        let RunTraits { name, state, create_time, labels, profile, failure_class, is_stopped, .. } =
             RunTraits::of(&observed.view);
         let like = samples.like(&observed.view, &text);
         let (facts, sample) = like.compress(&text);
@@ -127,6 +127,8 @@ impl PackedRun {
             profile: profile.as_deref(),
             failure_class: *failure_class,
             is_stopped: *is_stopped,
+            // It has ended for good.
+            may_be_repeated: false,
             // It would not be settled.
             is_deleted: false,
         }

@@ -66,7 +66,7 @@ impl Engine {
 fn has_ended(facts: &RunFacts) -> bool {
     let ended = facts.present().and_then(|attempt| attempt.main.terminated()).filter(|end| end.started());
     let has_ended = ended.is_some() || conclude(facts, Timestamp::now()).is_some();
-    has_ended && (ended.is_some_and(|end| end.exit_code == 0) || !retry::is_left(facts))
+    has_ended && !ended.map_or_else(|| retry::is_left(facts), |end| retry::may_follow(facts, end.exit_code))
 }
 
 fn missing(error: BackendError, name: &RunName) -> EngineError {

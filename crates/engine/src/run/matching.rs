@@ -50,7 +50,8 @@ impl Engine {
         reason: &str,
     ) -> Result<Matched, EngineError> {
         let can_be_stopped = |run: &RunTraits<'_>| {
-            !run.state.is_terminal() && run.state != RunState::Finishing && !run.is_stopped && !run.is_deleted
+            let goes_on = run.state != RunState::Finishing || run.may_be_repeated;
+            !run.state.is_terminal() && goes_on && !run.is_stopped && !run.is_deleted
         };
         let cancel = |name: RunName| async move { self.cancel(caller, &name, reason.to_owned(), "").await.map(drop) };
         self.each_matching(caller, matching, can_be_stopped, cancel).await

@@ -265,23 +265,23 @@ impl Store {
         if !run.there().is_some_and(|run| may_be_repeated(run)) {
             return Probe::There(Ledger::default());
         }
-        let present = match self.sys.read_json(&dir.join(rundir::ATTEMPT)) {
-            Probe::Gone => PresentAttempt::default(),
-            Probe::There(present) => present,
+        let (number, begun) = match self.sys.read_json(&dir.join(rundir::ATTEMPT)) {
+            Probe::Gone => (1, None),
+            Probe::There(PresentAttempt { number, time }) => (number, Some(time)),
             Probe::Unknown(unknown) => return Probe::Unknown(unknown),
         };
         let mut settled = Vec::new();
-        for number in 1..=present.number {
-            match self.sys.read_json::<AttemptRecord>(&dir.join(rundir::settled(number))) {
+        for earlier in 1..=number {
+            match self.sys.read_json::<AttemptRecord>(&dir.join(rundir::settled(earlier))) {
                 Probe::There(record) => settled.push(record),
-                Probe::Gone if number == present.number => {}
+                Probe::Gone if earlier == number => {}
                 Probe::Gone => {
-                    return Probe::Unknown(Unknown::malformed(format!("`{}`", rundir::settled(number)), "it is gone"));
+                    return Probe::Unknown(Unknown::malformed(format!("`{}`", rundir::settled(earlier)), "it is gone"));
                 }
                 Probe::Unknown(unknown) => return Probe::Unknown(unknown),
             }
         }
-        Probe::There(Ledger { number: present.number, settled })
+        Probe::There(Ledger { number, begun, settled })
     }
 
     fn read_files(&self, name: &RunName, dir: &Path, id: Option<DirectoryId>) -> Contents {
@@ -419,6 +419,11 @@ impl Store {
                 }
             }
             sys.sync_dir(&away)?;
+            // Its shim removes it, unless that was killed.
+            match sys.remove_tree(&dir.join(rundir::WORK)) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                removed => removed?,
+            }
             let result = dir.join(rundir::RESULT);
             if sys.look_at(&result).known().map_err(Unknown::into_error)?.is_none() {
                 sys.write_new(&result, b"", 0o600)?;
@@ -431,7 +436,7 @@ impl Store {
             give_to_program(sys, &dir, &run)
         };
         put_away().map_err(|source| io_error("putting away an attempt of", &dir, source))?;
-        self.replace(name, rundir::ATTEMPT, &to_json(&PresentAttempt { number })?)
+        self.replace(name, rundir::ATTEMPT, &to_json(&PresentAttempt { number, time: Timestamp::now() })?)
     }
 
     /// Reads a file of a run. `None`: it is not there.
@@ -450,7 +455,7 @@ impl Store {
     pub(crate) fn is_past(&self, name: &RunName, attempt: u32) -> Result<bool, BackendError> {
         let present = self.read(name, rundir::ATTEMPT)?;
         let present = present.and_then(|bytes| serde_json::from_slice::<PresentAttempt>(&bytes).ok());
-        Ok(present.unwrap_or_default().number > attempt)
+        Ok(present.is_some_and(|present| present.number > attempt))
     }
 
     /// Takes the run away from every shim, for as long as the file stays open. `None`: one has it.

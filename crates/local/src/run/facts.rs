@@ -61,13 +61,15 @@ pub(crate) struct Contents {
 pub(crate) struct Ledger {
     /// From 1.
     pub(crate) number: u32,
+    /// When it was begun. `None`: with the run.
+    pub(crate) begun: Option<Timestamp>,
     /// Of the attempts 1 to as many as there are.
     pub(crate) settled: Vec<AttemptRecord>,
 }
 
 impl Default for Ledger {
     fn default() -> Self {
-        Self { number: 1, settled: Vec::new() }
+        Self { number: 1, begun: None, settled: Vec::new() }
     }
 }
 
@@ -146,7 +148,10 @@ impl Contents {
         }
         self.id = self.id.or(before.id);
         self.run = self.run.or_seen(&before.run);
-        self.ledger = self.ledger.or_seen(&before.ledger);
+        // One that was announced may have begun since.
+        if !before.is_between() {
+            self.ledger = self.ledger.or_seen(&before.ledger);
+        }
         self.admitted = self.admitted.or_seen(&before.admitted);
         self.started = self.started.or_seen(&before.started);
         self.child = self.child.or_seen(&before.child);
@@ -198,6 +203,11 @@ impl Contents {
     /// Whether this attempt is the next, is announced and was not begun.
     pub(crate) fn is_announced(&self, attempt: u32) -> bool {
         self.ledger.there().is_some_and(|ledger| ledger.number.checked_add(1) == Some(attempt) && ledger.is_between())
+    }
+
+    /// Whether an attempt is announced and not begun.
+    pub(crate) fn is_between(&self) -> bool {
+        self.ledger.there().is_some_and(Ledger::is_between)
     }
 
     /// Whether another attempt is announced after the last of this record.
@@ -355,10 +365,10 @@ impl Contents {
         }
     }
 
-    /// When the present attempt was submitted, or announced.
+    /// When the present attempt was begun, or submitted.
     fn began_at(&self) -> Option<Timestamp> {
-        let announced = self.ledger.there().and_then(|ledger| ledger.settled.last()).map(|settled| settled.not_before);
-        announced.or_else(|| self.run.there().map(|run| run.submission.create_time))
+        let begun = self.ledger.there().and_then(|ledger| ledger.begun);
+        begun.or_else(|| self.run.there().map(|run| run.submission.create_time))
     }
 
     fn phase(&self) -> AttemptPhase {

@@ -29,6 +29,8 @@ struct QueueState {
     open: bool,
     /// Who has a place.
     placed: HashSet<RunName>,
+    /// Who goes from one attempt to the next just now: their files seem to be over meanwhile.
+    beginning: HashSet<RunName>,
     /// Who waits, in order.
     waiting: BTreeSet<(Timestamp, RunName)>,
     /// The same by name.
@@ -76,10 +78,28 @@ impl Queue {
         true
     }
 
+    /// A further attempt of a run is about to begin: it gets a place, unless it has to wait. Until [`Self::begun`] what is
+    /// read of it counts for nothing.
+    pub(crate) fn begin(&self, name: &RunName, since: Timestamp) {
+        lock(&self.state).beginning.insert(name.clone());
+        self.join(name, since);
+    }
+
+    /// It has begun, or could not.
+    pub(crate) fn begun(&self, name: &RunName, has_begun: bool) {
+        lock(&self.state).beginning.remove(name);
+        if !has_begun {
+            self.leave(name);
+        }
+    }
+
     /// What was just read of a run says whether it has a place, or waits.
     pub(crate) fn observe(&self, contents: &Contents) {
         let name = &contents.name;
         let mut state = lock(&self.state);
+        if state.beginning.contains(name) {
+            return;
+        }
         if contents.takes_place() {
             state.wait_no_more(name);
             if !state.placed.contains(name) {

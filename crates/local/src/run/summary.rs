@@ -73,7 +73,7 @@ impl Summary {
             directory,
             id,
             run: Probe::There(Arc::new(run)),
-            ledger: Probe::There(Ledger { number, settled: Vec::new() }),
+            ledger: Probe::There(Ledger { number, begun: None, settled: Vec::new() }),
             shim: known(shim),
             // Nothing of it lives, or it would not have been released.
             shim_alive: Probe::Gone,

@@ -49,8 +49,10 @@ pub fn remember(known: Option<&RunFacts>, mut seen: RunFacts, now: Timestamp) ->
         }
         seen.take_stop(known);
         seen.record = known.record.clone().or(seen.record);
-        // A look may be older than what is known, and the record takes them away.
-        if seen.settled.len() < known.settled.len() {
+        // A look may be older than what is known. The record has them all.
+        if seen.record.is_some() {
+            seen.settled.clear();
+        } else if seen.settled.len() < known.settled.len() {
             seen.settled.clone_from(&known.settled);
         }
         seen.deleted_at = known.deleted_at.or(seen.deleted_at);

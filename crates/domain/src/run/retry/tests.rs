@@ -168,6 +168,8 @@ fn from_one_attempt_to_the_next() {
     assert_eq!(run.attempts.len(), 2);
     assert_eq!(run.attempts[0].failure.as_ref().unwrap().exit_code, Some(3));
     assert_eq!(planned(&second, at(32)).wake_at, Some(at(331)), "the start clock begins anew");
+    second.attempts[1].create_time = Some(at(900));
+    assert_eq!(planned(&second, at(901)).wake_at, Some(at(1200)), "once it is there, however late");
 
     second.attempts[1] = AttemptFacts { number: 2, ..exited(terminated(0)) };
     let Action::WriteRecord(record) = only(planned(&second, at(50))) else { panic!("no record") };

@@ -44,7 +44,7 @@ pub(crate) fn explain(facts: &RunFacts, attempt: &AttemptFacts, now: Timestamp) 
 fn queued(facts: &RunFacts, attempt: &AttemptFacts, now: Timestamp) -> (RunState, Option<String>, String) {
     match &attempt.main {
         MainFacts::Waiting(Some(explanation)) if attempt.pod.is_none() => {
-            let time = spent(Some(facts.submission.create_time), now).map(|time| format!(" (for {time})"));
+            let time = spent(Some(facts.began_at()), now).map(|time| format!(" (for {time})"));
             let message = format!("{}{}", explanation.message, time.unwrap_or_default());
             (RunState::Queued, Some(explanation.reason.clone()), message)
         }

@@ -1,6 +1,7 @@
 //! Runs: what is asked for, what is seen of them, and what follows from both.
 
 pub mod batch;
+mod budget;
 pub mod derive;
 pub mod digest;
 pub mod facts;
@@ -14,6 +15,7 @@ pub(crate) mod resolved;
 pub mod retry;
 pub mod rules;
 pub mod rundir;
+mod settled;
 pub mod spec;
 pub mod stored;
 pub mod validate;

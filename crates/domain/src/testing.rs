@@ -13,8 +13,8 @@ use crate::result::ResultInfo;
 use crate::run::derive::derive;
 use crate::run::digest::PayloadDigest;
 use crate::run::facts::{
-    AttemptFacts, AttemptPhase, EndCause, Explanation, Intervention, MainFacts, Mentions, PlatformCause, Remembered,
-    RunFacts, Submission, Terminated, WaitCause,
+    AttemptFacts, AttemptPhase, EndCause, Explanation, Intervention, Mentions, PlatformCause, RunFacts, Submission,
+    Terminated, WaitCause,
 };
 use crate::run::failure::FailureReason;
 use crate::run::plan::{Plan, plan};
@@ -115,45 +115,23 @@ pub fn everything() -> RunSpec {
 
 /// A run submitted at 0, whose only attempt has a node since 1 and no container yet.
 pub fn facts() -> RunFacts {
-    RunFacts {
-        name: RunName::parse("namespaces/default/runs/a").unwrap(),
-        uid: "uid".to_owned(),
-        submission: Submission {
-            spec: Arc::default(),
-            effective: Arc::new(effective()),
-            digest: PayloadDigest::default(),
-            create_time: at(0),
-            submitter: String::new(),
-            result_marker: "MARK".to_owned(),
-            batch: None,
-        },
-        stop: None,
-        stop_mentions: Mentions::default(),
-        record: None,
-        released: false,
-        suspended: false,
-        admitted_at: None,
-        damage: None,
-        trouble: None,
-        unknown: None,
-        settled: Vec::new(),
-        deleted_at: None,
-        expire_time: None,
-        attempts: vec![attempt()],
-        result: None,
-        reported: None,
-    }
+    let submission = Submission {
+        spec: Arc::default(),
+        effective: Arc::new(effective()),
+        digest: PayloadDigest::default(),
+        create_time: at(0),
+        submitter: String::new(),
+        result_marker: "MARK".to_owned(),
+        batch: None,
+    };
+    let name = RunName::parse("namespaces/default/runs/a").unwrap();
+    RunFacts { attempts: vec![attempt()], ..RunFacts::blank(name, "uid".to_owned(), submission) }
 }
 
 /// Scheduled at 1, taken on by its node at 2, no container yet.
 pub fn attempt() -> AttemptFacts {
     AttemptFacts {
-        number: 1,
-        job: "run-a".to_owned(),
         create_time: Some(at(0)),
-        job_end: None,
-        job_deadline: None,
-        closed: false,
         phase: AttemptPhase::Pending,
         uid: Some("pod-uid".to_owned()),
         pod: Some("run-a-x".to_owned()),
@@ -161,22 +139,7 @@ pub fn attempt() -> AttemptFacts {
         schedule_time: Some(at(1)),
         node_time: Some(at(2)),
         deadline: Some(Duration::from_secs(3901)),
-        deleted_at: None,
-        job_deleted_at: None,
-        ended_by: None,
-        remark: None,
-        disruption: None,
-        eviction: None,
-        silent_since: None,
-        emptied: false,
-        unseen: false,
-        waiting: None,
-        main: MainFacts::Waiting(None),
-        others_running: false,
-        input_ready: true,
-        evidence: Vec::new(),
-        is_pulling: false,
-        remembered: Remembered::default(),
+        ..AttemptFacts::blank(1, "run-a".to_owned())
     }
 }
 

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::batch::BatchItem;
 use super::record::Record;
-use super::retry::AttemptRecord;
+use super::settled::AttemptRecord;
 use super::spec::{EffectiveSpec, RunSpec};
 use crate::name::RunName;
 use crate::result::{Reported, ResultOutcome};
@@ -74,6 +74,31 @@ pub struct RunFacts {
 }
 
 impl RunFacts {
+    /// Of a run of which nothing was seen yet.
+    #[must_use]
+    pub fn blank(name: RunName, uid: String, submission: Submission) -> Self {
+        Self {
+            name,
+            uid,
+            submission,
+            stop: None,
+            stop_mentions: Mentions::default(),
+            record: None,
+            released: false,
+            suspended: false,
+            admitted_at: None,
+            damage: None,
+            trouble: None,
+            unknown: None,
+            settled: Vec::new(),
+            deleted_at: None,
+            expire_time: None,
+            attempts: Vec::new(),
+            result: None,
+            reported: None,
+        }
+    }
+
     /// The last attempt.
     #[must_use]
     pub fn last_attempt(&self) -> Option<&AttemptFacts> {
@@ -247,6 +272,42 @@ pub struct AttemptFacts {
 }
 
 impl AttemptFacts {
+    /// Of an attempt of which nothing was seen yet, and that needs no input.
+    #[must_use]
+    pub fn blank(number: u32, job: String) -> Self {
+        Self {
+            number,
+            job,
+            create_time: None,
+            job_end: None,
+            job_deadline: None,
+            closed: false,
+            phase: AttemptPhase::Absent,
+            uid: None,
+            pod: None,
+            node: None,
+            schedule_time: None,
+            node_time: None,
+            deadline: None,
+            deleted_at: None,
+            job_deleted_at: None,
+            ended_by: None,
+            remark: None,
+            disruption: None,
+            eviction: None,
+            silent_since: None,
+            emptied: false,
+            unseen: false,
+            waiting: None,
+            main: MainFacts::Waiting(None),
+            others_running: false,
+            input_ready: true,
+            evidence: Vec::new(),
+            is_pulling: false,
+            remembered: Remembered::default(),
+        }
+    }
+
     /// What a record says of an attempt of which nothing else is left: it is over.
     #[must_use]
     pub fn of_record(attempt: &Attempt) -> Self {
@@ -263,8 +324,6 @@ impl AttemptFacts {
             }),
         };
         Self {
-            number: attempt.number,
-            job: attempt.job.clone(),
             create_time: attempt.create_time,
             job_end: Some(JobEnd {
                 complete,
@@ -274,7 +333,6 @@ impl AttemptFacts {
                 message: String::new(),
                 time: attempt.finish_time,
             }),
-            job_deadline: None,
             closed: true,
             phase: match attempt.start_time {
                 Some(_) if complete => AttemptPhase::Succeeded,
@@ -284,25 +342,10 @@ impl AttemptFacts {
             uid: attempt.uid.clone(),
             pod: attempt.pod.clone(),
             node: attempt.node.clone(),
-            schedule_time: None,
-            node_time: None,
-            deadline: None,
-            deleted_at: None,
-            job_deleted_at: None,
-            ended_by: None,
-            remark: None,
-            disruption: None,
-            eviction: None,
-            silent_since: None,
-            emptied: false,
             unseen: attempt.unseen,
-            waiting: None,
             main,
-            others_running: false,
-            input_ready: true,
             evidence: attempt.evidence.clone(),
-            is_pulling: false,
-            remembered: Remembered::default(),
+            ..Self::blank(attempt.number, attempt.job.clone())
         }
     }
 

@@ -7,16 +7,17 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::budget::is_budget_left;
+pub use super::budget::{is_left, may_follow};
 use super::facts::RunFacts;
 use super::failure::{FailureClass, FailureReason};
+use super::settled::VERSION;
+pub use super::settled::{AttemptRecord, RetryBudget};
 use super::verdict::Outcome;
 use crate::run::view::{Attempt, RunState};
 
-/// The version that is written.
-const VERSION: u32 = 1;
 /// How much of what the cluster said is kept with an attempt after which another follows.
 const EVIDENCE_MAX: usize = 4;
 /// Longest texts that are kept with it, in bytes.
@@ -25,58 +26,6 @@ const TEXT_MAX: usize = 512;
 const PAUSE_MAX: Duration = Duration::from_secs(300);
 /// The shortest.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
-
-/// How an attempt ended after which another follows. Written once, never changed, and taken away by the run's own record,
-/// which has all attempts.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct AttemptRecord {
-    /// Version of this shape.
-    pub version: u32,
-    /// The attempt, with its failure.
-    pub attempt: Attempt,
-    /// What the next one is charged to.
-    pub budget: RetryBudget,
-    /// The next attempt does not begin before.
-    pub not_before: Timestamp,
-    /// When this was written.
-    pub record_time: Timestamp,
-}
-
-/// What a further attempt is charged to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum RetryBudget {
-    /// `max_retries`.
-    Program,
-    /// `infra_retries`.
-    Infra,
-}
-
-impl AttemptRecord {
-    /// As one line of JSON of a few KiB at most.
-    ///
-    /// # Errors
-    /// If it can't be serialised.
-    pub fn to_json(&self) -> Result<String, serde_json::Error> {
-        serde_json::to_string(self)
-    }
-
-    /// Reads one.
-    ///
-    /// # Errors
-    /// If it is not one of a version that is known.
-    pub fn from_json(text: &str) -> Result<Self, serde_json::Error> {
-        let record: Self = serde_json::from_str(text)?;
-        if record.version == VERSION {
-            Ok(record)
-        } else {
-            Err(serde::de::Error::custom(format!(
-                "the record of an attempt has version {}; this server reads version {VERSION}",
-                record.version
-            )))
-        }
-    }
-}
 
 /// What is to be written if another attempt follows the present one, which ended with `outcome` and is shown as
 /// `attempt`.
@@ -112,43 +61,19 @@ pub fn total_due(facts: &RunFacts) -> Option<Timestamp> {
     Some(facts.submission.create_time.checked_add(timeout).unwrap_or(Timestamp::MAX))
 }
 
-/// Whether another attempt may follow the present one, by what is left of the budgets: which of them a failure is charged
-/// to may depend on more than the exit.
-#[must_use]
-pub fn is_left(facts: &RunFacts) -> bool {
-    let effective = &facts.submission.effective;
-    let spent = |budget| facts.settled.iter().filter(|settled| settled.budget == budget).count();
-    let is_left = |budget, most| u32::try_from(spent(budget)).unwrap_or(u32::MAX) < most;
-    facts.stop.is_none()
-        && (is_left(RetryBudget::Program, effective.max_retries)
-            || is_left(RetryBudget::Infra, effective.infra_retries))
-}
-
-/// The same once the program was seen to exit with this code: after 0 another attempt follows only where that is asked for
-/// by a reason of the result's.
-#[must_use]
-pub fn may_follow(facts: &RunFacts, exit_code: i32) -> bool {
-    use FailureReason::{ResultInvalid, ResultMissing, ResultUnavailable};
-    let retry_on = &facts.submission.effective.retry_on;
-    let by_result = || [ResultMissing, ResultInvalid, ResultUnavailable].iter().any(|it| retry_on.covers(*it, None));
-    is_left(facts) && (exit_code != 0 || by_result())
-}
-
 /// What another attempt would be charged to, if something is left of it. A failure is charged to one only.
 fn budget(facts: &RunFacts, outcome: &Outcome) -> Option<RetryBudget> {
-    let effective = &facts.submission.effective;
     let failure = outcome.failure.as_ref()?;
     // The program exited with 0: what was lost is its output, and trying that again is asked for by name.
     let is_infra = failure.failure_class == FailureClass::Infra && failure.reason != FailureReason::ResultUnavailable;
-    let (budget, most) = if is_infra {
-        (RetryBudget::Infra, effective.infra_retries)
-    } else if effective.retry_on.covers(failure.reason, failure.exit_code) {
-        (RetryBudget::Program, effective.max_retries)
+    let budget = if is_infra {
+        RetryBudget::Infra
+    } else if facts.submission.effective.retry_on.covers(failure.reason, failure.exit_code) {
+        RetryBudget::Program
     } else {
         return None;
     };
-    let spent = facts.settled.iter().filter(|settled| settled.budget == budget).count();
-    (u32::try_from(spent).unwrap_or(u32::MAX) < most).then_some(budget)
+    is_budget_left(facts, budget).then_some(budget)
 }
 
 /// The pause after the attempt of this number: doubled with each, from a second on, and shortened by up to a half, so

@@ -92,6 +92,16 @@ pub struct RunSpec {
 }
 
 impl RunSpec {
+    /// Bytes of what is kept of it in objects of its own.
+    #[must_use]
+    pub fn content(&self) -> ContentBytes {
+        ContentBytes {
+            input: self.input.as_ref().map_or(0, |input| input.as_bytes().len()),
+            files: self.files.iter().map(|file| file.content.len()).sum(),
+            secret_env: self.secret_env.values().map(|secret| secret.0.len()).sum(),
+        }
+    }
+
     /// Name of the runner profile, if it is one that runs.
     #[must_use]
     pub fn profile(&self) -> Option<&str> {
@@ -99,6 +109,25 @@ impl RunSpec {
             Some(Workload::Runner { profile }) => Some(profile),
             _ => None,
         }
+    }
+}
+
+/// Bytes of a run's content, which is not stored with its spec.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ContentBytes {
+    /// Of the input.
+    pub input: usize,
+    /// Of all files.
+    pub files: usize,
+    /// Of the values of `secret_env`.
+    pub secret_env: usize,
+}
+
+impl ContentBytes {
+    /// All together.
+    #[must_use]
+    pub fn total(self) -> usize {
+        self.input + self.files + self.secret_env
     }
 }
 
@@ -459,6 +488,12 @@ pub struct EffectiveSpec {
 }
 
 impl EffectiveSpec {
+    /// Whether further attempts may be made.
+    #[must_use]
+    pub fn may_be_repeated(&self) -> bool {
+        self.max_retries > 0 || self.infra_retries > 0
+    }
+
     /// A spec that says nothing: an image without a name, no user, no time.
     pub(crate) fn empty() -> Self {
         Self {

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::facts::{Contents, DirectoryId, Ledger, may_be_repeated};
+use super::facts::{Contents, DirectoryId, Ledger};
 use super::retention::RetentionClock;
 use super::summary::Summary;
 use crate::sys::{Cause, Probe, Sys, Unknown};
@@ -262,7 +262,7 @@ impl Store {
     /// Which attempt the files are of, and what was written of those before. Nothing is looked for of a run that is never
     /// tried again.
     fn read_ledger(&self, run: &Probe<Arc<KeptRun>>, dir: &Path) -> Probe<Ledger> {
-        if !run.there().is_some_and(|run| may_be_repeated(run)) {
+        if !run.there().is_some_and(|run| run.submission.effective.may_be_repeated()) {
             return Probe::There(Ledger::default());
         }
         let (number, begun) = match self.sys.read_json(&dir.join(rundir::ATTEMPT)) {

@@ -8,7 +8,7 @@ use crate::sys::{Cause, Probe, Unknown};
 use longshore_domain::name::RunName;
 use longshore_domain::run::facts::{
     AttemptFacts, AttemptPhase, EndCause, Explanation, Intervention, JobEnd, JobEndCause, MainFacts, Mentions,
-    PlatformCause, Remembered, RunFacts, Submission, Terminated, Unexamined, WaitCause,
+    PlatformCause, RunFacts, Submission, Terminated, Unexamined, WaitCause,
 };
 use longshore_domain::run::record::Record;
 use longshore_domain::run::retry::AttemptRecord;
@@ -192,7 +192,7 @@ impl Contents {
 
     /// Whether further attempts may be made.
     pub(crate) fn may_be_repeated(&self) -> bool {
-        self.run.there().is_some_and(|run| may_be_repeated(run))
+        self.run.there().is_some_and(|run| run.submission.effective.may_be_repeated())
     }
 
     /// Whether its files are of this attempt, and nothing was written yet of how that ended.
@@ -332,36 +332,19 @@ impl Contents {
         let exit = self.exit.there();
         let shim = self.shim.there();
         AttemptFacts {
-            number,
-            job: self.directory.clone(),
             create_time: self.began_at(),
             job_end: exit.map(job_end).or_else(|| (self.stand() == Stand::Lost).then(lost_end)),
-            job_deadline: None,
-            closed: false,
             phase: self.phase(),
             uid: Some(format!("{}-{number}", self.uid())),
-            pod: None,
             node: shim.map(|_| node.to_owned()),
             schedule_time: shim.map(|shim| shim.time),
             // The clock runs from the start itself, so there is never a deadline to be lowered.
             node_time: started_at,
             deadline: started_at.and_then(|_| self.run.there()).map(|run| run.submission.effective.run_timeout),
-            deleted_at: None,
-            job_deleted_at: None,
             ended_by: exit.filter(|exit| exit.reason == ExitReason::DeadlineExceeded).map(|_| ended_by_deadline()),
-            remark: None,
-            disruption: None,
-            eviction: None,
-            silent_since: None,
-            emptied: false,
-            unseen: false,
-            waiting: None,
             main: self.main(started_at),
-            others_running: false,
-            input_ready: true,
             evidence: self.evidence(),
-            is_pulling: false,
-            remembered: Remembered::default(),
+            ..AttemptFacts::blank(number, self.directory.clone())
         }
     }
 
@@ -408,12 +391,6 @@ impl Contents {
         }
         vec![Evidence { report_time: None, reason: LOST.to_owned(), message: LOST_MESSAGE.to_owned(), count: 1 }]
     }
-}
-
-/// Whether further attempts of this run may be made.
-pub(crate) fn may_be_repeated(run: &KeptRun) -> bool {
-    let effective = &run.submission.effective;
-    effective.max_retries > 0 || effective.infra_retries > 0
 }
 
 /// What is not one of the causes that keep a run from its start.

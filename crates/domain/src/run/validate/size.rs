@@ -7,7 +7,7 @@ use crate::notation::violation::Violations;
 use crate::run::fields::stored_bytes;
 use crate::run::fields::value::bytes_of;
 use crate::run::profile::{KubernetesProfile, Limits, Program};
-use crate::run::spec::{ContainerWorkload, EnvVar, RunSpec, Workload};
+use crate::run::spec::{ContainerWorkload, ContentBytes, EnvVar, RunSpec, Workload};
 
 use super::environment::variable_bytes;
 use super::input::FILES_MAX;
@@ -33,14 +33,13 @@ pub(crate) fn check_sizes(spec: &RunSpec, limits: &Limits, out: &mut Violations)
 
 /// Input, files and `secret_env` together.
 fn check_content(spec: &RunSpec, max: usize, out: &mut Violations) {
-    let input = spec.input.as_ref().map_or(0, |input| input.as_bytes().len());
-    let files: usize = spec.files.iter().map(|file| file.content.len()).sum();
-    let secrets: usize = spec.secret_env.values().map(|secret| secret.0.len()).sum();
-    let total = input + files + secrets;
+    let content = spec.content();
+    let total = content.total();
     if total > max {
-        let field = if files > input.max(secrets) {
+        let ContentBytes { input, files, secret_env } = content;
+        let field = if files > input.max(secret_env) {
             "spec.files"
-        } else if secrets > input {
+        } else if secret_env > input {
             "spec.secret_env"
         } else {
             "spec.input"

@@ -2,9 +2,9 @@
 
 use jiff::Timestamp;
 
+use super::super::budget;
 use super::super::facts::{AttemptFacts, AttemptPhase, EndCause, Mentions, RunFacts, Terminated};
 use super::super::failure::{Failure, FailureReason};
-use super::super::retry;
 use super::deadline::{is_at_deadline, signal};
 use super::{due, platform, responsible, waiting};
 use crate::run::view::{RunState, StopCause, StopIntent};
@@ -55,7 +55,7 @@ pub fn conclude(facts: &RunFacts, now: Timestamp) -> Option<Outcome> {
 
 /// Whether this exit can only be the program's own doing.
 fn is_plain_exit(facts: &RunFacts, attempt: &AttemptFacts, end: &Terminated) -> bool {
-    let is_believed = end.exit_code == 0 || ((1..=127).contains(&end.exit_code) && !retry::is_left(facts));
+    let is_believed = end.exit_code == 0 || ((1..=127).contains(&end.exit_code) && !budget::is_left(facts));
     is_believed
         && attempt.main.started()
         && signal(end).is_none()

@@ -1,5 +1,6 @@
 //! RunService: its requests, its answers, its streams.
 
+pub(crate) mod failure;
 pub(crate) mod log;
 pub(crate) mod request;
 pub(crate) mod response;

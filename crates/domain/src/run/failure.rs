@@ -167,12 +167,6 @@ impl FailureReason {
         }
     }
 
-    /// The reason of this name, as by [`Self::as_str`].
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        name.parse().ok()
-    }
-
     /// The name on the wire without its prefix: `OOM_KILLED`.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -2,11 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::run::response::failure_reason;
+use crate::run::failure::{failure_reason, failure_reason_from};
 use crate::wire::{At, View, set, wire_duration};
 use longshore_api::v1;
 use longshore_domain::notation::violation::Violations;
-use longshore_domain::run::failure::FailureReason;
 use longshore_domain::run::spec::{
     ContainerWorkload, EnvSource, EnvVar, File, Input, NetworkMode, OneDialect, Placement, Resources, ResultMode,
     ResultRule, ResultScan, RetryOn, RunSpec, Secret, Security, Toleration, VolumeMount, Workload,
@@ -163,10 +162,6 @@ fn retry_on_from(rule: v1::RetryOn, path: &str, found: &mut Violations) -> Retry
         known.and_then(failure_reason_from)
     });
     RetryOn { reasons: reasons.collect(), exit_codes: rule.exit_codes }
-}
-
-fn failure_reason_from(reason: v1::FailureReason) -> Option<FailureReason> {
-    reason.as_str_name().strip_prefix("FAILURE_REASON_").and_then(FailureReason::from_name)
 }
 
 /// Writes a spec. Of `secret_env` only the names are reported; BASIC leaves input and files out.

@@ -4,9 +4,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::*;
+use crate::run::failure::failure_reason;
 use longshore_api::enums::WireEnum;
 use longshore_backend::Preview;
 use longshore_domain::result::{FoundResult, ResultDialect, ResultError, ResultErrorKind, ResultSource, ResultState};
+use longshore_domain::run::failure::{Failure, FailureReason};
 use longshore_domain::run::spec::{EffectiveResultRule, EffectiveSpec, ResultMode, ResultScan, RunSpec, Workload};
 use longshore_domain::testing;
 

@@ -121,6 +121,11 @@ impl Engine {
         }
     }
 
+    /// Refuses what is new while the server drains.
+    pub(crate) fn accepts(&self) -> Result<(), EngineError> {
+        if self.inner.drain.is_cancelled() { Err(EngineError::NotServing("draining")) } else { Ok(()) }
+    }
+
     /// Refuses what needs all runs to be known while they are not.
     pub(crate) fn synced(&self) -> Result<(), EngineError> {
         match &*self.inner.runs.readiness().borrow() {

@@ -243,14 +243,21 @@ impl Streamer {
             if !wanted || is_there || is_over || !self.query.follow {
                 return Ok(wanted && is_there);
             }
-            tokio::select! {
-                // An error means that the run is gone.
-                changed = self.follow.changed() => if changed.is_err() { return Ok(false) },
-                () = self.events.closed() => return Err(StreamStop::CallerGone),
-                () = tokio::time::sleep(HEARTBEAT) => {
-                    let cursor = self.cursor();
-                    self.send(LogEvent::Heartbeat { cursor }).await?;
-                }
+            if !self.changed().await? {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Waits for the run to change, a heartbeat at most, which is sent. `false`: the run is gone.
+    async fn changed(&mut self) -> Result<bool, StreamStop> {
+        tokio::select! {
+            changed = self.follow.changed() => Ok(changed.is_ok()),
+            () = self.events.closed() => Err(StreamStop::CallerGone),
+            () = tokio::time::sleep(HEARTBEAT) => {
+                let cursor = self.cursor();
+                self.send(LogEvent::Heartbeat { cursor }).await?;
+                Ok(true)
             }
         }
     }
@@ -424,12 +431,8 @@ impl Streamer {
                 _ if over || self.is_past() || self.follow.borrow().view.state.is_terminal() => return Ok(None),
                 _ => {}
             }
-            tokio::select! {
-                changed = self.follow.changed() => if changed.is_err() { return Ok(None) },
-                () = tokio::time::sleep(HEARTBEAT) => {
-                    let cursor = self.cursor();
-                    self.send(LogEvent::Heartbeat { cursor }).await?;
-                }
+            if !self.changed().await? {
+                return Ok(None);
             }
         }
     }

@@ -47,16 +47,17 @@ pub(crate) struct RunTraits<'a> {
     pub(crate) labels: &'a BTreeMap<String, String>,
     pub(crate) profile: Option<&'a str>,
     pub(crate) failure_class: Option<FailureClass>,
-    /// Whether somebody, or a clock, asked it to stop.
-    pub(crate) is_stopped: bool,
-    /// Whether it may go on with another attempt.
-    pub(crate) may_be_repeated: bool,
+    /// Whether a cancel changes anything of it.
+    pub(crate) can_be_stopped: bool,
     /// Whether somebody asked to delete it.
     pub(crate) is_deleted: bool,
 }
 
 impl<'a> RunTraits<'a> {
     fn of(run: &'a Run) -> Self {
+        let is_deleted = run.delete_time.is_some();
+        // What has ended may be tried again.
+        let goes_on = run.state != RunState::Finishing || run.effective.may_be_repeated();
         Self {
             name: &run.name,
             state: run.state,
@@ -64,9 +65,8 @@ impl<'a> RunTraits<'a> {
             labels: &run.effective.labels,
             profile: run.spec.profile(),
             failure_class: run.failure.as_ref().map(|failure| failure.failure_class),
-            is_stopped: run.stop.is_some(),
-            may_be_repeated: run.effective.max_retries > 0 || run.effective.infra_retries > 0,
-            is_deleted: run.delete_time.is_some(),
+            can_be_stopped: !run.state.is_terminal() && goes_on && run.stop.is_none() && !is_deleted,
+            is_deleted,
         }
     }
 }

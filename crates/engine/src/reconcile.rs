@@ -12,6 +12,7 @@ mod kind;
 mod list;
 mod metrics;
 mod observed;
+mod readiness;
 mod reconciled;
 mod reconciler;
 mod row;
@@ -26,7 +27,7 @@ pub use list::Page;
 pub(crate) use list::{PageQuery, page_token_after};
 pub(crate) use metrics::{Counted, MetricNames, ReconcileMetrics};
 pub(crate) use observed::Observed;
-pub use reconciled::Readiness;
+pub use readiness::Readiness;
 pub(crate) use reconciled::Reconciled;
 #[cfg(test)]
 pub(crate) use row::Held;

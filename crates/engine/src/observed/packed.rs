@@ -30,7 +30,6 @@ pub(crate) struct PackedRun {
     labels: Arc<BTreeMap<String, String>>,
     profile: Option<Box<str>>,
     failure_class: Option<FailureClass>,
-    is_stopped: bool,
     seen: Box<[(u32, StartSeen)]>,
     /// The facts as JSON, compressed.
     facts: Box<[u8]>,
@@ -98,8 +97,7 @@ impl PackedRun {
     /// `None`: more is known of the run than can be packed.
     pub(super) fn of(observed: &ObservedRun, samples: &mut Samples) -> Option<Self> {
         let text = serde_json::to_vec(&observed.facts).ok()?;
-        let RunTraits { name, state, create_time, labels, profile, failure_class, is_stopped, .. } =
-            RunTraits::of(&observed.view);
+        let RunTraits { name, state, create_time, labels, profile, failure_class, .. } = RunTraits::of(&observed.view);
         let like = samples.like(&observed.view, &text);
         let (facts, sample) = like.compress(&text);
         Some(Self {
@@ -109,7 +107,6 @@ impl PackedRun {
             labels: like.share(labels),
             profile: profile.map(Into::into),
             failure_class,
-            is_stopped,
             seen: observed.seen().as_slice().into(),
             facts,
             length: text.len(),
@@ -118,7 +115,7 @@ impl PackedRun {
     }
 
     pub(super) fn traits(&self) -> RunTraits<'_> {
-        let Self { name, state, create_time, labels, profile, failure_class, is_stopped, .. } = self;
+        let Self { name, state, create_time, labels, profile, failure_class, .. } = self;
         RunTraits {
             name,
             state: *state,
@@ -126,9 +123,8 @@ impl PackedRun {
             labels,
             profile: profile.as_deref(),
             failure_class: *failure_class,
-            is_stopped: *is_stopped,
             // It has ended for good.
-            may_be_repeated: false,
+            can_be_stopped: false,
             // It would not be settled.
             is_deleted: false,
         }

@@ -5,7 +5,7 @@ use futures::stream::BoxStream;
 
 use super::kind::Kind;
 use super::observed::Observed;
-use super::reconciled::Readiness;
+use super::readiness::Readiness;
 use super::table::Table;
 use longshore_backend::BackendError;
 use longshore_domain::reconcile::Event;

@@ -11,6 +11,7 @@ use super::driver::{Driver, FactsOf, NameOf};
 use super::kind::Kind;
 use super::metrics::ReconcileMetrics;
 use super::observed::Observed;
+use super::readiness::Readiness;
 use super::reconciler::{self, Message};
 use super::table::Table;
 use longshore_backend::BackendError;
@@ -19,17 +20,6 @@ use longshore_backend::BackendError;
 const QUEUE: usize = 1024;
 /// How long a wait may last, since balancers cut silent calls.
 const WAIT_MAX: Duration = Duration::from_secs(50);
-
-/// Whether everything of a kind is known.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Readiness {
-    /// Not yet: the backend is being listed.
-    Starting,
-    /// It is.
-    Ready,
-    /// Not any more: the sentence says why.
-    Broken(String),
-}
 
 /// All things of one kind.
 pub(crate) struct Reconciled<D: Driver> {

@@ -20,7 +20,7 @@ use super::driver::{ActionOf, Driver, EventOf, FactsOf, NameOf};
 use super::kind::Kind;
 use super::metrics::ReconcileMetrics;
 use super::observed::Observed;
-use super::reconciled::Readiness;
+use super::readiness::Readiness;
 use super::table::Table;
 use longshore_backend::BackendError;
 use longshore_domain::reconcile::Event;

@@ -111,9 +111,7 @@ impl Engine {
 
     /// Judges the whole batch, without a side effect.
     async fn judge_batch(&self, caller: &Caller, batch: BatchSubmit) -> Result<JudgedBatch, EngineError> {
-        if self.inner.drain.is_cancelled() {
-            return Err(EngineError::NotServing("draining"));
-        }
+        self.accepts()?;
         // Of runs that are not known yet it can't be judged whether they are there.
         self.synced()?;
         let BatchSubmit { namespace, batch, specs, mut violations, validate_only } = batch;
@@ -195,9 +193,7 @@ impl Engine {
         if let Prepared::Known(run) = prepared? {
             return Ok(Submitted { run, replayed: true, preview: None });
         }
-        if self.inner.drain.is_cancelled() {
-            return Err(EngineError::NotServing("draining"));
-        }
+        self.accepts()?;
         // Only now, since each launch has a copy of the input.
         let payload = each_of(payloads).nth(index as usize).cloned().unwrap_or_else(|| Err(Violations::new()));
         let launch = payload.map_err(EngineError::Invalid)?.launch(name, caller, digest, Some(batch));

@@ -7,7 +7,6 @@ use crate::observed::RunTraits;
 use crate::{Caller, Engine, EngineError};
 use longshore_domain::name::{NamespaceName, RunName};
 use longshore_domain::notation::violation::Violation;
-use longshore_domain::run::RunState;
 
 /// Runs that one call is about at most.
 const MATCHED_MAX: usize = 500;
@@ -49,10 +48,7 @@ impl Engine {
         matching: Matching,
         reason: &str,
     ) -> Result<Matched, EngineError> {
-        let can_be_stopped = |run: &RunTraits<'_>| {
-            let goes_on = run.state != RunState::Finishing || run.may_be_repeated;
-            !run.state.is_terminal() && goes_on && !run.is_stopped && !run.is_deleted
-        };
+        let can_be_stopped = |run: &RunTraits<'_>| run.can_be_stopped;
         let cancel = |name: RunName| async move { self.cancel(caller, &name, reason.to_owned(), "").await.map(drop) };
         self.each_matching(caller, matching, can_be_stopped, cancel).await
     }
@@ -85,8 +81,7 @@ impl Engine {
         let is_meant = |run: RunTraits<'_>| run.name.namespace == namespace && matches(run, &filter);
         let (page, more) = table.page(None, MATCHED_MAX, |run| is_wanted(&run) && is_meant(run));
         let live = table.count(|run| !run.state.is_terminal() && is_meant(run));
-        let names = page.iter().map(|held| held.traits().name.clone());
-        let names: Vec<_> = names.collect();
+        let names: Vec<_> = page.iter().map(|held| held.traits().name.clone()).collect();
         if validate_only {
             return Ok(Matched { runs: names.into_iter().map(|name| (name, Ok(()))).collect(), more, live });
         }

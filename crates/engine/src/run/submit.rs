@@ -13,7 +13,7 @@ use longshore_domain::notation::violation::Violations;
 use longshore_domain::run::Run;
 use longshore_domain::run::batch::BatchItem;
 use longshore_domain::run::digest::{PayloadDigest, SpecDigest};
-use longshore_domain::run::facts::{Mentions, RunFacts, Submission};
+use longshore_domain::run::facts::{RunFacts, Submission};
 use longshore_domain::run::profile::{InputDelivery, Program};
 use longshore_domain::run::resolve::{Resolved, resolve_of};
 use longshore_domain::run::spec::{EffectiveSpec, File, Input, RunSpec};
@@ -106,10 +106,7 @@ pub(super) struct CheckedSpec {
 impl CheckedSpec {
     /// What its input and files take of an input Secret, in bytes, with the values of `secret_env`.
     pub(super) fn content_bytes(&self) -> usize {
-        let RunSpec { input, files, secret_env, .. } = &self.spec;
-        let input = input.as_ref().map_or(0, |input| input.as_bytes().len());
-        let files: usize = files.iter().map(|file| file.content.len()).sum();
-        input + files + secret_env.values().map(|secret| secret.0.len()).sum::<usize>()
+        self.spec.content().total()
     }
 
     /// Why it may not be submitted, if it may not.
@@ -232,9 +229,7 @@ impl Engine {
     }
 
     async fn try_submit(&self, caller: &Caller, submit: Submit) -> Result<Submitted, EngineError> {
-        if self.inner.drain.is_cancelled() {
-            return Err(EngineError::NotServing("draining"));
-        }
+        self.accepts()?;
         let Submit { namespace, run_id, request_id, spec, mut violations, validate_only } = submit;
         let workload = spec.workload.clone();
         let is_drawn = run_id.is_none() && request_id.is_none();
@@ -448,26 +443,7 @@ fn same_payload(facts: &RunFacts, sent: &PayloadDigest) -> Result<(), EngineErro
 
 /// The run as it would be.
 pub(super) fn would_be(launch: &Launch) -> Run {
-    let facts = RunFacts {
-        name: launch.name.clone(),
-        uid: String::new(),
-        submission: launch.submission.clone(),
-        stop: None,
-        stop_mentions: Mentions::default(),
-        record: None,
-        released: false,
-        suspended: false,
-        admitted_at: None,
-        damage: None,
-        trouble: None,
-        unknown: None,
-        settled: Vec::new(),
-        deleted_at: None,
-        expire_time: None,
-        attempts: Vec::new(),
-        result: None,
-        reported: None,
-    };
+    let facts = RunFacts::blank(launch.name.clone(), String::new(), launch.submission.clone());
     longshore_domain::run::derive::derive(&facts, &Verdict::Open, launch.submission.create_time)
 }
 

@@ -1,6 +1,7 @@
 //! The verbs about runs, a file each, and what they share.
 
 pub(crate) mod cancel;
+pub(crate) mod failures;
 pub(crate) mod find;
 pub(crate) mod get;
 pub(crate) mod logs;

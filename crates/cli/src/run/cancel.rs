@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::selected::{Selection, WaitForAll, confirm, item_error};
+use super::failures::Failures;
+use super::selected::{Selection, WaitForAll, confirm, do_to_all, print_line};
 use super::status::{Board, outcome_line};
 use crate::client::connect::{ConnectArgs, Connection};
 use crate::run::find;
@@ -118,29 +119,17 @@ async fn cancel_selected(
         confirm("cancel", matching.runs.len(), matching.more, console).await?;
     }
     let mut failures = Failures::default();
-    let mut asked = Vec::new();
-    loop {
-        let answer = client.cancel_runs(request(false)).await?;
-        let (done, failed): (Vec<_>, Vec<_>) = answer.runs.into_iter().partition(|run| run.error.is_none());
-        for run in &done {
-            console.note(&format!("run {}: asked to stop", clean(names::typed(&run.name))));
-        }
-        failed.iter().filter_map(|run| run.error.as_ref()).for_each(|error| failures.add(item_error(error), console));
-        let is_stuck = done.is_empty();
-        asked.extend(done);
-        if !answer.more || is_stuck {
-            break;
-        }
-    }
+    let call = async || {
+        let pb::CancelRunsResponse { runs, more } = client.cancel_runs(request(false)).await?;
+        Ok((runs, more))
+    };
+    let asked = do_to_all(call, "asked to stop", &mut failures, console).await?;
     let names: BTreeSet<_> = asked.iter().map(|run| run.name.clone()).collect();
     if args.wait && !names.is_empty() {
         let waiting = WaitForAll { client, selection, console, names: Some(names), deadline: None, quiet: false };
-        let over = async |run: &pb::Run| {
-            if args.output.is_json() {
-                let run = client.get(&run.name).await?;
-                console.out(to_json(&run, "Run", Layout::Line)?.as_bytes()).await?;
-            }
-            Ok(())
+        let over = async |run: &pb::Run| match args.output.is_json() {
+            true => print_line(client, &run.name, console).await,
+            false => Ok(()),
         };
         waiting.wait(over).await?;
     } else if args.output.is_json() {
@@ -148,22 +137,4 @@ async fn cancel_selected(
         console.out(to_json(&answer, "CancelRunsResponse", Layout::Pretty)?.as_bytes()).await?;
     }
     failures.result()
-}
-
-/// Failures among several runs: all but the last are reported as they come.
-#[derive(Debug, Default)]
-pub(crate) struct Failures {
-    last: Option<CliError>,
-}
-
-impl Failures {
-    pub(crate) fn add(&mut self, error: CliError, console: &Console) {
-        if let Some(before) = self.last.replace(error) {
-            console.error(&before.explain().unwrap_or_default());
-        }
-    }
-
-    pub(crate) fn result(self) -> Result<u8, CliError> {
-        self.last.map_or(Ok(0), Err)
-    }
 }

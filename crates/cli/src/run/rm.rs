@@ -1,7 +1,7 @@
 //! `longshore rm`: deletes finished runs.
 
-use super::cancel::Failures;
-use super::selected::{Selection, confirm, item_error};
+use super::failures::Failures;
+use super::selected::{Selection, confirm, do_to_all};
 use crate::client::connect::{ConnectArgs, Connection};
 use crate::run::find;
 use crate::terminal::console::Console;
@@ -86,7 +86,11 @@ async fn rm_selected(
             if !args.yes {
                 confirm("delete", matching.runs.len(), matching.more, console).await?;
             }
-            delete_all(client, &request(false), &mut failures, console).await?;
+            let call = async || {
+                let pb::DeleteRunsResponse { runs, more, .. } = client.delete_runs(request(false)).await?;
+                Ok((runs, more))
+            };
+            do_to_all(call, "deleted", &mut failures, console).await?;
         }
     }
     if matching.live_count > 0 {
@@ -100,28 +104,4 @@ async fn rm_selected(
         );
     }
     failures.result()
-}
-
-async fn delete_all(
-    client: &Connection,
-    request: &pb::DeleteRunsRequest,
-    failures: &mut Failures,
-    console: &Console,
-) -> Result<(), CliError> {
-    loop {
-        let answer = client.delete_runs(request.clone()).await?;
-        let mut is_stuck = true;
-        for run in &answer.runs {
-            match &run.error {
-                Some(error) => failures.add(item_error(error), console),
-                None => {
-                    is_stuck = false;
-                    console.note(&format!("run {}: deleted", clean(names::typed(&run.name))));
-                }
-            }
-        }
-        if !answer.more || is_stuck {
-            return Ok(());
-        }
-    }
 }

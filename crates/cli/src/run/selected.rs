@@ -7,12 +7,14 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout_at};
 use tonic::{Code, Status};
 
+use super::failures::Failures;
 use super::find::ask;
 use super::status::outcome_line;
 use crate::client::connect::Connection;
 use crate::exit;
 use crate::terminal::console::{Console, fit};
 use crate::terminal::error::CliError;
+use crate::terminal::json::{Layout, to_json};
 use crate::terminal::names;
 use crate::terminal::text::clean;
 use longshore_api::v1 as pb;
@@ -20,7 +22,7 @@ use longshore_api::v1::watch_runs_response::Event;
 use longshore_client::{FOLLOW_PATIENCE, RetryBackoff};
 
 /// How long it may take to learn what is there, however short the time is.
-const FIRST_ANSWER: Duration = Duration::from_secs(2);
+pub(super) const FIRST_ANSWER: Duration = Duration::from_secs(2);
 
 /// Runs of one namespace whose labels match.
 #[derive(Clone, Debug)]
@@ -244,6 +246,39 @@ pub(crate) async fn confirm(verb: &str, count: usize, more: bool, console: &Cons
         return Err(CliError::usage("nothing was changed"));
     }
     Ok(())
+}
+
+/// Has `call` done to the runs that it matches, until there are no more or none is done any more; says of each that it
+/// is `done`. Answers those.
+pub(crate) async fn do_to_all(
+    mut call: impl AsyncFnMut() -> Result<(Vec<pb::SelectedRun>, bool), CliError>,
+    done: &str,
+    failures: &mut Failures,
+    console: &Console,
+) -> Result<Vec<pb::SelectedRun>, CliError> {
+    let mut all = Vec::new();
+    loop {
+        let (runs, more) = call().await?;
+        let before = all.len();
+        for run in runs {
+            match &run.error {
+                Some(error) => failures.add(item_error(error), console),
+                None => {
+                    console.note(&format!("run {}: {done}", clean(names::typed(&run.name))));
+                    all.push(run);
+                }
+            }
+        }
+        if !more || all.len() == before {
+            return Ok(all);
+        }
+    }
+}
+
+/// Prints the whole of a run that was sent without some of it, as one line of JSON.
+pub(crate) async fn print_line(client: &Connection, name: &str, console: &Console) -> Result<(), CliError> {
+    let run = client.get(name).await?;
+    console.out(to_json(&run, "Run", Layout::Line)?.as_bytes()).await
 }
 
 /// The error of one of many runs, as if it had been the only one.

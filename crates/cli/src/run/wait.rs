@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use super::selected::{Selection, WaitForAll, WaitedFor};
+use super::selected::{FIRST_ANSWER, Selection, WaitForAll, WaitedFor, print_line};
 use super::status::{Board, outcome_line};
 use crate::client::connect::{ConnectArgs, Connection};
 use crate::exit;
@@ -17,9 +17,6 @@ use crate::terminal::output::OutputArgs;
 use crate::terminal::text::clean;
 use crate::terminal::{names, values};
 use longshore_api::v1 as pb;
-
-/// How long the first answer may take, however short the time is.
-const FIRST_ANSWER: Duration = Duration::from_secs(2);
 
 const EXAMPLES: &str = "\
 Examples:
@@ -103,12 +100,9 @@ async fn wait_for_selected(
     console: &Console,
 ) -> Result<u8, CliError> {
     let waiting = WaitForAll { client, selection, console, names: None, deadline, quiet: false };
-    let waited = waiting.wait(async |run: &pb::Run| {
-        if args.output.is_json() {
-            let run = client.get(&run.name).await?;
-            console.out(to_json(&run, "Run", Layout::Line)?.as_bytes()).await?;
-        }
-        Ok(())
+    let waited = waiting.wait(async |run: &pb::Run| match args.output.is_json() {
+        true => print_line(client, &run.name, console).await,
+        false => Ok(()),
     });
     let WaitedFor { codes, live } = waited.await?;
     if live > 0 {

@@ -6,7 +6,7 @@ use super::args::RunArgs;
 use super::{SubmitOutcome, flags, print_verdicts, submit};
 use crate::client::connect::Connection;
 use crate::exit;
-use crate::run::selected::{Selection, WaitForAll, item_error};
+use crate::run::selected::{Selection, WaitForAll, item_error, print_line};
 use crate::terminal::console::Console;
 use crate::terminal::error::CliError;
 use crate::terminal::interrupt::{Interrupt, Interrupts};
@@ -84,10 +84,7 @@ pub(super) async fn run_many(
     let waiting =
         WaitForAll { client, selection: &selection, console, names: Some(made), deadline: None, quiet: args.quiet };
     let over = async |run: &pb::Run| match args.output {
-        Some(OutputFormat::Json) => {
-            let run = client.get(&run.name).await?;
-            console.out(to_json(&run, "Run", Layout::Line)?.as_bytes()).await
-        }
+        Some(OutputFormat::Json) => print_line(client, &run.name, console).await,
         _ => Ok(()),
     };
     let waited = tokio::select! {

@@ -69,13 +69,13 @@ struct DefaultsFile {
     tmp_size: Option<String>,
     max_retries: Option<i32>,
     infra_retries: Option<i32>,
-    retry_on: Option<RetryOnPart>,
+    retry_on: Option<RetryOnFile>,
     total_timeout: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct RetryOnPart {
+struct RetryOnFile {
     reasons: Vec<String>,
     exit_codes: Vec<i32>,
 }
@@ -281,7 +281,7 @@ impl DefaultsFile {
         spec.tmp_size = self.tmp_size.or(spec.tmp_size);
         spec.max_retries = self.max_retries.or(spec.max_retries);
         spec.infra_retries = self.infra_retries.or(spec.infra_retries);
-        if let Some(RetryOnPart { reasons, exit_codes }) = self.retry_on {
+        if let Some(RetryOnFile { reasons, exit_codes }) = self.retry_on {
             let named = reasons.iter().enumerate();
             let reasons =
                 named.filter_map(|(i, name)| faults.variant(&format!("{key}.retry_on.reasons[{i}]"), name)).collect();

@@ -6,7 +6,7 @@
 //! finds the marker `started` never starts.
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -20,11 +20,14 @@ use longshore_domain::run::rundir::{self, Execution, Exit, ExitReason, PresentAt
 
 mod child;
 pub mod enter;
+mod error;
 mod files;
 mod inherited;
 mod output;
 
 use child::{Ended, ProgramProcess, StartError};
+pub use error::ShimError;
+use error::complain;
 use files::{Dir, ResultFile};
 use output::ProgramOutput;
 
@@ -42,29 +45,6 @@ const RESULT_TRIES: u32 = 10;
 /// How long output is awaited once nothing of the run lives any more: only a process that was
 /// handed the pipe by other means can still hold it.
 const DRAIN: Duration = Duration::from_secs(1);
-
-/// Why a shim gave up.
-#[derive(Debug, thiserror::Error)]
-pub enum ShimError {
-    /// A file of the directory.
-    #[error("{path}: {source}")]
-    File {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The system refused something else.
-    #[error("{what}: {source}")]
-    System {
-        /// What was tried.
-        what: &'static str,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
-}
 
 /// Executes the run whose directory is `dir`, unless another shim does or did. Returns when the run
 /// is over. What goes wrong is written to standard error.
@@ -91,11 +71,6 @@ fn shim_with(dir: &Path, sys: Sys) -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-fn complain(trouble: &dyn std::fmt::Display) {
-    // Nothing is left to report it to if this fails.
-    let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("longshore shim: {trouble}\n"));
 }
 
 async fn supervise(dir: &Dir) -> Result<(), ShimError> {
@@ -374,6 +349,7 @@ fn name(dir: &Dir, child: &ProgramProcess, executed: bool) -> Option<bool> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
     use std::sync::Arc;
 
     use rustix::io::Errno;

@@ -9,7 +9,7 @@ use rustix::fs::{Mode, OFlags};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::ShimError;
+use super::error::ShimError;
 use crate::sys::{Cause, Probe, Sys, Unknown};
 use longshore_domain::run::rundir::{self, ProcessIdentity};
 

@@ -7,7 +7,7 @@ use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::complain;
+use super::error::complain;
 use crate::sys::{Sys, keyring};
 use longshore_domain::run::rundir;
 

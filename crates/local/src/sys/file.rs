@@ -9,7 +9,8 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
-use super::{Probe, Sys, Unknown};
+use super::calls::Sys;
+use super::probe::{Probe, Unknown};
 
 /// No file of a run that is read as a whole is larger, in bytes.
 const WHOLE_MAX: u64 = 256 << 20;

@@ -11,7 +11,8 @@ use procfs::{FromRead, ProcError};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal};
 
-use super::{Probe, Sys, Unknown};
+use super::calls::Sys;
+use super::probe::{Cause, Probe, Unknown};
 use longshore_domain::run::rundir::ProcessIdentity;
 
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
@@ -181,7 +182,7 @@ impl Sys {
             Probe::There(()) => {
                 let why = "it is there, but not in /proc".to_owned();
                 let what = named(pid.as_raw_nonzero().get());
-                Probe::Unknown(Unknown { what, why, kind: super::Cause::Refused })
+                Probe::Unknown(Unknown { what, why, kind: Cause::Refused })
             }
             Probe::Unknown(unknown) => Probe::Unknown(unknown),
         }

@@ -26,11 +26,27 @@ const MAY_NAME: [(&str, &[&str]); 15] = [
 /// What the command line may name of the domain: the reader of results with a word of its rule, and ids of runs.
 const CLI_NAMES: [&str; 3] = ["result", "run::spec::ResultScan", "name::RunId"];
 
-/// The rooms of each crate, by noun: one may name those to its left.
+/// The rooms of each crate, by noun, and what stands beside them: one may name those to its left.
 const ROOMS: [(&str, &[&str]); 5] = [
     ("domain", &["notation", "name", "page", "selector", "access", "log", "result", "run"]),
     ("kubernetes", &["api", "run", "log", "doctor", "release"]),
-    ("local", &["sys", "sandbox", "run", "log", "shim", "doctor"]),
+    (
+        "local",
+        &[
+            "blocking",
+            "sys",
+            "sandbox",
+            "metrics",
+            "run",
+            "log",
+            "config",
+            "capabilities",
+            "shim",
+            "doctor",
+            "roles",
+            "open",
+        ],
+    ),
     ("grpc", &["wire", "status", "server", "run", "info"]),
     ("cli", &["terminal", "exit", "client", "run", "server"]),
 ];

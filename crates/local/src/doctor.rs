@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rustix::fs::{Access, access};
 
-use super::LocalConfig;
+use crate::config::LocalConfig;
 use crate::run::directory::{Found, Store, trusted};
 use crate::run::inotify::{Inotify, WatchMask};
 use crate::run::launch::{Launcher, tmp_bytes};
@@ -277,7 +277,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
-    use crate::DEFAULT_LOG_MAX_BYTES;
+    use crate::config::DEFAULT_LOG_MAX_BYTES;
     use longshore_domain::run::profile::LocalProfile;
     use longshore_runtime::finding::Status;
 

@@ -1,21 +1,35 @@
 //! Every system call of the backend and of its shim fails in turn, with what a machine answers that is
 //! short of something or broken: no run changes its state, is killed, left out, or run twice.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::StreamExt;
 use futures::future::join_all;
+use futures::stream::BoxStream;
+use jiff::Timestamp;
 use rustix::io::Errno;
 use tempfile::TempDir;
 
-use super::*;
+use crate::blocking::lock;
+use crate::config::{DEFAULT_LOG_MAX_BYTES, DEFAULT_MAX_PROCESSES, LocalConfig};
+use crate::metrics::LocalMetrics;
+use crate::open::open_local;
+use crate::roles::LocalRoles;
 use crate::run::facts::tests::submission;
+use crate::run::retention::Room;
+use crate::run::runs::LocalRuns;
+use crate::sandbox::find::DEFAULT_PATH;
+use crate::sys::Sys;
 use crate::sys::fault::Faults;
+use longshore_backend::{BackendError, Created, Launch, Runs};
+use longshore_domain::name::RunName;
 use longshore_domain::run::derive::record;
-use longshore_domain::run::facts::{AttemptPhase, MainFacts, remember};
+use longshore_domain::run::facts::{AttemptPhase, FactsEvent, MainFacts, RunFacts, remember};
+use longshore_domain::run::plan::Action;
 use longshore_domain::run::profile::{InputDelivery, LocalProfile, Program};
 use longshore_domain::run::verdict::conclude;
 use longshore_domain::run::{RunState, StopCause, StopIntent};
@@ -31,7 +45,7 @@ const AT_ONCE: usize = 20;
 /// A state directory with a backend whose calls can be made to fail.
 struct Machine {
     dir: TempDir,
-    local: Arc<Local>,
+    local: Arc<LocalRuns>,
     faults: Arc<Faults>,
 }
 

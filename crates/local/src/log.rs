@@ -11,9 +11,10 @@ use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt};
 use jiff::Timestamp;
 
+use crate::blocking::{blocking, lock};
 use crate::run::facts::{Contents, Stand};
 use crate::run::inotify::{Subscription, WatchMask};
-use crate::{Local, blocking, lock};
+use crate::run::runs::LocalRuns;
 use longshore_backend::{BackendError, LogItem, LogOptions, LogSource};
 use longshore_domain::log::{CriSplitter, LogGap, LogGapCause, LogPiece, Resume, Resumed};
 use longshore_domain::run::rundir::{self, Exit};
@@ -30,7 +31,7 @@ const POLL_EVERY: Duration = Duration::from_millis(50);
 type Item = Result<LogItem, BackendError>;
 
 pub(crate) async fn open(
-    local: Arc<Local>,
+    local: Arc<LocalRuns>,
     source: LogSource,
     options: LogOptions,
 ) -> Result<BoxStream<'static, Item>, BackendError> {
@@ -76,7 +77,7 @@ struct LogTail {
 
 impl LogTail {
     /// Of the log of this attempt, which may have been put away.
-    fn of(local: &Local, contents: &Contents, attempt: u32) -> Result<Self, BackendError> {
+    fn of(local: &LocalRuns, contents: &Contents, attempt: u32) -> Result<Self, BackendError> {
         let ledger = contents.ledger.there().cloned().unwrap_or_default();
         if !ledger.is_between() && attempt == ledger.number {
             return Ok(Self::of_present(contents));
@@ -121,7 +122,7 @@ impl LogTail {
 }
 
 struct LogFileReader {
-    local: Arc<Local>,
+    local: Arc<LocalRuns>,
     source: LogSource,
     path: PathBuf,
     file: Option<Arc<File>>,
@@ -138,7 +139,7 @@ struct LogFileReader {
 }
 
 impl LogFileReader {
-    fn new(local: Arc<Local>, source: LogSource, options: LogOptions) -> Self {
+    fn new(local: Arc<LocalRuns>, source: LogSource, options: LogOptions) -> Self {
         let path = local.store.dir(&source.run).join(rundir::LOG);
         Self {
             local,

@@ -16,6 +16,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
+use crate::blocking::task;
 use crate::sys::Sys;
 
 /// Room for the events of one read, in bytes.
@@ -125,7 +126,7 @@ impl LogNotifier {
         let inotify = Inotify::new(sys)?;
         let subscriptions = Subscriptions { watches: inotify.watches.clone(), by_watch: HashMap::new() };
         let subscriptions = Arc::new(Mutex::new(subscriptions));
-        let task = crate::task("local-log-notifier", notify(inotify, Arc::clone(&subscriptions)));
+        let task = task("local-log-notifier", notify(inotify, Arc::clone(&subscriptions)));
         Ok(Arc::new(Self { subscriptions, task }))
     }
 

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
 use super::facts::Contents;
-use crate::lock;
+use crate::blocking::lock;
 use longshore_domain::name::RunName;
 
 #[derive(Debug)]

@@ -17,8 +17,9 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::facts::{Contents, DirectoryId, Stand};
 use super::inotify::{Change, Inotify, ProcessEnd, WatchDescriptor, WatchMask};
 use super::retention::FinishedRun;
+use super::runs::LocalRuns;
+use crate::blocking::{blocking, lock, task};
 use crate::sys::{Cause, Probe, Unknown};
-use crate::{Local, blocking, lock};
 use longshore_backend::BackendError;
 use longshore_domain::name::{NamespaceName, RunId, RunName};
 use longshore_domain::run::facts::FactsEvent;
@@ -48,9 +49,9 @@ const WITHOUT_AFTER: Duration = Duration::from_secs(5);
 /// Pause after a failure.
 const PAUSE: Duration = Duration::from_secs(1);
 
-pub(crate) fn watch(local: Arc<Local>) -> BoxStream<'static, FactsEvent> {
+pub(crate) fn watch(local: Arc<LocalRuns>) -> BoxStream<'static, FactsEvent> {
     let (sender, receiver) = mpsc::channel(QUEUE);
-    crate::task("local-watch", async move {
+    task("local-watch", async move {
         let (mut known, mut unlisted) = (HashMap::new(), HashMap::new());
         loop {
             let Err(stopped) = watch_until_broken(&local, &mut known, &mut unlisted, &sender).await;
@@ -69,7 +70,7 @@ pub(crate) fn watch(local: Arc<Local>) -> BoxStream<'static, FactsEvent> {
 
 /// While the watch is broken: reports what of live runs can't be looked at. All else waits for its end.
 async fn report_unknown(
-    local: &Arc<Local>,
+    local: &Arc<LocalRuns>,
     known: &mut HashMap<RunName, Known>,
     sender: &mpsc::Sender<FactsEvent>,
 ) -> Result<(), Stopped> {
@@ -210,7 +211,7 @@ enum WatchTarget {
 }
 
 struct Watcher<'a> {
-    local: &'a Arc<Local>,
+    local: &'a Arc<LocalRuns>,
     known: &'a mut HashMap<RunName, Known>,
     sender: &'a mpsc::Sender<FactsEvent>,
     /// Namespaces that can't be listed, and since when.
@@ -242,7 +243,7 @@ struct Watcher<'a> {
 }
 
 async fn watch_until_broken(
-    local: &Arc<Local>,
+    local: &Arc<LocalRuns>,
     known: &mut HashMap<RunName, Known>,
     unlisted: &mut HashMap<NamespaceName, Instant>,
     sender: &mpsc::Sender<FactsEvent>,
@@ -599,7 +600,7 @@ impl Watcher<'_> {
         if let Some(reason) = known.overdue() {
             let (local, contents) = (Arc::clone(self.local), Arc::clone(&contents));
             // It takes a while, in which the others are looked at.
-            crate::task("local-enforcer", async move {
+            task("local-enforcer", async move {
                 let name = contents.name.clone();
                 let ended = blocking("ending what its shim does not end", move || local.enforce(&contents, reason));
                 if let Err(error) = ended.await {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use crate::sandbox::find::find_program;
+use crate::sandbox::find::{DEFAULT_PATH, find_program};
 use crate::sandbox::sight::OWN;
 use crate::sys::file::{bequeath, in_memory};
 use crate::sys::{Cause, Probe, Unknown, look, seccomp};
@@ -264,7 +264,7 @@ impl Sandbox {
             Ok(filters) => filters,
             Err(error) => return failed(error, "the filter of system calls"),
         };
-        let environment = match inherited("environment", format!("PATH={}\0", crate::DEFAULT_PATH).as_bytes()) {
+        let environment = match inherited("environment", format!("PATH={}\0", DEFAULT_PATH).as_bytes()) {
             Ok(environment) => environment,
             Err(error) => return failed(error, "the environment"),
         };
@@ -273,7 +273,7 @@ impl Sandbox {
         for filter in &filters {
             command.arg("--add-seccomp-fd").arg(filter.as_raw_fd().to_string());
         }
-        command.arg("--clearenv").args(["--setenv", "PATH", crate::DEFAULT_PATH]);
+        command.arg("--clearenv").args(["--setenv", "PATH", DEFAULT_PATH]);
         command.args(["--setenv", rundir::ENVIRONMENT, &environment.as_raw_fd().to_string()]);
         command.args(["--setenv", rundir::TRY_PROCESSES, "1"]);
         command.arg("--").args(self.dropped(view.user, view.group)).args(["sh", "-c", TRIAL]);

@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use crate::sys::{Cause, Probe, Unknown, look};
 
+/// `$PATH` of runs, unless it is configured.
+pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// The executable file that `program` stands for: a path, or a name to be looked for in `path`.
 ///
 /// # Errors

@@ -5,7 +5,8 @@
 //! is no such program (`needs=python-MODULE`: no such Python module). A block ```` ```text output ```` after it is what
 //! it prints on stdout. ```` ```LANGUAGE file=NAME ```` is written to that file. ```` ```LANGUAGE from=FILE ```` stands
 //! in that file, line by line, but for the indentation. Every ```` ```toml ```` block is a configuration that loads;
-//! ```` ```toml serve ```` is that of the page's server, in the directory of its document.
+//! ```` ```toml serve ```` is that of the page's server, in the directory of its document. A `cargo test` in backquotes
+//! runs at least one test, and a `scripts/fuzz.sh` a target that exists.
 
 #![allow(clippy::print_stderr, reason = "prints what is skipped")]
 
@@ -283,6 +284,103 @@ fn links_in_the_pages_lead_somewhere() {
         }
     }
     assert!(dead.is_empty(), "{dead:#?}");
+}
+
+/// What stands in backquotes, but for blocks.
+fn spans(text: &str) -> Vec<&str> {
+    let mut block = false;
+    let mut spans = Vec::new();
+    for line in text.lines() {
+        let fence = line.starts_with("```");
+        block ^= fence;
+        if !block && !fence {
+            spans.extend(line.split('`').skip(1).step_by(2));
+        }
+    }
+    spans
+}
+
+/// The tests of all `.rs` files below `dir`, as `module::name`, for a crate whose root is there.
+fn tests_below(dir: &Path, module: &str, found: &mut Vec<String>) {
+    for entry in std::fs::read_dir(dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display())) {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_string_lossy();
+        let module = if matches!(&*name, "lib" | "main") { module.to_owned() } else { format!("{module}{name}::") };
+        if path.is_dir() {
+            tests_below(&path, &module, found);
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            let (mut inline, mut is_test) = ("", false);
+            for line in std::fs::read_to_string(&path).unwrap().lines() {
+                if line == "mod tests {" {
+                    inline = "tests::";
+                }
+                let line = line.trim_start();
+                is_test |= line.starts_with("#[test]") || line.starts_with("#[tokio::test");
+                let function = line.strip_prefix("async ").unwrap_or(line).strip_prefix("fn ");
+                if let Some((name, _)) = function.and_then(|rest| rest.split_once('('))
+                    && std::mem::take(&mut is_test)
+                {
+                    found.push(format!("{module}{inline}{name}"));
+                }
+            }
+        }
+    }
+}
+
+/// Why `cargo test` with these arguments runs no test, if it runs none.
+fn why_no_test(arguments: &str) -> Option<String> {
+    let mut dir = root().to_owned();
+    let mut sources = None;
+    let mut filter = None;
+    let mut words = arguments.split_whitespace().take_while(|word| *word != "--");
+    while let Some(word) = words.next() {
+        match word {
+            "-p" => {
+                let package = words.next()?;
+                let Some(name) = package.strip_prefix("longshore-") else { return Some(format!("no `{package}`")) };
+                dir = root().join("crates").join(name);
+            }
+            "--lib" => sources = Some("src"),
+            "--test" => match words.next()? {
+                "it" => sources = Some("tests/it"),
+                other => return Some(format!("`--test {other}` is not known here")),
+            },
+            "--locked" => {}
+            _ if word.starts_with('-') => return Some(format!("`{word}` is not known here")),
+            _ => filter = Some(word),
+        }
+    }
+    let sources = dir.join(sources.unwrap_or("src"));
+    if !sources.is_dir() {
+        return Some(format!("no {}", sources.display()));
+    }
+    let mut tests = Vec::new();
+    tests_below(&sources, "", &mut tests);
+    let runs = tests.iter().any(|test| filter.is_none_or(|filter| test.contains(filter)));
+    (!runs).then(|| format!("none of {} tests below {}", tests.len(), sources.display()))
+}
+
+#[test]
+fn commands_that_the_pages_give_for_tests_run_some() {
+    let mut empty = Vec::new();
+    let mut seen = 0;
+    for (page, text) in pages() {
+        for span in spans(&text) {
+            let why = if let Some(arguments) = span.strip_prefix("cargo test ") {
+                why_no_test(arguments)
+            } else if let Some(words) = span.strip_prefix("scripts/fuzz.sh ") {
+                let target = words.split(' ').nth(1).unwrap_or_default();
+                let is_there = target == "TARGET" || root().join(format!("fuzz/fuzz_targets/{target}.rs")).is_file();
+                (!is_there).then(|| "no such target".to_owned())
+            } else {
+                continue;
+            };
+            seen += 1;
+            empty.extend(why.map(|why| format!("{page}: `{span}`: {why}")));
+        }
+    }
+    assert!(seen > 25, "only {seen} commands");
+    assert!(empty.is_empty(), "{}", empty.join("\n"));
 }
 
 /// The text without blocks and spans of code.

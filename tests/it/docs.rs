@@ -383,6 +383,50 @@ fn commands_that_the_pages_give_for_tests_run_some() {
     assert!(empty.is_empty(), "{}", empty.join("\n"));
 }
 
+/// The pages for developers, which name files without linking to them.
+const DEVELOPERS: [&str; 4] = ["CONTRIBUTING.md", "docs/architecture.md", "docs/performance.md", "docs/recipes.md"];
+
+/// Whether `path` is a file or directory of the repository, if it is one of those named that way: from the root, or
+/// `crate/module`, without `src` and `.rs`.
+fn is_in_the_repository(path: &str) -> Option<bool> {
+    const FROM_THE_ROOT: [&str; 9] = ["crates", "deploy", "docs", "fuzz", "helm", "proto", "scripts", "src", "tests"];
+    let (first, rest) = path.split_once('/')?;
+    let (dir, path) = match first {
+        "" => return None,
+        _ if FROM_THE_ROOT.contains(&first) => (root().to_owned(), path),
+        "app" => (root().join("src"), path),
+        _ => (root().join("crates").join(first), rest),
+    };
+    if !dir.is_dir() {
+        return None;
+    }
+    let sources = dir.join("src");
+    let places =
+        [dir.join(path), sources.join(path), dir.join(format!("{path}.rs")), sources.join(format!("{path}.rs"))];
+    Some(places.iter().any(|place| place.exists()))
+}
+
+#[test]
+fn paths_in_the_pages_for_developers_exist() {
+    let mut gone = Vec::new();
+    let mut seen = 0;
+    for (page, text) in pages().into_iter().filter(|(page, _)| DEVELOPERS.contains(&page.as_str())) {
+        for (index, line) in text.lines().enumerate() {
+            let is_of_a_path = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '_' | '.' | '-');
+            for path in line.split(|c| !is_of_a_path(c)) {
+                let path = path.trim_end_matches('.');
+                match is_in_the_repository(path) {
+                    Some(true) => seen += 1,
+                    Some(false) => gone.push(format!("{page}:{}: {path}", index + 1)),
+                    None => {}
+                }
+            }
+        }
+    }
+    assert!(seen > 50, "only {seen} paths");
+    assert!(gone.is_empty(), "{}", gone.join("\n"));
+}
+
 /// The text without blocks and spans of code.
 fn without_code(text: &str) -> String {
     let mut block = false;

@@ -2,9 +2,9 @@
 //!
 //! ```text
 //! manifest ──► runs ──► client ──► API server ──► list_watch ──► index ──► facts ──► FactsEvent
-//!                                        └──────► logs
+//!                                        └──────► log
 //! ```
-//! What is pure stands apart: [`names`], [`manifest`], [`facts`] and the index know no I/O.
+//! What is pure stands apart: [`api::names`], [`run::manifest`], [`run::facts`] and `run::index` know no I/O.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

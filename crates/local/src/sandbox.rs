@@ -3,5 +3,9 @@
 
 pub(crate) mod bwrap;
 pub(crate) mod find;
+pub(crate) mod options;
+pub(crate) mod probe;
 pub(crate) mod program;
 pub(crate) mod sight;
+pub(crate) mod system;
+pub(crate) mod trial;

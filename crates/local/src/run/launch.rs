@@ -9,7 +9,8 @@ use std::process::Stdio;
 
 use serde_json::json;
 
-use crate::sandbox::bwrap::{Mount, Sandbox, SandboxView};
+use crate::sandbox::bwrap::Sandbox;
+use crate::sandbox::options::{Mount, SandboxView};
 use crate::sandbox::program::{Fault, Look};
 use crate::sandbox::sight::OWN;
 use crate::sandbox::sight::Sight;
@@ -334,7 +335,8 @@ mod tests {
 
     use super::*;
     use crate::run::facts::tests::{effective, submission};
-    use crate::sandbox::bwrap::{Able, Trial, system_paths};
+    use crate::sandbox::system::system_paths;
+    use crate::sandbox::trial::{Able, Trial};
     use longshore_domain::name::RunName;
     use longshore_domain::run::facts::Submission;
     use longshore_domain::run::spec::{EffectiveSpec, EnvVar, File, Input, VolumeMount};

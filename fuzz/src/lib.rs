@@ -44,7 +44,6 @@ pub fn rules(backend: &'static str) -> Rules {
         network_modes: vec![NetworkMode::None, NetworkMode::Egress, NetworkMode::Cluster],
         volumes: true,
         queue: !cluster,
-        retries: true,
         isolation: "pod",
         notes: Vec::new(),
     };

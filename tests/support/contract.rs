@@ -89,6 +89,13 @@ macro_rules! on_every_backend {
             one_run_is_watched_by_its_name,
             many_runs_at_once_keep_apart,
             a_wait_answers_with_the_live_run,
+            a_failure_is_tried_again_until_it_succeeds,
+            the_last_failure_is_the_runs_once_the_budget_is_spent,
+            only_what_is_listed_is_tried_again,
+            a_cancel_ends_all_attempts,
+            the_total_clock_ends_all_attempts,
+            the_result_is_that_of_the_last_attempt,
+            wrong_retries_are_refused_together,
             the_server_reports_what_it_is,
         }
     };

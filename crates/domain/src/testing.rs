@@ -228,7 +228,6 @@ pub fn on_kubernetes() -> Rules {
             network_modes: vec![NetworkMode::None, NetworkMode::Egress, NetworkMode::Cluster],
             volumes: true,
             queue: false,
-            retries: true,
             isolation: "pod",
             notes: vec![],
         },

@@ -218,9 +218,10 @@ impl Kind for RunKind {
 
     fn misses(action: &Action) -> Option<&'static str> {
         match action {
-            Action::WriteStop(_) => Some("the stop"),
-            Action::WriteRecord(_) | Action::StoreResult { .. } => Some("how it ended"),
-            Action::WriteAttempt(_) => Some("how the attempt ended"),
+            Action::WriteStop(_) => Some("the stop can't be recorded yet"),
+            Action::WriteRecord(_) | Action::StoreResult { .. } => Some("how it ended can't be recorded yet"),
+            Action::WriteAttempt(_) => Some("how the attempt ended can't be recorded yet"),
+            Action::BeginAttempt { .. } => Some("the next attempt can't begin yet"),
             _ => None,
         }
     }

@@ -101,7 +101,6 @@ fn capabilities(config: &KubernetesConfig) -> Capabilities {
         network_modes,
         volumes: true,
         queue: false,
-        retries: false,
         isolation: "pod",
         notes,
     }

@@ -8,11 +8,14 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job;
 use kube::Api;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use serde_json::{Value, json};
 
 use super::KubernetesConfig;
 use crate::api::client::{Cluster, JOBS_PAGE};
+use crate::api::conditions::is_over;
 use crate::api::error::Target;
 use crate::api::names::label;
+use crate::run::identity::named;
 use crate::run::runs::{hold_of, release_patch};
 use longshore_backend::BackendError;
 
@@ -115,14 +118,29 @@ async fn instances(cluster: &Cluster, namespaces: &[String]) -> Result<BTreeSet<
     Ok(found)
 }
 
+/// Lets a Job go, with a clock of its own. The Job of a further attempt that still runs outlives that of the first, which
+/// has ended and goes before it.
+fn patch(job: &Job, uid: &str, hold: usize) -> Value {
+    let mut patch = release_patch(job, uid, Some(hold), KEPT, Timestamp::now());
+    let is_further = named(job.metadata.name.as_deref().unwrap_or_default()).is_some_and(|(number, _)| number > 1);
+    let has_owner = job.metadata.owner_references.as_ref().is_some_and(|owners| !owners.is_empty());
+    if let Value::Array(steps) = &mut patch
+        && is_further
+        && has_owner
+        && !is_over(job)
+    {
+        steps.push(json!({"op": "remove", "path": "/metadata/ownerReferences"}));
+    }
+    patch
+}
+
 async fn release_job(cluster: &Cluster, kube_namespace: &str, mut job: Job, delete: bool) -> Result<(), BackendError> {
     let name = job.metadata.name.clone().unwrap_or_default();
     let uid = job.metadata.uid.clone().unwrap_or_default();
     let target = Target::new("release", "Job", kube_namespace, &name);
     for tried in 0.. {
         let Some(hold) = hold_of(&job) else { break };
-        let patch = release_patch(&job, &uid, Some(hold), KEPT, Timestamp::now());
-        match cluster.json_patch::<Job>(kube_namespace, &name, &patch).await {
+        match cluster.json_patch::<Job>(kube_namespace, &name, &patch(&job, &uid, hold)).await {
             Ok(_) => break,
             Err(error) if error.is_not_found() => return Ok(()),
             Err(error) if (error.is_conflict() || error.is_invalid()) && tried < TRIES => {
@@ -143,5 +161,31 @@ async fn release_job(cluster: &Cluster, kube_namespace: &str, mut job: Job, dele
         Ok(_) => Ok(()),
         Err(error) if error.is_not_found() || error.is_conflict() => Ok(()),
         Err(error) => Err(error.to_backend(Target::new("delete", "Job", kube_namespace, &name))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::names::HOLD_FINALIZER;
+    use k8s_openapi::api::batch::v1::JobCondition;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+
+    #[test]
+    fn a_further_attempt_that_runs_outlives_the_first() {
+        let detaches = |name: &str, is_over: bool| {
+            let mut job = Job::default();
+            job.metadata.name = Some(name.to_owned());
+            job.metadata.finalizers = Some(vec![HOLD_FINALIZER.to_owned()]);
+            job.metadata.owner_references = Some(vec![OwnerReference::default()]);
+            let failed =
+                JobCondition { type_: "Failed".to_owned(), status: "True".to_owned(), ..JobCondition::default() };
+            job.status.get_or_insert_default().conditions = is_over.then(|| vec![failed]);
+            let Value::Array(steps) = patch(&job, "uid", 0) else { panic!() };
+            steps.contains(&json!({"op": "remove", "path": "/metadata/ownerReferences"}))
+        };
+        assert!(detaches("run2-hello", false));
+        assert!(!detaches("run2-hello", true));
+        assert!(!detaches("run-hello", false), "whatever owns it is not ours to change");
     }
 }

@@ -1,6 +1,7 @@
 //! Runs as Jobs: what is written, what is read back, and what is done to them.
 
 pub mod facts;
+pub(crate) mod identity;
 pub(crate) mod index;
 pub(crate) mod labels;
 pub mod manifest;

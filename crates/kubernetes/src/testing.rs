@@ -12,13 +12,14 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 
-use crate::api::names::{RUN_CONTAINER, label};
+use crate::api::names::{RUN_CONTAINER, annotation, label};
 use crate::run::manifest::{self, ManifestContext};
 use longshore_backend::Launch;
 use longshore_domain::name::{NamespaceName, RunId, RunName};
 use longshore_domain::run::digest::PayloadDigest;
 use longshore_domain::run::facts::Submission;
 use longshore_domain::run::profile::{InputDelivery, KubernetesProfile, Program};
+use longshore_domain::run::retry::{AttemptRecord, RetryBudget};
 use longshore_domain::run::spec::{ContainerWorkload, EffectiveSpec, Resources, RunSpec, Workload};
 use longshore_domain::testing;
 
@@ -104,10 +105,40 @@ pub(crate) fn launch() -> Launch {
 
 /// The Job of a launch as the API server gives it back.
 pub(crate) fn job_of(launch: &Launch) -> Job {
-    let mut job = manifest::job(launch, 1, &context()).unwrap();
+    let mut job = manifest::job(launch, &context()).unwrap();
     job.metadata.uid = Some(JOB_UID.to_owned());
     job.metadata.creation_timestamp = Some(Time(at(0)));
     job
+}
+
+/// Uid of the Job of a further attempt.
+pub(crate) fn further_uid(number: u32) -> String {
+    format!("7c0d5a3e-0001-4a6e-9f57-0f5d0b9a1d{number:02}")
+}
+
+/// The Job of a further attempt of this anchor's run as the API server gives it back.
+pub(crate) fn further_of(anchor: &Job, number: u32) -> Job {
+    let run = RunId::parse(anchor.metadata.name.as_deref().unwrap().strip_prefix("run-").unwrap()).unwrap();
+    let mut job = manifest::further(anchor, &run, number).unwrap();
+    job.metadata.uid = Some(further_uid(number));
+    job.metadata.creation_timestamp = Some(Time(at(20 * i64::from(number))));
+    job
+}
+
+/// The anchor once it is written how the attempts up to this number ended.
+pub(crate) fn settled(mut anchor: Job, attempts: u32) -> Job {
+    let annotations = anchor.metadata.annotations.get_or_insert_default();
+    for number in 1..=attempts {
+        annotations.insert(annotation::attempt(number), attempt_record(number).to_json().unwrap());
+    }
+    anchor
+}
+
+/// How an attempt ended after which another follows.
+pub(crate) fn attempt_record(number: u32) -> AttemptRecord {
+    let mut attempt = testing::derived(&testing::facts(), testing::at(1)).attempts.remove(0);
+    (attempt.number, attempt.exit_code) = (number, Some(3));
+    AttemptRecord { version: 1, attempt, budget: RetryBudget::Program, not_before: at(10), record_time: at(9) }
 }
 
 /// The same with conditions of status True.

@@ -1,5 +1,6 @@
 //! The I/O of this backend: against a scripted API server, and (ignored) against a real cluster.
 
+mod attempts;
 mod create;
 mod doctor;
 pub(super) mod fake;

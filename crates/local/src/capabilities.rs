@@ -55,7 +55,6 @@ pub(crate) fn capabilities(
         network_modes: if sandboxed { vec![NetworkMode::None] } else { Vec::new() },
         volumes: sandboxed,
         queue: true,
-        retries: true,
         isolation: if sandboxed { "bwrap" } else { "process" },
         notes,
     }

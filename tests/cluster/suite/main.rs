@@ -36,6 +36,7 @@ mod outcomes;
 mod proxy;
 mod release;
 mod restart;
+mod retries;
 mod stops;
 #[path = "../../support/support.rs"]
 #[allow(dead_code, reason = "shared with the suite for the local backend")]

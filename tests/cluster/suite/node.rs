@@ -218,6 +218,32 @@ async fn a_silent_node_is_reported_and_in_the_end_lost() {
     .await;
 }
 
+/// Its Pod stays until the node reports again; who declared the run safe to repeat does not wait for that.
+#[tokio::test]
+#[ignore = "disturbs the node: runs alone"]
+async fn a_run_that_may_be_repeated_goes_on_without_its_lost_node() {
+    on_node("a_run_that_may_be_repeated", Setup::default(), async |case, _| {
+        let client = case.client().await;
+        let text = format!("[ \"$LONGSHORE_ATTEMPT\" = 2 ] && exit 0; {UNTIL_TERM}");
+        let grace = RunSpec { termination_grace: seconds(1), start_timeout: seconds(600), ..script(&text) };
+        let run = client.submit(RunSpec { infra_retries: Some(1), ..grace }).await;
+        let run = client.wait_state(&run.name, RunState::Running).await;
+        control("stop kubelet").await;
+        client.wait_until(&run.name, "said to be silent", |run| run.message.contains("not reported")).await;
+        let pod = &run.attempts[0].pod;
+        case.api::<Pod>().delete(pod, &DeleteParams::default()).await.expect("delete the Pod");
+        let second = client.wait_until(&run.name, "in its second attempt", |run| run.attempts.len() == 2).await;
+        let lost = second.attempts[0].failure.as_ref().map(|failure| failure.reason());
+        assert_eq!(lost, Some(FailureReason::NodeLost), "{second:?}");
+        assert!(case.api::<Pod>().get_opt(pod).await.expect("a look").is_some(), "the first one's Pod is still there");
+        control("start kubelet").await;
+        let end = client.wait_terminal(&run.name).await;
+        assert_eq!((end.state(), end.attempts.len()), (RunState::Succeeded, 2), "{end:?}");
+        assert_eq!(end.attempts[0].failure.as_ref().map(|failure| failure.reason()), lost, "{end:?}");
+    })
+    .await;
+}
+
 #[tokio::test]
 #[ignore = "disturbs the node: runs alone"]
 async fn a_taint_that_ends_what_runs_is_an_eviction() {

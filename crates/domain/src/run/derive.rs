@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::facts::{AttemptFacts, RunFacts, Terminated};
 use super::record::Record;
-use super::retry::AttemptRecord;
+use super::retry::{self, AttemptRecord};
 use super::spec::ResultMode;
 use super::verdict::{Outcome, Verdict, explain, signal};
 use crate::result::ResultInfo;
@@ -131,7 +131,10 @@ fn between_attempts(facts: &RunFacts, settled: &AttemptRecord, now: Timestamp) -
     let left = settled.not_before.duration_since(now);
     let when = match std::time::Duration::try_from(left) {
         Ok(left) if left.as_secs() > 0 => format!("begins in {}", shown_duration(left)),
-        _ => "begins now".to_owned(),
+        _ => match retry::unended(facts, settled) {
+            Some(attempt) => format!("begins once the Job {} has ended", attempt.job),
+            None => "begins now".to_owned(),
+        },
     };
     let message = format!("attempt {number} failed: {why}; attempt {} {when}", number.saturating_add(1));
     (RunState::Pending, Some(RETRY_BACKOFF.to_owned()), message)

@@ -47,7 +47,7 @@ pub struct RunFacts {
     pub admitted_at: Option<Timestamp>,
     /// What of it was changed by somebody else and can't be read: the rest goes on without.
     pub damage: Option<String>,
-    /// What keeps the stop or the record from being written. Backends leave it `None`.
+    /// What keeps the stop or the record from being written, or the next attempt from beginning. Backends leave it `None`.
     #[serde(skip)]
     pub trouble: Option<String>,
     /// What decides about the run and could not be looked at. As long as that is so the run keeps its
@@ -125,6 +125,12 @@ impl RunFacts {
         let announced = self.settled.last().map_or(self.submission.create_time, |settled| settled.not_before);
         let begun = self.present().filter(|attempt| attempt.number > 1).and_then(|attempt| attempt.create_time);
         self.admitted_at.unwrap_or_else(|| begun.map_or(announced, |begun| begun.max(announced)))
+    }
+
+    /// When somebody asked to delete the Job of this attempt, or the run with it.
+    #[must_use]
+    pub fn deletion_of(&self, attempt: &AttemptFacts) -> Option<Timestamp> {
+        self.deleted_at.or(attempt.job_deleted_at)
     }
 
     /// The attempt with this number, if there is one.
@@ -361,6 +367,18 @@ impl AttemptFacts {
     pub fn is_over(&self) -> bool {
         let is_uncounted = self.uid.is_none() && self.job_end.as_ref().is_some_and(|end| !end.final_);
         self.phase.is_over() && !is_uncounted
+    }
+
+    /// Whether its Job makes nothing run any more. One that is being deleted makes no Pod, and may never say that it ended.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.job_end.as_ref().is_some_and(|end| end.final_) || (self.job_deleted_at.is_some() && !self.is_live())
+    }
+
+    /// Whether its Pod is there and not over.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        self.phase != AttemptPhase::Absent && !self.phase.is_over()
     }
 
     /// When its program started, if it did.

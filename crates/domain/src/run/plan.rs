@@ -181,7 +181,7 @@ fn end_others(facts: &RunFacts, attempt: &AttemptFacts, since: Timestamp, now: T
 /// The record is durable: end what outlives `run`, see that nothing runs again, and let go once the
 /// Job has ended, or never will.
 fn after_record(facts: &RunFacts, record: &Record, now: Timestamp) -> Plan {
-    let ended = facts.attempts.iter().all(has_ended);
+    let ended = facts.attempts.iter().all(AttemptFacts::has_ended);
     if !ended && facts.deleted_at.is_none() {
         for attempt in &facts.attempts {
             if let Some(plan) = end_rest(facts, attempt, record.record_time, now) {
@@ -189,7 +189,7 @@ fn after_record(facts: &RunFacts, record: &Record, now: Timestamp) -> Plan {
             }
         }
     }
-    let is_live = facts.attempts.iter().any(is_live);
+    let is_live = facts.attempts.iter().any(AttemptFacts::is_live);
     match facts.expire_time.filter(|_| facts.released) {
         // A TTL takes the rest. It never acts on a Job that did not finish.
         Some(_) if ended || facts.deleted_at.is_some() => Plan::default(),
@@ -200,14 +200,9 @@ fn after_record(facts: &RunFacts, record: &Record, now: Timestamp) -> Plan {
     }
 }
 
-/// Whether its Job makes nothing run any more.
-fn has_ended(attempt: &AttemptFacts) -> bool {
-    attempt.job_end.as_ref().is_some_and(|end| end.final_)
-}
-
 /// What is to be done about an attempt whose end was written at `since`, so that its Job ends; `None`: nothing.
 fn end_rest(facts: &RunFacts, attempt: &AttemptFacts, since: Timestamp, now: Timestamp) -> Option<Plan> {
-    if has_ended(attempt) {
+    if attempt.has_ended() {
         return None;
     }
     if attempt.others_running && attempt.main.terminated().is_some() {
@@ -230,8 +225,7 @@ fn between_attempts(facts: &RunFacts, settled: &AttemptRecord, now: Timestamp) -
     if let Some(plan) = total_clock(facts, now) {
         return plan;
     }
-    let last = facts.attempt(settled.attempt.number);
-    if let Some(attempt) = last.filter(|attempt| !has_ended(attempt)) {
+    if let Some(attempt) = retry::unended(facts, settled) {
         // Without a further change its Job says that it ended.
         let plan = end_rest(facts, attempt, settled.record_time, now).unwrap_or_default();
         return until_total_clock(facts, plan);
@@ -239,7 +233,14 @@ fn between_attempts(facts: &RunFacts, settled: &AttemptRecord, now: Timestamp) -
     if now < settled.not_before {
         return until_total_clock(facts, Plan::wake(settled.not_before));
     }
-    Plan::of(Action::BeginAttempt { attempt: facts.present_number() })
+    let attempt = facts.present_number();
+    // A daemon that was away tries first.
+    if let Some(trouble) = facts.trouble.as_ref().filter(|_| now >= start_due(facts)) {
+        let timeout = shown_duration(facts.submission.effective.start_timeout);
+        let message = format!("attempt {attempt} did not begin within its start_timeout of {timeout}: {trouble}");
+        return stop_for(StopCause::StartDeadline, Failure::new(FailureReason::StartDeadline, message), now);
+    }
+    Plan::of(Action::BeginAttempt { attempt })
 }
 
 /// What is done once `total_timeout` has passed.
@@ -264,13 +265,15 @@ fn release(facts: &RunFacts, record: &Record) -> Plan {
         reason: reason.to_owned(),
         message: record.message.clone(),
         retention: facts.submission.effective.retention,
-        attempts: record.attempts.iter().map(|attempt| attempt.number).max().unwrap_or(1),
+        attempts: attempts_of(facts, record),
     })
 }
 
-/// Whether its Pod is there and not over.
-fn is_live(attempt: &AttemptFacts) -> bool {
-    attempt.phase != AttemptPhase::Absent && !attempt.phase.is_over()
+/// The highest number of an attempt. A record may leave the earliest ones out, and one that began just before a stop may have
+/// come after it was made.
+fn attempts_of(facts: &RunFacts, record: &Record) -> u32 {
+    let recorded = record.attempts.iter().map(|attempt| attempt.number);
+    recorded.chain(facts.attempts.iter().map(|attempt| attempt.number)).max().unwrap_or(1)
 }
 
 /// What is done once the intent is written: the stop table (docs/architecture.md, "Stops").
@@ -287,11 +290,10 @@ fn enforce_stop(attempt: &AttemptFacts) -> Plan {
 /// Sees that the Job makes no Pod, and that one that is there starts nothing.
 fn close(attempt: &AttemptFacts) -> Plan {
     let is_going = attempt.deleted_at.is_some();
-    let nothing_starts = attempt.closed && (!is_live(attempt) || is_going);
+    let nothing_starts = attempt.closed && (!attempt.is_live() || is_going);
     // A Pod that is over ends its Job, unless it was taken from it.
     let ends_by_itself = matches!(attempt.phase, AttemptPhase::Succeeded | AttemptPhase::Failed) && !is_going;
-    let has_ended = attempt.job_end.as_ref().is_some_and(|end| end.final_);
-    if nothing_starts || ends_by_itself || has_ended {
+    if nothing_starts || ends_by_itself || attempt.has_ended() {
         return Plan::default();
     }
     Plan::of(Action::EndUnstarted { attempt: attempt.number })
@@ -309,7 +311,7 @@ fn deleted_outside(time: Timestamp) -> StopIntent {
 }
 
 fn watch_clocks(facts: &RunFacts, attempt: &AttemptFacts, now: Timestamp) -> Plan {
-    if let Some(time) = facts.deleted_at.or(attempt.job_deleted_at) {
+    if let Some(time) = facts.deletion_of(attempt) {
         return Plan::of(Action::WriteStop(deleted_outside(time)));
     }
     total_clock(facts, now).unwrap_or_else(|| until_total_clock(facts, watch_attempt(facts, attempt, now)))
@@ -324,15 +326,14 @@ fn watch_attempt(facts: &RunFacts, attempt: &AttemptFacts, now: Timestamp) -> Pl
         return Plan::default();
     }
     if attempt.main.started() {
-        let live = is_live(attempt) && attempt.deleted_at.is_none();
+        let live = attempt.is_live() && attempt.deleted_at.is_none();
         return lower_deadline(facts, attempt).filter(|_| live).map_or_else(Plan::default, Plan::of);
     }
     // Nothing starts in a Pod that is over; what its Job says of it is waited for.
     if attempt.phase.is_over() {
         return Plan::default();
     }
-    let timeout = SignedDuration::try_from(facts.submission.effective.start_timeout).unwrap_or(SignedDuration::MAX);
-    let start_due = facts.began_at().checked_add(timeout).unwrap_or(Timestamp::MAX);
+    let start_due = start_due(facts);
     if now >= start_due {
         return stop_for(StopCause::StartDeadline, start_deadline(facts, attempt), now);
     }
@@ -341,6 +342,12 @@ fn watch_attempt(facts: &RunFacts, attempt: &AttemptFacts, now: Timestamp) -> Pl
         StartOutlook::GivenUpAt(due) => Plan::wake(due.min(start_due)),
         StartOutlook::GivenUp(failure) => stop_for(StopCause::StartFailure, failure, now),
     }
+}
+
+/// When `start_timeout` passes.
+fn start_due(facts: &RunFacts) -> Timestamp {
+    let timeout = SignedDuration::try_from(facts.submission.effective.start_timeout).unwrap_or(SignedDuration::MAX);
+    facts.began_at().checked_add(timeout).unwrap_or(Timestamp::MAX)
 }
 
 /// In a queue no clock runs but the one that is set for it.

@@ -239,8 +239,6 @@ pub struct Capabilities {
     pub volumes: bool,
     /// Whether runs wait in a queue, with a clock of its own.
     pub queue: bool,
-    /// Whether further attempts are made.
-    pub retries: bool,
     /// In one word: `pod`, `bwrap` or `process`.
     pub isolation: &'static str,
     /// What is not enforced, and what would enforce it.

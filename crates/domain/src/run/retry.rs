@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::budget::is_budget_left;
 pub use super::budget::{is_left, may_follow};
-use super::facts::RunFacts;
+use super::facts::{AttemptFacts, RunFacts};
 use super::failure::{FailureClass, FailureReason};
 use super::settled::VERSION;
 pub use super::settled::{AttemptRecord, RetryBudget};
@@ -35,10 +35,9 @@ const PAUSE_MIN: Duration = Duration::from_secs(1);
 #[must_use]
 pub fn next(facts: &RunFacts, outcome: &Outcome, attempt: Attempt, now: Timestamp) -> Option<AttemptRecord> {
     let is_ending = facts.stop.is_some()
-        || facts.deleted_at.is_some()
         || facts.record.is_some()
         || facts.damage.is_some()
-        || facts.present().is_some_and(|attempt| attempt.job_deleted_at.is_some());
+        || facts.present().map_or(facts.deleted_at, |attempt| facts.deletion_of(attempt)).is_some();
     if is_ending || outcome.state != RunState::Failed {
         return None;
     }
@@ -59,6 +58,17 @@ pub fn next(facts: &RunFacts, outcome: &Outcome, attempt: Attempt, now: Timestam
 pub fn total_due(facts: &RunFacts) -> Option<Timestamp> {
     let timeout = SignedDuration::try_from(facts.submission.effective.total_timeout?).unwrap_or(SignedDuration::MAX);
     Some(facts.submission.create_time.checked_add(timeout).unwrap_or(Timestamp::MAX))
+}
+
+/// The attempt of this record, as long as the next one has to wait for it: something that it began may still run, or its
+/// Job may make another Pod. What is lost with its node is not waited for, since its end may never be reported; only
+/// runs that may be repeated go on after that.
+pub(crate) fn unended<'a>(facts: &'a RunFacts, settled: &AttemptRecord) -> Option<&'a AttemptFacts> {
+    let reason = settled.attempt.failure.as_ref().map(|failure| failure.reason);
+    facts.attempt(settled.attempt.number).filter(|attempt| {
+        let is_closed = attempt.closed && attempt.is_over();
+        !attempt.has_ended() && !is_closed && reason != Some(FailureReason::NodeLost)
+    })
 }
 
 /// What another attempt would be charged to, if something is left of it. A failure is charged to one only.

@@ -81,7 +81,8 @@ pub(crate) trait Kind: Debug + Sized + Send + Sync + 'static {
     fn writes(action: &Self::Action) -> Option<Self::Written>;
     /// Whether these facts show it, or what has come in its place.
     fn shows(facts: &Self::Facts, written: &Self::Written) -> bool;
-    /// What callers miss while this action fails: `the stop`, `how it ended`. `None`: nothing that they have to know of.
+    /// What callers miss while this action fails, as a clause: `how it ended can't be recorded yet`. `None`: nothing that they
+    /// have to know of.
     fn misses(action: &Self::Action) -> Option<&'static str>;
     /// In logs and metrics, without what the action holds.
     fn action(action: &Self::Action) -> &'static str;

@@ -414,7 +414,7 @@ impl<D: Driver> Reconciler<D> {
         // One that blinked is not worth a word.
         let missed = action.as_ref().and_then(D::Kind::misses);
         let trouble = missed.filter(|_| entry.failures > 1 || !error.is_transient());
-        entry.trouble = trouble.map(|what| format!("{what} can't be recorded yet: {}", error.for_caller()));
+        entry.trouble = trouble.map(|what| format!("{what}: {}", error.for_caller()));
         if error.is_transient() {
             debug!(%name, %error, failures = entry.failures, "an action failed; it will be repeated");
         } else {

@@ -174,7 +174,7 @@ impl Kind for LampKind {
     }
 
     fn misses(action: &LampAction) -> Option<&'static str> {
-        Self::writes(action).map(|()| "that it burnt out")
+        Self::writes(action).map(|()| "that it burnt out can't be recorded yet")
     }
 
     fn action(action: &LampAction) -> &'static str {

@@ -1,5 +1,6 @@
 //! What the conditions of Jobs and Pods state.
 
+use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::{Job, JobCondition};
 use k8s_openapi::api::core::v1::{PodCondition, PodStatus};
 
@@ -31,6 +32,12 @@ pub(crate) fn holds<'a>(job: &'a Job, type_: &str) -> Option<&'a JobCondition> {
 /// Whether the Job has ended, its Pods included.
 pub(crate) fn is_over(job: &Job) -> bool {
     [job::COMPLETE, job::FAILED].into_iter().any(|type_| holds(job, type_).is_some())
+}
+
+/// When the Job ended, its Pods included, as the controller has it that deletes finished Jobs: by the time of the condition.
+pub(crate) fn end_time(job: &Job) -> Option<Timestamp> {
+    let end = [job::COMPLETE, job::FAILED].into_iter().find_map(|type_| holds(job, type_))?;
+    end.last_transition_time.as_ref().map(|time| time.0)
 }
 
 /// Whether it is certain how the Job ends.

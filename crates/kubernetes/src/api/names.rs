@@ -22,8 +22,8 @@ pub mod label {
     pub const MANAGED_BY_VALUE: &str = "longshore";
     /// Which installation made it; every selector of ours has it.
     pub const INSTANCE: &str = "longshore.dev/instance";
-    /// What the name of a first attempt's Job begins with, before the bare run id.
-    pub const JOB_PREFIX: &str = "run-";
+    /// What the name of every Job of a run begins with, before the number of its attempt, from 2, `-` and the bare run id.
+    pub const JOB_PREFIX: &str = "run";
     /// The bare run id.
     pub const RUN: &str = "longshore.dev/run";
     /// Number of the attempt, from 1.
@@ -40,6 +40,8 @@ pub mod label {
 
 /// Annotations.
 pub mod annotation {
+    /// What all annotations of ours begin with.
+    pub const PREFIX: &str = "longshore.dev/";
     /// Digests of the payload, as JSON.
     pub const DIGEST: &str = "longshore.dev/payload-digest";
     /// What was asked for and what was applied, without input, files and secrets.
@@ -52,6 +54,8 @@ pub mod annotation {
     pub const STOP: &str = "longshore.dev/stop";
     /// The terminal record, as JSON.
     pub const RECORD: &str = "longshore.dev/record";
+    /// What the annotations begin with that say how attempts ended after which another follows, before the number.
+    pub const ATTEMPT_PREFIX: &str = "longshore.dev/attempt-";
     /// `$LONGSHORE_RESULT_MARKER` of the run.
     pub const MARKER: &str = "longshore.dev/result-marker";
     /// When the run may be deleted: RFC 3339. Written as the hold goes.
@@ -64,6 +68,12 @@ pub mod annotation {
     pub const SAFE_TO_EVICT: &str = "cluster-autoscaler.kubernetes.io/safe-to-evict";
     /// Keeps Karpenter from disrupting the Pod's node when set to `true`.
     pub const DO_NOT_DISRUPT: &str = "karpenter.sh/do-not-disrupt";
+
+    /// How attempt `number` ended, after which another follows: its record, as JSON.
+    #[must_use]
+    pub fn attempt(number: u32) -> String {
+        format!("{ATTEMPT_PREFIX}{number}")
+    }
 }
 
 /// Environment variables of every run.

@@ -8,21 +8,24 @@ mod words;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::error::Error;
-use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::de::Error as _;
 
+use super::identity::{number_of, run_of};
 use crate::api::names::{HOLD_FINALIZER, annotation, label};
 use longshore_domain::name::{NamespaceName, RunId, RunName};
 use longshore_domain::run::StopIntent;
 use longshore_domain::run::digest::PayloadDigest;
 use longshore_domain::run::facts::{RunFacts, Submission};
 use longshore_domain::run::record::Record;
+use longshore_domain::run::retry::AttemptRecord;
 use longshore_domain::run::stored;
 
 pub(crate) use words::CONFIG_ERROR;
@@ -32,7 +35,7 @@ pub use event::{About, EventFact, Said, Subject, said};
 /// Longest text of the cluster's that is kept, in bytes.
 const TEXT_MAX_BYTES: usize = 1024;
 
-/// What was seen of one run's objects.
+/// What was seen of one attempt's objects.
 ///
 /// Job and Pod come from two watches that know no order between them. `pod: None` means that the
 /// Pod is known not to be there; a caller whose view of the Pods may lag behind that of the Jobs
@@ -47,7 +50,7 @@ pub struct ObservedObjects<'a> {
     pub last_pod: Option<&'a Pod>,
     /// What was said about either, in any order.
     pub events: &'a [EventFact],
-    /// Whether the input Secret was seen, or written, by us.
+    /// Whether the run's input Secret was seen, or written, by us.
     pub input_confirmed: bool,
     /// Whether a Pod of this Job was ever seen.
     pub pod_was_seen: bool,
@@ -84,35 +87,39 @@ pub enum FactsError {
         /// `label` or `annotation`.
         what: &'static str,
         /// Which.
-        key: &'static str,
+        key: Cow<'static, str>,
         /// Why.
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
 }
 
-/// The facts of the run that `observed` is, in Longshore's namespace `namespace`.
+/// The facts of the run whose anchor is `anchor`, and whose further attempts are `further`, in Longshore's namespace
+/// `namespace`.
 ///
 /// An annotation of ours that is missing or corrupt is reported as damage, and the rest is read.
 ///
 /// # Errors
 /// If it can't be known which run this is; the error names the Job and the label.
-pub fn run_facts(namespace: &NamespaceName, observed: &ObservedObjects<'_>) -> Result<RunFacts, FactsError> {
-    let mut job = JobReader { job: observed.job, damage: Vec::new() };
-    let metadata = &observed.job.metadata;
-    let is_its = |pod: &&Pod| controller_uid(pod).is_some() && controller_uid(pod) == metadata.uid.as_deref();
-    let (pod, last_pod) = (observed.pod.filter(is_its), observed.last_pod.filter(is_its));
-    let run = match run_of(observed.job) {
+pub fn run_facts(
+    namespace: &NamespaceName,
+    anchor: &ObservedObjects<'_>,
+    further: &[ObservedObjects<'_>],
+) -> Result<RunFacts, FactsError> {
+    let mut job = JobReader { job: anchor.job, damage: Vec::new() };
+    let metadata = &anchor.job.metadata;
+    let run = match run_of(anchor.job) {
         Some(run) => run,
         None => job.parsed("label", label::RUN, RunId::parse)?,
     };
-    // An anchor is a first attempt, whatever became of its label.
-    let number = job.parsed("label", label::ATTEMPT, str::parse::<NonZeroU32>).map_or(1, NonZeroU32::get);
-    let expected = run.job_name(number);
+    let expected = run.job_name(1);
     if metadata.name.as_deref() != Some(expected.as_str()) {
         return Err(FactsError::Misnamed { job: job.shown(), expected });
     }
-    let facts = attempt::facts(number, &ObservedObjects { pod, last_pod, ..*observed });
+    let numbered = further.iter().filter_map(|one| Some((number_of(one.job, &run)?, one)));
+    let mut numbered: Vec<_> = std::iter::once((1, anchor)).chain(numbered).collect();
+    numbered.sort_by_key(|(number, _)| *number);
+    let attempts: Vec<_> = numbered.iter().map(|(number, one)| attempt::facts(*number, &of_its_job(one))).collect();
     let mut submission = submission(&job).unwrap_or_else(|error| {
         job.damage.push(error);
         let created = metadata.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0);
@@ -125,7 +132,8 @@ pub fn run_facts(namespace: &NamespaceName, observed: &ObservedObjects<'_>) -> R
     let stop = job.optional(annotation::STOP, serde_json::from_str);
     let stop_mentions = stop.as_ref().map(|stop: &StopIntent| words::mentions(&stop.reason)).unwrap_or_default();
     let record = job.optional(annotation::RECORD, Record::from_json);
-    Ok(RunFacts {
+    let settled = if record.is_none() { job.settled() } else { Vec::new() };
+    let mut facts = RunFacts {
         name: RunName { namespace: namespace.clone(), run },
         uid: metadata.uid.clone().ok_or_else(|| job.missing("field", "metadata.uid"))?,
         submission,
@@ -134,31 +142,33 @@ pub fn run_facts(namespace: &NamespaceName, observed: &ObservedObjects<'_>) -> R
         record,
         // Without its clock nobody would ever let it go.
         released: !held && expire_time.is_some(),
-        suspended: observed.job.spec.as_ref().and_then(|spec| spec.suspend).unwrap_or(false),
+        suspended: false,
         admitted_at: None,
         damage: job.damage(),
         trouble: None,
         unknown: None,
-        settled: Vec::new(),
+        settled,
         deleted_at: deletion_asked(metadata),
         expire_time,
-        attempts: vec![facts],
+        attempts,
         result: None,
         reported: None,
-    })
+    };
+    let present = facts.present().map(|attempt| attempt.number);
+    let present = numbered.iter().find(|(number, _)| Some(*number) == present);
+    facts.suspended = present.is_some_and(|(_, one)| is_suspended(one.job));
+    Ok(facts)
 }
 
-/// Which run a Job is of: by its label, or, where somebody took that away, by its name and by what
-/// else was written at its creation.
-#[must_use]
-pub fn run_of(job: &Job) -> Option<RunId> {
-    let metadata = &job.metadata;
-    if let Some(text) = metadata.labels.as_ref().and_then(|labels| labels.get(label::RUN)) {
-        return RunId::parse(text).ok();
-    }
-    metadata.annotations.as_ref()?.get(annotation::DIGEST)?;
-    let run = RunId::parse(metadata.name.as_deref()?.strip_prefix(label::JOB_PREFIX)?).ok()?;
-    (metadata.name.as_ref() == Some(&run.job_name(1))).then_some(run)
+/// Without Pods of another Job.
+fn of_its_job<'a>(observed: &ObservedObjects<'a>) -> ObservedObjects<'a> {
+    let uid = observed.job.metadata.uid.as_deref();
+    let is_its = |pod: &&Pod| controller_uid(pod).is_some() && controller_uid(pod) == uid;
+    ObservedObjects { pod: observed.pod.filter(is_its), last_pod: observed.last_pod.filter(is_its), ..*observed }
+}
+
+fn is_suspended(job: &Job) -> bool {
+    job.spec.as_ref().and_then(|spec| spec.suspend).unwrap_or(false)
 }
 
 /// Whether the program of this Pod ever ran.
@@ -212,11 +222,16 @@ impl<'a> JobReader<'a> {
     }
 
     /// What an annotation says, if it is there and can be read.
-    fn optional<T, E>(&mut self, key: &'static str, parse: impl FnOnce(&'a str) -> Result<T, E>) -> Option<T>
+    fn optional<T, E>(
+        &mut self,
+        key: impl Into<Cow<'static, str>>,
+        parse: impl FnOnce(&'a str) -> Result<T, E>,
+    ) -> Option<T>
     where
         E: Error + Send + Sync + 'static,
     {
-        match parse(self.get("annotation", key)?) {
+        let key = key.into();
+        match parse(self.get("annotation", &key)?) {
             Ok(value) => Some(value),
             Err(error) => {
                 let damage = self.corrupt("annotation", key, error);
@@ -224,6 +239,25 @@ impl<'a> JobReader<'a> {
                 None
             }
         }
+    }
+
+    /// How earlier attempts ended, up to the first of which that is not said or can't be read.
+    fn settled(&mut self) -> Vec<AttemptRecord> {
+        let mut settled = Vec::new();
+        while let Some(record) = self.settled_as(u32::try_from(settled.len() + 1).unwrap_or(u32::MAX)) {
+            settled.push(record);
+        }
+        settled
+    }
+
+    fn settled_as(&mut self, number: u32) -> Option<AttemptRecord> {
+        self.optional(annotation::attempt(number), |text| {
+            let record = AttemptRecord::from_json(text)?;
+            let found = record.attempt.number;
+            (found == number)
+                .then_some(record)
+                .ok_or_else(|| serde_json::Error::custom(format!("it is of attempt {found}")))
+        })
     }
 
     /// What could not be read, in a sentence.
@@ -245,8 +279,13 @@ impl<'a> JobReader<'a> {
         FactsError::Missing { job: self.shown(), what, key }
     }
 
-    fn corrupt(&self, what: &'static str, key: &'static str, error: impl Error + Send + Sync + 'static) -> FactsError {
-        FactsError::Corrupt { job: self.shown(), what, key, source: Box::new(error) }
+    fn corrupt(
+        &self,
+        what: &'static str,
+        key: impl Into<Cow<'static, str>>,
+        error: impl Error + Send + Sync + 'static,
+    ) -> FactsError {
+        FactsError::Corrupt { job: self.shown(), what, key: key.into(), source: Box::new(error) }
     }
 
     fn shown(&self) -> String {

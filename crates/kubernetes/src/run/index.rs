@@ -10,7 +10,9 @@ use std::sync::Arc;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Event, Pod};
 
-use self::namespace::{IndexedRun, KindState, NamespaceIndex, RunChange, StrayEvent};
+use self::namespace::{KindState, NamespaceIndex, RunChange, StrayEvent};
+pub(crate) use self::question::{IndexAnswer, IndexQuestion, LeftJob, Leftover};
+use self::run::{IndexedJob, IndexedRun};
 use super::facts::{CONFIG_ERROR, FactsError, ObservedObjects, Said, run_facts, said};
 use super::memory::Memory;
 use crate::api::list_watch::KindEvent;
@@ -20,6 +22,8 @@ use longshore_domain::name::NamespaceName;
 use longshore_domain::run::facts::{FactsEvent, RunFacts};
 
 mod namespace;
+mod question;
+mod run;
 mod strip;
 
 #[cfg(test)]
@@ -40,58 +44,6 @@ pub(crate) enum Signal {
     Pod(Arc<str>, Box<KindEvent<Pod>>),
     Event(Arc<str>, Box<KindEvent<Event>>),
     Answer(IndexAnswer),
-}
-
-/// What the watches can't show.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum IndexQuestion {
-    /// Whether the input Secret is there: the kubelet misses something.
-    Input { namespace: Arc<str>, job: Arc<str>, uid: String, secret: String },
-    /// Whether a Job that has ended has a Pod, of which nothing was reported yet: the watch of the
-    /// Pods may lag behind that of the Jobs.
-    Pods { namespace: Arc<str>, job: Arc<str>, uid: String },
-    /// Whether there are Jobs of ours that lack their labels: somebody may have taken them away while nobody watched.
-    Stripped { namespace: Arc<str> },
-    /// Whether a Job that left the watch is gone, or somebody took its labels away; and what it left
-    /// behind.
-    Left(Box<LeftJob>),
-}
-
-/// A Job that left the watch.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct LeftJob {
-    pub(crate) namespace: Arc<str>,
-    pub(crate) job: Arc<str>,
-    pub(crate) uid: String,
-    /// The labels of ours that it had.
-    pub(crate) labels: BTreeMap<String, String>,
-    /// Names of the Secrets that are made for it.
-    pub(crate) secrets: Vec<String>,
-}
-
-/// What is said to a [`IndexQuestion`].
-#[derive(Debug)]
-pub(crate) enum IndexAnswer {
-    Input {
-        namespace: Arc<str>,
-        job: Arc<str>,
-        uid: String,
-        there: bool,
-    },
-    Pods {
-        namespace: Arc<str>,
-        job: Arc<str>,
-        uid: String,
-        pods: Vec<Pod>,
-    },
-    Left {
-        namespace: Arc<str>,
-        job: Arc<str>,
-        uid: String,
-        there: bool,
-    },
-    /// With its labels the watch reports a Job.
-    Stripped,
 }
 
 /// All runs of this installation.
@@ -190,6 +142,7 @@ impl Index {
             KindEvent::Open => return self.open(target, WatchedKind::Jobs),
             KindEvent::Trouble(why) => return self.trouble(target, WatchedKind::Jobs, why),
         };
+        self.ask_about_leftovers(target);
         self.changed(target, changes);
     }
 
@@ -225,23 +178,31 @@ impl Index {
         self.changed(target, changes);
     }
 
+    fn ask_about_leftovers(&mut self, target: &Arc<str>) {
+        let leftovers = self.namespaces.get_mut(target).map(NamespaceIndex::take_leftovers).unwrap_or_default();
+        let ask = |leftover| IndexQuestion::Leftover { namespace: Arc::clone(target), leftover };
+        self.questions.extend(leftovers.into_iter().map(ask));
+    }
+
     fn answer(&mut self, answer: IndexAnswer) {
-        let (target, job, uid) = match &answer {
-            IndexAnswer::Input { namespace, job, uid, .. }
-            | IndexAnswer::Pods { namespace, job, uid, .. }
-            | IndexAnswer::Left { namespace, job, uid, .. } => (Arc::clone(namespace), Arc::clone(job), uid.clone()),
-            IndexAnswer::Stripped => return,
+        let (target, uid) = match &answer {
+            IndexAnswer::Input { namespace, uid, .. }
+            | IndexAnswer::Pods { namespace, uid, .. }
+            | IndexAnswer::Left { namespace, uid, .. } => (Arc::clone(namespace), uid.clone()),
+            IndexAnswer::Done => return,
         };
         let Some(namespace) = self.namespaces.get_mut(&target) else { return };
-        let Some(run) = namespace.runs.get_mut(&job).filter(|run| run.uid == uid) else { return };
+        let Some(owner) = namespace.find(&uid) else { return };
+        let Some(job) = namespace.job_mut(&owner) else { return };
         match answer {
             // With its labels the watch reports it again.
-            IndexAnswer::Left { there: true, .. } => return run.left = false,
-            IndexAnswer::Stripped => {}
+            IndexAnswer::Left { there: true, .. } => return job.left = false,
+            IndexAnswer::Done => {}
             // Reported by the watch again meanwhile, so that it is not gone.
-            IndexAnswer::Left { .. } if !run.left => return,
+            IndexAnswer::Left { .. } if !job.left => return,
             IndexAnswer::Left { .. } => {
-                let change = namespace.forget(&job, &self.memory);
+                let change = namespace.forget(&owner, &self.memory);
+                self.ask_about_leftovers(&target);
                 return self.changed(&target, change);
             }
             IndexAnswer::Input { there, .. } => {
@@ -250,8 +211,8 @@ impl Index {
                 }
             }
             IndexAnswer::Pods { pods, .. } => {
-                run.absence_known = true;
-                run.absence_asked = false;
+                job.absence_known = true;
+                job.absence_asked = false;
                 // The list may be older than what the watch has reported of a Pod's end since.
                 let last = self.memory.last_pod(&uid);
                 let gone = |pod: &Pod| last.as_ref().is_some_and(|last| last.metadata.uid == pod.metadata.uid);
@@ -260,7 +221,7 @@ impl Index {
                 }
             }
         }
-        self.changed(&target, RunChange::One(job));
+        self.changed(&target, RunChange::One(owner.anchor));
     }
 
     fn open(&mut self, target: &Arc<str>, kind: WatchedKind) {
@@ -309,9 +270,10 @@ impl Index {
         match change {
             RunChange::None => {}
             RunChange::One(job) => self.enqueue(target, job),
-            RunChange::Gone(names) => {
+            RunChange::Gone { names, changed } => {
                 let gone = names.into_iter().map(|name| Queued::Event(FactsEvent::Gone(name)));
                 self.queue.extend(gone);
+                self.changed(target, RunChange::Many(changed));
             }
             RunChange::Many(jobs) => {
                 for job in jobs {
@@ -338,19 +300,20 @@ impl Index {
         let namespace = self.namespaces.get_mut(target)?;
         let run = namespace.runs.get_mut(job)?;
         run.queued = false;
-        if run.pod_may_lag(&self.memory) {
-            if std::mem::replace(&mut run.absence_asked, true) {
-                return None;
+        let mut lags = false;
+        for one in run.jobs_mut().filter(|one| one.pod_may_lag(&self.memory)) {
+            lags = true;
+            if !std::mem::replace(&mut one.absence_asked, true) {
+                self.questions.push(IndexQuestion::Pods { namespace: Arc::clone(target), uid: one.uid.clone() });
             }
-            let question =
-                IndexQuestion::Pods { namespace: Arc::clone(target), job: Arc::clone(job), uid: run.uid.clone() };
-            self.questions.push(question);
+        }
+        if lags {
             return None;
         }
         if let Some(secret) = missed_input(run, &self.memory) {
             run.input_asked = true;
-            let (namespace, job) = (Arc::clone(target), Arc::clone(job));
-            self.questions.push(IndexQuestion::Input { namespace, job, uid: run.uid.clone(), secret });
+            let (namespace, uid) = (Arc::clone(target), run.anchor.uid.clone());
+            self.questions.push(IndexQuestion::Input { namespace, uid, secret });
         }
         match facts_of(&namespace.name, run, &self.memory) {
             Ok(facts) => {
@@ -372,39 +335,44 @@ impl Index {
     /// Forgets what is remembered of Jobs that are no more.
     fn forget_strangers(&self) {
         let runs = self.namespaces.values().flat_map(|namespace| namespace.runs.values());
-        let known: HashSet<&str> = runs.map(|run| run.uid.as_str()).collect();
+        let known: HashSet<&str> = runs.flat_map(IndexedRun::jobs).map(|job| job.uid.as_str()).collect();
         self.memory.retain(&known);
     }
 }
 
 /// The input Secret, if the kubelet says that something is missing and nobody has looked yet.
 fn missed_input(run: &IndexedRun, memory: &Memory) -> Option<String> {
-    if run.input_asked || memory.input_confirmed(&run.uid) {
+    if run.input_asked || memory.input_confirmed(&run.anchor.uid) || !run.jobs().any(misses_something) {
         return None;
     }
-    let status = run.pod.as_ref()?.status.as_ref()?;
-    let container = status.container_statuses.iter().flatten().find(|container| container.name == RUN_CONTAINER)?;
-    let waiting = container.state.as_ref()?.waiting.as_ref()?;
-    if waiting.reason.as_deref() != Some(CONFIG_ERROR) {
-        return None;
-    }
-    run.job.metadata.annotations.as_ref()?.get(annotation::INPUT).cloned()
+    run.anchor.job.metadata.annotations.as_ref()?.get(annotation::INPUT).cloned()
+}
+
+fn misses_something(job: &IndexedJob) -> bool {
+    let status = job.pod.as_ref().and_then(|pod| pod.status.as_ref());
+    let mut containers = status.and_then(|status| status.container_statuses.as_ref()).into_iter().flatten();
+    let run = containers.find(|container| container.name == RUN_CONTAINER);
+    let waiting = run.and_then(|run| run.state.as_ref()?.waiting.as_ref());
+    waiting.is_some_and(|waiting| waiting.reason.as_deref() == Some(CONFIG_ERROR))
 }
 
 fn facts_of(namespace: &NamespaceName, run: &IndexedRun, memory: &Memory) -> Result<RunFacts, FactsError> {
-    let known = memory.of(&run.uid);
-    run_facts(
-        namespace,
-        &ObservedObjects {
-            job: &run.job,
-            pod: run.pod.as_deref(),
+    let known: Vec<_> = run.jobs().map(|job| (job, memory.of(&job.uid))).collect();
+    let input_confirmed = memory.input_confirmed(&run.anchor.uid);
+    let mut observed: Vec<_> = known
+        .iter()
+        .map(|(job, known)| ObservedObjects {
+            job: &job.job,
+            pod: job.pod.as_deref(),
             last_pod: known.last_pod.as_deref(),
             events: &known.events,
-            input_confirmed: known.input_confirmed,
+            input_confirmed,
             pod_was_seen: known.pod_was_seen,
             unseen_pod: known.unseen_pod.as_deref(),
-        },
-    )
+        })
+        .collect();
+    let anchor = observed.remove(0);
+    run_facts(namespace, &anchor, &observed)
 }
 
 /// A hash of facts, for equality only: keeping the facts themselves would double what a run costs.
@@ -422,5 +390,5 @@ fn digest(facts: &RunFacts) -> u64 {
     sink.0.finish()
 }
 
-/// Runs by the name of their Job.
+/// Runs by the name of their anchor.
 type RunsByJob = HashMap<Arc<str>, IndexedRun>;

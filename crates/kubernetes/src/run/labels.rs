@@ -11,6 +11,7 @@ use crate::api::error::Target;
 use crate::api::names::{annotation, label};
 use crate::api::owned::{has_all, installation_labels};
 use longshore_backend::BackendError;
+use longshore_domain::name::RunId;
 
 /// Gives a Job its labels again. Whether it is there.
 ///
@@ -65,7 +66,7 @@ pub(crate) async fn restore(cluster: &Cluster, namespace: &str) -> Result<(), Ba
 fn taken(job: &Job, instance: &str) -> Option<BTreeMap<String, String>> {
     let ours = |key: &str| key == label::MANAGED_BY || key.starts_with(label::PREFIX);
     let template = job.spec.as_ref()?.template.metadata.as_ref()?.labels.as_ref()?;
-    let name = format!("{}{}", label::JOB_PREFIX, template.get(label::RUN)?);
+    let name = RunId::parse(template.get(label::RUN)?).ok()?.job_name(template.get(label::ATTEMPT)?.parse().ok()?);
     let is_run = job.metadata.name.as_ref() == Some(&name)
         && job.metadata.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(annotation::DIGEST));
     if !is_run || !has_all(Some(template), &installation_labels(instance)) {

@@ -1,6 +1,7 @@
 //! The objects that a run becomes (docs/kubernetes.md, "What a run becomes"). Pure: the same launch
 //! gives the same manifest.
 
+mod further;
 mod input;
 mod pod;
 mod variable;
@@ -25,6 +26,7 @@ use longshore_backend::Launch;
 use longshore_domain::run::profile::Volume;
 use longshore_domain::run::stored;
 
+pub use further::further;
 pub use input::input_secret;
 pub use yaml::preview_yaml;
 
@@ -84,6 +86,14 @@ pub enum ManifestError {
         #[source]
         source: serde_json::Error,
     },
+    /// The Job of the first attempt is not what it was made as.
+    #[error("the Job of the first attempt of {run} has no {what}, so that no further attempt can be made from it")]
+    Anchor {
+        /// The run.
+        run: String,
+        /// What it lacks.
+        what: &'static str,
+    },
     /// Which run of a batch it is can't be kept.
     #[error("the batch of {run} can't be written as an annotation")]
     Batch {
@@ -104,45 +114,50 @@ pub enum ManifestError {
     },
 }
 
-/// The Job of attempt `attempt` (from 1).
+/// The Job of a run, which is that of its first attempt; [`further`] makes those of others.
 ///
 /// It carries everything that is needed to adopt the run after a restart, and our hold; neither a
 /// TTL nor a deadline of its own, since both would delete the Pod and its log with it.
 ///
 /// # Errors
 /// If the launch asks for what a Pod can't do; `resolve` refuses such runs before.
-pub fn job(launch: &Launch, attempt: u32, ctx: &ManifestContext) -> Result<Job, ManifestError> {
-    let labels = labels(launch, attempt, ctx);
+pub fn job(launch: &Launch, ctx: &ManifestContext) -> Result<Job, ManifestError> {
+    let labels = labels(launch, ctx);
     let template = PodTemplateSpec {
         metadata: Some(ObjectMeta {
             labels: Some(labels.clone()),
             annotations: Some(pod_annotations(launch)),
             ..ObjectMeta::default()
         }),
-        spec: Some(pod::spec(launch, attempt, ctx)?),
+        spec: Some(pod::spec(launch, ctx)?),
     };
     Ok(Job {
         metadata: ObjectMeta {
-            name: Some(launch.name.run.job_name(attempt)),
+            name: Some(launch.name.run.job_name(1)),
             namespace: Some(ctx.kube_namespace.clone()),
             labels: Some(labels),
             annotations: Some(job_annotations(launch)?),
             finalizers: Some(vec![HOLD_FINALIZER.to_owned()]),
             ..ObjectMeta::default()
         },
-        spec: Some(JobSpec {
-            completions: Some(1),
-            parallelism: Some(1),
-            // The daemon makes retries: the Job controller would run cancelled, timed-out and even
-            // succeeded work again.
-            backoff_limit: Some(0),
-            pod_replacement_policy: Some("Failed".to_owned()),
-            pod_failure_policy: Some(fail_on_disruption()),
-            template,
-            ..JobSpec::default()
-        }),
+        spec: Some(job_spec(template)),
         status: None,
     })
+}
+
+/// What makes a Job one attempt.
+fn job_spec(template: PodTemplateSpec) -> JobSpec {
+    JobSpec {
+        completions: Some(1),
+        parallelism: Some(1),
+        // The daemon makes retries: the Job controller would run cancelled, timed-out and even
+        // succeeded work again.
+        backoff_limit: Some(0),
+        pod_replacement_policy: Some("Failed".to_owned()),
+        pod_failure_policy: Some(fail_on_disruption()),
+        template,
+        ..JobSpec::default()
+    }
 }
 
 /// A Pod of the Job's template, for a dry run: Pod Security, LimitRange and quota judge Pods only.
@@ -172,11 +187,11 @@ fn fail_on_disruption() -> PodFailurePolicy {
 }
 
 /// The user's labels under ours, for Job and Pod alike.
-fn labels(launch: &Launch, attempt: u32, ctx: &ManifestContext) -> BTreeMap<String, String> {
+fn labels(launch: &Launch, ctx: &ManifestContext) -> BTreeMap<String, String> {
     let effective = &launch.submission.effective;
     let mut labels = effective.labels.clone();
     labels.extend(run_labels(&ctx.instance, &launch.name.run));
-    labels.insert(label::ATTEMPT.to_owned(), attempt.to_string());
+    labels.insert(label::ATTEMPT.to_owned(), "1".to_owned());
     labels.insert(label::NETWORK.to_owned(), effective.network_mode.as_str().to_owned());
     labels
 }
@@ -208,14 +223,16 @@ fn job_annotations(launch: &Launch) -> Result<BTreeMap<String, String>, Manifest
     Ok(annotations)
 }
 
-/// The listed ones of the user's annotations, and what keeps autoscalers away: a run that is
-/// evicted is not repeated.
+/// The listed ones of the user's annotations, and what keeps autoscalers away from a run that is not
+/// repeated once it is evicted.
 fn pod_annotations(launch: &Launch) -> BTreeMap<String, String> {
     let listed = |key: &String| launch.pod_annotations.contains(key);
     let given = &launch.submission.effective.annotations;
     let mut annotations: BTreeMap<_, _> =
         given.iter().filter(|(key, _)| listed(key)).map(|(key, value)| (key.clone(), value.clone())).collect();
-    annotations.insert(annotation::SAFE_TO_EVICT.to_owned(), "false".to_owned());
-    annotations.insert(annotation::DO_NOT_DISRUPT.to_owned(), "true".to_owned());
+    if launch.submission.effective.infra_retries == 0 {
+        annotations.insert(annotation::SAFE_TO_EVICT.to_owned(), "false".to_owned());
+        annotations.insert(annotation::DO_NOT_DISRUPT.to_owned(), "true".to_owned());
+    }
     annotations
 }

@@ -9,7 +9,9 @@ use futures::stream::{BoxStream, StreamExt};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 
+use self::begins::Begins;
 use super::facts::{ObservedObjects, run_facts};
+use super::identity::belongs_to;
 use super::manifest::ManifestContext;
 use super::memory::{JobMemory, Memory};
 use super::watch::watch;
@@ -22,18 +24,22 @@ use longshore_domain::name::{NamespaceName, RunId, RunName};
 use longshore_domain::run::facts::{FactsEvent, RunFacts};
 use longshore_domain::run::plan::Action;
 use longshore_domain::run::profile::Volume;
+use longshore_domain::run::record::Record;
 
 mod act;
+mod begins;
 mod create;
 mod preview;
 mod secrets;
 
-pub(crate) use act::{hold_of, release_patch};
+pub(crate) use act::{hold_of, let_go_patch, release_patch};
 
 /// Bound of every method: the trait promises 30 s.
 const CALL_TIMEOUT: Duration = Duration::from_secs(28);
 /// Key of the result in its Secret.
 const RESULT_KEY: &str = "result.json";
+/// More attempts than the largest budgets allow (20 of either kind): somebody wrote an annotation of ours.
+const ATTEMPTS_MAX: u32 = 41;
 
 /// Creates, observes and acts on runs as Jobs.
 #[derive(Clone, Debug)]
@@ -41,6 +47,7 @@ pub(crate) struct KubernetesRuns {
     cluster: Arc<Cluster>,
     memory: Arc<Memory>,
     volumes: BTreeMap<String, Volume>,
+    begins: Arc<Begins>,
 }
 
 #[async_trait]
@@ -90,7 +97,7 @@ async fn bounded<T>(
 
 impl KubernetesRuns {
     pub(crate) fn new(cluster: Arc<Cluster>, memory: Arc<Memory>, volumes: BTreeMap<String, Volume>) -> Self {
-        Self { cluster, memory, volumes }
+        Self { cluster, memory, volumes, begins: Arc::default() }
     }
 
     fn manifest_context(&self, kube_namespace: &str) -> ManifestContext {
@@ -107,7 +114,7 @@ impl KubernetesRuns {
         let target = Target::new("read", "Job", namespace, &job_name);
         let job = self.cluster.read(target, self.cluster.jobs(namespace).get_status(&job_name)).await?;
         match job.filter(|job| self.is_ours(job, &name.run)) {
-            Some(job) => self.observe(name, namespace, &job).await.map(Some),
+            Some(job) => self.observe(name, namespace, job).await.map(Some),
             None => Ok(None),
         }
     }
@@ -129,14 +136,25 @@ impl KubernetesRuns {
         (has_all || is_marked) && expected.iter().all(|(key, value)| label(key).is_none_or(|found| found == value))
     }
 
-    /// Facts of `job`, with its Pod as it is now and the Events that the watch has seen: a list of
-    /// Events by object would read every Event of the namespace.
-    async fn observe(&self, name: &RunName, namespace: &str, job: &Job) -> Result<RunFacts, BackendError> {
+    /// Facts of the run of this anchor, with its further Jobs and all Pods as they are now and the Events that the watch has
+    /// seen: a list of Events by object would read every Event of the namespace.
+    async fn observe(&self, name: &RunName, namespace: &str, anchor: Job) -> Result<RunFacts, BackendError> {
+        let mut further = Vec::new();
+        for number in 2..=attempts_of(&anchor) {
+            let job = self.read_job(namespace, &name.run.job_name(number)).await?;
+            if let Some(job) = job.filter(|job| self.is_ours(job, &name.run) && belongs_to(job, &anchor)) {
+                further.push(self.look_at(namespace, job).await?);
+            }
+        }
+        facts(&name.namespace, &self.look_at(namespace, anchor).await?, &further)
+    }
+
+    async fn look_at(&self, namespace: &str, job: Job) -> Result<SeenJob, BackendError> {
         let uid = job.metadata.uid.as_deref().unwrap_or_default();
         let pod = self.read_pod(namespace, uid).await?;
         let mut known = self.memory.of(uid);
         known.pod_was_seen |= pod.is_some();
-        facts(&name.namespace, job, pod.as_ref(), &known)
+        Ok(SeenJob { job, pod, known })
     }
 
     /// The Job's present Pod. The one that the watch knows costs one object to read; a list by
@@ -171,19 +189,40 @@ impl KubernetesRuns {
     }
 }
 
-fn facts(name: &NamespaceName, job: &Job, pod: Option<&Pod>, known: &JobMemory) -> Result<RunFacts, BackendError> {
-    let JobMemory { events, input_confirmed, pod_was_seen, unseen_pod, last_pod, .. } = known;
-    let observed = ObservedObjects {
-        job,
-        pod,
-        last_pod: last_pod.as_deref(),
-        events,
-        input_confirmed: *input_confirmed,
-        pod_was_seen: *pod_was_seen,
-        unseen_pod: unseen_pod.as_deref(),
-    };
-    run_facts(name, &observed).map_err(|error| BackendError::Corrupt {
-        what: format!("Job {}", job.metadata.name.as_deref().unwrap_or_default()),
+/// A Job as it was read.
+struct SeenJob {
+    job: Job,
+    pod: Option<Pod>,
+    known: JobMemory,
+}
+
+fn facts(name: &NamespaceName, anchor: &SeenJob, further: &[SeenJob]) -> Result<RunFacts, BackendError> {
+    let input_confirmed = anchor.known.input_confirmed;
+    let further: Vec<_> = further.iter().map(|seen| observed(seen, input_confirmed)).collect();
+    run_facts(name, &observed(anchor, input_confirmed), &further).map_err(|error| BackendError::Corrupt {
+        what: format!("Job {}", anchor.job.metadata.name.as_deref().unwrap_or_default()),
         message: chain(&error),
     })
+}
+
+fn observed(SeenJob { job, pod, known }: &SeenJob, input_confirmed: bool) -> ObservedObjects<'_> {
+    ObservedObjects {
+        job,
+        pod: pod.as_ref(),
+        last_pod: known.last_pod.as_deref(),
+        events: &known.events,
+        input_confirmed,
+        pod_was_seen: known.pod_was_seen,
+        unseen_pod: known.unseen_pod.as_deref(),
+    }
+}
+
+/// The highest number that an attempt of this anchor's run can have: that of its record, or the one that was announced last.
+fn attempts_of(anchor: &Job) -> u32 {
+    let annotations = anchor.metadata.annotations.as_ref();
+    let record = annotations.and_then(|all| Record::from_json(all.get(annotation::RECORD)?).ok());
+    let recorded = record.into_iter().flat_map(|record| record.attempts).map(|attempt| attempt.number);
+    let announced = annotations.into_iter().flat_map(BTreeMap::keys);
+    let announced = announced.filter_map(|key| key.strip_prefix(annotation::ATTEMPT_PREFIX)?.parse::<u32>().ok());
+    recorded.chain(announced.map(|number| number.saturating_add(1))).max().unwrap_or(1).min(ATTEMPTS_MAX)
 }

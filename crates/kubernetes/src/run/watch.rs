@@ -108,15 +108,15 @@ pub(crate) async fn ask(cluster: Arc<Cluster>, question: IndexQuestion) -> Index
                 tracing::warn!(%failure, "a question about a run is not answered yet");
             }
             match question {
-                IndexQuestion::Input { namespace, job, uid, .. } => {
-                    return IndexAnswer::Input { namespace, job, uid, there: false };
+                IndexQuestion::Input { namespace, uid, .. } => {
+                    return IndexAnswer::Input { namespace, uid, there: false };
                 }
                 // Without the right to repair it, it is what it looks like.
                 IndexQuestion::Left(left) => {
-                    let LeftJob { namespace, job, uid, .. } = *left;
-                    return IndexAnswer::Left { namespace, job, uid, there: false };
+                    let LeftJob { namespace, uid, .. } = *left;
+                    return IndexAnswer::Left { namespace, uid, there: false };
                 }
-                IndexQuestion::Stripped { .. } => return IndexAnswer::Stripped,
+                IndexQuestion::Stripped { .. } | IndexQuestion::Leftover { .. } => return IndexAnswer::Done,
                 IndexQuestion::Pods { .. } => {}
             }
         }
@@ -127,31 +127,30 @@ pub(crate) async fn ask(cluster: Arc<Cluster>, question: IndexQuestion) -> Index
 
 async fn try_answer(cluster: &Cluster, question: &IndexQuestion) -> Result<IndexAnswer, BackendError> {
     match question {
-        IndexQuestion::Input { namespace, job, uid, secret } => {
+        IndexQuestion::Input { namespace, uid, secret } => {
             let target = Target::new("read", "Secret", namespace, secret);
             let found = cluster.read(target, cluster.secrets(namespace).get(secret)).await?;
             let ours = found.is_some_and(|secret| is_owned_by(&secret.metadata, uid));
-            Ok(IndexAnswer::Input {
-                namespace: Arc::clone(namespace),
-                job: Arc::clone(job),
-                uid: uid.clone(),
-                there: ours,
-            })
+            Ok(IndexAnswer::Input { namespace: Arc::clone(namespace), uid: uid.clone(), there: ours })
         }
-        IndexQuestion::Pods { namespace, job, uid } => {
+        IndexQuestion::Pods { namespace, uid } => {
             let pods = pods_of(cluster, namespace, uid)
                 .await
                 .map_err(|error| error.to_backend(Target::new("list", "Pod", namespace, "")))?;
-            Ok(IndexAnswer::Pods { namespace: Arc::clone(namespace), job: Arc::clone(job), uid: uid.clone(), pods })
+            Ok(IndexAnswer::Pods { namespace: Arc::clone(namespace), uid: uid.clone(), pods })
         }
         IndexQuestion::Stripped { namespace } => {
             labels::restore(cluster, namespace).await?;
-            Ok(IndexAnswer::Stripped)
+            Ok(IndexAnswer::Done)
+        }
+        IndexQuestion::Leftover { namespace, leftover } => {
+            orphans::let_go(cluster, namespace, leftover).await?;
+            Ok(IndexAnswer::Done)
         }
         IndexQuestion::Left(left) => {
             let there = repair(cluster, left).await?;
-            let LeftJob { namespace, job, uid, .. } = left.as_ref();
-            Ok(IndexAnswer::Left { namespace: Arc::clone(namespace), job: Arc::clone(job), uid: uid.clone(), there })
+            let LeftJob { namespace, uid, .. } = left.as_ref();
+            Ok(IndexAnswer::Left { namespace: Arc::clone(namespace), uid: uid.clone(), there })
         }
     }
 }

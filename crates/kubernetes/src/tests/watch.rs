@@ -141,8 +141,7 @@ async fn a_refused_list_of_pods_says_not_that_there_is_none() {
         let there = pod(&job_of(&launch()), "Failed", run(terminated(3, "Error")));
         refusals.pop().unwrap_or_else(|| Reply::list(&[serde_json::to_value(there).unwrap()]))
     });
-    let question =
-        IndexQuestion::Pods { namespace: Arc::from(NAMESPACE), job: Arc::from("run-hello"), uid: JOB_UID.to_owned() };
+    let question = IndexQuestion::Pods { namespace: Arc::from(NAMESPACE), uid: JOB_UID.to_owned() };
     let answer = timeout(BOUND, ask(api.cluster().await, question)).await.unwrap();
     let IndexAnswer::Pods { pods, .. } = answer else { panic!("{answer:?}") };
     assert_eq!((pods.len(), api.seen().len()), (1, 3), "{:?}", api.short());

@@ -248,7 +248,12 @@ impl World {
             Action::BeginAttempt { attempt } => {
                 assert!(seen.stop.is_none() && seen.record.is_none() && seen.deleted_at.is_none());
                 let before = &job.attempts[*attempt as usize - 2];
-                assert!(before.end.as_ref().is_some_and(|end| end.final_), "one attempt lives at a time: {seen:?}");
+                // Its Job has ended, or makes no Pod any more and the one it made is over.
+                let is_over = before.end.as_ref().is_some_and(|end| end.final_)
+                    || (before.closed && seen.attempt(*attempt - 1).is_some_and(AttemptFacts::is_over));
+                let settled = &seen.settled.last().unwrap().attempt;
+                let is_lost = settled.failure.as_ref().is_some_and(|failure| failure.reason == FailureReason::NodeLost);
+                assert!(is_over || is_lost, "one attempt lives at a time: {seen:?}");
                 assert!(seen.settled.last().unwrap().not_before <= at(self.now));
                 assert!(self.budgets.total.is_none_or(|total| self.now < i64::try_from(total).unwrap()));
             }

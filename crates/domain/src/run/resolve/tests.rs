@@ -46,7 +46,6 @@ pub(crate) fn on_local() -> Rules {
         network_modes: vec![NetworkMode::Cluster],
         volumes: false,
         queue: true,
-        retries: true,
         isolation: "process",
         notes: vec![],
     };

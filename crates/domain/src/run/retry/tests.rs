@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::run::facts::{
-    AttemptFacts, AttemptPhase, EndCause, JobEnd, JobEndCause, MainFacts, PlatformCause, Terminated,
+    AttemptFacts, AttemptPhase, EndCause, JobEnd, JobEndCause, MainFacts, PlatformCause, Remembered, Terminated,
 };
 use crate::run::plan::{Action, Plan};
 use crate::run::spec::{EffectiveSpec, RetryOn};
@@ -204,6 +204,96 @@ fn a_stop_between_two_attempts_ends_the_run_at_once() {
     let failure = record.failure.unwrap();
     assert_eq!((record.state, failure.reason), (RunState::Failed, FailureReason::TotalDeadline));
     assert_eq!(failure.message, "the run did not end within its total_timeout of 1m; attempt 2 had not begun");
+}
+
+#[test]
+fn an_attempt_that_can_not_begin_is_waited_for_as_long_as_for_any_start() {
+    let between = settled(&with(twice, exited(terminated(3))));
+    let not_before = between.settled[0].not_before;
+    let start_timeout = SignedDuration::try_from(between.submission.effective.start_timeout).unwrap();
+    let due = not_before + start_timeout;
+    // A daemon that was away tries first.
+    assert_eq!(only(planned(&between, due)), Action::BeginAttempt { attempt: 2 });
+    let trouble = "the next attempt can't begin yet: its name is taken".to_owned();
+    let kept = RunFacts { trouble: Some(trouble.clone()), ..between };
+    let just_before = due - SignedDuration::from_secs(1);
+    assert_eq!(only(planned(&kept, just_before)), Action::BeginAttempt { attempt: 2 });
+    let Action::WriteStop(stop) = only(planned(&kept, due)) else { panic!() };
+    assert_eq!((stop.cause, stop.failure), (StopCause::StartDeadline, Some(FailureReason::StartDeadline)));
+    assert!(stop.reason.contains(&trouble), "{}", stop.reason);
+}
+
+#[test]
+fn the_next_attempt_waits_until_nothing_of_the_one_before_can_run() {
+    let is_begun = |before: AttemptFacts| {
+        let mut between = settled(&with(twice, exited(terminated(3))));
+        between.attempts = vec![before];
+        match planned(&between, at(40)).actions.as_slice() {
+            [Action::BeginAttempt { attempt: 2 }] => true,
+            [] | [Action::EndUnstarted { attempt: 1 }] => false,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(is_begun(exited(terminated(3))));
+    let unended = || AttemptFacts { job_end: None, ..exited(terminated(3)) };
+    assert!(!is_begun(unended()), "its Job has yet to say so");
+    // A queue took it back: its Job never ends, and is closed instead.
+    let gone = || AttemptFacts { phase: AttemptPhase::Gone, ..unended() };
+    assert!(!is_begun(gone()));
+    assert!(is_begun(AttemptFacts { closed: true, ..gone() }));
+    let mut waits = settled(&with(twice, exited(terminated(3))));
+    waits.attempts = vec![gone()];
+    let message = derived(&waits, at(40)).message;
+    assert!(message.ends_with("attempt 2 begins once the Job run-a has ended"), "{message}");
+}
+
+#[test]
+fn what_was_lost_with_its_node_is_not_waited_for() {
+    let lost = AttemptFacts {
+        phase: AttemptPhase::Running,
+        main: MainFacts::Running { started_at: Some(at(10)) },
+        deleted_at: Some(at(15)),
+        silent_since: Some(at(12)),
+        remembered: Remembered { unended_since: Some(at(0)), ..Remembered::default() },
+        ..attempt()
+    };
+    let between = settled(&with(twice, lost));
+    assert_eq!(between.settled[0].attempt.failure.as_ref().unwrap().reason, FailureReason::NodeLost);
+    assert_eq!(only(planned(&between, at(40))), Action::BeginAttempt { attempt: 2 });
+}
+
+/// Its Job makes no Pod any more, and never says that it ended.
+#[test]
+fn a_job_that_is_deleted_before_it_made_a_pod_ends_the_run() {
+    let mut facts = settled(&with(twice, exited(terminated(3))));
+    let second = AttemptFacts {
+        number: 2,
+        job: "run2-a".to_owned(),
+        phase: AttemptPhase::Absent,
+        job_deleted_at: Some(at(35)),
+        uid: None,
+        pod: None,
+        ..attempt()
+    };
+    facts.attempts.push(second);
+    assert_eq!(derived(&facts, at(36)).state, RunState::Cancelling);
+    let Action::WriteStop(intent) = only(planned(&facts, at(36))) else { panic!() };
+    assert_eq!(intent.cause, StopCause::External);
+    facts.stop = Some(intent);
+    let Action::WriteRecord(record) = only(planned(&facts, at(37))) else { panic!() };
+    assert_eq!((record.state, record.attempts.len()), (RunState::Cancelled, 2));
+    let recorded = RunFacts { record: Some(*record), settled: Vec::new(), ..facts };
+    assert!(matches!(only(planned(&recorded, at(38))), Action::Release { attempts: 2, .. }));
+}
+
+/// A record leaves the earliest attempts out where it would be too large.
+#[test]
+fn every_attempt_is_released() {
+    let failed = with(|_| (), exited(terminated(3)));
+    let Action::WriteRecord(record) = only(planned(&failed, at(30))) else { panic!() };
+    let mut recorded = RunFacts { record: Some(*record), ..failed };
+    recorded.attempts.push(AttemptFacts { number: 2, ..exited(terminated(3)) });
+    assert!(matches!(only(planned(&recorded, at(31))), Action::Release { attempts: 2, .. }));
 }
 
 #[test]

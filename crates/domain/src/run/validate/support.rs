@@ -18,14 +18,6 @@ pub(super) fn check_support(spec: &RunSpec, rules: &Rules, out: &mut Violations)
 }
 
 fn check_not_yet(spec: &RunSpec, capabilities: &Capabilities, out: &mut Violations) {
-    for (name, tries) in [("max_retries", spec.max_retries), ("infra_retries", spec.infra_retries)] {
-        if tries.is_some_and(|tries| tries > 0) && !capabilities.retries {
-            out.not_supported_yet(
-                format!("spec.{name}"),
-                "retries are not supported yet; leave it unset or 0, and submit again under another id instead",
-            );
-        }
-    }
     let way_out = "leave it unset";
     if spec.queue_name.is_some() {
         out.not_supported_yet("spec.queue_name", format!("queues are not supported yet; {way_out}"));

@@ -27,7 +27,7 @@ pub(super) fn is_over(facts: &RunFacts, attempt: &AttemptFacts, now: Timestamp) 
         AttemptPhase::Absent => {
             attempt.job_end.as_ref().is_some_and(|end| end.final_)
                 // A Job that is held back or being deleted makes no Pod and gets no condition.
-                || (facts.stop.is_some() && (facts.suspended || facts.deleted_at.is_some()))
+                || (facts.stop.is_some() && (facts.suspended || facts.deletion_of(attempt).is_some()))
         }
         phase => match until(facts, attempt) {
             Wait::For(limit) => bound(attempt, limit).is_some_and(|bound| now >= bound),

@@ -16,7 +16,7 @@ pub(crate) fn explain(facts: &RunFacts, attempt: &AttemptFacts, now: Timestamp) 
         let why = if stop.reason.is_empty() { String::new() } else { format!(": {}", stop.reason) };
         return (RunState::Cancelling, word, format!("stopping{why}"));
     }
-    if facts.deleted_at.is_some() {
+    if facts.deletion_of(attempt).is_some() {
         return (RunState::Cancelling, word, "somebody outside Longshore deleted its Job; stopping".to_owned());
     }
     if facts.suspended && !attempt.main.started() {

@@ -59,7 +59,8 @@ pub(super) fn facts(number: u32, observed: &ObservedObjects<'_>) -> AttemptFacts
             .and_then(|status| of_pod(status, "PodScheduled", "True"))
             .and_then(|scheduled| time(scheduled.last_transition_time.as_ref())),
         node_time: status.and_then(|status| time(status.start_time.as_ref())),
-        job_deleted_at: None,
+        // Of the anchor that is the run's.
+        job_deleted_at: if number > 1 { deletion_asked(&job.metadata) } else { None },
         deadline: pod.and_then(deadline),
         deleted_at: pod.and_then(|pod| deletion_asked(&pod.metadata)),
         remark: status.filter(|_| ended_by.is_none()).and_then(|status| text(status.message.as_deref())),

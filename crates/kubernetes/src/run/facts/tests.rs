@@ -7,8 +7,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 
 use super::*;
 use crate::testing::{
-    IMAGE, JOB_UID, POD_UID, at, container, effective, event, job_of, launch, launch_of, list, map, on_node, pod, run,
-    running, terminated, waiting, with_condition, with_conditions,
+    IMAGE, JOB_UID, POD_UID, at, attempt_record, container, effective, event, further_of, job_of, launch, launch_of,
+    list, map, on_node, pod, run, running, settled, terminated, waiting, with_condition, with_conditions,
 };
 use longshore_domain::run::facts::{
     AttemptFacts, AttemptPhase, EndCause, Explanation, Intervention, JobEnd, JobEndCause, MainFacts, PlatformCause,
@@ -32,7 +32,7 @@ fn seen<'a>(job: &'a Job, pod: Option<&'a Pod>) -> ObservedObjects<'a> {
 }
 
 fn facts(observed: &ObservedObjects<'_>) -> RunFacts {
-    run_facts(&NamespaceName::default_namespace(), observed).unwrap()
+    run_facts(&NamespaceName::default_namespace(), observed, &[]).unwrap()
 }
 
 fn attempt(observed: &ObservedObjects<'_>) -> AttemptFacts {
@@ -126,7 +126,7 @@ fn a_job_that_can_not_be_known_for_a_run_is_refused() {
     let error = |change: &dyn Fn(&mut Job)| {
         let mut job = job_of(&launch());
         change(&mut job);
-        run_facts(&NamespaceName::default_namespace(), &seen(&job, None)).unwrap_err().to_string()
+        run_facts(&NamespaceName::default_namespace(), &seen(&job, None), &[]).unwrap_err().to_string()
     };
     let label = |value: &str| {
         error(&move |job| {
@@ -189,6 +189,69 @@ fn damage_is_reported_and_the_rest_is_read() {
 }
 
 #[test]
+fn attempts_that_ended_and_the_present_one_come_back() {
+    let anchor = settled(job_of(&launch()), 1);
+    let mut second = further_of(&anchor, 2);
+    let ended = on_node(pod(&anchor, "Failed", run(terminated(3, "Error"))));
+    let namespace = NamespaceName::default_namespace();
+    let seen_so_far = |anchor: &Job, second: Option<&Job>| {
+        let running = second.map(|second| on_node(pod(second, "Running", run(running()))));
+        let further: Vec<_> = second.map(|second| seen(second, running.as_ref())).into_iter().collect();
+        run_facts(&namespace, &seen(anchor, Some(&ended)), &further).unwrap()
+    };
+    let announced = seen_so_far(&anchor, None);
+    assert_eq!((announced.settled.as_slice(), announced.damage.as_ref()), ([attempt_record(1)].as_slice(), None));
+    assert_eq!((announced.present_number(), announced.present()), (2, None), "it has not begun");
+    let begun = seen_so_far(&anchor, Some(&second));
+    let present = begun.present().unwrap();
+    assert_eq!((present.number, present.job.as_str(), present.phase), (2, "run2-hello", AttemptPhase::Running));
+    assert_eq!(begun.attempts[0].main.terminated().map(|end| end.exit_code), Some(3));
+    // Only what is about the present attempt's Job holds the run back, and only the anchor's deletion is the run's.
+    let mut suspended = anchor.clone();
+    suspended.spec.as_mut().unwrap().suspend = Some(true);
+    assert!(!seen_so_far(&suspended, Some(&second)).suspended);
+    second.spec.as_mut().unwrap().suspend = Some(true);
+    second.metadata.deletion_timestamp = Some(Time(at(40)));
+    let deleted = seen_so_far(&anchor, Some(&second));
+    assert!(deleted.suspended);
+    assert_eq!((deleted.deleted_at, deleted.attempts[0].job_deleted_at), (None, None));
+    assert_eq!(deleted.attempts[1].job_deleted_at, Some(at(40)));
+    // A Job that is not this run's.
+    let foreign = further_of(&job_of(&launch_of("other", effective())), 2);
+    assert_eq!(run_facts(&namespace, &seen(&anchor, None), &[seen(&foreign, None)]).unwrap().attempts.len(), 1);
+}
+
+#[test]
+fn what_is_kept_of_attempts_ends_where_it_can_not_be_read() {
+    let with = |number: u32, text: &str| {
+        let mut job = settled(job_of(&launch()), 3);
+        annotate(&mut job, &annotation::attempt(number), text);
+        facts(&seen(&job, None))
+    };
+    for (number, text) in [(2, "{nonsense".to_owned()), (2, attempt_record(3).to_json().unwrap())] {
+        let facts = with(number, &text);
+        let damage = facts.damage.unwrap();
+        assert!(damage.contains("annotation `longshore.dev/attempt-2` can't be read"), "{damage}");
+        assert_eq!(facts.settled.len(), 1);
+    }
+    let mut gap = settled(job_of(&launch()), 3);
+    gap.metadata.annotations.as_mut().unwrap().remove(&annotation::attempt(1));
+    assert_eq!(facts(&seen(&gap, None)).settled, []);
+}
+
+#[test]
+fn a_further_attempt_misses_the_input_of_its_run() {
+    let anchor = job_of(&launch());
+    let job = further_of(&anchor, 2);
+    let stuck = waiting("CreateContainerConfigError", "secret \"run-hello-input-0123456789abcdef\" not found");
+    let second = pod(&job, "Pending", run(stuck));
+    let namespace = NamespaceName::default_namespace();
+    let facts = run_facts(&namespace, &seen(&anchor, None), &[seen(&job, Some(&second))]).unwrap();
+    let MainFacts::Waiting(Some(waiting)) = &facts.attempts[1].main else { panic!("{:?}", facts.attempts[1].main) };
+    assert_eq!(waiting.cause, WaitCause::ContainerConfig { own_input: true });
+}
+
+#[test]
 fn a_hold_that_somebody_took_away_is_not_a_release() {
     let mut job = job_of(&launch());
     job.metadata.finalizers = None;
@@ -201,7 +264,7 @@ fn a_hold_that_somebody_took_away_is_not_a_release() {
 fn copy_of_a_job_is_not_taken_for_the_run() {
     let mut job = job_of(&launch());
     job.metadata.name = Some("run-hello-copy".to_owned());
-    let error = run_facts(&NamespaceName::default_namespace(), &seen(&job, None)).unwrap_err();
+    let error = run_facts(&NamespaceName::default_namespace(), &seen(&job, None), &[]).unwrap_err();
     assert_eq!(error.to_string(), "Job longshore-runs/run-hello-copy has the labels of Job run-hello, and is not it");
 }
 

@@ -6,6 +6,7 @@
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 
+use super::super::identity::named;
 use longshore_domain::run::Evidence;
 use longshore_domain::run::facts::{
     EndCause, Explanation, Intervention, JobEndCause, Mentions, PlatformCause, WaitCause,
@@ -54,8 +55,9 @@ pub(super) fn explanation(job: &Job, reason: String, message: String, time: Opti
 /// Why a Pod of the Job of this name has not started: a container's waiting reason, that of a condition or of an Event.
 fn wait(job: &str, reason: &str, message: &str) -> WaitCause {
     let not_found = message.contains("not found");
-    // The Secret with input and files is named after its Job.
-    let own_input = || not_found && message.contains(&format!("\"{job}-input-"));
+    // The Secret with input and files is named after the run's first Job.
+    let run = named(job).map(|(_, run)| run).unwrap_or_default();
+    let own_input = || not_found && message.contains(&format!("\"run-{run}-input-"));
     match reason {
         "PodInitializing" | "ContainerCreating" => WaitCause::Ordinary,
         "ErrImagePull" | "ImagePullBackOff" => WaitCause::ImagePull,

@@ -1,3 +1,5 @@
+mod attempts;
+
 use std::sync::Arc;
 
 use k8s_openapi::api::batch::v1::Job;
@@ -227,9 +229,8 @@ fn an_answer_older_than_a_pods_end_brings_it_not_back() {
     driver.pod(KindEvent::Applied(running_pod(&job)));
     driver.pod(KindEvent::Deleted(running_pod(&job)));
     assert_eq!(driver.reported(), ["hello Gone running"]);
-    let (namespace, name) = (Arc::clone(&driver.target), Arc::from("run-hello"));
-    let pods = vec![running_pod(&job)];
-    driver.index.apply(Signal::Answer(IndexAnswer::Pods { namespace, job: name, uid: JOB_UID.to_owned(), pods }));
+    let (namespace, pods) = (Arc::clone(&driver.target), vec![running_pod(&job)]);
+    driver.index.apply(Signal::Answer(IndexAnswer::Pods { namespace, uid: JOB_UID.to_owned(), pods }));
     assert_eq!(driver.reported(), Vec::<String>::new());
 }
 
@@ -270,12 +271,9 @@ fn a_run_of_the_same_name_is_another_run() {
 
 #[test]
 fn jobs_that_are_no_runs_are_left_alone() {
-    let mut second = hello();
-    second.metadata.labels.as_mut().unwrap().insert("longshore.dev/attempt".to_owned(), "2".to_owned());
     let mut unreadable = other();
     unreadable.metadata.labels.as_mut().unwrap().insert("longshore.dev/run".to_owned(), "of-another-name".to_owned());
     let mut driver = Driver::synced(vec![], vec![]);
-    driver.job(KindEvent::Applied(second));
     driver.job(KindEvent::Applied(Job::default()));
     driver.job(KindEvent::Applied(unreadable.clone()));
     driver.job(KindEvent::Deleted(unreadable));
@@ -384,12 +382,11 @@ fn a_job_that_ended_without_a_known_pod_is_asked_about_first() {
     let mut driver = Driver::synced(vec![job.clone()], vec![]);
     driver.job(KindEvent::Applied(ended.clone()));
     assert_eq!(driver.reported(), Vec::<String>::new(), "the Pod may be there without our knowing");
-    let (namespace, name) = (Arc::clone(&driver.target), Arc::from("run-hello"));
-    let question =
-        IndexQuestion::Pods { namespace: Arc::clone(&namespace), job: Arc::clone(&name), uid: JOB_UID.to_owned() };
+    let namespace = Arc::clone(&driver.target);
+    let question = IndexQuestion::Pods { namespace: Arc::clone(&namespace), uid: JOB_UID.to_owned() };
     assert_eq!(driver.index.take_questions(), [question]);
     let pods = vec![on_node(pod(&job, "Failed", run(terminated(3, "Error"))))];
-    driver.index.apply(Signal::Answer(IndexAnswer::Pods { namespace, job: name, uid: JOB_UID.to_owned(), pods }));
+    driver.index.apply(Signal::Answer(IndexAnswer::Pods { namespace, uid: JOB_UID.to_owned(), pods }));
     assert_eq!(driver.reported(), ["hello Failed terminated"]);
     // At the start the Pods were listed after the Jobs: what they don't have is not there.
     let mut driver = Driver::new();
@@ -411,11 +408,8 @@ fn a_kubelet_that_misses_something_has_the_input_looked_for_once() {
     driver.pod(KindEvent::Applied(stuck("for ever none")));
     driver.reported();
     let questions = driver.index.take_questions();
-    let [IndexQuestion::Input { namespace, job: name, uid, .. }] = questions.as_slice() else {
-        panic!("{questions:?}")
-    };
-    let answer =
-        IndexAnswer::Input { namespace: Arc::clone(namespace), job: Arc::clone(name), uid: uid.clone(), there: true };
+    let [IndexQuestion::Input { namespace, uid, .. }] = questions.as_slice() else { panic!("{questions:?}") };
+    let answer = IndexAnswer::Input { namespace: Arc::clone(namespace), uid: uid.clone(), there: true };
     driver.index.apply(Signal::Answer(answer));
     let events = driver.events();
     let [FactsEvent::Upsert(facts)] = events.as_slice() else { panic!("{events:?}") };
@@ -433,8 +427,8 @@ fn a_job_that_leaves_the_watch_is_asked_about_before_it_is_reported_as_gone() {
         assert_eq!((&*left.job, left.uid.as_str()), ("run-hello", JOB_UID));
         assert_eq!(left.labels.get("longshore.dev/run").map(String::as_str), Some("hello"));
         assert_eq!(left.secrets, ["run-hello-result"]);
-        let (namespace, job) = (Arc::clone(&left.namespace), Arc::clone(&left.job));
-        move |there| Signal::Answer(IndexAnswer::Left { namespace, job, uid: JOB_UID.to_owned(), there })
+        let namespace = Arc::clone(&left.namespace);
+        move |there| Signal::Answer(IndexAnswer::Left { namespace, uid: JOB_UID.to_owned(), there })
     };
     // It is there: with its labels the watch reports it again.
     let mut driver = Driver::synced(vec![job.clone()], vec![running_pod(&job)]);

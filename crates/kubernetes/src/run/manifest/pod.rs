@@ -21,7 +21,7 @@ use longshore_domain::run::verdict::WHOLE_SECOND;
 /// Largest `activeDeadlineSeconds` that the API server accepts.
 const DEADLINE_MAX_SECONDS: u64 = i32::MAX.unsigned_abs() as u64;
 
-pub(super) fn spec(launch: &Launch, attempt: u32, ctx: &ManifestContext) -> Result<PodSpec, ManifestError> {
+pub(super) fn spec(launch: &Launch, ctx: &ManifestContext) -> Result<PodSpec, ManifestError> {
     let effective = &launch.submission.effective;
     let Program::Container(program) = &launch.program else {
         return Err(ManifestError::NotAContainer { run: launch.name.to_string() });
@@ -48,7 +48,7 @@ pub(super) fn spec(launch: &Launch, attempt: u32, ctx: &ManifestContext) -> Resu
             command: some_list(program.command.iter().map(|text| literal(text)).collect()),
             args: some_list(program.args.iter().map(|text| literal(text)).collect()),
             working_dir: program.working_dir.clone(),
-            env: some_list(env(launch, attempt)?),
+            env: some_list(env(launch)?),
             resources: Some(resources(effective)),
             security_context: Some(security_context(effective)),
             termination_message_path: Some(path::RESULT.to_owned()),
@@ -116,7 +116,7 @@ fn toleration(given: &spec::Toleration) -> Toleration {
 }
 
 /// The user's variables, then ours: of two with one name the last wins.
-fn env(launch: &Launch, attempt: u32) -> Result<Vec<EnvVar>, ManifestError> {
+fn env(launch: &Launch) -> Result<Vec<EnvVar>, ManifestError> {
     let plain =
         |name: &str, value: &str| EnvVar { name: name.to_owned(), value: Some(literal(value)), ..EnvVar::default() };
     let submission = &launch.submission;
@@ -134,7 +134,7 @@ fn env(launch: &Launch, attempt: u32) -> Result<Vec<EnvVar>, ManifestError> {
         env.push(plain(variable::HOME, path::TMP));
     }
     env.push(plain(variable::RUN, launch.name.run.as_str()));
-    env.push(plain(variable::ATTEMPT, &attempt.to_string()));
+    env.push(plain(variable::ATTEMPT, "1"));
     if let Some(BatchItem { id: _, index, count }) = &submission.batch {
         env.push(plain(variable::INDEX, &index.to_string()));
         env.push(plain(variable::COUNT, &count.to_string()));

@@ -73,7 +73,7 @@ pub(crate) fn broken_rules(pod: &Value) -> Vec<&'static str> {
 }
 
 fn pod_of(launch: &Launch, ctx: &super::ManifestContext) -> Value {
-    serde_json::to_value(pod_for_dry_run(&job(launch, 1, ctx).unwrap())).unwrap()
+    serde_json::to_value(pod_for_dry_run(&job(launch, ctx).unwrap())).unwrap()
 }
 
 #[test]

@@ -21,10 +21,13 @@ fn pod_spec(job: &Job) -> &PodSpec {
 }
 
 fn golden(name: &str, launch: &Launch, ctx: &ManifestContext) {
-    let mut job = job(launch, 1, ctx).unwrap();
+    let mut job = job(launch, ctx).unwrap();
     // How the spec is written is not this module's business; that it comes back is a test of `facts`.
     job.metadata.annotations.as_mut().unwrap().insert(annotation::SPEC.to_owned(), "(the spec)".to_owned());
-    let text = preview_yaml(&job, launch, ctx).unwrap();
+    golden_of(name, &preview_yaml(&job, launch, ctx).unwrap());
+}
+
+fn golden_of(name: &str, text: &str) {
     let mut settings = insta::Settings::clone_current();
     settings.set_snapshot_path("../golden");
     settings.set_prepend_module_to_snapshot(false);
@@ -143,7 +146,7 @@ fn sql_profile_with_input_in_a_variable() {
 #[test]
 fn yaml_reads_back_as_the_same_job() {
     let (launch, ctx) = everything();
-    let written = job(&launch, 1, &ctx).unwrap();
+    let written = job(&launch, &ctx).unwrap();
     let text = preview_yaml(&written, &launch, &ctx).unwrap();
     let read: Job = serde_saphyr::from_str(text.split("---\n").next().unwrap()).unwrap();
     assert_eq!(read, written);
@@ -152,7 +155,7 @@ fn yaml_reads_back_as_the_same_job() {
 #[test]
 fn shown_manifests_have_no_value_that_was_handed_over() {
     let (launch, ctx) = everything();
-    let text = preview_yaml(&job(&launch, 1, &ctx).unwrap(), &launch, &ctx).unwrap();
+    let text = preview_yaml(&job(&launch, &ctx).unwrap(), &launch, &ctx).unwrap();
     for value in ["hunter2", "swordfish"] {
         let encoded = data_encoding::BASE64.encode(value.as_bytes());
         assert!(!text.contains(value) && !text.contains(encoded.trim_end_matches('=')), "{value} in\n{text}");
@@ -163,7 +166,7 @@ fn shown_manifests_have_no_value_that_was_handed_over() {
 #[test]
 fn every_key_that_the_pod_asks_for_is_in_the_secret() {
     for (launch, ctx) in [everything(), (sql(), context())] {
-        let job = job(&launch, 1, &ctx).unwrap();
+        let job = job(&launch, &ctx).unwrap();
         let secret = input_secret(&launch, JOB_UID, &ctx).unwrap();
         let name = secret.metadata.name.as_deref().unwrap();
         assert_eq!(job.metadata.annotations.as_ref().unwrap()[annotation::INPUT], name);
@@ -199,7 +202,7 @@ fn secret_belongs_to_the_job_and_cannot_be_changed() {
 fn run_without_input_has_no_secret_and_without_tmp_no_volume() {
     let launch = launch_of("bare", EffectiveSpec { tmp_size: None, ..effective() });
     assert!(input_secret(&launch, JOB_UID, &context()).is_none());
-    let job = job(&launch, 1, &context()).unwrap();
+    let job = job(&launch, &context()).unwrap();
     assert_eq!(pod_spec(&job).volumes, None);
     assert_eq!(pod_spec(&job).containers[0].volume_mounts, None);
 }
@@ -208,7 +211,7 @@ fn run_without_input_has_no_secret_and_without_tmp_no_volume() {
 fn input_in_a_variable_alone_needs_no_volume() {
     let mut launch = sql();
     Arc::make_mut(&mut launch.submission.effective).tmp_size = None;
-    let job = job(&launch, 1, &context()).unwrap();
+    let job = job(&launch, &context()).unwrap();
     assert_eq!(pod_spec(&job).volumes, None);
 }
 
@@ -219,7 +222,7 @@ fn configured_volume_at_tmp_takes_the_place_of_ours() {
     let mut ctx = context();
     let claim = Volume { persistent_volume_claim: Some("scratch".to_owned()), ..Volume::default() };
     ctx.volumes.insert("scratch".to_owned(), claim);
-    let job = job(&launch, 1, &ctx).unwrap();
+    let job = job(&launch, &ctx).unwrap();
     assert_eq!(pod_spec(&job).containers[0].volume_mounts.as_ref().map(Vec::len), Some(1));
 }
 
@@ -230,7 +233,7 @@ fn group_may_do_what_the_owner_may() {
     for (asked, given) in table {
         let mut launch = launch();
         launch.files = vec![File { path: "f".to_owned(), mode: Some(asked), content: Vec::new() }];
-        let job = job(&launch, 1, &context()).unwrap();
+        let job = job(&launch, &context()).unwrap();
         let volume = pod_spec(&job).volumes.as_ref().unwrap()[0].secret.clone().unwrap();
         assert_eq!(volume.items.unwrap()[0].mode, Some(given), "{asked:o}");
     }
@@ -242,7 +245,7 @@ fn pod_ends_after_start_and_run_budget_whatever_happens_to_the_daemon() {
         let start_timeout = Duration::from_secs(start);
         let launch =
             launch_of("x", EffectiveSpec { start_timeout, run_timeout: Duration::from_secs(run), ..effective() });
-        let job = job(&launch, 1, &context()).unwrap();
+        let job = job(&launch, &context()).unwrap();
         assert_eq!(job.spec.as_ref().unwrap().active_deadline_seconds, None);
         assert_eq!(job.spec.as_ref().unwrap().ttl_seconds_after_finished, None);
         pod_spec(&job).active_deadline_seconds
@@ -256,7 +259,7 @@ fn pod_ends_after_start_and_run_budget_whatever_happens_to_the_daemon() {
 #[test]
 fn home_is_where_the_program_can_write() {
     let home = |effective: EffectiveSpec| {
-        let job = job(&launch_of("x", effective), 1, &context()).unwrap();
+        let job = job(&launch_of("x", effective), &context()).unwrap();
         let env = pod_spec(&job).containers[0].env.clone().unwrap();
         let homes: Vec<_> = env.into_iter().filter(|variable| variable.name == "HOME").collect();
         assert!(homes.len() <= 1, "{homes:?}");
@@ -279,12 +282,81 @@ fn home_is_where_the_program_can_write() {
 #[test]
 fn marker_is_passed_only_if_a_result_is_looked_for() {
     let has_marker = |launch: &Launch| {
-        let job = job(launch, 1, &context()).unwrap();
+        let job = job(launch, &context()).unwrap();
         let env = pod_spec(&job).containers[0].env.clone().unwrap();
         env.iter().any(|variable| variable.name == "LONGSHORE_RESULT_MARKER")
     };
     assert!(!has_marker(&launch()));
     assert!(has_marker(&sql()));
+}
+
+/// As the API server has the Job once it was stopped.
+fn stopped(launch: &Launch, ctx: &ManifestContext) -> Job {
+    let mut job = job(launch, ctx).unwrap();
+    job.metadata.uid = Some(JOB_UID.to_owned());
+    let annotations = job.metadata.annotations.get_or_insert_default();
+    annotations.insert(annotation::STOP.to_owned(), "{}".to_owned());
+    annotations.insert(annotation::attempt(1), "{}".to_owned());
+    let spec = job.spec.as_mut().unwrap();
+    (spec.parallelism, spec.active_deadline_seconds) = (Some(0), Some(1));
+    (spec.ttl_seconds_after_finished, spec.suspend) = (Some(60), Some(true));
+    let labels = spec.template.metadata.as_mut().unwrap().labels.as_mut().unwrap();
+    for key in ["batch.kubernetes.io/controller-uid", "batch.kubernetes.io/job-name", "controller-uid", "job-name"] {
+        labels.insert(key.to_owned(), "of-the-first".to_owned());
+    }
+    job
+}
+
+#[test]
+fn golden_second_attempt() {
+    let (launch, ctx) = everything();
+    let second = further(&stopped(&launch, &ctx), &launch.name.run, 2).unwrap();
+    golden_of("second_attempt", &preview_yaml(&second, &launch, &ctx).unwrap());
+}
+
+#[test]
+fn further_attempts_differ_in_name_number_and_owner_only() {
+    let (launch, ctx) = everything();
+    let first = job(&launch, &ctx).unwrap();
+    let second = further(&stopped(&launch, &ctx), &launch.name.run, 2).unwrap();
+    let mut alike = second.clone();
+    alike.metadata.name.clone_from(&first.metadata.name);
+    alike.metadata.annotations.clone_from(&first.metadata.annotations);
+    alike.metadata.owner_references = None;
+    alike.metadata.labels.as_mut().unwrap().insert(label::ATTEMPT.to_owned(), "1".to_owned());
+    let template = &mut alike.spec.as_mut().unwrap().template;
+    template.metadata.as_mut().unwrap().labels.as_mut().unwrap().insert(label::ATTEMPT.to_owned(), "1".to_owned());
+    let env = template.spec.as_mut().unwrap().containers[0].env.as_mut().unwrap();
+    let number = env.iter_mut().find(|variable| variable.name == "LONGSHORE_ATTEMPT").unwrap();
+    assert_eq!(number.value.replace("1".to_owned()).as_deref(), Some("2"));
+    assert_eq!(alike, first);
+    let third = further(&stopped(&launch, &ctx), &launch.name.run, 3).unwrap();
+    assert_eq!(third.metadata.name.as_deref(), Some("run3-nightly-report-7"));
+}
+
+#[test]
+fn of_a_job_that_was_changed_no_further_attempt_is_made() {
+    let refused = |change: fn(&mut Job)| {
+        let mut job = stopped(&launch(), &context());
+        change(&mut job);
+        further(&job, &launch().name.run, 2).unwrap_err().to_string()
+    };
+    assert!(refused(|job| job.spec = None).contains("of hello has no spec"));
+    let without_run = refused(|job| {
+        let containers = &mut job.spec.as_mut().unwrap().template.spec.as_mut().unwrap().containers;
+        containers[0].name = "other".to_owned();
+    });
+    assert!(without_run.contains("no container `run`"), "{without_run}");
+}
+
+#[test]
+fn autoscalers_are_kept_away_from_what_is_not_repeated() {
+    let annotations = |infra_retries| {
+        let launch = launch_of("x", EffectiveSpec { infra_retries, ..effective() });
+        job(&launch, &context()).unwrap().spec.unwrap().template.metadata.unwrap().annotations.unwrap()
+    };
+    assert_eq!(annotations(0).len(), 2);
+    assert_eq!(annotations(1).len(), 0);
 }
 
 #[test]
@@ -297,20 +369,8 @@ fn a_run_of_a_batch_knows_which_it_is() {
 }
 
 #[test]
-fn further_attempts_differ_in_name_and_number_only() {
-    let first = job(&launch(), 1, &context()).unwrap();
-    let second = job(&launch(), 2, &context()).unwrap();
-    assert_eq!(first.metadata.name.as_deref(), Some("run-hello"));
-    assert_eq!(second.metadata.name.as_deref(), Some("run2-hello"));
-    assert_eq!(second.metadata.labels.as_ref().unwrap()[label::ATTEMPT], "2");
-    let env = pod_spec(&second).containers[0].env.clone().unwrap();
-    let number = env.iter().find(|variable| variable.name == "LONGSHORE_ATTEMPT").unwrap();
-    assert_eq!(number.value.as_deref(), Some("2"));
-}
-
-#[test]
 fn dry_run_pod_is_the_template() {
-    let job = job(&launch(), 1, &context()).unwrap();
+    let job = job(&launch(), &context()).unwrap();
     let pod = pod_for_dry_run(&job);
     assert_eq!(pod.spec.as_ref(), Some(pod_spec(&job)));
     assert_eq!(pod.metadata.generate_name.as_deref(), Some("run-hello-"));
@@ -321,7 +381,7 @@ fn dry_run_pod_is_the_template() {
 
 #[test]
 fn what_a_pod_cannot_do_is_refused() {
-    let refused = |launch: &Launch, ctx: &ManifestContext| job(launch, 1, ctx).unwrap_err().to_string();
+    let refused = |launch: &Launch, ctx: &ManifestContext| job(launch, ctx).unwrap_err().to_string();
     let mut process = launch();
     process.program = Program::Process(LocalProfile::default());
     assert_eq!(refused(&process, &context()), "namespaces/default/runs/hello has no image: it can't run on Kubernetes");
@@ -371,7 +431,7 @@ proptest! {
 #[test]
 fn command_arguments_and_variables_arrive_as_they_were_given() {
     let (launch, ctx) = everything();
-    let job = job(&launch, 1, &ctx).unwrap();
+    let job = job(&launch, &ctx).unwrap();
     let container = &pod_spec(&job).containers[0];
     let none = BTreeMap::new();
     assert_eq!(

@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 use super::super::manifest;
 use super::super::memory::JobMemory;
-use super::{KubernetesRuns, facts};
+use super::{KubernetesRuns, SeenJob, facts};
 use crate::api::error::{CallError, Target, chain};
 use crate::api::names::label;
 use longshore_backend::{BackendError, Created, Launch};
@@ -19,7 +19,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// The longest pause that is waited for; the caller comes again after a longer one.
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 /// How often a Job is posted at most.
-const POSTS_MAX: u32 = 2;
+pub(super) const POSTS_MAX: u32 = 2;
 
 /// What came of posting the Job.
 enum Posted {
@@ -33,24 +33,25 @@ impl KubernetesRuns {
     pub(super) async fn create_run(&self, launch: &Launch) -> Result<Created, BackendError> {
         let namespace = self.cluster.target(&launch.name.namespace)?;
         let context = self.manifest_context(namespace);
-        let job = manifest::job(launch, 1, &context).map_err(|error| unwritable(launch, &error))?;
+        let job = manifest::job(launch, &context).map_err(|error| unwritable(launch, &error))?;
         if let Err(refusal) = self.check_secret_refs(namespace, launch).await {
             // A replay must find its run, whatever became of the Secret since.
             return match self.read_job(namespace, &launch.name.run.job_name(1)).await? {
-                Some(found) => self.found(namespace, launch, &found).await,
+                Some(found) => self.found(namespace, launch, found).await,
                 None => Err(refusal),
             };
         }
         let job = match self.post(namespace, launch, &job).await? {
             Posted::New(job) => job,
-            Posted::Found(found) => return self.found(namespace, launch, &found).await,
+            Posted::Found(found) => return self.found(namespace, launch, found).await,
         };
         if let Err(error) = self.write_input(namespace, launch, &job).await {
             self.undo(launch, &job, &error).await;
             return Err(error);
         }
         let known = self.memory.of(job.metadata.uid.as_deref().unwrap_or_default());
-        facts(&launch.name.namespace, &job, None, &known).map(|facts| Created::New(Box::new(facts)))
+        let seen = SeenJob { job, pod: None, known };
+        facts(&launch.name.namespace, &seen, &[]).map(|facts| Created::New(Box::new(facts)))
     }
 
     pub(super) async fn complete_run(&self, launch: &Launch) -> Result<(), BackendError> {
@@ -89,16 +90,17 @@ impl KubernetesRuns {
 
     /// Whether `found` is what a POST of this very call made: no other has its creation time.
     fn was_just_made(&self, found: &Job, launch: &Launch) -> bool {
+        let seen = SeenJob { job: found.clone(), pod: None, known: JobMemory::default() };
         self.is_ours(found, &launch.name.run)
-            && facts(&launch.name.namespace, found, None, &JobMemory::default()).is_ok_and(|facts| {
+            && facts(&launch.name.namespace, &seen, &[]).is_ok_and(|facts| {
                 facts.submission.create_time.as_microsecond() == launch.submission.create_time.as_microsecond()
                     && facts.submission.digest == *launch.digest()
             })
     }
 
-    async fn found(&self, namespace: &str, launch: &Launch, found: &Job) -> Result<Created, BackendError> {
-        if !self.is_ours(found, &launch.name.run) {
-            return Ok(Created::Taken { what: taken_by(namespace, found) });
+    async fn found(&self, namespace: &str, launch: &Launch, found: Job) -> Result<Created, BackendError> {
+        if !self.is_ours(&found, &launch.name.run) {
+            return Ok(Created::Taken { what: taken_by(namespace, &found) });
         }
         let facts = self.observe(&launch.name, namespace, found).await?;
         Ok(Created::Exists(Box::new(facts)))
@@ -117,11 +119,11 @@ impl KubernetesRuns {
     }
 }
 
-fn pause(error: &CallError) -> Duration {
+pub(super) fn pause(error: &CallError) -> Duration {
     error.retry_after().unwrap_or(PAUSE).min(PAUSE_MAX)
 }
 
-fn taken_by(namespace: &str, job: &Job) -> String {
+pub(super) fn taken_by(namespace: &str, job: &Job) -> String {
     let name = job.metadata.name.as_deref().unwrap_or_default();
     let labels = job.metadata.labels.as_ref();
     let value = |key: &str| labels.and_then(|labels| labels.get(key)).map(String::as_str);

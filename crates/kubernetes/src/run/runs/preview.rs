@@ -19,7 +19,7 @@ impl KubernetesRuns {
         let namespace = self.cluster.target(&launch.name.namespace)?;
         let context = self.manifest_context(namespace);
         let refused = |error: manifest::ManifestError| unwritable(launch, &error);
-        let job = manifest::job(launch, 1, &context).map_err(refused)?;
+        let job = manifest::job(launch, &context).map_err(refused)?;
         let yaml = manifest::preview_yaml(&job, launch, &context).map_err(refused)?;
         self.check_secret_refs(namespace, launch).await?;
         let pod = manifest::pod_for_dry_run(&job);

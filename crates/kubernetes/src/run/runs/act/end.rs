@@ -23,9 +23,8 @@ impl KubernetesRuns {
     /// which would go with its Pod.
     pub(super) async fn end_unstarted(&self, name: &RunName, uid: &str, attempt: u32) -> Result<(), BackendError> {
         let job = self.attempt(name, uid, attempt).await?;
-        if is_over(&job) {
-            return Ok(());
-        }
+        // What a Job that is gone has made goes after it.
+        let Some(job) = job.filter(|job| !is_over(job)) else { return Ok(()) };
         let (namespace, job_name) = (self.cluster.target(&name.namespace)?, name.run.job_name(attempt));
         let pod = self.read_pod(namespace, job.metadata.uid.as_deref().unwrap_or_default()).await?;
         let pod = pod.filter(|pod| !pod_is_over(pod));
@@ -40,7 +39,9 @@ impl KubernetesRuns {
             ]);
             match self.cluster.json_patch::<Job>(namespace, &job_name, &patch).await {
                 Ok(_) => {}
-                Err(error) if error.is_not_found() => return Err(gone(name)),
+                Err(error) if error.is_not_found() && attempt <= 1 => return Err(gone(name)),
+                // The run is its anchor, and what is gone needs no end.
+                Err(error) if error.is_not_found() => return Ok(()),
                 Err(error) => return Err(error.to_backend(Target::new("stop", "Job", namespace, &job_name))),
             }
         }
@@ -71,7 +72,10 @@ impl KubernetesRuns {
         let namespace = self.cluster.target(&name.namespace)?;
         let job_uid = match attempt {
             0 | 1 => uid.to_owned(),
-            _ => self.attempt(name, uid, attempt).await?.metadata.uid.unwrap_or_default(),
+            _ => match self.attempt(name, uid, attempt).await? {
+                Some(job) => job.metadata.uid.unwrap_or_default(),
+                None => return Ok(()),
+            },
         };
         for pod in self.pods_to_limit(namespace, &job_uid).await? {
             self.patch_limit(namespace, &pod, seconds).await?;

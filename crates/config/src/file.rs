@@ -55,6 +55,7 @@ struct KubernetesFile {
     kubeconfig: Option<PathBuf>,
     context: Option<String>,
     network_policies: Option<String>,
+    node_lost_after: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -293,15 +294,32 @@ fn namespaces(sections: BTreeMap<String, NamespaceFile>, faults: &mut ConfigFaul
     namespaces
 }
 
+/// Twice as long as Kubernetes takes to delete the Pods of a node that does not report, so that its word comes first.
+const NODE_LOST_AFTER: Duration = Duration::from_secs(600);
+/// Kubelets that are restarted or busy are silent for seconds, and the control plane notices after 40 to 50.
+const NODE_LOST_AFTER_MIN: Duration = Duration::from_secs(30);
+
 fn kubernetes(file: KubernetesFile, args: &ServeArgs, faults: &mut ConfigFaults) -> Kubernetes {
     let policies = file
         .network_policies
         .as_deref()
         .and_then(|text| faults.choice("kubernetes.network_policies", text, &[("installed", true), ("none", false)]));
+    let node_lost_after =
+        file.node_lost_after.as_deref().and_then(|text| faults.duration("kubernetes.node_lost_after", text));
+    if node_lost_after.is_some_and(|time| time < NODE_LOST_AFTER_MIN) {
+        faults.add(
+            "kubernetes.node_lost_after",
+            format!(
+                "must be at least {}s: nodes are silent for less while they are well",
+                NODE_LOST_AFTER_MIN.as_secs()
+            ),
+        );
+    }
     Kubernetes {
         kubeconfig: args.installation.kubeconfig.clone().or(file.kubeconfig),
         context: args.installation.context.clone().or(file.context),
         network_policies: policies.unwrap_or(false),
+        node_lost_after: node_lost_after.unwrap_or(NODE_LOST_AFTER),
     }
 }
 

@@ -81,6 +81,8 @@ pub struct Kubernetes {
     pub context: Option<String>,
     /// Whether NetworkPolicies for the network modes are installed.
     pub network_policies: bool,
+    /// How long the control plane may report a node as silent before what ran there counts as lost; at least 30 s.
+    pub node_lost_after: Duration,
 }
 
 /// Limits of connections and calls; `None`: the server's own.

@@ -260,3 +260,12 @@ fn no_two_things_are_served_at_one_address() {
     let error = Config::from_text("", &ServeArgs { addresses, ..ServeArgs::default() }).unwrap_err().to_string();
     assert!(error.contains("--admin-listen: is the address of `listen`"), "{error}");
 }
+
+#[test]
+fn a_node_is_not_lost_while_it_is_restarted() {
+    assert_eq!(load("").unwrap().kubernetes.node_lost_after, Duration::from_secs(600));
+    let after = |text: &str| load(&format!("[kubernetes]\nnode_lost_after = \"{text}\""));
+    assert_eq!(after("30s").unwrap().kubernetes.node_lost_after, Duration::from_secs(30));
+    let error = after("29s").unwrap_err();
+    assert!(error.contains("kubernetes.node_lost_after: must be at least 30s"), "{error}");
+}

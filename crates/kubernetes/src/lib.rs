@@ -57,6 +57,8 @@ pub struct KubernetesConfig {
     pub network_policies_installed: bool,
     /// Bound of every call that is no stream. [`REQUEST_TIMEOUT`] is a good one.
     pub request_timeout: Duration,
+    /// How long the control plane may report a node as silent before what ran there counts as lost.
+    pub node_lost_after: Duration,
 }
 
 /// The backend on the cluster that `config` names. Nothing is asked of the cluster yet, so that it

@@ -94,7 +94,8 @@
 {{- $_ := set $namespaces $name (dict "kubernetes_namespace" $target) -}}
 {{- end -}}
 {{- $_ := set $config "namespaces" $namespaces -}}
-{{- $_ := set $config "kubernetes" (dict "network_policies" (ternary "installed" "none" .Values.networkPolicies.enabled)) -}}
+{{- $policies := dict "network_policies" (ternary "installed" "none" .Values.networkPolicies.enabled) -}}
+{{- $_ := set $config "kubernetes" (mergeOverwrite $policies (default dict $config.kubernetes)) -}}
 {{- $sql := dict "kubernetes" (dict "image" (include "longshore.image" .) "image_pull_policy" .Values.image.pullPolicy) -}}
 {{- $_ := set $config "profiles" (mergeOverwrite (dict "sql" $sql) (default dict $config.profiles)) -}}
 {{- include "longshore.tomlTable" (dict "path" "" "table" $config) | trim -}}

@@ -218,6 +218,40 @@ async fn a_silent_node_is_reported_and_in_the_end_lost() {
     .await;
 }
 
+/// By then nobody has deleted its Pod: Kubernetes takes five minutes.
+#[tokio::test]
+#[ignore = "disturbs the node: runs alone"]
+async fn a_node_that_stays_silent_is_lost_by_a_clock() {
+    let config = "[kubernetes]\nnode_lost_after = \"30s\"\n".to_owned();
+    on_node("a_node_that_stays_silent", Setup { config, ..Setup::default() }, async |case, _| {
+        let client = case.client().await;
+        let spec = RunSpec { run_timeout: seconds(20), termination_grace: seconds(1), ..script(UNTIL_TERM) };
+        let run = client.submit(spec).await;
+        let run = client.wait_state(&run.name, RunState::Running).await;
+        control("stop kubelet").await;
+        let overrun = client
+            .wait_until(&run.name, "said to have overrun", |run| run.message.contains("its run_timeout of 20s passed"))
+            .await;
+        assert!(overrun.message.contains("it counts as lost in"), "{}", overrun.message);
+        let end = client.wait_settled(&run.name).await;
+        assert_eq!((end.state(), reason(&end)), (RunState::Failed, Some(FailureReason::NodeLost)), "{end:?}");
+        assert!(end.message.ends_with("the program may still be running there"), "{}", end.message);
+        assert_eq!(end.exit_code, None, "{end:?}");
+        // It is told to end, and does once its node is back.
+        let pods = case.api::<Pod>();
+        let pod = pods.get(&run.attempts[0].pod).await.expect("its Pod");
+        assert_eq!(pod.spec.and_then(|spec| spec.active_deadline_seconds), Some(1));
+        control("start kubelet").await;
+        until("the program to end", async || {
+            let pod = pods.get(&run.attempts[0].pod).await.expect("its Pod");
+            (pod.status?.phase? == "Failed").then_some(())
+        })
+        .await;
+        assert_eq!(client.get(&run.name).await, end, "what is recorded stays");
+    })
+    .await;
+}
+
 /// Its Pod stays until the node reports again; who declared the run safe to repeat does not wait for that.
 #[tokio::test]
 #[ignore = "disturbs the node: runs alone"]

@@ -69,7 +69,8 @@ async fn a_further_attempt_that_runs_outlives_the_job_of_the_first() {
         let (jobs, anchor) = (case.api::<Job>(), Case::job_name(&name));
         // As its TTL does.
         jobs.delete(&anchor, &DeleteParams::background()).await.expect("delete");
-        until("the first Job to go", async || jobs.get_opt(&anchor).await.expect("a look").is_none().then_some(())).await;
+        until("the first Job to go", async || jobs.get_opt(&anchor).await.expect("a look").is_none().then_some(()))
+            .await;
         case.daemon.revive().await;
         case.client().await.run(script("exit 0")).await;
         let second = jobs.get(&anchor.replace("run-", "run2-")).await.expect("the second Job");

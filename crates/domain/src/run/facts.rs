@@ -256,6 +256,9 @@ pub struct AttemptFacts {
     /// Since when the Pod's node does not report any more, by the control plane's word, although
     /// the last it reported is that `run` runs.
     pub silent_since: Option<Timestamp>,
+    /// From when on a node that is still silent counts as lost.
+    #[serde(default)]
+    pub lost_at: Option<Timestamp>,
     /// Whether the Pod is over and says nothing of container `run`: its node refused it, or has
     /// thrown away what it knew.
     pub emptied: bool,
@@ -302,6 +305,7 @@ impl AttemptFacts {
             disruption: None,
             eviction: None,
             silent_since: None,
+            lost_at: None,
             emptied: false,
             unseen: false,
             waiting: None,
@@ -373,6 +377,18 @@ impl AttemptFacts {
     #[must_use]
     pub fn has_ended(&self) -> bool {
         self.job_end.as_ref().is_some_and(|end| end.final_) || (self.job_deleted_at.is_some() && !self.is_live())
+    }
+
+    /// Whether `run` runs as far as is known, on a node that does not report any more.
+    #[must_use]
+    pub fn is_silent(&self) -> bool {
+        self.silent_since.is_some() && matches!(self.main, MainFacts::Running { .. }) && self.is_live()
+    }
+
+    /// Whether its node has been silent for so long that it counts as lost.
+    #[must_use]
+    pub fn is_lost(&self, now: Timestamp) -> bool {
+        self.is_silent() && self.lost_at.is_some_and(|lost| now >= lost)
     }
 
     /// Whether its Pod is there and not over.

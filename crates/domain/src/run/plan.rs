@@ -182,6 +182,8 @@ fn end_others(facts: &RunFacts, attempt: &AttemptFacts, since: Timestamp, now: T
 /// Job has ended, or never will.
 fn after_record(facts: &RunFacts, record: &Record, now: Timestamp) -> Plan {
     let ended = facts.attempts.iter().all(AttemptFacts::has_ended);
+    // A node that is lost may never say that its Job has ended.
+    let is_left = facts.attempts.iter().all(|attempt| attempt.has_ended() || is_out_of_reach(attempt));
     if !ended && facts.deleted_at.is_none() {
         for attempt in &facts.attempts {
             if let Some(plan) = end_rest(facts, attempt, record.record_time, now) {
@@ -195,7 +197,7 @@ fn after_record(facts: &RunFacts, record: &Record, now: Timestamp) -> Plan {
         Some(_) if ended || facts.deleted_at.is_some() => Plan::default(),
         Some(expire_time) if now < expire_time => Plan::wake(expire_time),
         Some(_) => Plan::of(Action::Delete),
-        None if ended || facts.deleted_at.is_some() || (facts.suspended && !is_live) => release(facts, record),
+        None if is_left || facts.deleted_at.is_some() || (facts.suspended && !is_live) => release(facts, record),
         None => Plan::default(),
     }
 }
@@ -240,7 +242,11 @@ fn between_attempts(facts: &RunFacts, settled: &AttemptRecord, now: Timestamp) -
         let message = format!("attempt {attempt} did not begin within its start_timeout of {timeout}: {trouble}");
         return stop_for(StopCause::StartDeadline, Failure::new(FailureReason::StartDeadline, message), now);
     }
-    Plan::of(Action::BeginAttempt { attempt })
+    // What is lost with its node is not waited for, but ended there once the node is back.
+    let lost = facts.attempt(settled.attempt.number).and_then(|lost| end_rest(facts, lost, settled.record_time, now));
+    let mut plan = lost.unwrap_or_default();
+    plan.actions.push(Action::BeginAttempt { attempt });
+    plan
 }
 
 /// What is done once `total_timeout` has passed.
@@ -281,10 +287,16 @@ fn enforce_stop(attempt: &AttemptFacts) -> Plan {
     if !attempt.main.started() || attempt.phase == AttemptPhase::Gone {
         return close(attempt);
     }
-    if attempt.deleted_at.is_some() || attempt.phase.is_over() {
+    if attempt.deleted_at.is_some() || attempt.phase.is_over() || is_out_of_reach(attempt) {
         return Plan::default();
     }
     Plan::of(Action::EndStarted { attempt: attempt.number })
+}
+
+/// Whether its node does not report, and ends the program as soon as it does.
+fn is_out_of_reach(attempt: &AttemptFacts) -> bool {
+    let is_ordered = attempt.deadline.is_some_and(|deadline| deadline <= Duration::from_secs(1));
+    attempt.is_silent() && (is_ordered || attempt.deleted_at.is_some())
 }
 
 /// Sees that the Job makes no Pod, and that one that is there starts nothing.

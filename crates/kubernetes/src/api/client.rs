@@ -36,6 +36,7 @@ pub(crate) struct Cluster {
     pub(crate) instance: String,
     pub(crate) namespaces: NamespaceMap,
     pub(crate) request_timeout: Duration,
+    pub(crate) node_lost_after: Duration,
     pub(crate) metrics: KubernetesMetrics,
 }
 
@@ -71,9 +72,10 @@ impl Cluster {
         client_config.headers.push((USER_AGENT, agent));
         let server = client_config.cluster_url.to_string().trim_end_matches('/').to_owned();
         let client = ClientBuilder::try_from(client_config).map_err(|error| unusable(chain(&error)))?;
-        let KubernetesConfig { instance, namespaces, request_timeout, .. } = config;
+        let KubernetesConfig { instance, namespaces, request_timeout, node_lost_after, .. } = config;
         let client = client.with_layer(&metrics.layer(request_timeout)).build();
-        Ok(Self { client, server, instance, namespaces, request_timeout, metrics: metrics.clone() })
+        let metrics = metrics.clone();
+        Ok(Self { client, server, instance, namespaces, request_timeout, node_lost_after, metrics })
     }
 
     /// The Kubernetes namespace of `namespace`.

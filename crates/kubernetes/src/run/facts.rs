@@ -11,6 +11,7 @@ mod tests;
 use std::borrow::Cow;
 use std::error::Error;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::batch::v1::Job;
@@ -95,7 +96,7 @@ pub enum FactsError {
 }
 
 /// The facts of the run whose anchor is `anchor`, and whose further attempts are `further`, in Longshore's namespace
-/// `namespace`.
+/// `namespace`. What runs on a node that was silent for `node_lost_after` counts as lost.
 ///
 /// An annotation of ours that is missing or corrupt is reported as damage, and the rest is read.
 ///
@@ -105,6 +106,7 @@ pub fn run_facts(
     namespace: &NamespaceName,
     anchor: &ObservedObjects<'_>,
     further: &[ObservedObjects<'_>],
+    node_lost_after: Duration,
 ) -> Result<RunFacts, FactsError> {
     let mut job = JobReader { job: anchor.job, damage: Vec::new() };
     let metadata = &anchor.job.metadata;
@@ -119,7 +121,8 @@ pub fn run_facts(
     let numbered = further.iter().filter_map(|one| Some((number_of(one.job, &run)?, one)));
     let mut numbered: Vec<_> = std::iter::once((1, anchor)).chain(numbered).collect();
     numbered.sort_by_key(|(number, _)| *number);
-    let attempts: Vec<_> = numbered.iter().map(|(number, one)| attempt::facts(*number, &of_its_job(one))).collect();
+    let attempts = numbered.iter().map(|(number, one)| attempt::facts(*number, &of_its_job(one), node_lost_after));
+    let attempts = attempts.collect();
     let mut submission = submission(&job).unwrap_or_else(|error| {
         job.damage.push(error);
         let created = metadata.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0);

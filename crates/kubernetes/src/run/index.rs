@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::fmt::Write as _;
 use std::hash::Hasher;
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Event, Pod};
@@ -51,6 +52,7 @@ pub(crate) enum Signal {
 pub(crate) struct Index {
     namespaces: BTreeMap<Arc<str>, NamespaceIndex>,
     memory: Arc<Memory>,
+    node_lost_after: Duration,
     queue: VecDeque<Queued>,
     questions: Vec<IndexQuestion>,
     /// Whether everything was reported once.
@@ -68,11 +70,12 @@ enum Queued {
 }
 
 impl Index {
-    pub(crate) fn new(namespaces: &NamespaceMap, memory: Arc<Memory>) -> Self {
+    pub(crate) fn new(namespaces: &NamespaceMap, memory: Arc<Memory>, node_lost_after: Duration) -> Self {
         let entries = namespaces.iter().map(|(name, target)| (Arc::from(target), NamespaceIndex::new(name.clone())));
         let mut index = Self {
             namespaces: entries.collect(),
             memory,
+            node_lost_after,
             queue: VecDeque::new(),
             questions: Vec::new(),
             was_synced: false,
@@ -315,7 +318,7 @@ impl Index {
             let (namespace, uid) = (Arc::clone(target), run.anchor.uid.clone());
             self.questions.push(IndexQuestion::Input { namespace, uid, secret });
         }
-        match facts_of(&namespace.name, run, &self.memory) {
+        match facts_of(&namespace.name, run, &self.memory, self.node_lost_after) {
             Ok(facts) => {
                 let digest = Some(digest(&facts));
                 let news = std::mem::replace(&mut run.digest, digest) != digest;
@@ -356,7 +359,12 @@ fn misses_something(job: &IndexedJob) -> bool {
     waiting.is_some_and(|waiting| waiting.reason.as_deref() == Some(CONFIG_ERROR))
 }
 
-fn facts_of(namespace: &NamespaceName, run: &IndexedRun, memory: &Memory) -> Result<RunFacts, FactsError> {
+fn facts_of(
+    namespace: &NamespaceName,
+    run: &IndexedRun,
+    memory: &Memory,
+    node_lost_after: Duration,
+) -> Result<RunFacts, FactsError> {
     let known: Vec<_> = run.jobs().map(|job| (job, memory.of(&job.uid))).collect();
     let input_confirmed = memory.input_confirmed(&run.anchor.uid);
     let mut observed: Vec<_> = known
@@ -372,7 +380,7 @@ fn facts_of(namespace: &NamespaceName, run: &IndexedRun, memory: &Memory) -> Res
         })
         .collect();
     let anchor = observed.remove(0);
-    run_facts(namespace, &anchor, &observed)
+    run_facts(namespace, &anchor, &observed, node_lost_after)
 }
 
 /// A hash of facts, for equality only: keeping the facts themselves would double what a run costs.

@@ -146,7 +146,7 @@ impl KubernetesRuns {
                 further.push(self.look_at(namespace, job).await?);
             }
         }
-        facts(&name.namespace, &self.look_at(namespace, anchor).await?, &further)
+        facts(&name.namespace, &self.look_at(namespace, anchor).await?, &further, self.cluster.node_lost_after)
     }
 
     async fn look_at(&self, namespace: &str, job: Job) -> Result<SeenJob, BackendError> {
@@ -196,10 +196,16 @@ struct SeenJob {
     known: JobMemory,
 }
 
-fn facts(name: &NamespaceName, anchor: &SeenJob, further: &[SeenJob]) -> Result<RunFacts, BackendError> {
+fn facts(
+    name: &NamespaceName,
+    anchor: &SeenJob,
+    further: &[SeenJob],
+    node_lost_after: Duration,
+) -> Result<RunFacts, BackendError> {
     let input_confirmed = anchor.known.input_confirmed;
     let further: Vec<_> = further.iter().map(|seen| observed(seen, input_confirmed)).collect();
-    run_facts(name, &observed(anchor, input_confirmed), &further).map_err(|error| BackendError::Corrupt {
+    let facts = run_facts(name, &observed(anchor, input_confirmed), &further, node_lost_after);
+    facts.map_err(|error| BackendError::Corrupt {
         what: format!("Job {}", anchor.job.metadata.name.as_deref().unwrap_or_default()),
         message: chain(&error),
     })

@@ -26,7 +26,7 @@ const BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_sec
 
 /// Reports every run of this installation. Never ends.
 pub(crate) fn watch(cluster: Arc<Cluster>, memory: Arc<Memory>) -> impl Stream<Item = FactsEvent> + Send {
-    let index = Index::new(&cluster.namespaces, memory);
+    let index = Index::new(&cluster.namespaces, memory, cluster.node_lost_after);
     let watch = Watch { cluster, index, signals: SelectAll::new(), answers: FuturesUnordered::new() };
     stream::unfold(watch, |mut watch| async move {
         let event = watch.next().await;

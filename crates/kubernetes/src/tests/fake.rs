@@ -165,6 +165,7 @@ impl FakeApi {
             volumes: BTreeMap::new(),
             network_policies_installed: true,
             request_timeout: Duration::from_secs(10),
+            node_lost_after: Duration::from_secs(600),
         };
         (dir, config)
     }

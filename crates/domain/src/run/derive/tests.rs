@@ -652,6 +652,38 @@ fn a_node_is_lost_only_if_its_kubelet_says_nothing_any_more() {
 }
 
 #[test]
+fn a_node_that_is_silent_for_too_long_is_lost() {
+    let silent = AttemptFacts {
+        phase: AttemptPhase::Running,
+        main: MainFacts::Running { started_at: Some(at(10)) },
+        silent_since: Some(at(40)),
+        lost_at: Some(at(640)),
+        ..attempt()
+    };
+    let facts = with(silent.clone());
+    assert_eq!((conclude(&facts, at(639)), look_again(&facts, at(100))), (None, Some(at(640))));
+    let failure = conclude(&facts, at(640)).unwrap().failure.unwrap();
+    assert_eq!(failure.reason, Reason::NodeLost);
+    assert_eq!(failure.message, "its node has not reported for 10m; the program may still be running there");
+    // It reports again.
+    assert_eq!(conclude(&with(AttemptFacts { silent_since: None, ..silent.clone() }), at(1000)), None);
+
+    let mut short = facts.clone();
+    Arc::make_mut(&mut short.submission.effective).run_timeout = Duration::from_secs(60);
+    assert_eq!(
+        derived(&short, at(100)).message,
+        "running for 1m 30s, as far as is known: its node has not reported for 1m; its run_timeout of 1m passed 30s \
+         ago, and only the node enforces it; it counts as lost in 9m"
+    );
+    let cancelled = RunFacts { stop: Some(stop(StopCause::Cancel, 50)), ..facts };
+    let message = derived(&cancelled, at(100)).message;
+    assert_eq!(message, "stopping: enough; its node has not reported for 1m; it counts as lost in 9m");
+    let outcome = conclude(&cancelled, at(640)).unwrap();
+    assert_eq!(outcome.state, RunState::Cancelled);
+    assert!(outcome.message.ends_with("so the program may still be running there"), "{}", outcome.message);
+}
+
+#[test]
 fn a_deadline_that_somebody_else_set_is_reported_as_that() {
     let ended = |attempt: AttemptFacts| AttemptFacts { phase: AttemptPhase::Failed, ..attempt };
     let on_pod = AttemptFacts {

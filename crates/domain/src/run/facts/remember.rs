@@ -175,6 +175,7 @@ fn merge(known: &AttemptFacts, seen: AttemptFacts) -> AttemptFacts {
         disruption: known.disruption.clone().or(seen.disruption),
         eviction,
         silent_since: seen.silent_since.filter(|_| !ended),
+        lost_at: seen.lost_at.filter(|_| !ended),
         emptied: known.emptied || seen.emptied,
         unseen: known.unseen || (known.uid.is_none() && seen.unseen),
         waiting: seen.waiting,

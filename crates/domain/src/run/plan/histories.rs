@@ -416,6 +416,7 @@ fn pod() -> impl Strategy<Value = AttemptFacts> {
             emptied,
             deadline: Some(Duration::from_secs(if ordered { 1 } else { 3901 })),
             silent_since: silent.then(|| at(12)),
+            lost_at: silent.then(|| at(312)),
             ..attempt()
         },
     )

@@ -237,3 +237,25 @@ fn no_clock_runs_out_on_a_pod_that_is_gone() {
     let gone = AttemptFacts { phase: AttemptPhase::Gone, ..attempt() };
     assert_eq!(planned(&with(gone), at(5000)), Plan::default());
 }
+
+/// Its Job may never end, so that nothing would ever let it go.
+#[test]
+fn what_is_lost_with_its_node_is_ended_there_and_let_go() {
+    let silent = AttemptFacts {
+        phase: AttemptPhase::Running,
+        main: MainFacts::Running { started_at: Some(at(10)) },
+        silent_since: Some(at(40)),
+        lost_at: Some(at(640)),
+        deadline: Some(Duration::from_secs(3900)),
+        ..attempt()
+    };
+    let lost = with(silent);
+    let Some(Action::WriteRecord(record)) = planned(&lost, at(640)).actions.pop() else { panic!() };
+    let mut recorded = RunFacts { record: Some(*record), ..lost };
+    assert_eq!(planned(&recorded, at(641)).actions, [Action::EndStarted { attempt: 1 }]);
+    recorded.attempts[0].deadline = Some(Duration::from_secs(1));
+    assert!(matches!(planned(&recorded, at(642)).actions.as_slice(), [Action::Release { .. }]));
+    (recorded.released, recorded.expire_time) = (true, Some(at(5000)));
+    assert_eq!(planned(&recorded, at(643)), Plan::wake(at(5000)));
+    assert_eq!(planned(&recorded, at(5000)).actions, [Action::Delete], "no TTL acts on a Job that has not ended");
+}

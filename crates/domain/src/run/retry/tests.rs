@@ -260,6 +260,11 @@ fn what_was_lost_with_its_node_is_not_waited_for() {
     let between = settled(&with(twice, lost));
     assert_eq!(between.settled[0].attempt.failure.as_ref().unwrap().reason, FailureReason::NodeLost);
     assert_eq!(only(planned(&between, at(40))), Action::BeginAttempt { attempt: 2 });
+    // Without a deletion its node ends it as soon as it is back.
+    let mut silent = between;
+    silent.attempts[0].deleted_at = None;
+    let plan = planned(&silent, at(40));
+    assert_eq!(plan.actions, [Action::EndStarted { attempt: 1 }, Action::BeginAttempt { attempt: 2 }]);
 }
 
 /// Its Job makes no Pod any more, and never says that it ended.

@@ -20,6 +20,7 @@ const LAG: SignedDuration = SignedDuration::from_secs(20);
 /// within seconds; a Job that is being deleted is stopped by an intent of its own.
 pub(super) fn is_over(facts: &RunFacts, attempt: &AttemptFacts, now: Timestamp) -> bool {
     match attempt.phase {
+        _ if attempt.is_lost(now) => true,
         AttemptPhase::Gone if !attempt.is_over() => false,
         AttemptPhase::Gone => {
             attempt.job_end.is_some() || facts.stop.is_some() || (facts.suspended && attempt.main.started())
@@ -40,10 +41,12 @@ pub(super) fn is_over(facts: &RunFacts, attempt: &AttemptFacts, now: Timestamp) 
 /// When to look again at an attempt of which something is waited for only so long.
 pub(crate) fn look_again(facts: &RunFacts, now: Timestamp) -> Option<Timestamp> {
     let attempt = facts.present()?;
-    match until(facts, attempt) {
-        Wait::For(limit) => bound(attempt, limit).filter(|bound| now < *bound),
+    let bound = match until(facts, attempt) {
+        Wait::For(limit) => bound(attempt, limit),
         Wait::No | Wait::Event => None,
-    }
+    };
+    let lost = attempt.lost_at.filter(|_| attempt.is_silent());
+    bound.into_iter().chain(lost).filter(|bound| now < *bound).min()
 }
 
 /// What is still waited for.

@@ -252,15 +252,17 @@ fn stopped(facts: &RunFacts, attempt: &AttemptFacts, stop: &StopIntent, end: Opt
     if !stop.cause.is_cancel() {
         return failed(attempt, clock_failure(facts, stop), end);
     }
-    let unseen = if attempt.unseen && !attempt.main.started() {
-        "; its Pod was created and deleted unobserved, so it is not known whether the program ran"
+    let unknown = if attempt.unseen && !attempt.main.started() {
+        "; its Pod was created and deleted unobserved, so it is not known whether the program ran".to_owned()
+    } else if attempt.is_silent() {
+        format!("; its node does not report, so {}", platform::MAY_RUN)
     } else {
-        ""
+        String::new()
     };
     Outcome {
         state: RunState::Cancelled,
         failure: None,
-        message: format!("{}{unseen}", cancelled(stop)),
+        message: format!("{}{unknown}", cancelled(stop)),
         exit_code: end.and_then(Terminated::code),
         signal: end.and_then(signal),
         finish_time: end.and_then(|e| e.finished_at),
@@ -292,6 +294,9 @@ fn without_exit(facts: &RunFacts, attempt: &AttemptFacts) -> Failure {
     }
     if attempt.deleted_at.is_some() {
         return platform::deleted(facts, attempt);
+    }
+    if attempt.is_silent() {
+        return platform::lost(attempt);
     }
     match attempt.phase {
         AttemptPhase::Absent | AttemptPhase::Gone => platform::vanished(facts, attempt),

@@ -8,6 +8,9 @@ use super::deadline::{WHOLE_SECOND, budget_deadline, is_by_deadline};
 use super::{responsible, waiting};
 use crate::run::view::shown_duration;
 
+/// What is not known of a program on a node that does not report.
+pub(super) const MAY_RUN: &str = "the program may still be running there";
+
 pub(super) fn overran(facts: &RunFacts) -> String {
     let timeout = shown_duration(facts.submission.effective.run_timeout);
     format!("the program ran longer than its run_timeout of {timeout} and was stopped")
@@ -81,6 +84,14 @@ fn disruption(attempt: &AttemptFacts, condition: &Intervention) -> Failure {
         _ => FailureReason::Evicted,
     };
     Failure::new(reason, format!("{}: {}", condition.reason, condition.message))
+}
+
+/// Its node counts as lost: nobody knows whether the program still runs there.
+pub(super) fn lost(attempt: &AttemptFacts) -> Failure {
+    let time = attempt.silent_since.zip(attempt.lost_at).map(|(since, lost)| lost.duration_since(since));
+    let time = time.and_then(|time| Duration::try_from(time).ok()).unwrap_or_default();
+    let message = format!("its node has not reported for {}; {MAY_RUN}", shown_duration(time));
+    Failure::new(FailureReason::NodeLost, message)
 }
 
 /// Somebody deleted the Pod.

@@ -14,7 +14,8 @@ pub(crate) fn explain(facts: &RunFacts, attempt: &AttemptFacts, now: Timestamp) 
     }
     if let Some(stop) = &facts.stop {
         let why = if stop.reason.is_empty() { String::new() } else { format!(": {}", stop.reason) };
-        return (RunState::Cancelling, word, format!("stopping{why}"));
+        let silent = silence(facts, attempt, now).map(|silence| format!("; {silence}")).unwrap_or_default();
+        return (RunState::Cancelling, word, format!("stopping{why}{silent}"));
     }
     if facts.deletion_of(attempt).is_some() {
         return (RunState::Cancelling, word, "somebody outside Longshore deleted its Job; stopping".to_owned());
@@ -35,7 +36,7 @@ pub(crate) fn explain(facts: &RunFacts, attempt: &AttemptFacts, now: Timestamp) 
         MainFacts::Terminated(_) if attempt.main.started() || attempt.phase.is_over() => {
             (RunState::Finishing, word, "the program has ended; the cause is being settled".to_owned())
         }
-        MainFacts::Running { .. } => (RunState::Running, None, running(attempt, now)),
+        MainFacts::Running { .. } => (RunState::Running, None, running(facts, attempt, now)),
         _ => not_started(attempt, facts.began_at(), now),
     }
 }
@@ -52,18 +53,34 @@ fn queued(facts: &RunFacts, attempt: &AttemptFacts, now: Timestamp) -> (RunState
     }
 }
 
-fn running(attempt: &AttemptFacts, now: Timestamp) -> String {
+fn running(facts: &RunFacts, attempt: &AttemptFacts, now: Timestamp) -> String {
     let running = match spent(attempt.started_at(), now) {
         Some(time) => format!("running for {time}"),
         None => "running".to_owned(),
     };
-    match attempt.silent_since {
-        Some(since) => {
-            let time = spent(Some(since), now).map(|time| format!(" for {time}")).unwrap_or_default();
-            format!("{running}, as far as is known: its node has not reported{time}")
-        }
+    match silence(facts, attempt, now) {
+        Some(silence) => format!("{running}, as far as is known: {silence}"),
         None => running,
     }
+}
+
+/// Since when its node does not report, which clock has passed meanwhile that only the node enforces, and when it counts as
+/// lost.
+fn silence(facts: &RunFacts, attempt: &AttemptFacts, now: Timestamp) -> Option<String> {
+    let since = attempt.silent_since.filter(|_| attempt.is_silent())?;
+    let time = spent(Some(since), now).map(|time| format!(" for {time}")).unwrap_or_default();
+    let mut said = format!("its node has not reported{time}");
+    let timeout = facts.submission.effective.run_timeout;
+    let due =
+        attempt.started_at().and_then(|started| started.checked_add(SignedDuration::try_from(timeout).ok()?).ok());
+    if let Some(passed) = due.and_then(|due| spent(Some(due), now).filter(|_| due <= now)) {
+        let timeout = shown_duration(timeout);
+        said.push_str(&format!("; its run_timeout of {timeout} passed {passed} ago, and only the node enforces it"));
+    }
+    if let Some(left) = attempt.lost_at.filter(|lost| *lost > now).and_then(|lost| spent(Some(now), lost)) {
+        said.push_str(&format!("; it counts as lost in {left}"));
+    }
+    Some(said)
 }
 
 /// Word and sentence, if the platform, or somebody outside Longshore, is ending the program.

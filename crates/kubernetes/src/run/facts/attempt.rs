@@ -17,7 +17,7 @@ use longshore_domain::run::facts::{
     AttemptFacts, AttemptPhase, Explanation, Intervention, JobEnd, MainFacts, Remembered, Terminated, WaitCause,
 };
 
-pub(super) fn facts(number: u32, observed: &ObservedObjects<'_>) -> AttemptFacts {
+pub(super) fn facts(number: u32, observed: &ObservedObjects<'_>, node_lost_after: Duration) -> AttemptFacts {
     let job = observed.job;
     let job_end = job_end(job);
     let there_was_one = observed.last_pod.is_some() || observed.pod_was_seen || job_end.is_some();
@@ -41,6 +41,7 @@ pub(super) fn facts(number: u32, observed: &ObservedObjects<'_>) -> AttemptFacts
     let last_wait = waiting.as_ref().or_else(|| unusual_wait(&main));
     let evidence = event::evidence(observed.events, last_wait);
     let ended_by = status.and_then(ended_by);
+    let silent_since = status.filter(|_| matches!(main, MainFacts::Running { .. })).and_then(silent_since);
     AttemptFacts {
         number,
         job: job.metadata.name.clone().unwrap_or_default(),
@@ -67,7 +68,8 @@ pub(super) fn facts(number: u32, observed: &ObservedObjects<'_>) -> AttemptFacts
         ended_by,
         disruption: status.and_then(|status| of_pod(status, "DisruptionTarget", "True")).map(disruption),
         eviction: words::eviction(&evidence),
-        silent_since: status.filter(|_| matches!(main, MainFacts::Running { .. })).and_then(silent_since),
+        silent_since,
+        lost_at: silent_since.and_then(|since| since.checked_add(node_lost_after).ok()),
         emptied,
         unseen: phase == AttemptPhase::Gone && pod.is_none() && (observed.unseen_pod.is_some() || had_pod(job)),
         is_pulling: words::is_pulling(&evidence),

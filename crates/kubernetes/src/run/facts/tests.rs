@@ -1,5 +1,4 @@
 use std::sync::Arc;
-use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ContainerState;
 use k8s_openapi::api::core::v1::{Event, EventSeries, PodStatus};
@@ -19,6 +18,8 @@ use longshore_domain::run::record::RECORD_VERSION;
 use longshore_domain::run::spec::{EffectiveSpec, EnvSource, EnvVar, Input, Workload};
 use longshore_domain::run::{RunState, StopCause, StopIntent, Timeline};
 
+const LOST_AFTER: Duration = Duration::from_secs(600);
+
 fn seen<'a>(job: &'a Job, pod: Option<&'a Pod>) -> ObservedObjects<'a> {
     ObservedObjects {
         job,
@@ -32,7 +33,7 @@ fn seen<'a>(job: &'a Job, pod: Option<&'a Pod>) -> ObservedObjects<'a> {
 }
 
 fn facts(observed: &ObservedObjects<'_>) -> RunFacts {
-    run_facts(&NamespaceName::default_namespace(), observed, &[]).unwrap()
+    run_facts(&NamespaceName::default_namespace(), observed, &[], LOST_AFTER).unwrap()
 }
 
 fn attempt(observed: &ObservedObjects<'_>) -> AttemptFacts {
@@ -126,7 +127,7 @@ fn a_job_that_can_not_be_known_for_a_run_is_refused() {
     let error = |change: &dyn Fn(&mut Job)| {
         let mut job = job_of(&launch());
         change(&mut job);
-        run_facts(&NamespaceName::default_namespace(), &seen(&job, None), &[]).unwrap_err().to_string()
+        run_facts(&NamespaceName::default_namespace(), &seen(&job, None), &[], LOST_AFTER).unwrap_err().to_string()
     };
     let label = |value: &str| {
         error(&move |job| {
@@ -197,7 +198,7 @@ fn attempts_that_ended_and_the_present_one_come_back() {
     let seen_so_far = |anchor: &Job, second: Option<&Job>| {
         let running = second.map(|second| on_node(pod(second, "Running", run(running()))));
         let further: Vec<_> = second.map(|second| seen(second, running.as_ref())).into_iter().collect();
-        run_facts(&namespace, &seen(anchor, Some(&ended)), &further).unwrap()
+        run_facts(&namespace, &seen(anchor, Some(&ended)), &further, LOST_AFTER).unwrap()
     };
     let announced = seen_so_far(&anchor, None);
     assert_eq!((announced.settled.as_slice(), announced.damage.as_ref()), ([attempt_record(1)].as_slice(), None));
@@ -218,7 +219,10 @@ fn attempts_that_ended_and_the_present_one_come_back() {
     assert_eq!(deleted.attempts[1].job_deleted_at, Some(at(40)));
     // A Job that is not this run's.
     let foreign = further_of(&job_of(&launch_of("other", effective())), 2);
-    assert_eq!(run_facts(&namespace, &seen(&anchor, None), &[seen(&foreign, None)]).unwrap().attempts.len(), 1);
+    assert_eq!(
+        run_facts(&namespace, &seen(&anchor, None), &[seen(&foreign, None)], LOST_AFTER).unwrap().attempts.len(),
+        1
+    );
 }
 
 #[test]
@@ -246,7 +250,7 @@ fn a_further_attempt_misses_the_input_of_its_run() {
     let stuck = waiting("CreateContainerConfigError", "secret \"run-hello-input-0123456789abcdef\" not found");
     let second = pod(&job, "Pending", run(stuck));
     let namespace = NamespaceName::default_namespace();
-    let facts = run_facts(&namespace, &seen(&anchor, None), &[seen(&job, Some(&second))]).unwrap();
+    let facts = run_facts(&namespace, &seen(&anchor, None), &[seen(&job, Some(&second))], LOST_AFTER).unwrap();
     let MainFacts::Waiting(Some(waiting)) = &facts.attempts[1].main else { panic!("{:?}", facts.attempts[1].main) };
     assert_eq!(waiting.cause, WaitCause::ContainerConfig { own_input: true });
 }
@@ -264,7 +268,7 @@ fn a_hold_that_somebody_took_away_is_not_a_release() {
 fn copy_of_a_job_is_not_taken_for_the_run() {
     let mut job = job_of(&launch());
     job.metadata.name = Some("run-hello-copy".to_owned());
-    let error = run_facts(&NamespaceName::default_namespace(), &seen(&job, None), &[]).unwrap_err();
+    let error = run_facts(&NamespaceName::default_namespace(), &seen(&job, None), &[], LOST_AFTER).unwrap_err();
     assert_eq!(error.to_string(), "Job longshore-runs/run-hello-copy has the labels of Job run-hello, and is not it");
 }
 
@@ -634,9 +638,10 @@ fn a_node_that_does_not_report_is_seen_by_what_the_control_plane_says_of_its_pod
     let job = job_of(&launch());
     let pod_of = |ready: &str, containers: &str, state| {
         let pod = with_condition(on_node(pod(&job, "Running", run(state))), "Ready", ready, "", "");
-        attempt_of(&with_condition(pod, "ContainersReady", containers, "", "")).silent_since
+        let attempt = attempt_of(&with_condition(pod, "ContainersReady", containers, "", ""));
+        attempt.silent_since.zip(attempt.lost_at)
     };
-    assert_eq!(pod_of("False", "True", running()), Some(at(2)));
+    assert_eq!(pod_of("False", "True", running()), Some((at(2), at(602))));
     assert_eq!(pod_of("True", "True", running()), None);
     // The kubelet says so of a container that an admission webhook put in.
     assert_eq!(pod_of("False", "False", running()), None);

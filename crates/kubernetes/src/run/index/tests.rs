@@ -1,6 +1,7 @@
 mod attempts;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Event, Pod};
@@ -30,7 +31,7 @@ impl Driver {
     fn new() -> Self {
         let memory = Arc::new(Memory::default());
         let namespaces = NamespaceMap::new([(NamespaceName::default_namespace(), "longshore-runs".to_owned())]);
-        let index = Index::new(&namespaces, Arc::clone(&memory));
+        let index = Index::new(&namespaces, Arc::clone(&memory), Duration::from_secs(600));
         Self { index, memory, target: Arc::from("longshore-runs") }
     }
 
@@ -148,7 +149,7 @@ fn nothing_is_reported_before_everything_is_known() {
 
 #[test]
 fn without_namespaces_there_is_nothing_to_wait_for() {
-    let mut index = Index::new(&NamespaceMap::default(), Arc::default());
+    let mut index = Index::new(&NamespaceMap::default(), Arc::default(), Duration::from_secs(600));
     assert_eq!(index.next(), Some(FactsEvent::Synced));
     assert_eq!(index.next(), None);
 }

@@ -51,7 +51,8 @@ impl KubernetesRuns {
         }
         let known = self.memory.of(job.metadata.uid.as_deref().unwrap_or_default());
         let seen = SeenJob { job, pod: None, known };
-        facts(&launch.name.namespace, &seen, &[]).map(|facts| Created::New(Box::new(facts)))
+        facts(&launch.name.namespace, &seen, &[], self.cluster.node_lost_after)
+            .map(|facts| Created::New(Box::new(facts)))
     }
 
     pub(super) async fn complete_run(&self, launch: &Launch) -> Result<(), BackendError> {
@@ -92,7 +93,7 @@ impl KubernetesRuns {
     fn was_just_made(&self, found: &Job, launch: &Launch) -> bool {
         let seen = SeenJob { job: found.clone(), pod: None, known: JobMemory::default() };
         self.is_ours(found, &launch.name.run)
-            && facts(&launch.name.namespace, &seen, &[]).is_ok_and(|facts| {
+            && facts(&launch.name.namespace, &seen, &[], self.cluster.node_lost_after).is_ok_and(|facts| {
                 facts.submission.create_time.as_microsecond() == launch.submission.create_time.as_microsecond()
                     && facts.submission.digest == *launch.digest()
             })

@@ -6,15 +6,11 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures::StreamExt;
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{ContainerStateTerminated, Pod};
-use kube::Api;
-use kube::api::{ListParams, WatchEvent, WatchParams};
+use kube::api::ListParams;
 use longshore::proto::v1::{
     CancelRunRequest, FailureReason, LogGapCause, Run, RunState, SubmitRunRequest, WaitRunRequest,
 };
@@ -26,6 +22,7 @@ use crate::support::client::{Client, follow, submit_request};
 use crate::support::logs::{Closing, Log, resumed};
 use crate::support::spec::seconds;
 use crate::support::wait::BOUND;
+use crate::witness::{Shown, Witness};
 
 /// Runs that live at the same time.
 const AT_ONCE: usize = 10;
@@ -196,7 +193,7 @@ fn joined(mut log: Log, part: Log) -> Log {
 }
 
 /// Calls again for as long as nobody answers.
-async fn insist<T>(mut call: impl AsyncFnMut() -> Result<T, Status>) -> T {
+pub(crate) async fn insist<T>(mut call: impl AsyncFnMut() -> Result<T, Status>) -> T {
     let answered = async {
         loop {
             match call().await {
@@ -215,75 +212,6 @@ async fn insist<T>(mut call: impl AsyncFnMut() -> Result<T, Status>) -> T {
         }
     };
     tokio::time::timeout(BOUND, answered).await.expect("a daemon that answers")
-}
-
-/// What the cluster showed of one run's Pod.
-#[derive(Clone, Debug, Default)]
-struct Shown {
-    pods: std::collections::BTreeSet<String>,
-    started: bool,
-    end: Option<ContainerStateTerminated>,
-}
-
-/// A raw watch of the Pods.
-struct Witness {
-    seen: Arc<Mutex<HashMap<String, Shown>>>,
-    pods: Api<Pod>,
-    task: tokio::task::JoinHandle<()>,
-}
-
-impl Witness {
-    async fn watch(pods: Api<Pod>) -> Self {
-        let seen = Arc::new(Mutex::new(HashMap::new()));
-        let listed = pods.list(&ListParams::default()).await.expect("the Pods");
-        let mut version = listed.metadata.resource_version.unwrap_or_default();
-        let task = tokio::spawn({
-            let (seen, pods) = (Arc::clone(&seen), pods.clone());
-            async move {
-                loop {
-                    let Ok(events) = pods.watch(&WatchParams::default(), &version).await else { continue };
-                    let mut events = events.boxed();
-                    while let Some(Ok(event)) = events.next().await {
-                        let (WatchEvent::Added(pod) | WatchEvent::Modified(pod) | WatchEvent::Deleted(pod)) = event
-                        else {
-                            continue;
-                        };
-                        version = pod.metadata.resource_version.clone().unwrap_or(version);
-                        note(&seen, &pod);
-                    }
-                }
-            }
-        });
-        Self { seen, pods, task }
-    }
-
-    /// What was seen until now, with what is there now.
-    async fn seen(self) -> HashMap<String, Shown> {
-        for pod in self.pods.list(&ListParams::default()).await.expect("the Pods").items {
-            note(&self.seen, &pod);
-        }
-        self.task.abort();
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-fn note(seen: &Mutex<HashMap<String, Shown>>, pod: &Pod) {
-    let Some(run) = pod.metadata.labels.as_ref().and_then(|labels| labels.get("longshore.dev/run")) else { return };
-    let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-    let shown = seen.entry(run.clone()).or_default();
-    shown.pods.extend(pod.metadata.uid.clone());
-    let statuses = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref());
-    let state = statuses.into_iter().flatten().find(|c| c.name == "run").and_then(|c| c.state.as_ref());
-    let Some(state) = state else { return };
-    // Of one that the runtime could not start, or that the kubelet did not find, nothing is known to have run.
-    let made_up = |end: &&ContainerStateTerminated| {
-        matches!(end.reason.as_deref(), Some("StartError" | "ContainerStatusUnknown"))
-    };
-    let ended = state.terminated.as_ref().filter(|end| !made_up(end));
-    shown.started |= state.running.is_some() || ended.is_some();
-    if let Some(end) = ended {
-        shown.end = Some(end.clone());
-    }
 }
 
 impl Story {

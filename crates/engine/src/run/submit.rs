@@ -396,7 +396,11 @@ impl Engine {
                 }
                 same_payload(&facts, launch.digest())?;
                 // A crash may have left its input unwritten: only a replay has it again.
-                self.inner.backend.runs.complete(launch).await?;
+                match self.inner.backend.runs.complete(launch).await {
+                    // It was deleted since it was found.
+                    Err(BackendError::NotFound(_)) => return Err(EngineError::DeleteInProgress(launch.name.clone())),
+                    completed => completed?,
+                }
                 let observed = self.inner.runs.seen(*facts).await;
                 Ok(Submitted { run: observed.as_of(Timestamp::now()), replayed: true, preview: None })
             }

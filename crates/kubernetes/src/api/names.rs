@@ -60,6 +60,8 @@ pub mod annotation {
     pub const MARKER: &str = "longshore.dev/result-marker";
     /// When the run may be deleted: RFC 3339. Written as the hold goes.
     pub const EXPIRE: &str = "longshore.dev/expire-time";
+    /// When a replay took the run over whose input may not be written yet: RFC 3339. From then on nobody takes it back.
+    pub const ADOPTED: &str = "longshore.dev/adopted";
     /// Name of the input Secret; absent if the run has none.
     pub const INPUT: &str = "longshore.dev/input";
     /// Which run of which batch it is, as JSON; absent if it was submitted alone.

@@ -27,7 +27,7 @@ use longshore_domain::run::profile::Volume;
 use longshore_domain::run::stored;
 
 pub use further::further;
-pub use input::input_secret;
+pub use input::{input_secret, needs_input};
 pub use yaml::preview_yaml;
 
 /// What manifests need beside the run: the installation's configuration.
@@ -216,7 +216,7 @@ fn job_annotations(launch: &Launch) -> Result<BTreeMap<String, String>, Manifest
         let batch = serde_json::to_string(batch).map_err(|source| ManifestError::Batch { run: run(), source })?;
         annotations.insert(annotation::BATCH.to_owned(), batch);
     }
-    if input::is_needed(launch) {
+    if input::needs_input(launch) {
         let name = input_secret_name(&launch.name.run, launch.digest());
         annotations.insert(annotation::INPUT.to_owned(), name);
     }

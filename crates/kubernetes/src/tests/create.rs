@@ -130,10 +130,79 @@ async fn a_job_whose_input_is_refused_is_taken_back() {
     let error = api.backend().await.runs.create(&with_input()).await.unwrap_err();
     assert!(matches!(error, BackendError::Exhausted { .. }), "{error}");
     let requests = api.short();
-    assert_eq!(requests[2..], ["GET jobs/run-hello", "DELETE jobs/run-hello", "PATCH jobs/run-hello"]);
+    assert_eq!(requests[2..4], ["GET jobs/run-hello", "DELETE jobs/run-hello"]);
+    assert_eq!(
+        requests.last().map(String::as_str),
+        Some("PATCH jobs/run-hello"),
+        "its hold is taken away: {requests:?}"
+    );
     let deletion = api.seen()[3].json();
     assert_eq!(deletion["propagationPolicy"], json!("Background"));
     assert!(deletion["preconditions"]["uid"].is_string(), "{deletion}");
+}
+
+/// A replay marks what it takes over before it writes the input and is answered, and then nobody takes it back: whichever
+/// of deletion and mark comes first, the other fails. The controller's writes come between as well.
+#[tokio::test]
+async fn what_a_replay_took_over_is_not_taken_back() {
+    let version = |version: u32, adopted: bool| {
+        let mut job = stored(&with_input());
+        job["metadata"]["resourceVersion"] = json!(version.to_string());
+        if adopted {
+            job["metadata"]["annotations"]["longshore.dev/adopted"] = json!("2026-11-21T10:00:00Z");
+        }
+        job
+    };
+    for (is_adopted, expected) in [(true, 1), (false, 2)] {
+        let mut deletions = 0;
+        let api = FakeApi::start(move |request| match request.short().as_str() {
+            "POST jobs" => Reply::Json(201, version(1, false)),
+            "POST secrets" => Reply::status(403, "Forbidden", "secrets \"s\" is forbidden: exceeded quota: q"),
+            "DELETE jobs/run-hello" => {
+                deletions += 1;
+                let seen = request.json()["preconditions"]["resourceVersion"].clone();
+                match deletions {
+                    1 => Reply::status(409, "Conflict", "the object has been modified"),
+                    _ if seen == json!("2") => Reply::Json(200, json!({})),
+                    _ => Reply::status(409, "Conflict", "the object has been modified"),
+                }
+            }
+            _ if deletions == 0 => Reply::Json(200, version(1, false)),
+            _ => Reply::Json(200, version(2, is_adopted)),
+        });
+        let error = api.backend().await.runs.create(&with_input()).await.unwrap_err();
+        assert!(matches!(error, BackendError::Exhausted { .. }), "{error}");
+        let deletions = api.short().iter().filter(|request| *request == "DELETE jobs/run-hello").count();
+        assert!(deletions >= expected && (deletions == 1) == is_adopted, "{:?}", api.short());
+    }
+}
+
+#[tokio::test]
+async fn a_replay_marks_what_it_takes_over_before_it_writes_the_input() {
+    let complete = async |there: Value| {
+        let api = FakeApi::start(move |request| match request.short().as_str() {
+            "POST secrets" => Reply::Json(201, request.json()),
+            _ => Reply::Json(200, there.clone()),
+        });
+        let backend = api.backend().await;
+        let completed = backend.runs.complete(&with_input()).await;
+        let first = api.short();
+        backend.runs.complete(&with_input()).await.ok();
+        (completed, first, api.short())
+    };
+    let (completed, first, both) = complete(stored(&with_input())).await;
+    completed.unwrap();
+    assert_eq!(first, ["GET jobs/run-hello", "GET jobs/run-hello", "PATCH jobs/run-hello", "POST secrets"]);
+    assert!(!both[first.len()..].contains(&"PATCH jobs/run-hello".to_owned()), "once it was written: {both:?}");
+    let mut going = stored(&with_input());
+    going["metadata"]["deletionTimestamp"] = json!("2026-11-21T10:00:00Z");
+    let (completed, first, _) = complete(going).await;
+    assert!(matches!(completed, Err(BackendError::Conflict(_))));
+    assert!(!first.contains(&"POST secrets".to_owned()), "{first:?}");
+    // Without an input nobody takes it back.
+    let api = FakeApi::start(|_| Reply::Json(200, stored(&launch())));
+    api.backend().await.runs.complete(&launch()).await.unwrap();
+    assert_eq!(api.short(), ["GET jobs/run-hello"]);
 }
 
 #[tokio::test]

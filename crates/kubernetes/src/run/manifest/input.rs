@@ -17,14 +17,15 @@ use longshore_domain::run::spec::DEFAULT_FILE_MODE;
 const VOLUME: &str = "input";
 
 /// Whether the run has a Secret at all.
-pub(super) fn is_needed(launch: &Launch) -> bool {
+#[must_use]
+pub fn needs_input(launch: &Launch) -> bool {
     launch.input.is_some() || !launch.files.is_empty()
 }
 
 /// The Secret with input and files, owned by the Job with this uid; `None` if there are neither.
 #[must_use]
 pub fn input_secret(launch: &Launch, job_uid: &str, ctx: &ManifestContext) -> Option<Secret> {
-    if !is_needed(launch) {
+    if !needs_input(launch) {
         return None;
     }
     let files = launch.files.iter().enumerate();

@@ -12,7 +12,6 @@ use super::{KubernetesRuns, SeenJob, facts};
 use crate::api::error::{CallError, Target, chain};
 use crate::api::names::label;
 use longshore_backend::{BackendError, Created, Launch};
-use longshore_domain::run::plan::Action;
 
 /// Pause before a POST is repeated whose fate is unknown, unless the API server said another.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -57,10 +56,15 @@ impl KubernetesRuns {
 
     pub(super) async fn complete_run(&self, launch: &Launch) -> Result<(), BackendError> {
         let namespace = self.cluster.target(&launch.name.namespace)?;
-        match self.read_job(namespace, &launch.name.run.job_name(1)).await? {
-            Some(job) if self.is_ours(&job, &launch.name.run) => self.write_input(namespace, launch, &job).await,
-            _ => Err(BackendError::NotFound(launch.name.to_string())),
+        let job = self.read_job(namespace, &launch.name.run.job_name(1)).await?;
+        let Some(job) = job.filter(|job| self.is_ours(job, &launch.name.run)) else {
+            return Err(BackendError::NotFound(launch.name.to_string()));
+        };
+        let uid = job.metadata.uid.as_deref().unwrap_or_default();
+        if manifest::needs_input(launch) && !self.memory.input_confirmed(uid) {
+            self.adopt(&launch.name, uid).await?;
         }
+        self.write_input(namespace, launch, &job).await
     }
 
     /// Posts the Job. A POST whose fate is unknown is repeated only after a look at what is there:
@@ -107,14 +111,14 @@ impl KubernetesRuns {
         Ok(Created::Exists(Box::new(facts)))
     }
 
-    /// Takes back a new Job whose input was refused for good: it could never start. A failure that
-    /// may pass leaves the Job, which a replay completes.
+    /// Takes back a new Job whose input was refused for good: it could never start. A failure that may pass leaves the Job,
+    /// which a replay completes; so does a replay that has taken it over since, and may have been answered.
     async fn undo(&self, launch: &Launch, job: &Job, error: &BackendError) {
         if error.is_transient() {
             return;
         }
         let uid = job.metadata.uid.as_deref().unwrap_or_default();
-        if let Err(failure) = self.act_on(&launch.name, uid, &Action::Delete).await {
+        if let Err(failure) = self.delete_unadopted(&launch.name, uid).await {
             tracing::warn!(run = %launch.name, %failure, "a Job without its input could not be taken back");
         }
     }

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::super::super::orphans;
 use super::super::{KubernetesRuns, attempts_of};
 use super::TRIES;
+use super::write::has;
 use crate::api::conditions;
 use crate::api::error::{CallError, Target};
 use crate::api::names::{HOLD_FINALIZER, RECORDED_CONDITION, annotation, result_secret_name};
@@ -163,6 +164,34 @@ impl KubernetesRuns {
             }
         }
         Err(refusal)
+    }
+
+    /// Deletes a run that was just made, unless a replay has taken it over: that changes the resource version, as its
+    /// controller does, so that another look decides.
+    pub(in super::super) async fn delete_unadopted(&self, name: &RunName, uid: &str) -> Result<(), BackendError> {
+        let namespace = self.cluster.target(&name.namespace)?;
+        let job_name = name.run.job_name(1);
+        for _ in 0..TRIES {
+            let job = match self.anchor(name, uid).await {
+                Ok(job) => job,
+                Err(BackendError::NotFound(_)) => return Ok(()),
+                Err(error) => return Err(error),
+            };
+            if has(&job, annotation::ADOPTED) {
+                return Ok(());
+            }
+            let resource_version = job.metadata.resource_version.clone();
+            let preconditions = Preconditions { uid: job.metadata.uid, resource_version };
+            let params = DeleteParams::background().preconditions(preconditions);
+            match self.cluster.call(self.cluster.jobs(namespace).delete(&job_name, &params)).await {
+                // Its hold keeps it; what is being deleted is not taken over any more.
+                Ok(_) => return self.delete(name, uid).await,
+                Err(error) if error.is_not_found() => return Ok(()),
+                Err(error) if error.is_conflict() => {}
+                Err(error) => return Err(error.to_backend(Target::new("delete", "Job", namespace, &job_name))),
+            }
+        }
+        Err(BackendError::Conflict(Target::new("delete", "Job", namespace, &job_name).object()))
     }
 
     /// Deletes this very Job. The default would leave its Pods running.

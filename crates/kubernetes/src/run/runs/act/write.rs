@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
@@ -26,6 +27,24 @@ impl KubernetesRuns {
             |anchor: &Job| says(anchor, annotation::STOP, |text| serde_json::from_str::<StopIntent>(text).ok());
         let text = serde_json::to_string(stop).map_err(|error| unwritable(name, &error))?;
         self.annotate_unless(name, uid, written, &json!({annotation::STOP: text})).await
+    }
+
+    /// Marks a run as taken over by a replay, so that who submitted it first does not take it back.
+    ///
+    /// # Errors
+    /// [`BackendError::Conflict`] if it is being deleted.
+    pub(in super::super) async fn adopt(&self, name: &RunName, uid: &str) -> Result<(), BackendError> {
+        for _ in 0..TRIES {
+            let anchor = self.anchor(name, uid).await?;
+            if anchor.metadata.deletion_timestamp.is_some() {
+                break;
+            }
+            let mark = json!({annotation::ADOPTED: Timestamp::now().to_string()});
+            if has(&anchor, annotation::ADOPTED) || self.annotate(name, &anchor, &mark).await? {
+                return Ok(());
+            }
+        }
+        Err(self.too_busy(name)?)
     }
 
     /// Writes how an attempt ended after which another follows; not once the run is to stop, to go, or has its record.
@@ -133,7 +152,7 @@ fn is_recorded(anchor: &Job) -> bool {
     says(anchor, annotation::RECORD, |text| Record::from_json(text).ok())
 }
 
-fn has(anchor: &Job, key: &str) -> bool {
+pub(super) fn has(anchor: &Job, key: &str) -> bool {
     anchor.metadata.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(key))
 }
 

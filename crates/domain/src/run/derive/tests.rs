@@ -745,7 +745,12 @@ fn no_more_is_reported_of_an_exit_than_is_known() {
     let fine = AttemptFacts { phase: AttemptPhase::Succeeded, ..ended(out_of_memory(0)) };
     let run = reported(&with(fine));
     assert_eq!(run.state, RunState::Succeeded);
-    assert!(run.message.contains("more memory than the limit"), "{}", run.message);
+    assert!(run.message.contains("more memory than its limit and"), "{}", run.message);
+    let mut limited = with(AttemptFacts { phase: AttemptPhase::Failed, ..ended(out_of_memory(137)) });
+    let effective = Arc::make_mut(&mut limited.submission.effective);
+    effective.resources.limits.insert("memory".to_owned(), "256Mi".to_owned());
+    let message = reported(&limited).message;
+    assert!(message.contains("used more memory than its limit of 256Mi and was killed"), "{message}");
     let unknown = Terminated { cause: EndCause::Unknown, ..terminated(137) };
     assert_eq!(failed(unknown).exit_code, None);
 }

@@ -45,7 +45,7 @@ pub fn conclude(facts: &RunFacts, now: Timestamp) -> Option<Outcome> {
     if let Some(end) = attempt.main.terminated()
         && is_plain_exit(facts, attempt, end)
     {
-        return Some(own_exit(attempt, end));
+        return Some(own_exit(facts, attempt, end));
     }
     if due::is_over(facts, attempt, now) {
         return Some(after_the_end(facts, attempt));
@@ -108,17 +108,17 @@ fn after_the_end(facts: &RunFacts, attempt: &AttemptFacts) -> Outcome {
         return failed(attempt, without_exit(facts, attempt), None);
     };
     if attempt.remembered.ended_untouched && end.cause != EndCause::Unknown && !is_at_deadline(facts, attempt, end) {
-        return own_exit(attempt, end);
+        return own_exit(facts, attempt, end);
     }
     let deleted = ended_by_deletion(attempt, end);
     // Exit 0 before the deadline wins whatever the phase says later.
     if end.exit_code == 0 && !deleted && !is_at_deadline(facts, attempt, end) {
-        return own_exit(attempt, end);
+        return own_exit(facts, attempt, end);
     }
     match platform::failure(facts, attempt) {
         Some(failure) => failed(attempt, failure, Some(end)),
         None if deleted => failed(attempt, platform::deleted(facts, attempt), Some(end)),
-        None => own_exit(attempt, end),
+        None => own_exit(facts, attempt, end),
     }
 }
 
@@ -141,22 +141,24 @@ fn succeeded(message: String, finish_time: Option<Timestamp>) -> Outcome {
 }
 
 /// The outcome when the program's own exit is what happened.
-fn own_exit(attempt: &AttemptFacts, end: &Terminated) -> Outcome {
+fn own_exit(facts: &RunFacts, attempt: &AttemptFacts, end: &Terminated) -> Outcome {
     let out_of_memory = end.cause == EndCause::OutOfMemory;
     if end.exit_code == 0 {
         let warning = if out_of_memory {
-            "; a process that it had started used more memory than the limit and was killed"
+            let limit = memory_limit(facts);
+            format!("; a process that it had started used more memory than {limit} and was killed")
         } else {
-            ""
+            String::new()
         };
         return succeeded(format!("the program exited with 0{warning}"), end.finished_at);
     }
     let code = end.exit_code;
     let failure = if out_of_memory {
+        let limit = memory_limit(facts);
         let what = match code {
-            137 => "the program, or a process of it, used more memory than its limit and was killed".to_owned(),
+            137 => format!("the program, or a process of it, used more memory than {limit} and was killed"),
             _ => format!(
-                "a process of the program used more memory than the limit and was killed; the program then exited with {code}"
+                "a process of the program used more memory than {limit} and was killed; the program then exited with {code}"
             ),
         };
         Failure::new(FailureReason::OomKilled, format!("{what}; raise resources.limits[\"memory\"]"))
@@ -174,6 +176,14 @@ fn own_exit(attempt: &AttemptFacts, end: &Terminated) -> Outcome {
         Failure::new(FailureReason::NonzeroExit, format!("the program exited with {code}"))
     };
     failed(attempt, failure, Some(end))
+}
+
+/// The memory that the run may use at most, for people.
+fn memory_limit(facts: &RunFacts) -> String {
+    match facts.submission.effective.resources.limits.get("memory") {
+        Some(limit) => format!("its limit of {limit}"),
+        None => "its limit".to_owned(),
+    }
 }
 
 fn signal_name(signal: i32) -> Option<&'static str> {

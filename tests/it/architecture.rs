@@ -27,7 +27,7 @@ const MAY_NAME: [(&str, &[&str]); 15] = [
 const CLI_NAMES: [&str; 3] = ["result", "run::spec::ResultScan", "name::RunId"];
 
 /// The rooms of each crate, by noun, and what stands beside them: one may name those to its left.
-const ROOMS: [(&str, &[&str]); 5] = [
+const ROOMS: [(&str, &[&str]); 6] = [
     ("domain", &["notation", "name", "page", "selector", "access", "log", "result", "run"]),
     ("kubernetes", &["api", "run", "log", "doctor", "release"]),
     (
@@ -47,6 +47,8 @@ const ROOMS: [(&str, &[&str]); 5] = [
             "open",
         ],
     ),
+    // `Engine` itself is the crate's root: each use case adds a method to it.
+    ("engine", &["error", "reconnect", "access", "reconcile", "observed", "metrics", "log", "result", "run", "engine"]),
     ("grpc", &["wire", "status", "server", "run", "info"]),
     ("cli", &["terminal", "exit", "client", "run", "server"]),
 ];

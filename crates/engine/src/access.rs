@@ -9,17 +9,19 @@ use tokio::time::Instant;
 
 use longshore_backend::{BackendError, Reviews};
 use longshore_domain::access::{
-    Decision, Identity, Policy, Question, TOKEN_PREFIX, TokenDigest, TokenReviews, TokenTable, Verb,
+    Decision, Identity, Policy, Question, TOKEN_PREFIX, TokenDigest, TokenReviews, TokenTable,
 };
 use longshore_domain::name::NamespaceName;
 
 mod cache;
+mod caller;
 mod calls;
 mod metrics;
 #[cfg(test)]
 mod tests;
 
 use cache::{AccessCache, KnownTokens, TokenCache};
+pub use caller::{AuthenticationError, Caller, PresentedCredentials};
 pub use metrics::AccessMetrics;
 
 /// Reviews at once, of rights and of tokens that were good before.
@@ -63,40 +65,6 @@ pub enum AuthorizationConfig {
         /// How long.
         cache_ttl: Duration,
     },
-}
-
-/// What a call brings along.
-#[derive(Clone, Debug, Default)]
-pub struct PresentedCredentials<'a> {
-    /// A bearer token.
-    pub token: Option<&'a str>,
-    /// Who the client certificate is of, which the transport has checked.
-    pub certificate: Option<Identity>,
-    /// Why it is of nobody, if it is; for the log.
-    pub flaw: Option<&'static str>,
-}
-
-/// Who calls, and what their call requires.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct Caller {
-    /// Who; of nobody without authentication.
-    pub identity: Arc<Identity>,
-    /// What they have to be allowed for this call, as the API says of its method. `None`: the call requires nothing,
-    /// and what requires something is refused.
-    pub verb: Option<Verb>,
-    /// When they have to show it again; `None`: never.
-    pub until: Option<Instant>,
-}
-
-/// Why it is not known who calls.
-#[derive(Debug, thiserror::Error)]
-pub enum AuthenticationError {
-    /// No credentials, or none that are known. Which of the two is not reported.
-    #[error("missing or invalid credentials")]
-    Unknown,
-    /// It can't be found out now.
-    #[error(transparent)]
-    Backend(#[from] BackendError),
 }
 
 /// Knows callers and their rights.

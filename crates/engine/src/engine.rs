@@ -9,10 +9,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::access::{AccessConfig, AccessControl, AccessMetrics, Caller};
 use crate::error::EngineError;
-use crate::feed::Hub;
+use crate::log::Hub;
 use crate::metrics::EngineMetrics;
 use crate::reconcile::{Readiness, Reconciled};
-use crate::results::Reading;
+use crate::result::Reading;
 use crate::run::driver::RunDriver;
 use crate::run::submit::checks_at_once;
 use longshore_backend::Backend;

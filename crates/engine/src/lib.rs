@@ -4,13 +4,12 @@
 mod access;
 mod engine;
 mod error;
-mod feed;
-mod logs;
+mod log;
 mod metrics;
 mod observed;
 mod reconcile;
 mod reconnect;
-mod results;
+mod result;
 mod run;
 
 pub use access::{
@@ -19,7 +18,7 @@ pub use access::{
 };
 pub use engine::{Engine, EngineConfig, RESULTS_AT_ONCE};
 pub use error::EngineError;
-pub use logs::{AttemptSelector, LogEndReason, LogEvent, LogQuery, LogStart};
+pub use log::{AttemptSelector, LogEndReason, LogEvent, LogQuery, LogStart};
 pub use metrics::EngineMetrics;
 pub use reconcile::{Page, Readiness, RemovalCause, WatchEvent};
 pub use reconnect::ReconnectReason;

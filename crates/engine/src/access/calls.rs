@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{AuthenticationError, Caller, PresentedCredentials};
-use crate::{Engine, EngineError};
+use super::caller::{AuthenticationError, Caller, PresentedCredentials};
+use crate::Engine;
+use crate::error::EngineError;
 use longshore_domain::access::{Decision, Identity, Question, Verb, WorkloadRight};
 use longshore_domain::name::{NamespaceName, Parent, RunName};
 

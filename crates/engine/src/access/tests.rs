@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use async_trait::async_trait;
 
 use super::*;
+use longshore_domain::access::Verb;
 use longshore_domain::access::{Proof, TokenDigest, TokenEntry};
 use longshore_domain::name::NamespaceName;
 

@@ -8,11 +8,11 @@ use futures::stream::BoxStream;
 use jiff::Timestamp;
 use tracing::{debug, info};
 
-use crate::feed::Hub;
+use crate::log::{Hub, source_of};
 use crate::metrics::EngineMetrics;
 use crate::observed::{ObservedRun, RunKind};
 use crate::reconcile::{Driver, Readiness, Table};
-use crate::results::{ReadRequest, Reading, source_of};
+use crate::result::{ReadRequest, Reading};
 use longshore_backend::{BackendError, Runs};
 use longshore_domain::name::RunName;
 use longshore_domain::result::{Checked, ResultError, ResultErrorKind, ResultOutcome};

@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::time::Duration;
 
+use super::source::source_of;
 use crate::observed::ObservedRun;
-use crate::results::source_of;
 use longshore_backend::{BackendError, LogItem, LogOptions, LogSource, Logs};
 use longshore_domain::log::{LogPiece, Resume, Resumed, check};
 use longshore_domain::run::StopCause;

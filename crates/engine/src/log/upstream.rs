@@ -17,7 +17,8 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{debug, warn};
 
 use super::gate::Gate;
-use super::{AttemptStage, Feed, FeedEnd, OutputTally, stage_of};
+use super::ring::{Feed, FeedEnd, OutputTally};
+use super::stage::{AttemptStage, stage_of};
 use crate::metrics::{EngineMetrics, LogReader};
 use crate::observed::ObservedRun;
 use longshore_backend::{BackendError, LogItem, LogOptions, LogSource, Logs};
@@ -25,7 +26,7 @@ use longshore_domain::log::{Beginning, Lag, LogGap, LogGapCause, LogPosition, Lo
 use longshore_runtime::backoff::Backoff;
 
 /// Items taken from the backend at once.
-pub(crate) const CHUNK_ITEMS: usize = 64;
+pub(super) const CHUNK_ITEMS: usize = 64;
 /// A follow that lasted this long without a byte was quiet, and not refused.
 const IDLE_IS_FINE: Duration = Duration::from_secs(10);
 /// After so long without a byte it is looked whether there is something that the follow did not
@@ -495,7 +496,7 @@ impl Sink {
 }
 
 /// How a read from no position begins, were it now.
-pub(crate) fn beginning(observed: &ObservedRun, attempt: u32, rotates: bool) -> Beginning {
+pub(super) fn beginning(observed: &ObservedRun, attempt: u32, rotates: bool) -> Beginning {
     let since = observed.seen_start(attempt).map(|start| start.elapsed());
     let facts = observed.facts.attempt(attempt);
     let ran = match facts.and_then(|attempt| attempt.main.terminated()) {
@@ -515,7 +516,7 @@ pub(crate) fn beginning(observed: &ObservedRun, attempt: u32, rotates: bool) -> 
 }
 
 /// What came before a failure, and that.
-pub(crate) fn until_failure(chunk: Vec<Result<LogItem, BackendError>>) -> (Vec<LogItem>, Option<BackendError>) {
+pub(super) fn until_failure(chunk: Vec<Result<LogItem, BackendError>>) -> (Vec<LogItem>, Option<BackendError>) {
     let mut items = Vec::with_capacity(chunk.len());
     for item in chunk {
         match item {

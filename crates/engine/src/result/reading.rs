@@ -3,19 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use super::feed::{Chunk, Feed, FeedEnd, FeedRead, Hub};
-use super::metrics::LogReader;
-use super::observed::ObservedRun;
-use super::{Caller, Engine, EngineError};
+use super::contracts::Contracts;
+use super::output::{ReadOutput, conclude};
+use crate::log::{Chunk, Feed, FeedEnd, FeedRead, Hub, source_of};
+use crate::metrics::LogReader;
+use crate::observed::ObservedRun;
 use longshore_backend::{LogItem, LogSource};
-use longshore_domain::log::LogPosition;
 use longshore_domain::name::RunName;
-use longshore_domain::result::reader::{FILE_MAX_BYTES, MAX_DEPTH, ReaderRule, ResultReader};
-use longshore_domain::result::{Checked, FoundResult, ResultErrorKind, ResultOutcome, ResultSource, ResultState};
+use longshore_domain::result::reader::{MAX_DEPTH, ReaderRule};
+use longshore_domain::result::{Checked, ResultOutcome};
 use longshore_domain::run::facts::RunFacts;
 use longshore_domain::run::rules::Rules;
 use longshore_domain::run::verdict::conclude as conclude_run;
@@ -26,54 +25,9 @@ const TAKE_BYTES: usize = 256 * 1024;
 /// Bytes that are read before others have a turn: some milliseconds at the worst.
 const TURN_BYTES: usize = 8 * 1024;
 
-mod alone;
-mod contracts;
-#[cfg(test)]
-mod tests;
-
-use alone::Alone;
-use contracts::Contracts;
-
-impl Engine {
-    /// Reads the result: what is known of it, and its compact JSON.
-    ///
-    /// # Errors
-    /// There is no such run, or it has no result; the backend failed.
-    pub async fn read_result(&self, caller: &Caller, name: &RunName) -> Result<(FoundResult, Bytes), EngineError> {
-        self.authorize(caller, name).await?;
-        self.result_of(name).await
-    }
-
-    /// The same for a run that the caller may view anyway.
-    ///
-    /// # Errors
-    /// As [`Engine::read_result`].
-    pub async fn result_of(&self, name: &RunName) -> Result<(FoundResult, Bytes), EngineError> {
-        let observed = self.observed(name).await?;
-        let none = |why: &str| EngineError::NoResult { name: name.clone(), why: why.to_owned() };
-        let info = observed.view.result.as_ref().ok_or_else(|| none("its result rule is NONE"))?;
-        let Some(found) = &info.found else {
-            return Err(none(match (info.state, &info.error) {
-                (ResultState::Pending, _) => "it has not ended yet",
-                (_, Some(error)) => &error.message,
-                (_, None) => "none was found",
-            }));
-        };
-        if let Some(json) = &found.json {
-            return Ok((found.clone(), Bytes::from(json.clone())));
-        }
-        // An error would mean that it is closed, which it never is.
-        let _turn = self.inner.results_read.acquire().await;
-        match self.inner.backend.runs.read_result(name, &observed.facts.uid).await? {
-            Some(bytes) => Ok((found.clone(), Bytes::from(bytes))),
-            None => Err(none("the object that stored it was deleted")),
-        }
-    }
-}
-
 /// Whose result is read.
 #[derive(Debug)]
-pub(super) struct ReadRequest {
+pub(crate) struct ReadRequest {
     name: RunName,
     attempt: u32,
     source: Option<LogSource>,
@@ -82,7 +36,7 @@ pub(super) struct ReadRequest {
 }
 
 impl ReadRequest {
-    pub(super) fn of(facts: &RunFacts) -> Self {
+    pub(crate) fn of(facts: &RunFacts) -> Self {
         let submission = &facts.submission;
         let attempt = facts.present_number();
         Self {
@@ -101,22 +55,9 @@ impl ReadRequest {
     }
 }
 
-/// Whose output attempt `number` of this run is; `None` before it has a Pod.
-pub(super) fn source_of(facts: &RunFacts, number: u32) -> Option<LogSource> {
-    let attempt = facts.attempt(number)?;
-    Some(LogSource {
-        run: facts.name.clone(),
-        run_uid: facts.uid.clone(),
-        attempt: number,
-        attempt_uid: attempt.uid.clone()?,
-        pod: attempt.pod.clone().unwrap_or_default(),
-        container: "run".to_owned(),
-    })
-}
-
 /// Reads results.
 #[derive(Debug)]
-pub(super) struct Reading {
+pub(crate) struct Reading {
     hub: Hub,
     deadline: Duration,
     max_bytes: usize,
@@ -124,13 +65,13 @@ pub(super) struct Reading {
 }
 
 impl Reading {
-    pub(super) fn new(hub: Hub, deadline: Duration, rules: &Rules) -> Self {
+    pub(crate) fn new(hub: Hub, deadline: Duration, rules: &Rules) -> Self {
         let contracts = Contracts::new(&rules.profiles, deadline);
         Self { hub, deadline, max_bytes: rules.limits.max_result_bytes, contracts }
     }
 
     /// Reads the output to its end, in a task of its own, and checks what was found.
-    pub(super) fn read(
+    pub(crate) fn read(
         &self,
         request: ReadRequest,
         follow: watch::Receiver<Arc<ObservedRun>>,
@@ -158,7 +99,7 @@ impl Reading {
     }
 }
 
-async fn read(
+pub(super) async fn read(
     hub: &Hub,
     source: &LogSource,
     rule: &ReaderRule,
@@ -173,87 +114,6 @@ async fn read(
         }
     };
     conclude(rule, read, &result_file(&follow, source.attempt))
-}
-
-/// What was read of an output.
-#[derive(Debug)]
-struct ReadOutput {
-    rule: ReaderRule,
-    reader: ResultReader,
-    /// Up to where it was read.
-    position: Option<LogPosition>,
-    /// The last marked object before a gap.
-    marked: Option<FoundResult>,
-    /// Why a part is missing, and how what came after it ends.
-    gap: Option<(String, Alone)>,
-}
-
-impl ReadOutput {
-    fn new(rule: &ReaderRule) -> Self {
-        let reader = ResultReader::new(rule.clone());
-        Self { rule: rule.clone(), reader, position: None, marked: None, gap: None }
-    }
-
-    fn take(&mut self, item: &LogItem) {
-        match item {
-            LogItem::Piece(piece) => {
-                self.position = Some(piece.end());
-                self.reader.push(piece.stream, &piece.data);
-                if let Some((_, alone)) = &mut self.gap {
-                    alone.push(piece.stream, &piece.data);
-                }
-            }
-            LogItem::Gap(gap) => self.skip(&gap.message),
-        }
-    }
-
-    /// What stands before a gap and what stands after it make no object together: the search begins
-    /// anew. A later object may have been in the gap, so of what was found only that counts which
-    /// the program marked as its result.
-    fn skip(&mut self, why: &str) {
-        let reader = std::mem::replace(&mut self.reader, ResultReader::new(self.rule.clone()));
-        if let ResultOutcome::Found(found) = reader.finish(&[])
-            && found.source == ResultSource::MarkedLine
-        {
-            self.marked = Some(found);
-        }
-        let (_, alone) = self.gap.get_or_insert_with(|| (why.to_owned(), Alone::default()));
-        *alone = Alone::default();
-    }
-
-    fn finish(self, file: &[u8]) -> ResultOutcome {
-        let Self { reader, marked, gap, .. } = self;
-        let outcome = reader.finish(file);
-        let Some((why, alone)) = gap else { return outcome };
-        let found = match (outcome, marked) {
-            (ResultOutcome::Found(found), _) if found.source != ResultSource::Scan => found,
-            (_, Some(marked)) => marked,
-            // What the search found may be a part of something that began in the gap.
-            (ResultOutcome::Found(found), None) if alone.is(&found) => found,
-            (_, None) => return ResultOutcome::Unavailable(why),
-        };
-        let mut warnings = found.warnings;
-        if found.source != ResultSource::File {
-            warnings.push(format!("a part of the output was lost, so that a later object may be missing: {why}"));
-        }
-        ResultOutcome::Found(FoundResult { byte_range: None, warnings, ..found })
-    }
-}
-
-/// The result, by the file if that decides, else by the output; `Err`: it can't be read to its end.
-fn conclude(rule: &ReaderRule, output: Result<ReadOutput, String>, file: &[u8]) -> ResultOutcome {
-    by_file(rule, file).unwrap_or_else(|| match output {
-        Ok(output) => output.finish(file),
-        Err(why) => ResultOutcome::Unavailable(why),
-    })
-}
-
-/// What the result file says, unless there is none, or it was cut, so that the output is asked too.
-fn by_file(rule: &ReaderRule, file: &[u8]) -> Option<ResultOutcome> {
-    match ResultReader::new(rule.clone()).finish(file) {
-        ResultOutcome::None(error) if error.kind == ResultErrorKind::Empty || file.len() == FILE_MAX_BYTES => None,
-        outcome => Some(outcome),
-    }
 }
 
 /// Reads the output to its end; `Err` says why that can't be done.

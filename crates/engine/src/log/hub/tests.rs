@@ -3,12 +3,11 @@
 use tokio::time::{Duration, sleep};
 
 use super::*;
+use crate::log::ring::FeedRead;
+use crate::log::testing::{Node, Read};
 use longshore_backend::{BackendError, LogItem};
 use longshore_domain::log::LogGapCause;
-use longshore_domain::testing;
-use node::{Node, Read};
-
-pub(crate) mod node;
+use longshore_domain::run::facts::{AttemptPhase, MainFacts};
 
 fn hub(node: &Arc<Node>) -> Hub {
     Hub::new(Arc::new(Read(Arc::clone(node))), EngineMetrics::default())
@@ -318,37 +317,6 @@ async fn a_log_that_is_refused_is_a_gap_unless_all_of_it_was_followed() {
             }
         }
     }
-}
-
-#[test]
-fn a_log_is_final_only_when_its_program_has_ended() {
-    let running = || MainFacts::Running { started_at: None };
-    let ended = || MainFacts::Terminated(testing::terminated(0));
-    let table = [
-        (MainFacts::Waiting(None), AttemptPhase::Pending, false, AttemptStage::NotStarted),
-        (running(), AttemptPhase::Running, false, AttemptStage::Live),
-        (ended(), AttemptPhase::Running, false, AttemptStage::Ended),
-        (ended(), AttemptPhase::Failed, false, AttemptStage::Ended),
-        (MainFacts::Waiting(None), AttemptPhase::Failed, false, AttemptStage::Ended),
-        // At a deadline the Pod has failed a second before its program has ended.
-        (running(), AttemptPhase::Failed, false, AttemptStage::Live),
-        // That is not waited for for ever.
-        (running(), AttemptPhase::Failed, true, AttemptStage::Ended),
-        (running(), AttemptPhase::Gone, false, AttemptStage::Gone),
-    ];
-    for (main, phase, terminal, expected) in table {
-        let attempt = AttemptFacts { main, phase, ..testing::attempt() };
-        assert_eq!(attempt_stage(&attempt, terminal), expected, "{attempt:?}");
-    }
-    let emptied = AttemptFacts { main: running(), phase: AttemptPhase::Failed, emptied: true, ..testing::attempt() };
-    assert_eq!(attempt_stage(&emptied, false), AttemptStage::Ended, "nothing more will be said of it");
-    let deleted = AttemptFacts {
-        main: running(),
-        phase: AttemptPhase::Running,
-        deleted_at: Some(testing::at(15)),
-        ..testing::attempt()
-    };
-    assert_eq!(attempt_stage(&deleted, false), AttemptStage::BeingDeleted);
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::show::is_marked;
+use super::select::is_marked;
 use longshore_domain::log::{LogGap, LogGapCause, LogPiece, LogTruncationCause};
 
 #[cfg(test)]

@@ -1,16 +1,24 @@
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt};
 use jiff::Timestamp;
+use tokio::sync::watch;
 
-use super::*;
-use crate::EngineMetrics;
-use longshore_backend::{BackendError, LogOptions, Logs};
+use super::contracts::Contracts;
+use super::output::{ReadOutput, conclude};
+use super::reading::read;
+use crate::log::{Hub, source_of};
+use crate::metrics::EngineMetrics;
+use crate::observed::ObservedRun;
+use longshore_backend::{BackendError, LogItem, LogOptions, LogSource, Logs};
 use longshore_domain::log::{LogGap, LogGapCause, LogPiece};
-use longshore_domain::result::reader::Dialects;
+use longshore_domain::result::ResultOutcome;
+use longshore_domain::result::reader::{Dialects, FILE_MAX_BYTES, MAX_DEPTH, ReaderRule};
 use longshore_domain::result::schema::JsonSchema;
-use longshore_domain::run::facts::{AttemptFacts, AttemptPhase, MainFacts, Terminated};
+use longshore_domain::run::facts::{AttemptFacts, AttemptPhase, MainFacts, RunFacts, Terminated};
 use longshore_domain::run::profile::Profile;
 use longshore_domain::run::spec::ResultScan;
 use longshore_domain::testing;

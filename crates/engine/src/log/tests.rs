@@ -1,10 +1,20 @@
 //! What a caller is given of a log that is rotated, refused or gone. Time is paused.
 
-use tokio::time::sleep;
+use std::sync::Arc;
 
-use super::*;
-use crate::feed::tests::node::{Node, Read};
+use tokio::sync::mpsc;
+use tokio::time::{Duration, sleep};
+
+use super::event::{LogEndReason, LogEvent};
+use super::hub::Hub;
+use super::open::EVENTS;
+use super::query::{AttemptSelector, LogQuery, LogStart};
+use super::stream::{StreamStart, Streamer};
+use super::testing::{Node, Read};
 use crate::metrics::EngineMetrics;
+use longshore_backend::BackendError;
+use longshore_domain::log::LogGapCause;
+use longshore_runtime::task;
 
 /// What a stream gave: how many lines, the gaps with the number of lines before each, the counts of
 /// the whole, and why lines were left out.

@@ -11,7 +11,7 @@ const NOT_FOLLOWED: &str = "output before this may have been rotated away: nobod
 /// Holds output back while it may still turn out that something is missing before it: less than
 /// [`longshore_domain::log::SHORT_BYTES`].
 #[derive(Debug)]
-pub(crate) struct Gate {
+pub(super) struct Gate {
     beginning: Beginning,
     held: Vec<LogItem>,
     bytes: u64,
@@ -21,13 +21,13 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    pub(crate) fn new(beginning: Beginning) -> Self {
+    pub(super) fn new(beginning: Beginning) -> Self {
         let open = beginning.start(0) == Start::There;
         Self { beginning, held: Vec::new(), bytes: 0, open, missing: false }
     }
 
     /// What may pass, now that these have come: with a gap before it, if it begins in the middle.
-    pub(crate) fn take(&mut self, items: Vec<LogItem>) -> Vec<LogItem> {
+    pub(super) fn take(&mut self, items: Vec<LogItem>) -> Vec<LogItem> {
         if self.open {
             return items;
         }
@@ -46,22 +46,22 @@ impl Gate {
     }
 
     /// Whether a gap was put before what passed.
-    pub(crate) fn is_missing(&self) -> bool {
+    pub(super) fn is_missing(&self) -> bool {
         self.missing
     }
 
     /// Whether [`Gate::end`] would put a gap before what is held.
-    pub(crate) fn would_miss(&self) -> bool {
+    pub(super) fn would_miss(&self) -> bool {
         !self.open && self.beginning.start(self.bytes) == Start::MayBeMissing
     }
 
     /// What is left, once all that is there has come.
-    pub(crate) fn end(mut self) -> Vec<LogItem> {
+    pub(super) fn end(mut self) -> Vec<LogItem> {
         if self.would_miss() { self.with_gap() } else { self.held }
     }
 
     /// What is left after a failure, of which it can't be said what it begins with.
-    pub(crate) fn abandon(self) -> Vec<LogItem> {
+    pub(super) fn abandon(self) -> Vec<LogItem> {
         self.held
     }
 

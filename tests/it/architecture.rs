@@ -107,6 +107,9 @@ fn a_room_names_those_to_its_left() {
             for file in own {
                 let text = std::fs::read_to_string(file).unwrap();
                 let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+                // In the room's own file the crate is its parent.
+                let is_door = *file == dir.join(room).with_extension("rs");
+                let code = if is_door { code.replace("super::", "crate::") } else { code.to_owned() };
                 let groups = code.match_indices("crate::{").filter_map(|(at, head)| code.get(at + head.len()..));
                 let items = groups.filter_map(|rest| rest.split('}').next()).flat_map(|group| group.split(','));
                 let grouped: Vec<_> = items.filter_map(|item| item.trim().split("::").next()).collect();

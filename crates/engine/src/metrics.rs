@@ -13,9 +13,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 use strum::{VariantArray, VariantNames};
 
-use super::error::EngineError;
-use super::reconcile::{MetricNames, ReconcileMetrics};
-use super::run::Submitted;
+use crate::reconcile::{MetricNames, ReconcileMetrics};
 use longshore_backend::LogItem;
 use longshore_domain::log::LogGapCause;
 use longshore_domain::run::failure::FailureReason;
@@ -26,8 +24,8 @@ mod labels;
 #[cfg(test)]
 mod tests;
 
-pub(super) use labels::LogReader;
 use labels::{EndLabels, GapLabels, NONE, OutcomeLabels, ReaderLabels, ResultLabels};
+pub(super) use labels::{LogReader, SubmitOutcome};
 
 const RECONCILE_NAMES: MetricNames = MetricNames {
     rows: ("runs", "Runs that are known, by state"),
@@ -97,7 +95,7 @@ impl EngineMetrics {
 
     /// A submit begins.
     pub(super) fn submit(&self) -> SubmitMetrics {
-        SubmitMetrics { metrics: self.clone(), outcome: labels::ABANDONED }
+        SubmitMetrics { metrics: self.clone(), outcome: SubmitOutcome::Abandoned }
     }
 
     /// What the reconciler of runs counts.
@@ -212,7 +210,7 @@ impl EngineMetricsInner {
 
     /// Makes every series that can be known beforehand.
     fn zero(&self) {
-        for outcome in labels::SUBMITS {
+        for outcome in SubmitOutcome::VARIANTS.iter().map(|outcome| outcome.as_str()) {
             drop(self.submits.get_or_create(&OutcomeLabels { outcome }));
         }
         let states = RunState::VARIANTS.iter().map(|state| (state.as_str(), !state.is_terminal()));
@@ -240,18 +238,18 @@ impl EngineMetricsInner {
 #[derive(Debug)]
 pub(super) struct SubmitMetrics {
     metrics: EngineMetrics,
-    outcome: &'static str,
+    outcome: SubmitOutcome,
 }
 
 impl SubmitMetrics {
-    pub(super) fn end(mut self, ended: Result<&Submitted, &EngineError>) {
-        self.outcome = labels::submit(ended);
+    pub(super) fn end(mut self, outcome: SubmitOutcome) {
+        self.outcome = outcome;
     }
 }
 
 impl Drop for SubmitMetrics {
     fn drop(&mut self) {
-        self.metrics.inner.submits.get_or_create(&OutcomeLabels { outcome: self.outcome }).inc();
+        self.metrics.inner.submits.get_or_create(&OutcomeLabels { outcome: self.outcome.as_str() }).inc();
     }
 }
 

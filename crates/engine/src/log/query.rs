@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use longshore_domain::log::LogStream;
 use longshore_domain::name::RunName;
 
-/// See [`Engine::stream_logs`].
+/// See [`Engine::stream_logs`](crate::Engine::stream_logs).
 #[derive(Clone, Debug)]
 pub struct LogQuery {
     /// Whose.

@@ -4,8 +4,6 @@
 use prometheus_client::encoding::EncodeLabelSet;
 use strum::{IntoStaticStr, VariantArray};
 
-use crate::{EngineError, Submitted};
-use longshore_backend::BackendError;
 use longshore_domain::result::{ResultSource, ResultState};
 
 /// What a label says where there is nothing to say.
@@ -69,49 +67,28 @@ pub(super) fn results() -> impl Iterator<Item = ResultLabels> {
     )
 }
 
-/// What may come of a submit; the last: its caller left before.
-pub(super) const SUBMITS: [&str; 8] =
-    ["created", "replayed", "validated", "invalid", "denied", "refused", "failed", ABANDONED];
+/// What came of a submit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub(crate) enum SubmitOutcome {
+    Created,
+    Replayed,
+    Validated,
+    /// The caller's own making.
+    Invalid,
+    /// The caller may not.
+    Denied,
+    /// A limit, a quota or an admission rule said no.
+    Refused,
+    /// Longshore or the backend could not.
+    Failed,
+    /// Its caller left before.
+    Abandoned,
+}
 
-pub(super) const ABANDONED: &str = "abandoned";
-
-pub(super) fn submit(ended: Result<&Submitted, &EngineError>) -> &'static str {
-    match ended {
-        Ok(Submitted { preview: Some(_), .. }) => "validated",
-        Ok(Submitted { replayed: true, .. }) => "replayed",
-        Ok(Submitted { .. }) => "created",
-        Err(EngineError::PermissionDenied { .. }) => "denied",
-        Err(EngineError::RateLimited(_) | EngineError::TooManyRuns { .. } | EngineError::DeleteInProgress(_)) => {
-            "refused"
-        }
-        Err(EngineError::NotServing(_)) => "failed",
-        Err(EngineError::Backend(error)) => match error {
-            BackendError::InvalidField { .. } => "invalid",
-            BackendError::Rejected { .. } | BackendError::Exhausted { .. } | BackendError::AdmissionDenied { .. } => {
-                "refused"
-            }
-            BackendError::NotFound(_)
-            | BackendError::NamespaceNotReady(_)
-            | BackendError::Conflict(_)
-            | BackendError::Denied { .. }
-            | BackendError::Throttled { .. }
-            | BackendError::Unavailable { .. }
-            | BackendError::Io { .. }
-            | BackendError::Unreadable { .. }
-            | BackendError::Corrupt { .. } => "failed",
-        },
-        // Of the caller's own making.
-        Err(
-            EngineError::Invalid(_)
-            | EngineError::RunNotFound(_)
-            | EngineError::NamespaceNotFound(_)
-            | EngineError::PayloadMismatch { .. }
-            | EngineError::NameTaken { .. }
-            | EngineError::NotTerminal { .. }
-            | EngineError::EtagMismatch { .. }
-            | EngineError::NoSuchAttempt { .. }
-            | EngineError::NoResult { .. },
-        ) => "invalid",
+impl SubmitOutcome {
+    pub(super) fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 

@@ -3,8 +3,10 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::*;
+use crate::error::EngineError;
 use crate::observed::{ObservedRun, RunKind};
 use crate::reconcile::{Kind, Table};
+use crate::run::{Submitted, submit_outcome};
 use longshore_backend::{BackendError, LogItem};
 use longshore_domain::log::{LogGap, LogGapCause, LogPiece};
 use longshore_domain::name::{NamespaceName, RunName};
@@ -142,7 +144,7 @@ fn submits_are_counted_by_who_has_to_act() {
         Err(EngineError::NotServing("draining")),
     ];
     for end in &ends {
-        exposed.metrics.submit().end(end.as_ref());
+        exposed.metrics.submit().end(submit_outcome(end.as_ref()));
     }
     drop(exposed.metrics.submit());
     let series = [

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 
-use super::submit::{CheckedSpec, Payload, Prepared, Submitted, UnreadSpec, asked, checks_at_once, would_be};
+use super::submit::{CheckedSpec, Payload, Prepared, UnreadSpec, asked, checks_at_once, would_be};
+use super::submitted::{Submitted, submit_outcome};
 use crate::{Caller, Engine, EngineError};
 use longshore_domain::name::{BatchId, NamespaceName, RunName};
 use longshore_domain::notation::violation::{Violation, Violations};
@@ -89,7 +90,7 @@ impl Engine {
             Ok(judged) => judged,
             Err(error) => {
                 let error = self.as_visible_error(caller, error).await;
-                metrics.submit().end(Err(&error));
+                metrics.submit().end(submit_outcome(Err(&error)));
                 return Err(error);
             }
         };
@@ -102,7 +103,7 @@ impl Engine {
             let ended = self.submit_item(caller, payloads, item, validate_only).await;
             let ended = self.as_visible_to(caller, ended).await;
             if let Some(counted) = counted {
-                counted.end(ended.as_ref());
+                counted.end(submit_outcome(ended.as_ref()));
             }
             BatchSubmitted { name, ended }
         });

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::submitted::{Submitted, submit_outcome};
 use crate::{Caller, Engine, EngineError};
-use longshore_backend::{BackendError, Created, Launch, Preview};
+use longshore_backend::{BackendError, Created, Launch};
 use longshore_domain::access;
 use longshore_domain::name::{BatchId, NamespaceName, RunId, RunName};
 use longshore_domain::notation::syntax::{check_image_reference, is_dns_label};
@@ -78,17 +79,6 @@ pub enum SubmittedWorkload {
     Image(String),
     /// A profile.
     Profile(String),
-}
-
-/// See [`Engine::submit`].
-#[derive(Clone, Debug)]
-pub struct Submitted {
-    /// The run.
-    pub run: Arc<Run>,
-    /// Whether it was there already.
-    pub replayed: bool,
-    /// With `validate_only`: what would be made.
-    pub preview: Option<Preview>,
 }
 
 /// How often an id is generated before it is given up.
@@ -190,7 +180,7 @@ impl Engine {
         let counted = self.inner.metrics.submit();
         let ended = self.try_submit(caller, submit).await;
         let ended = self.as_visible_to(caller, ended).await;
-        counted.end(ended.as_ref());
+        counted.end(submit_outcome(ended.as_ref()));
         ended
     }
 

@@ -48,6 +48,7 @@ mod rust_client;
 mod sandbox;
 mod service;
 mod sql;
+mod stored;
 #[path = "../support/support.rs"]
 #[allow(dead_code, reason = "shared with the suite for clusters")]
 mod support;

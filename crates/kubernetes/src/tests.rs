@@ -8,4 +8,5 @@ mod logs;
 mod metrics;
 mod orphans;
 mod stop;
+mod stored;
 mod watch;

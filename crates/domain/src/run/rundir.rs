@@ -7,7 +7,9 @@ use std::ffi::{OsStr, OsString};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
 
 use super::facts::Submission;
 use crate::name::RunName;
@@ -93,6 +95,7 @@ pub struct StoredRun {
     /// Its name.
     pub name: RunName,
     /// What was submitted.
+    #[serde(deserialize_with = "submission")]
     pub submission: Submission,
     /// What the shim does.
     pub execution: Execution,
@@ -108,7 +111,39 @@ pub struct KeptRun {
     /// See [`StoredRun::name`].
     pub name: RunName,
     /// See [`StoredRun::submission`].
+    #[serde(deserialize_with = "submission")]
     pub submission: Submission,
+}
+
+/// A submission, also as it was written before [`EffectiveSpec`](super::spec::EffectiveSpec) had the shape of a spec:
+/// directories outlive the server that made them.
+fn submission<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Submission, D::Error> {
+    let mut value = Value::deserialize(deserializer)?;
+    if let Some(effective) = value.get_mut("effective").and_then(Value::as_object_mut)
+        && !effective.contains_key("security")
+    {
+        nest(effective);
+    }
+    serde_json::from_value(value).map_err(D::Error::custom)
+}
+
+/// Puts user, groups and what is said of the result where they belong.
+fn nest(effective: &mut Map<String, Value>) {
+    let mut take = |flat: &str| effective.shift_remove(flat).unwrap_or(Value::Null);
+    let security: Map<_, _> =
+        ["run_as_user", "run_as_group", "fs_group", "read_only_root_filesystem", "runtime_class_name"]
+            .map(|name| (name.to_owned(), take(name)))
+            .into_iter()
+            .collect();
+    let result: Map<_, _> = [("mode", "result_mode"), ("scan", "result_scan"), ("dialect", "result_dialect")]
+        .map(|(name, flat)| (name.to_owned(), take(flat)))
+        .into_iter()
+        .collect();
+    effective.insert("security".to_owned(), Value::Object(security));
+    effective.insert("result".to_owned(), Value::Object(result));
+    if effective.get("tmp_size").is_some_and(Value::is_null) {
+        effective.insert("tmp_size".to_owned(), Value::from("0"));
+    }
 }
 
 /// Which attempt the files of the directory are of, from the second on.
@@ -313,4 +348,46 @@ pub struct Released {
     pub expire_time: Timestamp,
     /// The same by the clock of retention, which has to have come there, too.
     pub kept_until: Timestamp,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::spec::{EffectiveResultRule, EffectiveSecurity, OneDialect, ResultMode, ResultScan};
+
+    #[test]
+    fn a_submission_is_read_as_it_was_written_before_its_parts_were_nested() {
+        let flat = r#"{"version":1,"uid":"u","name":{"namespace":"default","run":"a"},"submission":{
+            "spec":{"workload":{"runner":{"profile":"sh"}}},
+            "effective":{"workload":{"runner":{"profile":"sh"}},"env":[],"resources":{},"run_as_user":1000,
+                "run_as_group":1001,"fs_group":1002,"read_only_root_filesystem":false,"runtime_class_name":null,
+                "start_timeout":{"secs":300,"nanos":0},"run_timeout":{"secs":60,"nanos":0},
+                "termination_grace":{"secs":10,"nanos":0},"retention":{"secs":60,"nanos":0},"volumes":[],
+                "network_mode":"none","placement":{},"labels":{},"annotations":{},"result_mode":"required",
+                "result_scan":"last_object","result_dialect":"python_literal","tmp_size":null},
+            "digest":{"sha256":"","fields":{}},"create_time":"2026-11-30T00:00:00Z","submitter":"alice",
+            "result_marker":"m"}}"#;
+        let run: KeptRun = serde_json::from_str(flat).unwrap();
+        let effective = &run.submission.effective;
+        let security = EffectiveSecurity {
+            run_as_user: 1000,
+            run_as_group: 1001,
+            fs_group: 1002,
+            read_only_root_filesystem: false,
+            runtime_class_name: None,
+        };
+        let result = EffectiveResultRule {
+            mode: ResultMode::Required,
+            scan: ResultScan::LastObject,
+            dialect: Some(OneDialect::PythonLiteral),
+        };
+        assert_eq!((&effective.security, &effective.result, &effective.tmp_size), (&security, &result, &None));
+        // As it is written now.
+        let now = serde_json::json!({
+            "version": 1, "uid": "u", "name": run.name, "submission": run.submission,
+        });
+        assert_eq!(serde_json::from_value::<KeptRun>(now).unwrap(), run);
+        let without = flat.replace("\"run_as_group\":1001,", "");
+        assert!(serde_json::from_str::<KeptRun>(&without).is_err(), "nothing is made up");
+    }
 }

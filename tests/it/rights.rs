@@ -197,6 +197,10 @@ fn set(message: &mut DynamicMessage, place: &[FieldDescriptor], text: &str) {
     let value = match field.kind() {
         Kind::Message(inner) if !rest.is_empty() => {
             let before = message.has_field(field).then(|| message.get_field(field).into_owned());
+            let before = match before {
+                Some(Value::List(before)) => before.into_iter().next(),
+                before => before,
+            };
             let mut inner = match before {
                 Some(Value::Message(before)) => before,
                 _ => DynamicMessage::new(inner),
@@ -225,13 +229,17 @@ async fn what_is_not_to_be_shown_is_in_no_preview_error_or_log() {
     let daemon = start(dir.path(), rules).await;
     let channel = plain(daemon.address());
     let pool = DescriptorPool::decode(DESCRIPTORS).unwrap();
-    let submit = pool.get_message_by_name("longshore.v1.SubmitRunRequest").unwrap();
-    let (path, canary) = ("/longshore.v1.RunService/SubmitRun", "canary-7420");
-    let places = redacted(&submit);
-    assert!(places.len() > 4, "{places:?}");
+    let canary = "canary-7420";
     let shows = |bytes: &[u8]| bytes.windows(canary.len()).any(|part| part == canary.as_bytes());
-    let mut answered = 0;
-    for place in &places {
+    let places = |method: &'static str| {
+        let message = pool.get_message_by_name(&format!("longshore.v1.{method}Request")).unwrap();
+        redacted(&message).into_iter().map(move |place| (method, message.clone(), place))
+    };
+    let (single, batched): (Vec<_>, Vec<_>) = (places("SubmitRun").collect(), places("BatchSubmitRuns").collect());
+    assert!(single.len() > 4 && batched.len() == 2 * single.len(), "{single:?}, {batched:?}");
+    let (mut answered, mut sent) = (0, 0);
+    for (method, message, place) in single.iter().chain(&batched) {
+        let path = format!("/longshore.v1.RunService/{method}");
         let what: Vec<_> = place.iter().map(FieldDescriptor::name).collect();
         // As JSON, for where that is asked for; where a schema asks for an object; where it is not even JSON.
         for (profile, text) in [
@@ -240,7 +248,8 @@ async fn what_is_not_to_be_shown_is_in_no_preview_error_or_log() {
             ("plain", canary.to_owned()),
         ] {
             for validate_only in [true, false] {
-                let mut request = request(&submit, "");
+                sent += 1;
+                let mut request = request(message, &format!("u-{sent}"));
                 request.set_field_by_name("validate_only", Value::Bool(validate_only));
                 let spec = v1::RunSpec {
                     workload: Some(v1::run_spec::Workload::Runner(v1::RunnerWorkload { profile: profile.to_owned() })),
@@ -248,11 +257,20 @@ async fn what_is_not_to_be_shown_is_in_no_preview_error_or_log() {
                 };
                 let of = pool.get_message_by_name("longshore.v1.RunSpec").unwrap();
                 let spec = DynamicMessage::decode(of, spec.encode_to_vec().as_slice()).unwrap();
-                request.set_field_by_name("spec", Value::Message(spec));
+                if place.first().is_some_and(|field| field.name() == "requests") {
+                    let of = pool.get_message_by_name("longshore.v1.SubmitRunRequest").unwrap();
+                    let mut one = DynamicMessage::new(of);
+                    one.set_field_by_name("spec", Value::Message(spec));
+                    request.set_field_by_name("requests", Value::List(vec![Value::Message(one)]));
+                    request.clear_field_by_name("spec");
+                    request.clear_field_by_name("count");
+                } else {
+                    request.set_field_by_name("spec", Value::Message(spec));
+                }
                 set(&mut request, place, &text);
                 let body = request.encode_to_vec();
                 assert!(shows(&body), "{what:?}");
-                match call(&channel, path, Some(&token), body.into()).await {
+                match call(&channel, &path, Some(&token), body.into()).await {
                     Ok(answer) => {
                         assert!(!shows(&answer.expect("an answer")), "{what:?} of {profile}");
                         answered += 1;
@@ -270,7 +288,7 @@ async fn what_is_not_to_be_shown_is_in_no_preview_error_or_log() {
             }
         }
     }
-    assert!(answered > places.len(), "hardly any was taken");
+    assert!(answered > single.len() + batched.len(), "hardly any was taken");
     let log = daemon.output();
     assert!(log.contains("\"rpc\""), "the log is full");
     assert!(

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use h2::client::SendRequest;
 use longshore::proto::v1::{
-    EnvVar, GetRunRequest, GetServerInfoRequest, ListRunsRequest, RunSpec, RunView, SubmitRunRequest, env_var,
+    BatchSubmitRunsRequest, EnvVar, GetRunRequest, GetServerInfoRequest, ListRunsRequest, RunSpec, RunView,
+    SubmitRunRequest, env_var,
 };
 use prost::Message;
 use tokio::net::{TcpSocket, TcpStream};
@@ -32,6 +33,7 @@ const CALLS_MIN: usize = 41;
 const AT_ONCE: usize = 300;
 
 const SUBMIT: &str = "/longshore.v1.RunService/SubmitRun";
+const BATCH: &str = "/longshore.v1.RunService/BatchSubmitRuns";
 const GET: &str = "/longshore.v1.RunService/GetRun";
 const WATCH_HEALTH: &str = "/grpc.health.v1.Health/Watch";
 
@@ -51,8 +53,9 @@ async fn no_attack_keeps_others_from_being_served() {
     eprintln!("alone: p99 {alone:.1?}, memory at most {} MiB, {files} files", memory >> 20);
 
     type Start<'a> = Box<dyn Fn() -> JoinSet<()> + 'a>;
-    let attacks: [(&str, Start<'_>); 5] = [
+    let attacks: [(&str, Start<'_>); 6] = [
         ("variables without number", Box::new(|| each(2, || variables(address)))),
+        ("batches of large specs", Box::new(|| each(2, || batches(address)))),
         ("unfinished messages", Box::new(|| each(2, || unfinished(address)))),
         ("watches of health", Box::new(|| each(2, || watches(address)))),
         ("unread answers", Box::new(|| each(2, || unread(address, large.clone())))),
@@ -151,18 +154,36 @@ fn framed(message: &[u8]) -> Bytes {
     [&[0], length.as_slice(), message].concat().into()
 }
 
-/// 3.5 MB of variables, again and again, eight at once on each connection.
+/// 3.5 MB of variables, again and again.
 async fn variables(address: SocketAddr) {
     let value = |i: usize| EnvVar { name: format!("{i:x}"), source: Some(env_var::Source::Value(String::new())) };
     let spec = RunSpec { env: (0..400_000).map(value).collect(), ..runner("sh") };
     let request = SubmitRunRequest { validate_only: true, ..submit_request(spec) };
-    let message = framed(&request.encode_to_vec());
+    repeat(address, SUBMIT, framed(&request.encode_to_vec())).await;
+}
+
+/// Batches of as many specs as one may have, 3.5 MB together, each of which is read, checked and applied.
+async fn batches(address: SocketAddr) {
+    let spec = script(&format!("exit 0 #{}", "x".repeat(7_000)));
+    let one = SubmitRunRequest { spec: Some(spec), ..SubmitRunRequest::default() };
+    let request = BatchSubmitRunsRequest {
+        parent: DEFAULT.to_owned(),
+        batch_id: "attack".to_owned(),
+        requests: vec![one; 500],
+        validate_only: true,
+        ..BatchSubmitRunsRequest::default()
+    };
+    repeat(address, BATCH, framed(&request.encode_to_vec())).await;
+}
+
+/// The same call again and again, eight at once on each connection.
+async fn repeat(address: SocketAddr, path: &str, message: Bytes) {
     let mut tasks = JoinSet::new();
     loop {
         let Some(mut send) = http2(address, 65_535, &mut tasks).await else { continue };
         let mut open = Vec::new();
         for _ in 0..8 {
-            let Some((answer, _stream)) = begin(&mut send, SUBMIT, message.clone(), true).await else { break };
+            let Some((answer, _stream)) = begin(&mut send, path, message.clone(), true).await else { break };
             open.push(answer);
         }
         for answer in open {

@@ -43,7 +43,8 @@ pub fn rules(backend: &'static str) -> Rules {
         root_filesystem: true,
         network_modes: vec![NetworkMode::None, NetworkMode::Egress, NetworkMode::Cluster],
         volumes: true,
-        queue: !cluster,
+        queue: true,
+        queues: if cluster { vec!["q".to_owned()] } else { Vec::new() },
         isolation: "pod",
         notes: Vec::new(),
     };

@@ -59,6 +59,7 @@ pub(super) fn kubernetes_config(config: &Config, in_cluster: bool) -> Kubernetes
         network_policies_installed: config.kubernetes.network_policies,
         request_timeout: kubernetes::REQUEST_TIMEOUT,
         node_lost_after: config.kubernetes.node_lost_after,
+        queues: config.kubernetes.queues.clone(),
     }
 }
 

@@ -68,8 +68,8 @@ async fn what_this_backend_cannot_do_is_said() {
     let unsupported = ErrorReason::UnsupportedOnBackend;
     assert_eq!(refused(container("localhost/busybox:test", ["true"]), unsupported).await, ["spec.container"]);
     assert_eq!(refused(runner("elsewhere"), unsupported).await, ["spec.runner.profile"]);
+    assert_eq!(refused(RunSpec { queue_name: "q".to_owned(), ..script("") }, unsupported).await, ["spec.queue_name"]);
     let later = ErrorReason::NotSupportedYet;
-    assert_eq!(refused(RunSpec { queue_name: "q".to_owned(), ..script("") }, later).await, ["spec.queue_name"]);
     let secrets = HashMap::from([("TOKEN".to_owned(), "hush".to_owned())]);
     assert_eq!(refused(RunSpec { secret_env: secrets, ..script("") }, later).await, ["spec.secret_env"]);
     // Not in what the profile lets be set, whatever the backend says about it.

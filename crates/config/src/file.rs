@@ -11,7 +11,7 @@ use super::access::{self, Access, AuthenticationFile, Authorization, Authorizati
 use super::faults::ConfigFaults;
 use super::profiles::ProfileFile;
 use super::{BackendChoice, Config, Kubernetes, Local, ServeArgs, Serving, builtin, socket_address};
-use longshore_domain::name::NamespaceName;
+use longshore_domain::name::{NamespaceName, shown};
 use longshore_domain::notation::quantity::Quantity;
 use longshore_domain::run::profile::{Capabilities, Limits, Profile, Volume};
 use longshore_domain::run::rules::Rules;
@@ -56,6 +56,7 @@ struct KubernetesFile {
     context: Option<String>,
     network_policies: Option<String>,
     node_lost_after: Option<String>,
+    queues: Vec<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -161,6 +162,13 @@ impl ConfigFile {
         for (name, section) in self.profiles {
             let profile = section.over(profiles.remove(&name), &name, dir, &mut faults);
             profiles.insert(name, profile);
+        }
+        for (name, profile) in &profiles {
+            if let Some(queue) = profile.defaults.queue_name.as_ref().filter(|queue| !kubernetes.queues.contains(queue))
+            {
+                let key = format!("profiles.{name}.defaults.queue_name");
+                faults.add(&key, format!("queue `{}` is not listed in `kubernetes.queues`", shown(queue)));
+            }
         }
         check_policy(&access, &namespaces, &profiles, &mut faults);
         check_values(&limits, &volumes, &profiles, &mut faults);
@@ -315,11 +323,20 @@ fn kubernetes(file: KubernetesFile, args: &ServeArgs, faults: &mut ConfigFaults)
             ),
         );
     }
+    for (i, queue) in file.queues.iter().enumerate() {
+        let key = format!("kubernetes.queues[{i}]");
+        if !longshore_domain::notation::syntax::is_dns_label(queue) {
+            faults.add(&key, format!("`{}` is not a valid LocalQueue name: a DNS label is expected", shown(queue)));
+        } else if file.queues.iter().take(i).any(|other| other == queue) {
+            faults.add(&key, format!("`{queue}` is listed twice"));
+        }
+    }
     Kubernetes {
         kubeconfig: args.installation.kubeconfig.clone().or(file.kubeconfig),
         context: args.installation.context.clone().or(file.context),
         network_policies: policies.unwrap_or(false),
         node_lost_after: node_lost_after.unwrap_or(NODE_LOST_AFTER),
+        queues: file.queues,
     }
 }
 

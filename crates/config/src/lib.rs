@@ -83,6 +83,8 @@ pub struct Kubernetes {
     pub network_policies: bool,
     /// How long the control plane may report a node as silent before what ran there counts as lost; at least 30 s.
     pub node_lost_after: Duration,
+    /// Kueue's LocalQueues that runs may wait in, by name; each must be in the Kubernetes namespaces of the runs that name it.
+    pub queues: Vec<String>,
 }
 
 /// Limits of connections and calls; `None`: the server's own.

@@ -71,6 +71,7 @@ struct DefaultsFile {
     infra_retries: Option<i32>,
     retry_on: Option<RetryOnFile>,
     total_timeout: Option<String>,
+    queue_name: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -279,6 +280,7 @@ impl DefaultsFile {
         choose(&mut spec.result.scan, self.scan, &format!("{key}.scan"), faults);
         choose(&mut spec.result.dialect, self.dialect, &format!("{key}.dialect"), faults);
         spec.tmp_size = self.tmp_size.or(spec.tmp_size);
+        spec.queue_name = self.queue_name.or(spec.queue_name);
         spec.max_retries = self.max_retries.or(spec.max_retries);
         spec.infra_retries = self.infra_retries.or(spec.infra_retries);
         if let Some(RetryOnFile { reasons, exit_codes }) = self.retry_on {

@@ -228,6 +228,7 @@ pub fn on_kubernetes() -> Rules {
             network_modes: vec![NetworkMode::None, NetworkMode::Egress, NetworkMode::Cluster],
             volumes: true,
             queue: false,
+            queues: Vec::new(),
             isolation: "pod",
             notes: vec![],
         },

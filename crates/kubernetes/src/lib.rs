@@ -59,6 +59,8 @@ pub struct KubernetesConfig {
     pub request_timeout: Duration,
     /// How long the control plane may report a node as silent before what ran there counts as lost.
     pub node_lost_after: Duration,
+    /// Kueue's LocalQueues that runs may name.
+    pub queues: Vec<String>,
 }
 
 /// The backend on the cluster that `config` names. Nothing is asked of the cluster yet, so that it
@@ -102,7 +104,8 @@ fn capabilities(config: &KubernetesConfig) -> Capabilities {
         root_filesystem: true,
         network_modes,
         volumes: true,
-        queue: false,
+        queue: !config.queues.is_empty(),
+        queues: config.queues.clone(),
         isolation: "pod",
         notes,
     }

@@ -8,4 +8,5 @@ pub mod manifest;
 pub(crate) mod memory;
 pub(crate) mod orphans;
 pub(crate) mod runs;
+pub(crate) mod start;
 pub(crate) mod watch;

@@ -55,6 +55,7 @@ pub(crate) fn capabilities(
         network_modes: if sandboxed { vec![NetworkMode::None] } else { Vec::new() },
         volumes: sandboxed,
         queue: true,
+        queues: Vec::new(),
         isolation: if sandboxed { "bwrap" } else { "process" },
         notes,
     }

@@ -35,6 +35,7 @@ mod one_key;
 mod outage;
 mod outcomes;
 mod proxy;
+mod queues;
 mod release;
 mod restart;
 mod retries;

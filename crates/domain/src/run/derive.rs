@@ -208,6 +208,7 @@ pub(super) fn shown(attempt: &AttemptFacts, outcome: Option<&Outcome>) -> Attemp
         signal: end.and_then(signal),
         failure: outcome.and_then(|o| o.failure.clone()),
         unseen: attempt.unseen && !attempt.main.started(),
+        further_uids: attempt.further_uids.clone(),
         evidence: attempt.evidence.clone(),
     }
 }

@@ -21,7 +21,7 @@ mod cause;
 mod remember;
 
 pub use cause::{EndCause, Explanation, Intervention, JobEndCause, Mentions, PlatformCause, WaitCause};
-pub use remember::{Remembered, remember};
+pub use remember::{Remembered, remember, suspended};
 
 /// What is observed of one run. As JSON it is kept in memory once nothing more happens to the run, by this process for
 /// itself; then nothing is in what is skipped.
@@ -225,6 +225,13 @@ pub struct AttemptFacts {
     pub job_deadline: Option<Duration>,
     /// Whether the Job makes no Pod any more (`parallelism: 0`).
     pub closed: bool,
+    /// Whether its start is written down, so that a second one is known for what it is.
+    #[serde(default)]
+    pub start_noted: bool,
+    /// Uids of further Pods of the same Job whose program started: a queue took the first one's away and let the Job go on
+    /// before it was closed.
+    #[serde(default)]
+    pub further_uids: Vec<String>,
     /// Where the Pod stands.
     pub phase: AttemptPhase,
     /// Uid of the Pod, or identity of the process.
@@ -291,6 +298,8 @@ impl AttemptFacts {
             job_end: None,
             job_deadline: None,
             closed: false,
+            start_noted: false,
+            further_uids: Vec::new(),
             phase: AttemptPhase::Absent,
             uid: None,
             pod: None,
@@ -353,6 +362,7 @@ impl AttemptFacts {
             pod: attempt.pod.clone(),
             node: attempt.node.clone(),
             unseen: attempt.unseen,
+            further_uids: attempt.further_uids.clone(),
             main,
             evidence: attempt.evidence.clone(),
             ..Self::blank(attempt.number, attempt.job.clone())
@@ -377,6 +387,12 @@ impl AttemptFacts {
     #[must_use]
     pub fn has_ended(&self) -> bool {
         self.job_end.as_ref().is_some_and(|end| end.final_) || (self.job_deleted_at.is_some() && !self.is_live())
+    }
+
+    /// Whether its Job was suspended while its program ran.
+    #[must_use]
+    pub fn is_preempted(&self) -> bool {
+        self.disruption.as_ref().is_some_and(|disruption| disruption.cause == PlatformCause::Suspended)
     }
 
     /// Whether `run` runs as far as is known, on a node that does not report any more.

@@ -67,7 +67,7 @@ fields! {
     volumes: IfListed;
     network_mode: IfListed;
     placement: IfListed ["placement.node_selector", "placement.tolerations", "placement.priority_class_name"];
-    queue_name: Elsewhere;
+    queue_name: IfListed;
     labels: Always;
     annotations: Always;
     result: IfListed ["result.mode", "result.scan", "result.dialect"];

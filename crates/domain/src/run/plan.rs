@@ -48,6 +48,21 @@ pub enum Action {
         /// Attempt, from 2.
         attempt: u32,
     },
+    /// Write down which Pod's program started first, with the attempt's Job.
+    NoteStart {
+        /// Attempt, from 1.
+        attempt: u32,
+        /// Uid of the Pod.
+        uid: String,
+        /// When.
+        start_time: Option<Timestamp>,
+    },
+    /// See that the Job of an attempt, which was suspended while its program ran, makes no Pod any more, and write down
+    /// that it was: in one.
+    ClosePreempted {
+        /// Attempt, from 1.
+        attempt: u32,
+    },
     /// Keep a result that is too large for the record beside it.
     StoreResult {
         /// Compact JSON.
@@ -86,6 +101,8 @@ impl Action {
             Self::EndUnstarted { attempt }
             | Self::EndStarted { attempt }
             | Self::LowerDeadline { attempt, .. }
+            | Self::NoteStart { attempt, .. }
+            | Self::ClosePreempted { attempt }
             | Self::BeginAttempt { attempt } => *attempt,
             Self::WriteAttempt(record) => record.attempt.number,
             Self::WriteStop(_)
@@ -115,6 +132,10 @@ pub fn plan(facts: &RunFacts, verdict: &Verdict, now: Timestamp) -> Plan {
         return after_record(facts, record, now);
     }
     if let Verdict::Settled(outcome, result) = verdict {
+        // Before it is concluded that nothing runs any more.
+        if let Some(preempted) = facts.present().and_then(|attempt| preemption(facts, attempt)) {
+            return Plan::of(preempted);
+        }
         if let Some(attempt) = facts.present()
             && let Some(record) = retry::next(facts, outcome, shown(attempt, Some(outcome)), now)
         {
@@ -125,6 +146,9 @@ pub fn plan(facts: &RunFacts, verdict: &Verdict, now: Timestamp) -> Plan {
     let Some(attempt) = facts.present() else {
         return facts.settled.last().map_or_else(Plan::default, |settled| between_attempts(facts, settled, now));
     };
+    if let Some(preempted) = preemption(facts, attempt) {
+        return Plan::of(preempted);
+    }
     let mut plan = match (attempt.main.terminated(), &facts.stop) {
         // What is missing is its cause or its result.
         (Some(end), _) => settle_cause(facts, attempt, end, verdict, now),
@@ -135,6 +159,15 @@ pub fn plan(facts: &RunFacts, verdict: &Verdict, now: Timestamp) -> Plan {
         plan.wake_at = Some(plan.wake_at.unwrap_or(bound).min(bound));
     }
     plan
+}
+
+/// What keeps a Job that was suspended while its program ran from starting it again once it is let go on.
+fn preemption(facts: &RunFacts, attempt: &AttemptFacts) -> Option<Action> {
+    let runs = attempt.main.started() && !attempt.remembered.ended_untouched;
+    let is_taken = runs && (facts.suspended || attempt.is_preempted());
+    let is_open =
+        !attempt.closed && !attempt.has_ended() && facts.stop.is_none() && facts.deletion_of(attempt).is_none();
+    (is_taken && is_open).then_some(Action::ClosePreempted { attempt: attempt.number })
 }
 
 /// Only a stop that is known is enforced as long as something that decides is not.
@@ -339,7 +372,8 @@ fn watch_attempt(facts: &RunFacts, attempt: &AttemptFacts, now: Timestamp) -> Pl
     }
     if attempt.main.started() {
         let live = attempt.is_live() && attempt.deleted_at.is_none();
-        return lower_deadline(facts, attempt).filter(|_| live).map_or_else(Plan::default, Plan::of);
+        let noted = note_start(facts, attempt).into_iter();
+        return Plan { actions: noted.chain(lower_deadline(facts, attempt)).filter(|_| live).collect(), wake_at: None };
     }
     // Nothing starts in a Pod that is over; what its Job says of it is waited for.
     if attempt.phase.is_over() {
@@ -383,6 +417,13 @@ fn stop_for(cause: StopCause, failure: Failure, now: Timestamp) -> Plan {
         failure: Some(failure.reason),
         failure_class: Some(failure.failure_class).filter(|class| *class != failure.reason.class()),
     }))
+}
+
+/// Which Pod of a Job in a queue started first: the Job may be suspended and let go on while nobody looks.
+fn note_start(facts: &RunFacts, attempt: &AttemptFacts) -> Option<Action> {
+    let uid =
+        attempt.uid.clone().filter(|_| facts.submission.effective.queue_name.is_some() && !attempt.start_noted)?;
+    Some(Action::NoteStart { attempt: attempt.number, uid, start_time: attempt.started_at() })
 }
 
 /// The Pod's deadline, lowered to what is left of the run budget once `run` has started, so that

@@ -239,6 +239,8 @@ pub struct Capabilities {
     pub volumes: bool,
     /// Whether runs wait in a queue, with a clock of its own.
     pub queue: bool,
+    /// The queues that runs may name.
+    pub queues: Vec<String>,
     /// In one word: `pod`, `bwrap` or `process`.
     pub isolation: &'static str,
     /// What is not enforced, and what would enforce it.

@@ -68,7 +68,7 @@ pub struct RunSpec {
     /// Where it may be scheduled.
     #[serde(skip_serializing_if = "Placement::is_empty")]
     pub placement: Placement,
-    /// Queue.
+    /// The queue that it waits in, of those that the server has.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queue_name: Option<String>,
     /// The caller's labels.
@@ -485,6 +485,9 @@ pub struct EffectiveSpec {
     /// From submit until the run ends; whole seconds, at least 1. `None`: as long as it takes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total_timeout: Option<Duration>,
+    /// The queue that each attempt waits in. `None`: the backend's own, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue_name: Option<String>,
 }
 
 impl EffectiveSpec {
@@ -522,6 +525,7 @@ impl EffectiveSpec {
             infra_retries: 0,
             retry_on: RetryOn::default(),
             total_timeout: None,
+            queue_name: None,
         }
     }
 

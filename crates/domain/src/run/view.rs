@@ -167,6 +167,9 @@ pub struct Attempt {
     /// Whether there was a Pod that nobody saw, and nothing says that its program ran.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unseen: bool,
+    /// Uids of further Pods of the same Job whose program started.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub further_uids: Vec<String>,
     /// What the cluster said.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub evidence: Vec<Evidence>,

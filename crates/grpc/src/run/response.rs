@@ -179,6 +179,7 @@ fn attempt(run: &RunName, attempt: &Attempt, view: View) -> v1::Attempt {
         signal: attempt.signal,
         failure: attempt.failure.as_ref().map(failure),
         evidence: attempt.evidence.iter().filter(|_| view == View::Full).map(evidence).collect(),
+        further_uids: attempt.further_uids.clone(),
     }
 }
 

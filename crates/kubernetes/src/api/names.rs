@@ -34,6 +34,8 @@ pub mod label {
     pub const CANARY: &str = "longshore.dev/canary";
     /// What an operator sets to `true` on a Secret that runs may name.
     pub const ALLOW_RUNS: &str = "longshore.dev/allow-runs";
+    /// Name of the LocalQueue that a Job waits in, by Kueue: on the Job alone, since its Pods are not queued by themselves.
+    pub const QUEUE: &str = "kueue.x-k8s.io/queue-name";
     /// Set by the Job controller on a Pod: uid of its Job. Names may be used again, uids never.
     pub const CONTROLLER_UID: &str = "batch.kubernetes.io/controller-uid";
 }
@@ -62,6 +64,10 @@ pub mod annotation {
     pub const EXPIRE: &str = "longshore.dev/expire-time";
     /// When a replay took the run over whose input may not be written yet: RFC 3339. From then on nobody takes it back.
     pub const ADOPTED: &str = "longshore.dev/adopted";
+    /// Which Pod of an attempt's Job started first, and when, of a run in a queue, as JSON.
+    pub const START: &str = "longshore.dev/start";
+    /// When it was seen that the Job was suspended while its program ran: RFC 3339. Written as it is closed for that.
+    pub const PREEMPTED: &str = "longshore.dev/preempted";
     /// Name of the input Secret; absent if the run has none.
     pub const INPUT: &str = "longshore.dev/input";
     /// Which run of which batch it is, as JSON; absent if it was submitted alone.

@@ -20,6 +20,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::de::Error as _;
 
 use super::identity::{number_of, run_of};
+use crate::api::conditions;
+use crate::api::conditions::job::SUSPENDED;
 use crate::api::names::{HOLD_FINALIZER, annotation, label};
 use longshore_domain::name::{NamespaceName, RunId, RunName};
 use longshore_domain::run::StopIntent;
@@ -160,6 +162,7 @@ pub fn run_facts(
     let present = facts.present().map(|attempt| attempt.number);
     let present = numbered.iter().find(|(number, _)| Some(*number) == present);
     facts.suspended = present.is_some_and(|(_, one)| is_suspended(one.job));
+    facts.admitted_at = present.and_then(|(_, one)| admitted_at(one.job));
     Ok(facts)
 }
 
@@ -168,6 +171,12 @@ fn of_its_job<'a>(observed: &ObservedObjects<'a>) -> ObservedObjects<'a> {
     let uid = observed.job.metadata.uid.as_deref();
     let is_its = |pod: &&Pod| controller_uid(pod).is_some() && controller_uid(pod) == uid;
     ObservedObjects { pod: observed.pod.filter(is_its), last_pod: observed.last_pod.filter(is_its), ..*observed }
+}
+
+/// When a queue let it go.
+fn admitted_at(job: &Job) -> Option<Timestamp> {
+    let condition = conditions::stated(job, SUSPENDED).filter(|condition| condition.status == "False")?;
+    condition.last_transition_time.as_ref().map(|time| time.0)
 }
 
 fn is_suspended(job: &Job) -> bool {

@@ -123,6 +123,7 @@ pub enum ManifestError {
 /// If the launch asks for what a Pod can't do; `resolve` refuses such runs before.
 pub fn job(launch: &Launch, ctx: &ManifestContext) -> Result<Job, ManifestError> {
     let labels = labels(launch, ctx);
+    let queue = launch.submission.effective.queue_name.as_deref();
     let template = PodTemplateSpec {
         metadata: Some(ObjectMeta {
             labels: Some(labels.clone()),
@@ -135,19 +136,27 @@ pub fn job(launch: &Launch, ctx: &ManifestContext) -> Result<Job, ManifestError>
         metadata: ObjectMeta {
             name: Some(launch.name.run.job_name(1)),
             namespace: Some(ctx.kube_namespace.clone()),
-            labels: Some(labels),
+            labels: Some(queued(labels, queue)),
             annotations: Some(job_annotations(launch)?),
             finalizers: Some(vec![HOLD_FINALIZER.to_owned()]),
             ..ObjectMeta::default()
         },
-        spec: Some(job_spec(template)),
+        spec: Some(job_spec(template, queue)),
         status: None,
     })
 }
 
+/// The labels of a Job that waits in this queue, if it does.
+fn queued(mut labels: BTreeMap<String, String>, queue: Option<&str>) -> BTreeMap<String, String> {
+    labels.extend(queue.map(|queue| (label::QUEUE.to_owned(), queue.to_owned())));
+    labels
+}
+
 /// What makes a Job one attempt.
-fn job_spec(template: PodTemplateSpec) -> JobSpec {
+fn job_spec(template: PodTemplateSpec, queue: Option<&str>) -> JobSpec {
     JobSpec {
+        // Nothing starts before the queue lets it, nor where nobody looks after the queue.
+        suspend: queue.map(|_| true),
         completions: Some(1),
         parallelism: Some(1),
         // The daemon makes retries: the Job controller would run cancelled, timed-out and even

@@ -166,6 +166,7 @@ impl FakeApi {
             network_policies_installed: true,
             request_timeout: Duration::from_secs(10),
             node_lost_after: Duration::from_secs(600),
+            queues: Vec::new(),
         };
         (dir, config)
     }

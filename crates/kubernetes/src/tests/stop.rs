@@ -201,6 +201,33 @@ async fn a_suspended_job_is_closed_and_kept() {
 }
 
 #[tokio::test]
+async fn what_was_suspended_as_it_ran_is_closed_and_marked_in_one_patch() {
+    let api = FakeApi::start(|_| Reply::Json(200, job()));
+    act(&api, &Action::ClosePreempted { attempt: 1 }).await.unwrap();
+    assert_eq!(api.short(), ["GET jobs/run-hello", "PATCH jobs/run-hello"]);
+    let patch = api.seen()[1].json();
+    let paths: Vec<_> = patch.as_array().unwrap().iter().map(|step| step["path"].as_str().unwrap()).collect();
+    let mark = "/metadata/annotations/longshore.dev~1preempted";
+    assert_eq!(paths, ["/metadata/uid", mark, "/spec/parallelism", "/spec/activeDeadlineSeconds"]);
+}
+
+#[tokio::test]
+async fn the_first_start_is_noted_once() {
+    let note = Action::NoteStart { attempt: 1, uid: "first".to_owned(), start_time: None };
+    for (there, expected) in [(None, 2), (Some(r#"{"uid":"other","start_time":null}"#), 1)] {
+        let api = FakeApi::start(move |_| {
+            let mut job = job();
+            if let Some(note) = there {
+                job["metadata"]["annotations"]["longshore.dev/start"] = json!(note);
+            }
+            Reply::Json(200, job)
+        });
+        act(&api, &note).await.unwrap();
+        assert_eq!(api.short().len(), expected, "{:?}", api.short());
+    }
+}
+
+#[tokio::test]
 async fn what_is_closed_is_not_closed_again() {
     let api = FakeApi::start(|request| {
         let mut job = job();

@@ -137,7 +137,12 @@ fn done(action: &Action) -> Value {
         Action::Release { reason, message, retention, .. } => {
             json!({"release": {"reason": reason, "message": message, "retention": retention.as_secs()}})
         }
-        Action::StoreResult { .. } | Action::Delete | Action::WriteAttempt(_) | Action::BeginAttempt { .. } => {
+        Action::StoreResult { .. }
+        | Action::Delete
+        | Action::WriteAttempt(_)
+        | Action::BeginAttempt { .. }
+        | Action::NoteStart { .. }
+        | Action::ClosePreempted { .. } => {
             panic!("no example has {action:?}")
         }
     }

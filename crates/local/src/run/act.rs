@@ -37,6 +37,8 @@ impl LocalRuns {
             Action::EndUnstarted { .. } | Action::EndStarted { .. } => self.end(name, uid, contents),
             // The shim keeps the clock from the start itself.
             Action::LowerDeadline { .. } => Ok(()),
+            // Its queue lets each run go once.
+            Action::NoteStart { .. } | Action::ClosePreempted { .. } => Ok(()),
             // A run that is to stop, or is recorded, is not tried again.
             Action::WriteAttempt(record) => match is_ending(contents) || !contents.is_present(record.attempt.number) {
                 true => Ok(()),

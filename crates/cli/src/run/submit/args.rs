@@ -146,6 +146,12 @@ pub(super) struct LimitArgs {
     /// How long the program may run, such as 10m
     #[arg(long, visible_alias = "run-timeout", value_name = "DURATION", value_parser = ClockArg::parse, allow_hyphen_values = true)]
     pub(super) timeout: Option<ClockArg>,
+    /// The queue that it waits in, of those that the server has
+    #[arg(long, value_name = "NAME")]
+    pub(super) queue: Option<String>,
+    /// How long it may wait in its queue
+    #[arg(long, value_name = "DURATION", value_parser = ClockArg::parse, allow_hyphen_values = true)]
+    pub(super) queue_timeout: Option<ClockArg>,
     /// How long it may take until the program has started
     #[arg(long, value_name = "DURATION", value_parser = ClockArg::parse, allow_hyphen_values = true)]
     pub(super) start_timeout: Option<ClockArg>,

@@ -5,7 +5,7 @@ use crate::terminal::flags::{below, key};
 use crate::terminal::values::ClockArg;
 
 /// Fields that one argument sets, and that argument.
-const FLAGS: [(&str, &str); 19] = [
+const FLAGS: [(&str, &str); 20] = [
     ("parent", "--namespace"),
     ("run_id", "--id"),
     ("batch_id", "--id"),
@@ -19,6 +19,7 @@ const FLAGS: [(&str, &str); 19] = [
     ("spec.container.working_dir", "--workdir"),
     ("spec.network_mode", "--network"),
     ("spec.tmp_size", "--tmp-size"),
+    ("spec.queue_name", "--queue"),
     ("spec.max_retries", "--retries"),
     ("spec.infra_retries", "--infra-retries"),
     ("spec.security.run_as_user", "--user"),
@@ -31,7 +32,8 @@ const FLAGS: [(&str, &str); 19] = [
 type TypedClock = fn(&RunArgs) -> Option<&ClockArg>;
 
 /// Clocks, which are shown with what was typed for them.
-const CLOCKS: [(&str, &str, TypedClock); 5] = [
+const CLOCKS: [(&str, &str, TypedClock); 6] = [
+    ("spec.queue_timeout", "--queue-timeout", |args| args.limits.queue_timeout.as_ref()),
     ("spec.run_timeout", "--timeout", |args| args.limits.timeout.as_ref()),
     ("spec.start_timeout", "--start-timeout", |args| args.limits.start_timeout.as_ref()),
     ("spec.termination_grace", "--grace", |args| args.limits.grace.as_ref()),
@@ -226,7 +228,8 @@ mod tests {
             ("spec.max_retries", Some("--retries")),
             ("spec.retry_on.reasons[0]", Some("--retry-on")),
             ("spec.total_timeout", Some("--total-timeout")),
-            ("spec.queue_name", None),
+            ("spec.queue_name", Some("--queue")),
+            ("spec.secret_env", None),
             ("", None),
         ] {
             let known = args.typed(field);

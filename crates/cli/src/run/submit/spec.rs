@@ -45,6 +45,8 @@ fn spec(args: &RunArgs, own_env: impl Fn(&str) -> Option<OsString>) -> Result<pb
         files: workload.file.iter().map(|typed| values::file(typed)).collect::<Result<_, _>>()?,
         resources: resources(limits)?,
         security: security(limits),
+        queue_name: limits.queue.clone().unwrap_or_default(),
+        queue_timeout: wire(&limits.queue_timeout),
         start_timeout: wire(&limits.start_timeout),
         run_timeout: wire(&limits.timeout),
         termination_grace: wire(&limits.grace),

@@ -60,25 +60,42 @@ pub fn remember(known: Option<&RunFacts>, mut seen: RunFacts, now: Timestamp) ->
         let attempts = std::mem::take(&mut seen.attempts);
         seen.attempts = merge_attempts(&known.attempts, attempts);
     }
-    let (suspended, deleted) = (seen.suspended, seen.deleted_at.is_some());
+    let (is_suspended, deleted) = (seen.suspended, seen.deleted_at.is_some());
     let present = seen.present_number();
     for attempt in &mut seen.attempts {
-        if suspended
+        if is_suspended
             && attempt.number >= present
             && attempt.disruption.is_none()
             && attempt.deleted_at.is_some()
             && runs(attempt)
         {
-            attempt.disruption = Some(Intervention {
-                cause: PlatformCause::Suspended,
-                reason: SUSPENDED.to_owned(),
-                message: "its Job was suspended while the program ran".to_owned(),
-                time: attempt.deleted_at,
-            });
+            attempt.disruption = Some(suspended(attempt.deleted_at));
         }
         note(attempt, seen.stop.as_ref(), deleted, now);
     }
     seen
+}
+
+/// That a Job was suspended while its program ran.
+#[must_use]
+pub fn suspended(time: Option<Timestamp>) -> Intervention {
+    Intervention {
+        cause: PlatformCause::Suspended,
+        reason: SUSPENDED.to_owned(),
+        message: "its Job was suspended while the program ran".to_owned(),
+        time,
+    }
+}
+
+/// The Pods of an attempt's Job beside the first, now that another is seen.
+fn further_uids(known: &AttemptFacts, seen: &AttemptFacts) -> Vec<String> {
+    let another = seen.uid.clone().filter(|_| seen.main.started());
+    union(&union(&known.further_uids, &seen.further_uids), another.as_slice())
+}
+
+fn union(known: &[String], seen: &[String]) -> Vec<String> {
+    let more = seen.iter().filter(|uid| !known.contains(uid));
+    known.iter().chain(more).cloned().collect()
 }
 
 fn runs(attempt: &AttemptFacts) -> bool {
@@ -130,7 +147,7 @@ fn merge(known: &AttemptFacts, seen: AttemptFacts) -> AttemptFacts {
     if !known.main.started() && (another || seen.phase == AttemptPhase::Absent) {
         return AttemptFacts { job_end: later_end(known.job_end.as_ref(), seen.job_end.clone()), ..seen };
     }
-    let job_end = later_end(known.job_end.as_ref(), seen.job_end);
+    let job_end = later_end(known.job_end.as_ref(), seen.job_end.clone());
     if another {
         // A program is executed once: a second Pod of the Job does not make the first undone.
         return AttemptFacts {
@@ -138,6 +155,9 @@ fn merge(known: &AttemptFacts, seen: AttemptFacts) -> AttemptFacts {
             job_end,
             job_deadline: seen.job_deadline,
             closed: seen.closed,
+            start_noted: known.start_noted || seen.start_noted,
+            further_uids: further_uids(known, &seen),
+            disruption: known.disruption.clone().or_else(|| Some(suspended(None))),
             others_running: false,
             silent_since: None,
             ..known.clone()
@@ -157,6 +177,8 @@ fn merge(known: &AttemptFacts, seen: AttemptFacts) -> AttemptFacts {
         job_end,
         job_deadline: seen.job_deadline,
         closed: seen.closed,
+        start_noted: known.start_noted || seen.start_noted,
+        further_uids: union(&known.further_uids, &seen.further_uids),
         phase: later_phase(known.phase, seen.phase),
         uid: known.uid.clone().or(seen.uid),
         pod: known.pod.clone().or(seen.pod),

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::super::derive::derive;
-use super::super::facts::{AttemptPhase, EndCause, JobEnd, JobEndCause, MainFacts, PlatformCause, WaitCause, remember};
+use super::super::facts::{
+    AttemptPhase, EndCause, JobEnd, JobEndCause, MainFacts, PlatformCause, WaitCause, remember, suspended,
+};
 use super::super::verdict::judge;
 use super::*;
 use crate::run::failure::FailureClass;
@@ -54,6 +56,7 @@ struct Job {
 struct AttemptJob {
     end: Option<JobEnd>,
     closed: bool,
+    preempted: bool,
 }
 
 /// How often a run may be tried again.
@@ -165,7 +168,7 @@ impl World {
         let attempts = self.pods.iter().zip(job.attempts).map(|(pods, of)| AttemptFacts {
             job_end: of.end,
             closed: of.closed,
-            ..pods[back(pods.len(), pod)].clone()
+            ..preempted(pods[back(pods.len(), pod)].clone(), of.preempted)
         });
         let attempts = attempts.collect();
         let mut facts = facts();
@@ -266,7 +269,13 @@ impl World {
                     || last.main.terminated().is_some(),
                 "nothing is ended before the intent is written: {seen:?}"
             ),
-            Action::LowerDeadline { .. } => assert!(seen.record.is_none() && last.main.terminated().is_none()),
+            Action::LowerDeadline { .. } | Action::NoteStart { .. } => {
+                assert!(seen.record.is_none() && last.main.terminated().is_none());
+            }
+            Action::ClosePreempted { attempt } => {
+                assert!(seen.record.is_none() && seen.stop.is_none() && *attempt == last.number);
+                assert!(last.main.started() && (seen.suspended || last.is_preempted()), "{seen:?}");
+            }
             Action::Release { .. } => assert!(seen.record.is_some()),
             Action::Delete => assert!(seen.expire_time.is_some_and(|expire| expire <= at(self.now))),
         }
@@ -315,9 +324,22 @@ impl World {
                 self.change(|job| job.attempts[attempt as usize - 1].closed = true);
             }
             Action::Delete => self.deleted = true,
-            Action::EndStarted { .. } | Action::LowerDeadline { .. } | Action::StoreResult { .. } => {}
+            Action::ClosePreempted { attempt } => self.change(|job| {
+                let job = &mut job.attempts[attempt as usize - 1];
+                (job.closed, job.preempted) = (true, true);
+            }),
+            Action::EndStarted { .. }
+            | Action::LowerDeadline { .. }
+            | Action::NoteStart { .. }
+            | Action::StoreResult { .. } => {}
         }
     }
+}
+
+/// As its Job has it written.
+fn preempted(attempt: AttemptFacts, is_preempted: bool) -> AttemptFacts {
+    let disruption = attempt.disruption.clone().or_else(|| is_preempted.then(|| suspended(None)));
+    AttemptFacts { disruption, ..attempt }
 }
 
 fn absent(number: u32) -> AttemptFacts {

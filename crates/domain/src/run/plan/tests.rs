@@ -1,4 +1,4 @@
-use super::super::facts::{AttemptPhase, JobEnd, JobEndCause, WaitCause};
+use super::super::facts::{AttemptPhase, JobEnd, JobEndCause, WaitCause, remember};
 use super::super::record::INLINE_RESULT_MAX_BYTES;
 use super::super::spec::ResultMode;
 use super::*;
@@ -221,10 +221,13 @@ fn the_clock_of_a_queue_runs_in_it_and_that_of_the_start_after_it() {
 #[test]
 fn suspension_of_a_running_job_closes_its_attempt_and_keeps_its_record() {
     let killed = AttemptFacts { phase: AttemptPhase::Failed, deleted_at: Some(at(15)), ..ended(143) };
-    let suspended = RunFacts { suspended: true, ..with(killed) };
+    let mut suspended = RunFacts { suspended: true, ..with(killed) };
+    assert_eq!(only(planned(&suspended, at(21))), Action::ClosePreempted { attempt: 1 }, "a resume starts nothing");
+    suspended.attempts[0].closed = true;
     let Action::WriteRecord(record) = only(planned(&suspended, at(21))) else { panic!("no record") };
     assert_eq!(record.failure.as_ref().map(|f| f.reason), Some(FailureReason::Preempted));
     let mut recorded = RunFacts { record: Some(*record), ..suspended };
+    recorded.attempts[0].closed = false;
     assert_eq!(only(planned(&recorded, at(22))), Action::EndUnstarted { attempt: 1 }, "its queue may resume it");
     recorded.attempts[0].closed = true;
     assert!(matches!(only(planned(&recorded, at(23))), Action::Release { .. }));
@@ -258,4 +261,38 @@ fn what_is_lost_with_its_node_is_ended_there_and_let_go() {
     (recorded.released, recorded.expire_time) = (true, Some(at(5000)));
     assert_eq!(planned(&recorded, at(643)), Plan::wake(at(5000)));
     assert_eq!(planned(&recorded, at(5000)).actions, [Action::Delete], "no TTL acts on a Job that has not ended");
+}
+
+#[test]
+fn a_start_in_a_queue_is_written_down_so_that_a_second_one_is_known() {
+    let mut queued = with(running());
+    Arc::make_mut(&mut queued.submission.effective).queue_name = Some("team-a".to_owned());
+    let noted = Action::NoteStart { attempt: 1, uid: "pod-uid".to_owned(), start_time: Some(at(10)) };
+    assert!(planned(&queued, at(11)).actions.contains(&noted));
+    queued.attempts[0].start_noted = true;
+    assert!(!planned(&queued, at(11)).actions.contains(&noted));
+    assert!(!planned(&with(running()), at(11)).actions.contains(&noted), "outside queues nothing starts twice");
+}
+
+/// Its queue let the Job go on before it was closed.
+#[test]
+fn a_second_pod_of_a_job_is_reported_and_ended() {
+    let first = with(running());
+    let second = AttemptFacts { uid: Some("second".to_owned()), ..running() };
+    let facts = remember(Some(&first), with(second), at(30));
+    let attempt = &facts.attempts[0];
+    assert_eq!(
+        (attempt.uid.as_deref(), attempt.further_uids.as_slice()),
+        (Some("pod-uid"), &["second".to_owned()][..])
+    );
+    assert_eq!(only(planned(&facts, at(30))), Action::ClosePreempted { attempt: 1 });
+    let mut closed = facts;
+    closed.attempts[0].closed = true;
+    let Action::WriteRecord(record) = only(planned(&closed, at(31))) else { panic!("no record") };
+    assert_eq!(record.attempts[0].further_uids, ["second"]);
+    let failure = record.failure.as_ref().unwrap();
+    assert_eq!(failure.reason, FailureReason::Preempted);
+    assert!(failure.message.contains("started it 1 more time(s)"), "{}", failure.message);
+    let recorded = RunFacts { record: Some(*record), ..closed };
+    assert_eq!(planned(&recorded, at(32)).actions, []);
 }

@@ -31,6 +31,7 @@ fn attempt(number: u32, text: &str) -> Attempt {
         signal: None,
         failure: Some(Failure::new(FailureReason::NonzeroExit, text)),
         unseen: false,
+        further_uids: Vec::new(),
         evidence: vec![Evidence { report_time: None, reason: "R".to_owned(), message: "m".repeat(1024), count: 1 }; 20],
     }
 }

@@ -79,6 +79,13 @@ pub(super) fn merge(
         infra_retries: tries(spec.infra_retries, defaults.infra_retries),
         retry_on: if spec.retry_on.is_empty() { &defaults.retry_on } else { &spec.retry_on }.clone(),
         total_timeout: spec.total_timeout.or(defaults.total_timeout).map(whole_seconds).map(Duration::from_secs),
+        // A backend without queues takes a profile's as its best.
+        queue_name: spec
+            .queue_name
+            .as_ref()
+            .or(defaults.queue_name.as_ref())
+            .filter(|_| !capabilities.queues.is_empty())
+            .cloned(),
     }
 }
 

@@ -46,6 +46,7 @@ pub(crate) fn on_local() -> Rules {
         network_modes: vec![NetworkMode::Cluster],
         volumes: false,
         queue: true,
+        queues: Vec::new(),
         isolation: "process",
         notes: vec![],
     };

@@ -87,11 +87,9 @@ fn check_defaults(profile: &Profile, at: &str, out: &mut Violations) {
             out.add(format!("{at}.{name}"), "cannot be set in a profile");
         }
     }
-    for (name, set) in [
-        ("secret_env", !defaults.secret_env.is_empty()),
-        ("queue_timeout", defaults.queue_timeout.is_some()),
-        ("queue_name", defaults.queue_name.is_some()),
-    ] {
+    for (name, set) in
+        [("secret_env", !defaults.secret_env.is_empty()), ("queue_timeout", defaults.queue_timeout.is_some())]
+    {
         if set {
             out.not_supported_yet(format!("{at}.{name}"), "is not supported yet");
         }

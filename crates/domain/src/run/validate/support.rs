@@ -9,21 +9,41 @@ use crate::run::rules::Rules;
 use crate::run::spec::{EnvSource, RunSpec};
 
 use super::{listed, on_kubernetes};
+use crate::name::shown;
+use longshore_text::nearest_first;
 
 pub(super) fn check_support(spec: &RunSpec, rules: &Rules, out: &mut Violations) {
     check_not_yet(spec, &rules.capabilities, out);
+    check_queue(spec, &rules.capabilities, out);
     check_network(spec, &rules.capabilities, out);
     check_enforced(spec, &rules.capabilities, out);
     check_offered(spec, &rules.capabilities, out);
 }
 
-fn check_not_yet(spec: &RunSpec, capabilities: &Capabilities, out: &mut Violations) {
-    let way_out = "leave it unset";
-    if spec.queue_name.is_some() {
-        out.not_supported_yet("spec.queue_name", format!("queues are not supported yet; {way_out}"));
+/// On Kubernetes, where no queue is configured.
+const NO_QUEUES: &str =
+    "queues are not supported until the configuration lists them (`kubernetes.queues`); leave it unset";
+
+/// A queue that a caller names.
+fn check_queue(spec: &RunSpec, capabilities: &Capabilities, out: &mut Violations) {
+    let Some(name) = &spec.queue_name else { return };
+    if !on_kubernetes(capabilities) {
+        let backend = capabilities.backend;
+        let message = format!("the backend `{backend}` has one queue, without a name; leave it unset");
+        return out.unsupported_on_backend("spec.queue_name", message);
     }
+    if capabilities.queues.is_empty() {
+        return out.not_supported_yet("spec.queue_name", NO_QUEUES);
+    }
+    if !capabilities.queues.contains(name) {
+        let known = listed(nearest_first(name, capabilities.queues.iter().map(String::as_str)));
+        out.add("spec.queue_name", format!("queue `{}` not found; available: {known}", shown(name)));
+    }
+}
+
+fn check_not_yet(spec: &RunSpec, capabilities: &Capabilities, out: &mut Violations) {
     if spec.queue_timeout.is_some() && !capabilities.queue {
-        out.not_supported_yet("spec.queue_timeout", format!("queues are not supported yet; {way_out}"));
+        out.not_supported_yet("spec.queue_timeout", NO_QUEUES);
     }
     if !spec.secret_env.is_empty() {
         let instead = "use `env` with `secret_key_ref`, or `input`";

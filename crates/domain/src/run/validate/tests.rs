@@ -768,6 +768,28 @@ fn sizes_of_tmp_and_of_the_whole() {
 }
 
 #[test]
+fn a_queue_is_one_of_those_that_are_configured() {
+    let mut rules = on_kubernetes();
+    rules.capabilities.queues = vec!["team-a".to_owned(), "team-b".to_owned()];
+    rules.capabilities.queue = true;
+    let unknown: fn(&mut RunSpec) = |s| s.queue_name = Some("team-c".into());
+    let available = "queue `team-c` not found; available: `team-a`, `team-b`";
+    refuse(&container(), &rules, Invalid, &[(unknown, "spec.queue_name", available)]);
+    accept(
+        &container(),
+        &rules,
+        &[|s| s.queue_name = Some("team-b".into()), |s| s.queue_timeout = Some(Duration::from_secs(1))],
+    );
+    let named: fn(&mut RunSpec) = |s| s.queue_name = Some("q".into());
+    refuse(
+        &runner("sql"),
+        &on_local(),
+        UnsupportedOnBackend,
+        &[(named, "spec.queue_name", "has one queue, without a name")],
+    );
+}
+
+#[test]
 fn what_is_not_built_yet() {
     use crate::run::failure::FailureReason::{Evicted, NonzeroExit, OomKilled, Unschedulable};
     refuse(
@@ -775,8 +797,12 @@ fn what_is_not_built_yet() {
         &on_kubernetes(),
         NotSupportedYet,
         &[
-            (|s| s.queue_name = Some("q".into()), "spec.queue_name", "not supported yet"),
-            (|s| s.queue_timeout = Some(Duration::from_secs(1)), "spec.queue_timeout", "not supported yet"),
+            (
+                |s| s.queue_name = Some("q".into()),
+                "spec.queue_name",
+                "not supported until the configuration lists them",
+            ),
+            (|s| s.queue_timeout = Some(Duration::from_secs(1)), "spec.queue_timeout", "(`kubernetes.queues`)"),
             (|s| drop(s.secret_env.insert("A".into(), Secret("x".into()))), "spec.secret_env", "not supported yet"),
         ],
     );

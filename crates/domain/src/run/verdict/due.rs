@@ -23,7 +23,10 @@ pub(super) fn is_over(facts: &RunFacts, attempt: &AttemptFacts, now: Timestamp) 
         _ if attempt.is_lost(now) => true,
         AttemptPhase::Gone if !attempt.is_over() => false,
         AttemptPhase::Gone => {
-            attempt.job_end.is_some() || facts.stop.is_some() || (facts.suspended && attempt.main.started())
+            attempt.job_end.is_some()
+                || facts.stop.is_some()
+                || attempt.is_preempted()
+                || (facts.suspended && attempt.main.started())
         }
         AttemptPhase::Absent => {
             attempt.job_end.as_ref().is_some_and(|end| end.final_)

@@ -83,7 +83,11 @@ fn disruption(attempt: &AttemptFacts, condition: &Intervention) -> Failure {
         PlatformCause::Orphaned if unheard => FailureReason::NodeLost,
         _ => FailureReason::Evicted,
     };
-    Failure::new(reason, format!("{}: {}", condition.reason, condition.message))
+    let again = match attempt.further_uids.len() {
+        0 => String::new(),
+        more => format!("; the Job was let go on and started it {more} more time(s), which was ended"),
+    };
+    Failure::new(reason, format!("{}: {}{again}", condition.reason, condition.message))
 }
 
 /// Its node counts as lost: nobody knows whether the program still runs there.

@@ -43,8 +43,12 @@ pub(crate) fn explain(facts: &RunFacts, attempt: &AttemptFacts, now: Timestamp) 
 
 /// In the words of the queue, where it has some.
 fn queued(facts: &RunFacts, attempt: &AttemptFacts, now: Timestamp) -> (RunState, Option<String>, String) {
-    match &attempt.main {
-        MainFacts::Waiting(Some(explanation)) if attempt.pod.is_none() => {
+    let said = match &attempt.main {
+        MainFacts::Waiting(waiting) => waiting.as_ref().or(attempt.waiting.as_ref()),
+        _ => None,
+    };
+    match said {
+        Some(explanation) if attempt.pod.is_none() => {
             let time = spent(Some(facts.began_at()), now).map(|time| format!(" (for {time})"));
             let message = format!("{}{}", explanation.message, time.unwrap_or_default());
             (RunState::Queued, Some(explanation.reason.clone()), message)

@@ -39,6 +39,7 @@ fn failed_attempt() -> Attempt {
         signal: Some(9),
         failure: Some(Failure::new(FailureReason::OomKilled, "too much").with_exit(Some(137), Some(9))),
         unseen: false,
+        further_uids: Vec::new(),
         evidence: vec![Evidence { report_time: time(3), reason: "OOM".to_owned(), message: "m".to_owned(), count: 2 }],
     }
 }

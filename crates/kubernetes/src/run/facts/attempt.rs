@@ -13,16 +13,24 @@ use super::{ObservedObjects, cut, deletion_asked, event, words};
 use crate::api::conditions::job::{COMPLETE, FAILED, FAILURE_TARGET, SUCCESS_CRITERIA_MET, SUSPENDED};
 use crate::api::conditions::{self, holds, of_pod};
 use crate::api::names::{RUN_CONTAINER, annotation, path};
+use crate::run::start::StartNote;
 use longshore_domain::run::facts::{
     AttemptFacts, AttemptPhase, Explanation, Intervention, JobEnd, MainFacts, Remembered, Terminated, WaitCause,
+    suspended,
 };
 
 pub(super) fn facts(number: u32, observed: &ObservedObjects<'_>, node_lost_after: Duration) -> AttemptFacts {
     let job = observed.job;
     let job_end = job_end(job);
-    let there_was_one = observed.last_pod.is_some() || observed.pod_was_seen || job_end.is_some();
+    let note = StartNote::of(job);
+    // Of another Pod that the same Job made after the first had started only that is reported.
+    let is_first = |pod: &&Pod| note.as_ref().is_none_or(|note| pod.metadata.uid.as_ref() == Some(&note.uid));
+    let further = observed.pod.filter(|pod| !is_first(pod) && has_started(pod));
+    let (pod, last_pod) = (observed.pod.filter(is_first), observed.last_pod.filter(is_first));
+    let observed = &ObservedObjects { pod, last_pod, ..*observed };
+    let there_was_one = observed.last_pod.is_some() || observed.pod_was_seen || job_end.is_some() || note.is_some();
     let phase = match phase(observed.pod, there_was_one) {
-        AttemptPhase::Gone if job_end.is_none() && makes_another(observed) => AttemptPhase::Absent,
+        AttemptPhase::Gone if job_end.is_none() && note.is_none() && makes_another(observed) => AttemptPhase::Absent,
         phase => phase,
     };
     // Of a Pod that is gone, all but its phase is reported as it was seen last.
@@ -37,6 +45,11 @@ pub(super) fn facts(number: u32, observed: &ObservedObjects<'_>, node_lost_after
         }
         (main, _) => main,
     };
+    let main = match (main, &note) {
+        (MainFacts::Waiting(_), Some(note)) => MainFacts::Running { started_at: note.start_time },
+        (main, _) => main,
+    };
+    let preempted = further.is_some() || is_annotated(job, annotation::PREEMPTED);
     let waiting = waiting(phase, status, observed);
     let last_wait = waiting.as_ref().or_else(|| unusual_wait(&main));
     let evidence = event::evidence(observed.events, last_wait);
@@ -50,7 +63,9 @@ pub(super) fn facts(number: u32, observed: &ObservedObjects<'_>, node_lost_after
         job_deadline: job.spec.as_ref().and_then(|spec| seconds(spec.active_deadline_seconds)),
         closed: job.spec.as_ref().is_some_and(|spec| spec.parallelism == Some(0)),
         phase,
-        uid: pod.and_then(|pod| pod.metadata.uid.clone()),
+        start_noted: note.is_some(),
+        further_uids: further.and_then(|pod| pod.metadata.uid.clone()).into_iter().collect(),
+        uid: pod.and_then(|pod| pod.metadata.uid.clone()).or_else(|| note.as_ref().map(|note| note.uid.clone())),
         pod: match pod {
             Some(pod) => pod.metadata.name.clone(),
             None => observed.unseen_pod.filter(|_| phase == AttemptPhase::Gone).map(str::to_owned),
@@ -66,7 +81,10 @@ pub(super) fn facts(number: u32, observed: &ObservedObjects<'_>, node_lost_after
         deleted_at: pod.and_then(|pod| deletion_asked(&pod.metadata)),
         remark: status.filter(|_| ended_by.is_none()).and_then(|status| text(status.message.as_deref())),
         ended_by,
-        disruption: status.and_then(|status| of_pod(status, "DisruptionTarget", "True")).map(disruption),
+        disruption: status
+            .and_then(|status| of_pod(status, "DisruptionTarget", "True"))
+            .map(disruption)
+            .or_else(|| preempted.then(|| suspended(preempted_at(job)))),
         eviction: words::eviction(&evidence),
         silent_since,
         lost_at: silent_since.and_then(|since| since.checked_add(node_lost_after).ok()),
@@ -88,7 +106,15 @@ fn had_pod(job: &Job) -> bool {
 }
 
 fn has_input(job: &Job) -> bool {
-    job.metadata.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(annotation::INPUT))
+    is_annotated(job, annotation::INPUT)
+}
+
+fn is_annotated(job: &Job, key: &str) -> bool {
+    job.metadata.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(key))
+}
+
+fn preempted_at(job: &Job) -> Option<Timestamp> {
+    job.metadata.annotations.as_ref()?.get(annotation::PREEMPTED)?.parse().ok()
 }
 
 /// The Job's end, by its strongest condition: a terminal one before one that only announces it.
@@ -216,7 +242,9 @@ fn unusual_wait(main: &MainFacts) -> Option<&Explanation> {
 fn waiting(phase: AttemptPhase, status: Option<&PodStatus>, observed: &ObservedObjects<'_>) -> Option<Explanation> {
     let job = observed.job;
     if phase == AttemptPhase::Absent {
-        return event::creation_failure(job, observed.events);
+        let is_suspended = job.spec.as_ref().and_then(|spec| spec.suspend).unwrap_or(false);
+        let held_back = || event::held_back(job, observed.events).filter(|_| is_suspended);
+        return held_back().or_else(|| event::creation_failure(job, observed.events));
     }
     let status = status?;
     let unscheduled = of_pod(status, "PodScheduled", "False").map(|condition| {

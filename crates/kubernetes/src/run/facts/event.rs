@@ -132,6 +132,13 @@ pub(super) fn creation_failure(job: &Job, events: &[EventFact]) -> Option<Explan
     Some(words::explanation(job, newest.reason.clone(), newest.message.clone(), newest.time))
 }
 
+/// What was said last of a Job that is held back: the queue's words, or the controller's.
+pub(super) fn held_back(job: &Job, events: &[EventFact]) -> Option<Explanation> {
+    let of_job = events.iter().filter(|event| event.about == About::Job && event.reason != FAILED_CREATE);
+    let newest = of_job.max_by_key(|event| event.time)?;
+    Some(words::explanation(job, newest.reason.clone(), newest.message.clone(), newest.time))
+}
+
 /// What an Event warns of while a Pod that has its node is made ready: a sandbox or a volume that
 /// can't be made. Once anything else is reported of the Pod that trouble has passed.
 ///

@@ -5,6 +5,7 @@ use k8s_openapi::api::core::v1::{Event, EventSeries, PodStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 
 use super::*;
+use crate::run::start::StartNote;
 use crate::testing::{
     IMAGE, JOB_UID, POD_UID, at, attempt_record, container, effective, event, further_of, job_of, launch, launch_of,
     list, map, on_node, pod, run, running, settled, terminated, waiting, with_condition, with_conditions,
@@ -783,4 +784,63 @@ fn runner_workloads_come_back_too() {
     let launch =
         launch_of("r", EffectiveSpec { workload: Workload::Runner { profile: "sql".to_owned() }, ..effective() });
     assert_eq!(facts(&seen(&job_of(&launch), None)).submission, launch.submission);
+}
+
+/// A queue lets a Job go on that it had suspended: another Pod of the same Job starts.
+#[test]
+fn a_second_start_of_one_job_is_known_by_the_note_of_the_first() {
+    let noted = |uid: &str| {
+        let mut job = job_of(&launch());
+        let note = StartNote { uid: uid.to_owned(), start_time: Some(at(7)) };
+        let annotations = job.metadata.annotations.get_or_insert_default();
+        annotations.insert(annotation::START.to_owned(), serde_json::to_string(&note).unwrap());
+        job
+    };
+    let running = |job: &Job| on_node(pod(job, "Running", run(running())));
+    let job = noted(POD_UID);
+    let first = attempt(&seen(&job, Some(&running(&job))));
+    assert!(first.start_noted && first.further_uids.is_empty() && first.disruption.is_none());
+    assert_eq!((first.uid.as_deref(), first.phase), (Some(POD_UID), AttemptPhase::Running));
+
+    let job = noted("first");
+    let second = attempt(&seen(&job, Some(&running(&job))));
+    assert_eq!((second.uid.as_deref(), second.phase), (Some("first"), AttemptPhase::Gone));
+    assert_eq!(second.further_uids, [POD_UID]);
+    assert_eq!(second.started_at(), Some(at(7)));
+    assert!(second.is_preempted());
+    let creating = on_node(pod(&job, "Pending", run(waiting("ContainerCreating", ""))));
+    assert_eq!(attempt(&seen(&job, Some(&creating))).further_uids, Vec::<String>::new(), "it has not started");
+    // Nor is it forgotten that the first one did.
+    let mut suspended = noted("first");
+    suspended.spec.as_mut().unwrap().suspend = Some(true);
+    let gone = attempt(&seen(&suspended, None));
+    assert_eq!((gone.phase, gone.started_at()), (AttemptPhase::Gone, Some(at(7))));
+}
+
+#[test]
+fn what_was_closed_for_a_preemption_stays_preempted_for_another_daemon() {
+    let mut job = job_of(&launch());
+    let annotations = job.metadata.annotations.get_or_insert_default();
+    annotations.insert(annotation::PREEMPTED.to_owned(), at(9).to_string());
+    let disruption = attempt(&seen(&job, None)).disruption.unwrap();
+    assert_eq!((disruption.cause, disruption.time), (PlatformCause::Suspended, Some(at(9))));
+}
+
+#[test]
+fn a_queue_says_why_a_job_is_held_back_and_when_it_let_it_go() {
+    let mut job = job_of(&launch());
+    job.spec.as_mut().unwrap().suspend = Some(true);
+    let of_job = |reason: &str, message: &str, seconds| {
+        let (_, Said::Fact(fact)) = said(&event("Job", JOB_UID, reason, message, seconds)).unwrap() else { panic!() };
+        fact
+    };
+    let events = [of_job("Suspended", "Job suspended", 5), of_job("CreatedWorkload", "Created Workload: a/b", 8)];
+    let waits = attempt(&ObservedObjects { events: &events, ..seen(&job, None) }).waiting.unwrap();
+    assert_eq!((waits.reason.as_str(), waits.message.as_str()), ("CreatedWorkload", "Created Workload: a/b"));
+    assert_eq!(facts(&seen(&job, None)).admitted_at, None);
+    let mut resumed = with_conditions(job, &[("Suspended", "JobResumed", 12)]);
+    resumed.spec.as_mut().unwrap().suspend = Some(false);
+    resumed.status.as_mut().unwrap().conditions.as_mut().unwrap()[0].status = "False".to_owned();
+    let facts = facts(&seen(&resumed, None));
+    assert_eq!((facts.suspended, facts.admitted_at), (false, Some(at(12))));
 }

@@ -7,7 +7,7 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{EnvVar, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use super::{ManifestError, job_spec};
+use super::{ManifestError, job_spec, queued};
 use crate::api::names::{HOLD_FINALIZER, RUN_CONTAINER, annotation, label, variable};
 use crate::api::owned::owner;
 use longshore_domain::name::RunId;
@@ -28,17 +28,19 @@ pub fn further(anchor: &Job, run: &RunId, number: u32) -> Result<Job, ManifestEr
     let mut template = anchor.spec.as_ref().map(|spec| spec.template.clone()).ok_or_else(|| missing("spec"))?;
     number_template(&mut template, number).map_err(missing)?;
     let uid = metadata.uid.as_deref().ok_or_else(|| missing("uid"))?;
+    let queue = metadata.labels.as_ref().and_then(|labels| labels.get(label::QUEUE)).map(String::as_str);
+    let labels = template.metadata.as_ref().and_then(|metadata| metadata.labels.clone()).unwrap_or_default();
     Ok(Job {
         metadata: ObjectMeta {
             name: Some(run.job_name(number)),
             namespace: metadata.namespace.clone(),
-            labels: template.metadata.as_ref().and_then(|metadata| metadata.labels.clone()),
+            labels: Some(queued(labels, queue)),
             annotations: Some(annotations(metadata)),
             finalizers: Some(vec![HOLD_FINALIZER.to_owned()]),
             owner_references: Some(vec![owner(run, uid)]),
             ..ObjectMeta::default()
         },
-        spec: Some(job_spec(template)),
+        spec: Some(job_spec(template, queue)),
         status: None,
     })
 }

@@ -360,6 +360,24 @@ fn autoscalers_are_kept_away_from_what_is_not_repeated() {
 }
 
 #[test]
+fn what_waits_in_a_queue_is_held_back_from_the_start() {
+    let launch = launch_of("x", EffectiveSpec { queue_name: Some("team-a".to_owned()), ..effective() });
+    let first = job(&launch, &context()).unwrap();
+    let is_queued = |job: &Job| {
+        let labels = job.metadata.labels.as_ref().unwrap();
+        let of_pods = job.spec.as_ref().unwrap().template.metadata.as_ref().unwrap().labels.as_ref().unwrap();
+        assert!(!of_pods.contains_key("kueue.x-k8s.io/queue-name"), "its Pods are not queued by themselves");
+        (labels.get("kueue.x-k8s.io/queue-name").cloned(), job.spec.as_ref().unwrap().suspend)
+    };
+    let queued = (Some("team-a".to_owned()), Some(true));
+    assert_eq!(is_queued(&first), queued);
+    let mut there = stopped(&launch, &context());
+    there.spec.as_mut().unwrap().suspend = Some(false);
+    assert_eq!(is_queued(&further(&there, &launch.name.run, 2).unwrap()), queued, "each attempt has its turn");
+    assert_eq!(is_queued(&job(&self::launch(), &context()).unwrap()), (None, None));
+}
+
+#[test]
 fn a_run_of_a_batch_knows_which_it_is() {
     let batch = BatchId::parse("nightly").unwrap();
     let labels = map(&[(BATCH_LABEL, batch.as_str())]);

@@ -3,6 +3,7 @@
 
 use k8s_openapi::api::batch::v1::Job;
 
+use super::super::start::StartNote;
 use super::KubernetesRuns;
 use crate::api::owned::is_owned_by;
 use longshore_backend::BackendError;
@@ -32,6 +33,11 @@ impl KubernetesRuns {
                 let seconds = i64::try_from(deadline.as_secs()).unwrap_or(i64::MAX).max(1);
                 self.limit_pod(name, uid, *attempt, seconds).await
             }
+            Action::NoteStart { attempt, uid: pod, start_time } => {
+                let note = StartNote { uid: pod.clone(), start_time: *start_time };
+                self.note_start(name, uid, *attempt, &note).await
+            }
+            Action::ClosePreempted { attempt } => self.close_preempted(name, uid, *attempt).await,
             Action::StoreResult { json } => self.store_result(name, uid, json).await,
             Action::Release { reason, message, retention, attempts } => {
                 self.release_further(name, uid, *attempts).await?;

@@ -1,5 +1,6 @@
 //! How attempts are ended: the stop table (docs/architecture.md, "Stops").
 
+use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::json;
@@ -10,6 +11,7 @@ use super::super::KubernetesRuns;
 use super::gone;
 use crate::api::conditions::is_over;
 use crate::api::error::Target;
+use crate::api::names::annotation;
 use crate::api::owned::pods_of;
 use longshore_backend::BackendError;
 use longshore_domain::name::RunName;
@@ -48,6 +50,27 @@ impl KubernetesRuns {
         match &pod {
             Some(pod) => self.limit(namespace, pod, 1).await,
             None => Ok(()),
+        }
+    }
+
+    /// Sees that a Job that was suspended while its program ran makes no Pod any more, and that this is why: in one patch,
+    /// so that another daemon that finds it closed knows it. A Pod that it has made meanwhile is deleted for it.
+    pub(super) async fn close_preempted(&self, name: &RunName, uid: &str, attempt: u32) -> Result<(), BackendError> {
+        let job = self.attempt(name, uid, attempt).await?;
+        let Some(job) = job.filter(|job| !is_over(job) && !is_closed(job)) else { return Ok(()) };
+        let (namespace, job_name) = (self.cluster.target(&name.namespace)?, name.run.job_name(attempt));
+        let mark = format!("/metadata/annotations/{}", annotation::PREEMPTED.replace('~', "~0").replace('/', "~1"));
+        let patch = json!([
+            {"op": "test", "path": "/metadata/uid", "value": job.metadata.uid},
+            {"op": "add", "path": mark, "value": Timestamp::now().to_string()},
+            {"op": "add", "path": "/spec/parallelism", "value": 0},
+            {"op": "add", "path": "/spec/activeDeadlineSeconds", "value": 1},
+        ]);
+        match self.cluster.json_patch::<Job>(namespace, &job_name, &patch).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.is_not_found() && attempt <= 1 => Err(gone(name)),
+            Err(error) if error.is_not_found() => Ok(()),
+            Err(error) => Err(error.to_backend(Target::new("close", "Job", namespace, &job_name))),
         }
     }
 

@@ -9,6 +9,7 @@ use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
 use super::super::super::identity::belongs_to;
+use super::super::super::start::StartNote;
 use super::super::KubernetesRuns;
 use super::{TRIES, gone};
 use crate::api::error::Target;
@@ -115,18 +116,39 @@ impl KubernetesRuns {
         Err(self.too_busy(name)?)
     }
 
-    /// Writes annotations of the anchor, as long as it is what was read. `false`: it is not.
-    async fn annotate(&self, name: &RunName, anchor: &Job, annotations: &Value) -> Result<bool, BackendError> {
+    /// Writes which Pod of an attempt's Job started first.
+    pub(super) async fn note_start(
+        &self,
+        name: &RunName,
+        uid: &str,
+        attempt: u32,
+        note: &StartNote,
+    ) -> Result<(), BackendError> {
+        let text = serde_json::to_string(note).map_err(|error| unwritable(name, &error))?;
+        for _ in 0..TRIES {
+            // What is gone starts nothing again.
+            let Some(job) = self.attempt(name, uid, attempt).await? else { return Ok(()) };
+            if StartNote::of(&job).is_some() || self.annotate(name, &job, &json!({annotation::START: text})).await? {
+                return Ok(());
+            }
+        }
+        Err(self.too_busy(name)?)
+    }
+
+    /// Writes annotations of a Job of the run, as long as it is what was read. `false`: it is not.
+    async fn annotate(&self, name: &RunName, job: &Job, annotations: &Value) -> Result<bool, BackendError> {
         let namespace = self.cluster.target(&name.namespace)?;
-        let job_name = name.run.job_name(1);
+        let job_name = job.metadata.name.clone().unwrap_or_default();
         let patch = json!({"metadata": {
-            "resourceVersion": anchor.metadata.resource_version,
+            "resourceVersion": job.metadata.resource_version,
             "annotations": annotations,
         }});
         let jobs = self.cluster.jobs(namespace);
         match self.cluster.call(jobs.patch(&job_name, &PatchParams::default(), &Patch::Merge(&patch))).await {
             Ok(_) => Ok(true),
             Err(error) if error.is_conflict() => Ok(false),
+            // The next look shows which it was.
+            Err(error) if error.is_not_found() && job_name != name.run.job_name(1) => Ok(false),
             Err(error) if error.is_not_found() => Err(gone(name)),
             Err(error) => Err(error.to_backend(Target::new("annotate", "Job", namespace, &job_name))),
         }

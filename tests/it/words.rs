@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-/// Where words are looked for: all `.rs` and `.md` files below these, and these themselves.
-const PLACES: [&str; 9] = [
+/// Where words are looked for: all `.rs`, `.md` and `.proto` files below these, and these themselves.
+const PLACES: [&str; 10] = [
     "crates",
     "src",
     "tests/it",
@@ -11,6 +11,7 @@ const PLACES: [&str; 9] = [
     "fuzz/src",
     "fuzz/fuzz_targets",
     "docs",
+    "proto/longshore",
     "README.md",
     "CONTRIBUTING.md",
 ];
@@ -26,7 +27,7 @@ fn files(path: &Path, found: &mut Vec<PathBuf>) {
         for entry in std::fs::read_dir(path).unwrap() {
             files(&entry.unwrap().path(), found);
         }
-    } else if path.extension().is_some_and(|e| e == "rs" || e == "md") {
+    } else if path.extension().is_some_and(|e| e == "rs" || e == "md" || e == "proto") {
         found.push(path.to_owned());
     }
 }

@@ -15,6 +15,9 @@ pub use resume::{Resume, Resumed, since_seconds};
 pub use split::{CriSplitter, TimestampedSplitter, cri_line};
 pub use whole::{Beginning, Lag, SHORT_BYTES, SHORT_RUN, Start, is_next_file};
 
+/// The container whose output is the run's: the one that executes the program.
+pub const RUN_CONTAINER: &str = "run";
+
 /// Longest piece, in bytes: longer lines come in several.
 pub const PIECE_MAX_BYTES: usize = 16 * 1024;
 

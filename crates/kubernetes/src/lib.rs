@@ -83,8 +83,7 @@ pub async fn connect(config: KubernetesConfig, metrics: &KubernetesMetrics) -> R
 
 fn capabilities(config: &KubernetesConfig) -> Capabilities {
     let enforced = config.network_policies_installed;
-    let network_modes =
-        if enforced { vec![NetworkMode::None, NetworkMode::Egress, NetworkMode::Cluster] } else { Vec::new() };
+    let network_modes = if enforced { NetworkMode::ALL.to_vec() } else { Vec::new() };
     let mut notes = Vec::new();
     if !enforced {
         notes.push(

@@ -293,6 +293,9 @@ pub enum NetworkMode {
 }
 
 impl NetworkMode {
+    /// All of them, from the closed to the open.
+    pub const ALL: &'static [Self] = <Self as VariantArray>::VARIANTS;
+
     /// The value of the Pod's label.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -188,12 +188,15 @@ pub struct Evidence {
     pub count: u32,
 }
 
+/// Longest reason of a stop, in bytes.
+pub const STOP_REASON_MAX_BYTES: usize = 1024;
+
 /// A stop that was asked for, written down before anything is done about it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StopIntent {
     /// Why.
     pub cause: StopCause,
-    /// The words of the caller, at most 1024 bytes.
+    /// The words of the caller, at most [`STOP_REASON_MAX_BYTES`].
     pub reason: String,
     /// Who asked.
     pub actor: String,

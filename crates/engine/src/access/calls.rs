@@ -19,11 +19,12 @@ const STREAM_MAX: Duration = Duration::from_secs(3600);
 /// Longest image that is reported, in bytes.
 const IMAGE_LOGGED_MAX: usize = 512;
 
-/// Why something may not be done.
-enum Refused {
-    /// The namespace may not even be seen.
+/// Whether a call may be made.
+enum CallAccess {
+    Granted,
+    /// Not, and the namespace may not even be seen.
     Hidden,
-    /// It may be seen.
+    /// Not, but it may be seen.
     Denied,
 }
 
@@ -156,9 +157,9 @@ impl Engine {
         let question = Question { verb, namespace, workload };
         self.known_to(caller, verb, namespace, resource)?;
         match self.decided(caller, question, resource).await? {
-            Ok(()) => Ok(()),
-            Err(Refused::Hidden) => Err(EngineError::NamespaceNotFound(namespace.clone())),
-            Err(Refused::Denied) => Err(EngineError::PermissionDenied {
+            CallAccess::Granted => Ok(()),
+            CallAccess::Hidden => Err(EngineError::NamespaceNotFound(namespace.clone())),
+            CallAccess::Denied => Err(EngineError::PermissionDenied {
                 verb,
                 action: question.action(),
                 resource: format!("namespaces/{namespace}"),
@@ -178,9 +179,9 @@ impl Engine {
         self.known_to(caller, verb, &name.namespace, &resource).map_err(|_| missing())?;
         let question = Question { verb, namespace: &name.namespace, workload: None };
         match self.decided(caller, question, &resource).await? {
-            Ok(()) => Ok(()),
-            Err(Refused::Hidden) => Err(missing()),
-            Err(Refused::Denied) => {
+            CallAccess::Granted => Ok(()),
+            CallAccess::Hidden => Err(missing()),
+            CallAccess::Denied => {
                 let action = question.action();
                 Err(EngineError::PermissionDenied { verb, action, resource, profiles: Vec::new() })
             }
@@ -224,10 +225,10 @@ impl Engine {
         caller: &Caller,
         question: Question<'_>,
         resource: &str,
-    ) -> Result<Result<(), Refused>, EngineError> {
+    ) -> Result<CallAccess, EngineError> {
         let access = &self.inner.access;
         if !access.decides() {
-            return Ok(Ok(()));
+            return Ok(CallAccess::Granted);
         }
         let Question { verb, namespace, workload } = question;
         let mut decision = access.decide(&caller.identity, &question).await?;
@@ -248,9 +249,9 @@ impl Engine {
         access.metrics.decided(verb, decision.allowed);
         audit(caller, verb, resource, workload, decision.allowed, &decision.reason);
         Ok(match (decision.allowed, seen) {
-            (true, _) => Ok(()),
-            (false, true) => Err(Refused::Denied),
-            (false, false) => Err(Refused::Hidden),
+            (true, _) => CallAccess::Granted,
+            (false, true) => CallAccess::Denied,
+            (false, false) => CallAccess::Hidden,
         })
     }
 }

@@ -13,6 +13,7 @@ use crate::access::{Caller, stale};
 use crate::error::EngineError;
 use crate::observed::ObservedRun;
 use crate::reconnect::ReconnectReason;
+use longshore_domain::log::RUN_CONTAINER;
 use longshore_domain::log::cursor::LogCursor;
 use longshore_domain::notation::violation::{Violation, Violations};
 use longshore_runtime::task;
@@ -66,8 +67,9 @@ impl Engine {
 fn begin(observed: &ObservedRun, query: &LogQuery, split_streams: bool) -> Result<StreamStart, EngineError> {
     let mut violations = Violations::new();
     let facts = &observed.facts;
-    if query.container != "run" {
-        violations.add("container", format!("container `{}` not found; the program's is `run`", query.container));
+    if query.container != RUN_CONTAINER {
+        violations
+            .add("container", format!("container `{}` not found; the program's is `{RUN_CONTAINER}`", query.container));
     }
     if query.stream.is_some() && !split_streams {
         violations.unsupported_on_backend(

@@ -1,6 +1,7 @@
 //! Where an attempt's output is read.
 
 use longshore_backend::LogSource;
+use longshore_domain::log::RUN_CONTAINER;
 use longshore_domain::run::facts::RunFacts;
 
 /// Whose output attempt `number` of this run is; `None` before it has a Pod.
@@ -12,6 +13,6 @@ pub(crate) fn source_of(facts: &RunFacts, number: u32) -> Option<LogSource> {
         attempt: number,
         attempt_uid: attempt.uid.clone()?,
         pod: attempt.pod.clone().unwrap_or_default(),
-        container: "run".to_owned(),
+        container: RUN_CONTAINER.to_owned(),
     })
 }

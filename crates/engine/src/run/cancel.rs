@@ -13,10 +13,7 @@ use longshore_domain::run::facts::RunFacts;
 use longshore_domain::run::plan::Action;
 use longshore_domain::run::retry;
 use longshore_domain::run::verdict::conclude;
-use longshore_domain::run::{Run, StopCause, StopIntent};
-
-/// Longest reason of a cancel, in bytes.
-const REASON_MAX: usize = 1024;
+use longshore_domain::run::{Run, STOP_REASON_MAX_BYTES, StopCause, StopIntent};
 
 impl Engine {
     /// Asks for a stop; `etag`, if not empty, must be the present one. Idempotent: the first
@@ -31,8 +28,8 @@ impl Engine {
         reason: String,
         etag: &str,
     ) -> Result<Arc<Run>, EngineError> {
-        if reason.len() > REASON_MAX {
-            let said = format!("{} bytes long; at most {REASON_MAX} are kept", reason.len());
+        if reason.len() > STOP_REASON_MAX_BYTES {
+            let said = format!("{} bytes long; at most {STOP_REASON_MAX_BYTES} are kept", reason.len());
             return Err(EngineError::Invalid(Violation::new("reason", said).into()));
         }
         self.authorize(caller, name).await?;

@@ -49,8 +49,7 @@ fn isolation(capabilities: &Capabilities) -> v1::Isolation {
 
 /// By name, as `GetServerInfoResponse.features` lists them.
 fn features(capabilities: &Capabilities) -> Vec<String> {
-    let modes = [NetworkMode::None, NetworkMode::Egress, NetworkMode::Cluster];
-    let every_mode = modes.iter().all(|mode| capabilities.network_modes.contains(mode));
+    let every_mode = NetworkMode::ALL.iter().all(|mode| capabilities.network_modes.contains(mode));
     [
         ("container-workload", capabilities.container_workload),
         ("log-stream-split", capabilities.split_streams),

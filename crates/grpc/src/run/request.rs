@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use crate::run::spec;
 use crate::wire::{At, View, quoted, set};
-use longshore_domain::log::LogStream;
+use longshore_domain::log::{LogStream, RUN_CONTAINER};
 use longshore_domain::name::{BatchId, NamespaceName, Parent, RunId, RunName};
 use longshore_domain::run::batch::BATCH_MAX;
 use longshore_domain::run::failure::FailureClass;
 
 use longshore_api::v1;
 use longshore_domain::notation::violation::Violations;
-use longshore_domain::run::RunState;
+use longshore_domain::run::{RunState, STOP_REASON_MAX_BYTES};
 use longshore_domain::selector::LabelSelector;
 use longshore_engine::{
     AttemptSelector, BatchSpecs, BatchSubmit, List, LogQuery, LogStart, Matching, RunFilter, Submit, SubmittedWorkload,
@@ -24,10 +24,6 @@ const WAIT_DEFAULT: Duration = Duration::from_secs(30);
 const WAIT_MAX: Duration = Duration::from_secs(50);
 /// Most states that a filter may name; there are fewer than that.
 const STATES_MAX: usize = 64;
-/// Longest reason of CancelRun, in bytes.
-const CANCEL_REASON_MAX: usize = 1024;
-/// The container whose output is meant if none is named.
-const MAIN_CONTAINER: &str = "run";
 
 /// Reads SubmitRun, all but its spec: the engine does that once it knows that the caller may submit it. Violations that
 /// the engine can add its own to travel inside; only a request that names no namespace or has no spec can't get that
@@ -189,7 +185,7 @@ pub(crate) fn stream_logs(request: v1::StreamLogsRequest) -> Result<(LogQuery, v
     });
     let format = at.enumeration("format", request.format).unwrap_or(v1::LogFormat::Bytes);
     let limit_bytes = at.not_negative("limit_bytes", request.limit_bytes).filter(|limit| *limit != 0);
-    let container = set(request.container).unwrap_or_else(|| MAIN_CONTAINER.to_owned());
+    let container = set(request.container).unwrap_or_else(|| RUN_CONTAINER.to_owned());
     let follow = request.follow;
     let skip_result_lines = request.skip_result_lines;
     all(name, found).map(|name| {
@@ -216,8 +212,8 @@ pub(crate) fn cancel(request: &v1::CancelRunRequest) -> Result<RunName, Violatio
 }
 
 fn check_reason(at: &mut At<'_>, reason: &str) {
-    if reason.len() > CANCEL_REASON_MAX {
-        at.add("reason", format!("has {} bytes; at most {CANCEL_REASON_MAX} are allowed", reason.len()));
+    if reason.len() > STOP_REASON_MAX_BYTES {
+        at.add("reason", format!("has {} bytes; at most {STOP_REASON_MAX_BYTES} are allowed", reason.len()));
     }
 }
 

@@ -4,7 +4,7 @@ use longshore_domain::name::RunId;
 use longshore_domain::run::digest::PayloadDigest;
 
 /// Our container; only it decides how a run ended.
-pub const RUN_CONTAINER: &str = "run";
+pub use longshore_domain::log::RUN_CONTAINER;
 
 /// Our hold on the Job: it stays until the record is durable.
 pub const HOLD_FINALIZER: &str = "longshore.dev/record";

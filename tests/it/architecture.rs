@@ -1,7 +1,7 @@
 //! Holds the direction of the arrows between crates, and what Cargo can't hold: parts of a crate that only some
 //! may name, and the one place that makes statuses.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// For each crate those of this repository that it may name. A crate that is not here is new: add it.
@@ -122,6 +122,38 @@ fn a_room_names_those_to_its_left() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The types that a file defines, but for those of its tests.
+fn types_of(text: &str) -> impl Iterator<Item = &str> {
+    let code = text.split("#[cfg(test)]\nmod ").next().unwrap();
+    code.lines().filter_map(|line| {
+        let line = line.strip_prefix("pub(crate) ").or_else(|| line.strip_prefix("pub(super) ")).unwrap_or(line);
+        let line = line.strip_prefix("pub ").unwrap_or(line);
+        let rest = ["struct ", "enum ", "trait ", "type "].iter().find_map(|kind| line.strip_prefix(kind))?;
+        rest.split(|c: char| !c.is_alphanumeric()).next()
+    })
+}
+
+#[test]
+fn a_type_name_stands_once() {
+    let mut files = Vec::new();
+    sources(&root().join("src"), &mut files);
+    sources(&root().join("crates"), &mut files);
+    let mut defined: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
+    for file in files {
+        let path = file.strip_prefix(root()).unwrap();
+        let is_tests = |part: &str| part.starts_with("test") || part == "benches";
+        if path.components().any(|part| is_tests(&part.as_os_str().to_string_lossy())) {
+            continue;
+        }
+        for name in types_of(&std::fs::read_to_string(&file).unwrap()) {
+            defined.entry(name.to_owned()).or_default().push(path.to_owned());
+        }
+    }
+    assert!(defined.len() > 300, "only {} types", defined.len());
+    defined.retain(|_, files| files.len() > 1);
+    assert!(defined.is_empty(), "the noun's room has the bare name, others say what theirs is of: {defined:#?}");
 }
 
 #[test]

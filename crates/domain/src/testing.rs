@@ -17,7 +17,7 @@ use crate::run::facts::{
     Terminated, WaitCause,
 };
 use crate::run::failure::FailureReason;
-use crate::run::plan::{Plan, plan};
+use crate::run::plan::{RunPlan, plan};
 use crate::run::profile::{Capabilities, KubernetesProfile, Limits, LocalProfile, Profile, Volume};
 use crate::run::rules::Rules;
 use crate::run::spec::{
@@ -246,7 +246,7 @@ pub fn derived(facts: &RunFacts, now: Timestamp) -> Run {
 }
 
 /// What is done about a run in one look at it.
-pub fn planned(facts: &RunFacts, now: Timestamp) -> Plan {
+pub fn planned(facts: &RunFacts, now: Timestamp) -> RunPlan {
     plan(facts, &judge(facts, now), now)
 }
 

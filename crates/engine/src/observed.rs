@@ -10,7 +10,7 @@ use longshore_domain::name::RunName;
 use longshore_domain::run::derive::derive;
 use longshore_domain::run::facts::{AttemptFacts, RunFacts, remember};
 use longshore_domain::run::failure::FailureClass;
-use longshore_domain::run::plan::{Action, ActionKey, Plan, plan};
+use longshore_domain::run::plan::{Action, ActionKey, RunPlan, plan};
 use longshore_domain::run::verdict::{Verdict, judge};
 use longshore_domain::run::{Run, RunState};
 
@@ -123,7 +123,7 @@ impl Kind for RunKind {
         derive(facts, verdict, now)
     }
 
-    fn plan(facts: &RunFacts, verdict: &Verdict, now: Timestamp) -> Plan {
+    fn plan(facts: &RunFacts, verdict: &Verdict, now: Timestamp) -> RunPlan {
         plan(facts, verdict, now)
     }
 

@@ -26,7 +26,7 @@ const RUN: &str = "longshore.dev/Run";
 const NAMESPACE: &str = "longshore.dev/Namespace";
 
 /// What a handler answers.
-pub(super) type Answer<T> = Result<tonic::Response<T>, Status>;
+pub(super) type HandlerResult<T> = Result<tonic::Response<T>, Status>;
 
 /// The answer to a call that failed; logs what an operator has to act on.
 pub(super) fn answer(error: EngineError) -> Status {

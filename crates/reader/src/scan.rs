@@ -15,7 +15,7 @@ use memchr::{memchr2, memchr3};
 
 use super::lex::{In, call_before, color_end, name_byte};
 use super::offsets::Offsets;
-use super::syntax::{Event, Frame, Kind, Syntax, SyntaxFailure};
+use super::syntax::{Frame, FrameKind, Syntax, SyntaxEvent, SyntaxFailure};
 use super::{Dialects, ReaderRule, ResultError, ResultErrorKind, too_large};
 
 mod around;
@@ -237,7 +237,7 @@ impl Scanner {
 
     /// Begins a candidate at the present byte, or with the name before it.
     fn begin(&mut self, bracket: u8) {
-        let (mut kind, mut start) = (Kind::of(bracket), self.pos);
+        let (mut kind, mut start) = (FrameKind::of(bracket), self.pos);
         let behind = self.bytes(self.pos.saturating_sub(BEHIND_BYTES).max(self.start), self.pos);
         // A terminal's colour.
         if bracket == b'[' && behind.last() == Some(&0x1b) {
@@ -247,7 +247,7 @@ impl Scanner {
         if bracket == b'(' {
             match call_before(behind) {
                 Some((call, len)) if call.is_mapping() => {
-                    kind = Kind::Call(call);
+                    kind = FrameKind::Call(call);
                     start = self.pos - len as u64;
                 }
                 // What is called is not a tuple.
@@ -273,19 +273,19 @@ impl Scanner {
         let (len, event) = self.syntax.take(rest, self.pos, end, &self.offsets);
         self.pos += len as u64;
         match event {
-            Event::More => {
+            SyntaxEvent::More => {
                 self.seal();
                 return true;
             }
-            Event::Closed(closed) => self.closed(closed),
+            SyntaxEvent::Closed(closed) => self.closed(closed),
             // What stands there is shown, so all of it has to be there.
-            Event::Failed(failure) => self.failure = Some(failure),
+            SyntaxEvent::Failed(failure) => self.failure = Some(failure),
         }
         false
     }
 
     fn outer(&self) -> Frame {
-        self.syntax.frames().first().copied().unwrap_or_else(|| Frame::new(Kind::List, self.pos, 0))
+        self.syntax.frames().first().copied().unwrap_or_else(|| Frame::new(FrameKind::List, self.pos, 0))
     }
 
     /// Gives up the text of a candidate that is too large or too deep.

@@ -14,7 +14,7 @@ use super::offsets::Offsets;
 mod frame;
 
 use frame::{BraceShape, Last, State};
-pub(super) use frame::{Frame, Kind, Span};
+pub(super) use frame::{Frame, FrameKind, Span};
 
 /// Open brackets and what is known of them.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ enum SyntaxToken {
 
 /// What came of the bytes that were taken.
 #[derive(Debug)]
-pub(super) enum Event {
+pub(super) enum SyntaxEvent {
     /// They are all good, and more are needed.
     More,
     /// The outermost bracket closed.
@@ -89,7 +89,7 @@ enum Step {
     /// So many were taken, and the next ones are needed to go on.
     More(usize),
     /// So many were taken, and this came of it.
-    Event(usize, Event),
+    Event(usize, SyntaxEvent),
 }
 
 impl Syntax {
@@ -136,7 +136,7 @@ impl Syntax {
     }
 
     /// Opens the outermost bracket, which begins at `start`.
-    pub(super) fn open(&mut self, kind: Kind, start: u64, at: u64) {
+    pub(super) fn open(&mut self, kind: FrameKind, start: u64, at: u64) {
         self.clear();
         self.frames.push(Frame::new(kind, start, at));
     }
@@ -158,7 +158,7 @@ impl Syntax {
     }
 
     /// Takes bytes, of which the first is at `pos`, up to the first event; says how many.
-    pub(super) fn take(&mut self, bytes: &[u8], pos: u64, end: bool, offsets: &Offsets) -> (usize, Event) {
+    pub(super) fn take(&mut self, bytes: &[u8], pos: u64, end: bool, offsets: &Offsets) -> (usize, SyntaxEvent) {
         let mut at = 0;
         loop {
             let rest = bytes.get(at..).unwrap_or_default();
@@ -173,7 +173,7 @@ impl Syntax {
                 if self.token.is_some() { self.go_on(rest, here, end) } else { self.next(rest, here, end, offsets) };
             match step {
                 Step::On(len) => at += len,
-                Step::More(len) => return (at + len, Event::More),
+                Step::More(len) => return (at + len, SyntaxEvent::More),
                 Step::Event(len, event) => return (at + len, event),
             }
         }
@@ -327,7 +327,7 @@ impl Syntax {
                 let dead = self.kill(In::NONE);
                 let at = pos + len as u64;
                 let failure = SyntaxFailure { at, token: start, expected, dead, taken: false };
-                Step::Event(len, Event::Failed(failure))
+                Step::Event(len, SyntaxEvent::Failed(failure))
             }
             Taken::End(len) => match self.token.take() {
                 Some((SyntaxToken::Text(text, content), _)) => self.end_text(text, content, start, (pos, len)),
@@ -388,7 +388,7 @@ impl Syntax {
             }
             Some((Name::Call(call), len, valid)) => {
                 let (valid, at) = (valid.and(self.top().value()), offsets.at(pos));
-                self.judge(pos, len, valid, |syntax, pos| syntax.push(Kind::Call(call), pos, at))
+                self.judge(pos, len, valid, |syntax, pos| syntax.push(FrameKind::Call(call), pos, at))
             }
             Some((Name::Keyword, len, valid)) => {
                 let valid = valid.and(self.top().keyword());
@@ -424,13 +424,13 @@ impl Syntax {
     }
 
     fn open_bracket(&mut self, byte: u8, pos: u64, offsets: &Offsets) -> Step {
-        let kind = Kind::of(byte);
+        let kind = FrameKind::of(byte);
         let valid = self.top().bracket(kind);
         let at = offsets.at(pos);
         self.judge(pos, 1, valid, |syntax, pos| syntax.push(kind, pos, at))
     }
 
-    fn push(&mut self, kind: Kind, pos: u64, at: u64) {
+    fn push(&mut self, kind: FrameKind, pos: u64, at: u64) {
         if self.frames.len() >= self.max_depth {
             self.deep = 1;
             self.too_deep_at.get_or_insert(pos);
@@ -454,7 +454,7 @@ impl Syntax {
             Span { start: frame.start, end: pos + 1, range: (frame.at, range_end), valid: live, compact: !self.loose };
         let object = frame.object(whole);
         let Some(parent) = self.frames.last_mut() else {
-            return Step::Event(1, Event::Closed(Closed { whole, object }));
+            return Step::Event(1, SyntaxEvent::Closed(Closed { whole, object }));
         };
         if object.is_some() {
             parent.child = object;
@@ -526,11 +526,11 @@ impl Syntax {
             return Step::On(len);
         }
         let failure = SyntaxFailure { at: pos, token: pos, expected: "the same dialect as before", dead, taken: true };
-        Step::Event(len, Event::Failed(failure))
+        Step::Event(len, SyntaxEvent::Failed(failure))
     }
 
     fn refused(&self, at: u64, token: u64, dead: usize) -> Step {
         let expected = self.frames.last().map_or("a value", Frame::expected);
-        Step::Event(0, Event::Failed(SyntaxFailure { at, token, expected, dead, taken: false }))
+        Step::Event(0, SyntaxEvent::Failed(SyntaxFailure { at, token, expected, dead, taken: false }))
     }
 }

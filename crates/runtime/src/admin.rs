@@ -67,16 +67,16 @@ struct BoundedListener {
 }
 
 impl axum::serve::Listener for BoundedListener {
-    type Io = Connection;
+    type Io = AdminConnection;
     type Addr = SocketAddr;
 
-    async fn accept(&mut self) -> (Connection, SocketAddr) {
+    async fn accept(&mut self) -> (AdminConnection, SocketAddr) {
         loop {
             let place = Arc::clone(&self.room).acquire_owned().await;
             match (self.listener.accept().await, place) {
                 (Ok((connection, address)), Ok(place)) => {
                     let idle = Box::pin(sleep(IDLE_MAX));
-                    return (Connection { connection, idle, _place: place }, address);
+                    return (AdminConnection { connection, idle, _place: place }, address);
                 }
                 // Out of files it fails at once again.
                 _ => sleep(ACCEPT_PAUSE).await,
@@ -90,13 +90,13 @@ impl axum::serve::Listener for BoundedListener {
 }
 
 /// A connection that is closed once it says nothing for long.
-struct Connection {
+struct AdminConnection {
     connection: TcpStream,
     idle: Pin<Box<Sleep>>,
     _place: OwnedSemaphorePermit,
 }
 
-impl AsyncRead for Connection {
+impl AsyncRead for AdminConnection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match Pin::new(&mut self.connection).poll_read(cx, buf) {
             Poll::Pending => {
@@ -111,7 +111,7 @@ impl AsyncRead for Connection {
     }
 }
 
-impl AsyncWrite for Connection {
+impl AsyncWrite for AdminConnection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.connection).poll_write(cx, data)
     }

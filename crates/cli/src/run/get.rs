@@ -68,7 +68,7 @@ async fn complete(client: &Connection, run: &mut pb::Run) -> Result<(), CliError
 
 /// Everything about `run` that people ask for, in the order in which they ask.
 fn describe(run: &pb::Run, now: Timestamp, width: Option<usize>, title: impl Fn(&str) -> String) -> String {
-    let mut page = Page { text: String::new() };
+    let mut page = PrintedPage { text: String::new() };
     page.field("Name", &run.name);
     page.field("State", &state_name(run.state));
     page.field("Waiting", &run.waiting_reason);
@@ -116,7 +116,7 @@ fn describe(run: &pb::Run, now: Timestamp, width: Option<usize>, title: impl Fn(
     page.text
 }
 
-fn describe_spec(run: &pb::Run, page: &mut Page) {
+fn describe_spec(run: &pb::Run, page: &mut PrintedPage) {
     let applied = run.effective_spec.as_ref().or(run.spec.as_ref());
     match run.spec.as_ref().and_then(|spec| spec.workload.as_ref()) {
         Some(Workload::Runner(runner)) => page.field("Runner", &runner.profile),
@@ -141,7 +141,7 @@ fn describe_spec(run: &pb::Run, page: &mut Page) {
     page.field("Start timeout", &spec.start_timeout.as_ref().map(duration).unwrap_or_default());
 }
 
-fn describe_timeline(timeline: &pb::Timeline, now: Timestamp, page: &mut Page) {
+fn describe_timeline(timeline: &pb::Timeline, now: Timestamp, page: &mut PrintedPage) {
     let steps = [
         ("Submitted", timeline.create_time),
         ("Admitted", timeline.admit_time),
@@ -159,7 +159,7 @@ fn describe_timeline(timeline: &pb::Timeline, now: Timestamp, page: &mut Page) {
 }
 
 /// Its failure only where that is not the run's, which is reported already.
-fn describe_attempt(attempt: &pb::Attempt, shown_above: Option<&pb::Failure>, now: Timestamp, page: &mut Page) {
+fn describe_attempt(attempt: &pb::Attempt, shown_above: Option<&pb::Failure>, now: Timestamp, page: &mut PrintedPage) {
     page.field("Job", &attempt.job);
     page.field("Pod", &attempt.pod);
     page.field("Node", &attempt.node);
@@ -198,11 +198,11 @@ fn moment(at: Timestamp, now: Timestamp) -> String {
 }
 
 /// A description under way. Whatever the server says is made harmless here.
-struct Page {
+struct PrintedPage {
     text: String,
 }
 
-impl Page {
+impl PrintedPage {
     fn field(&mut self, label: &str, value: &str) {
         if !value.is_empty() {
             let _ = writeln!(self.text, "{:<15}{}", format!("{label}:"), clean(value));

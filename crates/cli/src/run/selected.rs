@@ -66,7 +66,7 @@ pub(crate) struct WaitForAll<'a> {
 
 /// What is known of them.
 #[derive(Debug, Default)]
-struct Progress {
+struct SelectionProgress {
     live: BTreeSet<String>,
     over: BTreeSet<String>,
     codes: Vec<u8>,
@@ -90,7 +90,8 @@ impl WaitForAll<'_> {
         &self,
         over: &mut impl AsyncFnMut(&pb::Run) -> Result<(), CliError>,
     ) -> Result<WaitedFor, CliError> {
-        let mut progress = Progress { live: self.names.clone().unwrap_or_default(), ..Progress::default() };
+        let mut progress =
+            SelectionProgress { live: self.names.clone().unwrap_or_default(), ..SelectionProgress::default() };
         let mut are_known = self.names.is_some();
         let mut backoff = RetryBackoff::new(FOLLOW_PATIENCE);
         loop {
@@ -162,7 +163,7 @@ impl WaitForAll<'_> {
     /// later.
     async fn look_up(
         &self,
-        progress: &mut Progress,
+        progress: &mut SelectionProgress,
         sent: &BTreeSet<String>,
         over: &mut impl AsyncFnMut(&pb::Run) -> Result<(), CliError>,
     ) -> Result<(), CliError> {
@@ -179,7 +180,7 @@ impl WaitForAll<'_> {
 
     async fn seen(
         &self,
-        progress: &mut Progress,
+        progress: &mut SelectionProgress,
         run: &pb::Run,
         over: &mut impl AsyncFnMut(&pb::Run) -> Result<(), CliError>,
     ) -> Result<(), CliError> {
@@ -199,7 +200,7 @@ impl WaitForAll<'_> {
         over(run).await
     }
 
-    fn gone(&self, progress: &mut Progress, name: &str) {
+    fn gone(&self, progress: &mut SelectionProgress, name: &str) {
         if progress.live.remove(name) {
             progress.over.insert(name.to_owned());
             progress.codes.push(exit::LONGSHORE);
@@ -208,14 +209,14 @@ impl WaitForAll<'_> {
         }
     }
 
-    fn show(&self, progress: &Progress) {
+    fn show(&self, progress: &SelectionProgress) {
         if self.console.has_status_line() {
             self.console.set_status(Some(fit(&progress.line(), self.console.err_width())));
         }
     }
 }
 
-impl Progress {
+impl SelectionProgress {
     fn end(self) -> WaitedFor {
         WaitedFor { codes: self.codes, live: self.live.len() }
     }
@@ -294,7 +295,7 @@ mod tests {
     #[test]
     fn progress_counts() {
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
-        let mut progress = Progress { live: names(&["a", "b"]), over: names(&["c"]), codes: vec![0] };
+        let mut progress = SelectionProgress { live: names(&["a", "b"]), over: names(&["c"]), codes: vec![0] };
         assert_eq!(progress.line(), "1 of 3 runs are over");
         progress.codes = vec![7];
         assert_eq!(progress.line(), "1 of 3 runs are over, 1 did not succeed");

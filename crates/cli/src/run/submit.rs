@@ -42,8 +42,8 @@ pub(crate) async fn run(args: RunArgs, console: &Console) -> Result<u8, CliError
     let mut interrupts = Interrupts::listen().map_err(anyhow::Error::from)?;
     let key = request_key(&request);
     let (answer, interrupted) = match submit(submit_drawn(&client, &args, request), &mut interrupts, console).await? {
-        SubmitOutcome::Yes { answer, interrupted } => (answer, interrupted),
-        SubmitOutcome::Left(code) => {
+        AnsweredSubmit::Yes { answer, interrupted } => (answer, interrupted),
+        AnsweredSubmit::Left(code) => {
             console.note(&format!(
                 "left before the server answered: it may have made the run ({key}); longshore ls lists it"
             ));
@@ -102,7 +102,7 @@ async fn submit_drawn(
 }
 
 /// What came of a submit that may be interrupted.
-pub(crate) enum SubmitOutcome<T> {
+pub(crate) enum AnsweredSubmit<T> {
     Yes { answer: Box<T>, interrupted: Option<Interrupt> },
     Left(u8),
 }
@@ -112,16 +112,16 @@ pub(crate) async fn submit<T>(
     call: impl Future<Output = Result<T, CliError>>,
     interrupts: &mut Interrupts,
     console: &Console,
-) -> Result<SubmitOutcome<T>, CliError> {
+) -> Result<AnsweredSubmit<T>, CliError> {
     let mut call = Box::pin(call);
     let mut interrupted = None;
     loop {
         tokio::select! {
             biased;
-            answer = &mut call => return Ok(SubmitOutcome::Yes { answer: Box::new(answer?), interrupted }),
+            answer = &mut call => return Ok(AnsweredSubmit::Yes { answer: Box::new(answer?), interrupted }),
             signal = interrupts.next() => {
                 if interrupted.replace(signal).is_some() {
-                    return Ok(SubmitOutcome::Left(signal.exit_code()));
+                    return Ok(AnsweredSubmit::Left(signal.exit_code()));
                 }
                 console.note("interrupted; waiting for the server's answer, to cancel then. Once more to leave");
             }

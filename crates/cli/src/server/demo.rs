@@ -7,7 +7,7 @@ use crate::client::credentials::CredentialArgs;
 use crate::run::logs::Show;
 use crate::run::result;
 use crate::run::status::outcome_in_short;
-use crate::run::submit::{Followed, Following, SubmitOutcome, follow, submit};
+use crate::run::submit::{AnsweredSubmit, Followed, Following, follow, submit};
 use crate::terminal::console::{Console, Paint};
 use crate::terminal::error::CliError;
 use crate::terminal::interrupt::Interrupts;
@@ -113,7 +113,7 @@ impl DemoSession<'_> {
         let text = to_json(&request, "SubmitRunRequest", Layout::Pretty)?;
         self.console.out(format!("longshore.v1.RunService/SubmitRun {text}").as_bytes()).await?;
         let submitted = submit(self.client.submit(request), interrupts, self.console).await?;
-        let SubmitOutcome::Yes { answer, interrupted } = submitted else { return Ok(None) };
+        let AnsweredSubmit::Yes { answer, interrupted } = submitted else { return Ok(None) };
         let run = answer.run.ok_or_else(|| CliError::BadAnswer("it has no run".to_owned()))?;
         let following = Following { show, quiet: false, interrupted, server_stays: false };
         match follow(&self.client, &run, &following, interrupts, self.console).await? {

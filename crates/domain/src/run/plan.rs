@@ -120,11 +120,11 @@ impl Action {
 pub struct ActionKey(Discriminant<Action>, u32);
 
 /// What to do about a run now, and when to look again although nothing has changed.
-pub type Plan = crate::reconcile::Plan<Action>;
+pub type RunPlan = crate::reconcile::Plan<Action>;
 
 /// What to do about the run that these facts are of, and of which `verdict` was found in the same look.
 #[must_use]
-pub fn plan(facts: &RunFacts, verdict: &Verdict, now: Timestamp) -> Plan {
+pub fn plan(facts: &RunFacts, verdict: &Verdict, now: Timestamp) -> RunPlan {
     if let Some(unknown) = &facts.unknown {
         return while_unknown(facts, unknown);
     }
@@ -134,20 +134,20 @@ pub fn plan(facts: &RunFacts, verdict: &Verdict, now: Timestamp) -> Plan {
     if let Verdict::Settled(outcome, result) = verdict {
         // Before it is concluded that nothing runs any more.
         if let Some(preempted) = facts.present().and_then(|attempt| preemption(facts, attempt)) {
-            return Plan::of(preempted);
+            return RunPlan::of(preempted);
         }
         if let Some(attempt) = facts.present()
             && let Some(record) = retry::next(facts, outcome, shown(attempt, Some(outcome)), now)
         {
-            return Plan::of(Action::WriteAttempt(Box::new(record)));
+            return RunPlan::of(Action::WriteAttempt(Box::new(record)));
         }
         return write_record(facts, outcome, result.as_deref().cloned(), now);
     }
     let Some(attempt) = facts.present() else {
-        return facts.settled.last().map_or_else(Plan::default, |settled| between_attempts(facts, settled, now));
+        return facts.settled.last().map_or_else(RunPlan::default, |settled| between_attempts(facts, settled, now));
     };
     if let Some(preempted) = preemption(facts, attempt) {
-        return Plan::of(preempted);
+        return RunPlan::of(preempted);
     }
     let mut plan = match (attempt.main.terminated(), &facts.stop) {
         // What is missing is its cause or its result.
@@ -171,15 +171,15 @@ fn preemption(facts: &RunFacts, attempt: &AttemptFacts) -> Option<Action> {
 }
 
 /// Only a stop that is known is enforced as long as something that decides is not.
-fn while_unknown(facts: &RunFacts, unknown: &Unexamined) -> Plan {
+fn while_unknown(facts: &RunFacts, unknown: &Unexamined) -> RunPlan {
     let live = facts.present().filter(|attempt| attempt.main.terminated().is_none() && !unknown.nothing_lives);
     match live.filter(|_| facts.stop.is_some() && facts.record.is_none()) {
         Some(attempt) => enforce_stop(attempt),
-        None => Plan::default(),
+        None => RunPlan::default(),
     }
 }
 
-fn write_record(facts: &RunFacts, outcome: &Outcome, mut result: Option<ResultInfo>, now: Timestamp) -> Plan {
+fn write_record(facts: &RunFacts, outcome: &Outcome, mut result: Option<ResultInfo>, now: Timestamp) -> RunPlan {
     let mut actions = Vec::new();
     if let Some(found) = result.as_mut().and_then(|info| info.found.as_mut())
         && found.json.as_ref().is_some_and(|json| !fits_inline(json))
@@ -187,33 +187,39 @@ fn write_record(facts: &RunFacts, outcome: &Outcome, mut result: Option<ResultIn
         actions.extend(found.json.take().map(|json| Action::StoreResult { json }));
     }
     actions.push(Action::WriteRecord(Box::new(record(facts, outcome, result, now))));
-    Plan { actions, wake_at: None }
+    RunPlan { actions, wake_at: None }
 }
 
 /// The Pod's end carries the cause of a doubtful exit; other containers must not keep it from that.
-fn settle_cause(facts: &RunFacts, attempt: &AttemptFacts, end: &Terminated, verdict: &Verdict, now: Timestamp) -> Plan {
+fn settle_cause(
+    facts: &RunFacts,
+    attempt: &AttemptFacts,
+    end: &Terminated,
+    verdict: &Verdict,
+    now: Timestamp,
+) -> RunPlan {
     let keeps_on = attempt.others_running && !attempt.phase.is_over() && attempt.deleted_at.is_none();
     if !keeps_on || verdict.result_is_due() {
-        return Plan::default();
+        return RunPlan::default();
     }
     match end.finished_at {
         Some(finished) if facts.stop.is_none() => end_others(facts, attempt, finished, now),
-        _ => Plan::of(Action::EndStarted { attempt: attempt.number }),
+        _ => RunPlan::of(Action::EndStarted { attempt: attempt.number }),
     }
 }
 
 /// Ends what outlives `run`, a grace after `since`.
-fn end_others(facts: &RunFacts, attempt: &AttemptFacts, since: Timestamp, now: Timestamp) -> Plan {
+fn end_others(facts: &RunFacts, attempt: &AttemptFacts, since: Timestamp, now: Timestamp) -> RunPlan {
     let grace = SignedDuration::try_from(facts.submission.effective.termination_grace).unwrap_or(SignedDuration::MAX);
     match since.checked_add(grace) {
-        Ok(due) if now < due => Plan::wake(due),
-        _ => Plan::of(Action::EndStarted { attempt: attempt.number }),
+        Ok(due) if now < due => RunPlan::wake(due),
+        _ => RunPlan::of(Action::EndStarted { attempt: attempt.number }),
     }
 }
 
 /// The record is durable: end what outlives `run`, see that nothing runs again, and let go once the
 /// Job has ended, or never will.
-fn after_record(facts: &RunFacts, record: &Record, now: Timestamp) -> Plan {
+fn after_record(facts: &RunFacts, record: &Record, now: Timestamp) -> RunPlan {
     let ended = facts.attempts.iter().all(AttemptFacts::has_ended);
     // A node that is lost may never say that its Job has ended.
     let is_left = facts.attempts.iter().all(|attempt| attempt.has_ended() || is_out_of_reach(attempt));
@@ -227,16 +233,16 @@ fn after_record(facts: &RunFacts, record: &Record, now: Timestamp) -> Plan {
     let is_live = facts.attempts.iter().any(AttemptFacts::is_live);
     match facts.expire_time.filter(|_| facts.released) {
         // A TTL takes the rest. It never acts on a Job that did not finish.
-        Some(_) if ended || facts.deleted_at.is_some() => Plan::default(),
-        Some(expire_time) if now < expire_time => Plan::wake(expire_time),
-        Some(_) => Plan::of(Action::Delete),
+        Some(_) if ended || facts.deleted_at.is_some() => RunPlan::default(),
+        Some(expire_time) if now < expire_time => RunPlan::wake(expire_time),
+        Some(_) => RunPlan::of(Action::Delete),
         None if is_left || facts.deleted_at.is_some() || (facts.suspended && !is_live) => release(facts, record),
-        None => Plan::default(),
+        None => RunPlan::default(),
     }
 }
 
 /// What is to be done about an attempt whose end was written at `since`, so that its Job ends; `None`: nothing.
-fn end_rest(facts: &RunFacts, attempt: &AttemptFacts, since: Timestamp, now: Timestamp) -> Option<Plan> {
+fn end_rest(facts: &RunFacts, attempt: &AttemptFacts, since: Timestamp, now: Timestamp) -> Option<RunPlan> {
     if attempt.has_ended() {
         return None;
     }
@@ -247,15 +253,15 @@ fn end_rest(facts: &RunFacts, attempt: &AttemptFacts, since: Timestamp, now: Tim
     let plan = match attempt.main.terminated() {
         None => enforce_stop(attempt),
         Some(_) if attempt.deleted_at.is_some() || attempt.phase == AttemptPhase::Gone => close(attempt),
-        Some(_) => Plan::default(),
+        Some(_) => RunPlan::default(),
     };
     Some(plan).filter(|plan| !plan.actions.is_empty())
 }
 
 /// One attempt is settled, and the next is announced: it begins once nothing of the other is left and its pause is over.
-fn between_attempts(facts: &RunFacts, settled: &AttemptRecord, now: Timestamp) -> Plan {
+fn between_attempts(facts: &RunFacts, settled: &AttemptRecord, now: Timestamp) -> RunPlan {
     if let Some(time) = facts.deleted_at {
-        return Plan::of(Action::WriteStop(deleted_outside(time)));
+        return RunPlan::of(Action::WriteStop(deleted_outside(time)));
     }
     if let Some(plan) = total_clock(facts, now) {
         return plan;
@@ -266,7 +272,7 @@ fn between_attempts(facts: &RunFacts, settled: &AttemptRecord, now: Timestamp) -
         return until_total_clock(facts, plan);
     }
     if now < settled.not_before {
-        return until_total_clock(facts, Plan::wake(settled.not_before));
+        return until_total_clock(facts, RunPlan::wake(settled.not_before));
     }
     let attempt = facts.present_number();
     // A daemon that was away tries first.
@@ -283,7 +289,7 @@ fn between_attempts(facts: &RunFacts, settled: &AttemptRecord, now: Timestamp) -
 }
 
 /// What is done once `total_timeout` has passed.
-fn total_clock(facts: &RunFacts, now: Timestamp) -> Option<Plan> {
+fn total_clock(facts: &RunFacts, now: Timestamp) -> Option<RunPlan> {
     let timeout = facts.submission.effective.total_timeout?;
     retry::total_due(facts).filter(|due| now >= *due)?;
     let message = format!("the run did not end within its total_timeout of {}", shown_duration(timeout));
@@ -291,16 +297,16 @@ fn total_clock(facts: &RunFacts, now: Timestamp) -> Option<Plan> {
 }
 
 /// The plan, and a look when `total_timeout` passes.
-fn until_total_clock(facts: &RunFacts, mut plan: Plan) -> Plan {
+fn until_total_clock(facts: &RunFacts, mut plan: RunPlan) -> RunPlan {
     if let Some(due) = retry::total_due(facts) {
         plan.wake_at = Some(plan.wake_at.unwrap_or(due).min(due));
     }
     plan
 }
 
-fn release(facts: &RunFacts, record: &Record) -> Plan {
+fn release(facts: &RunFacts, record: &Record) -> RunPlan {
     let reason = record.failure.as_ref().map_or_else(|| record.state.as_str(), |f| f.reason.as_str());
-    Plan::of(Action::Release {
+    RunPlan::of(Action::Release {
         reason: reason.to_owned(),
         message: record.message.clone(),
         retention: facts.submission.effective.retention,
@@ -316,14 +322,14 @@ fn attempts_of(facts: &RunFacts, record: &Record) -> u32 {
 }
 
 /// What is done once the intent is written: the stop table (docs/architecture.md, "Stops").
-fn enforce_stop(attempt: &AttemptFacts) -> Plan {
+fn enforce_stop(attempt: &AttemptFacts) -> RunPlan {
     if !attempt.main.started() || attempt.phase == AttemptPhase::Gone {
         return close(attempt);
     }
     if attempt.deleted_at.is_some() || attempt.phase.is_over() || is_out_of_reach(attempt) {
-        return Plan::default();
+        return RunPlan::default();
     }
-    Plan::of(Action::EndStarted { attempt: attempt.number })
+    RunPlan::of(Action::EndStarted { attempt: attempt.number })
 }
 
 /// Whether its node does not report, and ends the program as soon as it does.
@@ -333,15 +339,15 @@ fn is_out_of_reach(attempt: &AttemptFacts) -> bool {
 }
 
 /// Sees that the Job makes no Pod, and that one that is there starts nothing.
-fn close(attempt: &AttemptFacts) -> Plan {
+fn close(attempt: &AttemptFacts) -> RunPlan {
     let is_going = attempt.deleted_at.is_some();
     let nothing_starts = attempt.closed && (!attempt.is_live() || is_going);
     // A Pod that is over ends its Job, unless it was taken from it.
     let ends_by_itself = matches!(attempt.phase, AttemptPhase::Succeeded | AttemptPhase::Failed) && !is_going;
     if nothing_starts || ends_by_itself || attempt.has_ended() {
-        return Plan::default();
+        return RunPlan::default();
     }
-    Plan::of(Action::EndUnstarted { attempt: attempt.number })
+    RunPlan::of(Action::EndUnstarted { attempt: attempt.number })
 }
 
 fn deleted_outside(time: Timestamp) -> StopIntent {
@@ -355,37 +361,40 @@ fn deleted_outside(time: Timestamp) -> StopIntent {
     }
 }
 
-fn watch_clocks(facts: &RunFacts, attempt: &AttemptFacts, now: Timestamp) -> Plan {
+fn watch_clocks(facts: &RunFacts, attempt: &AttemptFacts, now: Timestamp) -> RunPlan {
     if let Some(time) = facts.deletion_of(attempt) {
-        return Plan::of(Action::WriteStop(deleted_outside(time)));
+        return RunPlan::of(Action::WriteStop(deleted_outside(time)));
     }
     total_clock(facts, now).unwrap_or_else(|| until_total_clock(facts, watch_attempt(facts, attempt, now)))
 }
 
-fn watch_attempt(facts: &RunFacts, attempt: &AttemptFacts, now: Timestamp) -> Plan {
+fn watch_attempt(facts: &RunFacts, attempt: &AttemptFacts, now: Timestamp) -> RunPlan {
     if facts.suspended && !attempt.main.started() {
         return watch_queue(facts, now);
     }
     // Nor does a clock run while the Job of a Pod that is gone has yet to say why.
     if facts.suspended || attempt.phase == AttemptPhase::Gone {
-        return Plan::default();
+        return RunPlan::default();
     }
     if attempt.main.started() {
         let live = attempt.is_live() && attempt.deleted_at.is_none();
         let noted = note_start(facts, attempt).into_iter();
-        return Plan { actions: noted.chain(lower_deadline(facts, attempt)).filter(|_| live).collect(), wake_at: None };
+        return RunPlan {
+            actions: noted.chain(lower_deadline(facts, attempt)).filter(|_| live).collect(),
+            wake_at: None,
+        };
     }
     // Nothing starts in a Pod that is over; what its Job says of it is waited for.
     if attempt.phase.is_over() {
-        return Plan::default();
+        return RunPlan::default();
     }
     let start_due = start_due(facts);
     if now >= start_due {
         return stop_for(StopCause::StartDeadline, start_deadline(facts, attempt), now);
     }
     match start_outlook(attempt, now) {
-        StartOutlook::Open => Plan::wake(start_due),
-        StartOutlook::GivenUpAt(due) => Plan::wake(due.min(start_due)),
+        StartOutlook::Open => RunPlan::wake(start_due),
+        StartOutlook::GivenUpAt(due) => RunPlan::wake(due.min(start_due)),
         StartOutlook::GivenUp(failure) => stop_for(StopCause::StartFailure, failure, now),
     }
 }
@@ -397,19 +406,19 @@ fn start_due(facts: &RunFacts) -> Timestamp {
 }
 
 /// In a queue no clock runs but the one that is set for it.
-fn watch_queue(facts: &RunFacts, now: Timestamp) -> Plan {
-    let Some(queue_timeout) = facts.submission.spec.queue_timeout else { return Plan::default() };
+fn watch_queue(facts: &RunFacts, now: Timestamp) -> RunPlan {
+    let Some(queue_timeout) = facts.submission.spec.queue_timeout else { return RunPlan::default() };
     let timeout = SignedDuration::try_from(queue_timeout).unwrap_or(SignedDuration::MAX);
     let due = facts.began_at().checked_add(timeout).unwrap_or(Timestamp::MAX);
     if now < due {
-        return Plan::wake(due);
+        return RunPlan::wake(due);
     }
     let message = format!("the run waited in its queue for its queue_timeout of {}", shown_duration(queue_timeout));
     stop_for(StopCause::QueueDeadline, Failure::new(FailureReason::QueueDeadline, message), now)
 }
 
-fn stop_for(cause: StopCause, failure: Failure, now: Timestamp) -> Plan {
-    Plan::of(Action::WriteStop(StopIntent {
+fn stop_for(cause: StopCause, failure: Failure, now: Timestamp) -> RunPlan {
+    RunPlan::of(Action::WriteStop(StopIntent {
         cause,
         reason: failure.message,
         actor: "longshore".to_owned(),

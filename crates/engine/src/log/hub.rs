@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::ring::{Feed, FeedEnd};
-use super::upstream::{Chunk, Sink, Upstream};
+use super::upstream::{Chunk, ChunkSink, Upstream};
 use crate::metrics::{EngineMetrics, LogReader};
 use crate::observed::ObservedRun;
 use longshore_backend::{LogSource, Logs};
@@ -73,7 +73,7 @@ impl Hub {
         let feed = Arc::new(Feed::new(cancel.clone()));
         state.feeds.insert(source.clone(), Arc::downgrade(&feed));
         drop(state);
-        let sink = Sink::Feed(Arc::downgrade(&feed));
+        let sink = ChunkSink::Feed(Arc::downgrade(&feed));
         let mut upstream = self.upstream(source, follow, sink, LogReader::Feed);
         upstream.unrotated = unrotated;
         let (open, hub, source) = (self.metrics.upstream(), self.clone(), source.clone());
@@ -128,7 +128,7 @@ impl Hub {
         reader: LogReader,
     ) -> mpsc::Receiver<Chunk> {
         let (sender, chunks) = mpsc::channel(CHUNKS);
-        let mut upstream = self.upstream(source, follow, Sink::Reader(sender.clone()), reader);
+        let mut upstream = self.upstream(source, follow, ChunkSink::Reader(sender.clone()), reader);
         (upstream.position, upstream.unrotated) = (position, self.is_unrotated(source));
         task::spawn("log-reader", async move {
             tokio::select! {
@@ -153,7 +153,7 @@ impl Hub {
         &self,
         source: &LogSource,
         follow: watch::Receiver<Arc<ObservedRun>>,
-        sink: Sink,
+        sink: ChunkSink,
         reader: LogReader,
     ) -> Upstream {
         Upstream::new(Arc::clone(&self.logs), source.clone(), follow, sink, reader, self.metrics.clone())

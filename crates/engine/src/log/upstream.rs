@@ -61,7 +61,7 @@ pub(crate) enum Chunk {
 
 /// Where what is read goes.
 #[derive(Debug)]
-pub(super) enum Sink {
+pub(super) enum ChunkSink {
     Feed(Weak<Feed>),
     Reader(mpsc::Sender<Chunk>),
 }
@@ -75,7 +75,7 @@ pub(super) struct Upstream {
     pub(super) logs: Arc<dyn Logs>,
     pub(super) source: LogSource,
     pub(super) follow: watch::Receiver<Arc<ObservedRun>>,
-    pub(super) sink: Sink,
+    pub(super) sink: ChunkSink,
     pub(super) reader: LogReader,
     pub(super) metrics: EngineMetrics,
     /// Whether another read knows that nothing has been rotated away so far.
@@ -128,7 +128,7 @@ impl Upstream {
         logs: Arc<dyn Logs>,
         source: LogSource,
         follow: watch::Receiver<Arc<ObservedRun>>,
-        sink: Sink,
+        sink: ChunkSink,
         reader: LogReader,
         metrics: EngineMetrics,
     ) -> Self {
@@ -473,7 +473,7 @@ impl Upstream {
 
 type Items = ReadyChunks<BoxStream<'static, Result<LogItem, BackendError>>>;
 
-impl Sink {
+impl ChunkSink {
     async fn put(&self, items: Vec<LogItem>, unrotated: bool) -> Result<(), Unwanted> {
         match self {
             Self::Feed(feed) => feed.upgrade().map(|feed| feed.push(items, unrotated)).ok_or(Unwanted),

@@ -75,7 +75,7 @@ pub(super) fn start<D: Driver>(
 
 /// What the reconciler remembers of one thing beside the table's row.
 #[derive(Debug)]
-struct Entry<D: Driver> {
+struct ReconcilerEntry<D: Driver> {
     uid: String,
     /// When it was seen to come into its present state; `None` if it may have been in it before.
     since: Option<Instant>,
@@ -93,7 +93,7 @@ struct Entry<D: Driver> {
     timer: Option<delay_queue::Key>,
 }
 
-impl<D: Driver> Entry<D> {
+impl<D: Driver> ReconcilerEntry<D> {
     fn new(uid: String) -> Self {
         Self {
             uid,
@@ -119,7 +119,7 @@ struct Acted<D: Driver> {
 }
 
 /// What was found out beside facts of what has this name and uid.
-struct Found<D: Driver> {
+struct FoundThing<D: Driver> {
     name: NameOf<D>,
     uid: String,
     finding: D::Finding,
@@ -128,14 +128,14 @@ struct Found<D: Driver> {
 struct Reconciler<D: Driver> {
     driver: Arc<D>,
     table: Arc<Table<D::Kind>>,
-    entries: HashMap<NameOf<D>, Entry<D>>,
+    entries: HashMap<NameOf<D>, ReconcilerEntry<D>>,
     timers: DelayQueue<NameOf<D>>,
     acting: JoinSet<Acted<D>>,
     /// On what each of these tasks acts, for the one that panics.
     acting_on: HashMap<tokio::task::Id, (NameOf<D>, String)>,
     permits: Arc<Semaphore>,
     ready: watch::Sender<Readiness>,
-    beside: FuturesUnordered<BoxFuture<'static, Found<D>>>,
+    beside: FuturesUnordered<BoxFuture<'static, FoundThing<D>>>,
     deleted: Deleted,
     /// The present stretch of the watch without a break; `None`: it is broken.
     stretch: Option<u64>,
@@ -251,7 +251,7 @@ impl<D: Driver> Reconciler<D> {
         }
     }
 
-    fn found(&mut self, Found { name, uid, finding }: Found<D>) {
+    fn found(&mut self, FoundThing { name, uid, finding }: FoundThing<D>) {
         let Some(entry) = self.entries.get_mut(&name).filter(|entry| entry.uid == uid) else { return };
         self.driver.found(&mut entry.memo, finding);
         self.look_again(&name);
@@ -266,12 +266,12 @@ impl<D: Driver> Reconciler<D> {
             return Arc::new(Observed::new(facts, Timestamp::now()));
         }
         let known = self.table.get(&name).filter(|known| D::Kind::uid(&known.facts) == uid);
-        let entry = self.entries.entry(name.clone()).or_insert_with(|| Entry::new(uid.to_owned()));
+        let entry = self.entries.entry(name.clone()).or_insert_with(|| ReconcilerEntry::new(uid.to_owned()));
         if entry.uid != uid {
             if let Some(timer) = entry.timer.take() {
                 self.timers.remove(&timer);
             }
-            *entry = Entry::new(uid.to_owned());
+            *entry = ReconcilerEntry::new(uid.to_owned());
         }
         let now = Timestamp::now();
         let mut facts = D::Kind::remember(known.as_ref().map(|known| &known.facts), facts, now);
@@ -330,7 +330,7 @@ impl<D: Driver> Reconciler<D> {
 
     /// Nothing more is done about what is packed: its row is all that is kept of it.
     fn forget_entry(&mut self, name: &NameOf<D>) {
-        let is_idle = |entry: &Entry<D>| entry.timer.is_none() && !entry.acting;
+        let is_idle = |entry: &ReconcilerEntry<D>| entry.timer.is_none() && !entry.acting;
         if self.entries.get(name).is_some_and(is_idle) && self.table.is_packed(name) {
             self.entries.remove(name);
         }
@@ -341,7 +341,7 @@ impl<D: Driver> Reconciler<D> {
         let Some(entry) = self.entries.get_mut(name) else { return };
         if let Some(finding) = self.driver.beside(&mut entry.memo, observed, &self.table) {
             let (name, uid) = (name.clone(), uid.to_owned());
-            self.beside.push(finding.map(|finding| Found { name, uid, finding }).boxed());
+            self.beside.push(finding.map(|finding| FoundThing { name, uid, finding }).boxed());
         }
         let now = Instant::now();
         if entry.acting || entry.not_before.is_some_and(|at| now < at) {

@@ -8,7 +8,7 @@ use crate::info::response;
 use crate::info::response::ServerFacts;
 use crate::run::request;
 use crate::server::layers::caller;
-use crate::status::{self, Answer};
+use crate::status::{self, HandlerResult};
 use longshore_api::v1;
 use longshore_api::v1::server_service_server::ServerService;
 use longshore_engine::Engine;
@@ -22,7 +22,10 @@ pub(crate) struct ServerApi {
 
 #[tonic::async_trait]
 impl ServerService for ServerApi {
-    async fn get_server_info(&self, request: Request<v1::GetServerInfoRequest>) -> Answer<v1::GetServerInfoResponse> {
+    async fn get_server_info(
+        &self,
+        request: Request<v1::GetServerInfoRequest>,
+    ) -> HandlerResult<v1::GetServerInfoResponse> {
         let namespaces = self.engine.namespaces(&caller(&request)).await.map_err(status::answer)?;
         Ok(Response::new(response::info(&self.facts, self.engine.rules(), &namespaces)))
     }
@@ -30,7 +33,7 @@ impl ServerService for ServerApi {
     async fn list_runner_profiles(
         &self,
         request: Request<v1::ListRunnerProfilesRequest>,
-    ) -> Answer<v1::ListRunnerProfilesResponse> {
+    ) -> HandlerResult<v1::ListRunnerProfilesResponse> {
         let namespace = request::profiles(request.get_ref()).map_err(status::invalid)?;
         let profiles = self.engine.profiles(&caller(&request), &namespace).await.map_err(status::answer)?;
         Ok(Response::new(response::profiles(profiles)))

@@ -13,7 +13,7 @@ use crate::run::watch::WatchEncoder;
 use crate::run::{request, response};
 use crate::server::layers::{KeptBytes, caller, note};
 use crate::server::streams;
-use crate::status::{self, Answer};
+use crate::status::{self, HandlerResult};
 use crate::wire::View;
 use longshore_api::v1;
 use longshore_api::v1::run_service_server::RunService;
@@ -39,7 +39,7 @@ impl RunService for RunApi {
     type StreamLogsStream = Messages<v1::StreamLogsResponse>;
     type ReadResultStream = Messages<v1::ReadResultResponse>;
 
-    async fn submit_run(&self, request: Request<v1::SubmitRunRequest>) -> Answer<v1::SubmitRunResponse> {
+    async fn submit_run(&self, request: Request<v1::SubmitRunRequest>) -> HandlerResult<v1::SubmitRunResponse> {
         let caller = caller(&request);
         let submit = request::submit(request.into_inner()).map_err(status::invalid)?;
         let submitted = self.engine.submit(&caller, submit).await.map_err(status::answer)?;
@@ -52,7 +52,7 @@ impl RunService for RunApi {
     async fn batch_submit_runs(
         &self,
         request: Request<v1::BatchSubmitRunsRequest>,
-    ) -> Answer<v1::BatchSubmitRunsResponse> {
+    ) -> HandlerResult<v1::BatchSubmitRunsResponse> {
         let caller = caller(&request);
         let batch = request::batch_submit(request.into_inner()).map_err(status::invalid)?;
         let validate_only = batch.validate_only;
@@ -60,7 +60,7 @@ impl RunService for RunApi {
         Ok(Response::new(response::batch_submitted(submitted, validate_only)))
     }
 
-    async fn get_run(&self, request: Request<v1::GetRunRequest>) -> Answer<v1::GetRunResponse> {
+    async fn get_run(&self, request: Request<v1::GetRunRequest>) -> HandlerResult<v1::GetRunResponse> {
         let caller = caller(&request);
         let (name, view) = request::get(request.get_ref()).map_err(status::invalid)?;
         note(&name);
@@ -68,14 +68,14 @@ impl RunService for RunApi {
         Ok(Response::new(v1::GetRunResponse { run: Some(self.one(&run, view).await) }))
     }
 
-    async fn list_runs(&self, request: Request<v1::ListRunsRequest>) -> Answer<v1::ListRunsResponse> {
+    async fn list_runs(&self, request: Request<v1::ListRunsRequest>) -> HandlerResult<v1::ListRunsResponse> {
         let caller = caller(&request);
         let (list, view) = request::list(request.into_inner()).map_err(status::invalid)?;
         let page = self.engine.list(&caller, list.clone()).await.map_err(status::answer)?;
         Ok(Response::new(response::page(&page, view, |run| self.engine.page_token_after(&list, run))))
     }
 
-    async fn watch_runs(&self, request: Request<v1::WatchRunsRequest>) -> Answer<Self::WatchRunsStream> {
+    async fn watch_runs(&self, request: Request<v1::WatchRunsRequest>) -> HandlerResult<Self::WatchRunsStream> {
         let caller = caller(&request);
         let (watched, filter, view) = request::watch(request.into_inner()).map_err(status::invalid)?;
         if let Watched::Run(name) = &watched {
@@ -85,7 +85,7 @@ impl RunService for RunApi {
         Ok(Response::new(streams::messages(events.map(Ok).boxed(), WatchEncoder::new(view), self.drain.clone())))
     }
 
-    async fn wait_run(&self, request: Request<v1::WaitRunRequest>) -> Answer<v1::WaitRunResponse> {
+    async fn wait_run(&self, request: Request<v1::WaitRunRequest>) -> HandlerResult<v1::WaitRunResponse> {
         let caller = caller(&request);
         let (name, timeout, view) = request::wait(request.get_ref()).map_err(status::invalid)?;
         note(&name);
@@ -98,7 +98,7 @@ impl RunService for RunApi {
         Ok(Response::new(v1::WaitRunResponse { run: Some(self.one(&run, view).await) }))
     }
 
-    async fn stream_logs(&self, request: Request<v1::StreamLogsRequest>) -> Answer<Self::StreamLogsStream> {
+    async fn stream_logs(&self, request: Request<v1::StreamLogsRequest>) -> HandlerResult<Self::StreamLogsStream> {
         let caller = caller(&request);
         let (query, format) = request::stream_logs(request.into_inner()).map_err(status::invalid)?;
         note(&query.name);
@@ -107,7 +107,7 @@ impl RunService for RunApi {
         Ok(Response::new(streams::messages(events, encoder, self.drain.clone())))
     }
 
-    async fn read_result(&self, request: Request<v1::ReadResultRequest>) -> Answer<Self::ReadResultStream> {
+    async fn read_result(&self, request: Request<v1::ReadResultRequest>) -> HandlerResult<Self::ReadResultStream> {
         let caller = caller(&request);
         let (name, offset) = request::read_result(request.get_ref()).map_err(status::invalid)?;
         note(&name);
@@ -119,7 +119,7 @@ impl RunService for RunApi {
         Ok(answer)
     }
 
-    async fn cancel_run(&self, request: Request<v1::CancelRunRequest>) -> Answer<v1::CancelRunResponse> {
+    async fn cancel_run(&self, request: Request<v1::CancelRunRequest>) -> HandlerResult<v1::CancelRunResponse> {
         let caller = caller(&request);
         let request = request.into_inner();
         let name = request::cancel(&request).map_err(status::invalid)?;
@@ -128,14 +128,14 @@ impl RunService for RunApi {
         Ok(Response::new(v1::CancelRunResponse { run: Some(self.one(&run, View::Full).await) }))
     }
 
-    async fn cancel_runs(&self, request: Request<v1::CancelRunsRequest>) -> Answer<v1::CancelRunsResponse> {
+    async fn cancel_runs(&self, request: Request<v1::CancelRunsRequest>) -> HandlerResult<v1::CancelRunsResponse> {
         let caller = caller(&request);
         let (matching, reason) = request::cancel_matching(request.into_inner()).map_err(status::invalid)?;
         let matched = self.engine.cancel_matching(&caller, matching, &reason).await.map_err(status::answer)?;
         Ok(Response::new(response::cancelled(matched)))
     }
 
-    async fn delete_run(&self, request: Request<v1::DeleteRunRequest>) -> Answer<v1::DeleteRunResponse> {
+    async fn delete_run(&self, request: Request<v1::DeleteRunRequest>) -> HandlerResult<v1::DeleteRunResponse> {
         let caller = caller(&request);
         let request = request.into_inner();
         let name = request::delete(&request).map_err(status::invalid)?;
@@ -148,7 +148,7 @@ impl RunService for RunApi {
         Ok(Response::new(v1::DeleteRunResponse { run }))
     }
 
-    async fn delete_runs(&self, request: Request<v1::DeleteRunsRequest>) -> Answer<v1::DeleteRunsResponse> {
+    async fn delete_runs(&self, request: Request<v1::DeleteRunsRequest>) -> HandlerResult<v1::DeleteRunsResponse> {
         let caller = caller(&request);
         let matching = request::delete_matching(request.into_inner()).map_err(status::invalid)?;
         let matched = self.engine.delete_matching(&caller, matching).await.map_err(status::answer)?;

@@ -13,7 +13,7 @@ use longshore_domain::result::{ResultError, ResultErrorKind, ResultOutcome};
 use longshore_domain::run::Run;
 use longshore_domain::run::digest::PayloadDigest;
 use longshore_domain::run::facts::RunFacts;
-use longshore_domain::run::plan::{Action, Plan};
+use longshore_domain::run::plan::{Action, RunPlan};
 use longshore_domain::run::resolve::resolve;
 use longshore_domain::run::spec::{
     ContainerWorkload, EnvSource, EnvVar, File, Input, NetworkMode, Placement, Resources, ResultMode, ResultRule,
@@ -148,7 +148,7 @@ fn done(action: &Action) -> Value {
     }
 }
 
-fn found(run: &Run, plan: &Plan) -> Value {
+fn found(run: &Run, plan: &RunPlan) -> Value {
     json!({
         "uid": run.uid,
         "state": run.state,

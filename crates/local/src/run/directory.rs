@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::facts::{Contents, DirectoryId, Ledger};
+use super::facts::{AttemptLedger, Contents, DirectoryId};
 use super::retention::RetentionClock;
 use super::summary::Summary;
 use crate::sys::{Cause, Probe, Sys, Unknown};
@@ -261,9 +261,9 @@ impl Store {
 
     /// Which attempt the files are of, and what was written of those before. Nothing is looked for of a run that is never
     /// tried again.
-    fn read_ledger(&self, run: &Probe<Arc<KeptRun>>, dir: &Path) -> Probe<Ledger> {
+    fn read_ledger(&self, run: &Probe<Arc<KeptRun>>, dir: &Path) -> Probe<AttemptLedger> {
         if !run.there().is_some_and(|run| run.submission.effective.may_be_repeated()) {
-            return Probe::There(Ledger::default());
+            return Probe::There(AttemptLedger::default());
         }
         let (number, begun) = match self.sys.read_json(&dir.join(rundir::ATTEMPT)) {
             Probe::Gone => (1, None),
@@ -281,7 +281,7 @@ impl Store {
                 Probe::Unknown(unknown) => return Probe::Unknown(unknown),
             }
         }
-        Probe::There(Ledger { number, begun, settled })
+        Probe::There(AttemptLedger { number, begun, settled })
     }
 
     fn read_files(&self, name: &RunName, dir: &Path, id: Option<DirectoryId>) -> Contents {

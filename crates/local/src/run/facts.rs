@@ -27,7 +27,7 @@ pub(crate) struct Contents {
     /// What was created. Never [`Probe::Gone`].
     pub(crate) run: Probe<Arc<KeptRun>>,
     /// Which attempt the files are of, and how those before it ended. Never [`Probe::Gone`].
-    pub(crate) ledger: Probe<Ledger>,
+    pub(crate) ledger: Probe<AttemptLedger>,
     /// Who supervises it.
     pub(crate) shim: Probe<ProcessIdentity>,
     /// Whether that process lives; looked at before anything below.
@@ -58,7 +58,7 @@ pub(crate) struct Contents {
 
 /// Which attempt a run's files are of, and what was written of attempts after each of which another was announced.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Ledger {
+pub(crate) struct AttemptLedger {
     /// From 1.
     pub(crate) number: u32,
     /// When it was begun. `None`: with the run.
@@ -67,13 +67,13 @@ pub(crate) struct Ledger {
     pub(crate) settled: Vec<AttemptRecord>,
 }
 
-impl Default for Ledger {
+impl Default for AttemptLedger {
     fn default() -> Self {
         Self { number: 1, begun: None, settled: Vec::new() }
     }
 }
 
-impl Ledger {
+impl AttemptLedger {
     /// Whether the files are of an attempt that is settled: the next one is announced and not begun.
     pub(crate) fn is_between(&self) -> bool {
         usize::try_from(self.number).is_ok_and(|number| number <= self.settled.len())
@@ -207,7 +207,7 @@ impl Contents {
 
     /// Whether an attempt is announced and not begun.
     pub(crate) fn is_between(&self) -> bool {
-        self.ledger.there().is_some_and(Ledger::is_between)
+        self.ledger.there().is_some_and(AttemptLedger::is_between)
     }
 
     /// Whether another attempt is announced after the last of this record.
@@ -502,7 +502,7 @@ pub(crate) mod tests {
             directory: "/state/default/a".to_owned(),
             id: Some(DirectoryId { inode: (1, 255), created: Some(at(1)) }),
             run: Probe::There(Arc::new(run)),
-            ledger: Probe::There(Ledger::default()),
+            ledger: Probe::There(AttemptLedger::default()),
             shim: Probe::Gone,
             shim_alive: Probe::Gone,
             admitted: Probe::Gone,
@@ -627,7 +627,7 @@ pub(crate) mod tests {
                 assert_eq!(unknown.nothing_lives, idle);
                 let now = at(1_000_000_000);
                 assert_eq!(longshore_domain::run::verdict::conclude(&facts, now), None, "{contents:?}");
-                assert_eq!(testing::planned(&facts, now), longshore_domain::run::plan::Plan::default());
+                assert_eq!(testing::planned(&facts, now), longshore_domain::run::plan::RunPlan::default());
                 let run = testing::derived(&facts, now);
                 assert!(run.message.contains("`file`: broken"), "{}", run.message);
             }

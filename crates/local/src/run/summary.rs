@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::facts::{Contents, DirectoryId, Ledger, Stand};
+use super::facts::{AttemptLedger, Contents, DirectoryId, Stand};
 use crate::sys::Probe;
 use longshore_domain::name::RunName;
 use longshore_domain::run::StopIntent;
@@ -73,7 +73,7 @@ impl Summary {
             directory,
             id,
             run: Probe::There(Arc::new(run)),
-            ledger: Probe::There(Ledger { number, begun: None, settled: Vec::new() }),
+            ledger: Probe::There(AttemptLedger { number, begun: None, settled: Vec::new() }),
             shim: known(shim),
             // Nothing of it lives, or it would not have been released.
             shim_alive: Probe::Gone,

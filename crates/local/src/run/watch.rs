@@ -210,7 +210,7 @@ enum WatchTarget {
     Run(RunName),
 }
 
-struct Watcher<'a> {
+struct DirectoryWatcher<'a> {
     local: &'a Arc<LocalRuns>,
     known: &'a mut HashMap<RunName, Known>,
     sender: &'a mpsc::Sender<FactsEvent>,
@@ -251,7 +251,7 @@ async fn watch_until_broken(
     let (places, watches, foreign, unreadable, left_out, ends, awaited) = Default::default();
     // What was known before stays known: it is gone only once a look says so.
     known.values_mut().for_each(|known| known.reported = false);
-    let mut watcher = Watcher {
+    let mut watcher = DirectoryWatcher {
         local,
         known,
         sender,
@@ -307,7 +307,7 @@ async fn watch_until_broken(
     }
 }
 
-impl Watcher<'_> {
+impl DirectoryWatcher<'_> {
     async fn emit(&self, event: FactsEvent) -> Result<(), Stopped> {
         self.sender.send(event).await.map_err(|_| Stopped::Unheard)
     }

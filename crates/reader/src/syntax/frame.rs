@@ -9,7 +9,7 @@ pub(crate) struct Frame {
     pub(crate) start: u64,
     /// The same in the whole output.
     pub(crate) at: u64,
-    pub(crate) kind: Kind,
+    pub(crate) kind: FrameKind,
     pub(super) state: State,
     pub(super) shape: BraceShape,
     /// The last object that closed directly in it.
@@ -26,14 +26,14 @@ pub(crate) struct Frame {
 
 /// What kind of bracket it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum FrameKind {
     Brace,
     List,
     Paren,
     Call(Call),
 }
 
-impl Kind {
+impl FrameKind {
     /// The kind that this byte opens.
     pub(crate) fn of(byte: u8) -> Self {
         match byte {
@@ -103,9 +103,9 @@ pub(crate) struct Span {
 
 impl Frame {
     /// What stands for no frame at all.
-    pub(super) const NONE: Self = Self::new(Kind::List, 0, 0);
+    pub(super) const NONE: Self = Self::new(FrameKind::List, 0, 0);
 
-    pub(crate) const fn new(kind: Kind, start: u64, at: u64) -> Self {
+    pub(crate) const fn new(kind: FrameKind, start: u64, at: u64) -> Self {
         Self {
             start,
             at,
@@ -128,19 +128,19 @@ impl Frame {
     /// Whether it is one of an object, if it closes as it should.
     pub(crate) fn is_object(&self) -> bool {
         match self.kind {
-            Kind::Brace => self.shape != BraceShape::Set,
-            Kind::Call(call) => call.is_mapping(),
-            Kind::List | Kind::Paren => false,
+            FrameKind::Brace => self.shape != BraceShape::Set,
+            FrameKind::Call(call) => call.is_mapping(),
+            FrameKind::List | FrameKind::Paren => false,
         }
     }
 
     /// The object that it is, now that it closed.
     pub(super) fn object(&self, whole: Span) -> Option<Span> {
         match self.kind {
-            Kind::Brace => (self.shape == BraceShape::Dict || self.state == State::First).then_some(whole),
-            Kind::Call(call) => call.is_mapping().then_some(whole),
-            Kind::Paren => self.child.filter(|_| !self.comma && self.last == Last::Object),
-            Kind::List => None,
+            FrameKind::Brace => (self.shape == BraceShape::Dict || self.state == State::First).then_some(whole),
+            FrameKind::Call(call) => call.is_mapping().then_some(whole),
+            FrameKind::Paren => self.child.filter(|_| !self.comma && self.last == Last::Object),
+            FrameKind::List => None,
         }
     }
 
@@ -153,18 +153,18 @@ impl Frame {
     }
 
     /// Where a bracket may follow. What is neither key nor in a set is not opened there.
-    pub(super) fn bracket(&self, kind: Kind) -> In {
-        let key = self.kind == Kind::Brace && matches!(self.state, State::First | State::Item);
+    pub(super) fn bracket(&self, kind: FrameKind) -> In {
+        let key = self.kind == FrameKind::Brace && matches!(self.state, State::First | State::Item);
         match kind {
-            Kind::Brace | Kind::List if key => In::NONE,
-            Kind::Brace | Kind::List => self.value(),
-            Kind::Paren | Kind::Call(_) => self.value().and(In::PYTHON),
+            FrameKind::Brace | FrameKind::List if key => In::NONE,
+            FrameKind::Brace | FrameKind::List => self.value(),
+            FrameKind::Paren | FrameKind::Call(_) => self.value().and(In::PYTHON),
         }
     }
 
     fn place(&self) -> In {
         match (self.state, self.kind) {
-            (State::First | State::Item, Kind::List) | (State::Value, Kind::Brace) => In::BOTH,
+            (State::First | State::Item, FrameKind::List) | (State::Value, FrameKind::Brace) => In::BOTH,
             (State::First | State::Item | State::Value, _) => In::PYTHON,
             (State::Key | State::After, _) => In::NONE,
         }
@@ -173,7 +173,7 @@ impl Frame {
     /// Where a string may follow.
     pub(super) fn text(&self) -> In {
         let key = matches!(self.state, State::First | State::Item)
-            && self.kind == Kind::Brace
+            && self.kind == FrameKind::Brace
             && self.shape != BraceShape::Set;
         match self.sign.is_some() || self.imaginary {
             true => In::NONE,
@@ -237,26 +237,26 @@ impl Frame {
     /// Where the name of a keyword may follow.
     pub(super) fn keyword(&self) -> In {
         match (self.kind, self.state, self.sign) {
-            (Kind::Call(_), State::First | State::Item, None) => In::PYTHON,
+            (FrameKind::Call(_), State::First | State::Item, None) => In::PYTHON,
             _ => In::NONE,
         }
     }
 
     /// Whether `<class 'int'>` may follow.
     pub(super) fn takes_angle(&self) -> bool {
-        self.kind == Kind::Call(Call::DefaultDict) && self.state == State::First && self.sign.is_none()
+        self.kind == FrameKind::Call(Call::DefaultDict) && self.state == State::First && self.sign.is_none()
     }
 
     /// Whether the name of a type may follow: as `dtype=` of an array, or another of its arguments.
     pub(super) fn takes_type(&self) -> bool {
-        self.kind == Kind::Call(Call::Array) && self.state == State::Value && self.sign.is_none()
+        self.kind == FrameKind::Call(Call::Array) && self.state == State::Value && self.sign.is_none()
     }
 
     /// Where a comma may follow.
     pub(super) fn comma(&self) -> In {
         match (self.state, self.kind) {
             _ if self.imaginary => In::NONE,
-            (State::After, Kind::Brace | Kind::List) => In::BOTH,
+            (State::After, FrameKind::Brace | FrameKind::List) => In::BOTH,
             (State::After, _) => In::PYTHON,
             (State::Key, _) if self.shape != BraceShape::Dict && self.hashable() => In::PYTHON,
             _ => In::NONE,
@@ -287,7 +287,7 @@ impl Frame {
         if byte != self.kind.closing() || self.sign.is_some() || self.imaginary {
             return In::NONE;
         }
-        let python_only = matches!(self.kind, Kind::Paren | Kind::Call(_));
+        let python_only = matches!(self.kind, FrameKind::Paren | FrameKind::Call(_));
         match self.state {
             State::First | State::After if !python_only => In::BOTH,
             State::First | State::After | State::Item => In::PYTHON,
@@ -302,7 +302,7 @@ impl Frame {
         self.imaginary = false;
         self.last = last;
         self.state = match (self.kind, self.state) {
-            (Kind::Brace, State::First | State::Item | State::Key) => State::Key,
+            (FrameKind::Brace, State::First | State::Item | State::Key) => State::Key,
             _ => State::After,
         };
     }
@@ -311,15 +311,15 @@ impl Frame {
     pub(super) fn as_last(&self, object: bool) -> Last {
         match self.kind {
             _ if object => Last::Object,
-            Kind::List | Kind::Brace => Last::Array,
-            Kind::Paren if !self.comma && self.last != Last::Nothing => {
+            FrameKind::List | FrameKind::Brace => Last::Array,
+            FrameKind::Paren if !self.comma && self.last != Last::Nothing => {
                 if self.hashable() {
                     Last::Other
                 } else {
                     Last::Array
                 }
             }
-            Kind::Paren | Kind::Call(_) => Last::Other,
+            FrameKind::Paren | FrameKind::Call(_) => Last::Other,
         }
     }
 
@@ -328,13 +328,13 @@ impl Frame {
         match (self.state, self.kind) {
             _ if self.imaginary => "an imaginary number",
             _ if self.sign.is_some() => "a number",
-            (State::First, Kind::Brace) => "a key or `}`",
-            (State::Item, Kind::Brace) => "a key",
+            (State::First, FrameKind::Brace) => "a key or `}`",
+            (State::Item, FrameKind::Brace) => "a key",
             (State::Key, _) if self.shape == BraceShape::Set => "`,` or `}`",
             (State::Key, _) if !self.hashable() => "a key that is not a list, dict or set",
             (State::Key, _) => "`:`",
-            (State::After, Kind::Brace) => "`,` or `}`",
-            (State::After, Kind::List) => "`,` or `]`",
+            (State::After, FrameKind::Brace) => "`,` or `}`",
+            (State::After, FrameKind::List) => "`,` or `]`",
             (State::After, _) => "`,` or `)`",
             (State::First | State::Item | State::Value, _) => "a value",
         }

@@ -28,13 +28,13 @@ pub(crate) struct Records<R> {
     blank_lines: bool,
     /// The present record.
     line: u64,
-    fields: Vec<Field>,
+    fields: Vec<CsvField>,
     unescaped: Vec<u8>,
 }
 
 /// Where a field is: in `buffer`, or in `unescaped` if it had doubled quotes.
 #[derive(Debug, Clone, Copy)]
-struct Field {
+struct CsvField {
     start: usize,
     end: usize,
     unescaped: bool,
@@ -195,12 +195,12 @@ impl<R: Read> Records<R> {
                 Some(_) => {
                     let ends = |byte: &u8| *byte == self.delimiter || *byte == b'\n' || *byte == b'\r';
                     let end = at + rest.iter().position(ends).unwrap_or(rest.len());
-                    self.fields.push(Field { start: at, end, unescaped: false });
+                    self.fields.push(CsvField { start: at, end, unescaped: false });
                     end
                 }
                 // Only blanks are left.
                 None => {
-                    self.fields.push(Field { start: at, end: data.len(), unescaped: false });
+                    self.fields.push(CsvField { start: at, end: data.len(), unescaped: false });
                     data.len()
                 }
             };
@@ -224,7 +224,7 @@ fn is_blank(byte: u8, delimiter: u8) -> bool {
 }
 
 struct Quoted {
-    field: Field,
+    field: CsvField,
     /// The place after the closing quote.
     after: usize,
 }
@@ -238,12 +238,12 @@ fn quoted(data: &[u8], open: usize, unescaped: &mut Vec<u8>) -> Option<Quoted> {
         let quote = piece + memchr::memchr(b'"', data.get(piece..)?)?;
         let doubled = data.get(quote + 1) == Some(&b'"');
         if !doubled && piece == open {
-            let field = Field { start: open, end: quote, unescaped: false };
+            let field = CsvField { start: open, end: quote, unescaped: false };
             return Some(Quoted { field, after: quote + 1 });
         }
         unescaped.extend_from_slice(data.get(piece..quote)?);
         if !doubled {
-            let field = Field { start: begin, end: unescaped.len(), unescaped: true };
+            let field = CsvField { start: begin, end: unescaped.len(), unescaped: true };
             return Some(Quoted { field, after: quote + 1 });
         }
         unescaped.push(b'"');

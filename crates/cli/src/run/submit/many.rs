@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::args::RunArgs;
-use super::{SubmitOutcome, flags, print_verdicts, submit};
+use super::{AnsweredSubmit, flags, print_verdicts, submit};
 use crate::client::connect::Connection;
 use crate::exit;
 use crate::run::selected::{Selection, WaitForAll, item_error, print_line};
@@ -40,8 +40,8 @@ pub(super) async fn run_many(
     }
     let mut interrupts = Interrupts::listen().map_err(anyhow::Error::from)?;
     let (answer, interrupted) = match submit(call, &mut interrupts, console).await? {
-        SubmitOutcome::Yes { answer, interrupted } => (answer, interrupted),
-        SubmitOutcome::Left(code) => {
+        AnsweredSubmit::Yes { answer, interrupted } => (answer, interrupted),
+        AnsweredSubmit::Left(code) => {
             console.note(&format!(
                 "left before the server answered: it may have made runs; longshore ls -l {} lists them",
                 selection.selector

@@ -19,14 +19,14 @@ fn ended(exit_code: i32) -> AttemptFacts {
     AttemptFacts { phase: AttemptPhase::Succeeded, main: MainFacts::Terminated(terminated(exit_code)), ..attempt() }
 }
 
-fn only(plan: Plan) -> Action {
+fn only(plan: RunPlan) -> Action {
     assert_eq!(plan.actions.len(), 1, "{plan:?}");
     plan.actions.into_iter().next().unwrap()
 }
 
 #[test]
 fn nothing_is_done_before_the_intent_is_written() {
-    assert_eq!(planned(&facts(), at(5)), Plan { actions: vec![], wake_at: Some(at(300)) });
+    assert_eq!(planned(&facts(), at(5)), RunPlan { actions: vec![], wake_at: Some(at(300)) });
     let Action::WriteStop(intent) = only(planned(&facts(), at(300))) else { panic!("no intent") };
     assert_eq!((intent.cause, intent.failure), (StopCause::StartDeadline, Some(FailureReason::StartDeadline)));
     let external = RunFacts { deleted_at: Some(at(7)), ..with(running()) };
@@ -62,13 +62,13 @@ fn the_stop_table() {
     let absent = AttemptFacts { phase: AttemptPhase::Absent, ..attempt() };
     assert_eq!(only(planned(&stopped(absent), at(16))), Action::EndUnstarted { attempt: 1 });
     let going = AttemptFacts { deleted_at: Some(at(16)), ..running() };
-    assert_eq!(planned(&stopped(going), at(17)), Plan::default());
+    assert_eq!(planned(&stopped(going), at(17)), RunPlan::default());
     // Closed, but its Pod is still there: it may start.
     let closed = AttemptFacts { closed: true, ..attempt() };
     assert_eq!(only(planned(&stopped(closed.clone()), at(17))), Action::EndUnstarted { attempt: 1 });
     let mut going = AttemptFacts { deleted_at: Some(at(16)), ..closed };
     going.remembered.unended_since = Some(at(16));
-    assert_eq!(planned(&stopped(going), at(17)), Plan { actions: vec![], wake_at: Some(at(36)) });
+    assert_eq!(planned(&stopped(going), at(17)), RunPlan { actions: vec![], wake_at: Some(at(36)) });
     // At its deadline a Pod is over a second before its program is.
     let over = AttemptFacts { phase: AttemptPhase::Failed, ..running() };
     assert_eq!(planned(&stopped(over), at(17)).actions, []);
@@ -85,9 +85,9 @@ fn the_run_clock_is_lowered_to_what_is_left_of_the_budget() {
         Action::LowerDeadline { attempt: 1, deadline: Duration::from_secs(3609) }
     );
     let lowered = AttemptFacts { deadline: Some(Duration::from_secs(3609)), ..running() };
-    assert_eq!(planned(&with(lowered), at(11)), Plan::default());
+    assert_eq!(planned(&with(lowered), at(11)), RunPlan::default());
     let no_deadline = AttemptFacts { deadline: None, ..running() };
-    assert_eq!(planned(&with(no_deadline), at(11)), Plan::default());
+    assert_eq!(planned(&with(no_deadline), at(11)), RunPlan::default());
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn the_end_is_recorded_then_released() {
     let Action::WriteRecord(record) = only(planned(&done, at(21))) else { panic!("no record") };
     assert_eq!((record.state, record.record_time), (RunState::Succeeded, at(21)));
     let recorded = RunFacts { record: Some(*record), ..done };
-    assert_eq!(planned(&recorded, at(22)), Plan::default(), "the Job has not ended yet");
+    assert_eq!(planned(&recorded, at(22)), RunPlan::default(), "the Job has not ended yet");
     let mut over = recorded.clone();
     over.attempts[0].job_end = Some(JobEnd {
         complete: true,
@@ -113,7 +113,7 @@ fn the_end_is_recorded_then_released() {
         "somebody took our hold away, and no retention runs"
     );
     over.expire_time = Some(at(4000));
-    assert_eq!(planned(&over, at(24)), Plan::default());
+    assert_eq!(planned(&over, at(24)), RunPlan::default());
     let deleted = RunFacts { deleted_at: Some(at(22)), ..recorded };
     assert!(matches!(only(planned(&deleted, at(23))), Action::Release { .. }));
 }
@@ -141,7 +141,7 @@ fn a_large_result_is_kept_beside_the_record() {
     };
     let mut done = with(ended(0));
     Arc::make_mut(&mut done.submission.effective).result.mode = ResultMode::Required;
-    assert_eq!(planned(&done, at(21)), Plan::default(), "the result is not read yet");
+    assert_eq!(planned(&done, at(21)), RunPlan::default(), "the result is not read yet");
     let quotes = FoundResult { json: Some("\"".repeat(INLINE_RESULT_MAX_BYTES / 2 + 1)), ..found(0) };
     done.result = Some(ResultOutcome::Found(quotes));
     assert_eq!(planned(&done, at(21)).actions.len(), 2, "a quote takes two bytes of the record");
@@ -157,21 +157,21 @@ fn a_large_result_is_kept_beside_the_record() {
 #[test]
 fn a_doubtful_exit_does_not_wait_for_what_outlives_it() {
     let sidecar = AttemptFacts { phase: AttemptPhase::Running, others_running: true, ..ended(137) };
-    assert_eq!(planned(&with(sidecar.clone()), at(25)), Plan { actions: vec![], wake_at: Some(at(30)) });
+    assert_eq!(planned(&with(sidecar.clone()), at(25)), RunPlan { actions: vec![], wake_at: Some(at(30)) });
     assert_eq!(only(planned(&with(sidecar.clone()), at(30))), Action::EndStarted { attempt: 1 });
     let stopped = RunFacts { stop: Some(stop(StopCause::Cancel, 22)), ..with(sidecar.clone()) };
     assert_eq!(only(planned(&stopped, at(23))), Action::EndStarted { attempt: 1 });
     let alone = AttemptFacts { others_running: false, ..sidecar.clone() };
-    assert_eq!(planned(&with(alone), at(60)), Plan::default());
+    assert_eq!(planned(&with(alone), at(60)), RunPlan::default());
     let going = AttemptFacts { deleted_at: Some(at(22)), ..sidecar };
-    assert_eq!(planned(&with(going), at(60)), Plan::default());
+    assert_eq!(planned(&with(going), at(60)), RunPlan::default());
 }
 
 #[test]
 fn what_is_held_back_is_recorded_at_once_and_kept() {
     let absent = AttemptFacts { phase: AttemptPhase::Absent, ..attempt() };
     let held = RunFacts { suspended: true, ..with(absent) };
-    assert_eq!(planned(&held, at(1000)), Plan::default(), "no clock of ours runs in a queue");
+    assert_eq!(planned(&held, at(1000)), RunPlan::default(), "no clock of ours runs in a queue");
     let deleted = RunFacts { deleted_at: Some(at(7)), ..held.clone() };
     assert!(matches!(only(planned(&deleted, at(8))), Action::WriteStop(intent) if intent.cause == StopCause::External));
 
@@ -186,7 +186,7 @@ fn what_is_held_back_is_recorded_at_once_and_kept() {
     recorded.attempts[0].phase = AttemptPhase::Gone;
     assert!(matches!(only(planned(&recorded, at(7))), Action::Release { .. }));
     let mut released = RunFacts { released: true, expire_time: Some(at(3607)), ..recorded.clone() };
-    assert_eq!(planned(&released, at(8)), Plan { actions: vec![], wake_at: Some(at(3607)) });
+    assert_eq!(planned(&released, at(8)), RunPlan { actions: vec![], wake_at: Some(at(3607)) });
     assert_eq!(only(planned(&released, at(3607))), Action::Delete, "a TTL does not act on it");
     released.suspended = false;
     assert_eq!(planned(&released, at(8)).wake_at, Some(at(3607)));
@@ -207,7 +207,7 @@ fn the_clock_of_a_queue_runs_in_it_and_that_of_the_start_after_it() {
     Arc::make_mut(&mut queued.submission.spec).queue_timeout = Some(Duration::from_secs(100));
     let created = queued.submission.create_time;
     let after = |seconds: i64| created + SignedDuration::from_secs(seconds);
-    assert_eq!(planned(&queued, after(99)), Plan { actions: vec![], wake_at: Some(after(100)) });
+    assert_eq!(planned(&queued, after(99)), RunPlan { actions: vec![], wake_at: Some(after(100)) });
     let Action::WriteStop(intent) = only(planned(&queued, after(100))) else { panic!("no stop") };
     assert_eq!((intent.cause, intent.failure), (StopCause::QueueDeadline, Some(FailureReason::QueueDeadline)));
     // It has left the queue at the last moment.
@@ -238,7 +238,7 @@ fn suspension_of_a_running_job_closes_its_attempt_and_keeps_its_record() {
 #[test]
 fn no_clock_runs_out_on_a_pod_that_is_gone() {
     let gone = AttemptFacts { phase: AttemptPhase::Gone, ..attempt() };
-    assert_eq!(planned(&with(gone), at(5000)), Plan::default());
+    assert_eq!(planned(&with(gone), at(5000)), RunPlan::default());
 }
 
 /// Its Job may never end, so that nothing would ever let it go.
@@ -259,7 +259,7 @@ fn what_is_lost_with_its_node_is_ended_there_and_let_go() {
     recorded.attempts[0].deadline = Some(Duration::from_secs(1));
     assert!(matches!(planned(&recorded, at(642)).actions.as_slice(), [Action::Release { .. }]));
     (recorded.released, recorded.expire_time) = (true, Some(at(5000)));
-    assert_eq!(planned(&recorded, at(643)), Plan::wake(at(5000)));
+    assert_eq!(planned(&recorded, at(643)), RunPlan::wake(at(5000)));
     assert_eq!(planned(&recorded, at(5000)).actions, [Action::Delete], "no TTL acts on a Job that has not ended");
 }
 

@@ -6,7 +6,7 @@ use super::*;
 use crate::run::facts::{
     AttemptFacts, AttemptPhase, EndCause, JobEnd, JobEndCause, MainFacts, PlatformCause, Remembered, Terminated,
 };
-use crate::run::plan::{Action, Plan};
+use crate::run::plan::{Action, RunPlan};
 use crate::run::spec::{EffectiveSpec, RetryOn};
 use crate::run::{Run, StopCause};
 use crate::testing::{at, attempt, derived, facts, intervened, planned, stop, terminated};
@@ -42,7 +42,7 @@ fn shut_down() -> AttemptFacts {
     }
 }
 
-fn only(plan: Plan) -> Action {
+fn only(plan: RunPlan) -> Action {
     assert_eq!(plan.actions.len(), 1, "{plan:?}");
     plan.actions.into_iter().next().unwrap()
 }
@@ -151,12 +151,12 @@ fn from_one_attempt_to_the_next() {
     assert_eq!((state, waiting_reason.as_deref()), (RunState::Pending, Some("RETRY_BACKOFF")));
     assert_eq!(message, "attempt 1 failed: the program exited with 3; attempt 2 begins in 3s");
     assert_eq!((retry_time, exit_code, timeline.start_time), (Some(not_before), None, None));
-    assert_eq!(planned(&between, at(30)), Plan { actions: vec![], wake_at: Some(not_before) });
+    assert_eq!(planned(&between, at(30)), RunPlan { actions: vec![], wake_at: Some(not_before) });
     assert_eq!(planned(&between, at(31)).actions, [Action::BeginAttempt { attempt: 2 }]);
 
     let mut unended = between.clone();
     unended.attempts[0].job_end = None;
-    assert_eq!(planned(&unended, at(40)), Plan::default(), "one attempt lives at a time");
+    assert_eq!(planned(&unended, at(40)), RunPlan::default(), "one attempt lives at a time");
     unended.attempts[0].others_running = true;
     assert_eq!(planned(&unended, at(40)).actions, [Action::EndStarted { attempt: 1 }]);
 

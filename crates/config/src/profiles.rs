@@ -9,7 +9,7 @@ use strum::VariantArray;
 use super::builtin;
 use super::faults::ConfigFaults;
 use longshore_domain::result::schema::JsonSchema;
-use longshore_domain::run::profile::{InputDelivery, KubernetesProfile, LocalProfile, Profile};
+use longshore_domain::run::profile::{InputDelivery, KubernetesProfile, LocalProfile, Profile, SideContainer};
 use longshore_domain::run::spec::{EnvSource, EnvVar, Placement, Resources, RetryOn, RunSpec, Security, VolumeMount};
 
 /// One `[profiles.NAME]`; what is unset keeps what the built-in profile of that name has.
@@ -37,6 +37,22 @@ struct KubernetesProfileFile {
     working_dir: Option<String>,
     image_pull_policy: Option<String>,
     image_pull_secrets: Vec<String>,
+    init: Vec<SideContainerFile>,
+    sidecars: Vec<SideContainerFile>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct SideContainerFile {
+    name: String,
+    image: String,
+    image_pull_policy: Option<String>,
+    command: Vec<String>,
+    args: Vec<String>,
+    env: BTreeMap<String, String>,
+    requests: BTreeMap<String, String>,
+    limits: BTreeMap<String, String>,
+    volumes: Vec<VolumeMountFile>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -221,11 +237,14 @@ impl KubernetesProfileFile {
         if self.image.is_empty() {
             faults.add(&format!("{key}.image"), "is not set; name the image");
         }
-        if let Some(policy) = self.image_pull_policy.as_deref() {
-            let choices = [("Always", ()), ("IfNotPresent", ()), ("Never", ())];
-            faults.choice(&format!("{key}.image_pull_policy"), policy, &choices);
-        }
+        check_pull_policy(self.image_pull_policy.as_deref(), key, faults);
+        let mut containers = |kind: &str, containers: Vec<SideContainerFile>| {
+            let containers = containers.into_iter().enumerate();
+            containers.map(|(i, side)| side.resolve(&format!("{key}.{kind}[{i}]"), faults)).collect()
+        };
         KubernetesProfile {
+            init: containers("init", self.init),
+            sidecars: containers("sidecars", self.sidecars),
             image: self.image,
             command: self.command.unwrap_or_else(|| builtin::image_command(profile)),
             args: self.args,
@@ -233,6 +252,30 @@ impl KubernetesProfileFile {
             image_pull_policy: self.image_pull_policy,
             image_pull_secrets: self.image_pull_secrets,
         }
+    }
+}
+
+impl SideContainerFile {
+    fn resolve(self, key: &str, faults: &mut ConfigFaults) -> SideContainer {
+        let Self { name, image, image_pull_policy, command, args, env, requests, limits, volumes } = self;
+        check_pull_policy(image_pull_policy.as_deref(), key, faults);
+        let resources = Resources { requests, limits };
+        let volumes = volumes.into_iter().map(VolumeMountFile::resolve).collect();
+        SideContainer { name, image, image_pull_policy, command, args, env, resources, volumes }
+    }
+}
+
+impl VolumeMountFile {
+    fn resolve(self) -> VolumeMount {
+        let Self { volume, mount_path, read_only } = self;
+        VolumeMount { volume, mount_path, read_only }
+    }
+}
+
+fn check_pull_policy(policy: Option<&str>, key: &str, faults: &mut ConfigFaults) {
+    if let Some(policy) = policy {
+        let choices = [("Always", ()), ("IfNotPresent", ()), ("Never", ())];
+        faults.choice(&format!("{key}.image_pull_policy"), policy, &choices);
     }
 }
 
@@ -263,11 +306,7 @@ impl DefaultsFile {
             }
         }
         if !self.volumes.is_empty() {
-            let mount = |part: VolumeMountFile| {
-                let VolumeMountFile { volume, mount_path, read_only } = part;
-                VolumeMount { volume, mount_path, read_only }
-            };
-            spec.volumes = self.volumes.into_iter().map(mount).collect();
+            spec.volumes = self.volumes.into_iter().map(VolumeMountFile::resolve).collect();
         }
         choose(&mut spec.network_mode, self.network_mode, &format!("{key}.network_mode"), faults);
         if !self.node_selector.is_empty() || self.priority_class_name.is_some() {

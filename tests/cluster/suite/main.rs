@@ -39,6 +39,7 @@ mod queues;
 mod release;
 mod restart;
 mod retries;
+mod sides;
 mod stops;
 #[path = "../../support/support.rs"]
 #[allow(dead_code, reason = "shared with the suite for the local backend")]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::spec::RunSpec;
+use super::spec::{Resources, RunSpec, VolumeMount};
 use crate::result::RunnerContract;
 use crate::result::schema::JsonSchema;
 
@@ -91,6 +91,38 @@ pub struct KubernetesProfile {
     pub image_pull_policy: Option<String>,
     /// Names of Secrets to pull with.
     pub image_pull_secrets: Vec<String>,
+    /// Containers that run to their end before the program starts, one after the other.
+    pub init: Vec<SideContainer>,
+    /// Containers that run beside the program, from before the first of `init` until it has ended.
+    pub sidecars: Vec<SideContainer>,
+}
+
+impl KubernetesProfile {
+    /// The containers beside the program's, in the order in which they start.
+    pub fn side_containers(&self) -> impl Iterator<Item = &SideContainer> {
+        self.sidecars.iter().chain(&self.init)
+    }
+}
+
+/// A container beside that of the program, in the same Pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SideContainer {
+    /// Its name: a DNS label, and not `run`.
+    pub name: String,
+    /// Image reference.
+    pub image: String,
+    /// `Always`, `IfNotPresent` or `Never`; `None`: Kubernetes' default.
+    pub image_pull_policy: Option<String>,
+    /// Entrypoint; empty: the image's.
+    pub command: Vec<String>,
+    /// Arguments.
+    pub args: Vec<String>,
+    /// Environment.
+    pub env: BTreeMap<String, String>,
+    /// Requests and limits; of what is left out the server's defaults.
+    pub resources: Resources,
+    /// Mounts of configured volumes. `/tmp` is the program's, if that has one.
+    pub volumes: Vec<VolumeMount>,
 }
 
 /// The `local` part of a profile.

@@ -1,7 +1,7 @@
 //! From what was asked for to what is applied: validation, the profile, defaults and limits.
 
 use super::batch::BATCH_LABEL;
-use super::profile::InputDelivery;
+use super::profile::{InputDelivery, KubernetesProfile, Program};
 use super::rules::Rules;
 use super::spec::{Resources, RunSpec};
 use super::validate;
@@ -36,7 +36,15 @@ pub fn resolve_of(spec: &RunSpec, rules: &Rules, batch: Option<&BatchId>) -> Res
         return Err(out);
     }
     let profile = validate::find_profile(spec, rules, &mut out);
-    let program = validate::find_program(spec, profile, rules, &mut out);
+    let mut program = validate::find_program(spec, profile, rules, &mut out);
+    if let Some(Program::Container(program)) = &mut program {
+        let KubernetesProfile { init, sidecars, .. } = program;
+        for side in init.iter_mut().chain(sidecars) {
+            // What is wrong with them was refused with the configuration.
+            let mut known = Violations::new();
+            side.resources = resources::merge(&Resources::default(), &side.resources, &rules.limits, &mut known);
+        }
+    }
     validate::check_request(spec, profile, rules, &mut out);
     let none = RunSpec::default();
     let defaults = profile.map_or(&none, |profile| &profile.defaults);

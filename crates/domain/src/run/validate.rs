@@ -47,7 +47,7 @@ pub(crate) fn check_request(spec: &RunSpec, profile: Option<&Profile>, rules: &R
 #[must_use]
 pub fn check_profile(profile: &Profile, at: &str, rules: &Rules) -> Violations {
     let mut out = Violations::new();
-    profile::check_profile(profile, at, &mut out);
+    profile::check_profile(profile, at, rules, &mut out);
     check_values(&profile.defaults, &format!("{at}.defaults"), Setter::Operator, rules, &mut out);
     out
 }

@@ -80,6 +80,8 @@ pub enum WaitCause {
     Quota,
     /// The control plane, or an admission webhook, did not do its part: nobody refused the run.
     ControlPlane,
+    /// A container that runs before the program has failed.
+    InitContainer,
     /// Something is missing that the cluster's operator has to make.
     ClusterSetup,
     /// An admission rule refused it.

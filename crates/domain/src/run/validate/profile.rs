@@ -4,19 +4,23 @@ use crate::name::shown;
 use crate::notation::syntax::{is_absolute_path, is_dns_label};
 use crate::notation::violation::Violations;
 use crate::run::fields::{always, overridable};
-use crate::run::profile::{InputDelivery, KubernetesProfile, LocalProfile, Profile};
+use crate::run::profile::{InputDelivery, KubernetesProfile, LocalProfile, Profile, SideContainer};
+use crate::run::rules::Rules;
 
+use super::amounts::check_resources;
 use super::environment::{check_arguments, check_name};
 use super::listed;
 use super::metadata::check_annotation_key;
-use super::placement::is_taken;
+use super::placement::{check_volumes, is_taken};
 use super::workload::{check_command, check_image, check_working_dir};
 use longshore_text::nearest_first;
 
+/// Name of the program's container.
+const RUN: &str = "run";
 /// Where Longshore's own runners find a small input.
 const RUNNER_INPUT: &str = "LONGSHORE_INPUT_JSON";
 
-pub(super) fn check_profile(profile: &Profile, at: &str, out: &mut Violations) {
+pub(super) fn check_profile(profile: &Profile, at: &str, rules: &Rules, out: &mut Violations) {
     if !is_dns_label(&profile.name) {
         out.add(at, format!("`{}` is not a valid profile name: a DNS label is expected", shown(&profile.name)));
     }
@@ -28,7 +32,7 @@ pub(super) fn check_profile(profile: &Profile, at: &str, out: &mut Violations) {
         }
         InputDelivery::File | InputDelivery::Stdin => {}
     }
-    check_programs(profile, at, out);
+    check_programs(profile, at, rules, out);
     check_defaults(profile, &format!("{at}.defaults"), out);
     for (i, path) in profile.overridable.iter().enumerate() {
         if !overridable().chain(always()).any(|known| known == path) {
@@ -43,14 +47,43 @@ pub(super) fn check_profile(profile: &Profile, at: &str, out: &mut Violations) {
     }
 }
 
-fn check_programs(profile: &Profile, at: &str, out: &mut Violations) {
+/// A container beside the program's.
+fn check_side(side: &SideContainer, at: &str, rules: &Rules, out: &mut Violations) {
+    let SideContainer { name, image, image_pull_policy: _, command, args, env, resources, volumes } = side;
+    if !is_dns_label(name) || name == RUN {
+        let rule = format!("a DNS label other than `{RUN}`, which is the program's");
+        out.add(format!("{at}.name"), format!("`{}` is not a valid name of a container: {rule}", shown(name)));
+    }
     let max = usize::MAX;
-    if let Some(KubernetesProfile { image, command, args, working_dir, .. }) = &profile.kubernetes {
+    check_image(image, &format!("{at}.image"), out);
+    check_command(command, &format!("{at}.command"), max, out);
+    check_arguments(args, &format!("{at}.args"), max, out);
+    for name in env.keys() {
+        check_name(name, &format!("{at}.env"), out);
+    }
+    check_resources(resources, at, out);
+    check_volumes(volumes, at, rules, out);
+}
+
+fn check_programs(profile: &Profile, at: &str, rules: &Rules, out: &mut Violations) {
+    let max = usize::MAX;
+    if let Some(kubernetes) = &profile.kubernetes {
+        let KubernetesProfile { image, command, args, working_dir, init, sidecars, .. } = kubernetes;
         let at = format!("{at}.kubernetes");
         check_image(image, &format!("{at}.image"), out);
         check_command(command, &format!("{at}.command"), max, out);
         check_arguments(args, &format!("{at}.args"), max, out);
         check_working_dir(working_dir.as_deref(), &format!("{at}.working_dir"), out);
+        for (kind, containers) in [("init", init), ("sidecars", sidecars)] {
+            for (i, side) in containers.iter().enumerate() {
+                check_side(side, &format!("{at}.{kind}[{i}]"), rules, out);
+            }
+        }
+        let mut names: Vec<&str> = kubernetes.side_containers().map(|side| side.name.as_str()).collect();
+        names.sort_unstable();
+        if let Some([name, _]) = names.array_windows().find(|[one, next]| one == next) {
+            out.add(&at, format!("two containers have the name `{}`; give each one of its own", shown(name)));
+        }
     }
     if let Some(LocalProfile { command, mounts }) = &profile.local {
         let field = format!("{at}.local.command");

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use crate::notation::violation::ViolationKind::{self, Invalid, NotSupportedYet, UnsupportedOnBackend};
 use crate::result::schema::JsonSchema;
-use crate::run::profile::{InputDelivery, Profile};
+use crate::run::profile::{InputDelivery, Profile, SideContainer};
 use crate::run::resolve::resolve;
 use crate::run::resolve::tests::{container, env, map, mount, on_kubernetes, on_local, runner, secret_env};
 use crate::run::rules::Rules;
@@ -953,10 +953,38 @@ fn a_profile_that_would_lack_something_here_is_refused() {
     accept(&container(), &on_kubernetes(), &[|s| s.volumes = vec![mount("models", "/etc/app", None)]]);
 }
 
+/// Adds a sidecar, changed.
+fn side(profile: &mut Profile, change: fn(&mut SideContainer)) {
+    let mut side =
+        SideContainer { name: "proxy".to_owned(), image: "localhost/proxy:1".to_owned(), ..SideContainer::default() };
+    change(&mut side);
+    profile.kubernetes.as_mut().unwrap().sidecars.push(side);
+}
+
 #[test]
 fn profiles_as_configured() {
     type Fault = (fn(&mut Profile), &'static str, &'static str);
-    let rows: [Fault; 13] = [
+    let rows: [Fault; 18] = [
+        (|p| side(p, |s| s.name = "run".into()), "profiles.sql.kubernetes.sidecars[0].name", "which is the program's"),
+        (|p| side(p, |s| s.image.clear()), "profiles.sql.kubernetes.sidecars[0].image", "must be set"),
+        (
+            |p| side(p, |s| drop(s.resources.limits.insert("memory".into(), "x".into()))),
+            "profiles.sql.kubernetes.sidecars[0].resources.limits[\"memory\"]",
+            "`x`",
+        ),
+        (
+            |p| side(p, |s| s.volumes = vec![mount("nothing", "/data", None)]),
+            "profiles.sql.kubernetes.sidecars[0].volumes[0].volume",
+            "volume `nothing` not found",
+        ),
+        (
+            |p| {
+                side(p, |_| ());
+                p.kubernetes.as_mut().unwrap().init = p.kubernetes.as_ref().unwrap().sidecars.clone();
+            },
+            "profiles.sql.kubernetes",
+            "two containers have the name `proxy`",
+        ),
         (|p| p.name = "Sql".into(), "profiles.sql", "not a valid profile name"),
         (|p| p.input = InputDelivery::Env("A B".into()), "profiles.sql.input", "not a valid variable name"),
         (|p| p.input = InputDelivery::Env("LONGSHORE_X".into()), "profiles.sql.input", "Longshore's own"),

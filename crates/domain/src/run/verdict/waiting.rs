@@ -192,6 +192,10 @@ pub fn known_cause(attempt: &AttemptFacts) -> Option<Failure> {
         WaitCause::Volume | WaitCause::Node | WaitCause::ControlPlane => return Some(infra(said)),
         WaitCause::Unschedulable => FailureReason::Unschedulable,
         WaitCause::Quota => FailureReason::Quota,
+        // The profile's, or of an admission webhook.
+        WaitCause::InitContainer => {
+            return Some(Failure::new(FailureReason::ConfigError, message).of_class(FailureClass::Platform));
+        }
         WaitCause::ClusterSetup => {
             return Some(Failure::new(FailureReason::ConfigError, said).of_class(FailureClass::Platform));
         }

@@ -15,8 +15,8 @@ use crate::api::conditions::{self, holds, of_pod};
 use crate::api::names::{RUN_CONTAINER, annotation, path};
 use crate::run::start::StartNote;
 use longshore_domain::run::facts::{
-    AttemptFacts, AttemptPhase, Explanation, Intervention, JobEnd, MainFacts, Remembered, Terminated, WaitCause,
-    suspended,
+    AttemptFacts, AttemptPhase, EndCause, Explanation, Intervention, JobEnd, MainFacts, Remembered, Terminated,
+    WaitCause, suspended,
 };
 
 pub(super) fn facts(number: u32, observed: &ObservedObjects<'_>, node_lost_after: Duration) -> AttemptFacts {
@@ -261,13 +261,18 @@ fn init_trouble(job: &Job, container: &ContainerStatus) -> Option<Explanation> {
     let state = container.state.as_ref()?;
     let name = &container.name;
     if let Some(waiting) = state.waiting.as_ref().and_then(|waiting| container_wait(job, waiting)) {
-        let message = cut(&format!("init container {name}: {}", waiting.message));
+        let message = cut(&format!("init container `{name}`: {}", waiting.message));
         return (waiting.cause != WaitCause::Ordinary)
             .then(|| words::explanation(job, waiting.reason, message, waiting.time));
     }
     let end = state.terminated.as_ref().filter(|end| end.exit_code != 0)?;
-    let message = format!("init container {name} exited with code {}", end.exit_code);
-    Some(words::explanation(job, end.reason.clone().unwrap_or_default(), message, time(end.finished_at.as_ref())))
+    let reason = end.reason.clone().unwrap_or_default();
+    let message = match words::end(&reason) {
+        EndCause::OutOfMemory => format!("init container `{name}` used more memory than its limit and was killed"),
+        _ => format!("init container `{name}` exited with {}", end.exit_code),
+    };
+    let time = time(end.finished_at.as_ref());
+    Some(Explanation { cause: WaitCause::InitContainer, ..words::explanation(job, reason, message, time) })
 }
 
 /// Whether another container keeps the Pod from being over: it runs, or waits for an image that may

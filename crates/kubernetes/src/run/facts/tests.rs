@@ -530,11 +530,11 @@ fn init_containers_that_stand_still_are_explained() {
     assert_eq!(with_init(waiting("PodInitializing", "")), None);
     assert_eq!(
         with_init(waiting("ErrImagePull", "not found")),
-        Some(explanation(WaitCause::ImagePull, "ErrImagePull", "init container mesh-init: not found", None))
+        Some(explanation(WaitCause::ImagePull, "ErrImagePull", "init container `mesh-init`: not found", None))
     );
     assert_eq!(
         with_init(terminated(7, "Error")),
-        Some(explanation(WaitCause::Other, "Error", "init container mesh-init exited with code 7", Some(9)))
+        Some(explanation(WaitCause::InitContainer, "Error", "init container `mesh-init` exited with 7", Some(9)))
     );
 }
 

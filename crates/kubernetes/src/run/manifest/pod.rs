@@ -14,8 +14,8 @@ use super::{ManifestContext, ManifestError, input};
 use crate::api::names::{RUN_CONTAINER, path, variable};
 use longshore_backend::Launch;
 use longshore_domain::run::batch::BatchItem;
-use longshore_domain::run::profile::{self, Program};
-use longshore_domain::run::spec::{self, EffectiveSpec, EnvSource, ResultMode};
+use longshore_domain::run::profile::{self, Program, SideContainer};
+use longshore_domain::run::spec::{self, EffectiveSpec, EnvSource, Resources, ResultMode};
 use longshore_domain::run::verdict::WHOLE_SECOND;
 
 /// Largest `activeDeadlineSeconds` that the API server accepts.
@@ -26,7 +26,16 @@ pub(super) fn spec(launch: &Launch, ctx: &ManifestContext) -> Result<PodSpec, Ma
     let Program::Container(program) = &launch.program else {
         return Err(ManifestError::NotAContainer { run: launch.name.to_string() });
     };
-    let mounted = mounted(launch, ctx)?;
+    let mut mounted = mounted(launch, ctx)?;
+    let mut side = |kind: SideKind, containers: &[SideContainer]| {
+        containers
+            .iter()
+            .map(|side| side_container(side, kind, effective, &mut mounted, ctx))
+            .collect::<Result<Vec<_>, _>>()
+    };
+    // What the others may need is there first.
+    let sidecars = side(SideKind::Sidecar, &program.sidecars)?;
+    let init = side(SideKind::Init, &program.init)?;
     let secrets = program.image_pull_secrets.iter().map(|name| LocalObjectReference { name: name.clone() });
     Ok(PodSpec {
         active_deadline_seconds: Some(deadline_seconds(effective)),
@@ -41,6 +50,7 @@ pub(super) fn spec(launch: &Launch, ctx: &ManifestContext) -> Result<PodSpec, Ma
         termination_grace_period_seconds: Some(seconds(effective.termination_grace)),
         tolerations: some_list(effective.placement.tolerations.iter().map(toleration).collect()),
         volumes: some_list(mounted.volumes),
+        init_containers: some_list(sidecars.into_iter().chain(init).collect()),
         containers: vec![Container {
             name: RUN_CONTAINER.to_owned(),
             image: Some(program.image.clone()),
@@ -49,7 +59,7 @@ pub(super) fn spec(launch: &Launch, ctx: &ManifestContext) -> Result<PodSpec, Ma
             args: some_list(program.args.iter().map(|text| literal(text)).collect()),
             working_dir: program.working_dir.clone(),
             env: some_list(env(launch)?),
-            resources: Some(resources(effective)),
+            resources: Some(resources(&effective.resources)),
             security_context: Some(security_context(effective)),
             termination_message_path: Some(path::RESULT.to_owned()),
             termination_message_policy: Some("File".to_owned()),
@@ -93,15 +103,54 @@ fn security_context(effective: &EffectiveSpec) -> SecurityContext {
     }
 }
 
-fn resources(effective: &EffectiveSpec) -> ResourceRequirements {
+/// When a container beside the program's runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SideKind {
+    /// To its end, before the program.
+    Init,
+    /// Beside it.
+    Sidecar,
+}
+
+/// A container of the profile's beside that of the program: as confined as that, with the same `/tmp`, and without the
+/// run's input and result.
+fn side_container(
+    side: &SideContainer,
+    kind: SideKind,
+    effective: &EffectiveSpec,
+    mounted: &mut Mounted,
+    ctx: &ManifestContext,
+) -> Result<Container, ManifestError> {
+    let SideContainer { name, image, image_pull_policy, command, args, env, resources: amounts, volumes } = side;
+    let plain = |(name, value): (&String, &String)| EnvVar {
+        name: name.clone(),
+        value: Some(literal(value)),
+        ..EnvVar::default()
+    };
+    let tmp = mounted.mounts.iter().find(|mount| mount.mount_path == path::TMP).cloned();
+    let is_taken = volumes.iter().any(|mount| mount.mount_path.trim_end_matches('/') == path::TMP);
+    let own = mounted.configured(volumes, ctx)?;
+    let texts = |texts: &[String]| some_list(texts.iter().map(|text| literal(text)).collect());
+    Ok(Container {
+        name: name.clone(),
+        image: Some(image.clone()),
+        image_pull_policy: image_pull_policy.clone(),
+        command: texts(command),
+        args: texts(args),
+        env: some_list(env.iter().map(plain).collect()),
+        resources: Some(resources(amounts)),
+        security_context: Some(security_context(effective)),
+        restart_policy: (kind == SideKind::Sidecar).then(|| "Always".to_owned()),
+        volume_mounts: some_list(tmp.into_iter().filter(|_| !is_taken).chain(own).collect()),
+        ..Container::default()
+    })
+}
+
+fn resources(amounts: &Resources) -> ResourceRequirements {
     let quantities = |given: &BTreeMap<String, String>| {
         some_map(given.iter().map(|(name, quantity)| (name.clone(), Quantity(quantity.clone()))).collect())
     };
-    ResourceRequirements {
-        requests: quantities(&effective.resources.requests),
-        limits: quantities(&effective.resources.limits),
-        claims: None,
-    }
+    ResourceRequirements { requests: quantities(&amounts.requests), limits: quantities(&amounts.limits), claims: None }
 }
 
 fn toleration(given: &spec::Toleration) -> Toleration {
@@ -159,7 +208,10 @@ pub(super) fn literal(text: &str) -> String {
 #[derive(Default)]
 struct Mounted {
     volumes: Vec<Volume>,
+    /// In the program's container.
     mounts: Vec<VolumeMount>,
+    /// Names in the Pod of configured volumes.
+    names: BTreeMap<String, String>,
 }
 
 /// What is mounted. Any volume costs about 300 ms at start, so there is none that is not needed.
@@ -185,41 +237,44 @@ fn mounted(launch: &Launch, ctx: &ManifestContext) -> Result<Mounted, ManifestEr
             ..VolumeMount::default()
         });
     }
-    add_configured(&mut mounted, effective, ctx)?;
+    let configured = mounted.configured(&effective.volumes, ctx)?;
+    mounted.mounts.extend(configured);
     Ok(mounted)
 }
 
-/// Configured volumes, each once however often it is mounted. Their names in the Pod are numbers:
-/// the configured ones need not be DNS labels, nor differ from ours.
-fn add_configured(
-    mounted: &mut Mounted,
-    effective: &EffectiveSpec,
-    ctx: &ManifestContext,
-) -> Result<(), ManifestError> {
-    let mut known: BTreeMap<&str, String> = BTreeMap::new();
-    for mount in &effective.volumes {
-        let configured = ctx
-            .volumes
-            .get(&mount.volume)
-            .ok_or_else(|| ManifestError::UnknownVolume { volume: mount.volume.clone() })?;
-        let name = match known.get(mount.volume.as_str()) {
-            Some(name) => name.clone(),
-            None => {
-                let name = format!("volume-{}", known.len());
-                mounted.volumes.push(configured_volume(&name, &mount.volume, configured)?);
-                known.insert(&mount.volume, name.clone());
-                name
-            }
-        };
-        let read_only = configured.read_only || mount.read_only.unwrap_or(false);
-        mounted.mounts.push(VolumeMount {
-            name,
-            mount_path: mount.mount_path.clone(),
-            read_only: read_only.then_some(true),
-            ..VolumeMount::default()
-        });
+impl Mounted {
+    /// Mounts of configured volumes, each of which is in the Pod once however often it is mounted. Their names there are
+    /// numbers: the configured ones need not be DNS labels, nor differ from ours.
+    fn configured(
+        &mut self,
+        wanted: &[spec::VolumeMount],
+        ctx: &ManifestContext,
+    ) -> Result<Vec<VolumeMount>, ManifestError> {
+        let mut mounts = Vec::new();
+        for mount in wanted {
+            let configured = ctx
+                .volumes
+                .get(&mount.volume)
+                .ok_or_else(|| ManifestError::UnknownVolume { volume: mount.volume.clone() })?;
+            let name = match self.names.get(&mount.volume) {
+                Some(name) => name.clone(),
+                None => {
+                    let name = format!("volume-{}", self.names.len());
+                    self.volumes.push(configured_volume(&name, &mount.volume, configured)?);
+                    self.names.insert(mount.volume.clone(), name.clone());
+                    name
+                }
+            };
+            let read_only = configured.read_only || mount.read_only.unwrap_or(false);
+            mounts.push(VolumeMount {
+                name,
+                mount_path: mount.mount_path.clone(),
+                read_only: read_only.then_some(true),
+                ..VolumeMount::default()
+            });
+        }
+        Ok(mounts)
     }
-    Ok(())
 }
 
 fn configured_volume(name: &str, configured_as: &str, volume: &profile::Volume) -> Result<Volume, ManifestError> {

@@ -10,7 +10,7 @@ use crate::api::names::path;
 use crate::testing::{JOB_UID, context, effective, launch, launch_of, list, map};
 use longshore_domain::name::BatchId;
 use longshore_domain::run::batch::{BATCH_LABEL, BatchItem};
-use longshore_domain::run::profile::{InputDelivery, KubernetesProfile, LocalProfile, Program};
+use longshore_domain::run::profile::{InputDelivery, KubernetesProfile, LocalProfile, Program, SideContainer};
 use longshore_domain::run::spec::{
     EffectiveResultRule, EffectiveSecurity, EffectiveSpec, EnvSource, EnvVar, File, Input, NetworkMode, Placement,
     ResultMode, ResultScan, Toleration, VolumeMount, Workload,
@@ -141,6 +141,33 @@ fn everything_at_once() {
 #[test]
 fn sql_profile_with_input_in_a_variable() {
     golden("sql_profile", &sql(), &context());
+}
+
+/// What a profile has beside the program.
+fn with_sides() -> (Launch, ManifestContext) {
+    let (mut launch, ctx) = everything();
+    let Program::Container(program) = &mut launch.program else { panic!() };
+    let side = |name: &str| SideContainer {
+        name: name.to_owned(),
+        image: format!("registry.example/{name}:1"),
+        resources: effective().resources,
+        ..SideContainer::default()
+    };
+    let env = map(&[("PRICE", "$5")]);
+    let rules = VolumeMount { volume: "Rules".to_owned(), mount_path: "/rules".to_owned(), read_only: None };
+    program.sidecars = vec![SideContainer { env, volumes: vec![rules], ..side("proxy") }];
+    program.init = vec![SideContainer { args: list(&["--all"]), ..side("fetch") }];
+    (launch, ctx)
+}
+
+#[test]
+fn containers_beside_the_program() {
+    let (launch, ctx) = with_sides();
+    golden("side_containers", &launch, &ctx);
+    let pod = serde_json::to_value(pod_for_dry_run(&job(&launch, &ctx).unwrap())).unwrap();
+    assert_eq!(super::pod_security::broken_rules(&pod), Vec::<&str>::new());
+    let names: Vec<_> = pod["spec"]["initContainers"].as_array().unwrap().iter().map(|one| &one["name"]).collect();
+    assert_eq!(names, ["proxy", "fetch"], "what the others may need is there first");
 }
 
 #[test]

@@ -175,7 +175,7 @@ fn failed_pod_whose_program_never_started() {
     let initialising =
         || AttemptFacts { main: MainFacts::Waiting(explained(WaitCause::Ordinary, "Word", "")), ..attempt() };
     let init = AttemptFacts {
-        waiting: explained(WaitCause::Other, "Error", "init container mesh exited with code 1"),
+        waiting: explained(WaitCause::InitContainer, "Error", "init container `mesh` exited with 1"),
         ..initialising()
     };
     let image = AttemptFacts {
@@ -187,7 +187,7 @@ fn failed_pod_whose_program_never_started() {
         ..attempt()
     };
     for (attempt, reason, class, words) in [
-        (init, FailureReason::ConfigError, FailureClass::User, "init container mesh exited with code 1"),
+        (init, FailureReason::ConfigError, FailureClass::Platform, "init container `mesh` exited with 1"),
         (image, FailureReason::ImagePull, FailureClass::Infra, "init container mesh"),
         (unknown, FailureReason::Lost, FailureClass::Infra, "SomethingNew: words of the kubelet"),
         (attempt(), FailureReason::Lost, FailureClass::Infra, "without reporting"),

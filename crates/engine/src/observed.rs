@@ -222,6 +222,7 @@ impl Kind for RunKind {
             Action::WriteRecord(_) | Action::StoreResult { .. } => Some("how it ended can't be recorded yet"),
             Action::WriteAttempt(_) => Some("how the attempt ended can't be recorded yet"),
             Action::BeginAttempt { .. } => Some("the next attempt can't begin yet"),
+            Action::ClosePreempted { .. } => Some("its suspended Job can't be kept from starting it again yet"),
             _ => None,
         }
     }

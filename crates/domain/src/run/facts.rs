@@ -225,6 +225,9 @@ pub struct AttemptFacts {
     pub job_deadline: Option<Duration>,
     /// Whether the Job makes no Pod any more (`parallelism: 0`).
     pub closed: bool,
+    /// Whether a queue may suspend its Job and let it go on.
+    #[serde(default)]
+    pub in_queue: bool,
     /// Whether its start is written down, so that a second one is known for what it is.
     #[serde(default)]
     pub start_noted: bool,
@@ -298,6 +301,7 @@ impl AttemptFacts {
             job_end: None,
             job_deadline: None,
             closed: false,
+            in_queue: false,
             start_noted: false,
             further_uids: Vec::new(),
             phase: AttemptPhase::Absent,

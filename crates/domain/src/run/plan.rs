@@ -62,6 +62,10 @@ pub enum Action {
     ClosePreempted {
         /// Attempt, from 1.
         attempt: u32,
+        /// Uid of the Pod that ran.
+        uid: Option<String>,
+        /// When its program started.
+        start_time: Option<Timestamp>,
     },
     /// Keep a result that is too large for the record beside it.
     StoreResult {
@@ -102,7 +106,7 @@ impl Action {
             | Self::EndStarted { attempt }
             | Self::LowerDeadline { attempt, .. }
             | Self::NoteStart { attempt, .. }
-            | Self::ClosePreempted { attempt }
+            | Self::ClosePreempted { attempt, .. }
             | Self::BeginAttempt { attempt } => *attempt,
             Self::WriteAttempt(record) => record.attempt.number,
             Self::WriteStop(_)
@@ -155,6 +159,11 @@ pub fn plan(facts: &RunFacts, verdict: &Verdict, now: Timestamp) -> RunPlan {
         (None, Some(_)) => enforce_stop(attempt),
         (None, None) => watch_clocks(facts, attempt, now),
     };
+    // What of earlier attempts came back with its node.
+    for earlier in facts.attempts.iter().filter(|earlier| earlier.number < attempt.number) {
+        let since = facts.settled.get(earlier.number as usize - 1).map_or(now, |settled| settled.record_time);
+        plan = end_rest(facts, earlier, since, now).into_iter().fold(plan, beside);
+    }
     if let Some(bound) = look_again(facts, now) {
         plan.wake_at = Some(plan.wake_at.unwrap_or(bound).min(bound));
     }
@@ -165,9 +174,14 @@ pub fn plan(facts: &RunFacts, verdict: &Verdict, now: Timestamp) -> RunPlan {
 fn preemption(facts: &RunFacts, attempt: &AttemptFacts) -> Option<Action> {
     let runs = attempt.main.started() && !attempt.remembered.ended_untouched;
     let is_taken = runs && (facts.suspended || attempt.is_preempted());
-    let is_open =
-        !attempt.closed && !attempt.has_ended() && facts.stop.is_none() && facts.deletion_of(attempt).is_none();
-    (is_taken && is_open).then_some(Action::ClosePreempted { attempt: attempt.number })
+    // A stop has its own way to end what runs, but for a Job that is held back only until its queue lets it go.
+    let is_free = facts.stop.is_none() || facts.suspended;
+    let is_open = !attempt.closed && !attempt.has_ended() && is_free && facts.deletion_of(attempt).is_none();
+    (is_taken && is_open).then(|| Action::ClosePreempted {
+        attempt: attempt.number,
+        uid: attempt.uid.clone(),
+        start_time: attempt.started_at(),
+    })
 }
 
 /// Only a stop that is known is enforced as long as something that decides is not.
@@ -222,12 +236,15 @@ fn end_others(facts: &RunFacts, attempt: &AttemptFacts, since: Timestamp, now: T
 fn after_record(facts: &RunFacts, record: &Record, now: Timestamp) -> RunPlan {
     let ended = facts.attempts.iter().all(AttemptFacts::has_ended);
     // A node that is lost may never say that its Job has ended.
-    let is_left = facts.attempts.iter().all(|attempt| attempt.has_ended() || is_out_of_reach(attempt));
+    let last = facts.last_attempt().map_or(1, |attempt| attempt.number);
+    // Nor does that of an earlier attempt that a queue took back.
+    let is_put_away = |attempt: &AttemptFacts| attempt.number < last && attempt.closed && attempt.is_over();
+    let is_done = |attempt: &AttemptFacts| attempt.has_ended() || is_out_of_reach(attempt) || is_put_away(attempt);
+    let is_left = facts.attempts.iter().all(is_done);
     if !ended && facts.deleted_at.is_none() {
-        for attempt in &facts.attempts {
-            if let Some(plan) = end_rest(facts, attempt, record.record_time, now) {
-                return plan;
-            }
+        let rests = facts.attempts.iter().filter_map(|attempt| end_rest(facts, attempt, record.record_time, now));
+        if let Some(plan) = rests.reduce(beside) {
+            return plan;
         }
     }
     let is_live = facts.attempts.iter().any(AttemptFacts::is_live);
@@ -239,6 +256,13 @@ fn after_record(facts: &RunFacts, record: &Record, now: Timestamp) -> RunPlan {
         None if is_left || facts.deleted_at.is_some() || (facts.suspended && !is_live) => release(facts, record),
         None => RunPlan::default(),
     }
+}
+
+/// Both: what the first plan has to do comes first, since the rest is left once something can't be done.
+fn beside(mut plan: RunPlan, other: RunPlan) -> RunPlan {
+    plan.actions.extend(other.actions);
+    plan.wake_at = plan.wake_at.into_iter().chain(other.wake_at).min();
+    plan
 }
 
 /// What is to be done about an attempt whose end was written at `since`, so that its Job ends; `None`: nothing.
@@ -271,8 +295,11 @@ fn between_attempts(facts: &RunFacts, settled: &AttemptRecord, now: Timestamp) -
         let plan = end_rest(facts, attempt, settled.record_time, now).unwrap_or_default();
         return until_total_clock(facts, plan);
     }
+    // What is lost with its node is not waited for, but ended there once the node is back.
+    let lost = facts.attempt(settled.attempt.number).and_then(|lost| end_rest(facts, lost, settled.record_time, now));
+    let lost = lost.unwrap_or_default();
     if now < settled.not_before {
-        return until_total_clock(facts, RunPlan::wake(settled.not_before));
+        return until_total_clock(facts, beside(lost, RunPlan::wake(settled.not_before)));
     }
     let attempt = facts.present_number();
     // A daemon that was away tries first.
@@ -281,11 +308,7 @@ fn between_attempts(facts: &RunFacts, settled: &AttemptRecord, now: Timestamp) -
         let message = format!("attempt {attempt} did not begin within its start_timeout of {timeout}: {trouble}");
         return stop_for(StopCause::StartDeadline, Failure::new(FailureReason::StartDeadline, message), now);
     }
-    // What is lost with its node is not waited for, but ended there once the node is back.
-    let lost = facts.attempt(settled.attempt.number).and_then(|lost| end_rest(facts, lost, settled.record_time, now));
-    let mut plan = lost.unwrap_or_default();
-    plan.actions.push(Action::BeginAttempt { attempt });
-    plan
+    beside(RunPlan::of(Action::BeginAttempt { attempt }), lost)
 }
 
 /// What is done once `total_timeout` has passed.
@@ -378,11 +401,9 @@ fn watch_attempt(facts: &RunFacts, attempt: &AttemptFacts, now: Timestamp) -> Ru
     }
     if attempt.main.started() {
         let live = attempt.is_live() && attempt.deleted_at.is_none();
-        let noted = note_start(facts, attempt).into_iter();
-        return RunPlan {
-            actions: noted.chain(lower_deadline(facts, attempt)).filter(|_| live).collect(),
-            wake_at: None,
-        };
+        // What is first is done whatever becomes of the rest.
+        let actions = lower_deadline(facts, attempt).into_iter().chain(note_start(attempt));
+        return RunPlan { actions: actions.filter(|_| live).collect(), wake_at: None };
     }
     // Nothing starts in a Pod that is over; what its Job says of it is waited for.
     if attempt.phase.is_over() {
@@ -429,9 +450,8 @@ fn stop_for(cause: StopCause, failure: Failure, now: Timestamp) -> RunPlan {
 }
 
 /// Which Pod of a Job in a queue started first: the Job may be suspended and let go on while nobody looks.
-fn note_start(facts: &RunFacts, attempt: &AttemptFacts) -> Option<Action> {
-    let uid =
-        attempt.uid.clone().filter(|_| facts.submission.effective.queue_name.is_some() && !attempt.start_noted)?;
+fn note_start(attempt: &AttemptFacts) -> Option<Action> {
+    let uid = attempt.uid.clone().filter(|_| attempt.in_queue && !attempt.start_noted)?;
     Some(Action::NoteStart { attempt: attempt.number, uid, start_time: attempt.started_at() })
 }
 

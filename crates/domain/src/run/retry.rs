@@ -67,7 +67,8 @@ pub(crate) fn unended<'a>(facts: &'a RunFacts, settled: &AttemptRecord) -> Optio
     let reason = settled.attempt.failure.as_ref().map(|failure| failure.reason);
     facts.attempt(settled.attempt.number).filter(|attempt| {
         let is_closed = attempt.closed && attempt.is_over();
-        !attempt.has_ended() && !is_closed && reason != Some(FailureReason::NodeLost)
+        let is_lost = reason == Some(FailureReason::NodeLost) && attempt.is_silent();
+        !attempt.has_ended() && !is_closed && !is_lost
     })
 }
 

@@ -202,11 +202,17 @@ async fn overdue(mut follow: watch::Receiver<Arc<ObservedRun>>, attempt: u32, de
         attempt.is_some_and(|a| a.main.terminated().is_some())
             || conclude_run(&observed.facts, Timestamp::now()).is_some()
     };
-    // The run's being gone ends the feed, and with it the read.
-    if follow.wait_for(ended).await.is_err() {
-        std::future::pending::<()>().await;
+    loop {
+        // The run's being gone ends the feed, and with it the read.
+        if follow.wait_for(ended).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        tokio::time::sleep(deadline).await;
+        // A node that was taken for lost may report again.
+        if ended(&follow.borrow()) {
+            return;
+        }
     }
-    tokio::time::sleep(deadline).await;
 }
 
 fn result_file(follow: &watch::Receiver<Arc<ObservedRun>>, attempt: u32) -> Vec<u8> {

@@ -202,13 +202,24 @@ async fn a_suspended_job_is_closed_and_kept() {
 
 #[tokio::test]
 async fn what_was_suspended_as_it_ran_is_closed_and_marked_in_one_patch() {
-    let api = FakeApi::start(|_| Reply::Json(200, job()));
-    act(&api, &Action::ClosePreempted { attempt: 1 }).await.unwrap();
-    assert_eq!(api.short(), ["GET jobs/run-hello", "PATCH jobs/run-hello"]);
-    let patch = api.seen()[1].json();
-    let paths: Vec<_> = patch.as_array().unwrap().iter().map(|step| step["path"].as_str().unwrap()).collect();
-    let mark = "/metadata/annotations/longshore.dev~1preempted";
-    assert_eq!(paths, ["/metadata/uid", mark, "/spec/parallelism", "/spec/activeDeadlineSeconds"]);
+    let close = Action::ClosePreempted { attempt: 1, uid: Some("first".to_owned()), start_time: None };
+    for suspended in [true, false] {
+        let api = FakeApi::start(move |request| {
+            let mut job = job();
+            job["spec"]["suspend"] = json!(suspended);
+            if request.is_list("pods") { Reply::list(&[]) } else { Reply::Json(200, job) }
+        });
+        act(&api, &close).await.unwrap();
+        assert_eq!(api.short(), ["GET jobs/run-hello", "GET pods", "PATCH jobs/run-hello"]);
+        let patch = api.seen()[2].json();
+        let paths: Vec<_> = patch.as_array().unwrap().iter().map(|step| step["path"].as_str().unwrap()).collect();
+        let annotations =
+            ["/metadata/annotations/longshore.dev~1start", "/metadata/annotations/longshore.dev~1preempted"];
+        let guard = suspended.then_some("/spec/suspend");
+        let expected = ["/metadata/uid"].into_iter().chain(guard).chain(annotations);
+        let expected: Vec<_> = expected.chain(["/spec/parallelism", "/spec/activeDeadlineSeconds"]).collect();
+        assert_eq!(paths, expected);
+    }
 }
 
 #[tokio::test]

@@ -155,9 +155,11 @@ fn merge(known: &AttemptFacts, seen: AttemptFacts) -> AttemptFacts {
             job_end,
             job_deadline: seen.job_deadline,
             closed: seen.closed,
+            in_queue: known.in_queue || seen.in_queue,
             start_noted: known.start_noted || seen.start_noted,
             further_uids: further_uids(known, &seen),
-            disruption: known.disruption.clone().or_else(|| Some(suspended(None))),
+            // Outside a queue it is not known why.
+            disruption: known.disruption.clone().or_else(|| seen.in_queue.then(|| suspended(None))),
             others_running: false,
             silent_since: None,
             ..known.clone()
@@ -177,6 +179,7 @@ fn merge(known: &AttemptFacts, seen: AttemptFacts) -> AttemptFacts {
         job_end,
         job_deadline: seen.job_deadline,
         closed: seen.closed,
+        in_queue: known.in_queue || seen.in_queue,
         start_noted: known.start_noted || seen.start_noted,
         further_uids: union(&known.further_uids, &seen.further_uids),
         phase: later_phase(known.phase, seen.phase),

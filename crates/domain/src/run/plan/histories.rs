@@ -256,6 +256,7 @@ impl World {
                     || (before.closed && seen.attempt(*attempt - 1).is_some_and(AttemptFacts::is_over));
                 let settled = &seen.settled.last().unwrap().attempt;
                 let is_lost = settled.failure.as_ref().is_some_and(|failure| failure.reason == FailureReason::NodeLost);
+                let is_lost = is_lost && seen.attempt(*attempt - 1).is_some_and(AttemptFacts::is_silent);
                 assert!(is_over || is_lost, "one attempt lives at a time: {seen:?}");
                 assert!(seen.settled.last().unwrap().not_before <= at(self.now));
                 assert!(self.budgets.total.is_none_or(|total| self.now < i64::try_from(total).unwrap()));
@@ -272,8 +273,8 @@ impl World {
             Action::LowerDeadline { .. } | Action::NoteStart { .. } => {
                 assert!(seen.record.is_none() && last.main.terminated().is_none());
             }
-            Action::ClosePreempted { attempt } => {
-                assert!(seen.record.is_none() && seen.stop.is_none() && *attempt == last.number);
+            Action::ClosePreempted { attempt, .. } => {
+                assert!(seen.record.is_none() && (seen.stop.is_none() || seen.suspended) && *attempt == last.number);
                 assert!(last.main.started() && (seen.suspended || last.is_preempted()), "{seen:?}");
             }
             Action::Release { .. } => assert!(seen.record.is_some()),
@@ -324,10 +325,12 @@ impl World {
                 self.change(|job| job.attempts[attempt as usize - 1].closed = true);
             }
             Action::Delete => self.deleted = true,
-            Action::ClosePreempted { attempt } => self.change(|job| {
+            // By the Job as it is: a look may be older.
+            Action::ClosePreempted { attempt, .. } if self.job().suspended => self.change(|job| {
                 let job = &mut job.attempts[attempt as usize - 1];
                 (job.closed, job.preempted) = (true, true);
             }),
+            Action::ClosePreempted { .. } => {}
             Action::EndStarted { .. }
             | Action::LowerDeadline { .. }
             | Action::NoteStart { .. }

@@ -222,7 +222,7 @@ fn the_clock_of_a_queue_runs_in_it_and_that_of_the_start_after_it() {
 fn suspension_of_a_running_job_closes_its_attempt_and_keeps_its_record() {
     let killed = AttemptFacts { phase: AttemptPhase::Failed, deleted_at: Some(at(15)), ..ended(143) };
     let mut suspended = RunFacts { suspended: true, ..with(killed) };
-    assert_eq!(only(planned(&suspended, at(21))), Action::ClosePreempted { attempt: 1 }, "a resume starts nothing");
+    assert_eq!(only(planned(&suspended, at(21))), preempted(&suspended), "a resume starts nothing");
     suspended.attempts[0].closed = true;
     let Action::WriteRecord(record) = only(planned(&suspended, at(21))) else { panic!("no record") };
     assert_eq!(record.failure.as_ref().map(|f| f.reason), Some(FailureReason::Preempted));
@@ -263,10 +263,43 @@ fn what_is_lost_with_its_node_is_ended_there_and_let_go() {
     assert_eq!(planned(&recorded, at(5000)).actions, [Action::Delete], "no TTL acts on a Job that has not ended");
 }
 
+fn preempted(facts: &RunFacts) -> Action {
+    let attempt = &facts.attempts[0];
+    Action::ClosePreempted { attempt: 1, uid: attempt.uid.clone(), start_time: attempt.started_at() }
+}
+
+/// Nobody lets its Job go on, so that it never ends.
+#[test]
+fn what_a_queue_keeps_of_an_earlier_attempt_does_not_keep_the_run() {
+    let mut facts = with(AttemptFacts { phase: AttemptPhase::Gone, closed: true, ..running() });
+    let ended = JobEnd {
+        complete: true,
+        final_: true,
+        cause: JobEndCause::Other,
+        reason: String::new(),
+        message: String::new(),
+        time: None,
+    };
+    facts.attempts.push(AttemptFacts { number: 2, job_end: Some(ended), ..self::ended(0) });
+    let Action::WriteRecord(record) = only(planned(&with(self::ended(0)), at(30))) else { panic!("no record") };
+    facts.record = Some(*record);
+    assert!(matches!(only(planned(&facts, at(31))), Action::Release { attempts: 2, .. }));
+    facts.attempts[0].closed = false;
+    assert_eq!(planned(&facts, at(31)).actions, [Action::EndUnstarted { attempt: 1 }]);
+}
+
+#[test]
+fn a_cancelled_run_whose_job_is_suspended_meanwhile_starts_nothing_either() {
+    let cancelled = RunFacts { stop: Some(stop(StopCause::Cancel, 15)), ..with(running()) };
+    let mut suspended = RunFacts { suspended: true, ..cancelled };
+    assert_eq!(only(planned(&suspended, at(16))), preempted(&suspended));
+    suspended.attempts[0].closed = true;
+    assert_eq!(only(planned(&suspended, at(16))), Action::EndStarted { attempt: 1 });
+}
+
 #[test]
 fn a_start_in_a_queue_is_written_down_so_that_a_second_one_is_known() {
-    let mut queued = with(running());
-    Arc::make_mut(&mut queued.submission.effective).queue_name = Some("team-a".to_owned());
+    let mut queued = with(AttemptFacts { in_queue: true, ..running() });
     let noted = Action::NoteStart { attempt: 1, uid: "pod-uid".to_owned(), start_time: Some(at(10)) };
     assert!(planned(&queued, at(11)).actions.contains(&noted));
     queued.attempts[0].start_noted = true;
@@ -278,14 +311,17 @@ fn a_start_in_a_queue_is_written_down_so_that_a_second_one_is_known() {
 #[test]
 fn a_second_pod_of_a_job_is_reported_and_ended() {
     let first = with(running());
-    let second = AttemptFacts { uid: Some("second".to_owned()), ..running() };
+    let mut second = AttemptFacts { uid: Some("second".to_owned()), ..running() };
+    let unexplained = remember(Some(&first), with(second.clone()), at(30));
+    assert_eq!(unexplained.attempts[0].disruption, None, "outside a queue no cause is made up");
+    second.in_queue = true;
     let facts = remember(Some(&first), with(second), at(30));
     let attempt = &facts.attempts[0];
     assert_eq!(
         (attempt.uid.as_deref(), attempt.further_uids.as_slice()),
         (Some("pod-uid"), &["second".to_owned()][..])
     );
-    assert_eq!(only(planned(&facts, at(30))), Action::ClosePreempted { attempt: 1 });
+    assert_eq!(only(planned(&facts, at(30))), preempted(&facts));
     let mut closed = facts;
     closed.attempts[0].closed = true;
     let Action::WriteRecord(record) = only(planned(&closed, at(31))) else { panic!("no record") };

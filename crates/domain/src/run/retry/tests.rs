@@ -264,7 +264,20 @@ fn what_was_lost_with_its_node_is_not_waited_for() {
     let mut silent = between;
     silent.attempts[0].deleted_at = None;
     let plan = planned(&silent, at(40));
-    assert_eq!(plan.actions, [Action::EndStarted { attempt: 1 }, Action::BeginAttempt { attempt: 2 }]);
+    assert_eq!(plan.actions, [Action::BeginAttempt { attempt: 2 }, Action::EndStarted { attempt: 1 }]);
+    assert_eq!(planned(&silent, at(30)).actions, [Action::EndStarted { attempt: 1 }], "in the pause, too");
+    // It is back: nothing begins beside it.
+    silent.attempts[0].silent_since = None;
+    assert_eq!(planned(&silent, at(40)).actions, [Action::EndStarted { attempt: 1 }]);
+    // Back while the next one runs, it is ended.
+    let second = AttemptFacts {
+        number: 2,
+        phase: AttemptPhase::Running,
+        main: MainFacts::Running { started_at: Some(at(41)) },
+        ..attempt()
+    };
+    silent.attempts.push(second);
+    assert!(planned(&silent, at(42)).actions.contains(&Action::EndStarted { attempt: 1 }));
 }
 
 /// Its Job makes no Pod any more, and never says that it ended.

@@ -12,7 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::{ObservedObjects, cut, deletion_asked, event, words};
 use crate::api::conditions::job::{COMPLETE, FAILED, FAILURE_TARGET, SUCCESS_CRITERIA_MET, SUSPENDED};
 use crate::api::conditions::{self, holds, of_pod};
-use crate::api::names::{RUN_CONTAINER, annotation, path};
+use crate::api::names::{RUN_CONTAINER, annotation, label, path};
 use crate::run::start::StartNote;
 use longshore_domain::run::facts::{
     AttemptFacts, AttemptPhase, EndCause, Explanation, Intervention, JobEnd, MainFacts, Remembered, Terminated,
@@ -25,12 +25,16 @@ pub(super) fn facts(number: u32, observed: &ObservedObjects<'_>, node_lost_after
     let note = StartNote::of(job);
     // Of another Pod that the same Job made after the first had started only that is reported.
     let is_first = |pod: &&Pod| note.as_ref().is_none_or(|note| pod.metadata.uid.as_ref() == Some(&note.uid));
-    let further = observed.pod.filter(|pod| !is_first(pod) && has_started(pod));
+    let another = observed.pod.filter(|pod| !is_first(pod));
+    let further = another.filter(|pod| has_started(pod));
+    // Written as it was closed for that.
+    let is_marked = is_annotated(job, annotation::PREEMPTED);
+    let has_run = note.is_some() || is_marked;
     let (pod, last_pod) = (observed.pod.filter(is_first), observed.last_pod.filter(is_first));
     let observed = &ObservedObjects { pod, last_pod, ..*observed };
-    let there_was_one = observed.last_pod.is_some() || observed.pod_was_seen || job_end.is_some() || note.is_some();
+    let there_was_one = observed.last_pod.is_some() || observed.pod_was_seen || job_end.is_some() || has_run;
     let phase = match phase(observed.pod, there_was_one) {
-        AttemptPhase::Gone if job_end.is_none() && note.is_none() && makes_another(observed) => AttemptPhase::Absent,
+        AttemptPhase::Gone if job_end.is_none() && !has_run && makes_another(observed) => AttemptPhase::Absent,
         phase => phase,
     };
     // Of a Pod that is gone, all but its phase is reported as it was seen last.
@@ -45,11 +49,13 @@ pub(super) fn facts(number: u32, observed: &ObservedObjects<'_>, node_lost_after
         }
         (main, _) => main,
     };
-    let main = match (main, &note) {
-        (MainFacts::Waiting(_), Some(note)) => MainFacts::Running { started_at: note.start_time },
-        (main, _) => main,
+    let main = match main {
+        MainFacts::Waiting(_) if has_run => {
+            MainFacts::Running { started_at: note.as_ref().and_then(|note| note.start_time) }
+        }
+        main => main,
     };
-    let preempted = further.is_some() || is_annotated(job, annotation::PREEMPTED);
+    let preempted = another.is_some() || is_marked;
     let waiting = waiting(phase, status, observed);
     let last_wait = waiting.as_ref().or_else(|| unusual_wait(&main));
     let evidence = event::evidence(observed.events, last_wait);
@@ -63,6 +69,7 @@ pub(super) fn facts(number: u32, observed: &ObservedObjects<'_>, node_lost_after
         job_deadline: job.spec.as_ref().and_then(|spec| seconds(spec.active_deadline_seconds)),
         closed: job.spec.as_ref().is_some_and(|spec| spec.parallelism == Some(0)),
         phase,
+        in_queue: conditions::stated(job, SUSPENDED).is_some() || is_labelled(job, label::QUEUE),
         start_noted: note.is_some(),
         further_uids: further.and_then(|pod| pod.metadata.uid.clone()).into_iter().collect(),
         uid: pod.and_then(|pod| pod.metadata.uid.clone()).or_else(|| note.as_ref().map(|note| note.uid.clone())),
@@ -107,6 +114,10 @@ fn had_pod(job: &Job) -> bool {
 
 fn has_input(job: &Job) -> bool {
     is_annotated(job, annotation::INPUT)
+}
+
+fn is_labelled(job: &Job, key: &str) -> bool {
+    job.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(key))
 }
 
 fn is_annotated(job: &Job, key: &str) -> bool {
@@ -163,11 +174,13 @@ fn seconds(seconds: Option<i64>) -> Option<Duration> {
     seconds.and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs)
 }
 
-/// Since when the control plane says that the Pod is not ready although its containers are: it
-/// says so of every Pod of a node whose kubelet does not report.
+/// Since when the control plane says that the Pod is not ready although its containers are: it says so of every Pod of a
+/// node whose kubelet does not report, and leaves the reason as it was. A kubelet that waits for a readiness gate gives one.
 fn silent_since(status: &PodStatus) -> Option<Timestamp> {
     of_pod(status, "ContainersReady", "True")?;
-    time(of_pod(status, "Ready", "False")?.last_transition_time.as_ref())
+    let ready = of_pod(status, "Ready", "False")?;
+    let is_explained = ready.reason.as_ref().is_some_and(|reason| !reason.is_empty());
+    time(ready.last_transition_time.as_ref().filter(|_| !is_explained))
 }
 
 fn run_status(status: &PodStatus) -> Option<&ContainerStatus> {

@@ -644,6 +644,9 @@ fn a_node_that_does_not_report_is_seen_by_what_the_control_plane_says_of_its_pod
     };
     assert_eq!(pod_of("False", "True", running()), Some((at(2), at(602))));
     assert_eq!(pod_of("True", "True", running()), None);
+    let gated =
+        with_condition(on_node(pod(&job, "Running", run(running()))), "Ready", "False", "ReadinessGatesNotReady", "");
+    assert_eq!(attempt_of(&with_condition(gated, "ContainersReady", "True", "", "")).silent_since, None);
     // The kubelet says so of a container that an admission webhook put in.
     assert_eq!(pod_of("False", "False", running()), None);
     assert_eq!(pod_of("False", "True", terminated(0, "Completed")), None);
@@ -809,7 +812,9 @@ fn a_second_start_of_one_job_is_known_by_the_note_of_the_first() {
     assert_eq!(second.started_at(), Some(at(7)));
     assert!(second.is_preempted());
     let creating = on_node(pod(&job, "Pending", run(waiting("ContainerCreating", ""))));
-    assert_eq!(attempt(&seen(&job, Some(&creating))).further_uids, Vec::<String>::new(), "it has not started");
+    let creating = attempt(&seen(&job, Some(&creating)));
+    assert_eq!(creating.further_uids, Vec::<String>::new(), "it has not started");
+    assert!(creating.is_preempted(), "nor shall it");
     // Nor is it forgotten that the first one did.
     let mut suspended = noted("first");
     suspended.spec.as_mut().unwrap().suspend = Some(true);
@@ -822,7 +827,9 @@ fn what_was_closed_for_a_preemption_stays_preempted_for_another_daemon() {
     let mut job = job_of(&launch());
     let annotations = job.metadata.annotations.get_or_insert_default();
     annotations.insert(annotation::PREEMPTED.to_owned(), at(9).to_string());
-    let disruption = attempt(&seen(&job, None)).disruption.unwrap();
+    let closed = attempt(&seen(&job, None));
+    assert!(closed.main.started() && closed.phase == AttemptPhase::Gone, "that it ran is known without a note");
+    let disruption = closed.disruption.unwrap();
     assert_eq!((disruption.cause, disruption.time), (PlatformCause::Suspended, Some(at(9))));
 }
 

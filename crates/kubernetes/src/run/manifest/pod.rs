@@ -37,18 +37,19 @@ pub(super) fn spec(launch: &Launch, ctx: &ManifestContext) -> Result<PodSpec, Ma
     let sidecars = side(SideKind::Sidecar, &program.sidecars)?;
     let init = side(SideKind::Init, &program.init)?;
     let secrets = program.image_pull_secrets.iter().map(|name| LocalObjectReference { name: name.clone() });
+    let (node_selector, tolerations) = placement(&effective.placement);
     Ok(PodSpec {
         active_deadline_seconds: Some(deadline_seconds(effective)),
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
         image_pull_secrets: some_list(secrets.collect()),
-        node_selector: some_map(effective.placement.node_selector.clone()),
+        node_selector,
         priority_class_name: effective.placement.priority_class_name.clone(),
         restart_policy: Some("Never".to_owned()),
         runtime_class_name: effective.security.runtime_class_name.clone(),
         security_context: Some(pod_security_context(effective)),
         termination_grace_period_seconds: Some(seconds(effective.termination_grace)),
-        tolerations: some_list(effective.placement.tolerations.iter().map(toleration).collect()),
+        tolerations,
         volumes: some_list(mounted.volumes),
         init_containers: some_list(sidecars.into_iter().chain(init).collect()),
         containers: vec![Container {
@@ -68,6 +69,12 @@ pub(super) fn spec(launch: &Launch, ctx: &ManifestContext) -> Result<PodSpec, Ma
         }],
         ..PodSpec::default()
     })
+}
+
+/// Where it may be scheduled: its node selector and its tolerations.
+pub(super) fn placement(placement: &spec::Placement) -> (Option<BTreeMap<String, String>>, Option<Vec<Toleration>>) {
+    let tolerations = placement.tolerations.iter().map(toleration).collect();
+    (some_map(placement.node_selector.clone()), some_list(tolerations))
 }
 
 /// Start and run budget together, and a second for times that are whole seconds: the backstop if

@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::PodSchedulingGate;
 use k8s_openapi::api::core::v1::PodSpec;
 use proptest::prelude::*;
 
@@ -402,6 +403,28 @@ fn what_waits_in_a_queue_is_held_back_from_the_start() {
     there.spec.as_mut().unwrap().suspend = Some(false);
     assert_eq!(is_queued(&further(&there, &launch.name.run, 2).unwrap()), queued, "each attempt has its turn");
     assert_eq!(is_queued(&job(&self::launch(), &context()).unwrap()), (None, None));
+}
+
+/// Kueue writes its assignment into the template of a Job that it admits, and refuses one that has another's.
+#[test]
+fn another_attempt_is_admitted_by_itself() {
+    let launch = launch_of("x", EffectiveSpec { queue_name: Some("team-a".to_owned()), ..effective() });
+    let mut admitted = stopped(&launch, &context());
+    let template = &mut admitted.spec.as_mut().unwrap().template;
+    let metadata = template.metadata.as_mut().unwrap();
+    metadata.labels.as_mut().unwrap().insert("kueue.x-k8s.io/podset".to_owned(), "main".to_owned());
+    let workload = ("kueue.x-k8s.io/workload".to_owned(), "job-run-x-1".to_owned());
+    metadata.annotations.get_or_insert_default().extend([workload]);
+    let spec = template.spec.as_mut().unwrap();
+    spec.node_selector = Some(map(&[("pool", "spot")]));
+    spec.scheduling_gates = Some(vec![PodSchedulingGate { name: "kueue.x-k8s.io/topology".to_owned() }]);
+    let stopping = ("kueue.x-k8s.io/stopping".to_owned(), "true".to_owned());
+    admitted.metadata.annotations.as_mut().unwrap().extend([stopping]);
+    let pristine = further(&stopped(&launch, &context()), &launch.name.run, 2).unwrap();
+    assert_eq!(further(&admitted, &launch.name.run, 2).unwrap(), pristine);
+    // Somebody took its label away: it does not pass its queue by.
+    admitted.metadata.labels.as_mut().unwrap().remove("kueue.x-k8s.io/queue-name");
+    assert_eq!(further(&admitted, &launch.name.run, 2).unwrap(), pristine);
 }
 
 #[test]

@@ -37,7 +37,10 @@ impl KubernetesRuns {
                 let note = StartNote { uid: pod.clone(), start_time: *start_time };
                 self.note_start(name, uid, *attempt, &note).await
             }
-            Action::ClosePreempted { attempt } => self.close_preempted(name, uid, *attempt).await,
+            Action::ClosePreempted { attempt, uid: pod, start_time } => {
+                let ran = pod.clone().map(|uid| StartNote { uid, start_time: *start_time });
+                self.close_preempted(name, uid, *attempt, ran).await
+            }
             Action::StoreResult { json } => self.store_result(name, uid, json).await,
             Action::Release { reason, message, retention, attempts } => {
                 self.release_further(name, uid, *attempts).await?;

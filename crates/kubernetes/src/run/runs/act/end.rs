@@ -3,12 +3,14 @@
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::super::super::facts::has_started;
 use super::super::super::memory::PodRef;
+use super::super::super::start::StartNote;
 use super::super::KubernetesRuns;
 use super::gone;
+use super::write::unwritable;
 use crate::api::conditions::is_over;
 use crate::api::error::Target;
 use crate::api::names::annotation;
@@ -55,22 +57,46 @@ impl KubernetesRuns {
 
     /// Sees that a Job that was suspended while its program ran makes no Pod any more, and that this is why: in one patch,
     /// so that another daemon that finds it closed knows it. A Pod that it has made meanwhile is deleted for it.
-    pub(super) async fn close_preempted(&self, name: &RunName, uid: &str, attempt: u32) -> Result<(), BackendError> {
+    ///
+    /// The caller's view of the Job may lag behind that of its Pod: what was let go on by its queue and has just started is
+    /// left alone, and so is what has ended by itself.
+    pub(super) async fn close_preempted(
+        &self,
+        name: &RunName,
+        uid: &str,
+        attempt: u32,
+        ran: Option<StartNote>,
+    ) -> Result<(), BackendError> {
         let job = self.attempt(name, uid, attempt).await?;
         let Some(job) = job.filter(|job| !is_over(job) && !is_closed(job)) else { return Ok(()) };
         let (namespace, job_name) = (self.cluster.target(&name.namespace)?, name.run.job_name(attempt));
-        let mark = format!("/metadata/annotations/{}", annotation::PREEMPTED.replace('~', "~0").replace('/', "~1"));
-        let patch = json!([
-            {"op": "test", "path": "/metadata/uid", "value": job.metadata.uid},
-            {"op": "add", "path": mark, "value": Timestamp::now().to_string()},
-            {"op": "add", "path": "/spec/parallelism", "value": 0},
-            {"op": "add", "path": "/spec/activeDeadlineSeconds", "value": 1},
+        let pod = self.read_pod(namespace, job.metadata.uid.as_deref().unwrap_or_default()).await?;
+        let is_suspended = job.spec.as_ref().and_then(|spec| spec.suspend).unwrap_or(false);
+        if !was_preempted(is_suspended, pod.as_ref(), ran.as_ref()) {
+            return Ok(());
+        }
+        let annotated = |key: &str| format!("/metadata/annotations/{}", key.replace('~', "~0").replace('/', "~1"));
+        let mut patch = vec![json!({"op": "test", "path": "/metadata/uid", "value": job.metadata.uid})];
+        if is_suspended {
+            patch.push(json!({"op": "test", "path": "/spec/suspend", "value": true}));
+        }
+        if let Some(note) = ran.filter(|_| StartNote::of(&job).is_none()) {
+            let note = serde_json::to_string(&note).map_err(|error| unwritable(name, &error))?;
+            patch.push(json!({"op": "add", "path": annotated(annotation::START), "value": note}));
+        }
+        patch.extend([
+            json!({"op": "add", "path": annotated(annotation::PREEMPTED), "value": Timestamp::now().to_string()}),
+            json!({"op": "add", "path": "/spec/parallelism", "value": 0}),
+            json!({"op": "add", "path": "/spec/activeDeadlineSeconds", "value": 1}),
         ]);
-        match self.cluster.json_patch::<Job>(namespace, &job_name, &patch).await {
+        let target = Target::new("close", "Job", namespace, &job_name);
+        match self.cluster.json_patch::<Job>(namespace, &job_name, &Value::Array(patch)).await {
             Ok(_) => Ok(()),
             Err(error) if error.is_not_found() && attempt <= 1 => Err(gone(name)),
             Err(error) if error.is_not_found() => Ok(()),
-            Err(error) => Err(error.to_backend(Target::new("close", "Job", namespace, &job_name))),
+            // It was let go on meanwhile.
+            Err(error) if error.is_conflict() || error.is_invalid() => Err(BackendError::Conflict(target.object())),
+            Err(error) => Err(error.to_backend(target)),
         }
     }
 
@@ -141,6 +167,14 @@ impl KubernetesRuns {
     }
 }
 
+/// Whether what ran was taken away, by the objects as they are: `pod` is the Job's newest, `ran` the one that ran.
+fn was_preempted(is_suspended: bool, pod: Option<&Pod>, ran: Option<&StartNote>) -> bool {
+    let Some(pod) = pod else { return true };
+    let is_another = ran.is_some_and(|ran| pod.metadata.uid.as_deref() != Some(&ran.uid));
+    let is_going = pod.metadata.deletion_timestamp.is_some();
+    is_another || is_going || (is_suspended && !pod_is_over(pod))
+}
+
 /// Whether the Job makes no Pod any more, and its deadline passes as soon as it counts.
 fn is_closed(job: &Job) -> bool {
     job.spec.as_ref().is_some_and(|spec| spec.parallelism == Some(0) && spec.active_deadline_seconds == Some(1))
@@ -163,6 +197,26 @@ fn needs_limit(pod: &Pod, uid: &str, seconds: i64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+    #[test]
+    fn only_what_was_taken_away_is_closed_for_it() {
+        let ran = StartNote { uid: "first".to_owned(), start_time: None };
+        let pod = |uid: &str, phase: &str, is_going: bool| {
+            let mut pod = Pod::default();
+            pod.metadata.uid = Some(uid.to_owned());
+            pod.metadata.deletion_timestamp = is_going.then(|| Time(Timestamp::UNIX_EPOCH));
+            pod.status.get_or_insert_default().phase = Some(phase.to_owned());
+            pod
+        };
+        let closed = |is_suspended, pod: &Pod| was_preempted(is_suspended, Some(pod), Some(&ran));
+        assert!(closed(true, &pod("first", "Running", false)), "its deletion comes");
+        assert!(!closed(false, &pod("first", "Running", false)), "its queue let it go, and the view lagged");
+        assert!(!closed(true, &pod("first", "Failed", false)), "it ended by itself");
+        assert!(closed(true, &pod("first", "Failed", true)));
+        assert!(closed(false, &pod("second", "Pending", false)), "let go on before it was closed");
+        assert!(was_preempted(true, None, Some(&ran)) && was_preempted(false, None, None));
+    }
 
     #[test]
     fn a_limit_is_needed_only_by_the_same_live_pod_with_a_later_deadline() {

@@ -183,6 +183,6 @@ fn says<T>(job: &Job, key: &str, read: impl Fn(&str) -> Option<T>) -> bool {
     job.metadata.annotations.as_ref().and_then(|annotations| read(annotations.get(key)?)).is_some()
 }
 
-fn unwritable(name: &RunName, error: &serde_json::Error) -> BackendError {
+pub(super) fn unwritable(name: &RunName, error: &serde_json::Error) -> BackendError {
     BackendError::Rejected { what: format!("write an annotation of {name}"), message: error.to_string() }
 }

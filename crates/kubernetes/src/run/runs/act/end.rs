@@ -205,7 +205,7 @@ mod tests {
         let pod = |uid: &str, phase: &str, is_going: bool| {
             let mut pod = Pod::default();
             pod.metadata.uid = Some(uid.to_owned());
-            pod.metadata.deletion_timestamp = is_going.then(|| Time(Timestamp::UNIX_EPOCH));
+            pod.metadata.deletion_timestamp = is_going.then_some(Time(Timestamp::UNIX_EPOCH));
             pod.status.get_or_insert_default().phase = Some(phase.to_owned());
             pod
         };

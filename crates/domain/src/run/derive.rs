@@ -8,7 +8,8 @@ use jiff::Timestamp;
 
 use super::facts::{AttemptFacts, RunFacts, Terminated};
 use super::record::Record;
-use super::retry::{self, AttemptRecord};
+use super::retry::{self, AttemptRecord, RetryBudget};
+use super::settled::VERSION;
 use super::spec::ResultMode;
 use super::verdict::{Outcome, Verdict, explain, signal};
 use crate::result::ResultInfo;
@@ -138,6 +139,15 @@ fn between_attempts(facts: &RunFacts, settled: &AttemptRecord, now: Timestamp) -
     };
     let message = format!("attempt {number} failed: {why}; attempt {} {when}", number.saturating_add(1));
     (RunState::Pending, Some(RETRY_BACKOFF.to_owned()), message)
+}
+
+/// What stands for the record of attempt `number` where that is lost although another was begun after it, at `begun`: what
+/// is seen of it, without its failure. A run that was damaged so is not tried again ([`retry::next`]), whatever this is charged to.
+#[must_use]
+pub fn presumed(number: u32, attempt: Option<&AttemptFacts>, begun: Timestamp) -> AttemptRecord {
+    let blank = AttemptFacts::blank(number, String::new());
+    let attempt = shown(attempt.unwrap_or(&blank), None);
+    AttemptRecord { version: VERSION, attempt, budget: RetryBudget::Program, not_before: begun, record_time: begun }
 }
 
 /// What does not depend on where the run stands.

@@ -25,8 +25,9 @@ use crate::api::conditions::job::SUSPENDED;
 use crate::api::names::{HOLD_FINALIZER, annotation, label};
 use longshore_domain::name::{NamespaceName, RunId, RunName};
 use longshore_domain::run::StopIntent;
+use longshore_domain::run::derive::presumed;
 use longshore_domain::run::digest::PayloadDigest;
-use longshore_domain::run::facts::{RunFacts, Submission};
+use longshore_domain::run::facts::{AttemptFacts, RunFacts, Submission};
 use longshore_domain::run::record::Record;
 use longshore_domain::run::retry::AttemptRecord;
 use longshore_domain::run::stored;
@@ -82,6 +83,14 @@ pub enum FactsError {
         /// The name that goes with its labels.
         expected: String,
     },
+    /// How an attempt ended is not written any more, although another has followed it.
+    #[error("Job {job} does not say any more how attempt {number} ended")]
+    Unsettled {
+        /// Namespace and name.
+        job: String,
+        /// The attempt's.
+        number: u32,
+    },
     /// Something of ours can't be read.
     #[error("Job {job}: {what} `{key}` can't be read")]
     Corrupt {
@@ -124,7 +133,7 @@ pub fn run_facts(
     let mut numbered: Vec<_> = std::iter::once((1, anchor)).chain(numbered).collect();
     numbered.sort_by_key(|(number, _)| *number);
     let attempts = numbered.iter().map(|(number, one)| attempt::facts(*number, &of_its_job(one), node_lost_after));
-    let attempts = attempts.collect();
+    let attempts: Vec<_> = attempts.collect();
     let mut submission = submission(&job).unwrap_or_else(|error| {
         job.damage.push(error);
         let created = metadata.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0);
@@ -137,7 +146,7 @@ pub fn run_facts(
     let stop = job.optional(annotation::STOP, serde_json::from_str);
     let stop_mentions = stop.as_ref().map(|stop: &StopIntent| words::mentions(&stop.reason)).unwrap_or_default();
     let record = job.optional(annotation::RECORD, Record::from_json);
-    let settled = if record.is_none() { job.settled() } else { Vec::new() };
+    let settled = if record.is_none() { job.settled(&attempts) } else { Vec::new() };
     let mut facts = RunFacts {
         name: RunName { namespace: namespace.clone(), run },
         uid: metadata.uid.clone().ok_or_else(|| job.missing("field", "metadata.uid"))?,
@@ -253,11 +262,24 @@ impl<'a> JobReader<'a> {
         }
     }
 
-    /// How earlier attempts ended, up to the first of which that is not said or can't be read.
-    fn settled(&mut self) -> Vec<AttemptRecord> {
+    /// How earlier attempts ended. Where that is not said any more or can't be read, although a later one has begun, only
+    /// what their objects show is known of them: the later one is the present all the same.
+    fn settled(&mut self, attempts: &[AttemptFacts]) -> Vec<AttemptRecord> {
+        let last = attempts.last().map_or(1, |attempt| attempt.number);
         let mut settled = Vec::new();
-        while let Some(record) = self.settled_as(u32::try_from(settled.len() + 1).unwrap_or(u32::MAX)) {
-            settled.push(record);
+        for number in 1.. {
+            let of = |number| attempts.iter().find(|attempt| attempt.number == number);
+            match self.settled_as(number) {
+                Some(record) => settled.push(record),
+                None if number < last => {
+                    if self.get("annotation", &annotation::attempt(number)).is_none() {
+                        self.damage.push(FactsError::Unsettled { job: self.shown(), number });
+                    }
+                    let begun = of(number + 1).and_then(|next| next.create_time).unwrap_or(Timestamp::UNIX_EPOCH);
+                    settled.push(presumed(number, of(number), begun));
+                }
+                None => break,
+            }
         }
         settled
     }

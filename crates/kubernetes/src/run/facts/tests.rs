@@ -851,3 +851,20 @@ fn a_queue_says_why_a_job_is_held_back_and_when_it_let_it_go() {
     let facts = facts(&seen(&resumed, None));
     assert_eq!((facts.suspended, facts.admitted_at), (false, Some(at(12))));
 }
+
+/// As after a rollback to a version that does not read what a newer one wrote: the attempt that runs is not taken for over.
+#[test]
+fn a_lost_record_of_an_attempt_does_not_make_it_the_present_one() {
+    let namespace = NamespaceName::default_namespace();
+    for (note, expected) in [(Some("{}"), "can't be read"), (None, "does not say any more how attempt 1 ended")] {
+        let mut anchor = job_of(&launch());
+        if let Some(note) = note {
+            anchor.metadata.annotations.as_mut().unwrap().insert(annotation::attempt(1), note.to_owned());
+        }
+        let second = further_of(&anchor, 2);
+        let facts = run_facts(&namespace, &seen(&anchor, None), &[seen(&second, None)], LOST_AFTER).unwrap();
+        assert_eq!((facts.present_number(), facts.settled.len()), (2, 1));
+        let damage = facts.damage.unwrap();
+        assert!(damage.contains(expected), "{damage}");
+    }
+}

@@ -4,6 +4,9 @@
 /// How much of a text shows whether it is UTF-16, in bytes.
 const HEAD_BYTES: usize = 66;
 
+/// What UTF-8 may begin with, and what parts of a text that were joined may have in the middle: a blank.
+pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// What a text is written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Encoding {

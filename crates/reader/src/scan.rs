@@ -13,6 +13,7 @@
 
 use memchr::{memchr2, memchr3};
 
+use super::encoding::BYTE_ORDER_MARK;
 use super::lex::{In, call_before, color_end, name_byte};
 use super::offsets::Offsets;
 use super::syntax::{Frame, FrameKind, Syntax, SyntaxEvent, SyntaxFailure};
@@ -252,6 +253,7 @@ impl Scanner {
                 }
                 // What is called is not a tuple.
                 _ if color_end(behind).is_none()
+                    && !behind.ends_with(BYTE_ORDER_MARK)
                     && behind.last().is_some_and(|byte| name_byte(*byte) || matches!(byte, b')' | b']' | 0x80..)) =>
                 {
                     self.beside = true;

@@ -82,6 +82,8 @@ fn the_search_finds_the_last_object() {
         ("result=[{\"a\":1}}", Ok("{\"a\":1}")),
         ("data={{\"a\":1}}", Ok("{\"a\":1}")),
         ("\u{feff}{\"a\":1}\r\n", Ok("{\"a\":1}")),
+        // Nor is it called by that name.
+        ("{\"a\":1}\n\u{feff}({'b': 2})\n", Ok("{\"b\":2}")),
         ("\0\0{\"a\":1}\0", Ok("{\"a\":1}")),
         ("\u{1b}[32m{\"a\":1}\u{1b}[0m\n", Ok("{\"a\":1}")),
         // What broke does not take the rest with it.

@@ -1,14 +1,12 @@
 //! Reads text that is to be one object and nothing else: a result file, or what a marked line holds.
 //! And reports other values.
 
-use super::encoding::{decoded, is_gzip};
+use super::encoding::{BYTE_ORDER_MARK, decoded, is_gzip};
 use super::lex::{Taken, color, color_end};
 use super::scan::{LastFound, Scanned, Scanner};
 use super::{
     FoundResult, ReaderRule, ResultError, ResultErrorKind, ResultSource, SHOWN_BYTES, found, shown, without_places,
 };
-
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// `text` without white space, colours and a byte order mark around it, and how many bytes stood before.
 pub(super) fn trimmed(text: &[u8]) -> (usize, &[u8]) {

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 
 use memchr::{memchr3_iter, memrchr2};
 
+use super::super::encoding::BYTE_ORDER_MARK;
 use super::super::lex::color_end;
 
 /// How much is looked at of what stands before a value.
@@ -61,7 +62,7 @@ fn without_blank_end(mut bytes: &[u8]) -> &[u8] {
         let len = bytes.len();
         bytes = bytes.trim_ascii_end();
         bytes = bytes.strip_suffix(b"\0").unwrap_or(bytes);
-        bytes = bytes.strip_suffix(b"\xef\xbb\xbf").unwrap_or(bytes);
+        bytes = bytes.strip_suffix(BYTE_ORDER_MARK).unwrap_or(bytes);
         bytes = color_end(bytes).unwrap_or(bytes);
         if bytes.len() == len {
             return bytes;

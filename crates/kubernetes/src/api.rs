@@ -3,6 +3,7 @@
 pub(crate) mod client;
 pub(crate) mod conditions;
 pub(crate) mod error;
+pub(crate) mod job;
 pub(crate) mod list_watch;
 pub(crate) mod metrics;
 pub mod names;

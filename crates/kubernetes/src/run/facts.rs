@@ -22,6 +22,7 @@ use serde::de::Error as _;
 use super::identity::{number_of, run_of};
 use crate::api::conditions;
 use crate::api::conditions::job::SUSPENDED;
+use crate::api::job::is_suspended;
 use crate::api::names::{HOLD_FINALIZER, annotation, label};
 use longshore_domain::name::{NamespaceName, RunId, RunName};
 use longshore_domain::run::StopIntent;
@@ -186,10 +187,6 @@ fn of_its_job<'a>(observed: &ObservedObjects<'a>) -> ObservedObjects<'a> {
 fn admitted_at(job: &Job) -> Option<Timestamp> {
     let condition = conditions::stated(job, SUSPENDED).filter(|condition| condition.status == "False")?;
     condition.last_transition_time.as_ref().map(|time| time.0)
-}
-
-fn is_suspended(job: &Job) -> bool {
-    job.spec.as_ref().and_then(|spec| spec.suspend).unwrap_or(false)
 }
 
 /// Whether the program of this Pod ever ran.

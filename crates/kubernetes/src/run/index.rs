@@ -16,6 +16,7 @@ pub(crate) use self::question::{IndexAnswer, IndexQuestion, LeftJob, Leftover};
 use self::run::{IndexedJob, IndexedRun};
 use super::facts::{CONFIG_ERROR, FactsError, ObservedObjects, Said, run_facts, said};
 use super::memory::Memory;
+use crate::api::job;
 use crate::api::list_watch::KindEvent;
 use crate::api::names::{RUN_CONTAINER, annotation};
 use longshore_backend::NamespaceMap;
@@ -348,7 +349,7 @@ fn missed_input(run: &IndexedRun, memory: &Memory) -> Option<String> {
     if run.input_asked || memory.input_confirmed(&run.anchor.uid) || !run.jobs().any(misses_something) {
         return None;
     }
-    run.anchor.job.metadata.annotations.as_ref()?.get(annotation::INPUT).cloned()
+    job::annotation(&run.anchor.job, annotation::INPUT).map(str::to_owned)
 }
 
 fn misses_something(job: &IndexedJob) -> bool {

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::api::client::Cluster;
 use crate::api::error::Target;
+use crate::api::job::is_annotated;
 use crate::api::names::{annotation, label};
 use crate::api::owned::{has_all, installation_labels};
 use longshore_backend::BackendError;
@@ -67,8 +68,7 @@ fn taken(job: &Job, instance: &str) -> Option<BTreeMap<String, String>> {
     let ours = |key: &str| key == label::MANAGED_BY || key.starts_with(label::PREFIX);
     let template = job.spec.as_ref()?.template.metadata.as_ref()?.labels.as_ref()?;
     let name = RunId::parse(template.get(label::RUN)?).ok()?.job_name(template.get(label::ATTEMPT)?.parse().ok()?);
-    let is_run = job.metadata.name.as_ref() == Some(&name)
-        && job.metadata.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(annotation::DIGEST));
+    let is_run = job.metadata.name.as_ref() == Some(&name) && is_annotated(job, annotation::DIGEST);
     if !is_run || !has_all(Some(template), &installation_labels(instance)) {
         return None;
     }

@@ -17,6 +17,7 @@ use super::memory::{JobMemory, Memory};
 use super::watch::watch;
 use crate::api::client::Cluster;
 use crate::api::error::{Target, chain};
+use crate::api::job::is_annotated;
 use crate::api::names::{annotation, result_secret_name};
 use crate::api::owned::{is_owned_by, pods_of, run_labels};
 use longshore_backend::{BackendError, Created, Launch, Preview, Runs};
@@ -130,8 +131,7 @@ impl KubernetesRuns {
     fn is_ours(&self, job: &Job, run: &RunId) -> bool {
         let label = |key: &str| job.metadata.labels.as_ref()?.get(key);
         let expected = run_labels(&self.cluster.instance, run);
-        let is_marked =
-            job.metadata.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(annotation::DIGEST));
+        let is_marked = is_annotated(job, annotation::DIGEST);
         let has_all = expected.iter().all(|(key, _)| label(key).is_some());
         (has_all || is_marked) && expected.iter().all(|(key, value)| label(key).is_none_or(|found| found == value))
     }

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use serde::{Deserialize, Serialize};
 
+use crate::api::job;
 use crate::api::names::annotation;
 
 /// The first start of an attempt.
@@ -19,6 +20,6 @@ pub(crate) struct StartNote {
 impl StartNote {
     /// That of this Job, if it has one that can be read.
     pub(crate) fn of(job: &Job) -> Option<Self> {
-        serde_json::from_str(job.metadata.annotations.as_ref()?.get(annotation::START)?).ok()
+        serde_json::from_str(job::annotation(job, annotation::START)?).ok()
     }
 }

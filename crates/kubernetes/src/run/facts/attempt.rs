@@ -12,6 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::{ObservedObjects, cut, deletion_asked, event, words};
 use crate::api::conditions::job::{COMPLETE, FAILED, FAILURE_TARGET, SUCCESS_CRITERIA_MET, SUSPENDED};
 use crate::api::conditions::{self, holds, of_pod};
+use crate::api::job::{self, is_annotated, is_suspended};
 use crate::api::names::{RUN_CONTAINER, annotation, label, path};
 use crate::run::start::StartNote;
 use longshore_domain::run::facts::{
@@ -120,12 +121,8 @@ fn is_labelled(job: &Job, key: &str) -> bool {
     job.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(key))
 }
 
-fn is_annotated(job: &Job, key: &str) -> bool {
-    job.metadata.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(key))
-}
-
 fn preempted_at(job: &Job) -> Option<Timestamp> {
-    job.metadata.annotations.as_ref()?.get(annotation::PREEMPTED)?.parse().ok()
+    job::annotation(job, annotation::PREEMPTED)?.parse().ok()
 }
 
 /// The Job's end, by its strongest condition: a terminal one before one that only announces it.
@@ -255,8 +252,7 @@ fn unusual_wait(main: &MainFacts) -> Option<&Explanation> {
 fn waiting(phase: AttemptPhase, status: Option<&PodStatus>, observed: &ObservedObjects<'_>) -> Option<Explanation> {
     let job = observed.job;
     if phase == AttemptPhase::Absent {
-        let is_suspended = job.spec.as_ref().and_then(|spec| spec.suspend).unwrap_or(false);
-        let held_back = || event::held_back(job, observed.events).filter(|_| is_suspended);
+        let held_back = || event::held_back(job, observed.events).filter(|_| is_suspended(job));
         return held_back().or_else(|| event::creation_failure(job, observed.events));
     }
     let status = status?;

@@ -169,7 +169,3 @@ impl NamespaceIndex {
 fn releases_dependents(job: &Job) -> bool {
     job.metadata.finalizers.iter().flatten().any(|finalizer| finalizer == "orphan")
 }
-
-fn has(job: &Job, key: &str) -> bool {
-    job.metadata.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(key))
-}

@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::{EnvVar, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::{ManifestError, job_spec, pod, queued};
+use crate::api::job;
 use crate::api::names::{HOLD_FINALIZER, RUN_CONTAINER, annotation, label, variable};
 use crate::api::owned::owner;
 use longshore_domain::name::RunId;
@@ -32,7 +33,7 @@ pub fn further(anchor: &Job, run: &RunId, number: u32) -> Result<Job, ManifestEr
     let missing = |what: &'static str| ManifestError::Anchor { run: run.to_string(), what };
     let mut template = anchor.spec.as_ref().map(|spec| spec.template.clone()).ok_or_else(|| missing("spec"))?;
     number_template(&mut template, number).map_err(missing)?;
-    let effective = annotation_of(metadata, annotation::SPEC).and_then(|spec| stored::decode(spec).ok());
+    let effective = job::annotation(anchor, annotation::SPEC).and_then(|spec| stored::decode(spec).ok());
     let effective = effective.map(|(_, effective)| effective);
     take_back_admission(&mut template, effective.as_ref());
     let uid = metadata.uid.as_deref().ok_or_else(|| missing("uid"))?;
@@ -78,10 +79,6 @@ fn take_back(map: &mut BTreeMap<String, String>) -> bool {
     let all = map.len();
     map.retain(|key, _| !key.starts_with(QUEUE_PREFIX));
     map.len() < all
-}
-
-fn annotation_of<'a>(metadata: &'a ObjectMeta, key: &str) -> Option<&'a str> {
-    metadata.annotations.as_ref()?.get(key).map(String::as_str)
 }
 
 /// Makes a template that of another attempt; else says what it lacks.

@@ -5,7 +5,8 @@ use std::collections::VecDeque;
 use super::super::super::facts::{About, EventFact, Subject};
 use super::super::super::identity::named;
 use super::super::super::memory::Memory;
-use super::{JobRef, NamespaceIndex, RunChange, has};
+use super::{JobRef, NamespaceIndex, RunChange};
+use crate::api::job::is_annotated;
 use crate::api::names::annotation;
 
 /// Most events that are kept for objects that were not reported yet. Watches know no order among
@@ -78,6 +79,6 @@ impl NamespaceIndex {
     }
 
     fn is_recorded(&self, owner: &JobRef) -> bool {
-        self.runs.get(&owner.anchor).is_some_and(|run| has(&run.anchor.job, annotation::RECORD))
+        self.runs.get(&owner.anchor).is_some_and(|run| is_annotated(&run.anchor.job, annotation::RECORD))
     }
 }

@@ -8,7 +8,8 @@ use super::super::super::identity::{belongs_to, number_of, run_of};
 use super::super::super::memory::Memory;
 use super::super::run::{IndexedJob, IndexedRun};
 use super::super::{LeftJob, Leftover, strip};
-use super::{JobRef, KindState, NamespaceIndex, RunChange, has, releases_dependents};
+use super::{JobRef, KindState, NamespaceIndex, RunChange, releases_dependents};
+use crate::api::job::{self, is_annotated};
 use crate::api::names::{annotation, label, result_secret_name};
 use longshore_domain::name::RunName;
 
@@ -58,7 +59,7 @@ impl NamespaceIndex {
     fn put_anchor(&mut self, identity: JobIdentity, job: Job, memory: &Memory) -> RunChange {
         let JobIdentity { anchor, name, uid, .. } = identity;
         let job = strip::job(job);
-        let is_recorded = has(&job, annotation::RECORD);
+        let is_recorded = is_annotated(&job, annotation::RECORD);
         let lists = (self.job_list, self.pod_list);
         if let Some(run) = self.runs.get_mut(&anchor)
             && run.anchor.uid == uid
@@ -137,8 +138,8 @@ impl NamespaceIndex {
         let ours = |label: &str| label == label::MANAGED_BY || label.starts_with(label::PREFIX);
         let labels = metadata.labels.iter().flatten().filter(|(label, _)| ours(label));
         let labels = labels.map(|(label, value)| (label.clone(), value.clone())).collect();
-        let input = metadata.annotations.as_ref().and_then(|annotations| annotations.get(annotation::INPUT));
-        let secrets = input.cloned().into_iter().chain(secrets).filter(|_| owner.number == 1).collect();
+        let input = job::annotation(&known.job, annotation::INPUT);
+        let secrets = input.map(str::to_owned).into_iter().chain(secrets).filter(|_| owner.number == 1).collect();
         known.left = true;
         let (job, uid) = (Arc::clone(&known.key), known.uid.clone());
         Some(LeftJob { namespace: Arc::clone(target), job, uid, labels, secrets })

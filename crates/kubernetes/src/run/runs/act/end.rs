@@ -13,6 +13,7 @@ use super::gone;
 use super::write::unwritable;
 use crate::api::conditions::is_over;
 use crate::api::error::Target;
+use crate::api::job::{annotation_path, is_suspended};
 use crate::api::names::annotation;
 use crate::api::owned::pods_of;
 use longshore_backend::BackendError;
@@ -71,21 +72,20 @@ impl KubernetesRuns {
         let Some(job) = job.filter(|job| !is_over(job) && !is_closed(job)) else { return Ok(()) };
         let (namespace, job_name) = (self.cluster.target(&name.namespace)?, name.run.job_name(attempt));
         let pod = self.read_pod(namespace, job.metadata.uid.as_deref().unwrap_or_default()).await?;
-        let is_suspended = job.spec.as_ref().and_then(|spec| spec.suspend).unwrap_or(false);
+        let is_suspended = is_suspended(&job);
         if !was_preempted(is_suspended, pod.as_ref(), ran.as_ref()) {
             return Ok(());
         }
-        let annotated = |key: &str| format!("/metadata/annotations/{}", key.replace('~', "~0").replace('/', "~1"));
         let mut patch = vec![json!({"op": "test", "path": "/metadata/uid", "value": job.metadata.uid})];
         if is_suspended {
             patch.push(json!({"op": "test", "path": "/spec/suspend", "value": true}));
         }
         if let Some(note) = ran.filter(|_| StartNote::of(&job).is_none()) {
             let note = serde_json::to_string(&note).map_err(|error| unwritable(name, &error))?;
-            patch.push(json!({"op": "add", "path": annotated(annotation::START), "value": note}));
+            patch.push(json!({"op": "add", "path": annotation_path(annotation::START), "value": note}));
         }
         patch.extend([
-            json!({"op": "add", "path": annotated(annotation::PREEMPTED), "value": Timestamp::now().to_string()}),
+            json!({"op": "add", "path": annotation_path(annotation::PREEMPTED), "value": Timestamp::now().to_string()}),
             json!({"op": "add", "path": "/spec/parallelism", "value": 0}),
             json!({"op": "add", "path": "/spec/activeDeadlineSeconds", "value": 1}),
         ]);

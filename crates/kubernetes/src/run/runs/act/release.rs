@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 use super::super::super::orphans;
 use super::super::{KubernetesRuns, attempts_of};
 use super::TRIES;
-use super::write::has;
 use crate::api::conditions;
 use crate::api::error::{CallError, Target};
+use crate::api::job::{self, annotation_path, is_annotated};
 use crate::api::names::{HOLD_FINALIZER, RECORDED_CONDITION, annotation, result_secret_name};
 use longshore_backend::BackendError;
 use longshore_domain::name::RunName;
@@ -78,7 +78,7 @@ impl KubernetesRuns {
                 Err(error) => return Err(error),
             };
             let hold = hold_of(&job);
-            if hold.is_none() && has_clock(&job) {
+            if hold.is_none() && is_annotated(&job, annotation::EXPIRE) {
                 return Ok(());
             }
             if job.metadata.deletion_timestamp.is_some() {
@@ -110,8 +110,8 @@ impl KubernetesRuns {
 
     /// Deletes what no longer belongs to a Job that is being deleted, before nobody knows of it.
     async fn sweep_orphans(&self, name: &RunName, namespace: &str, job: &Job) -> Result<(), BackendError> {
-        let input = job.metadata.annotations.as_ref().and_then(|annotations| annotations.get(annotation::INPUT));
-        let secrets: Vec<String> = input.cloned().into_iter().chain([result_secret_name(&name.run)]).collect();
+        let input = job::annotation(job, annotation::INPUT).map(str::to_owned);
+        let secrets: Vec<String> = input.into_iter().chain([result_secret_name(&name.run)]).collect();
         let uid = job.metadata.uid.as_deref().unwrap_or_default();
         match orphans::sweep(&self.cluster, namespace, uid, &secrets).await {
             // A right that is missing must not keep the Job.
@@ -177,7 +177,7 @@ impl KubernetesRuns {
                 Err(BackendError::NotFound(_)) => return Ok(()),
                 Err(error) => return Err(error),
             };
-            if has(&job, annotation::ADOPTED) {
+            if is_annotated(&job, annotation::ADOPTED) {
                 return Ok(());
             }
             let resource_version = job.metadata.resource_version.clone();
@@ -212,11 +212,6 @@ pub(crate) fn hold_of(job: &Job) -> Option<usize> {
     job.metadata.finalizers.as_ref()?.iter().position(|finalizer| finalizer == HOLD_FINALIZER)
 }
 
-/// Whether its retention runs.
-fn has_clock(job: &Job) -> bool {
-    job.metadata.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(annotation::EXPIRE))
-}
-
 fn hold_path(hold: usize) -> String {
     format!("/metadata/finalizers/{hold}")
 }
@@ -244,8 +239,7 @@ pub(crate) fn release_patch(job: &Job, uid: &str, hold: Option<usize>, retention
     if job.metadata.annotations.is_none() {
         patch.push(json!({"op": "add", "path": "/metadata/annotations", "value": {}}));
     }
-    let path = format!("/metadata/annotations/{}", annotation::EXPIRE.replace('~', "~0").replace('/', "~1"));
-    patch.push(json!({"op": "add", "path": path, "value": expire}));
+    patch.push(json!({"op": "add", "path": annotation_path(annotation::EXPIRE), "value": expire}));
     Value::Array(patch)
 }
 

@@ -13,6 +13,7 @@ use super::super::super::start::StartNote;
 use super::super::KubernetesRuns;
 use super::{TRIES, gone};
 use crate::api::error::Target;
+use crate::api::job::{self, is_annotated};
 use crate::api::names::annotation;
 use longshore_backend::BackendError;
 use longshore_domain::name::RunName;
@@ -41,7 +42,7 @@ impl KubernetesRuns {
                 break;
             }
             let mark = json!({annotation::ADOPTED: Timestamp::now().to_string()});
-            if has(&anchor, annotation::ADOPTED) || self.annotate(name, &anchor, &mark).await? {
+            if is_annotated(&anchor, annotation::ADOPTED) || self.annotate(name, &anchor, &mark).await? {
                 return Ok(());
             }
         }
@@ -92,7 +93,7 @@ impl KubernetesRuns {
         if !is_settled(anchor, number) {
             return Ok(false);
         }
-        if !has(anchor, annotation::STOP) {
+        if !is_annotated(anchor, annotation::STOP) {
             return Ok(true);
         }
         let namespace = self.cluster.target(&name.namespace)?;
@@ -162,7 +163,9 @@ impl KubernetesRuns {
 
 /// Whether no further attempt may begin.
 pub(super) fn is_ending(anchor: &Job) -> bool {
-    has(anchor, annotation::STOP) || has(anchor, annotation::RECORD) || anchor.metadata.deletion_timestamp.is_some()
+    is_annotated(anchor, annotation::STOP)
+        || is_annotated(anchor, annotation::RECORD)
+        || anchor.metadata.deletion_timestamp.is_some()
 }
 
 /// Whether it is written how the attempt of this number ended, which announces the next.
@@ -174,13 +177,9 @@ fn is_recorded(anchor: &Job) -> bool {
     says(anchor, annotation::RECORD, |text| Record::from_json(text).ok())
 }
 
-pub(super) fn has(anchor: &Job, key: &str) -> bool {
-    anchor.metadata.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(key))
-}
-
 /// Whether the Job has this annotation, and it can be read: what somebody else wrote there is written over.
 fn says<T>(job: &Job, key: &str, read: impl Fn(&str) -> Option<T>) -> bool {
-    job.metadata.annotations.as_ref().and_then(|annotations| read(annotations.get(key)?)).is_some()
+    job::annotation(job, key).and_then(read).is_some()
 }
 
 pub(super) fn unwritable(name: &RunName, error: &serde_json::Error) -> BackendError {

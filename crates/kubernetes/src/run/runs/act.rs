@@ -50,11 +50,16 @@ impl KubernetesRuns {
         }
     }
 
-    /// The anchor, if it is the run with this uid.
+    /// The anchor of the run with this uid.
     async fn anchor(&self, name: &RunName, uid: &str) -> Result<Job, BackendError> {
+        self.find_anchor(name, uid).await?.ok_or_else(|| gone(name))
+    }
+
+    /// The same, if it is there.
+    async fn find_anchor(&self, name: &RunName, uid: &str) -> Result<Option<Job>, BackendError> {
         let namespace = self.cluster.target(&name.namespace)?;
         let job = self.read_job(namespace, &name.run.job_name(1)).await?;
-        job.filter(|job| job.metadata.uid.as_deref() == Some(uid)).ok_or_else(|| gone(name))
+        Ok(job.filter(|job| job.metadata.uid.as_deref() == Some(uid)))
     }
 
     /// The Job of an attempt. `None`: it is not the anchor, and is gone.

@@ -44,12 +44,9 @@ impl KubernetesRuns {
             let Some(hold) = hold_of(&job) else { return Ok(()) };
             let job_uid = job.metadata.uid.as_deref().unwrap_or_default();
             let patch = Value::Array(let_go_patch(job_uid, Some(hold)));
-            match self.cluster.json_patch::<Job>(namespace, &job_name, &patch).await {
-                Ok(_) => return Ok(()),
-                Err(error) if error.is_not_found() => return Ok(()),
-                // Somebody moved the finalisers.
-                Err(error) if error.is_conflict() || error.is_invalid() => refusal = error.to_backend(target),
-                Err(error) => return Err(error.to_backend(target)),
+            match self.patch_held(target, &patch).await? {
+                None => return Ok(()),
+                Some(moved) => refusal = moved,
             }
         }
         Err(refusal)
@@ -71,12 +68,8 @@ impl KubernetesRuns {
         let reporting = Target::new("report the outcome on", "Job", namespace, &job_name);
         let mut refusal = BackendError::Conflict(target.object());
         for _ in 0..TRIES {
-            let job = match self.anchor(name, uid).await {
-                Ok(job) => job,
-                // Without a hold it may go at any time.
-                Err(BackendError::NotFound(_)) => return Ok(()),
-                Err(error) => return Err(error),
-            };
+            // Without a hold it may go at any time.
+            let Some(job) = self.find_anchor(name, uid).await? else { return Ok(()) };
             let hold = hold_of(&job);
             if hold.is_none() && is_annotated(&job, annotation::EXPIRE) {
                 return Ok(());
@@ -97,12 +90,9 @@ impl KubernetesRuns {
                 }
             }
             let patch = release_patch(&job, uid, hold, retention, Timestamp::now());
-            match self.cluster.json_patch::<Job>(namespace, &job_name, &patch).await {
-                Ok(_) => return Ok(()),
-                Err(error) if error.is_not_found() => return Ok(()),
-                // Somebody moved the finalisers.
-                Err(error) if error.is_conflict() || error.is_invalid() => refusal = error.to_backend(target),
-                Err(error) => return Err(error.to_backend(target)),
+            match self.patch_held(target, &patch).await? {
+                None => return Ok(()),
+                Some(moved) => refusal = moved,
             }
         }
         Err(refusal)
@@ -145,22 +135,16 @@ impl KubernetesRuns {
         let target = Target::new("delete", "Job", namespace, &job_name);
         let mut refusal = BackendError::Conflict(target.object());
         for _ in 0..TRIES {
-            let job = match self.anchor(name, uid).await {
-                Ok(job) => job,
-                Err(BackendError::NotFound(_)) => return Ok(()),
-                Err(error) => return Err(error),
-            };
+            let Some(job) = self.find_anchor(name, uid).await? else { return Ok(()) };
             self.release_further(name, uid, attempts_of(&job)).await?;
             if job.metadata.deletion_timestamp.is_none() {
                 self.delete_job(namespace, &job_name, &job).await?;
             }
             let Some(hold) = hold_of(&job) else { return Ok(()) };
             let patch = Value::Array(let_go_patch(uid, Some(hold)));
-            match self.cluster.json_patch::<Job>(namespace, &job_name, &patch).await {
-                Ok(_) => return Ok(()),
-                Err(error) if error.is_not_found() => return Ok(()),
-                Err(error) if error.is_conflict() || error.is_invalid() => refusal = error.to_backend(target),
-                Err(error) => return Err(error.to_backend(target)),
+            match self.patch_held(target, &patch).await? {
+                None => return Ok(()),
+                Some(moved) => refusal = moved,
             }
         }
         Err(refusal)
@@ -172,11 +156,7 @@ impl KubernetesRuns {
         let namespace = self.cluster.target(&name.namespace)?;
         let job_name = name.run.job_name(1);
         for _ in 0..TRIES {
-            let job = match self.anchor(name, uid).await {
-                Ok(job) => job,
-                Err(BackendError::NotFound(_)) => return Ok(()),
-                Err(error) => return Err(error),
-            };
+            let Some(job) = self.find_anchor(name, uid).await? else { return Ok(()) };
             if is_annotated(&job, annotation::ADOPTED) {
                 return Ok(());
             }
@@ -192,6 +172,17 @@ impl KubernetesRuns {
             }
         }
         Err(BackendError::Conflict(Target::new("delete", "Job", namespace, &job_name).object()))
+    }
+
+    /// Patches a Job that we hold. `None`: done, or it is gone. Else what refused it: somebody moved the finalisers, so that
+    /// another look decides.
+    async fn patch_held(&self, target: Target<'_>, patch: &Value) -> Result<Option<BackendError>, BackendError> {
+        match self.cluster.json_patch::<Job>(target.kube_namespace, target.name, patch).await {
+            Ok(_) => Ok(None),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) if error.is_conflict() || error.is_invalid() => Ok(Some(error.to_backend(target))),
+            Err(error) => Err(error.to_backend(target)),
+        }
     }
 
     /// Deletes this very Job. The default would leave its Pods running.

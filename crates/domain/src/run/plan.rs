@@ -135,11 +135,11 @@ pub fn plan(facts: &RunFacts, verdict: &Verdict, now: Timestamp) -> RunPlan {
     if let Some(record) = &facts.record {
         return after_record(facts, record, now);
     }
+    // Before it is concluded that nothing runs any more.
+    if let Some(preempted) = facts.present().and_then(|attempt| preemption(facts, attempt)) {
+        return RunPlan::of(preempted);
+    }
     if let Verdict::Settled(outcome, result) = verdict {
-        // Before it is concluded that nothing runs any more.
-        if let Some(preempted) = facts.present().and_then(|attempt| preemption(facts, attempt)) {
-            return RunPlan::of(preempted);
-        }
         if let Some(attempt) = facts.present()
             && let Some(record) = retry::next(facts, outcome, shown(attempt, Some(outcome)), now)
         {
@@ -150,9 +150,6 @@ pub fn plan(facts: &RunFacts, verdict: &Verdict, now: Timestamp) -> RunPlan {
     let Some(attempt) = facts.present() else {
         return facts.settled.last().map_or_else(RunPlan::default, |settled| between_attempts(facts, settled, now));
     };
-    if let Some(preempted) = preemption(facts, attempt) {
-        return RunPlan::of(preempted);
-    }
     let mut plan = match (attempt.main.terminated(), &facts.stop) {
         // What is missing is its cause or its result.
         (Some(end), _) => settle_cause(facts, attempt, end, verdict, now),

@@ -19,6 +19,18 @@ fn ended(exit_code: i32) -> AttemptFacts {
     AttemptFacts { phase: AttemptPhase::Succeeded, main: MainFacts::Terminated(terminated(exit_code)), ..attempt() }
 }
 
+/// The end of a Job that has done well.
+fn complete() -> JobEnd {
+    JobEnd {
+        complete: true,
+        final_: true,
+        cause: JobEndCause::Other,
+        reason: String::new(),
+        message: String::new(),
+        time: None,
+    }
+}
+
 fn only(plan: RunPlan) -> Action {
     assert_eq!(plan.actions.len(), 1, "{plan:?}");
     plan.actions.into_iter().next().unwrap()
@@ -98,14 +110,7 @@ fn the_end_is_recorded_then_released() {
     let recorded = RunFacts { record: Some(*record), ..done };
     assert_eq!(planned(&recorded, at(22)), RunPlan::default(), "the Job has not ended yet");
     let mut over = recorded.clone();
-    over.attempts[0].job_end = Some(JobEnd {
-        complete: true,
-        final_: true,
-        cause: JobEndCause::Other,
-        reason: String::new(),
-        message: String::new(),
-        time: None,
-    });
+    over.attempts[0].job_end = Some(complete());
     assert!(matches!(only(planned(&over, at(23))), Action::Release { reason, .. } if reason == "SUCCEEDED"));
     over.released = true;
     assert!(
@@ -272,16 +277,8 @@ fn preempted(facts: &RunFacts) -> Action {
 #[test]
 fn what_a_queue_keeps_of_an_earlier_attempt_does_not_keep_the_run() {
     let mut facts = with(AttemptFacts { phase: AttemptPhase::Gone, closed: true, ..running() });
-    let ended = JobEnd {
-        complete: true,
-        final_: true,
-        cause: JobEndCause::Other,
-        reason: String::new(),
-        message: String::new(),
-        time: None,
-    };
-    facts.attempts.push(AttemptFacts { number: 2, job_end: Some(ended), ..self::ended(0) });
-    let Action::WriteRecord(record) = only(planned(&with(self::ended(0)), at(30))) else { panic!("no record") };
+    facts.attempts.push(AttemptFacts { number: 2, job_end: Some(complete()), ..ended(0) });
+    let Action::WriteRecord(record) = only(planned(&with(ended(0)), at(30))) else { panic!("no record") };
     facts.record = Some(*record);
     assert!(matches!(only(planned(&facts, at(31))), Action::Release { attempts: 2, .. }));
     facts.attempts[0].closed = false;

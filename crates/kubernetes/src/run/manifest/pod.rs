@@ -56,8 +56,8 @@ pub(super) fn spec(launch: &Launch, ctx: &ManifestContext) -> Result<PodSpec, Ma
             name: RUN_CONTAINER.to_owned(),
             image: Some(program.image.clone()),
             image_pull_policy: program.image_pull_policy.clone(),
-            command: some_list(program.command.iter().map(|text| literal(text)).collect()),
-            args: some_list(program.args.iter().map(|text| literal(text)).collect()),
+            command: literals(&program.command),
+            args: literals(&program.args),
             working_dir: program.working_dir.clone(),
             env: some_list(env(launch)?),
             resources: Some(resources(&effective.resources)),
@@ -129,22 +129,16 @@ fn side_container(
     ctx: &ManifestContext,
 ) -> Result<Container, ManifestError> {
     let SideContainer { name, image, image_pull_policy, command, args, env, resources: amounts, volumes } = side;
-    let plain = |(name, value): (&String, &String)| EnvVar {
-        name: name.clone(),
-        value: Some(literal(value)),
-        ..EnvVar::default()
-    };
     let tmp = mounted.mounts.iter().find(|mount| mount.mount_path == path::TMP).cloned();
     let is_taken = volumes.iter().any(|mount| mount.mount_path.trim_end_matches('/') == path::TMP);
     let own = mounted.configured(volumes, ctx)?;
-    let texts = |texts: &[String]| some_list(texts.iter().map(|text| literal(text)).collect());
     Ok(Container {
         name: name.clone(),
         image: Some(image.clone()),
         image_pull_policy: image_pull_policy.clone(),
-        command: texts(command),
-        args: texts(args),
-        env: some_list(env.iter().map(plain).collect()),
+        command: literals(command),
+        args: literals(args),
+        env: some_list(env.iter().map(|(name, value)| plain(name, value)).collect()),
         resources: Some(resources(amounts)),
         security_context: Some(security_context(effective)),
         restart_policy: (kind == SideKind::Sidecar).then(|| "Always".to_owned()),
@@ -173,8 +167,6 @@ fn toleration(given: &spec::Toleration) -> Toleration {
 
 /// The user's variables, then ours: of two with one name the last wins.
 fn env(launch: &Launch) -> Result<Vec<EnvVar>, ManifestError> {
-    let plain =
-        |name: &str, value: &str| EnvVar { name: name.to_owned(), value: Some(literal(value)), ..EnvVar::default() };
     let submission = &launch.submission;
     let given = submission.effective.env.iter().map(|given| match &given.source {
         EnvSource::Value(value) => plain(&given.name, value),
@@ -204,6 +196,16 @@ fn env(launch: &Launch) -> Result<Vec<EnvVar>, ManifestError> {
         env.push(plain(variable::FILES, path::FILES));
     }
     Ok(env)
+}
+
+/// As [`literal`], each.
+fn literals(texts: &[String]) -> Option<Vec<String>> {
+    some_list(texts.iter().map(|text| literal(text)).collect())
+}
+
+/// A variable with this value as it is.
+fn plain(name: &str, value: &str) -> EnvVar {
+    EnvVar { name: name.to_owned(), value: Some(literal(value)), ..EnvVar::default() }
 }
 
 /// `text` written so that the kubelet hands it over as it is: it replaces `$(NAME)` by a variable's
